@@ -70,12 +70,12 @@ def _card(root: Path, report: Path) -> str:
     from archbench.reports.base import tables
     from archbench.reports.base.declared import specification
 
-    found = tables.read(report / "tables")
-    facts = dict(found["experiment"].dropna().drop_duplicates("key").itertuples(index=False, name=None))
-    name = str(specification(found).get("name") or facts.get("name") or root.resolve().name)
-    compared = found["entries"][(found["entries"]["role"] == "compared").fillna(False)]
+    published = tables.read(report / "tables")
+    facts = dict(published["experiment"].dropna().drop_duplicates("key").itertuples(index=False, name=None))
+    name = str(specification(published).get("name") or facts.get("name") or root.resolve().name)
+    compared = published["entries"][(published["entries"]["role"] == "compared").fillna(False)]
     architectures, datasets = (compared[key].dropna().unique() for key in ("architecture", "dataset"))
-    licences = found["datasets"][["dataset", "licence"]].dropna().itertuples(index=False, name=None)
+    licences = published["datasets"][["dataset", "licence"]].dropna().itertuples(index=False, name=None)
     lines = [
         "---",
         "tags: [archbench]",
@@ -83,7 +83,7 @@ def _card(root: Path, report: Path) -> str:
         f"# {name}",
         "",
         f"A comparison by [archbench](https://pypi.org/project/archbench/): {', '.join(architectures)} on "
-        f"{', '.join(datasets)}; {len(found['runs'])} runs.",
+        f"{', '.join(datasets)}; {len(published['runs'])} runs.",
         "",
         "- `report/index.html`: the report. `tables/`: its data, as Parquet and CSV.",
         "- Data set text is not included. Licences of the data sets:",
@@ -102,9 +102,9 @@ def _export(root: Path, target: Path, say: Callable[[str], None]) -> None:
     from archbench.runs.export.export import export
     from archbench.tasks.base.errors import InputError
 
-    found = tables.read(root / "tables")
-    entries = found["entries"][(found["entries"]["role"] == "compared").fillna(False)]
-    done = found["runs"].loc[(found["runs"]["status"] == "done").fillna(False), ["run", "seed"]]
+    published = tables.read(root / "tables")
+    entries = published["entries"][(published["entries"]["role"] == "compared").fillna(False)]
+    done = published["runs"].loc[(published["runs"]["status"] == "done").fillna(False), ["run", "seed"]]
     first = entries.merge(done, on="run").sort_values("seed").drop_duplicates(["dataset", "architecture"])
     target.mkdir(parents=True)
     for run in first["run"]:

@@ -78,8 +78,8 @@ def prompt_tokens(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
     inputs = settings.pop("inputs", None)
     if (input_ids is None) == (inputs is None):
         raise InputError("generate: give the prompts as input_ids or as inputs, not both")
-    found: Tensor = inputs if input_ids is None else input_ids
-    return found
+    tokens: Tensor = inputs if input_ids is None else input_ids
+    return tokens
 
 
 def split(tokens: Tensor, mask: Tensor | None) -> Prompts:

@@ -147,7 +147,7 @@ def distance(
     if goal is None:
         first[0] = last[0] = costs[0][-1]
     least, most = first[0] - last[1], last[0] - first[1]
-    found = Distance(
+    distance = Distance(
         dataset,
         measure,
         cost,
@@ -162,7 +162,7 @@ def distance(
         known and bool(np.isclose(lower, least)),
         known and bool(np.isclose(upper, most)),
     )
-    return found if found.at_least or found.ratio >= 1 else found.turned
+    return distance if distance.at_least or distance.ratio >= 1 else distance.turned
 
 
 def _grows(curve: Sequence[Share]) -> bool:
@@ -197,5 +197,5 @@ def reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = Fa
         crosses = (below < wanted) & (above >= wanted)
         share = np.where(crosses, (wanted - below) / np.where(crosses, above - below, 1.0), 0.0)
         crossing = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), crossing)
-    found: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
-    return found
+    result: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
+    return result

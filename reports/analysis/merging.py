@@ -142,31 +142,31 @@ def _check_file(path: Path) -> None:
 
 def _check(source: Source) -> None:
     """Raises ``ValueError`` where the tables contradict each other or have values that no comparison gives."""
-    found, where = source.tables, source.name
-    runs = found["runs"]["run"]
+    frames, where = source.tables, source.name
+    runs = frames["runs"]["run"]
     if runs.isna().any() or runs.duplicated().any():
         raise ValueError(f"{where}: runs.parquet: missing or duplicate run name")
     for table in (name for name in OF_RUNS if name != "runs"):
-        strangers = found[table].loc[~found[table]["run"].isin(runs), "run"]
+        strangers = frames[table].loc[~frames[table]["run"].isin(runs), "run"]
         if len(strangers):
             raise ValueError(f"{where}: {table}.parquet: run {strangers.iloc[0]!r} is not in runs.parquet")
-    for table, frame in found.items():
+    for table, frame in frames.items():
         for column in (name for name in NAMES if name in frame):
             for name in frame[column].dropna().unique():
                 if not _is_plain(str(name)):
                     raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is not a valid name")
-    decimals = pd.to_numeric(found["metrics"]["decimals"], errors="coerce").dropna()
-    if found["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
+    decimals = pd.to_numeric(frames["metrics"]["decimals"], errors="coerce").dropna()
+    if frames["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
         raise ValueError(f"{where}: metrics.parquet: a metric without a name, or with other than 0 to 10 decimals")
     own = [row["metric"] for row in METRICS]  # their limits are archbench's
-    declare(found["metrics"][~found["metrics"]["metric"].isin(own)])
-    scores = found["scores"].dropna(subset=["metric", "value"])
+    declare(frames["metrics"][~frames["metrics"]["metric"].isin(own)])
+    scores = frames["scores"].dropna(subset=["metric", "value"])
     for name, values in scores.groupby("metric")["value"]:
         known = metric(str(name))
         outside = values[~((values >= known.least - 1e-9) & (values <= known.most + 1e-9))]
         if len(outside) or not np.isfinite(values).all():
             raise ValueError(f"{where}: scores.parquet: {name!s} is not between {known.least:g} and {known.most:g}")
-    rules = dict(found["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
+    rules = dict(frames["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
     if str(rules) not in ("", str(RULES)):
         raise ValueError(f"{where}: made with version {rules} of the testing rules; this archbench has version {RULES}")
 

@@ -58,7 +58,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
     if "start" not in runs:
         return ()
     started = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
-    found: list[Adapted] = []
+    entries: list[Adapted] = []
     for first in judged.first:
         dataset = first.group.dataset
         if dataset not in started or not first.metric.better:
@@ -70,7 +70,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
             if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
         }
         samples = {place: comparisons.samples(one.group, first.metric.name)[1] for place, one in places.items()}
-        found += [
+        entries += [
             Adapted(
                 dataset,
                 first.metric,
@@ -85,8 +85,8 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
             for place, comparison in places.items()
             for cell in comparison.scored
         ]
-    order = list(dict.fromkeys(entry.dataset for entry in found))
-    return tuple(sorted(found, key=lambda entry: (order.index(entry.dataset), entry.examples)))
+    order = list(dict.fromkeys(entry.dataset for entry in entries))
+    return tuple(sorted(entries, key=lambda entry: (order.index(entry.dataset), entry.examples)))
 
 
 def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:

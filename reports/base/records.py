@@ -102,7 +102,7 @@ class Folder:
         specification = self.experiment.get("experiment")
         tasks = specification.get("tasks") if isinstance(specification, dict) else None
         named = {str(task.get("name")): task.get("metrics") for task in tasks or () if isinstance(task, dict)}
-        return defaultdict(set, {name: set(found) for name, found in named.items() if isinstance(found, list)})
+        return defaultdict(set, {name: set(metrics) for name, metrics in named.items() if isinstance(metrics, list)})
 
     def frame(self, run: str, name: str) -> pd.DataFrame:
         """One of the run's files of many rows, CSV or Parquet; empty if there is none."""
@@ -142,8 +142,8 @@ class Folder:
 
     def metrics(self) -> list[Row]:
         """What is known of each metric: its direction, range, unit and number format; nothing in an older folder."""
-        found = self.experiment.get("metrics")
-        return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        metrics = self.experiment.get("metrics")
+        return [row for row in metrics if isinstance(row, dict)] if isinstance(metrics, list) else []
 
     def experiment_rows(self) -> list[Row]:
         """The experiment as rows of key and value; its specification flat, under dotted keys, and as one JSON text.

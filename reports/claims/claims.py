@@ -215,17 +215,17 @@ class _ClaimJudge:
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
-        found = self._ruling(claim, counted, missing)
+        verdict = self._ruling(claim, counted, missing)
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
-        more = self._differences(counted) if found != UNDECIDED else ""
+        more = self._differences(counted) if verdict != UNDECIDED else ""
         return ClaimVerdict(
             claim,
-            found,
+            verdict,
             f"{text}{more}.",
-            "" if found != UNDECIDED else elsewhere if missing else remedy(self.tables, claim, counted),
+            "" if verdict != UNDECIDED else elsewhere if missing else remedy(self.tables, claim, counted),
             strength=strength(counted, [*lacks, ungated] if ungated else lacks),
-            p=decision_p(claim, counted) if found != UNDECIDED else math.nan,
+            p=decision_p(claim, counted) if verdict != UNDECIDED else math.nan,
             counted=tuple(counted),
         )
 
@@ -308,16 +308,16 @@ class _ClaimJudge:
             reference_rows.against(comparison, cell, comparison.references[claim.over]) for comparison, cell in counted
         }
         decided = {reference_rows.BETTER: REPRODUCED, reference_rows.WORSE: OPPOSITE}
-        found = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
+        verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
         lacks = (apart, ungated, "" if known else "some scores have no interval")
         return ClaimVerdict(
             claim,
-            found,
+            verdict,
             f"Compared with the {label}: {'; '.join(filter(None, (*texts, apart)))}.",
             strength=Strength(tuple(filter(None, lacks)), min(len(cell.values) for _, cell in counted), len(counted)),
-            p=max(reference_rows.p_against(claim, *entry) for entry in counted) if found != UNDECIDED else math.nan,
+            p=max(reference_rows.p_against(claim, *entry) for entry in counted) if verdict != UNDECIDED else math.nan,
         )
 
     def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:

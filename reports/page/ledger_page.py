@@ -93,9 +93,9 @@ def sections(records: Sequence[ClaimRecord]) -> list[Section]:
 def decided_somewhere(records: Sequence[ClaimRecord]) -> str:
     """How many claims some report decides, superseded readings left out."""
     current = [record for record in records if record.verdict != SUPERSEDED]
-    found = [record for record in current if any(entry.ruling.verdict in DECIDED for entry in record.tested)]
+    decided = [record for record in current if any(entry.ruling.verdict in DECIDED for entry in record.tested)]
     overall = sum(record.verdict in (*DECIDED, DISAGREE) for record in current)
-    only = sum(record.verdict == UNDECIDED for record in found)
+    only = sum(record.verdict == UNDECIDED for record in decided)
     more = f" {only} more {'is' if only == 1 else 'are'} decided only by reports with weaker evidence." if only else ""
     return f"{overall} of {len(current)} claims are decided over all reports.{more}"
 
@@ -178,8 +178,8 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
         p = "" if math.isnan(entry.ruling.p) else f" (greatest {_p(entry.ruling.p)})"
         yield f"{_capital(entry.ruling.evidence.removesuffix('.'))}{p}."
         return
-    told = [contrast for contrast in counted if not bears_out(entry.ruling.claim, contrast)]
-    listed = counted if len(counted) <= SHOWN else told
+    against = [contrast for contrast in counted if not bears_out(entry.ruling.claim, contrast)]
+    listed = counted if len(counted) <= SHOWN else against
     if len(listed) < len(counted):
         borne_out = len(counted) - len(listed)
         yield f"{borne_out} of {len(counted)} tests bear the claim out{'; the others:' if listed else '.'}"

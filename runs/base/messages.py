@@ -106,7 +106,7 @@ def bounded(text: str, most: int = 600) -> str:
 
 def visible(text: str) -> str:
     """Text for a terminal: what would move its cursor, change its colours or turn its direction is written out."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 # Control characters but for the end of a line and the tabulator; line separators; embeddings, overrides and isolates.

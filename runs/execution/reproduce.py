@@ -54,8 +54,8 @@ def check_folder(root: Path) -> None:
 
 def differences(runs: Sequence[ReproducedRun]) -> list[str]:
     """A line for each difference, with the runs that it concerns unless it concerns all."""
-    found: dict[str, list[str]] = {}
+    runs_by_line: dict[str, list[str]] = {}
     for item in runs:
         for line in item.differences:
-            found.setdefault(line, []).append(item.published.run)
-    return [line if len(names) == len(runs) else f"{', '.join(names)}: {line}" for line, names in found.items()]
+            runs_by_line.setdefault(line, []).append(item.published.run)
+    return [line if len(names) == len(runs) else f"{', '.join(names)}: {line}" for line, names in runs_by_line.items()]

@@ -130,8 +130,8 @@ def _unfinished(folder: Path, progress: RunProgress, working: bool | None, now: 
     silent = max(now - progress.heard, 0.0)
     held, beat = _held(folder, now)
     if held and not (working and progress.working):  # the driver has ended; the job is still running
-        told = progress.after(held.progress(""), now)
-        silent, progress = beat, replace(told, tokens_per_second=held.tokens_per_second)
+        now_at = progress.after(held.progress(""), now)
+        silent, progress = beat, replace(now_at, tokens_per_second=held.tokens_per_second)
     if held or (progress.working and (working or (working is None and silent < FRESH_SECONDS))):
         facts = {key: getattr(progress, key) for key in ("phase", "share", "scored", "tokens_per_second", "seconds")}
         return {"status": "at work", "silent_seconds": silent, "host": held.host if held else "", **facts}

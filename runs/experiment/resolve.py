@@ -369,8 +369,8 @@ def _check_budget(budget: Budget, training: TrainingEntry, place: str) -> None:
         raise InputError(f"{place}.budget.parameters: missing here and in [budget]; give the first architecture's size")
     given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
     if len(given) != 1:
-        found = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
-        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {found}")
+        mistake = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
+        raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {mistake}")
     if budget.tokens is not None and budget.tokens < training.batch_tokens:
         raise InputError(
             f"{place}.budget.tokens: {budget.tokens}: less than one batch; expected at least "

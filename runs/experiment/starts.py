@@ -47,7 +47,7 @@ def pretrainings(
 ) -> tuple[Pretraining, ...]:
     """The pretrainings of an experiment, each as a task of running text; ``resolve`` fills in what it leaves out."""
     general = entry.model_copy(update={"tuning": None, "alternatives": {}, "supervision": "native"})
-    found: list[Pretraining] = []
+    resolved: list[Pretraining] = []
     for place, written in enumerate(entry.pretraining):
         where = f"pretraining[{place}]"
         given = {key: getattr(written, key) for key in RESOLVED if key in written.model_fields_set}
@@ -61,8 +61,8 @@ def pretrainings(
         _check(written, task, where)
         budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
         rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
-        _check_before(written, task, found, where)
-        found.append(
+        _check_before(written, task, resolved, where)
+        resolved.append(
             Pretraining(
                 task=task.model_copy(update={"budget": budget}),
                 objective=written.objective,
@@ -72,12 +72,12 @@ def pretrainings(
                 share=written.share,
             )
         )
-    names = [one.name.casefold() for one in found]
+    names = [one.name.casefold() for one in resolved]
     for place, name in enumerate(names):
         if name == SCRATCH or name in names[:place] or name in [task.name for task in entry.tasks]:
             taken = "is taken" if name != SCRATCH else "is reserved for runs without pretraining"
-            raise InputError(f"pretraining[{place}].name: {printable(found[place].name)} {taken}; rename it")
-    return tuple(found)
+            raise InputError(f"pretraining[{place}].name: {printable(resolved[place].name)} {taken}; rename it")
+    return tuple(resolved)
 
 
 def _check(written: PretrainingEntry, task: Task, where: str) -> None:
@@ -206,11 +206,11 @@ def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
         return None
     starting = {task.name: task for task in tasks if task.start == one.name}
     if len(starting) != 1:
-        found, remedy = "no task does", "name it as the start of a task"
+        starts, remedy = "no task does", "name it as the start of a task"
         if starting:
-            found, remedy = f"{' and '.join(starting)} do", "give each task a pretraining of its own"
+            starts, remedy = f"{' and '.join(starting)} do", "give each task a pretraining of its own"
         raise InputError(
-            f'pretraining.{one.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, but {found}; '
+            f'pretraining.{one.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, but {starts}; '
             f"{remedy}"
         )
     return next(iter(starting.values()))

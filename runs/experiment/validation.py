@@ -61,8 +61,8 @@ def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """The keys of ``model`` at ``place``."""
     for part in place:
         if part in model.model_fields:  # otherwise a name that the user chose
-            found = _table(model.model_fields[str(part)].annotation)
-            model = found or model
+            table = _table(model.model_fields[str(part)].annotation)
+            model = table or model
     return list(model.model_fields)
 
 

@@ -181,9 +181,9 @@ class _AnswerCache:
         self.answers: dict[str, Any] = {}  # by the hash of the question
         self._changed = False
         with contextlib.suppress(InputError, KeyError, TypeError, AttributeError):
-            found = store.read_sealed(self.path) if self.path.is_file() else {"loaded": {}, "answers": {}}
-            if all(_sha256(path) == digest for path, digest in found["loaded"].items()):
-                self.answers = dict(found["answers"])
+            recorded = store.read_sealed(self.path) if self.path.is_file() else {"loaded": {}, "answers": {}}
+            if all(_sha256(path) == digest for path, digest in recorded["loaded"].items()):
+                self.answers = dict(recorded["answers"])
 
     def add(self, key: str, answer: Any) -> None:
         self.answers[key], self._changed = answer, True

@@ -193,14 +193,14 @@ class Pretrainings:
         """Says how much of the tasks' tests stands in the text; raises ``InputError`` where it is too much."""
         starts = {task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == one.name}
         for name in sorted(starts):
-            found = seen_in.overlap_of(self.configs[one.name], self.configs[name], self.setting.cache, self.say)
-            if not found.seen:
+            overlap = seen_in.overlap_of(self.configs[one.name], self.configs[name], self.setting.cache, self.say)
+            if not overlap.seen:
                 continue
-            many = f"{found.seen:,} of {found.checked:,} test texts of {name} stand in the text of {one.name}"
-            if found.too_much and one.task.data != OWN_TEXT:  # the task trains on that text in any case
+            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in the text of {one.name}"
+            if overlap.too_much and one.task.data != OWN_TEXT:  # the task trains on that text in any case
                 raise InputError(
                     f"pretraining.{one.name}.data: {many} (half of their sequences of {WORDS} words), for example "
-                    f"{printable(found.example[:60])}; take them out of the text, or pretrain on another"
+                    f"{printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
             self.say(f"{one.name}: {many}")
 

@@ -87,7 +87,7 @@ def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedR
         (entry.dataset, entry.condition, entry.match, entry.share, entry.architecture, plans[entry.run].seed): entry
         for entry in matrix.entries
     }
-    found = []
+    chosen = []
     for run in runs:
         entry = entries[run.dataset, run.condition, run.match, run.share, run.variant, run.seed]
         in_seconds = _stated(experiment, run).budget.seconds is not None
@@ -97,8 +97,8 @@ def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedR
                 f"{run.dataset}: the data or their tokens differ from the published ones (digest {run.data[:12]} "
                 f"there, {plan.data[:12]} here), so no score can be compared; use the data that the tables describe"
             )
-        found.append(ReproducedRun(run, plan, tuple(_differences(plan, run))))
-    return tuple(found)
+        chosen.append(ReproducedRun(run, plan, tuple(_differences(plan, run))))
+    return tuple(chosen)
 
 
 def placed(matrix: Matrix, runs: Sequence[ReproducedRun]) -> Matrix:

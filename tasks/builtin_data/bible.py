@@ -85,7 +85,7 @@ def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
                 tested.update(_grams(row[COLUMN["en"]], SEQUENCE))
     kept["train"] = [verse for verse in kept["train"] if tested.isdisjoint(_grams(verse, SEQUENCE))]
     splits = (text("\n".join(kept[split]) + "\n") for split in ("train", "validation", "test"))
-    notes = {f"{split}_verses": len(found) for split, found in kept.items()}
+    notes = {f"{split}_verses": len(verses) for split, verses in kept.items()}
     return dataset("generation", *splits, licence=LICENCE, origin=ORIGIN, notes=notes)
 
 

@@ -88,7 +88,7 @@ def find(folder: Path, files: Sequence[PinnedFile]) -> dict[PinnedFile, bytes]:
     by_size: dict[int, list[PinnedFile]] = {}
     for file in files:
         by_size.setdefault(file.size, []).append(file)
-    found: dict[PinnedFile, bytes] = {}
+    matched: dict[PinnedFile, bytes] = {}
     for path, size in _walk(folder):
         if size not in by_size:
             continue
@@ -97,10 +97,10 @@ def find(folder: Path, files: Sequence[PinnedFile]) -> dict[PinnedFile, bytes]:
         except OSError:
             continue
         digest = hashlib.sha256(raw).hexdigest()
-        found |= {file: raw for file in by_size[size] if file.sha256 == digest}
-        if len(found) == len(set(files)):
+        matched |= {file: raw for file in by_size[size] if file.sha256 == digest}
+        if len(matched) == len(set(files)):
             break
-    return found
+    return matched
 
 
 def download(address: str, file: PinnedFile) -> bytes:

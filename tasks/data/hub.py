@@ -99,8 +99,8 @@ def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
 
 def texts(source: Source, column: str) -> dict[str, Rows]:
     """The rows of a text column for each split that has any."""
-    found = {split: _flat(table, (column,)) for split, table in _present(source).items()}
-    return {split: Rows(table, column, 0, len(table)) for split, table in found.items() if len(table)}
+    tables = {split: _flat(table, (column,)) for split, table in _present(source).items()}
+    return {split: Rows(table, column, 0, len(table)) for split, table in tables.items() if len(table)}
 
 
 def measured(rows: Rows) -> Text:

@@ -32,7 +32,7 @@ def overlap(pretraining: Text, tested: Sequence[str]) -> Overlap:
     """The texts of ``tested`` that stand in the pretraining text."""
     grams = [_grams(text) for text in tested]
     wanted = {gram for own in grams for gram in own}
-    known = wanted & _found(pretraining.chunks(), wanted)
+    known = wanted & _shared(pretraining.chunks(), wanted)
     seen = [place for place, own in enumerate(grams) if own and sum(g in known for g in own) >= SEEN * len(own)]
     return Overlap(sum(map(bool, grams)), len(seen), tested[seen[0]] if seen else "")
 
@@ -49,14 +49,14 @@ def _grams(text: str) -> list[str]:
     return [" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1)]
 
 
-def _found(chunks: Iterable[str], wanted: set[str]) -> set[str]:
+def _shared(chunks: Iterable[str], wanted: set[str]) -> set[str]:
     """The sequences of ``wanted`` that the text has."""
-    found: set[str] = set()
+    grams: set[str] = set()
     last: list[str] = []
     for chunk in chunks:
         words = [*last, *normal(chunk).split()]
-        found.update(
+        grams.update(
             gram for at in range(len(words) - WORDS + 1) if (gram := " ".join(words[at : at + WORDS])) in wanted
         )
         last = words[-WORDS + 1 :]
-    return found
+    return grams

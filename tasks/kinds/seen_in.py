@@ -29,6 +29,6 @@ def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Callable[[s
     pretraining = loaded(text, cache, say).train
     assert isinstance(pretraining, Text)
     labels = registry.of(task).form == "labels"
-    found = overlap.overlap(pretraining, overlap.texts_of_tests(loaded(task, cache, say), labels))
-    files.write_text(path, json.dumps(asdict(found)))
-    return found
+    seen = overlap.overlap(pretraining, overlap.texts_of_tests(loaded(task, cache, say), labels))
+    files.write_text(path, json.dumps(asdict(seen)))
+    return seen
