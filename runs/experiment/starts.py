@@ -72,7 +72,7 @@ def pretrainings(
                 share=written.share,
             )
         )
-    names = [one.name.casefold() for one in resolved]
+    names = [pretraining.name.casefold() for pretraining in resolved]
     for place, name in enumerate(names):
         if name == SCRATCH or name in names[:place] or name in [task.name for task in entry.tasks]:
             taken = "is taken" if name != SCRATCH else "is reserved for runs without pretraining"
@@ -99,7 +99,7 @@ def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretrai
             if getattr(written, key) is not None:
                 raise InputError(f"{where}.{key}: needs from, the pretraining that this one goes on from")
         return
-    by_name = {one.name: one for one in known}
+    by_name = {pretraining.name: pretraining for pretraining in known}
     if written.from_ not in by_name:
         raise InputError(
             f"{where}.from: no earlier pretraining {printable(written.from_)}{nearest(written.from_, by_name)}"
@@ -129,11 +129,11 @@ def started(
     for place, (entry, task) in enumerate(tasks):
         for name in entry.start:
             _check_start(name, entry, task, known, f"tasks[{place}].start")
-        totals = {one.name: _total_tokens(one, known) for one in known}
+        totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
         _check_prompts(entry, f"tasks[{place}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
-            before = next((one.task for one in known if one.name == changes["start"]), None)
+            before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
             if before is not None:
                 changes |= _size(changes.get("budget", task.budget), before)
                 if len(some := _pretrained(task, before)) < len(task.architectures):
@@ -200,18 +200,18 @@ def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def task_of(one: Pretraining, tasks: Sequence[Task]) -> Task | None:
+def task_of(pretraining: Pretraining, tasks: Sequence[Task]) -> Task | None:
     """The task whose texts a pretraining reads; None where it has data of its own. Raises ``InputError``."""
-    if one.task.data != OWN_TEXT:
+    if pretraining.task.data != OWN_TEXT:
         return None
-    starting = {task.name: task for task in tasks if task.start == one.name}
+    starting = {task.name: task for task in tasks if task.start == pretraining.name}
     if len(starting) != 1:
         starts, remedy = "no task does", "name it as the start of a task"
         if starting:
             starts, remedy = f"{' and '.join(starting)} do", "give each task a pretraining of its own"
         raise InputError(
-            f'pretraining.{one.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, but {starts}; '
-            f"{remedy}"
+            f'pretraining.{pretraining.name}.data: "{OWN_TEXT}" is the text of the one task that starts from it, '
+            f"but {starts}; {remedy}"
         )
     return next(iter(starting.values()))
 
@@ -227,7 +227,7 @@ def _check_start(name: str, entry: TaskEntry, task: Task, known: Sequence[Pretra
         name = name.removeprefix(SCRATCH_WITH)
         if task.budget.tokens is None:
             raise InputError(f"{where}: {printable(SCRATCH_WITH + name)} needs a budget of the task in tokens")
-    by_name = {one.name: one for one in known}
+    by_name = {pretraining.name: pretraining for pretraining in known}
     if name not in by_name:
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
     before = by_name[name].task
@@ -245,12 +245,12 @@ def _pretrained(task: Task, before: Task) -> tuple[str, ...]:
     return tuple(name for name in task.architectures if set(task.candidates(name)) <= set(before.architectures))
 
 
-def _total_tokens(one: Pretraining, known: Sequence[Pretraining]) -> int:
+def _total_tokens(pretraining: Pretraining, known: Sequence[Pretraining]) -> int:
     """The tokens of a pretraining and of what it goes on from."""
-    tokens = one.task.budget.tokens or 0
-    if not one.before or one.share is not None:  # then both parts are within the tokens
+    tokens = pretraining.task.budget.tokens or 0
+    if not pretraining.before or pretraining.share is not None:  # then both parts are within the tokens
         return tokens
-    return tokens + _total_tokens(next(other for other in known if other.name == one.before), known)
+    return tokens + _total_tokens(next(other for other in known if other.name == pretraining.before), known)
 
 
 def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:

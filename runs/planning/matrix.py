@@ -74,7 +74,7 @@ def plan(
     configs = {task.name: task_config(task, experiment.folder) for task in experiment.tasks}
     pretrainings = None
     if experiment.pretraining:
-        configs |= {one.name: _text_config(experiment, one, configs) for one in experiment.pretraining}
+        configs |= {stage.name: _text_config(experiment, stage, configs) for stage in experiment.pretraining}
         pretrainings = Pretrainings(experiment, configs, setting, root, say, architectures)
         configs = pretrainings.configs
         datasets += [dataset_row(prepared, "") for prepared in pretrainings.prepare()]
@@ -118,10 +118,10 @@ def plan(
     return Matrix(_merged(placed), tuple(entries), tuple(datasets), _merged(later))
 
 
-def _text_config(experiment: Experiment, one: Pretraining, tasks: Mapping[str, TaskConfig]) -> TaskConfig:
+def _text_config(experiment: Experiment, stage: Pretraining, tasks: Mapping[str, TaskConfig]) -> TaskConfig:
     """The running text of a pretraining: its own data, or the texts of the task that starts from it."""
-    config = task_config(one.task, experiment.folder)
-    task = task_of(one, (*experiment.tasks, *experiment.conditions))
+    config = task_config(stage.task, experiment.folder)
+    task = task_of(stage, (*experiment.tasks, *experiment.conditions))
     if task is None:
         return config
     read = tasks[task.name]

@@ -52,88 +52,88 @@ class Pretrainings:
 
     def prepare(self) -> list[Prepared]:
         """The encoded data of every pretraining; raises ``InputError`` where they cannot serve."""
-        for one in self.experiment.pretraining:
-            self.say(f"{one.name}: preparing the text")
-            prepared = prepare(self.configs[one.name], self.setting.cache, self.say)
-            self.prepared[one.name] = prepared
-            limits = Limits(prepared.tokenizer.vocabulary, one.task.source_length, one.task.target_length)
-            first = self.architectures.find(one.task.architectures[0])
+        for stage in self.experiment.pretraining:
+            self.say(f"{stage.name}: preparing the text")
+            prepared = prepare(self.configs[stage.name], self.setting.cache, self.say)
+            self.prepared[stage.name] = prepared
+            limits = Limits(prepared.tokenizer.vocabulary, stage.task.source_length, stage.task.target_length)
+            first = self.architectures.find(stage.task.architectures[0])
             where = self.setting.device, Calibration(self.root, self.say), limits
-            self._sizes[one.name] = FittedSizes(
+            self._sizes[stage.name] = FittedSizes(
                 first, prepared, *where, self.architectures.measurements, self.setting.cache
             )
-            self._check_overlap(one)
-            if not self._is_used(one.name):
-                self.say(f"{one.name}: nothing starts from it; it is trained for its likelihood alone")
+            self._check_overlap(stage)
+            if not self._is_used(stage.name):
+                self.say(f"{stage.name}: nothing starts from it; it is trained for its likelihood alone")
         return list(self.prepared.values())
 
     def _is_used(self, name: str) -> bool:
         tasks = (*self.experiment.tasks, *self.experiment.conditions)
         return any(task.start == name for task in tasks) or any(
-            one.before == name for one in self.experiment.pretraining
+            stage.before == name for stage in self.experiment.pretraining
         )
 
     def placed_plans(self) -> list[PlacedPlan]:
         """A run for each pretraining, architecture and seed, after the run that it goes on from."""
         return [
             placed
-            for one in self.experiment.pretraining
-            for name_or_path in one.task.architectures
-            for seed in one.task.seeds
-            for placed in self._placed(one, name_or_path, seed)
+            for stage in self.experiment.pretraining
+            for name_or_path in stage.task.architectures
+            for seed in stage.task.seeds
+            for placed in self._placed(stage, name_or_path, seed)
         ]
 
-    def _placed(self, one: Pretraining, name_or_path: str, seed: int) -> Iterator[PlacedPlan]:
-        before = self._before(one, name_or_path, seed)
-        if before is not None and one.share is not None:
-            words = f"{1 - one.share:.4g} of the tokens of {one.name}"
-            yield before, Placement(before.run, one.before, words, before.match, ROLE, before.architecture)
-        plan = self._plan(one, name_or_path, seed)
-        yield plan, Placement(plan.run, one.name, "", plan.match, ROLE, plan.architecture)
+    def _placed(self, stage: Pretraining, name_or_path: str, seed: int) -> Iterator[PlacedPlan]:
+        before = self._before(stage, name_or_path, seed)
+        if before is not None and stage.share is not None:
+            words = f"{1 - stage.share:.4g} of the tokens of {stage.name}"
+            yield before, Placement(before.run, stage.before, words, before.match, ROLE, before.architecture)
+        plan = self._plan(stage, name_or_path, seed)
+        yield plan, Placement(plan.run, stage.name, "", plan.match, ROLE, plan.architecture)
 
-    def _before(self, one: Pretraining, name_or_path: str, seed: int) -> Plan | None:
+    def _before(self, stage: Pretraining, name_or_path: str, seed: int) -> Plan | None:
         """The run that a pretraining goes on from."""
-        if not one.before:
+        if not stage.before:
             return None
-        architecture, tokens = one.before_architecture or name_or_path, one.task.budget.tokens or 0
-        if one.share is None:
-            return self.start(one.before, architecture, seed)
-        return self._plan(self._named(one.before), architecture, seed, tokens - round(one.share * tokens))
+        architecture, tokens = stage.before_architecture or name_or_path, stage.task.budget.tokens or 0
+        if stage.share is None:
+            return self.start(stage.before, architecture, seed)
+        return self._plan(self._named(stage.before), architecture, seed, tokens - round(stage.share * tokens))
 
     def _named(self, name: str) -> Pretraining:
-        return next(one for one in self.experiment.pretraining if one.name == name)
+        return next(stage for stage in self.experiment.pretraining if stage.name == name)
 
     def start(self, name: str, name_or_path: str, seed: int) -> Plan:
         """The pretraining run that a run of this architecture with this seed starts from.
 
         It has the same seed; where that was not pretrained with, one of those that were.
         """
-        one = self._named(name)
-        seeds = one.task.seeds
-        return self._plan(one, name_or_path, seed if seed in seeds else seeds[seed % len(seeds)])
+        stage = self._named(name)
+        seeds = stage.task.seeds
+        return self._plan(stage, name_or_path, seed if seed in seeds else seeds[seed % len(seeds)])
 
     def is_finished(self, run: str) -> bool:
         """Whether a pretraining run has ended, with weights to start from."""
         return store.is_finished(store.run_folder(self.root, run), weights=True)
 
-    def _plan(self, one: Pretraining, name_or_path: str, seed: int, spent: int | None = None) -> Plan:
+    def _plan(self, stage: Pretraining, name_or_path: str, seed: int, spent: int | None = None) -> Plan:
         """A pretraining run; on ``spent`` tokens where another goes on from it."""
-        task, config, variant = one.task, self.configs[one.name], self.architectures.find(name_or_path)
-        prepared, sizes = self.prepared[one.name], self._sizes[one.name]
+        task, config, variant = stage.task, self.configs[stage.name], self.architectures.find(name_or_path)
+        prepared, sizes = self.prepared[stage.name], self._sizes[stage.name]
         limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        before, measured = self._before(one, name_or_path, seed), self.architectures.measurements(variant)
+        before, measured = self._before(stage, name_or_path, seed), self.architectures.measurements(variant)
         size = replace(before.size, dropout=0.0) if before else sizes.size(task, variant, "parameters")
         try:
-            cost = measured.pretraining(config, self.setting.cache, one.objective, one.mask_rate, size)
+            cost = measured.pretraining(config, self.setting.cache, stage.objective, stage.mask_rate, size)
         except InputError as error:
-            raise InputError(f"pretraining.{one.name}.{error}") from None
+            raise InputError(f"pretraining.{stage.name}.{error}") from None
         tokens = task.budget.tokens or 0
         if spent is not None:
             tokens = spent
-        elif one.share is not None:
-            tokens = round(one.share * tokens)
-        tokens = round(tokens * self._factor(one, cost))
-        self._check_epochs(one, prepared, variant, tokens)
+        elif stage.share is not None:
+            tokens = round(stage.share * tokens)
+        tokens = round(tokens * self._factor(stage, cost))
+        self._check_epochs(stage, prepared, variant, tokens)
         training = Training.of(task.training)
         flops = tokens * cost.flops
         stepping = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
@@ -171,45 +171,47 @@ class Pretrainings:
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, limits),
             start=before.run if before else "",
-            start_name=one.before,
+            start_name=stage.before,
             pretraining_tokens=before.tokens + before.pretraining_tokens if before else 0.0,
             pretraining_flops=before.flops + before.pretraining_flops if before else 0.0,
             objective=cost.objective,
-            mask_rate=one.mask_rate,
+            mask_rate=stage.mask_rate,
         )
 
-    def _factor(self, one: Pretraining, cost: PretrainingCost) -> float:
+    def _factor(self, stage: Pretraining, cost: PretrainingCost) -> float:
         """The tokens of a run over the budget: on another axis than tokens, equal to the first architecture's."""
-        quantity = COSTS.get(one.task.budget.match[0])
+        quantity = COSTS.get(stage.task.budget.match[0])
         if quantity is None:
             return 1.0
         name = self.experiment.architectures[0]
-        variant, config = self.architectures.find(name), self.configs[one.name]
-        size = self._sizes[one.name].size(one.task, variant, "parameters")
+        variant, config = self.architectures.find(name), self.configs[stage.name]
+        size = self._sizes[stage.name].size(stage.task, variant, "parameters")
         usual = self.architectures.measurements(variant).pretraining(config, self.setting.cache, {OWN: 1.0}, None, size)
         return float(getattr(usual, quantity)) / float(getattr(cost, quantity))
 
-    def _check_overlap(self, one: Pretraining) -> None:
+    def _check_overlap(self, stage: Pretraining) -> None:
         """Says how much of the tasks' tests stands in the text; raises ``InputError`` where it is too much."""
-        starts = {task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == one.name}
+        starts = {
+            task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == stage.name
+        }
         for name in sorted(starts):
-            overlap = seen_in.overlap_of(self.configs[one.name], self.configs[name], self.setting.cache, self.say)
+            overlap = seen_in.overlap_of(self.configs[stage.name], self.configs[name], self.setting.cache, self.say)
             if not overlap.seen:
                 continue
-            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in the text of {one.name}"
-            if overlap.too_much and one.task.data != OWN_TEXT:  # the task trains on that text in any case
+            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in the text of {stage.name}"
+            if overlap.too_much and stage.task.data != OWN_TEXT:  # the task trains on that text in any case
                 raise InputError(
-                    f"pretraining.{one.name}.data: {many} (half of their sequences of {WORDS} words), for example "
+                    f"pretraining.{stage.name}.data: {many} (half of their sequences of {WORDS} words), for example "
                     f"{printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
-            self.say(f"{one.name}: {many}")
+            self.say(f"{stage.name}: {many}")
 
-    def _check_epochs(self, one: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
-        most, whole = one.task.budget.epochs, float(prepared.train.source_lengths.sum())
+    def _check_epochs(self, stage: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
+        most, whole = stage.task.budget.epochs, float(prepared.train.source_lengths.sum())
         whole += float(prepared.train.target_lengths.sum())
         if most is not None and tokens > most * whole:
             raise InputError(
-                f"pretraining.{one.name}.budget.epochs: {most:g}: {variant.name} would read its {whole:,.0f} tokens "
+                f"pretraining.{stage.name}.budget.epochs: {most:g}: {variant.name} would read its {whole:,.0f} tokens "
                 f"{tokens / whole:.1f} times; give more text or fewer tokens, or allow more epochs"
             )
 
@@ -217,12 +219,12 @@ class Pretrainings:
         """The configurations with their tokenizers: what is joined by a start shares one."""
         shared = dict(configs)
         for names in _joined(self.experiment):
-            own = [one for one in self.experiment.pretraining if one.name in names]
-            first = own[0]
-            for one in own[1:]:
-                if (one.task.tokenizer, one.task.vocabulary) != (first.task.tokenizer, first.task.vocabulary):
+            joined = [stage for stage in self.experiment.pretraining if stage.name in names]
+            first = joined[0]
+            for stage in joined[1:]:
+                if (stage.task.tokenizer, stage.task.vocabulary) != (first.task.tokenizer, first.task.vocabulary):
                     raise InputError(
-                        f"pretraining.{one.name}.tokenizer: tasks start from {first.name} and from {one.name}, which "
+                        f"pretraining.{stage.name}.tokenizer: tasks start from {first.name} and {stage.name}, which "
                         "therefore share a tokenizer; give both the same tokenizer and vocabulary"
                     )
             where = self.setting.cache, self.say
@@ -233,24 +235,24 @@ class Pretrainings:
                 shared[name] = replace(
                     configs[name], tokenizer=first.task.tokenizer, vocabulary=0, shared_tokenizer=str(path)
                 )
-        for one in self.experiment.pretraining:
-            count = sentinels(one.task.source_length + one.task.target_length)
-            shared[one.name] = replace(shared[one.name], sentinels=count)
+        for stage in self.experiment.pretraining:
+            count = sentinels(stage.task.source_length + stage.task.target_length)
+            shared[stage.name] = replace(shared[stage.name], sentinels=count)
         return shared
 
 
 def _joined(experiment: Experiment) -> list[list[str]]:
     """The names of pretrainings and of the tasks that start from them, together where a start joins them."""
-    groups = [{one.name} for one in experiment.pretraining]
+    groups = [{stage.name} for stage in experiment.pretraining]
     starts: dict[str, set[str]] = {}
     for task in (*experiment.tasks, *experiment.conditions):
         if task.start != SCRATCH and not task.checkpoint:
             starts.setdefault(task.name, {task.name}).add(task.start)
-    for one in experiment.pretraining:
-        if one.before:
-            starts.setdefault(one.name, {one.name}).add(one.before)
+    for stage in experiment.pretraining:
+        if stage.before:
+            starts.setdefault(stage.name, {stage.name}).add(stage.before)
     for names in starts.values():
         meeting = [group for group in groups if group & names]
         groups = [group for group in groups if group not in meeting] + [set().union(names, *meeting)]
-    order = [*(one.name for one in experiment.pretraining), *(task.name for task in experiment.tasks)]
+    order = [*(stage.name for stage in experiment.pretraining), *(task.name for task in experiment.tasks)]
     return [[name for name in order if name in group] for group in groups]
