@@ -178,6 +178,20 @@ def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) ->
     known = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
     assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", known)]
     assert tested_grids.variants(chosen) == (
-        "On pairs, encoder is the variant suffix-encoder, chosen by the exact validation loss of the trials: encoder "
-        "(1.5000), suffix-encoder (1.2000) and next-cell-encoder (1.4000) nats per target token."
+        "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
+        "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "
+        "target token."
+    )
+
+
+def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
+    usual = analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", {})
+    same, other = (
+        analysis.ChosenVariant("pairs", "native supervision, tuned", "encoder", variant, {})
+        for variant in ("suffix-encoder", "encoder")
+    )
+    assert tested_grids.changed_variants([usual, same]) == ""
+    assert tested_grids.changed_variants([usual, other]) == (
+        "Trials of a condition may choose another variant: encoder on pairs is encoder under native supervision, "
+        "tuned, suffix-encoder otherwise. Both changes act together there."
     )

@@ -520,6 +520,19 @@ def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
     assert "decoder (target supervision)" in found.evidence
 
 
+def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder_to_compare_with(
+    tmp_path: Path,
+) -> None:
+    task = single(PHRASES, truth={"decoder": 0.8, "prefix-decoder": 0.5}, **CLEAR)
+    for run in synthetic.write_store(tmp_path, [task]):
+        synthetic.change_record(tmp_path, run, supervision="target")
+    card = tmp_path / "data" / "phrases-en-de.json"
+    synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
+    verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
+    assert verdicts["causal-source-hurts"].verdict == OPPOSITE
+    assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder (target supervision) vs. decoder."
+
+
 @pytest.mark.parametrize(("other", "told"), [(2.9, True), (2.2, False)])
 def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, other: float, told: bool) -> None:
     truth = {"decoder": 2.2, "encoder": 3.1, "encoder-decoder": 2.6}

@@ -149,6 +149,30 @@ def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> Non
     assert "chose another rate in 1 of 1 settings" in tested_grids.selection([setting])
 
 
+def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_path: Path) -> None:
+    rows = grown(tmp_path)
+    reported = rows["runs"]["learning_rate"] == 0.00283
+    rows["runs"]["proxy_share"] = reported.map({True: 0.25, False: math.nan})
+    [setting] = trials.settings(rows)
+    grid = tested_grids.tuning([setting])
+    cells = dict(zip([cell.text for cell in grid.head], grid.rows[0], strict=True))
+    assert (cells["learning rate"].text, cells["in the reported runs"].text) == ("0.00283", "0.00142")
+    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert "train at 0.5 times that rate" in drawn["tuning"].caption
+
+
+def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_trust(tmp_path: Path) -> None:
+    rows = grown(tmp_path)
+    runs = rows["runs"]
+    [before] = trials.settings(rows)
+    assert not before.flat and tested_grids.undetermined([before]) == ""
+    runs["validation_loss"] = 0.69 + 0.0001 * runs["validation_loss"].astype(float)
+    [setting] = trials.settings(rows)
+    assert setting.flat and tested_grids.regrets([setting]) == ""
+    assert tested_grids.tuning([setting]).rows[0][-1].text == "trials do not distinguish the rates"
+    assert "do not determine the rate" in tested_grids.undetermined([setting])
+
+
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
     rows = found(tmp_path)
     tried = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]

@@ -32,6 +32,7 @@ SETTING: Final = ["dataset", "match", "condition", "share"]
 ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
+TARGET: Final = "target supervision"
 _UNKNOWN: Final = Interval(math.nan)
 
 
@@ -359,6 +360,7 @@ class Comparisons:
         """The runs of "X", "X|condition", "X@share" or "X{start, adapt, examples}" on a data set.
 
         They are on the axis of its first condition. ``examples`` is a number, or "fewest" or "most" of those there are.
+        Where all train on the target alone under the first condition, "X|target supervision" is X.
         """
         dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
         key = (dataset, axis, named)
@@ -367,12 +369,18 @@ class Comparisons:
             name, _, started = name.partition("{")
             name, _, share = name.partition("@")
             rows = self._on_parts if share else self.placed("compared")
+            if condition == TARGET and self._on_target_alone(comparison):
+                condition = ""
             chosen = (rows["dataset"] == dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
             chosen &= _is_started(rows, started) if started else rows["condition"].fillna("") == condition
             if share:
                 chosen &= rows["share"] == float(share)
             self._sides[key] = rows[chosen.fillna(False)]
         return self._sides[key]
+
+    def _on_target_alone(self, comparison: Comparison) -> bool:
+        supervision = comparison.group.runs.get("supervision", pd.Series(dtype=str))
+        return set(supervision.dropna()) == {"target"}
 
     @cached_property
     def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:

@@ -7,11 +7,10 @@ cannot have. The mask alone is what changes where both are trained on their targ
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.contrasts import Factor
 from archbench.reports.analysis.testing import Question, alone
 
-TARGET: Final = "target supervision"
 _NATIVE: Final = (  # where the first condition has each family's usual loss
     ("mask: source read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
     ("mask and objective: source read in both directions, no loss on it", "prefix-decoder", "decoder"),

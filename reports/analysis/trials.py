@@ -17,6 +17,7 @@ from archbench.runs.planning import rate_choice
 from archbench.runs.planning.rate_choice import Regret
 
 EXACT: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
+FLAT: Final = 0.01  # trials whose losses differ by less than this part of them do not distinguish the settings
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class TunedSetting:
     ``trials`` are their number, ``loss`` is that of the setting by the fit or the mean of its trials, and ``examples``
     how many validation examples gave exact likelihoods (0 where the losses of training are exact). ``now`` is the rate
     that the rule chooses from these trials where another was taken (nan elsewhere); ``kept`` is true where it is the
-    one of the first condition, which has the same trials.
+    one of the first condition, which has the same trials. ``lowest`` and ``highest`` are the mean losses of the best
+    and the worst setting that was tried. The reported runs train at ``factor`` times the rate: the square root of the
+    trials' share of their tokens.
     """
 
     dataset: str
@@ -72,6 +75,14 @@ class TunedSetting:
     regret: Regret | None
     now: float = math.nan
     kept: bool = False
+    lowest: float = math.nan
+    highest: float = math.nan
+    factor: float = 1.0
+
+    @property
+    def flat(self) -> bool:
+        """Whether the losses of all settings are so close that the trials say nothing about the rate."""
+        return self.highest - self.lowest < FLAT * abs(self.lowest)
 
 
 @dataclass(frozen=True)
@@ -187,7 +198,30 @@ def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> Tun
     rates, dropouts = ({point[place] for point in losses} for place in (0, 1))
     edge = rate in (min(rates), max(rates)) or dropout == max(dropouts) > min(dropouts)
     regret, now = rate_choice.regret(losses, spread), math.nan if same else rule.learning_rate
-    return TunedSetting(*key, len(rows), rate, dropout, loss, edge, same and rule.fitted, examples, regret, now)
+    means = [float(np.mean(values)) for values in losses.values() if np.isfinite(values).all()]
+    return TunedSetting(
+        *key,
+        len(rows),
+        rate,
+        dropout,
+        loss,
+        edge,
+        same and rule.fitted,
+        examples,
+        regret,
+        now,
+        lowest=min(means),
+        highest=max(means),
+        factor=_factor(reported),
+    )
+
+
+def _factor(reported: pd.DataFrame | None) -> float:
+    """What the rate of the trials is multiplied by in the reported runs, whose tokens the trials had a share of."""
+    if reported is None or "proxy_share" not in reported:
+        return 1.0
+    shares = reported["proxy_share"].dropna().astype(float)
+    return math.sqrt(shares.iloc[0]) if len(shares) else 1.0
 
 
 def _reported(rows: pd.DataFrame, exact: bool) -> tuple[tuple[float, float] | None, tuple[float, int]]:

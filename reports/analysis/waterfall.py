@@ -14,10 +14,10 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.factors import TARGET, is_on_target
+from archbench.reports.analysis.factors import is_on_target
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.testing import Question, alone
 from archbench.reports.base.formatting import listing, value

@@ -435,7 +435,7 @@ class _ClaimJudge:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
             return
         runs = [self.comparisons.side(comparison, side) for side in pair]
-        if all(len(rows) for rows in runs):
+        if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
             names = (_side_text(pair[0]), _side_text(pair[1]))
             group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
             yield Question(group, comparison.metric.name, names)

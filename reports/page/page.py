@@ -228,6 +228,7 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
         "gates_shuffled": any(cell.text == tested_grids.SAVED for cell in gates.head),
         "gates_unknown": tested_grids.unchecked(judged),
         "controls": tested_grids.controls(tested.controls),
+        "controls_known": any(control.right is not None for control in tested.controls),
         "controls_right": all(control.right is not False for control in tested.controls),
         "controls_on": _controlled(judged),
         "factors": tested_grids.factors(tested),
@@ -278,7 +279,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
     comparisons, first = judged.comparisons, judged.first
     tables, groups = comparisons.tables, comparisons.groups
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
-    chosen = trials.settings(tables)
+    chosen, variants = trials.settings(tables), trials.chosen_variants(tables)
     missed = [f"{name} on {grids.title(group)}" for group in groups for name in audit.off_budget(group)]
     return {
         "metrics": [
@@ -290,9 +291,11 @@ def _methods(judged: Judged) -> dict[str, Any]:
         "tuning": tested_grids.tuning(chosen),
         "tuning_setup": tested_grids.setup(tables),
         "tuning_without_improvement": tested_grids.without_improvement(trials.without_improvement(tables)),
-        "tuning_variants": tested_grids.variants(trials.chosen_variants(tables)),
+        "tuning_variants": tested_grids.variants(variants),
+        "changed_variants": tested_grids.changed_variants(variants),
         "tuning_selection": tested_grids.selection(chosen),
         "tuning_regret": tested_grids.regrets(chosen),
+        "tuning_undetermined": tested_grids.undetermined(chosen),
         "tuning_cost": tested_grids.costs(trials.costs(tables)),
         "failures": grids.failures(tables),
         "datasets": grids.datasets(tables),
@@ -386,6 +389,24 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     if "supervision" in runs:
         modes = [f"{mode} ({SUPERVISION.get(mode, mode)})" for mode in runs["supervision"].dropna().unique()]
         sentences += [f"Supervision: {formatting.listing(modes)}."] if modes else []
+    return [*sentences, *_recipe(runs)]
+
+
+def _recipe(runs: pd.DataFrame) -> list[str]:
+    """The optimizer, the batch and the scored checkpoint, as far as the runs record them."""
+    sentences = []
+    if {"optimizer", "batch_tokens", "precision"} <= set(runs) and grids.known(runs, "batch_tokens"):
+        used = [runs[key].dropna().astype(str).unique() for key in ("optimizer", "precision")]
+        optimizers, precisions = map(formatting.listing, map(sorted, used))
+        batch = grids.span(runs, "batch_tokens")
+        sentences.append(f"Optimizer: {optimizers}, batches of {batch} tokens, {precisions}.")
+    if grids.known(runs, "best_step") and grids.known(runs, "steps"):
+        done = runs.dropna(subset=["best_step", "steps"])
+        parts = done["best_step"].astype(float) / done["steps"].astype(float)
+        ends = dict.fromkeys(f"{part:.0%}" for part in (parts.min(), parts.max()))
+        sentences.append(
+            f"Scored: the checkpoint with the lowest validation loss, after {' to '.join(ends)} of the steps."
+        )
     return sentences
 
 

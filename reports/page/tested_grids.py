@@ -7,7 +7,7 @@ from typing import Final
 from archbench.reports.analysis.contrasts import Alternative, Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.sequential import Rule
-from archbench.reports.analysis.trials import ChosenVariant, Cost, TunedSetting
+from archbench.reports.analysis.trials import FLAT, ChosenVariant, Cost, TunedSetting
 from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import entered
@@ -240,9 +240,13 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
 
 
 def tuning(chosen: Sequence[TunedSetting]) -> Grid:
-    """What was chosen for each architecture, from how many trials, and the expected regret of the choice."""
-    conditions = any(setting.condition for setting in chosen)
-    columns = ("architecture", "trials", "learning rate", "dropout", "validation loss", "expected regret", "")
+    """What was chosen for each architecture, from how many trials, and the expected regret of the choice.
+
+    Where the reported runs train at a multiple of the chosen rate, theirs is shown, too.
+    """
+    conditions, scaled = any(setting.condition for setting in chosen), any(setting.factor != 1 for setting in chosen)
+    columns = ["architecture", "trials", "learning rate", "dropout", "validation loss", "expected regret", ""]
+    columns[3:3] = ["in the reported runs"] if scaled else []
     head = (name("data set"), *([name("condition")] if conditions else []), *map(name, columns))
     rows = (
         (
@@ -251,8 +255,12 @@ def tuning(chosen: Sequence[TunedSetting]) -> Grid:
             name(setting.architecture),
             GridCell(f"{setting.trials}"),
             GridCell(f"{setting.learning_rate:.3g}", "from the parabola" if setting.fitted else ""),
+            *([GridCell(f"{setting.learning_rate * setting.factor:.3g}")] if scaled else []),
             GridCell(f"{setting.dropout:g}"),
-            GridCell(formatting.value(setting.loss, 4)),
+            GridCell(
+                formatting.value(setting.loss, 3),
+                f"of the parabola; lowest trial {formatting.value(setting.lowest, 3)}" if setting.fitted else "",
+            ),
             _regret(setting),
             GridCell(*_remarks(setting), "text"),
         )
@@ -264,7 +272,7 @@ def tuning(chosen: Sequence[TunedSetting]) -> Grid:
 def _regret(setting: TunedSetting) -> GridCell:
     """An expected regret; below it its 95% range."""
     regret = setting.regret
-    if regret is None:
+    if regret is None or setting.flat:
         return GridCell(formatting.MISSING)
     return GridCell(
         formatting.value(regret.expected, 4),
@@ -274,7 +282,7 @@ def _regret(setting: TunedSetting) -> GridCell:
 
 def _remarks(setting: TunedSetting) -> tuple[str, str]:
     """Whether the rate is at the edge of the grid, and whether these trials choose another."""
-    edge = "at the edge of the grid" if setting.edge else ""
+    edge = "at the edge of the grid" if setting.edge else "trials do not distinguish the rates" if setting.flat else ""
     if math.isnan(setting.now):
         return edge, ""
     reason = "rate of the first condition" if setting.kept else "chosen by another rule"
@@ -283,7 +291,7 @@ def _remarks(setting: TunedSetting) -> tuple[str, str]:
 
 def regrets(chosen: Sequence[TunedSetting]) -> str:
     """The greatest expected regret in a sentence, beside the spread of seeds there; empty where none is known."""
-    known = [(setting.regret, setting) for setting in chosen if setting.regret is not None]
+    known = [(setting.regret, setting) for setting in chosen if setting.regret is not None and not setting.flat]
     if not known:
         return ""
     greatest, setting = max(known, key=lambda pair: pair[0].expected)
@@ -292,6 +300,22 @@ def regrets(chosen: Sequence[TunedSetting]) -> str:
     return (
         f"The largest expected regret is {formatting.value(greatest.expected, 4)} nats per token ({where}){times} the "
         f"standard deviation between seeds there ({formatting.value(greatest.seed_sd, 4)})."
+    )
+
+
+def undetermined(chosen: Sequence[TunedSetting]) -> str:
+    """Where the trials do not distinguish the rates, in a sentence; empty where they always do."""
+    places: dict[str, list[str]] = {}
+    for setting in chosen:
+        if setting.flat:
+            where = ", ".join(filter(None, (setting.dataset, setting.condition)))
+            places.setdefault(where, []).append(setting.architecture)
+    if not places:
+        return ""
+    named = "; ".join(f"{where} ({formatting.listing(names)})" for where, names in places.items())
+    return (
+        f"The losses of all trials differ by less than {FLAT:.0%} on {named}: these trials do not determine the rate, "
+        "and a better one may exist."
     )
 
 
@@ -351,17 +375,31 @@ def selection(chosen: Sequence[TunedSetting]) -> str:
 def variants(chosen: Sequence[ChosenVariant]) -> str:
     """What trials chose among alternatives, a sentence for each architecture, data set and condition."""
     sentences = []
-    for one in chosen:
-        values = list(one.losses.values())
-        places = next((n for n in (4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
-        losses = formatting.listing([f"{name} ({formatting.value(loss, places)})" for name, loss in one.losses.items()])
-        where = ", ".join(filter(None, (one.dataset, one.condition)))
+    for choice in chosen:
+        values = list(choice.losses.values())
+        places = next((n for n in (3, 4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
+        losses = [f"{name} ({formatting.value(loss, places)})" for name, loss in choice.losses.items()]
+        where = ", ".join(filter(None, (choice.dataset, choice.condition)))
         tied = "; equal losses leave the architecture as it is" if values.count(min(values)) > 1 else ""
         sentences.append(
-            f"On {where}, {one.architecture} is the variant {one.variant}, chosen by the exact validation loss of the "
-            f"trials: {losses} nats per target token{tied}."
+            f"On {where}, {choice.architecture} is the variant {choice.variant}. Losses of the variants' best settings "
+            f"(the parabola's minimum where there is one): {formatting.listing(losses)} nats per target token{tied}."
         )
     return " ".join(sentences)
+
+
+def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
+    """Where the trials of a condition chose another variant than the first condition's, in a sentence; else empty."""
+    first = {(choice.dataset, choice.architecture): choice.variant for choice in chosen if not choice.condition}
+    parts = [
+        f"{choice.architecture} on {choice.dataset} is {choice.variant} under {choice.condition}, {usual} otherwise"
+        for choice in chosen
+        if choice.condition
+        and (usual := first.get((choice.dataset, choice.architecture))) not in (None, choice.variant)
+    ]
+    if not parts:
+        return ""
+    return f"Trials of a condition may choose another variant: {'; '.join(parts)}. Both changes act together there."
 
 
 def costs(by_dataset: Sequence[Cost]) -> str:

@@ -21,7 +21,7 @@ from archbench.reports.figures.figure import Figure, View, named, place
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 CAPTION: Final = (
     "Relative to {base}: means over the data sets, under the first condition, of the architectures that were trained "
-    "on all of them. The numbers are of the whole bars."
+    "on all of them. Numbers: all segments of a bar together."
 )
 
 

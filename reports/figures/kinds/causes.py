@@ -20,10 +20,10 @@ from archbench.reports.figures.canvas.palette import hue, ink, label, quiet, rul
 from archbench.reports.figures.figure import Figure, View
 
 CAPTION: Final = (
-    "From the first architecture to the last in steps, which add up to the whole difference. Bars: the difference that "
-    "a change makes in the primary metric, better to the right; lines: 95% intervals (not corrected) of where the step "
-    "ends. Coloured: the line does not reach the tick at which the step starts. In another order, the same changes "
-    "could have different effects."
+    "From the first architecture to the last in steps that add up to the whole difference. Bars: the difference that a "
+    "change makes in the primary metric, better to the right; lines: 95% intervals of the difference, not corrected, "
+    "drawn from the start of the step. Coloured: the interval excludes 0. In another order, the same changes could "
+    "have different effects."
 )
 HEIGHT: Final = 0.5  # of a bar
 LONGEST: Final = 72  # characters of the changes of a step
@@ -90,9 +90,11 @@ def _names(entry: Waterfall) -> Sequence[str]:
 
 
 def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
-    """The greatest step of each data set's first path that has one whose interval excludes 0."""
+    """The greatest step on each data set's first path with a difference and a step whose intervals exclude 0."""
     parts: dict[str, str] = {}
     for entry in waterfalls:
+        if not entry.whole.difference.excludes_zero:
+            continue
         steps = [step for step in entry.steps if step.contrast.difference.excludes_zero]
         if steps and entry.dataset not in parts:
             step = max(steps, key=lambda step: abs(step.contrast.difference.mean))
@@ -102,5 +104,5 @@ def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
             path = f"from {entry.first} to {entry.last} on {entry.dataset}{axis}"
             parts[entry.dataset] = f"{path}: {listing(step.changes)} ({size} {metric(entry.metric).label})"
     if not parts:
-        return "No step has an interval that excludes 0." if waterfalls else ""
+        return "No difference has an interval that excludes 0." if waterfalls else ""
     return f"Largest step {'; '.join(parts.values())}."

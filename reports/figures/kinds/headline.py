@@ -90,9 +90,15 @@ def best_shown(comparison: Comparison) -> str:
 def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
     """Of each scored architecture but the best, the difference from the best: below 0, as it is worse."""
     best, dataset = best_shown(comparison), comparison.group.dataset
-    others = [cell.architecture for cell in comparison.scored if cell.architecture != best]
-    pairs = {name: [entry for entry in tested.pair(name, best) if entry.dataset == dataset] for name in others}
+    pairs = {
+        name: [entry for entry in tested.pair(name, best) if entry.dataset == dataset] for name in _others(comparison)
+    }
     return {name: entries[0].difference for name, entries in pairs.items() if entries}
+
+
+def _others(comparison: Comparison) -> list[str]:
+    best = best_shown(comparison)
+    return [cell.architecture for cell in comparison.scored if cell.architecture != best]
 
 
 def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, object]]:
@@ -188,12 +194,21 @@ def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
     leaders: dict[str, list[str]] = {}
     for comparison in scored:
         if differences(comparison, tested):
-            sure = any(cell.best for cell in comparison.scored)
-            leaders.setdefault(best_shown(comparison), []).append(
-                f"{comparison.group.dataset}{'' if sure else ' (its lead is not decided)'}"
-            )
+            rivals = _rivals(comparison, tested)
+            lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
+            leaders.setdefault(best_shown(comparison), []).append(f"{comparison.group.dataset}{lead}")
     parts = [f"{name} on {listing(places)}" for name, places in leaders.items()]
     return f"Best mean: {'; '.join(parts)}." if parts else ""
+
+
+def _rivals(comparison: Comparison, tested: Contrasts) -> list[str]:
+    """The architectures that the best one is not decided to be better than, those not trained enough left out."""
+    best, dataset = best_shown(comparison), comparison.group.dataset
+    contrasts = [
+        next((c for c in tested.pair(name, best) if c.dataset == dataset), None) for name in _others(comparison)
+    ]
+    undecided = ("open", "equal", "accounting", "unknown")
+    return [contrast.first for contrast in contrasts if contrast is not None and contrast.outcome in undecided]
 
 
 def _references(comparison: Comparison) -> dict[str, float]:

@@ -17,9 +17,10 @@ from archbench.reports.figures.figure import Figure, View, below
 
 CAPTION: Final = (
     "Validation loss of the tuning trials above each architecture's lowest, against the learning rate: means over "
-    "seeds, single seeds faint; linear up to {linear}, logarithmic beyond. Large marks: the rate of the reported runs, "
-    "which a fitted parabola, an earlier rule or the first condition chose.{dropout}{exact}"
+    "seeds, single seeds faint; linear up to {linear}, logarithmic beyond. Large marks: the selected rate, "
+    "from a fitted parabola, an earlier rule or the first condition.{scaled}{dropout}{exact}"
 )
+_SCALED: Final = " The reported runs, which read more tokens, train at {factors} times that rate."
 _DROPOUT: Final = " Dashed: a higher dropout than solid."
 _FEWER_EXAMPLES: Final = (
     " Masked models: exact losses of fewer examples, so compare points within an architecture only."
@@ -41,8 +42,10 @@ def tuning(view: View) -> Figure:
         drawing = partial(draw, trials=own_trials, chosen=own_chosen, looks=view.looks)
         about = f"Excess validation loss against learning rate, {', '.join(filter(None, (dataset, condition)))}"
         panels.append(Panel(label(dataset, 80), below(condition), 2.4, drawing, about))
+    factors = sorted({setting.factor for setting in chosen} - {1.0})
     caption = CAPTION.format(
         linear=LINEAR,
+        scaled=_SCALED.format(factors=" or ".join(f"{factor:.2g}" for factor in factors)) if factors else "",
         dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "",
         exact=_FEWER_EXAMPLES if any(setting.examples for setting in chosen) else "",
     )
