@@ -54,6 +54,16 @@ def test_corrected_p_values_are_holms() -> None:
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
 
 
+def test_declared_contrasts_whose_data_set_has_no_run_yet_count_as_tests(tmp_path: Path) -> None:
+    finished = judged(tmp_path / "finished", SENTIMENT).tested.primary
+    names = ["decoder", "encoder", "encoder-decoder"]
+    waiting = [{"name": SENTIMENT.dataset}, {"name": "waits-for-trials", "architectures": names}]
+    during = judged(tmp_path / "during", SENTIMENT, tasks=waiting).tested.primary
+    assert {entry.family for entry in finished} == {3} and {entry.family for entry in during} == {6}
+    expected = holm([*(p_difference(entry.difference) for entry in finished), 1.0, 1.0, 1.0])[:3]
+    assert [entry.p for entry in during] == pytest.approx(expected)
+
+
 def test_a_contrast_without_a_test_counts_in_the_family_and_stays_unknown() -> None:
     known, unknown = holm([0.02, math.nan])
     assert known == pytest.approx(0.04)

@@ -196,27 +196,30 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
 
 
 def corrected_for_family(
-    contrasts: Sequence[Contrast], settled: Mapping[int, Contrast] | None = None
+    contrasts: Sequence[Contrast], settled: Mapping[int, Contrast] | None = None, planned: int = 0
 ) -> list[Contrast]:
     """The contrasts with Holm-corrected p values, separately for difference and equality, and for each other test.
 
     ``settled`` are contrasts, by their place, that earlier looks have corrected: they stay as they are. One that was
-    significant leaves the correction of the others; one that was not still counts as a test.
+    significant leaves the correction of the others; one that was not still counts as a test. So does each of the
+    ``planned`` ones, which are declared and have no runs yet.
     """
     settled = settled or {}
     columns = {
-        name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled) for name in P_VALUES
+        name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled, planned)
+        for name in P_VALUES
     }
     corrected = []
     for place, contrast in enumerate(contrasts):
         changes: dict[str, Any] = {name: values[place] for name, values in columns.items()}
-        corrected.append(settled.get(place) or replace(contrast, family=len(contrasts), **changes))
+        corrected.append(settled.get(place) or replace(contrast, family=len(contrasts) + planned, **changes))
     return corrected
 
 
-def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast]) -> list[float]:
+def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast], planned: int) -> list[float]:
     before = {place: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for place, contrast in settled.items()}
-    return holm([before.get(place, value) for place, value in enumerate(values)])
+    tested = [before.get(place, value) for place, value in enumerate(values)]
+    return holm([*tested, *[1.0] * planned])[: len(tested)]
 
 
 def row(contrast: Contrast) -> dict[str, object]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import PurePath
 from typing import Final
 
 import pandas as pd
@@ -26,7 +27,7 @@ from archbench.reports.analysis.testing import (
     failed_gates,
     with_alternatives,
 )
-from archbench.reports.base.declared import Pair, contrasts_and_margins
+from archbench.reports.base.declared import Pair, contrasts_and_margins, entered
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Sample, pool
 from archbench.reports.base.tables import Tables
@@ -145,12 +146,12 @@ class _Tester:
         self.comparisons, self.declared, self.margins = comparisons, declared, margins
 
     def family(self, first: Sequence[Comparison]) -> list[Contrast]:
-        """The primary contrasts."""
-        return corrected_for_family(self.tested(first))
+        """The primary contrasts; those that are declared on data sets without runs yet count as tests."""
+        return corrected_for_family(self.tested(first), planned=self._planned(first))
 
     def tested(self, first: Sequence[Comparison], shares: Mapping[str, float] | None = None) -> list[Contrast]:
         """The primary contrasts, not yet corrected; ``shares`` is the part of the error to spend, by data set."""
-        size = sum(len(self._declared(comparison.group)) for comparison in first)
+        size = sum(len(self._declared(comparison.group)) for comparison in first) + self._planned(first)
         shares = shares or {}
         return [
             entry
@@ -198,7 +199,16 @@ class _Tester:
 
         These are every pair of a few architectures, and the first against each of many.
         """
-        architectures = group.architectures
+        return self._pairs(group.architectures)
+
+    def _planned(self, first: Sequence[Comparison]) -> int:
+        """How many primary contrasts are declared on data sets that have no run yet, because trials come first."""
+        known = {comparison.group.dataset for comparison in first}
+        waiting = [task for task in entered(self.comparisons.tables, "tasks") if task.get("name") not in known]
+        named = [[PurePath(str(name)).stem for name in task.get("architectures") or ()] for task in waiting]
+        return sum(len(self._pairs(names)) for names in named)
+
+    def _pairs(self, architectures: Sequence[str]) -> list[Pair]:
         declared_pairs = [pair for pair in self.declared if set(architectures).issuperset(pair)]
         if declared_pairs or tuple(self.declared) != DEFAULT_CONTRASTS:
             return declared_pairs
