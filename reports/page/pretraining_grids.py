@@ -90,7 +90,7 @@ def amortised(comparisons: Comparisons) -> Grid:
     usual = runs["adapt"].fillna(FINETUNE) == FINETUNE
     runs = runs[usual & runs["train_flops"].notna()].assign(start=runs["start"].fillna(SCRATCH))
     scratch = runs[runs["start"] == SCRATCH]
-    head = ("start", "architecture", "FLOPs of pretraining", "FLOPs of a task from scratch", *TASKS.values())
+    head = ("start", "architecture", "FLOPs of pretraining, planned", "FLOPs of a task from scratch", *TASKS.values())
     rows = []
     started = runs[runs["pretraining_flops"] > 0]
     for place, own in started.groupby(["start", "architecture"], sort=False):

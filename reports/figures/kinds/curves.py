@@ -63,7 +63,7 @@ class Curve:
 
     @property
     def sampled(self) -> bool:
-        """Whether it is exact, by sampled tokens."""
+        """Whether it is an estimate of the exact likelihood, from sampled tokens."""
         return self.metric == SAMPLED
 
     @property
@@ -191,7 +191,7 @@ def numbers(curves: list[Curve], dataset: str, axis: str) -> pd.DataFrame:
 
 
 def _takeaway(lines: Sequence[tuple[Comparison, Curve]], axis: str) -> str:
-    """The lowest exact validation loss of each data set."""
+    """The lowest validation loss of each data set that is a likelihood, marked where it is an estimate of one."""
     best: dict[str, Curve] = {}
     for comparison, line in lines:
         known = best.get(comparison.group.dataset)
@@ -202,7 +202,8 @@ def _takeaway(lines: Sequence[tuple[Comparison, Curve]], axis: str) -> str:
         for dataset, line in best.items()
     }
     parts = [
-        f"{line.architecture} on {dataset} ({value(line.loss, 3)}{spent[dataset]})" for dataset, line in best.items()
+        f"{line.architecture} on {dataset} ({'about ' if line.sampled else ''}{value(line.loss, 3)}{spent[dataset]})"
+        for dataset, line in best.items()
     ]
     return f"Lowest validation loss (nats per token): {listing(parts)}." if parts else ""
 
