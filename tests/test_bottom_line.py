@@ -10,6 +10,7 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.matrix import matrix
 
 FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
 
@@ -48,9 +49,30 @@ def test_what_training_took_is_told_where_it_differs(tmp_path: Path) -> None:
     ratio = flops["encoder-decoder"] / flops["decoder"]
     assert ratio < 0.8 and flops["encoder"] / flops["decoder"] == pytest.approx(1, abs=0.2)
     limits = bottom_line(found)[-1]
-    assert f"training FLOPs relative to decoder: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN}" in limits
+    assert (
+        f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder" in limits
+    )
 
 
 def test_equal_cost_is_not_told(tmp_path: Path) -> None:
     truth = {"decoder": 0.55, "encoder": 0.60}
     assert "FLOPs" not in " ".join(bottom_line(judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3))))
+
+
+def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
+    truth = {"decoder": 0.8, "encoder": 0.3, "encoder-decoder": 0.8}
+    found = judged(tmp_path, single(PHRASES, truth=truth, seeds=3, spread=0.02))
+    first, second, *_ = bottom_line(found)
+    assert (
+        "no family wins on phrases-en-de; decoder and encoder-decoder are better than encoder on phrases-en-de" in first
+    )
+    assert second == "Cannot be distinguished: decoder vs. encoder-decoder on phrases-en-de."
+    head, *rows = matrix(found).head, *matrix(found).rows
+    cells = {row[0].text: row[1].below for row in rows}
+    assert cells["decoder"].endswith("; beats encoder; undecided against encoder-decoder")
+    assert ";" not in cells["encoder"] and head[1].text == "phrases-en-de"
+
+
+def test_a_data_set_without_any_decision_is_named_once(tmp_path: Path) -> None:
+    short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=dict.fromkeys(FAMILIES, 0.6), seeds=3, spread=0.08)))
+    assert "Cannot be distinguished: every pair on sentiment." in short

@@ -61,7 +61,7 @@ def test_a_model_that_is_no_better_than_a_bigram_gives_no_verdict(tmp_path: Path
         assert contrast.outcome == ("untrained" if "encoder" in pair else before[pair].outcome)
         assert contrast.decided == ("encoder" not in pair) and (contrast.better == "") == ("encoder" in pair)
     sentence = contrast_sentence(after["decoder", "encoder"])
-    assert sentence.startswith("decoder vs. encoder: no verdict. encoder is no better than a bigram (3.")
+    assert sentence.startswith("decoder vs. encoder: no verdict. encoder is no better than a bigram model (3.")
     assert sentence.endswith("vs. 3.000 bits per byte).")
 
 
@@ -73,7 +73,7 @@ def test_a_classifier_that_is_no_better_than_the_majority_class_gives_no_verdict
     }
     assert "decoder is no better than the majority class (0.5" in found["decoder", "encoder"].untrained
     page = render(judge(tables.collect(tmp_path)), [])
-    assert "on sentiment decoder is no better than the majority class" in page
+    assert "decoder on sentiment, which is no better than the majority class" in page
 
 
 def test_a_model_that_does_not_read_its_source_gives_no_verdict(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_changes_of_one_architecture_are_not_gated(tmp_path: Path) -> None:
 def test_the_page_shows_the_gates_and_what_they_exclude(tmp_path: Path) -> None:
     page = render(judged(tmp_path, with_bigram(SHAKESPEARE, 3.0)), [])
     assert "Trained enough to compare?" in page and page.count("not trained enough") >= 2
-    assert "not trained enough to compare: on shakespeare encoder is no better than a bigram" in page
+    assert "not trained enough to be compared: encoder on shakespeare, which is no better than a bigram model" in page
     without = render(judged(tmp_path / "without", SHAKESPEARE), [])
     assert "rained enough to compare" not in without and "not trained enough" not in without
 

@@ -73,7 +73,7 @@ class Gate:
         reasons = []
         if self.behind_bigram:
             bits, bigram = formatting.value(self.bits, places), formatting.value(self.bigram, places)
-            reasons.append(f"no better than a bigram ({bits} vs. {bigram} bits per byte)")
+            reasons.append(f"no better than a bigram model ({bits} vs. {bigram} bits per byte)")
         if self.source_blind:
             saved = formatting.value(self.source.mean, places)
             reasons.append(f"no better with the right sources than with shuffled ones ({saved} bits per byte)")

@@ -41,7 +41,7 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     "summary": FigureKind(
         "How well does each architecture score across data sets?",
         summary.summary,
-        "two data sets with classical baselines and metrics that have a best value",
+        "two data sets with simple baselines and metrics that have a best value",
     ),
     "in_short": FigureKind(
         "What do the compared families score?", headline.in_short, "architectures outside the primary contrasts"

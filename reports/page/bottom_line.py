@@ -28,7 +28,7 @@ def bottom_line(judged: Judged) -> list[str]:
     primary, effects = judged.tested.primary, judged.tested.effects
     limits = list(_limits(judged))
     if any(contrast.outcome != "unknown" for contrast in primary):
-        wins = _wins(primary, _below(judged)) if _complete(primary) else _better(primary)
+        wins = _wins_and_losses(primary, _below(judged)) if _complete(primary) else _better(primary)
         return [_sentence(_held(judged.first), wins, primary), *_open(primary), *_grown(judged), *limits]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
@@ -75,6 +75,24 @@ def winner(contrasts: Sequence[Contrast]) -> str:
         if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
             return name
     return ""
+
+
+def _wins_and_losses(primary: Sequence[Contrast], below: Container[str]) -> str:
+    """Who wins where; then who is better than whom where no architecture wins."""
+    by_dataset: dict[str, list[Contrast]] = {}
+    for contrast in primary:
+        by_dataset.setdefault(contrast.dataset, []).append(contrast)
+    better: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for dataset, contrasts in by_dataset.items():
+        if not winner(contrasts):
+            for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse):
+                ahead = tuple(contrast.better for contrast in contrasts if contrast.worse == worse)
+                better.setdefault((worse, ahead), []).append(dataset)
+    parts = [
+        f"{listing(ahead)} {'are' if len(ahead) > 1 else 'is'} better than {worse} on {listing(datasets)}"
+        for (worse, ahead), datasets in better.items()
+    ]
+    return "; ".join([_wins(primary, below), *parts])
 
 
 def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
@@ -140,12 +158,23 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
     ):
         if outcome == "equal" and not _complete(primary):
             continue
-        chosen = ((entry.first, entry.second, entry) for entry in primary if entry.outcome == outcome)
+        whole = _whole(primary, outcome)
+        chosen = [entry for entry in primary if entry.outcome == outcome and entry.dataset not in whole]
         places: dict[str, list[tuple[str, str]]] = {}
-        for pair, contrasts in _by_pair(chosen).items():
+        for pair, contrasts in _by_pair((entry.first, entry.second, entry) for entry in chosen).items():
             places.setdefault(_on(contrasts), []).append(pair)
-        if places:
-            yield f"{words}: {'; '.join(f'{_pairs(pairs)}{where}' for where, pairs in places.items())}."
+        parts = [f"{_pairs(pairs)}{where}" for where, pairs in places.items()]
+        parts += [f"every pair on {listing(whole)}"] if whole else []
+        if parts:
+            yield f"{words}: {'; '.join(parts)}."
+
+
+def _whole(primary: Sequence[Contrast], outcome: str) -> list[str]:
+    """The data sets with several contrasts, all of this outcome."""
+    outcomes: dict[str, list[str]] = {}
+    for contrast in primary:
+        outcomes.setdefault(contrast.dataset, []).append(contrast.outcome)
+    return [name for name, present in outcomes.items() if len(present) > 1 and set(present) == {outcome}]
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
@@ -194,7 +223,7 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(f"controls fail on {listing(failed)}")
     untrained = dict.fromkeys(reason for contrast in tested.primary for reason in _untrained(contrast))
     if untrained:
-        parts.append(f"not trained enough to compare: {'; '.join(untrained)}")
+        parts.append(f"not trained enough to be compared: {'; '.join(untrained)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
@@ -217,13 +246,15 @@ def _variants(judged: Judged) -> Iterator[str]:
         if chosen.variant != chosen.architecture and not chosen.condition:
             places.setdefault((chosen.architecture, chosen.variant), []).append(chosen.dataset)
     if places:
-        parts = [f"{name} is {variant} on {listing(where)}" for (name, variant), where in places.items()]
-        yield f"Chosen by trials: {'; '.join(parts)}."
+        parts = [f"{variant} as {name} on {listing(where)}" for (name, variant), where in places.items()]
+        yield f"Variants, chosen by tuning: {'; '.join(parts)}."
 
 
 def _untrained(contrast: Contrast) -> Iterator[str]:
     """The architectures of a contrast that are not trained enough, each with the data set and why."""
-    yield from (f"on {contrast.dataset} {reason}" for reason in contrast.untrained.split("; ") if reason)
+    for reason in filter(None, contrast.untrained.split("; ")):
+        architecture, _, why = reason.partition(" is ")
+        yield f"{architecture} on {contrast.dataset}, which is {why}"
 
 
 def _changed(judged: Judged) -> Iterator[str]:
@@ -270,7 +301,7 @@ def _cost(first: Sequence[Comparison], named: Container[str]) -> str:
         for name, values in ratios.items()
         if max(values) > UNLIKE or min(values) < 1 / UNLIKE
     ]
-    return f"training FLOPs relative to {base}: {listing(parts)}" if 0 < len(parts) <= MOST else ""
+    return f"training FLOPs are not equal: {listing(parts)} those of {base}" if 0 < len(parts) <= MOST else ""
 
 
 def _range(least: float, most: float) -> str:

@@ -12,12 +12,12 @@ from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, name
 
 BASELINE: Final = "†"
-MOST_NAMES: Final = 2  # of beaten architectures in a cell
+MOST_NAMES: Final = 2  # of other architectures after a verb in a cell
 BASELINE_ROW: Final = "best simple baseline"
 
 
 def matrix(judged: Judged) -> Grid:
-    """Architectures by data sets: the word, the mean, which others it beats; the best baseline below.
+    """Architectures by data sets: the word, the mean, how it stands to single others; the best baseline below.
 
     Without rows where nothing is a primary contrast.
     """
@@ -49,13 +49,26 @@ def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell
 
 
 def _others(architecture: str, word: str, contrasts: Sequence[Contrast]) -> list[str]:
-    """Which architectures it beats where it does not win; whether it wins by less than the margin."""
-    beaten = [contrast.worse for contrast in contrasts if contrast.better == architecture]
+    """Whether it wins by less than the margin; else, where it beats another, how it stands to each."""
     if word != "wins":
-        names = formatting.listing(beaten) if len(beaten) <= MOST_NAMES else f"{len(beaten)} others"
-        return [f"beats {names}"] if beaten else []
+        own = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
+        beaten = [contrast.worse for contrast in own if contrast.better == architecture]
+        if not beaten:
+            return []
+        lost = [contrast.better for contrast in own if contrast.worse == architecture]
+        open_to = [_other(contrast, architecture) for contrast in own if contrast.outcome == "open"]
+        standing = (("beats", beaten), ("loses to", lost), ("undecided against", open_to))
+        return [f"{verb} {_named(names)}" for verb, names in standing if names]
     small = all(contrast.small for contrast in contrasts if contrast.better == architecture)
     return ["by less than the margin"] if small else []
+
+
+def _named(names: Sequence[str]) -> str:
+    return formatting.listing(names) if len(names) <= MOST_NAMES else f"{len(names)} others"
+
+
+def _other(contrast: Contrast, architecture: str) -> str:
+    return contrast.second if contrast.first == architecture else contrast.first
 
 
 def _baseline(comparison: Comparison) -> GridCell:

@@ -35,6 +35,7 @@ from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.runs.experiment.spec import SCRATCH
 from archbench.tasks.base.files import write_text
 
+NAMED: Final = 6  # architectures in the line below the title
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -156,6 +157,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
             filter(None, [_status(tables["runs"]), _joined(experiment), merging.note(experiment), *left_out(tables)])
         ),
         "lede": lede(tables),
+        "compared": compared(tables),
         "bottom_line": bottom_line(judged),
         "looks": _key(tables["runs"]),
         "picks": _picks(tables["runs"]),
@@ -180,9 +182,10 @@ def _joined(experiment: Mapping[str, str]) -> str:
 def _findings(judged: Judged) -> dict[str, Any]:
     """Who wins, the scores, and what conditions, budget, size and depth change."""
     first, tested, tables = judged.first, judged.tested, judged.comparisons.tables
-    doubled = shares.doublings(judged)
+    doubled, standings = shares.doublings(judged), matrix.matrix(judged)
     return {
-        "matrix": matrix.matrix(judged),
+        "matrix": standings,
+        "words": {cell.text.removesuffix(f" {matrix.BASELINE}") for row in standings.rows for cell in row[1:]},
         "untrained": any(contrast.untrained for contrast in tested.primary),
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
@@ -355,15 +358,35 @@ def lede(tables: Tables) -> str:
     return " ".join(sentences) or "No run has been recorded yet."
 
 
+def compared(tables: Tables) -> str:
+    """What was compared, in one line: architectures, size, tokens and seeds; empty where nothing was trained."""
+    runs = placed(tables, "compared")
+    runs = runs[~is_pretrained(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    names = [str(name) for name in runs["architecture"].dropna().unique()]
+    if not names:
+        return ""
+    planned = [
+        f"{grids.span(runs, key)} {unit}"
+        for key, unit in (("target_parameters", "non-embedding parameters"), ("target_tokens", "training tokens"))
+        if grids.known(runs, key)
+    ]
+    who = formatting.listing(names) if len(names) <= NAMED else f"{len(names)} architectures"
+    return f"{', '.join([f'{who}, trained {_from(runs)}', *planned, _seeds_each(runs)])}."
+
+
+def _seeds_each(runs: pd.DataFrame) -> str:
+    seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
+    times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
+    return f"{times} seed{'s' if seeds.max() > 1 else ''} each"
+
+
 def _trained(runs: pd.DataFrame) -> str:
     names, sets = list(runs["architecture"].dropna().unique()), list(runs["dataset"].dropna().unique())
     kinds = formatting.listing(sorted(runs["task"].dropna().unique()))
-    seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
-    times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
     compared = f"{len(names)} architecture{'s' * (len(names) > 1)} ({formatting.listing(names)})"
     return (
-        f"{compared}, trained {_from(runs)} on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with {times} "
-        f"seed{'s' if seeds.max() > 1 else ''} each and scored on the test split."
+        f"{compared}, trained {_from(runs)} on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with "
+        f"{_seeds_each(runs)} and scored on the test split."
     )
 
 

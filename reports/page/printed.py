@@ -48,7 +48,7 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "which architecture wins on which data set",
         matrix.matrix,
         "primary contrasts",
-        "By the corrected tests; bold: wins. \N{DAGGER}: no better than the best classical baseline.",
+        "By the corrected tests; bold: wins. \N{DAGGER}: no better than the best simple baseline.",
     ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",

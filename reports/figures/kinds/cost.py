@@ -19,7 +19,7 @@ from archbench.reports.figures.canvas.palette import ink, label, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
 
 CAPTION: Final = (
-    "Scores on one scale (0: best classical baseline, without one the worst score; 1: best possible) against costs "
+    "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
     "large marks. Generation times are rough: runs may have shared the machine."
 )

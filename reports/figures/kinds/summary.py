@@ -20,7 +20,7 @@ from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
 
 CAPTION: Final = (
-    "Scores of every data set on one scale: 0 is the best classical baseline, 1 the best value that the metric can "
+    "Scores of every data set on one scale: 0 is the best simple baseline, 1 the best value that the metric can "
     "have (0 bits, for bits per byte). One line for each data set, numbered as listed above: mean and 95% interval. "
     "Dashed: mean over the data sets. Arrow: outside the panel. Only architectures that were trained on all data sets."
 )
@@ -53,7 +53,7 @@ def summary(view: View) -> Figure:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
         height = _AROUND + len(names) * (_LANE * len(datasets) + _GAP)
         drawing = partial(draw, scores=scores, looks=view.looks)
-        about = "Scores of all data sets, from the best classical baseline to the best possible score"
+        about = "Scores of all data sets, from the best simple baseline to the best possible score"
         panels = (Panel("All data sets on one scale", listed, height, drawing, about),)
     rows = [
         place(comparison)
@@ -120,7 +120,7 @@ def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
     axes.set_yticklabels([text + mean for text, mean in zip(labels, means, strict=True)])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel("0: best classical baseline; 1: best possible score")
+    axes.set_xlabel("0: best simple baseline; 1: best possible score")
     upright_grid(axes)
 
 
@@ -142,6 +142,6 @@ def _takeaway(scores: Sequence[Scaled]) -> str:
         means = listing([f"{name} {value(averages[name], 2)}" for name in ranked[:LISTED]])
         parts.append(f"Mean scaled score over {len(datasets)} data sets (differences not tested): {means}")
     under = [name for name in datasets if max(score.mean for score in scores if score.dataset == name) <= 0]
-    parts += [f"no architecture's mean beats the best classical baseline on {listing(under)}"] if under else []
+    parts += [f"no architecture's mean beats the best simple baseline on {listing(under)}"] if under else []
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

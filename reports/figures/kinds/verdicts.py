@@ -23,7 +23,7 @@ from archbench.reports.figures.figure import Figure, View, place
 CAPTION: Final = (
     "Outcome of the primary contrasts of each data set, and the mean test score. wins: better in every contrast; "
     "loses: worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; "
-    "not decided: at least one contrast is open. †: not better than the best classical baseline (95% interval)."
+    "not decided: at least one contrast is open. †: not better than the best simple baseline (95% interval)."
 )
 HUES: Final = {"wins": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 BASELINE: Final = "†"
