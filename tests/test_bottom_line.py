@@ -69,7 +69,7 @@ def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
     assert second == "Cannot be distinguished: decoder vs. encoder-decoder on phrases-en-de."
     head, *rows = matrix(found).head, *matrix(found).rows
     cells = {row[0].text: row[1].below for row in rows}
-    assert cells["decoder"].endswith("; beats encoder; undecided against encoder-decoder")
+    assert cells["decoder"].endswith("; beats encoder; undecided vs. encoder-decoder")
     assert ";" not in cells["encoder"] and head[1].text == "phrases-en-de"
 
 
