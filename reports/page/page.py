@@ -35,7 +35,6 @@ from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.runs.experiment.spec import SCRATCH
 from archbench.tasks.base.files import write_text
 
-NAMED: Final = 6  # architectures in the line below the title
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -359,19 +358,17 @@ def lede(tables: Tables) -> str:
 
 
 def compared(tables: Tables) -> str:
-    """What was compared, in one line: architectures, size, tokens and seeds; empty where nothing was trained."""
+    """Size, tokens and seeds of what was compared, in one line; empty where nothing was trained."""
     runs = placed(tables, "compared")
     runs = runs[~is_pretrained(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
-    names = [str(name) for name in runs["architecture"].dropna().unique()]
-    if not names:
+    if runs["architecture"].isna().all():
         return ""
     planned = [
         f"{grids.span(runs, key)} {unit}"
         for key, unit in (("target_parameters", "non-embedding parameters"), ("target_tokens", "training tokens"))
         if grids.known(runs, key)
     ]
-    who = formatting.listing(names) if len(names) <= NAMED else f"{len(names)} architectures"
-    return f"{', '.join([f'{who}, trained {_from(runs)}', *planned, _seeds_each(runs)])}."
+    return f"Trained {_from(runs)}: {', '.join([*planned, _seeds_each(runs)])}."
 
 
 def _seeds_each(runs: pd.DataFrame) -> str:
