@@ -187,7 +187,8 @@ class _ClaimJudge:
         read = runs["pretraining_tokens"].astype(float) if "pretraining_tokens" in runs else pd.Series(dtype=float)
         if read.max() > 0:
             return f"{size} parameters after pretraining on {formatting.number(float(read.max()))} tokens"
-        ends = [formatting.number(float(end)) for end in (runs["train_tokens"].min(), runs["train_tokens"].max())]
+        tokens = runs["train_tokens"].dropna().astype(float)  # unfinished runs have none yet
+        ends = [formatting.number(float(end)) for end in (tokens.min(), tokens.max())] if len(tokens) else ["unknown"]
         return f"{size} parameters on {' to '.join(dict.fromkeys(ends))} tokens"
 
     def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
