@@ -10,6 +10,7 @@ from setuptools.command.sdist import sdist
 ROOT = Path(__file__).parent
 FOLDERS = ("architectures", "tasks", "runs", "reports")
 BELOW = [f"archbench.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)]
+PUBLISHED = "archbench.published"  # the tables of public-v1, for `archbench compare --against public-v1`
 
 
 def write_commit(package: Path) -> None:
@@ -36,6 +37,6 @@ class SdistWithCommit(sdist):
 
 
 setup(
-    packages=["archbench", *(f"archbench.{folder}" for folder in FOLDERS), *BELOW],
+    packages=["archbench", *(f"archbench.{folder}" for folder in FOLDERS), *BELOW, PUBLISHED],
     cmdclass={"build_py": BuildWithCommit, "sdist": SdistWithCommit},
 )

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from archbench.reports.base.tables import Tables
     from archbench.runs.experiment.spec import Experiment
 
-BUILTIN = {"public-v1": "public"}  # published comparisons by name, and their folders in docs/reference
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+HERE = Path(__file__).resolve().parent
+BUILTIN = {"public-v1": (HERE.parent / "docs" / "reference" / "public", HERE / "published")}  # in a checkout, installed
 
 
 def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple[Experiment, Tables]":
@@ -68,14 +68,9 @@ def _folder(published: str) -> Path:
     from archbench.tasks.base.errors import InputError
 
     if published in BUILTIN and not Path(published).exists():
-        folder = REFERENCE / BUILTIN[published]
-        if not folder.parent.is_dir():
-            raise InputError(
-                f"--against: {published}: its tables are not part of this installation; give the folder "
-                f"docs/reference/{BUILTIN[published]} of the repository"
-            )
-        if not folder.is_dir():
-            raise InputError(f"--against: {published}: its results are not published yet (see docs/{published}.md)")
+        folder = next((folder for folder in BUILTIN[published] if (folder / "tables").is_dir()), None)
+        if folder is None:
+            raise InputError(f"--against: {published}: this installation lacks its tables; install archbench again")
         return folder
     if not Path(published).is_dir():
         raise InputError(

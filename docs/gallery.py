@@ -17,26 +17,26 @@ from archbench.reports.figures.figures import FIGURES
 
 DOCS = Path(__file__).parent
 SOURCES = {  # figure: the reference, and the data sets that are shown (all where there is none)
-    "verdicts": ("standard", ()),
-    "summary": ("standard", ()),
-    "in_short": ("standard", ("phrases-en-de", "bible-en-fr")),
+    "verdicts": ("public", ()),
+    "summary": ("public", ()),
+    "in_short": ("public", ("multi30k-de-en", "tiny-shakespeare")),
     "headline": ("distances", ()),
     "differences": ("ablation-positions", ()),
     "causes": ("factorial-loss-tokens", ()),
     "ranks": ("accounting", ()),
     "headline_further": ("accounting", ()),
     "effects": ("ablation-regularization", ()),
-    "cost": ("standard", ()),
+    "cost": ("public", ()),
     "compute": ("distances", ()),
     "distances": ("distances", ()),
     "shares": ("distances", ()),
     "scaling": ("scaling", ()),
     "depth": ("depth-width", ()),
     "capacity": ("capacity", ()),
-    "anatomy": ("standard", ()),
+    "anatomy": ("public", ()),
     "curves_tokens": ("distances", ()),
     "curves_flops": ("distances", ()),
-    "tuning": ("standard", ("shakespeare", "bible-en-fr")),
+    "tuning": ("public", ("multi30k-de-en", "tiny-shakespeare")),
 }
 WITHOUT_REFERENCE = ("pretraining",)  # no reference comparison has it yet
 WIDE = 9.2  # inches of the picture that the README shows: three panels side by side

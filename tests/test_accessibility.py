@@ -15,7 +15,7 @@ from archbench.runs.inside import inspection as inside
 
 pytestmark = pytest.mark.browser
 
-REFERENCE_PAGES = ("standard", "ablation-tying", "inside/shakespeare-decoder")
+REFERENCE_PAGES = ("public", "ablation-tying", "inside/shakespeare-decoder")
 PHONE = {"width": 360, "height": 740}
 A4 = {"width": 794, "height": 1123}
 DESK = {"width": 1280, "height": 900}

@@ -1,6 +1,7 @@
 """One architecture joins a published comparison: it alone is trained, by the published rules."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 import small_plans
 
 import archbench
+from archbench import against, reproduction
 from archbench.architectures.catalogue import scaffold
 from archbench.reports.analysis.judgement import judge
-from archbench.reports.base import statistics, tables
+from archbench.reports.base import declared, statistics, tables
 from archbench.reports.page import page
+from archbench.runs.experiment import spec
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry
 
@@ -175,15 +178,28 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, call: dict[str, Any], message
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("made", "message"), [(True, "are not published yet"), (False, "not part of this installation")]
-)
-def test_results_that_are_not_there_say_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool, message: str
-) -> None:
-    reference = tmp_path / "reference"
-    if made:
-        reference.mkdir()
-    monkeypatch.setattr("archbench.against.REFERENCE", reference)
-    with pytest.raises(InputError, match=f"--against: public-v1: .*{message}"):
+def test_an_installation_without_the_published_tables_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archbench.against.BUILTIN", {"public-v1": (tmp_path / "reference", tmp_path / "published")})
+    with pytest.raises(InputError, match="--against: public-v1: this installation lacks its tables"):
         archbench.compare("mine.py", tmp_path / "out", against="public-v1")
+
+
+def test_the_published_tables_are_found_in_a_checkout_and_in_an_installation(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent, there = tmp_path, place / "published"
+    for folders in ((absent, there), (there, absent)):
+        monkeypatch.setattr("archbench.against.BUILTIN", {"public-v1": folders})
+        experiment, published = against.join("mine.py", "public-v1", {})
+        assert experiment.architectures[-1].endswith("mine.py") and len(published["runs"])
+
+
+def test_public_v1_has_the_preset_and_the_data_that_its_rules_name() -> None:
+    root = Path(__file__).parents[1]
+    rules = (root / "docs" / "public-v1.md").read_text(encoding="utf-8")
+    published = tables.read(root / "docs" / "reference" / "public" / "tables")
+    recorded = spec.recorded(declared.specification(published), origin="public")
+    assert recorded.digestable() == spec.preset("public").digestable()
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.+\| `([0-9a-f]{16})` \|$", rules, re.MULTILINE))
+    assert {dataset: reproduction.digest(dataset, published)[:16] for dataset in rows} == rows
+    assert set(rows) == set(published["datasets"]["dataset"].dropna())

@@ -588,6 +588,6 @@ def test_what_the_page_leaves_out_stands_in_its_tables(store: Path) -> None:
 
 @pytest.mark.slow
 def test_the_reference_page_is_read_in_an_hour() -> None:
-    found = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/standard/tables")), [])
+    found = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
     body = found[found.index("<body>") :]
     assert len(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", body, flags=re.DOTALL).split()) < 15_000

@@ -45,8 +45,8 @@ li {{ margin-block: 0.5rem; }}
 <h1>archbench: reference comparisons</h1>
 <p>Decoder-only, encoder-only and encoder-decoder transformers compared under the same budget. Each page shows what one
 preset gave on two CPU cores, with models of at most a few million parameters.</p>
-<p><a href="standard/report/index.html"><img src="standard/in_short.png"
-alt="The reference comparison: scores of the three families on five data sets"></a></p>
+<p><a href="public/report/index.html"><img src="public/in_short.png"
+alt="The reference comparison: scores of the three families on seven data sets"></a></p>
 <p><a href="ledger.html">The ledger of claims</a>: what all comparisons together show of each claim.</p>
 <h2>Comparisons</h2>
 <ul>
@@ -66,7 +66,7 @@ alt="The reference comparison: scores of the three families on five data sets"><
 def comparisons(root: Path) -> list[str]:
     """The presets that have tables below ``root``, the reference comparison first."""
     names = sorted(path.parent.parent.name for path in root.glob("*/tables/runs.parquet"))
-    return sorted(names, key=lambda name: name != "standard")
+    return sorted(names, key=lambda name: name != "public")
 
 
 def inspections(root: Path) -> list[str]:

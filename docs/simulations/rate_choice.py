@@ -2,7 +2,7 @@
 
 `python -P docs/simulations/rate_choice.py` prints the table of `docs/tuning.md`. The true loss is a parabola over log2
 of the rate; in further parts of the table it is steeper above the best rate. Its curvature, in standard deviations
-between seeds, is that of the trials of `docs/reference/standard`.
+between seeds, is that of the trials of `docs/reference/public`.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from archbench.reports.analysis import trials
 from archbench.reports.base import tables
 from archbench.runs.planning.rate_choice import minima
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "standard" / "tables"
+REFERENCE = Path(__file__).parents[1] / "reference" / "public" / "tables"
 RATES, SEEDS, DRAWS = 5, 2, 20_000
 CENTRES = 1.0  # the true best rate lies at most so many doublings from the middle of the grid
 STEEPER = (1.0, 3.0, 10.0)  # curves: so many times as steep above the best rate as below; 1 is a parabola
@@ -52,35 +52,39 @@ def simulated(
         fitted.append(minima(places, losses)[0])
 
     def rule(chosen: list[Floats]) -> Rule:
-        regret = np.mean([loss(own - centres) for own in chosen])
+        regret = np.mean([loss(rates - centres) for rates in chosen])
         return Rule(float(regret), float(np.mean(np.abs(chosen[0] - chosen[1]) >= 1)))
 
     return rule(lowest), rule(fitted)
 
 
-def _close(found: tables.Tables) -> int:
+def _close(reference: tables.Tables) -> int:
     """How many choices of the reference are between settings whose losses differ by less than those of two seeds."""
-    tried = trials.numbers(trials.trials(found), trials.settings(found))
+    tried = trials.numbers(trials.trials(reference), trials.settings(reference))
     places = tried.groupby(["dataset", "condition", "architecture"])
     gaps = places["loss"].agg(lambda losses: losses.nsmallest(2).diff().iloc[-1])
     return int((gaps < places["seed_sd"].first()).sum())
 
 
 def main() -> None:
-    found = tables.read(REFERENCE)
-    known = [one.regret for one in trials.settings(found) if one.regret]
-    deviations = np.array([regret.seed_sd for regret in known])
-    real = np.array([regret.curvature for regret in known]) / deviations
+    reference = tables.read(REFERENCE)
+    settings = trials.settings(reference)
+    regrets = [setting.regret for setting in settings if setting.regret]
+    deviations = np.array([regret.seed_sd for regret in regrets])
+    real = np.array([regret.curvature for regret in regrets]) / deviations
     print(f"{len(real)} fits to trials; {np.mean(real > 0):.0%} have a minimum")
     print(f"standard deviation between seeds: {np.median(deviations):.3f} nats per token (median)")
-    print(f"the two best settings differ by less than their own: {_close(found)} of {len(trials.settings(found))}")
+    print(f"the two best settings differ by less than their own: {_close(reference)} of {len(settings)}")
+    curvatures = [float(quantile) for quantile in np.quantile(real[real > 0], QUANTILES)]
+    lowest, fitted = simulated(curvatures[1], seeds=1)
+    print(f"with one seed, curvature {curvatures[1]:.2f}: regret {lowest.regret:.2f}, {fitted.regret:.2f} with the fit")
     print(f"simulated: {RATES} rates, {SEEDS} seeds, {DRAWS:,} draws")
     print("| above the minimum | curvature | regret, lowest loss | regret, fit | moved, lowest loss | moved, fit |")
     print("| --- | --- | --- | --- | --- | --- |")
     for steeper in STEEPER:
         name = "as steep" if steeper == 1 else f"{steeper:g} times as steep"
-        for curvature in np.quantile(real[real > 0], QUANTILES):
-            lowest, fitted = simulated(float(curvature), steeper)
+        for curvature in curvatures:
+            lowest, fitted = simulated(curvature, steeper)
             numbers = f"{lowest.regret:.3f} | {fitted.regret:.3f} | {lowest.moved:.1%} | {fitted.moved:.1%}"
             print(f"| {name} | {curvature:.2f} | {numbers} |")
 
