@@ -192,6 +192,7 @@ def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
     )
     assert tested_grids.changed_variants([usual, same]) == ""
     assert tested_grids.changed_variants([usual, other]) == (
-        "Trials of a condition may choose another variant: encoder on pairs is encoder under native supervision, "
-        "tuned, suffix-encoder otherwise. Both changes act together there."
+        "Trials of a condition may choose another variant: for encoder on pairs, the variant encoder under “native "
+        "supervision, tuned” but the variant suffix-encoder under the first condition. The differences include both "
+        "changes."
     )

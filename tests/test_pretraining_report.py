@@ -1,11 +1,17 @@
 """What pretraining buys: the report shows the differences that were planted, with the right signs."""
 
+from pathlib import Path
+
 import figure_stores
 import numpy as np
+import pandas as pd
 import pytest
+import synthetic
 
 from archbench.reports.analysis import pretraining
+from archbench.reports.analysis.judgement import judge
 from archbench.reports.analysis.saved_labels import saved_labels
+from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
@@ -119,3 +125,21 @@ def test_to_be_equally_bad_is_no_direction(
     (found,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
     claims.claim_verdicts.cache_clear()
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(("unfinished", "tokens"), [(slice(0, 1), "100 k tokens"), (slice(None), "unknown tokens")])
+def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
+    unfinished: slice, tokens: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim("ahead", "Better", "nobody", "better", ("classification",), (("decoder", "encoder"),), miniature=True)
+    synthetic.write_store(tmp_path, [synthetic.SENTIMENT])
+    found = tables.collect(tmp_path)
+    runs = found["runs"].copy()
+    runs["train_tokens"] = 100_000
+    runs["train_tokens"] = runs["train_tokens"].astype("Int64")
+    runs.loc[runs.index[unfinished], "train_tokens"] = pd.NA
+    monkeypatch.setattr(claims, "ledger", lambda: (claim,))
+    claims.claim_verdicts.cache_clear()
+    (verdict,) = claims.claim_verdicts(judge({**found, "runs": runs}))
+    claims.claim_verdicts.cache_clear()
+    assert verdict.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(f"{tokens}.")

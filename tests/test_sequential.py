@@ -90,6 +90,22 @@ def test_one_that_was_not_significant_still_counts_as_a_test() -> None:
     assert corrected[1].p_beyond == pytest.approx(0.06) and corrected[1].outcome == "open"
 
 
+def test_contrasts_on_data_sets_without_runs_yet_count_as_tests_at_every_look() -> None:
+    family = HypothesisFamily(Rule(4, {"sentiment": 3}, {"sentiment": 2}))
+    (first,) = family.look({0: pair(0.02)}, planned=2)
+    assert (first.family, first.p, first.outcome) == (3, pytest.approx(0.06), "open")
+    (second,) = family.look({0: pair(0.01)}, planned=2)
+    assert (second.p, second.outcome) == (pytest.approx(0.03), "ahead")
+
+
+def test_a_data_set_without_runs_yet_counts_under_the_rule(tmp_path: Path) -> None:
+    names = ["decoder", "encoder", "encoder-decoder"]
+    waiting = [{"name": SENTIMENT.dataset}, {"name": "waits-for-trials", "architectures": names}]
+    finished = judged(tmp_path / "finished", far(3)).tested.primary
+    during = judged(tmp_path / "during", far(3), tasks=waiting).tested.primary
+    assert {entry.family for entry in finished} == {3} and {entry.family for entry in during} == {6}
+
+
 # The simulation
 
 
@@ -153,8 +169,10 @@ def test_families_without_a_difference_or_at_the_margin_keep_the_error(simulatio
 # The report
 
 
-def judged(root: Path, task: Imagined, rule: Mapping[str, Any] | None = RULE) -> Judged:
+def judged(root: Path, task: Imagined, rule: Mapping[str, Any] | None = RULE, **settings: object) -> Judged:
     synthetic.write_store(root, [task])
+    for key, value in settings.items():
+        synthetic.specify(root, key, value)
     if rule is not None:
         head = json.loads((root / "experiment.json").read_text())
         synthetic.write_json(root / "experiment.json", {**head, "until_decided": rule})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.gates import Gate
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, holm
 
@@ -30,7 +31,7 @@ class Contrast:
     difference is the observed one, and ``seeds_show`` what they show: a "difference", or "equality" within the margin;
     None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
     ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
-    ``untrained`` says which of the two is not trained enough to be compared, and why; empty where both are.
+    ``failed_gates`` are the gates of those of the two that are not trained enough to be compared.
     ``accounting`` says where a decided contrast is decided differently because something else is held equal or other
     tokens have a loss; empty where nowhere.
 
@@ -56,7 +57,7 @@ class Contrast:
     diverged: str = ""
     survivor: str = ""
     seeds_show: str = ""
-    untrained: str = ""
+    failed_gates: tuple[Gate, ...] = ()
     accounting: str = ""
     p_welch: float = math.nan
     p_beyond_welch: float = math.nan
@@ -64,6 +65,11 @@ class Contrast:
     p_beyond_pooled: float = math.nan
     p_paired: float = math.nan
     decided_after: int | None = None
+
+    @property
+    def untrained(self) -> str:
+        """Which of the two is not trained enough to be compared, and why; empty where both are."""
+        return "; ".join(f"{gate.architecture} is {gate.reason}" for gate in self.failed_gates)
 
     @property
     def flat(self) -> bool:
@@ -226,7 +232,9 @@ def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
-    facts = {key: value for key, value in vars(contrast).items() if key not in ("difference", "family")}
+    values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
+    facts = {name: value for name, value in values.items() if name not in ("difference", "family")}
+    facts["untrained"] = contrast.untrained
     return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": contrast.family, "outcome": contrast.outcome}
 
 

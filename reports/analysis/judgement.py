@@ -107,12 +107,12 @@ def sequentially(tables: Tables, rule: Rule) -> list[Contrast]:
     family = sequential.HypothesisFamily(rule)
     contrasts: list[Contrast] = []
     for look in range(sequential.looks(tables, rule)):
-        contrasts = family.look(_at_look(tables, rule, look))
+        contrasts = family.look(*_at_look(tables, rule, look))
     return contrasts
 
 
-def _at_look(tables: Tables, rule: Rule, look: int) -> dict[int, Contrast]:
-    """The primary contrasts that are tested at a look, by their place in the family."""
+def _at_look(tables: Tables, rule: Rule, look: int) -> tuple[dict[int, Contrast], int]:
+    """The primary contrasts that are tested at a look, by their place in the family; how many have no runs yet."""
     comparisons = Comparisons(sequential.at_look(tables, rule, look))
     first: dict[str, Comparison] = {}
     for group in comparisons.groups:
@@ -120,13 +120,14 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> dict[int, Contrast]:
             first[group.dataset] = comparisons.compare(group, comparisons.primary(group))
     tester = _Tester(comparisons, *contrasts_and_margins(tables))
     tested = tester.tested(list(first.values()), {name: rule.share(name, look) for name in first})
-    return {
+    complete = {
         place: entry
         for place, entry in enumerate(tested)
         if sequential.complete(
             first[entry.dataset].group.runs, (entry.first, entry.second), rule.last.get(entry.dataset, 0), look
         )
     }
+    return complete, tester.planned(list(first.values()))
 
 
 def still_open(tables: Tables) -> dict[str, list[str]]:
@@ -147,11 +148,11 @@ class _Tester:
 
     def family(self, first: Sequence[Comparison]) -> list[Contrast]:
         """The primary contrasts; those that are declared on data sets without runs yet count as tests."""
-        return corrected_for_family(self.tested(first), planned=self._planned(first))
+        return corrected_for_family(self.tested(first), planned=self.planned(first))
 
     def tested(self, first: Sequence[Comparison], shares: Mapping[str, float] | None = None) -> list[Contrast]:
         """The primary contrasts, not yet corrected; ``shares`` is the part of the error to spend, by data set."""
-        size = sum(len(self._declared(comparison.group)) for comparison in first) + self._planned(first)
+        size = sum(len(self._declared(comparison.group)) for comparison in first) + self.planned(first)
         shares = shares or {}
         return [
             entry
@@ -167,8 +168,8 @@ class _Tester:
         for pair in declared:
             margin = self.margins.get(comparison.metric.name, math.nan)
             question = Question(comparison.group, comparison.metric.name, pair)
-            untrained = failed_gates(self.comparisons, question)
-            tested = contrast(question, named, pool(list(named.values())), margin, family, untrained, share)
+            gates = failed_gates(self.comparisons, question)
+            tested = contrast(question, named, pool(list(named.values())), margin, family, gates, share)
             yield with_alternatives(tested, question, named, share)
 
     def others(self, comparison: Comparison, first: bool) -> Iterator[Contrast]:
@@ -201,7 +202,7 @@ class _Tester:
         """
         return self._pairs(group.architectures)
 
-    def _planned(self, first: Sequence[Comparison]) -> int:
+    def planned(self, first: Sequence[Comparison]) -> int:
         """How many primary contrasts are declared on data sets that have no run yet, because trials come first."""
         known = {comparison.group.dataset for comparison in first}
         waiting = [task for task in entered(self.comparisons.tables, "tasks") if task.get("name") not in known]

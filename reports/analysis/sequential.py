@@ -87,14 +87,15 @@ class HypothesisFamily:
         self._latest: dict[int, Contrast] = {}
         self._settled: dict[int, Contrast] = {}
 
-    def look(self, tested: Mapping[int, Contrast]) -> list[Contrast]:
+    def look(self, tested: Mapping[int, Contrast], planned: int = 0) -> list[Contrast]:
         """The whole family after one more look; an open contrast is as it was when it was last tested.
 
         ``tested`` has what is tested now, by its place in the family, with p values divided by the look's share of the
-        error. The first look has the whole family.
+        error. The first look has the whole family but for the ``planned`` contrasts, which have no runs yet.
         """
         self._latest |= tested
-        corrected = corrected_for_family([self._latest[place] for place in sorted(self._latest)], self._settled)
+        latest = [self._latest[place] for place in sorted(self._latest)]
+        corrected = corrected_for_family(latest, self._settled, planned)
         for place, contrast in enumerate(corrected):
             if place not in self._settled and contrast.outcome not in ("open", "unknown"):
                 seeds = self.rule.seeds_at(contrast.dataset, self.looks) if contrast.decided else None

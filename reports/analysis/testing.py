@@ -7,6 +7,7 @@ from typing import Any
 
 from archbench.reports.analysis.comparison import Comparisons, Group, oriented
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
+from archbench.reports.analysis.gates import Gate
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.metrics import metric
@@ -47,8 +48,8 @@ def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contr
         samples = comparisons.samples(question.group, question.metric)[1]
         pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
         margin = comparisons.margins.get(question.metric, math.nan)
-        untrained = failed_gates(comparisons, question)
-        contrasts.append(contrast(question, samples, pooled, margin, len(family), untrained))
+        gates = failed_gates(comparisons, question)
+        contrasts.append(contrast(question, samples, pooled, margin, len(family), gates))
     return corrected_for_family(contrasts)
 
 
@@ -57,13 +58,13 @@ def alone(comparisons: Comparisons, asked: Question) -> Contrast:
     return answered(comparisons, [asked])[0]
 
 
-def failed_gates(comparisons: Comparisons, asked: Question) -> str:
-    """Which of two architectures is not trained enough, and why; empty where both are, or where it is one twice."""
+def failed_gates(comparisons: Comparisons, asked: Question) -> tuple[Gate, ...]:
+    """The gates of those of two architectures that are not trained enough; none where it is one architecture twice."""
     runs = asked.group.runs.drop_duplicates("architecture").set_index("architecture")["entered"].astype(str)
     if len({str(runs.get(name, name)).partition(", ")[0] for name in asked.pair}) == 1:
-        return ""
+        return ()
     gates = [comparisons.gate(asked.group, name) for name in asked.pair]
-    return "; ".join(f"{gate.architecture} is {gate.reason}" for gate in gates if not gate.passed)
+    return tuple(gate for gate in gates if not gate.passed)
 
 
 def contrast(
@@ -72,7 +73,7 @@ def contrast(
     pooled: Spread,
     margin: float,
     family: int = 1,
-    untrained: str = "",
+    gates: tuple[Gate, ...] = (),
     share: float = 1.0,
 ) -> Contrast:
     """Test one pair of a family with ``family`` tests; p values are not yet corrected for it.
@@ -107,7 +108,7 @@ def contrast(
         diverged=listing(diverged(group, pair)),
         survivor=_survivor(group, pair),
         seeds_show=seeds_show,
-        untrained=untrained,
+        failed_gates=gates,
     )
 
 

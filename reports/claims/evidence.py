@@ -34,7 +34,7 @@ def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:
     """The strength of a test by contrasts; ``lacks`` is what was found missing beside them."""
     untrained = [contrast for contrast in counted if outcome(contrast) == "untrained"]
     unknown = [contrast for contrast in counted if outcome(contrast) == "unknown"]
-    names = listing(dict.fromkeys(contrast.untrained.partition(" is ")[0] for contrast in untrained))
+    names = listing(dict.fromkeys(gate.architecture for contrast in untrained for gate in contrast.failed_gates))
     more = [f"{names} not trained enough on {_sets(untrained)}"] if untrained else []
     more += [f"no interval on {_sets(unknown)}"] if unknown else []
     return Strength((*lacks, *more), min(contrast.runs for contrast in counted), len(counted))

@@ -59,8 +59,7 @@ def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
 
 def _complete(primary: Sequence[Contrast]) -> bool:
     """Whether every pair of the named architectures is tested on each data set, so that one of them can win."""
-    for dataset in {contrast.dataset for contrast in primary}:
-        contrasts = [contrast for contrast in primary if contrast.dataset == dataset]
+    for contrasts in _by_dataset(primary).values():
         names = {name for contrast in contrasts for name in (contrast.first, contrast.second)}
         if len(contrasts) != len(names) * (len(names) - 1) // 2:
             return False
@@ -79,11 +78,8 @@ def winner(contrasts: Sequence[Contrast]) -> str:
 
 def _wins_and_losses(primary: Sequence[Contrast], below: Container[str]) -> str:
     """Who wins where; then who is better than whom where no architecture wins."""
-    by_dataset: dict[str, list[Contrast]] = {}
-    for contrast in primary:
-        by_dataset.setdefault(contrast.dataset, []).append(contrast)
     better: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for dataset, contrasts in by_dataset.items():
+    for dataset, contrasts in _by_dataset(primary).items():
         if not winner(contrasts):
             for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse):
                 ahead = tuple(contrast.better for contrast in contrasts if contrast.worse == worse)
@@ -101,9 +97,7 @@ def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
     ``below`` has the data sets on which no architecture is better than a simple baseline: a win there does not count
     as a win at the task kind.
     """
-    by_dataset: dict[str, list[Contrast]] = {}
-    for contrast in primary:
-        by_dataset.setdefault(contrast.dataset, []).append(contrast)
+    by_dataset = _by_dataset(primary)
     kinds = {dataset: contrasts[0].task for dataset, contrasts in by_dataset.items()}
     winners = {dataset: winner(contrasts) for dataset, contrasts in by_dataset.items()}
     places: dict[str, list[str]] = {}
@@ -132,6 +126,13 @@ def _better(contrasts: Sequence[Contrast]) -> str:
     parts = [f"{first} is better than {listing(others)}{where}" for (first, where), others in better.items()]
     parts += [f"{first} and {second} are equal within the margin{_on(same)}" for (first, second), same in equal.items()]
     return "; ".join(parts) or "no difference is decided"
+
+
+def _by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
+    datasets: dict[str, list[Contrast]] = {}
+    for contrast in contrasts:
+        datasets.setdefault(contrast.dataset, []).append(contrast)
+    return datasets
 
 
 def _by_pair(contrasts: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
@@ -171,10 +172,11 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
 
 def _whole(primary: Sequence[Contrast], outcome: str) -> list[str]:
     """The data sets with several contrasts, all of this outcome."""
-    outcomes: dict[str, list[str]] = {}
-    for contrast in primary:
-        outcomes.setdefault(contrast.dataset, []).append(contrast.outcome)
-    return [name for name, present in outcomes.items() if len(present) > 1 and set(present) == {outcome}]
+    return [
+        dataset
+        for dataset, contrasts in _by_dataset(primary).items()
+        if len(contrasts) > 1 and {contrast.outcome for contrast in contrasts} == {outcome}
+    ]
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
@@ -218,10 +220,18 @@ def _limits(judged: Judged) -> Iterator[str]:
     """The limitations of the verdicts, in one sentence."""
     first, tested = judged.first, judged.tested
     parts = []
-    failed = list(dict.fromkeys(control.contrast.dataset for control in tested.controls if control.right is False))
+    failed = [
+        f"{contrast.dataset} ({contrast.second}: {'a' if control.expected == 'same' else 'no'} difference)"
+        for control in tested.controls
+        if control.right is False and (contrast := control.contrast)
+    ]
     if failed:
         parts.append(f"controls fail on {listing(failed)}")
-    untrained = dict.fromkeys(reason for contrast in tested.primary for reason in _untrained(contrast))
+    untrained = dict.fromkeys(
+        f"{gate.architecture} on {contrast.dataset}, which is {gate.reason}"
+        for contrast in tested.primary
+        for gate in contrast.failed_gates
+    )
     if untrained:
         parts.append(f"not trained enough to be compared: {'; '.join(untrained)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
@@ -233,7 +243,9 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(cost)
     early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
     if early:
-        parts.append(f"early training ({number(min(early))} tokens per parameter): more may change the ranking")
+        ends = " to ".join(dict.fromkeys(map(number, (min(early), max(early)))))
+        where = f" on {len(early)} of {len(first)} data sets" if len(early) < len(first) else ""
+        parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
     if parts:
         yield f"Limits: {'; '.join(parts)}."
     yield from _variants(judged)
@@ -250,26 +262,31 @@ def _variants(judged: Judged) -> Iterator[str]:
         yield f"Variants, chosen by tuning: {'; '.join(parts)}."
 
 
-def _untrained(contrast: Contrast) -> Iterator[str]:
-    """The architectures of a contrast that are not trained enough, each with the data set and why."""
-    for reason in filter(None, contrast.untrained.split("; ")):
-        architecture, _, why = reason.partition(" is ")
-        yield f"{architecture} on {contrast.dataset}, which is {why}"
-
-
 def _changed(judged: Judged) -> Iterator[str]:
-    """How many decided primary contrasts have another outcome under a further condition."""
-    tested = judged.tested
-    decided = [contrast for contrast in tested.primary if contrast.decided]
+    """Which primary pairs have another outcome under a further condition, decided in one of the two or in both."""
     pairs = [
         pair
-        for entry in judged.first
-        for both in under_conditions(entry.group.dataset, tested).values()
+        for comparison in judged.first
+        for both in under_conditions(comparison.group.dataset, judged.tested).values()
         for pair in both
+        if not any(contrast.failed_gates for contrast in pair)
     ]
-    changed = {base for base, other in pairs if base.decided and not same_outcome(base, other)}
-    if changed:
-        yield f"{len(changed)} of {len(decided)} decided contrasts change under another condition"
+    changed = [other for base, other in pairs if (base.decided or other.decided) and not same_outcome(base, other)]
+    if len(changed) > MOST:
+        yield f"{len(changed)} of {len(pairs)} outcomes change under other conditions"
+    elif changed:
+        by_condition: dict[str, list[str]] = {}
+        for contrast in changed:
+            by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)} on {contrast.dataset}")
+        yield "; ".join(f"at {name} (not corrected), {listing(parts)}" for name, parts in by_condition.items())
+
+
+def _outcome(contrast: Contrast) -> str:
+    """The outcome of one contrast in words."""
+    if contrast.better:
+        return f"{contrast.better} is better than {contrast.worse}"
+    equal = "equal within the margin" if contrast.outcome == "equal" else "not distinguished"
+    return f"{contrast.first} and {contrast.second} are {equal}"
 
 
 def _converged(judged: Judged) -> Iterator[str]:

@@ -392,14 +392,16 @@ def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
     """Where the trials of a condition chose another variant than the first condition's, in a sentence; else empty."""
     first = {(choice.dataset, choice.architecture): choice.variant for choice in chosen if not choice.condition}
     parts = [
-        f"{choice.architecture} on {choice.dataset} is {choice.variant} under {choice.condition}, {usual} otherwise"
+        f"for {choice.architecture} on {choice.dataset}, the variant {choice.variant} under “{choice.condition}” but "
+        f"the variant {usual} under the first condition"
         for choice in chosen
         if choice.condition
         and (usual := first.get((choice.dataset, choice.architecture))) not in (None, choice.variant)
     ]
     if not parts:
         return ""
-    return f"Trials of a condition may choose another variant: {'; '.join(parts)}. Both changes act together there."
+    chosen_text = "; ".join(parts)
+    return f"Trials of a condition may choose another variant: {chosen_text}. The differences include both changes."
 
 
 def costs(by_dataset: Sequence[Cost]) -> str:
