@@ -10,7 +10,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
-from archbench.reports.analysis.trials import chosen_variants
+from archbench.reports.analysis.trials import chosen_variants, settings
 from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
@@ -21,7 +21,7 @@ FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
 def bottom_line(judged: Judged) -> list[str]:
-    """Up to three sentences about the primary contrasts, else about what changes, or size and depth, do.
+    """A few sentences about the primary contrasts, else about what changes, or size and depth, do.
 
     Empty where nothing was tested.
     """
@@ -29,7 +29,8 @@ def bottom_line(judged: Judged) -> list[str]:
     limits = list(_limits(judged))
     if any(contrast.outcome != "unknown" for contrast in primary):
         wins = _wins_and_losses(primary, _below(judged)) if _complete(primary) else _better(primary)
-        return [_sentence(_held(judged.first), wins, primary), *_open(primary), *_grown(judged), *limits]
+        level = _sentence(_held(judged.first), wins, primary)
+        return [level, *_open(primary), *_changed(judged), *_grown(judged), *limits]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
     if any(contrast.outcome != "unknown" for contrast in effects):
@@ -237,7 +238,12 @@ def _limits(judged: Judged) -> Iterator[str]:
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
-    parts += [*_changed(judged), *_converged(judged)]
+    undetermined = dict.fromkeys(
+        setting.dataset for setting in settings(judged.comparisons.tables) if setting.flat and not setting.condition
+    )
+    if undetermined:
+        parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
+    parts += _converged(judged)
     cost = _cost(first, {name for contrast in tested.primary for name in (contrast.first, contrast.second)})
     if cost:
         parts.append(cost)
@@ -273,12 +279,14 @@ def _changed(judged: Judged) -> Iterator[str]:
     ]
     changed = [other for base, other in pairs if (base.decided or other.decided) and not same_outcome(base, other)]
     if len(changed) > MOST:
-        yield f"{len(changed)} of {len(pairs)} outcomes change under other conditions"
+        yield f"Under other conditions {len(changed)} of {len(pairs)} outcomes change."
     elif changed:
         by_condition: dict[str, list[str]] = {}
         for contrast in changed:
             by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)} on {contrast.dataset}")
-        yield "; ".join(f"at {name} (not corrected), {listing(parts)}" for name, parts in by_condition.items())
+        for name, parts in by_condition.items():
+            held = f"At {name}" if name.startswith("equal ") else f"Under the condition “{name}”"
+            yield f"{held} (not corrected): {'; '.join(parts)}."
 
 
 def _outcome(contrast: Contrast) -> str:
