@@ -10,7 +10,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
-from archbench.reports.analysis.trials import chosen_variants, settings
+from archbench.reports.analysis.trials import settings
 from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
@@ -254,18 +254,6 @@ def _limits(judged: Judged) -> Iterator[str]:
         parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
     if parts:
         yield f"Limits: {'; '.join(parts)}."
-    yield from _variants(judged)
-
-
-def _variants(judged: Judged) -> Iterator[str]:
-    """Which architectures are represented by an alternative that trials chose, and where."""
-    places: dict[tuple[str, str], list[str]] = {}
-    for chosen in chosen_variants(judged.comparisons.tables):
-        if chosen.variant != chosen.architecture and not chosen.condition:
-            places.setdefault((chosen.architecture, chosen.variant), []).append(chosen.dataset)
-    if places:
-        parts = [f"{variant} as {name} on {listing(where)}" for (name, variant), where in places.items()]
-        yield f"Variants, chosen by tuning: {'; '.join(parts)}."
 
 
 def _changed(judged: Judged) -> Iterator[str]:

@@ -188,6 +188,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "untrained": any(contrast.untrained for contrast in tested.primary),
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
+        "variants_in_use": tested_grids.variants_in_use(trials.chosen_variants(tables)),
         "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
         "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
         "seeds": _seeds(first),

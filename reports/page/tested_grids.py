@@ -388,6 +388,19 @@ def variants(chosen: Sequence[ChosenVariant]) -> str:
     return " ".join(sentences)
 
 
+def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
+    """Which architectures are represented by an alternative that trials chose, and where, in a sentence; else empty."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for choice in chosen:
+        if choice.variant != choice.architecture and not choice.condition:
+            places.setdefault(choice.architecture, {}).setdefault(choice.variant, []).append(choice.dataset)
+    parts = []
+    for architecture, variants in places.items():
+        where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in variants.items()]
+        parts.append(f"{architecture} is {' and '.join(where)}")
+    return f"Chosen by tuning: {'; '.join(parts)}." if parts else ""
+
+
 def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
     """Where the trials of a condition chose another variant than the first condition's, in a sentence; else empty."""
     first = {(choice.dataset, choice.architecture): choice.variant for choice in chosen if not choice.condition}
