@@ -24,6 +24,7 @@ PARTS: Final = tuple(
         "claims_latest.toml",
         "claims_miniature.toml",
         "claims_miniature_later.toml",
+        "claims_repeats.toml",
     )
 )
 
