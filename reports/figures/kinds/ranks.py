@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Final
 
 import matplotlib
@@ -37,6 +38,7 @@ _TICK: Final = 1.1  # inches of a condition's name, at most
 _AREA, _LINE, _AXIS = 2.0, 0.17, 2.6  # inches: a panel without conditions, a line of them, all of them side by side
 _LONGEST: Final = 90  # characters of a condition
 _SMALLEST: Final = 6.0  # points
+NAMED: Final = 3  # pairs in a sentence, at most
 GAP: Final = (math.nan, math.nan)  # no line through a condition that an architecture lacks
 _SHIFT: Final = 0.06  # between architectures with the same rank
 
@@ -221,25 +223,36 @@ def _leaders(by_dataset: dict[str, list[Placed]]) -> str:
 
 
 def _takeaway(by_dataset: dict[str, list[Placed]]) -> str:
-    """On which data sets a pair changes its order between conditions."""
-    flips = []
-    for dataset, points in by_dataset.items():
-        order: dict[str, dict[str, int]] = {}
-        for point in points:
-            order.setdefault(point.condition, {})[point.architecture] = point.beaten_by
-        signs: dict[frozenset[str], set[bool]] = {}
-        for ranks in order.values():
-            for first in ranks:
-                for second in ranks:
-                    if ranks[first] < ranks[second]:
-                        signs.setdefault(frozenset((first, second)), set()).add(first < second)
-        flipped = [" and ".join(sorted(pair)) for pair, seen in signs.items() if len(seen) > 1]
-        if flipped:
-            flips.append(f"{listing(flipped)} on {dataset}")
+    """On which data sets a pair changes its order between conditions, or is tied under some of them only."""
     if not by_dataset:
         return ""
-    return (
-        f"Rank order reversed between conditions: {'; '.join(flips)}."
-        if flips
-        else "No two architectures exchange ranks between conditions."
-    )
+    reversed_pairs: list[str] = []
+    tied_pairs: list[str] = []
+    for dataset, points in by_dataset.items():
+        for pair, orders in _orders(points).items():
+            if {-1, 1} <= orders:
+                reversed_pairs.append(f"{listing(pair)} on {dataset}")
+            elif 0 in orders and len(orders) > 1:
+                tied_pairs.append(f"{listing(pair)} on {dataset}")
+    parts = [
+        f"Rank order reversed between conditions: {'; '.join(reversed_pairs)}"
+        if reversed_pairs
+        else "No pair reverses its rank order between conditions"
+    ]
+    if tied_pairs:
+        named = "; ".join(tied_pairs) if len(tied_pairs) <= NAMED else f"{len(tied_pairs)} pairs"
+        parts.append(f"tied under some conditions only: {named}")
+    return f"{'; '.join(parts)}."
+
+
+def _orders(points: Sequence[Placed]) -> dict[tuple[str, str], set[int]]:
+    """Which of two architectures has the better rank under each condition that has both: -1 the first, 0 neither, 1."""
+    ranks: dict[str, dict[str, int]] = {}
+    for point in points:
+        ranks.setdefault(point.condition, {})[point.architecture] = point.beaten_by
+    orders: dict[tuple[str, str], set[int]] = {}
+    for by_name in ranks.values():
+        for first, second in combinations(sorted(by_name), 2):
+            difference = by_name[first] - by_name[second]
+            orders.setdefault((first, second), set()).add((difference > 0) - (difference < 0))
+    return orders
