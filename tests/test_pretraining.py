@@ -231,6 +231,24 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
     assert len({one.digest for one in prepared.values()}) == 3
 
 
+def test_a_start_has_the_rates_of_its_own_trials(folder: Path, tmp_path: Path) -> None:
+    tasks = [
+        {
+            **COLOURS,
+            "start": ["scratch", "own"],
+            "adapt": ["finetune", "frozen"],
+            "tuned": {"decoder": {"learning_rate": 0.002}},
+            "tuned_starts": {"own": {"decoder": {"learning_rate": 0.03}, "encoder": {"learning_rate": 0.04}}},
+        }
+    ]
+    matrix = planned(folder, tmp_path, architectures=["decoder", "encoder"], tasks=tasks)
+    plans = [*matrix.plans, *matrix.later]
+    rates = {(plan.architecture, plan.start_name, plan.adapt): plan.training.learning_rate for plan in plans}
+    assert rates["decoder", "", "finetune"] == 0.002 and rates["encoder", "", "finetune"] == 0.01
+    assert rates["decoder", "own", "finetune"] == 0.03 and rates["encoder", "own", "finetune"] == 0.04
+    assert rates["decoder", "own", "frozen"] == 0.002 and rates["encoder", "own", "frozen"] == 0.1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -252,6 +270,11 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
             "has parameters = 30000, here 20000",
         ),
         ({"tasks": [{**COLOURS, "adapt": "probe"}]}, "adapt"),
+        ({"tasks": [{**COLOURS, "tuned_starts": {"owm": {}}}]}, '"owm" is not a start of this task'),
+        (
+            {"tasks": [{**COLOURS, "start": "own", "tuned_starts": {"own": {"decodr": {"learning_rate": 0.1}}}}]},
+            r"tasks\[0\].tuned_starts.own.decodr: no architecture of that name",
+        ),
         (
             {
                 "tasks": [{**COLOURS, "adapt": "head"}],

@@ -149,10 +149,13 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
             if name not in known:
                 raise InputError(f"contrasts[{position}]: no architecture {printable(name)}{nearest(name, known)}")
     starts_named = [checkpoint_name(start) for task in entry.tasks for start in task.start if is_checkpoint(start)]
-    for position, task in enumerate(tasks):
-        for name in task.tuned:
-            if name not in (*known, *starts_named):
-                raise InputError(f"tasks[{position}].tuned.{name}: no architecture of that name{nearest(name, known)}")
+    for position, task in enumerate(entry.tasks):
+        by_start = {f"tuned_starts.{start}": names for start, names in task.tuned_starts.items()}
+        for place, names in {"tuned": task.tuned, **by_start}.items():
+            for name in names:
+                if name not in (*known, *starts_named):
+                    unknown = f"no architecture of that name{nearest(name, known)}"
+                    raise InputError(f"tasks[{position}].{place}.{name}: {unknown}")
 
 
 def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:
@@ -216,15 +219,16 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
         model=merged(experiment.model, entry.model),
         training=_with_batches(merged(experiment.training, entry.training), budget),
         tuned=entry.tuned,
-        tuning=None if entry.tuned else entry.tuning or experiment.tuning,
+        tuning=None if entry.tuned or entry.tuned_starts else entry.tuning or experiment.tuning,
         baseline=entry.baseline or "",
         primary=_primary(entry, kind, place),
         metrics=_metrics(entry, kind, folder, f"{place}.metrics"),
         alternatives=experiment.alternatives if entry.alternatives is None else entry.alternatives,
     )
     check_task(task, place)
-    if entry.tuned and entry.tuning:
-        raise InputError(f"{place}: tuned and tuning are given; keep only one")
+    for key in ("tuned", "tuned_starts"):
+        if getattr(entry, key) and entry.tuning:
+            raise InputError(f"{place}: {key} and tuning are given; keep only one")
     _check_tuning(task, place)
     _check_reading(task, kind, place)
     return task

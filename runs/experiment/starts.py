@@ -19,6 +19,7 @@ from typing import Any
 from archbench.runs.experiment.sections import (
     ADAPTED,
     FINETUNE,
+    FROZEN,
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
@@ -129,11 +130,18 @@ def started(
     for place, (entry, task) in enumerate(tasks):
         for name in entry.start:
             _check_start(name, entry, task, known, f"tasks[{place}].start")
+        starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
+        for name in entry.tuned_starts:
+            if name not in starts:
+                unknown = f"{printable(name)} is not a start of this task{nearest(name, starts)}"
+                raise InputError(f"tasks[{place}].tuned_starts: {unknown}")
         totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
         _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
         _check_prompts(entry, f"tasks[{place}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
+            if changes["adapt"] not in (FROZEN, PROMPT):
+                changes |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
             if before is not None:
                 changes |= _size(changes.get("budget", task.budget), before)
                 if len(some := _pretrained(task, before)) < len(task.architectures):
