@@ -133,13 +133,13 @@ def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
 ) -> None:
     claim = Claim("ahead", "Better", "nobody", "better", ("classification",), (("decoder", "encoder"),), miniature=True)
     synthetic.write_store(tmp_path, [synthetic.SENTIMENT])
-    found = tables.collect(tmp_path)
-    runs = found["runs"].copy()
+    collected = tables.collect(tmp_path)
+    runs = collected["runs"].copy()
     runs["train_tokens"] = 100_000
     runs["train_tokens"] = runs["train_tokens"].astype("Int64")
     runs.loc[runs.index[unfinished], "train_tokens"] = pd.NA
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
     claims.claim_verdicts.cache_clear()
-    (verdict,) = claims.claim_verdicts(judge({**found, "runs": runs}))
+    (verdict,) = claims.claim_verdicts(judge({**collected, "runs": runs}))
     claims.claim_verdicts.cache_clear()
     assert verdict.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(f"{tokens}.")

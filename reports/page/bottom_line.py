@@ -29,8 +29,8 @@ def bottom_line(judged: Judged) -> list[str]:
     limits = list(_limits(judged))
     if any(contrast.outcome != "unknown" for contrast in primary):
         wins = _wins_and_losses(primary, _below(judged)) if _complete(primary) else _better(primary)
-        level = _sentence(_held(judged.first), wins, primary)
-        return [level, *_open(primary), *_changed(judged), *_grown(judged), *limits]
+        decided = _sentence(_held(judged.first), wins, primary)
+        return [decided, *_open(primary), *_changed(judged), *_grown(judged), *limits]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
     if any(contrast.outcome != "unknown" for contrast in effects):
@@ -281,8 +281,8 @@ def _outcome(contrast: Contrast) -> str:
     """The outcome of one contrast in words."""
     if contrast.better:
         return f"{contrast.better} is better than {contrast.worse}"
-    equal = "equal within the margin" if contrast.outcome == "equal" else "not distinguished"
-    return f"{contrast.first} and {contrast.second} are {equal}"
+    relation = "are equal within the margin" if contrast.outcome == "equal" else "cannot be distinguished"
+    return f"{contrast.first} and {contrast.second} {relation}"
 
 
 def _converged(judged: Judged) -> Iterator[str]:
