@@ -246,7 +246,14 @@ def test_a_start_has_the_rates_of_its_own_trials(folder: Path, tmp_path: Path) -
     rates = {(plan.architecture, plan.start_name, plan.adapt): plan.training.learning_rate for plan in plans}
     assert rates["decoder", "", "finetune"] == 0.002 and rates["encoder", "", "finetune"] == 0.01
     assert rates["decoder", "own", "finetune"] == 0.03 and rates["encoder", "own", "finetune"] == 0.04
-    assert rates["decoder", "own", "frozen"] == 0.002 and rates["encoder", "own", "frozen"] == 0.1
+    assert rates["decoder", "own", "frozen"] == rates["encoder", "own", "frozen"] == 0.1
+
+
+def test_tuned_sets_the_rate_of_a_head_alone_where_nothing_else_is_trained(folder: Path, tmp_path: Path) -> None:
+    tasks = [{**COLOURS, "start": "own", "adapt": "frozen", "tuned": {"decoder": {"learning_rate": 0.03}}}]
+    matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
+    heads = [plan for plan in [*matrix.plans, *matrix.later] if plan.adapt == "frozen"]
+    assert {plan.training.learning_rate for plan in heads} == {0.03}
 
 
 @pytest.mark.parametrize(

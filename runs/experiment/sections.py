@@ -405,8 +405,8 @@ class TaskEntry(Section):
     the task, or for labels a linear head on the mean state with all weights ("head") or alone ("frozen"). "prompt"
     trains nothing: the label is chosen whose words, given by ``verbalizers`` or its name, are the likeliest after the
     text; as many examples as ``shots`` says stand before it. The first of each is the task itself; the others are
-    conditions of it. ``tuned_starts`` has the tuned values of architectures that begin with one of ``start``; a frozen
-    model keeps the rate of its head.
+    conditions of it. ``tuned_starts`` has the tuned values of architectures that begin with one of ``start``. Where a
+    task has several of ``adapt``, neither these nor ``tuned`` are for a head alone.
     """
 
     kind: Word | None = None

@@ -142,6 +142,8 @@ def started(
             before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
             if changes["adapt"] not in (FROZEN, PROMPT):
                 changes |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
+            elif len(entry.adapt) > 1:  # then these are rates of whole models
+                changes |= {"tuned": {}}
             if before is not None:
                 changes |= _size(changes.get("budget", task.budget), before)
                 if len(some := _pretrained(task, before)) < len(task.architectures):
