@@ -20,9 +20,16 @@ def test_a_text_counts_where_half_of_its_sequences_stand_in_the_other() -> None:
         "The old MAN who lived -- by the sea went out",
         "who lived by the sea went out every day again and again",
     )
-    found = overlap(text(STORY), [OTHER, copied, half, "the old man"])
-    assert found == Overlap(3, 1, copied) and found.too_much
+    leaked = overlap(text(STORY), [OTHER, copied, half, "the old man"])
+    assert leaked == Overlap(4, 1, copied) and leaked.too_much
     assert overlap(text(OTHER), [STORY]) == Overlap(1, 0)
+
+
+def test_a_short_text_counts_where_it_is_a_whole_line() -> None:
+    lines = text(f"{STORY}\nThe old man!\n{OTHER}\nhis boat")
+    assert overlap(lines, ["the old man", "the old", "lost boat", "his boat", "..."]) == Overlap(5, 2, "the old man")
+    many = text("\n".join(f"line {number}" for number in range(200_000)))
+    assert overlap(many, [f"line {number}" for number in range(0, 400_000, 100)]).seen == 2000
 
 
 def test_sequences_are_found_across_pieces_of_text() -> None:
@@ -37,37 +44,55 @@ def test_what_is_tested_are_texts_and_not_labels() -> None:
     table = Table(["a text"], ["label"])
     made = dataset("anything", table, table, table, licence="", origin="")
     assert texts_of_tests(made, labels=True) == ["a text"] and texts_of_tests(made, labels=False) == ["a text", "label"]
-    lines = text("one\n\ntwo\n")
-    assert texts_of_tests(dataset("generation", lines, lines, lines, licence="", origin=""), False) == ["one", "two"]
+    lines = text("KING\n\nwho lived by the sea and went out\nevery morning to look for his lost boat again\nEND\n")
+    pieces = texts_of_tests(dataset("generation", lines, lines, lines, licence="", origin=""), False)
+    assert pieces == ["KING who lived by the sea and went out", "every morning to look for his lost boat again"]
 
 
-@pytest.mark.parametrize(("planted", "refused"), [(0, False), (1, False), (30, True)])
-def test_a_planted_leak_is_refused_and_a_small_one_is_said(tmp_path: Path, planted: int, refused: bool) -> None:
-    rows = [f"the {n} of them said that number {n} was not what {n} people wanted to hear\t{n % 2}" for n in range(400)]
+def _leaking(folder: Path, planted: int, short: bool = False) -> dict[str, Any]:
+    """An experiment that pretrains on a story with some of the 100 texts that its task tests on."""
+    words = "number {n}" if short else "the {n} of them said that number {n} was not what {n} people wanted to hear"
+    rows = [f"{words.format(n=n)}\t{n % 2}" for n in range(400)]
     for split, part in (("train", rows[:200]), ("validation", rows[200:300]), ("test", rows[300:])):
-        (tmp_path / f"{split}.tsv").write_text("\n".join(["text\tlabel", *part]) + "\n")
-    leak = " ".join(row.split("\t")[0] for row in rows[300 : 300 + planted])
-    (tmp_path / "story.txt").write_text(f"{STORY * 40} {leak} {OTHER * 40}")
+        (folder / f"{split}.tsv").write_text("\n".join(["text\tlabel", *part]) + "\n")
+    leak = "\n".join(row.split("\t")[0] for row in rows[300 : 300 + planted])
+    (folder / "story.txt").write_text(f"{STORY * 40}\n{leak}\n{OTHER * 40}")
     files = {split: f"{split}.tsv" for split in ("train", "validation", "test")}
-    values: dict[str, Any] = {
+    return {
         "name": "tiny",
         "architectures": ["decoder"],
         "budget": {"parameters": 20_000, "tokens": 3_000},
         "model": {"width": 32},
         "pretraining": [
-            {"name": "story", "data": {"train": "story.txt", **_held_out(tmp_path)}, "vocabulary": 300, "context": 24}
+            {"name": "story", "data": {"train": "story.txt", **_held_out(folder)}, "vocabulary": 300, "context": 24}
         ],
         "tasks": [{"kind": "classification", "name": "numbers", "data": files, "source_length": 40, "start": "story"}],
     }
-    if refused:
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("planted", [0, 1, 30])
+def test_a_planted_leak_is_counted_and_refused_over_the_limit(tmp_path: Path, planted: int, short: bool) -> None:
+    values, said = _leaking(tmp_path, planted, short), list[str]()
+    if planted > 1:
         with pytest.raises(InputError, match=r"pretraining.story.data: 30 of 100 test texts of numbers .* for example"):
             small_plans.plan(values, tmp_path, tmp_path)
         return
-    said: list[str] = []
     small_plans.plan(values, tmp_path, tmp_path, said.append)
-    assert [line for line in said if "stand in" in line] == (
-        ["story: 1 of 100 test texts of numbers stand in the text of story"] if planted else []
-    )
+    counted = [line for line in said if "stand in" in line]
+    assert counted == [f"story: {planted} of 100 test texts of numbers stand in its text"]
+
+
+@pytest.mark.parametrize("share", [{}, {"share": 0.5}])
+def test_a_leak_in_the_text_of_an_earlier_stage_is_refused(tmp_path: Path, share: dict[str, float]) -> None:
+    values = _leaking(tmp_path, 30)
+    (tmp_path / "clean.txt").write_text(STORY * 40)
+    clean = {"train": "clean.txt", **_held_out(tmp_path)}
+    second = {**values["pretraining"][0], "name": "second", "data": clean, "from": "story", **share}
+    values["pretraining"].append(second)
+    values["tasks"][0]["start"] = "second"
+    with pytest.raises(InputError, match=r"pretraining.story.data: 30 of 100 test texts of numbers"):
+        small_plans.plan(values, tmp_path, tmp_path)
 
 
 def _held_out(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Pretraining: what is learnt, that it resumes exactly, and what starts from it."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import small_plans
 import tiny_runs
 import torch
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from archbench.architectures import contract
@@ -98,23 +100,81 @@ def test_every_family_has_its_usual_objective(folder: Path, tmp_path: Path, fami
         assert len(set(batch.source_lengths.tolist())) > 1 or family == "encoder-decoder"
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "encoder"])
-def test_the_loss_is_that_of_every_token_by_itself(folder: Path, tmp_path: Path, family: str) -> None:
-    """Row by row, without padding, each token from the logits of a forward pass over the allowed tokens."""
-    (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
-    made = trainer(replace(plan, supervision="target"))
-    batch, _ = next(made.stream(plan.tokens).start())
-    inputs = made.training_step.objective.prepare(made.model, batch, None, False)
-    made.model.eval()
-    total = 0.0
+WAYS = (
+    {"causal": 1.0},
+    {"prefix": 1.0},
+    {"span-corruption": 1.0},
+    {"causal": 0.4, "prefix": 0.3, "span-corruption": 0.3},
+)
+
+
+def _randomized(family: str, objective: dict[str, float], folder: Path, root: Path) -> tuple[Plan, Trainer, Batch]:
+    """The trainer of a pretraining with noise on every parameter (the output matrix starts at zero), and a batch."""
+    matrix = planned(folder, root, architectures=[family], pretraining=[{**TEXT, "objective": objective}])
+    (plan,) = of_role(matrix, "pretraining")
+    made = trainer(plan)
+    generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for row, (source, target) in enumerate(zip(batch.source_lengths, batch.target_lengths, strict=True)):
-            one = Batch(batch.source[row : row + 1, :source], batch.target[row : row + 1, :target])
-            shown = made.training_step.objective.visible(made.model, one)
-            logits = made.model(shown.source, shown.target)[0]
-            nats = logits.masked_fill(~made.training_step.allowed_tokens, -torch.inf).log_softmax(-1)
-            total -= float(nats.gather(1, one.target[0][:, None]).sum())
-        assert float(made.training_step(inputs)[0]) == pytest.approx(total, rel=1e-4)
+        for parameter in made.model.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    made.model.eval().requires_grad_(False)
+    return plan, made, next(made.stream(plan.tokens).start())[0]
+
+
+@pytest.mark.parametrize("objective", WAYS, ids=[", ".join(way) for way in WAYS])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "encoder"])
+def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
+    folder: Path, tmp_path: Path, family: str, objective: dict[str, float]
+) -> None:
+    """Without padding; each token by a forward pass that is given nothing but what comes before it."""
+    plan, made, batch = _randomized(family, objective, folder, tmp_path)
+    allowed, model, rows = made.training_step.allowed_tokens, made.model, range(min(4, len(batch.target)))
+    begin = torch.tensor([[BOS]])
+    of_targets, of_sources = list[float](), list[float]()
+    for row in rows:
+        source = batch.source[row : row + 1, : int(batch.source_lengths[row])]
+        target = batch.target[row : row + 1, : int(batch.target_lengths[row])]
+        for at, token in enumerate(target[0]):
+            logits = model(source, torch.cat([begin, target[:, :at]], 1))[0, -1]
+            of_targets.append(-float(logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)[token]))
+        for at in range(1, source.shape[1] if plan.native and model.source_predicts else 0):
+            state = model.hidden(source[:, :at], begin).source[0, -1]
+            of_sources.append(-float(model.logits(state[None])[0].log_softmax(-1)[source[0, at]]))
+    few = Batch(*(None if part is None else part[: len(rows)] for part in batch))
+    inputs = made.training_step.objective.prepare(model, few, None, plan.native)
+    mean_of_sources = sum(of_sources) / len(of_sources) if of_sources else 0.0
+    expected = sum(of_targets) + mean_of_sources * len(of_targets)  # source and target weigh the same
+    assert float(made.training_step(inputs)[0]) == pytest.approx(expected, rel=1e-4)
+    assert (len(of_sources) > 0) == (family == "decoder" and objective == {"causal": 1.0})
+    chance = (len(of_targets) + (len(of_targets) if of_sources else 0)) * math.log(int(allowed.sum()))
+    assert abs(expected / chance - 1) > 0.01  # else any tokens would have this loss
+
+
+def test_the_encoder_fills_in_the_spans_behind_sentinels(folder: Path, tmp_path: Path) -> None:
+    """Its loss is the mean over all subsets of the corrupted tokens that may be hidden, each k from 1 to n alike."""
+    plan, made, batch = _randomized("encoder", {"span-corruption": 1.0}, folder, tmp_path)
+    row = int(batch.target_lengths.argmin())
+    source = batch.source[row : row + 1, : int(batch.source_lengths[row])]
+    target = batch.target[row : row + 1, : int(batch.target_lengths[row])]
+    allowed, model, count = made.training_step.allowed_tokens, made.model, target.shape[1]
+    assert 1 < count < 8 and not plan.native
+
+    def nats(hidden: tuple[int, ...]) -> float:
+        canvas = torch.full((1, model.canvas), MASK)
+        canvas[:, :count] = target
+        canvas[0, list(hidden)] = MASK
+        logits = model.logits(model.hidden(F.pad(source, (0, 1), value=BOS), canvas).target)[0, :count]
+        scores = logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)
+        return -sum(float(scores[at, target[0, at]]) for at in hidden)
+
+    by_size = [
+        [nats(hidden) * count / size for hidden in itertools.combinations(range(count), size)]
+        for size in range(1, count + 1)
+    ]
+    expected = sum(sum(part) / len(part) for part in by_size) / count
+    many = Batch(source.expand(4000, -1), target.expand(4000, -1))
+    drawn = mean_loss(model, many, allowed, torch.Generator().manual_seed(0), plan.native)
+    assert float(drawn) * count == pytest.approx(expected, rel=0.03)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
@@ -49,6 +50,7 @@ class Pretrainings:
         self.configs = self._sharing(configs)
         self.prepared: dict[str, Prepared] = {}
         self._sizes: dict[str, FittedSizes] = {}
+        self._compared: set[str] = set()  # texts and tasks, by the key of their overlap
 
     def prepare(self) -> list[Prepared]:
         """The encoded data of every pretraining; raises ``InputError`` where they cannot serve."""
@@ -190,21 +192,32 @@ class Pretrainings:
         return float(getattr(usual, quantity)) / float(getattr(cost, quantity))
 
     def _check_overlap(self, stage: Pretraining) -> None:
-        """Says how much of the tasks' tests stands in the text; raises ``InputError`` where it is too much."""
+        """Says how much of the tasks' tests stands in the text of a pretraining or of one that it goes on from.
+
+        Each text is compared with each task once. Raises ``InputError`` where too much does.
+        """
         starts = {
             task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == stage.name
         }
-        for name in sorted(starts):
-            overlap = seen_in.overlap_of(self.configs[stage.name], self.configs[name], self.setting.cache, self.say)
-            if not overlap.seen:
+        for text, name in product(self._chain(stage), sorted(starts)):
+            configs = self.configs[text.name], self.configs[name]
+            if (key := seen_in.key(*configs)) in self._compared:
                 continue
-            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in the text of {stage.name}"
-            if overlap.too_much and stage.task.data != OWN_TEXT:  # the task trains on that text in any case
+            self._compared.add(key)
+            overlap = seen_in.overlap_of(*configs, self.setting.cache, self.say)
+            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in its text"
+            if overlap.too_much and text.task.data != OWN_TEXT:  # the task trains on that text in any case
                 raise InputError(
-                    f"pretraining.{stage.name}.data: {many} (half of their sequences of {WORDS} words), for example "
-                    f"{printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
+                    f"pretraining.{text.name}.data: {many} (half of their sequences of {WORDS} words, or a line), "
+                    f"for example {printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
-            self.say(f"{stage.name}: {many}")
+            self.say(f"{text.name}: {many}")
+
+    def _chain(self, stage: Pretraining) -> Iterator[Pretraining]:
+        """A pretraining and those whose weights it goes on from."""
+        yield stage
+        if stage.before:
+            yield from self._chain(self._named(stage.before))
 
     def _check_epochs(self, stage: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
         most, whole = stage.task.budget.epochs, float(prepared.train.source_lengths.sum())

@@ -14,16 +14,18 @@ from archbench.tasks.data.overlap import Overlap
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import loaded
 
-VERSION = 1  # raise when the same data would be counted otherwise
+VERSION = 2  # raise when the same data would be counted differently
+
+
+def key(text: TaskConfig, task: TaskConfig) -> str:
+    """Names what ``overlap_of`` counts: equal for the same texts."""
+    configs = [[config.kind, config.texts_of, dict(config.columns), prepare.version(config)] for config in (text, task)]
+    return hashlib.sha256(json.dumps([VERSION, *configs]).encode()).hexdigest()
 
 
 def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Callable[[str], None]) -> Overlap:
     """The test texts of ``task`` in a pretraining's training text. Raises ``InputError`` where data cannot be had."""
-    known = [
-        VERSION,
-        *([config.kind, config.texts_of, dict(config.columns), prepare.version(config)] for config in (text, task)),
-    ]
-    path = cache / "overlap" / f"{hashlib.sha256(json.dumps(known).encode()).hexdigest()}.json"
+    path = cache / "overlap" / f"{key(text, task)}.json"
     if path.is_file():
         return Overlap(**json.loads(path.read_text(encoding="utf-8")))
     pretraining = loaded(text, cache, say).train
