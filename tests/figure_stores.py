@@ -95,16 +95,17 @@ def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
 
     task = replace(SENTIMENT, truth={name: truth(name, *base) for name in FAMILIES})
     further = [
-        Further(task, name, name, truth(name, *place), "compared", condition=f"{place}", changes=_started(*place))
+        Further(task, name, name, truth(name, *place), "compared", condition=f"{place}", changes=started(*place))
         for place in others
         for name in FAMILIES
     ]
     runs = synthetic.write_store(root, [task], further=further)
-    for run in runs[: task.seeds * len(task.truth)]:
-        synthetic.change_record(root, run, **_started(*base))
+    for place, run in enumerate(runs):
+        first = started(*base) if place < task.seeds * len(task.truth) else {}
+        synthetic.change_record(root, run, seed=place % task.seeds, **first)  # equal before and after pretraining
 
 
-def _started(start: str, adapt: str, examples: int) -> dict[str, object]:
+def started(start: str, adapt: str, examples: int) -> dict[str, object]:
     cost = 8e6 if not start.startswith("scratch") else 0.0
     return {"start": start, "adapt": adapt, "examples": examples, "pretraining_tokens": cost, "pretraining_flops": cost}
 

@@ -1,5 +1,6 @@
 """What pretraining buys: the report shows the differences that were planted, with the right signs."""
 
+import itertools
 from pathlib import Path
 
 import figure_stores
@@ -8,14 +9,15 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench.reports.analysis import pretraining
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis import gains, pretraining
+from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
 from archbench.reports.page import printed
+from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
@@ -143,3 +145,50 @@ def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
     (verdict,) = claims.claim_verdicts(judge({**collected, "runs": runs}))
     claims.claim_verdicts.cache_clear()
     assert verdict.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(f"{tokens}.")
+
+
+def _with_gains(root: Path, planted: dict[str, float]) -> Judged:
+    """A report in which pretraining adds ``planted`` to the accuracy of each architecture."""
+    task = figure_stores.SENTIMENT
+    further = [
+        figure_stores.Further(
+            *(task, name, name, task.truth[name] + planted[name], "compared"),
+            condition="after own",
+            changes=figure_stores.started("own", "finetune", 20),
+        )
+        for name in figure_stores.FAMILIES
+    ]
+    runs = synthetic.write_store(root, [task], further=further)
+    for run in runs[: task.seeds * len(task.truth)]:
+        synthetic.change_record(root, run, **figure_stores.started("scratch", "finetune", 20))
+    for place, run in enumerate(runs):
+        synthetic.change_record(root, run, seed=place % task.seeds)  # equal before and after pretraining
+    return judge(tables.collect(root))
+
+
+def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> None:
+    names = figure_stores.FAMILIES
+    judged = _with_gains(tmp_path, dict(zip(names, (0.0, 0.15, -0.15), strict=True)))
+    tested = {gain.first: gain for gain in gains.gains(judged)}
+    assert [tested[name].decided and tested[name].gain.mean > 0 for name in names] == [False, True, False]
+    assert tested[names[2]].decided and tested[names[2]].gain.mean < 0
+    pairs = {(gain.first, gain.second): gain for gain in gains.differences(judged)}
+    assert set(pairs) == set(itertools.combinations(names, 2)) and {gain.family for gain in pairs.values()} == {3}
+    for (first, second), gain in pairs.items():
+        assert gain.gain.mean == pytest.approx(tested[first].gain.mean - tested[second].gain.mean)
+    assert pairs[names[1], names[2]].decided and pairs[names[1], names[2]].gain.mean > 0.2
+    lines = bottom_line(judged)
+    assert lines[0].startswith("From scratch, at equal size and equal training tokens")
+    bought = next(line for line in lines if line.startswith("Pretraining ("))
+    assert f"{names[1]} better on sentiment after own; {names[2]} worse on sentiment after own" in bought
+    assert bought.endswith("not decided: 1 of 3.")
+    more = next(line for line in lines if line.startswith("Who gains more"))
+    assert f"{names[1]} more than {names[2]}" in more
+    grid = printed.table(judged, "gain_differences")
+    assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
+
+
+def test_equal_gains_are_not_called_different(tmp_path: Path) -> None:
+    judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15))
+    assert all(gain.decided for gain in gains.gains(judged))
+    assert not any(gain.decided for gain in gains.differences(judged))

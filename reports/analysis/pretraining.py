@@ -15,6 +15,8 @@ from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, SCRATCH_WITH
 
+Place = tuple[str, str, int]  # start, adaptation, number of training examples
+
 USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
 
@@ -51,28 +53,47 @@ class Adapted:
         return self.adapt == PROMPT
 
 
+@dataclass(frozen=True)
+class Started:
+    """A data set on which something starts from a pretraining: its comparison by start, adaptation and examples."""
+
+    first: Comparison
+    places: Mapping[Place, Comparison]
+
+    def of(self, comparison: Comparison) -> Place:
+        """Start, adaptation and number of examples of one of them."""
+        return next(place for place, known in self.places.items() if known is comparison)
+
+
+def by_dataset(judged: Judged) -> list[Started]:
+    """The data sets on which something starts from a pretraining."""
+    runs = judged.comparisons.tables["runs"]
+    if "start" not in runs:
+        return []
+    names = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
+    started = []
+    for first in judged.first:
+        dataset, axis = first.group.dataset, first.group.runs["match"].iloc[0]
+        if dataset in names and first.metric.better:
+            places = {
+                _place(comparison): comparison
+                for comparison in (first, *judged.further)
+                if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
+            }
+            started.append(Started(first, places))
+    return started
+
+
 @lru_cache(maxsize=1)
 def adapted(judged: Judged) -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""
-    comparisons, runs = judged.comparisons, judged.comparisons.tables["runs"]
-    if "start" not in runs:
-        return ()
-    started = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
     entries: list[Adapted] = []
-    for first in judged.first:
-        dataset = first.group.dataset
-        if dataset not in started or not first.metric.better:
-            continue
-        axis = first.group.runs["match"].iloc[0]
-        places = {
-            _place(comparison): comparison
-            for comparison in (first, *judged.further)
-            if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
-        }
-        samples = {place: comparisons.samples(one.group, first.metric.name)[1] for place, one in places.items()}
+    for started in by_dataset(judged):
+        first, places = started.first, started.places
+        samples = {place: judged.comparisons.samples(one.group, first.metric.name)[1] for place, one in places.items()}
         entries += [
             Adapted(
-                dataset,
+                first.group.dataset,
                 first.metric,
                 cell.architecture,
                 place[0],
@@ -109,17 +130,16 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def size(entry: Adapted) -> str:
+def signed(gain: Interval, measure: ReportedMetric) -> str:
     """A gain with its sign and its interval."""
-    assert entry.gain is not None
-    digits = decimals(entry.gain, entry.metric.decimals)
-    shown = f"{'+' if entry.gain.mean > 0 else ''}{value(entry.gain.mean, digits)}"
-    if not entry.gain.known:
+    digits = decimals(gain, measure.decimals)
+    shown = f"{'+' if gain.mean > 0 else ''}{value(gain.mean, digits)}"
+    if not gain.known:
         return shown
-    return f"{shown} ({value(entry.gain.lower, digits)} to {value(entry.gain.upper, digits)})"
+    return f"{shown} ({value(gain.lower, digits)} to {value(gain.upper, digits)})"
 
 
-def _place(comparison: Comparison) -> tuple[str, str, int]:
+def _place(comparison: Comparison) -> Place:
     """Start, adaptation and number of training examples of a group's runs."""
     row = comparison.group.runs.iloc[0]
     start, adapt, examples = (
@@ -130,9 +150,9 @@ def _place(comparison: Comparison) -> tuple[str, str, int]:
 
 def _gain(
     judged: Judged,
-    places: Mapping[tuple[str, str, int], Comparison],
-    samples: Mapping[tuple[str, str, int], Mapping[str, Sample]],
-    place: tuple[str, str, int],
+    places: Mapping[Place, Comparison],
+    samples: Mapping[Place, Mapping[str, Sample]],
+    place: Place,
     architecture: str,
     measure: ReportedMetric,
 ) -> Interval | None:

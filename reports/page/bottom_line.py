@@ -1,19 +1,21 @@
 """The report in a few sentences: who wins, which pairs cannot be distinguished, and what limits both."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.gains import Gain, differences, gains
 from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
 from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
-from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, SCRATCH
 
 UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
@@ -29,12 +31,12 @@ def bottom_line(judged: Judged) -> list[str]:
     limits = list(_limits(judged))
     if any(contrast.outcome != "unknown" for contrast in primary):
         wins = _wins_and_losses(primary, _below(judged)) if _complete(primary) else _better(primary)
-        decided = _sentence(_held(judged.first), wins, primary)
-        return [decided, *_open(primary), *_changed(judged), *_grown(judged), *limits]
+        decided = _sentence(_held(judged), wins, primary)
+        return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *limits]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
     if any(contrast.outcome != "unknown" for contrast in effects):
-        return [_sentence("", _better(effects), effects), *_undecided(effects), *limits]
+        return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *limits]
     sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
     return [*sizes[:MOST], *limits] if sizes else []
 
@@ -44,11 +46,51 @@ def _below(judged: Judged) -> set[str]:
     return {comparison.group.dataset for comparison in judged.first if comparison.none_above_classical}
 
 
-def _held(first: Sequence[Comparison]) -> str:
+def _held(judged: Judged) -> str:
     """What was held equal, where that is the same for all data sets."""
-    axes = {axis for comparison in first for axis in comparison.group.runs["match"].dropna().unique()}
+    axes = {axis for comparison in judged.first for axis in comparison.group.runs["match"].dropna().unique()}
     words = [MATCHES[axis] for axis in axes if axis in MATCHES]
-    return f"At {words[0]}" if len(axes) == len(words) == 1 else ""
+    if not len(axes) == len(words) == 1:
+        return ""
+    starts = {started.of(started.first)[0] for started in by_dataset(judged)}
+    return f"From scratch, at {words[0]}" if starts == {SCRATCH} else f"At {words[0]}"
+
+
+def _pretrained(judged: Judged) -> Iterator[str]:
+    """What pretraining buys, and whose pretraining buys more, by the tests of ``gains``."""
+    tested = gains(judged)
+    if not tested:
+        return
+    where = "finetuned on the fewest examples, compared with training from scratch"
+    changes = {
+        words: [(gain.first, gain) for gain in tested if gain.decided and (gain.gain.mean > 0) == better]
+        for better, words in ((True, "better"), (False, "worse"))
+    }
+    yield f"Pretraining ({where}; {_level(tested)}): {_gains(changes, tested)}."
+    pairs = differences(judged)
+    if pairs:
+        orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
+        ahead = [(" more than ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
+        yield f"Who gains more ({_level(pairs)}): {_gains({'': ahead}, pairs)}."
+
+
+def _level(tested: Sequence[Gain]) -> str:
+    family = tested[0].family
+    return f"p < 0.05, corrected for {family} tests" if family > 1 else "p < 0.05"
+
+
+def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain]) -> str:
+    """Decided gains in words, by data set and pretraining, and how many are not decided."""
+    parts = []
+    for words, named in chosen.items():
+        places: dict[str, list[str]] = {}
+        for name, gain in named:
+            places.setdefault(f"on {gain.dataset} after {gain.start}", []).append(name)
+        parts += [f"{listing(names)} {words} {place}".replace("  ", " ") for place, names in places.items()]
+    undecided = sum(not gain.decided for gain in tested)
+    if undecided:
+        parts.append(f"not decided: {undecided} of {len(tested)}")
+    return "; ".join(parts)
 
 
 def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:

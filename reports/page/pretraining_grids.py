@@ -4,7 +4,7 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis import pretraining
+from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis import saved_labels as analysis
 from archbench.reports.analysis.comparison import Comparisons, placed
 from archbench.reports.analysis.judgement import Judged
@@ -31,6 +31,24 @@ def adapted(judged: Judged) -> Grid:
         cells = [_cell(own.get(architecture)) for architecture in architectures]
         rows.append((name(dataset), GridCell(f"{examples:,}"), name(way), *cells))
     return Grid(head, tuple(rows))
+
+
+def gain_differences(judged: Judged) -> Grid:
+    """A row for each data set, start and pair of architectures: how much more the first gains by pretraining."""
+    tests = gains.differences(judged)
+    head = ("data set", "examples", "pretraining", "who gains more", "difference of gains", "p")
+    rows = [
+        (
+            name(test.dataset),
+            GridCell(f"{test.examples:,}" if test.examples else "all"),
+            name(test.start),
+            name(f"{test.first} vs. {test.second}"),
+            GridCell(pretraining.signed(test.gain, test.metric), kind="strong" if test.decided else ""),
+            GridCell(formatting.p(test.p)),
+        )
+        for test in tests
+    ]
+    return Grid(tuple(map(name, head)), tuple(rows))
 
 
 def pretrained(comparisons: Comparisons) -> Grid:
@@ -130,4 +148,4 @@ def _cell(entry: Adapted | None) -> GridCell:
     if entry is None:
         return GridCell("", kind="quiet")
     text = formatting.interval(entry.score, entry.metric.decimals)
-    return GridCell(text, pretraining.size(entry) if entry.gain is not None else "")
+    return GridCell(text, pretraining.signed(entry.gain, entry.metric) if entry.gain is not None else "")

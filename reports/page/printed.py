@@ -69,6 +69,13 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
         "examples; 95% intervals, not corrected.",
     ),
+    "gain_differences": TableKind(
+        "which architecture gains more by pretraining",
+        pretraining_grids.gain_differences,
+        "two architectures with runs from the same pretraining and from scratch",
+        "Finetuned on the fewest examples. The gain of the first minus that of the second, with a 95% interval; p "
+        "corrected for all rows.",
+    ),
     "saved_labels": TableKind(
         "examples that training from scratch needs for the score of a pretrained model",
         pretraining_grids.saved_labels,

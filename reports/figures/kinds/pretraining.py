@@ -159,8 +159,9 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         fewest = min((entry.examples for entry in own), default=0)
         for entry in own:
             if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
-                place = f"{entry.architecture} after {entry.start} on {dataset} with {fewest:,} examples"
-                parts.append(f"{place} {analysis.size(entry)}")
+                count = f"{fewest:,} examples" if fewest else "all examples"
+                place = f"{entry.architecture} after {entry.start} on {dataset} with {count}"
+                parts.append(f"{place} {analysis.signed(entry.gain, entry.metric)}")
     if not any(entry.gain is not None and entry.gain.known for entry in entries):
         return ""
     return (

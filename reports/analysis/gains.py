@@ -1,0 +1,107 @@
+"""Tests of what pretraining buys: whether each architecture gains by it, and whose gain is larger.
+
+Both are tested for finetuning on the fewest examples of a data set, against training from scratch on the same. Each is
+a family of tests, corrected by Holm's method.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+
+from archbench.reports.analysis.comparison import Comparison, Comparisons, oriented
+from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.pretraining import Adapted, Started, adapted, by_dataset
+from archbench.reports.base.metrics import ReportedMetric
+from archbench.reports.base.statistics import LEVEL, Interval, Sample, difference_interval, holm, p_difference, pool
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What pretraining adds to the score of ``first``; with ``second``, how much more than to that of ``second``.
+
+    Positive is better. ``p`` is corrected for ``family`` tests.
+    """
+
+    dataset: str
+    metric: ReportedMetric
+    start: str
+    examples: int
+    first: str
+    second: str
+    gain: Interval
+    p: float
+    family: int = 1
+
+    @property
+    def decided(self) -> bool:
+        return self.p < 1 - LEVEL
+
+
+@lru_cache(maxsize=1)
+def gains(judged: Judged) -> tuple[Gain, ...]:
+    """Each architecture's difference from training from scratch, after each pretraining."""
+    entries = [entry for entry in adapted(judged) if entry.gain and entry.adapt == FINETUNE]
+    fewest = {entry.dataset: entry.examples for entry in sorted(entries, key=_count, reverse=True)}
+    return _corrected(
+        Gain(*_place(entry), entry.architecture, "", entry.gain, p_difference(entry.gain))
+        for entry in entries
+        if entry.gain and not entry.start.startswith(SCRATCH) and entry.examples == fewest[entry.dataset]
+    )
+
+
+@lru_cache(maxsize=1)
+def differences(judged: Judged) -> tuple[Gain, ...]:
+    """Every two architectures' gains by the same pretraining compared, paired over seeds and test examples."""
+    return _corrected(gain for started in by_dataset(judged) for gain in _differences(judged.comparisons, started))
+
+
+def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
+    counts = [examples for start, adapt, examples in started.places if (start, adapt) == (SCRATCH, FINETUNE)]
+    if not counts:
+        return
+    examples, metric = min(counts, key=lambda count: count or math.inf), started.first.metric
+    base = started.places[SCRATCH, FINETUNE, examples]
+    for place, comparison in started.places.items():
+        if place[0].startswith(SCRATCH) or place[1:] != (FINETUNE, examples):
+            continue
+        samples = _gained(comparisons, comparison, base, metric.name)
+        pooled = pool(list(samples.values()))
+        for first, second in combinations(samples, 2):
+            interval = oriented(difference_interval(samples[first], samples[second], pooled), metric)
+            where = started.first.group.dataset, metric, place[0], examples
+            yield Gain(*where, first, second, interval, p_difference(interval))
+
+
+def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name: str) -> dict[str, Sample]:
+    """What pretraining changed in the score of each seed and test example, for architectures with equal seeds."""
+    (seeds_after, samples_after), (seeds, samples) = (comparisons.samples(c.group, name) for c in (after, base))
+    gained = {}
+    for architecture in samples_after:
+        if list(seeds_after[architecture]) == list(seeds.get(architecture, ())):
+            pair = samples_after[architecture], samples[architecture]
+            examples = [sample.examples for sample in pair]
+            paired = examples[0] is not None and examples[1] is not None and examples[0].shape == examples[1].shape
+            gained[architecture] = replace(
+                pair[0],
+                values=pair[0].values - pair[1].values,
+                examples=examples[0] - examples[1] if paired else None,
+            )
+    return gained
+
+
+def _corrected(tests: Iterable[Gain]) -> tuple[Gain, ...]:
+    known = list(tests)
+    values = holm([test.p for test in known])
+    return tuple(replace(test, p=p, family=len(known)) for test, p in zip(known, values, strict=True))
+
+
+def _place(entry: Adapted) -> tuple[str, ReportedMetric, str, int]:
+    return entry.dataset, entry.metric, entry.start, entry.examples
+
+
+def _count(entry: Adapted) -> float:
+    """The number of examples; all of them are the most."""
+    return entry.examples or math.inf
