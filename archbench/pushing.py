@@ -34,8 +34,8 @@ def push(root: Path, target: str, models: bool, dry_run: bool, say: Callable[[st
 
     repository = _repository(target)
     lines = []
-    with tempfile.TemporaryDirectory() as place:
-        report = Path(place) / "report"
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
         report.mkdir()
         if not (root / "tables" / "runs.parquet").is_file():
             raise InputError(f"{root}: no tables here; run archbench report first")
@@ -46,7 +46,7 @@ def push(root: Path, target: str, models: bool, dry_run: bool, say: Callable[[st
         (report / CARD).write_text(_card(root, report), encoding="utf-8")
         uploads = [Upload(repository, "dataset", report)]
         if models:
-            exported = Path(place) / "models"
+            exported = Path(folder) / "models"
             _export(root, exported, say)
             uploads.append(Upload(repository + MODELS, "model", exported))
         for upload in uploads:

@@ -53,14 +53,14 @@ class Site:
 
 def sites(model: nn.Module) -> list[Site]:
     """Every attention of the model's blocks once, in order of the modules."""
-    places = []
+    all_sites = []
     for path, block in model.named_modules():
         if isinstance(block, Block):
             for part, name in (("self", "attention"), ("cross", "cross")):
                 attention = getattr(block, name)
                 if isinstance(attention, Attention):
-                    places.append(Site(f"{path}.{name}", part, attention))  # type: ignore[arg-type]
-    return list({id(site.attention): site for site in places}.values())
+                    all_sites.append(Site(f"{path}.{name}", part, attention))  # type: ignore[arg-type]
+    return list({id(site.attention): site for site in all_sites}.values())
 
 
 @contextlib.contextmanager

@@ -210,12 +210,12 @@ def _draw(axes: Axes, rows: pd.DataFrame, limits: tuple[float, float]) -> None:
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.axvline(1.0, color=ink(), linewidth=1.0)
-    for place, (_, row) in enumerate(rows.iterrows()):
+    for y, (_, row) in enumerate(rows.iterrows()):
         colour = hue("blue") if row["ratio_median"] >= 1 else hue("vermillion")
-        axes.plot([row["ratio_lower"], row["ratio_upper"]], [place, place], color=colour, linewidth=2.2)
-        axes.plot([row["ratio_median"]], [place], "o" if row["ratio_median"] >= 1 else "s", color=colour, markersize=6)
+        axes.plot([row["ratio_lower"], row["ratio_upper"]], [y, y], color=colour, linewidth=2.2)
+        axes.plot([row["ratio_median"]], [y], "o" if row["ratio_median"] >= 1 else "s", color=colour, markersize=6)
         text = f"{row['ratio_median']:.2f}"
-        axes.annotate(text, (1.0, place), (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=9)
+        axes.annotate(text, (1.0, y), (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=9)
     ticks = [tick for tick in _TICKS if limits[0] <= tick <= limits[1]]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))

@@ -27,7 +27,9 @@ def test_a_text_counts_where_half_of_its_sequences_stand_in_the_other() -> None:
 
 def test_a_short_text_counts_where_it_is_a_whole_line() -> None:
     lines = text(f"{STORY}\nThe old man!\n{OTHER}\nhis boat")
-    assert overlap(lines, ["the old man", "the old", "lost boat", "his boat", "..."]) == Overlap(5, 2, "the old man")
+    assert overlap(lines, ["the old man", "the old", "lost boat", "his boat", "...", ""]) == Overlap(
+        6, 2, "the old man"
+    )
     many = text("\n".join(f"line {number}" for number in range(200_000)))
     assert overlap(many, [f"line {number}" for number in range(0, 400_000, 100)]).seen == 2000
 

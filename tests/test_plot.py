@@ -189,7 +189,8 @@ def test_widths_have_units(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
-    store = "pretraining" if name in ("pretraining", "gain_differences", "saved_labels", "pretraining_cost") else "families"
+    of_pretraining = ("pretraining", "gain_differences", "saved_labels", "pretraining_cost")
+    store = "pretraining" if name in of_pretraining else "families"
     grid = printed.table(figure_stores.judged(store), name)
     texts = {form: printed.printed(grid, form) for form in printed.FORMATS}
     rows = list(csv.reader(io.StringIO(texts["csv"])))

@@ -66,9 +66,9 @@ def find(name: str, folder: Path | None = None) -> Variant:
         from archbench.architectures.conversion import checkpoint
 
         return checkpoint.variant(path)
-    own = _builtin().get(name.replace("_", "-"))
-    if own is not None:
-        module = importlib.import_module(own)
+    module_name = _builtin().get(name.replace("_", "-"))
+    if module_name is not None:
+        module = importlib.import_module(module_name)
         return _checked(name.replace("_", "-"), module, inspect.getsource(module), is_builtin=True)
     entry = _entry(name)
     if entry is not None:
@@ -127,14 +127,14 @@ def _entry(name: str) -> importlib.metadata.EntryPoint | None:
 
 
 @contextlib.contextmanager
-def _alone(place: object) -> Iterator[None]:
-    """Raises ``InputError`` where the code of ``place`` changes classes, functions or settings that others use."""
+def _alone(origin: object) -> Iterator[None]:
+    """Raises ``InputError`` where the code of ``origin`` changes classes, functions or settings that others use."""
     before = shared_state.snapshot()
     yield
     changed = shared_state.changes(before)
     if changed:
         raise InputError(
-            f"{place}: loading it changes {shared_state.listed(changed)}, which other architectures use too; "
+            f"{origin}: loading it changes {shared_state.listed(changed)}, which other architectures use too; "
             "make a class or function of your own instead"
         )
 

@@ -74,18 +74,18 @@ def _setting(read: Callable[[], Any]) -> object:
 
 
 def _entries(name: str, module: ModuleType) -> Iterator[tuple[Place, object]]:
-    own = name.partition(".")[0] in OURS
+    is_ours = name.partition(".")[0] in OURS
     for key, value in list(vars(module).items()):
         kind = type(value)
         if issubclass(kind, type):
             yield (name, key), value
             if vars(value).get("__module__") == name:
-                yield from (((name, key, *inner), part) for inner, part in _members(value, own))
+                yield from (((name, key, *inner), part) for inner, part in _members(value, is_ours))
         elif issubclass(kind, FunctionType):
             yield (name, key), _code(value)
-        elif issubclass(kind, CODE) or (own and issubclass(kind, PLAIN)):
+        elif issubclass(kind, CODE) or (is_ours and issubclass(kind, PLAIN)):
             yield (name, key), value
-        elif own and key.isupper() and issubclass(kind, CONTAINERS):
+        elif is_ours and key.isupper() and issubclass(kind, CONTAINERS):
             yield (name, key), kind(value)
 
 

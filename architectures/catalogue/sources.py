@@ -79,10 +79,10 @@ def _comments(body: str) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
             yield (token.start[0], begin), (token.end[0], begin + len(token.string.encode()))
 
 
-def _cut(line: str, place: int) -> tuple[str, str]:
+def _cut(line: str, size: int) -> tuple[str, str]:
     """A line before and after so many bytes of UTF-8."""
     encoded = line.encode()
-    return encoded[:place].decode(), encoded[place:].decode()
+    return encoded[:size].decode(), encoded[size:].decode()
 
 
 def module_file(name: str) -> Path | None:
@@ -145,11 +145,11 @@ def _other_modules(file: Path, offered: Collection[str]) -> dict[str, bytes]:
         if name in seen or name in sys.stdlib_module_names:
             continue
         seen.add(name)
-        for place, path in _files(name):
+        for relative_path, path in _files(name):
             if name in offered or not _is_installed(path):
                 content = _content(path)
                 names += _imported(content)
-                modules |= {place: content} if content.strip() and path.resolve() != file else {}
+                modules |= {relative_path: content} if content.strip() and path.resolve() != file else {}
     return modules
 
 
@@ -191,9 +191,9 @@ def _content(path: Path) -> bytes:
 
 def _digest(files: dict[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for place, content in sorted(files.items()):
+    for relative_path, content in sorted(files.items()):
         with contextlib.suppress(UnicodeDecodeError):
             content = code(content.decode()).encode()
-        for part in (place.encode(), content):
+        for part in (relative_path.encode(), content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -94,8 +94,8 @@ def every_tensor_is_counted(case: Subject) -> None:
     for native in (True, False):
         with TensorWatch(model) as watch:
             loss = _loss(model, native, seed=1, watch=watch)
-        own = {id(parameter) for parameter in model.parameters()}
-        strange = [tuple(leaf.shape) for leaf in _leaves(loss) if id(leaf) not in own]
+        parameter_ids = {id(parameter) for parameter in model.parameters()}
+        strange = [tuple(leaf.shape) for leaf in _leaves(loss) if id(leaf) not in parameter_ids]
         message = f"tensors of shape {_shapes(strange)} get a gradient but are not parameters of the model"
         require(not strange, f"{message}; make each an `nn.Parameter` of its module")
         _are_constants(watch.unknown)

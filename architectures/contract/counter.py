@@ -163,8 +163,8 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         sizes = [_distinct(operand, trace) for operand, trace in zip(operands, before, strict=True)]
         outers = [trace.outer for trace in before if trace.outer is not None]
         if name in ADDITIVE and len(outers) > 1:
-            for each in outers:
-                self._count(each)
+            for product in outers:
+                self._count(product)
             return outers[0]
         if name in ("addcmul", "addcdiv") and result.numel() > max(sizes[1:], default=0):
             outer = Outer(2 * result.numel() * _real_products(operands))
@@ -316,7 +316,9 @@ def _distinct_copies(operands: list[Tensor], traces: list[Trace]) -> int:
 
 
 def _largest(traces: list[Trace]) -> Outer | None:
-    return max((trace.outer for trace in traces if trace.outer is not None), key=lambda each: each.flops, default=None)
+    return max(
+        (trace.outer for trace in traces if trace.outer is not None), key=lambda outer: outer.flops, default=None
+    )
 
 
 def _is_matrix(tensor: Tensor) -> bool:

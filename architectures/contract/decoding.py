@@ -125,7 +125,7 @@ def _texts(words: range, length: int) -> list[list[int]]:
 def _scores(case: Subject, source: Tensor, texts: list[list[int]], allowed_tokens: Tensor) -> Tensor:
     """Log-likelihoods of texts (n,) for one source (1, s)."""
     width = max(map(len, texts))
-    mask = torch.tensor([[place < len(text) for place in range(width)] for text in texts])
+    mask = torch.tensor([[position < len(text) for position in range(width)] for text in texts])
     target = torch.tensor([text + [END] * (width - len(text)) for text in texts])
     return nats(case, Batch(source.expand(len(texts), -1), target, None, mask), allowed_tokens)
 

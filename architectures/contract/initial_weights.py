@@ -50,8 +50,8 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
     require(not same, f"{message} ({', '.join(fixed[:3])})" if fixed else message)
     calls, names = ", ".join(seeded[:1]), ", ".join(fixed[:3])
     require(not (calls and names), f"`build` calls {calls}, and {names} do not follow the seed")
-    for place, name in enumerate(fixed):
-        for later in fixed[place + 1 :]:
+    for index, name in enumerate(fixed):
+        for later in fixed[index + 1 :]:
             alike = first[name].shape == first[later].shape and torch.equal(first[name], first[later])
             require(not alike, f"{name} and {later} start equal under every seed")
 

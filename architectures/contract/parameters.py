@@ -117,10 +117,10 @@ def everything_is_registered(case: Subject) -> None:
     known = {id(module) for module in case.model.modules()}
     known |= {tensor.data_ptr() for tensor in (*case.model.parameters(), *case.model.buffers())}
     lost = []
-    for place, module in case.model.named_modules():
+    for path, module in case.model.named_modules():
         for name, value in vars(module).items():
             if not name.startswith("_") and any(_lost(part, known) for part in _parts(value)):
-                lost.append(f"{place}.{name}".lstrip("."))
+                lost.append(f"{path}.{name}".lstrip("."))
     require(not lost, f"not registered: {', '.join(lost)}")
 
 

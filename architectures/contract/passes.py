@@ -243,8 +243,11 @@ def target_matters(case: Subject) -> None:
     before = case.model(source, target)
     for position in range(target.shape[1] - 1):
         difference = (case.model(source, _other(target, position)) - before).abs().amax(-1)[0]
-        for place in (position, position + 1):
-            require(difference[place].item() > INFLUENCE, f"logits {place} do not depend on target token {position}")
+        for output_position in (position, position + 1):
+            require(
+                difference[output_position].item() > INFLUENCE,
+                f"logits {output_position} do not depend on target token {position}",
+            )
 
 
 @torch.no_grad()

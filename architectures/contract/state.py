@@ -133,8 +133,8 @@ def _is_own(module: str | None) -> bool:
     """Whether a module is the user's: neither a known library nor installed where libraries are."""
     if module is None or module.partition(".")[0] in KNOWN:
         return False
-    place = getattr(sys.modules.get(module), "__file__", None)
-    return place is None or not any(folder in place for folder in INSTALLED)
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is None or not any(folder in file for folder in INSTALLED)
 
 
 def _key(key: object) -> str:

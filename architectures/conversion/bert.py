@@ -107,7 +107,7 @@ def links(config: Config, tied: bool) -> Iterator[Link]:
         parts |= _layer(f"stack.blocks.{layer}", f"bert.encoder.layer.{layer}")
     for ours, theirs in parts.items():
         for kind in ("weight", "bias"):
-            yield Link(f"{ours}.{kind}", tuple(f"{place}.{kind}" for place in theirs))
+            yield Link(f"{ours}.{kind}", tuple(f"{module}.{kind}" for module in theirs))
 
 
 def _layer(ours: str, theirs: str) -> dict[str, tuple[str, ...]]:

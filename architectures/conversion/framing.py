@@ -163,7 +163,7 @@ class Continued:
 def _without_last(source: Tensor, mask: Tensor | None, empty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The source (b, s) and its mask without the last token of each row, and that token (b,), ``empty`` for none."""
     present = torch.ones_like(source, dtype=torch.bool) if mask is None else mask.bool()
-    places = torch.arange(source.shape[1], device=source.device)
-    end = (present * (places + 1)).amax(1) - 1  # -1 where a row has no token
+    positions = torch.arange(source.shape[1], device=source.device)
+    end = (present * (positions + 1)).amax(1) - 1  # -1 where a row has no token
     last = torch.where(end < 0, empty, source.gather(1, end.clamp(min=0)[:, None]).squeeze(1))
-    return source, present & (places != end[:, None]), last
+    return source, present & (positions != end[:, None]), last

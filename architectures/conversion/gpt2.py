@@ -104,8 +104,8 @@ def links(config: Config, tied: bool) -> Iterator[Link]:
         for ours, theirs in parts.items():
             for kind in ("weight", "bias"):
                 matrix = kind == "weight" and not theirs.startswith("ln")
-                place = (f"transformer.h.{layer}.{theirs}.{kind}",)
-                yield Link(f"stack.blocks.{layer}.{ours}.{kind}", place, transposed=matrix)
+                their_names = (f"transformer.h.{layer}.{theirs}.{kind}",)
+                yield Link(f"stack.blocks.{layer}.{ours}.{kind}", their_names, transposed=matrix)
     yield Link("stack.norm.weight", ("transformer.ln_f.weight",))
     yield Link("stack.norm.bias", ("transformer.ln_f.bias",))
     if not tied:

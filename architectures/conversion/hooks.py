@@ -41,8 +41,8 @@ def _attached(module: nn.Module) -> tuple[str, str] | None:
         return f"a parametrization of {', '.join(module.parametrizations)}", REMOVE_PARAMETRIZATION  # type: ignore[arg-type]
     for kind, title in MODULE_HOOKS.items():
         for hook in vars(module)[kind].values():
-            own = type(hook).__module__.startswith("torch.nn.utils")  # weight_norm, spectral_norm, pruning
-            return f"a {title} ({_named(hook)})", REMOVE_NORM if own else REMOVE_HOOK
+            from_torch = type(hook).__module__.startswith("torch.nn.utils")  # weight_norm, spectral_norm, pruning
+            return f"a {title} ({_named(hook)})", REMOVE_NORM if from_torch else REMOVE_HOOK
     if type(module).forward.__module__.partition(".")[0] not in KNOWN:
         return f"a class with a forward method of its own ({type(module).__qualname__})", REMOVE_CLASS
     if "forward" in vars(module):

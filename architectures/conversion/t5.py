@@ -125,10 +125,10 @@ def _stack(stack: str, depth: int, gated: bool) -> Iterator[Link]:
     sublayers = ["attention", "cross", "feedforward"] if stack == "decoder" else ["attention", "feedforward"]
     for layer in range(depth):
         for index, ours in enumerate(sublayers):
-            block, place = f"{stack}.blocks.{layer}", f"{stack}.block.{layer}.layer.{index}"
-            yield Link(f"{block}.around_{ours}.norm.weight", (f"{place}.layer_norm.weight",))
+            block, sublayer = f"{stack}.blocks.{layer}", f"{stack}.block.{layer}.layer.{index}"
+            yield Link(f"{block}.around_{ours}.norm.weight", (f"{sublayer}.layer_norm.weight",))
             for matrix, parts in _matrices(ours, gated).items():
-                yield Link(f"{block}.{ours}.{matrix}.weight", tuple(f"{place}.{part}.weight" for part in parts))
+                yield Link(f"{block}.{ours}.{matrix}.weight", tuple(f"{sublayer}.{part}.weight" for part in parts))
     yield Link(f"{stack}.norm.0.weight", (f"{stack}.final_layer_norm.weight",))
 
 

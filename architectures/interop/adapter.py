@@ -78,8 +78,8 @@ class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
             if report[what]:
                 names = ", ".join(sorted(str(name) for name in report[what]))
                 raise InputError(f"{folder}: these weights do not fit the model: {what.replace('_', ' ')}: {names}")
-        place = {key: settings[key] for key in PLACE if key in settings}
-        model.generation_config = GenerationConfig.from_pretrained(folder, **place)
+        location = {key: settings[key] for key in PLACE if key in settings}
+        model.generation_config = GenerationConfig.from_pretrained(folder, **location)
         return (model, report) if output_loading_info else model
 
     def _init_weights(self, module: Any) -> None:
@@ -180,7 +180,8 @@ class ArchbenchForSeq2SeqLM(ArchbenchModel):
 
 
 CLASSES: dict[str, Any] = {
-    each.family: each for each in (ArchbenchForCausalLM, ArchbenchForMaskedLM, ArchbenchForSeq2SeqLM)
+    model_class.family: model_class
+    for model_class in (ArchbenchForCausalLM, ArchbenchForMaskedLM, ArchbenchForSeq2SeqLM)
 }
 
 

@@ -85,11 +85,11 @@ def prompt_tokens(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
 def split(tokens: Tensor, mask: Tensor | None) -> Prompts:
     """Cut prompts (b, t) at their last BOS, which never comes out of text; raises ``InputError`` where one has none."""
     present = full(tokens, truth(mask))
-    places = torch.arange(tokens.shape[1], device=tokens.device)
-    last = torch.where(present & (tokens == BOS), places, -1).amax(1, keepdim=True)
+    positions = torch.arange(tokens.shape[1], device=tokens.device)
+    last = torch.where(present & (tokens == BOS), positions, -1).amax(1, keepdim=True)
     if bool((last < 0).any()):
         raise InputError("a prompt lacks <bos>, which begins the answer; encode it with the tokenizer of this model")
-    return Prompts(tokens, present & (places < last), present & (places >= last))
+    return Prompts(tokens, present & (positions < last), present & (positions >= last))
 
 
 def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> Decoding:

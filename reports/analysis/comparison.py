@@ -342,12 +342,12 @@ class Comparisons:
     def _on_parts(self) -> pd.DataFrame:
         """The runs on parts of the budget; of an architecture that is a control too, with the seeds of the control."""
         rows, controls = self.placed("share"), self.placed("control")
-        place = ["dataset", "match", "architecture", "share"]
+        key_columns = ["dataset", "match", "architecture", "share"]
         plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
-        places = set(plain[place].itertuples(index=False, name=None))
+        plain_keys = set(plain[key_columns].itertuples(index=False, name=None))
         controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
-        known = [entry in places for entry in controls[place].itertuples(index=False, name=None)]
-        return pd.concat([rows, controls[known]], ignore_index=True).drop_duplicates(["run", *place, "condition"])
+        known = [entry in plain_keys for entry in controls[key_columns].itertuples(index=False, name=None)]
+        return pd.concat([rows, controls[known]], ignore_index=True).drop_duplicates(["run", *key_columns, "condition"])
 
     def on_parts(self, comparison: Comparison) -> pd.DataFrame:
         """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""

@@ -216,15 +216,15 @@ def corrected_for_family(
         for name in P_VALUES
     }
     corrected = []
-    for place, contrast in enumerate(contrasts):
-        changes: dict[str, Any] = {name: values[place] for name, values in columns.items()}
-        corrected.append(settled.get(place) or replace(contrast, family=len(contrasts) + planned, **changes))
+    for index, contrast in enumerate(contrasts):
+        changes: dict[str, Any] = {name: values[index] for name, values in columns.items()}
+        corrected.append(settled.get(index) or replace(contrast, family=len(contrasts) + planned, **changes))
     return corrected
 
 
 def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast], planned: int) -> list[float]:
-    before = {place: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for place, contrast in settled.items()}
-    tested = [before.get(place, value) for place, value in enumerate(values)]
+    before = {index: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for index, contrast in settled.items()}
+    tested = [before.get(index, value) for index, value in enumerate(values)]
     return holm([*tested, *[1.0] * planned])[: len(tested)]
 
 

@@ -61,10 +61,10 @@ def of_texts(tables: Tables) -> pd.DataFrame:
     for metric in OF_TEXTS:
         known = test[test["metric"] == metric].set_index("run")["value"]
         values = pd.Series(np.nan, index=rows.index)
-        for run, own in by_run.items():
+        for run, run_rows in by_run.items():
             if run in known.index:
-                series = contributions({run: own}, {run: float(known[run])}, metric).get(run)
-                values[own.index] = own["example"].map(series) if series is not None else np.nan
+                series = contributions({run: run_rows}, {run: float(known[run])}, metric).get(run)
+                values[run_rows.index] = run_rows["example"].map(series) if series is not None else np.nan
         if values.notna().any():
             columns[metric] = values.astype("float32")
     return pd.DataFrame(columns, index=rows.index)

@@ -59,19 +59,19 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
 
 
 def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
-    counts = [examples for start, adapt, examples in started.places if (start, adapt) == (SCRATCH, FINETUNE)]
+    counts = [examples for start, adapt, examples in started.by_setup if (start, adapt) == (SCRATCH, FINETUNE)]
     if not counts:
         return
     examples, metric = min(counts, key=lambda count: count or math.inf), started.first.metric
-    base = started.places[SCRATCH, FINETUNE, examples]
-    for place, comparison in started.places.items():
-        if place[0].startswith(SCRATCH) or place[1:] != (FINETUNE, examples):
+    base = started.by_setup[SCRATCH, FINETUNE, examples]
+    for setup, comparison in started.by_setup.items():
+        if setup[0].startswith(SCRATCH) or setup[1:] != (FINETUNE, examples):
             continue
         samples = _gained(comparisons, comparison, base, metric.name)
         pooled = pool(list(samples.values()))
         for first, second in combinations(samples, 2):
             interval = oriented(difference_interval(samples[first], samples[second], pooled), metric)
-            where = started.first.group.dataset, metric, place[0], examples
+            where = started.first.group.dataset, metric, setup[0], examples
             yield Gain(*where, first, second, interval, p_difference(interval))
 
 

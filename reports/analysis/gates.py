@@ -69,13 +69,13 @@ class Gate:
     @property
     def reason(self) -> str:
         """Which gates it fails, in words; empty where it passes."""
-        places = metric(EXACT).decimals
+        bit_decimals = metric(EXACT).decimals
         reasons = []
         if self.behind_bigram:
-            bits, bigram = formatting.value(self.bits, places), formatting.value(self.bigram, places)
+            bits, bigram = formatting.value(self.bits, bit_decimals), formatting.value(self.bigram, bit_decimals)
             reasons.append(f"no better than a bigram model ({bits} vs. {bigram} bits per byte)")
         if self.source_blind:
-            saved = formatting.value(self.source.mean, places)
+            saved = formatting.value(self.source.mean, bit_decimals)
             reasons.append(f"no better with the right sources than with shuffled ones ({saved} bits per byte)")
         if self.behind_majority:
             decimals = metric(ACCURACY).decimals
@@ -133,6 +133,6 @@ def _saved(tables: Mapping[str, pd.DataFrame], shuffled: "pd.Series[Any]") -> "p
         if sizes.isna().any():
             sizes = rows["reference"].map(lambda text: len(str(text).encode()))
         if len(rows) == int(counts[run]) and sizes.sum() > 0:
-            own = -float(rows["log_likelihood"].sum()) / math.log(2) / float(sizes.sum())
-            saved[str(run)] = float(shuffled[run]) - own
+            bits_per_byte = -float(rows["log_likelihood"].sum()) / math.log(2) / float(sizes.sum())
+            saved[str(run)] = float(shuffled[run]) - bits_per_byte
     return pd.Series(saved, dtype=float)

@@ -192,10 +192,10 @@ def reached(costs: Floats, scores: Floats, wanted: Floats, at_the_end: bool = Fa
     missing = wanted - scores[:, -1]
     further = np.divide(missing, rise, out=np.full(len(scores), math.log(2)), where=rise > 0)
     crossing = costs[-1] + np.clip(further, 0.0, math.log(2))
-    for place in range(len(costs) - 2, -1, -1):
-        below, above = scores[:, place], scores[:, place + 1]
+    for index in range(len(costs) - 2, -1, -1):
+        below, above = scores[:, index], scores[:, index + 1]
         crosses = (below < wanted) & (above >= wanted)
         share = np.where(crosses, (wanted - below) / np.where(crosses, above - below, 1.0), 0.0)
-        crossing = np.where(crosses, costs[place] + share * (costs[place + 1] - costs[place]), crossing)
+        crossing = np.where(crosses, costs[index] + share * (costs[index + 1] - costs[index]), crossing)
     result: Floats = np.where(scores[:, 0] >= wanted, costs[0], crossing)
     return result

@@ -121,8 +121,8 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> tuple[dict[int, Contrast]
     tester = _Tester(comparisons, *contrasts_and_margins(tables))
     tested = tester.tested(list(first.values()), {name: rule.share(name, look) for name in first})
     complete = {
-        place: entry
-        for place, entry in enumerate(tested)
+        index: entry
+        for index, entry in enumerate(tested)
         if sequential.complete(
             first[entry.dataset].group.runs, (entry.first, entry.second), rule.last.get(entry.dataset, 0), look
         )

@@ -158,8 +158,8 @@ def _check(source: Source) -> None:
     decimals = pd.to_numeric(frames["metrics"]["decimals"], errors="coerce").dropna()
     if frames["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
         raise ValueError(f"{where}: metrics.parquet: a metric without a name, or with other than 0 to 10 decimals")
-    own = [row["metric"] for row in METRICS]  # their limits are archbench's
-    declare(frames["metrics"][~frames["metrics"]["metric"].isin(own)])
+    built_in = [row["metric"] for row in METRICS]  # their limits are archbench's
+    declare(frames["metrics"][~frames["metrics"]["metric"].isin(built_in)])
     scores = frames["scores"].dropna(subset=["metric", "value"])
     for name, values in scores.groupby("metric")["value"]:
         known = metric(str(name))
@@ -247,7 +247,11 @@ def _apart_datasets(first: Tables, other: Source, lines: list[str], apart: list[
         if name not in _datasets(first):
             continue
         reason = _difference(first, other.tables, name)
-        equal = (one for one in apart if one.earlier == name and not _difference(one.tables, other.tables, name))
+        equal = (
+            candidate
+            for candidate in apart
+            if candidate.earlier == name and not _difference(candidate.tables, other.tables, name)
+        )
         if reason and (same := next(equal, None)):
             renamed[name] = same.name
             lines.append(f"{name} of {other.name} is merged with {same.name}, not with the first folder's: {reason}")
@@ -308,12 +312,12 @@ def _supervision(given: Tables, dataset: str) -> str:
     )
 
 
-def _equal(one: set[Any], other: set[Any]) -> bool:
+def _equal(first: set[Any], other: set[Any]) -> bool:
     """Whether two sets of texts or of numbers are equal, numbers within a millionth."""
-    if all(isinstance(value, int | float | np.number) for value in one | other):
-        ones, others = sorted(map(float, one)), sorted(map(float, other))
-        return len(ones) == len(others) and bool(np.allclose(ones, others, rtol=1e-6))
-    return one == other
+    if all(isinstance(value, int | float | np.number) for value in first | other):
+        first_numbers, other_numbers = sorted(map(float, first)), sorted(map(float, other))
+        return len(first_numbers) == len(other_numbers) and bool(np.allclose(first_numbers, other_numbers, rtol=1e-6))
+    return first == other
 
 
 def _listed(values: set[Any]) -> str:
@@ -341,14 +345,14 @@ def _apart_architectures(first: Tables, other: Source, lines: list[str]) -> Sour
     return Source(other.name, _with_names(other.tables, "architecture", renamed))
 
 
-def _differs(one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
+def _differs(first: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
     """Whether two columns differ somewhere; a value that only the first has differs."""
-    if (one.notna() & other.isna()).any():
+    if (first.notna() & other.isna()).any():
         return True
-    known = one.notna() & other.notna()
-    if pd.api.types.is_numeric_dtype(one) and pd.api.types.is_numeric_dtype(other):
-        return not np.allclose(one[known].astype(float), other[known].astype(float), rtol=1e-6)
-    return bool((one[known].astype(str) != other[known].astype(str)).any())
+    known = first.notna() & other.notna()
+    if pd.api.types.is_numeric_dtype(first) and pd.api.types.is_numeric_dtype(other):
+        return not np.allclose(first[known].astype(float), other[known].astype(float), rtol=1e-6)
+    return bool((first[known].astype(str) != other[known].astype(str)).any())
 
 
 def _rows(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, SCRATCH_WITH
 
-Place = tuple[str, str, int]  # start, adaptation, number of training examples
+Setup = tuple[str, str, int]  # start, adaptation, number of training examples
 
 USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
@@ -58,11 +58,11 @@ class Started:
     """A data set on which something starts from a pretraining: its comparison by start, adaptation and examples."""
 
     first: Comparison
-    places: Mapping[Place, Comparison]
+    by_setup: Mapping[Setup, Comparison]
 
-    def of(self, comparison: Comparison) -> Place:
+    def setup(self, comparison: Comparison) -> Setup:
         """Start, adaptation and number of examples of one of them."""
-        return next(place for place, known in self.places.items() if known is comparison)
+        return next(setup for setup, known in self.by_setup.items() if known is comparison)
 
 
 def by_dataset(judged: Judged) -> list[Started]:
@@ -75,12 +75,12 @@ def by_dataset(judged: Judged) -> list[Started]:
     for first in judged.first:
         dataset, axis = first.group.dataset, first.group.runs["match"].iloc[0]
         if dataset in names and first.metric.better:
-            places = {
-                _place(comparison): comparison
+            by_setup = {
+                _setup(comparison): comparison
                 for comparison in (first, *judged.further)
                 if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
             }
-            started.append(Started(first, places))
+            started.append(Started(first, by_setup))
     return started
 
 
@@ -89,21 +89,24 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""
     entries: list[Adapted] = []
     for started in by_dataset(judged):
-        first, places = started.first, started.places
-        samples = {place: judged.comparisons.samples(one.group, first.metric.name)[1] for place, one in places.items()}
+        first, by_setup = started.first, started.by_setup
+        samples = {
+            setup: judged.comparisons.samples(comparison.group, first.metric.name)[1]
+            for setup, comparison in by_setup.items()
+        }
         entries += [
             Adapted(
                 first.group.dataset,
                 first.metric,
                 cell.architecture,
-                place[0],
-                place[1],
-                place[2],
+                setup[0],
+                setup[1],
+                setup[2],
                 cell.interval,
-                _gain(judged, places, samples, place, cell.architecture, first.metric),
+                _gain(judged, by_setup, samples, setup, cell.architecture, first.metric),
                 first.references.get(MAJORITY),
             )
-            for place, comparison in places.items()
+            for setup, comparison in by_setup.items()
             for cell in comparison.scored
         ]
     order = list(dict.fromkeys(entry.dataset for entry in entries))
@@ -139,7 +142,7 @@ def signed(gain: Interval, measure: ReportedMetric) -> str:
     return f"{shown} ({value(gain.lower, digits)} to {value(gain.upper, digits)})"
 
 
-def _place(comparison: Comparison) -> Place:
+def _setup(comparison: Comparison) -> Setup:
     """Start, adaptation and number of training examples of a group's runs."""
     row = comparison.group.runs.iloc[0]
     start, adapt, examples = (
@@ -150,19 +153,19 @@ def _place(comparison: Comparison) -> Place:
 
 def _gain(
     judged: Judged,
-    places: Mapping[Place, Comparison],
-    samples: Mapping[Place, Mapping[str, Sample]],
-    place: Place,
+    by_setup: Mapping[Setup, Comparison],
+    samples: Mapping[Setup, Mapping[str, Sample]],
+    setup: Setup,
     architecture: str,
     measure: ReportedMetric,
 ) -> Interval | None:
     """The difference from scratch, finetuned on as many examples."""
-    base = (SCRATCH, FINETUNE, place[2])
-    if place[0] == SCRATCH or base not in places:
+    base = (SCRATCH, FINETUNE, setup[2])
+    if setup[0] == SCRATCH or base not in by_setup:
         return None
-    pair = [samples[key].get(architecture) for key in (place, base)]
+    pair = [samples[key].get(architecture) for key in (setup, base)]
     if pair[0] is None or pair[1] is None:
         return None
-    settings = places[place].group.settings([architecture]) | places[base].group.settings([architecture])
+    settings = by_setup[setup].group.settings([architecture]) | by_setup[base].group.settings([architecture])
     pooled = judged.comparisons.pooled(settings, measure.name)
     return oriented(difference_interval(pair[0], pair[1], pooled), measure)

@@ -80,12 +80,12 @@ def verdicts(published: Tables, new: Tables, chosen: list[dict[str, Any]], names
     rows = []
     for row in chosen:
         run, seeds = names[row["run"]], groups[tuple(row[key] for key in PLACE)]
-        place = {key: row[key] for key in (*PLACE, "seed")}
+        run_keys = {key: row[key] for key in (*PLACE, "seed")}
         for name in _metrics(published, row, there[row["run"]]):
             values = [there[seed][name] for seed in seeds if name in there[seed]]
             new_score = here.get(run, {}).get(name, math.nan)
             judged = _judged(name, there[row["run"]][name], new_score, values, str(statuses[run]))
-            rows.append({**place, **judged, "published_run": row["run"], "run": run})
+            rows.append({**run_keys, **judged, "published_run": row["run"], "run": run})
     return pd.DataFrame(rows)
 
 
@@ -99,12 +99,12 @@ def _judged(name: str, published: float, new: float, values: list[float], status
 
 def _scores(tables: Tables) -> dict[str, dict[str, float]]:
     """The scores on the test split of each run, by metric."""
-    found: dict[str, dict[str, float]] = {}
+    scores_by_run: dict[str, dict[str, float]] = {}
     rows = tables["scores"]
     rows = rows[(rows["split"] == "test").fillna(False)].dropna(subset=["value"])
     for run, name, value in zip(rows["run"], rows["metric"], rows["value"], strict=True):
-        found.setdefault(str(run), {})[str(name)] = float(value)
-    return found
+        scores_by_run.setdefault(str(run), {})[str(name)] = float(value)
+    return scores_by_run
 
 
 def _metrics(tables: Tables, row: Mapping[str, Any], scores: Mapping[str, float]) -> list[str]:
@@ -141,8 +141,8 @@ def table(rows: pd.DataFrame) -> list[list[str]]:
         numbers = [formatting.value(row[key], known.decimals) for key in ("published", "new", "mean")]
         interval = Interval(row["mean"], row["lower"], row["upper"])
         limits = formatting.limits(interval, known.decimals) if interval.known else formatting.MISSING
-        place = [row["dataset"], _setting(row), row["architecture"], str(row["seed"])]
-        lines.append([*place, row["metric"], *numbers, limits, row["verdict"]])
+        run_cells = [row["dataset"], _setting(row), row["architecture"], str(row["seed"])]
+        lines.append([*run_cells, row["metric"], *numbers, limits, row["verdict"]])
     bare = head.index("setting") if all(line[1] == "" for line in lines[1:]) else len(lines[0])
     return [line[:bare] + line[bare + 1 :] for line in lines]
 

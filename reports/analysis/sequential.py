@@ -94,14 +94,14 @@ class HypothesisFamily:
         error. The first look has the whole family but for the ``planned`` contrasts, which have no runs yet.
         """
         self._latest |= tested
-        latest = [self._latest[place] for place in sorted(self._latest)]
+        latest = [self._latest[index] for index in sorted(self._latest)]
         corrected = corrected_for_family(latest, self._settled, planned)
-        for place, contrast in enumerate(corrected):
-            if place not in self._settled and contrast.outcome not in ("open", "unknown"):
+        for index, contrast in enumerate(corrected):
+            if index not in self._settled and contrast.outcome not in ("open", "unknown"):
                 seeds = self.rule.seeds_at(contrast.dataset, self.looks) if contrast.decided else None
-                self._settled[place] = replace(contrast, decided_after=seeds)
+                self._settled[index] = replace(contrast, decided_after=seeds)
         self.looks += 1
-        return [self._settled.get(place, contrast) for place, contrast in enumerate(corrected)]
+        return [self._settled.get(index, contrast) for index, contrast in enumerate(corrected)]
 
 
 def _added(tables: Tables, rule: Rule) -> "pd.Series[Any]":

@@ -109,7 +109,7 @@ def trials(tables: Tables, settings_known: Sequence[TunedSetting] | None = None)
     `settings`, where they were computed before.
     """
     known = settings(tables) if settings_known is None else settings_known
-    chosen = {(one.dataset, one.condition, one.architecture): one for one in known}
+    chosen = {(tuned.dataset, tuned.condition, tuned.architecture): tuned for tuned in known}
     grid_points = []
     for key, rows in _tried(tables):
         tried = rows.groupby(["dropout", "learning_rate"], as_index=False)
@@ -132,7 +132,9 @@ def settings(tables: Tables) -> list[TunedSetting]:
     for key, rows in tried.items():
         setting = _setting(key, rows, reported.get(key))
         if setting is not None:
-            first = next((own for own in chosen if (own.dataset, own.architecture) == (key[0], key[2])), None)
+            first = next(
+                (earlier for earlier in chosen if (earlier.dataset, earlier.architecture) == (key[0], key[2])), None
+            )
             shared = first is not None and not set(tried[key[0], first.condition, key[2]]["run"]).isdisjoint(
                 rows["run"]
             )
@@ -160,8 +162,8 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
         named = [
             PurePath(entry).stem if entry.endswith(".py") else entry for entry in alternatives.get((dataset, name), ())
         ]
-        own = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
-        under = condition if own else ""  # a condition without trials of its own has those of the task
+        tried_variants = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
+        under = condition if tried_variants else ""  # a condition without trials of its own has those of the task
         known = {variant: losses[dataset, under, variant] for variant in named if (dataset, under, variant) in losses}
         if known:
             chosen.append(ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]), known))
@@ -179,7 +181,7 @@ def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, float]:
         key = str(row["dataset"]), str(row["condition"]), str(row["variant"])
         point = float(row["learning_rate"]), float(row["dropout"])
         losses.setdefault(key, {}).setdefault(point, []).append(float(row["loss"]))
-    choices = {key: rate_choice.choose(own) for key, own in losses.items()}
+    choices = {key: rate_choice.choose(point_losses) for key, point_losses in losses.items()}
     return {key: choice.loss for key, choice in choices.items() if choice is not None}
 
 
@@ -195,7 +197,7 @@ def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> Tun
     rate, dropout = taken or (rule.learning_rate, rule.dropout)
     same = (rate, dropout) == (rule.learning_rate, rule.dropout)
     loss = rule.loss if same else float(np.mean(losses.get((rate, dropout), [math.nan])))
-    rates, dropouts = ({point[place] for point in losses} for place in (0, 1))
+    rates, dropouts = ({point[index] for point in losses} for index in (0, 1))
     edge = rate in (min(rates), max(rates)) or dropout == max(dropouts) > min(dropouts)
     regret, now = rate_choice.regret(losses, spread), math.nan if same else rule.learning_rate
     means = [float(np.mean(values)) for values in losses.values() if np.isfinite(values).all()]
@@ -318,7 +320,7 @@ def costs(tables: Tables) -> list[Cost]:
 
 def numbers(tried: Sequence[Trial], chosen: Sequence[TunedSetting]) -> pd.DataFrame:
     """The trials as a table: a row for each point, with what its architecture chose and the regret of the choice."""
-    by_place = {(one.dataset, one.condition, one.architecture): one for one in chosen}
+    by_place = {(setting.dataset, setting.condition, setting.architecture): setting for setting in chosen}
     rows = [vars(trial) | _outcome(by_place.get(_place(trial))) for trial in tried]
     return pd.DataFrame(rows).drop(columns="losses", errors="ignore")
 

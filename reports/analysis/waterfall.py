@@ -139,14 +139,14 @@ def numbers(waterfalls: Sequence[Waterfall]) -> list[dict[str, object]]:
 
 def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
     path = f"{entry.first} to {entry.last}"
-    place = {"dataset": entry.dataset, "axis": entry.axis, "metric": entry.metric, "path": path}
+    shared_columns = {"dataset": entry.dataset, "axis": entry.axis, "metric": entry.metric, "path": path}
     for name, contrast in (
         *((listing(step.changes), step.contrast) for step in entry.steps),
         ("whole difference", entry.whole),
     ):
         gap = contrast.difference
         sides = {"changes": name, "from": contrast.second, "to": contrast.first}
-        yield place | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
+        yield shared_columns | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
 
 
 def _paths(comparison: Comparison) -> list[tuple[str, ...]]:

@@ -45,10 +45,10 @@ class Folder:
         self.root = root
         self.experiment: Row = read_experiment(root)
         sealed = is_sealed(root / "experiment.json")
-        places = {run: root / "runs" / run for run in self.runs() if _is_name(run)}
-        seals = {run: _changed(place, sealed) for run, place in places.items()}
+        folders = {run: root / "runs" / run for run in self.runs() if _is_name(run)}
+        seals = {run: _changed(folder, sealed) for run, folder in folders.items()}
         self.damaged: defaultdict[str, list[str]] = defaultdict(list, seals)
-        self.displaced = {run: other for run, place in places.items() if (other := _other(place))}
+        self.displaced = {run: other for run, folder in folders.items() if (other := _other(folder))}
         self.unread: list[str] = []
 
     def runs(self) -> list[str]:
@@ -302,7 +302,7 @@ def _flat(value: Any, prefix: str = "") -> Row:
     if isinstance(value, dict):
         items = list(value.items())
     elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
-        items = [(str(part.get("name", place)), part) for place, part in enumerate(value)]
+        items = [(str(part.get("name", index)), part) for index, part in enumerate(value)]
     else:
         return {prefix: value} if prefix else {}
     rows: Row = {}

@@ -149,7 +149,7 @@ def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) ->
 def _alike(spreads: list[Spread]) -> list[Spread]:
     """The variances without those that are larger than all others together by an F test; two stay at least."""
     while len(spreads) > 2:
-        largest = max(range(len(spreads)), key=lambda place: spreads[place].variance)
+        largest = max(range(len(spreads)), key=lambda index: spreads[index].variance)
         rest = spreads[:largest] + spreads[largest + 1 :]
         others = _pooled(rest)
         if not others.variance or len(spreads) * _larger(spreads[largest], others, sum(s.degrees for s in rest)) >= ODD:

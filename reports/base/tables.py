@@ -140,11 +140,11 @@ def collect(root: Path) -> Tables:
     return _beside(read(published), tables) if (published / "runs.parquet").is_file() else tables
 
 
-def _beside(published: Tables, own: Tables) -> Tables:
+def _beside(published: Tables, own_tables: Tables) -> Tables:
     """The rows of both, the published ones first; the experiment is the own one."""
-    joined = {name: pd.concat([published[name], own[name]], ignore_index=True) for name in COLUMNS}
+    joined = {name: pd.concat([published[name], own_tables[name]], ignore_index=True) for name in COLUMNS}
     joined |= {name: joined[name].drop_duplicates(keys) for name, keys in KEYS.items()}
-    return {name: _frame(name, joined[name] if name != "experiment" else own[name]) for name in COLUMNS}
+    return {name: _frame(name, joined[name] if name != "experiment" else own_tables[name]) for name in COLUMNS}
 
 
 def write(tables: Tables, folder: Path) -> list[Path]:

@@ -181,7 +181,12 @@ class _ClaimJudge:
 
     def _scale(self, claim: Claim) -> str:
         """Size and tokens of the models that a claim names, pretraining included."""
-        sides = [self.comparisons.side(one, side) for one in self._of(claim) for pair in claim.ahead for side in pair]
+        sides = [
+            self.comparisons.side(comparison, side)
+            for comparison in self._of(claim)
+            for pair in claim.ahead
+            for side in pair
+        ]
         runs = pd.concat(sides)
         size = formatting.number(float(runs["parameters"].astype(float).median()))
         read = runs["pretraining_tokens"].astype(float) if "pretraining_tokens" in runs else pd.Series(dtype=float)
@@ -253,14 +258,14 @@ class _ClaimJudge:
         first = {comparison.group.dataset: comparison.group for comparison in self.first}
         exploratory = (contrast.condition for contrast in self.tested.exploratory)
         conditions = dict.fromkeys(filter(None, exploratory))
-        by_place: dict[str, list[str]] = {}
+        by_setting: dict[str, list[str]] = {}
         for contrast in evidence:
             for condition in conditions:
                 for other in self.tested.under(contrast.dataset, condition, (contrast.first, contrast.second)):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
-                        place = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
-                        by_place.setdefault(place, []).append(words(other))
-        return "".join(f"; different {place}: {', '.join(texts)}" for place, texts in by_place.items())
+                        setting = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
+                        by_setting.setdefault(setting, []).append(words(other))
+        return "".join(f"; different {setting}: {', '.join(texts)}" for setting, texts in by_setting.items())
 
     def _remembered(self, claim: Claim) -> ClaimVerdict:
         """A claim about stored bits, judged by the interval of every architecture at every size.

@@ -63,15 +63,15 @@ def _similar(inspection: Row) -> Judgement:
 def _different(inspection: Row) -> Judgement:
     parts: dict[str, set[str]] = {}
     several = {
-        place for place in map(_layer, inspection["heads"]) if sum(_layer(h) == place for h in inspection["heads"]) > 1
+        layer for layer in map(_layer, inspection["heads"]) if sum(_layer(h) == layer for h in inspection["heads"]) > 1
     }
     for head in inspection["heads"]:
         if _layer(head) in several:
             parts.setdefault(_layer(head), set()).add(head["role"])
     if not parts:
         return UNMET, f"No layer of this model has several heads. {INSIDE} two per layer."
-    differ = [place for place, roles in parts.items() if len(roles - {_NO_ROLE}) > 1]
-    alike = [place for place, roles in parts.items() if len(roles) == 1 and roles != {_NO_ROLE}]
+    differ = [layer for layer, roles in parts.items() if len(roles - {_NO_ROLE}) > 1]
+    alike = [layer for layer, roles in parts.items() if len(roles) == 1 and roles != {_NO_ROLE}]
     verdict = REPRODUCED if len(differ) == len(parts) else OPPOSITE if len(alike) == len(parts) else UNDECIDED
     return verdict, (
         f"Of {len(parts)} layers with several heads, {len(differ)} have heads with different roles and {len(alike)} "

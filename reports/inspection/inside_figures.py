@@ -35,14 +35,14 @@ def _figure(key: str, title: str, caption: str, panels: Sequence[Panel], numbers
     return Figure(key, title, caption, tuple(panels), (), pd.DataFrame(list(numbers)), keyed=False, coloured=False)
 
 
-def map_name(place: int, inspection: Row) -> str:
-    return f"attention_{place:02d}_{inspection['part']}"
+def map_name(number: int, inspection: Row) -> str:
+    return f"attention_{number:02d}_{inspection['part']}"
 
 
 def _maps(inspection: Row) -> Iterator[Figure]:
     """A figure for each attention of each layer, a panel for each head."""
     roles = {(head["layer"], head["part"], head["head"]): head["role"] for head in inspection["heads"]}
-    for place, attention in enumerate(inspection["maps"], 1):
+    for number, attention in enumerate(inspection["maps"], 1):
         rows, columns = (
             slice(*(end - first for end in drawn))
             for drawn, first in zip(attention["drawn"], attention["first"], strict=True)
@@ -75,14 +75,14 @@ def _maps(inspection: Row) -> Iterator[Figure]:
             f"{attention['layer']}, {part}: queries (rows) attend to keys (columns); the area of a square is the "
             f"attention weight.{inside_words.left_out(attention)}"
         )
-        yield _figure(map_name(place, attention), f"{attention['layer']}, {part}", caption, panels, numbers)
+        yield _figure(map_name(number, attention), f"{attention['layer']}, {part}", caption, panels, numbers)
 
 
 def _numbered(tokens: Sequence[str]) -> list[str]:
     """The tokens; where several cells are hidden each has its number, so that they can be distinguished."""
-    places = [place for place, token in enumerate(tokens) if token == HIDDEN]
-    named = {place: f"{HIDDEN} {number}" for number, place in enumerate(places, 1) if len(places) > 1}
-    return [named.get(place, token) for place, token in enumerate(tokens)]
+    hidden = [index for index, token in enumerate(tokens) if token == HIDDEN]
+    named = {index: f"{HIDDEN} {number}" for number, index in enumerate(hidden, 1) if len(hidden) > 1}
+    return [named.get(index, token) for index, token in enumerate(tokens)]
 
 
 def _removed(inspection: Row) -> Figure:
@@ -129,9 +129,9 @@ def _projected(inspection: Row) -> Figure:
 
 
 def _schemes(inspection: Row) -> Iterator[Figure]:
-    for place, scheme in enumerate(inspection["schemes"], 1):
+    for number, scheme in enumerate(inspection["schemes"], 1):
         title, kind = scheme["name"], scheme["kind"]
-        key = f"positions_{place:02d}"
+        key = f"positions_{number:02d}"
         if kind == "added":
             panels = [
                 _squares("Vectors", scheme["values"], "channel", "position"),
@@ -237,7 +237,7 @@ def _training(inspection: Row) -> Figure:
     rows = inspection["snapshots"]
     watched = [token["watched"] for token in rows]
     names = [token["token"] + " (correct)" * token["right"] for token in watched[0]] if rows else []
-    lines = {name: [token[place]["probability"] for token in watched] for place, name in enumerate(names)}
+    lines = {name: [token[index]["probability"] for token in watched] for index, name in enumerate(names)}
     ticks = [row["when"].removeprefix("step ").replace("as scored", "as\nscored") for row in rows]
 
     def draw(axes: Axes) -> None:

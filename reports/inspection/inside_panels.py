@@ -36,16 +36,14 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
 
 def heads(axes: Axes, rows: Sequence[Row]) -> None:
     """A row for each head: the loss increase without it with two standard errors, and its role at the right."""
-    places = range(len(rows))
-    for place, row in enumerate(rows):
+    heights = range(len(rows))
+    for y, row in enumerate(rows):
         colour = hue("blue") if row["part"] == "self" else hue("green")
-        axes.plot(
-            [row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [place] * 2, color=colour, linewidth=2
-        )
-        axes.plot(row["loss"], place, marker="o", color=colour, markeredgecolor=paper(), markersize=6.5)
+        axes.plot([row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [y] * 2, color=colour, linewidth=2)
+        axes.plot(row["loss"], y, marker="o", color=colour, markeredgecolor=paper(), markersize=6.5)
         axes.annotate(
             row["role"],
-            (1, place),
+            (1, y),
             (6, 0),
             ("axes fraction", "data"),
             textcoords="offset points",
@@ -53,7 +51,7 @@ def heads(axes: Axes, rows: Sequence[Row]) -> None:
             color=quiet(),
         )
     axes.axvline(0, color=quiet(), linewidth=0.9)
-    axes.set_yticks(places, [head_name(row) for row in rows])
+    axes.set_yticks(heights, [head_name(row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=rule(), linewidth=0.6)
@@ -67,8 +65,8 @@ def head_name(row: Row) -> str:
 
 def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
     """A line for each name over the same ticks; the legend is below and covers no line."""
-    for place, (name, values) in enumerate(values_by_name.items()):
-        colour, x = hue(LINES[place % len(LINES)]), np.flatnonzero(np.isfinite(values))
+    for index, (name, values) in enumerate(values_by_name.items()):
+        colour, x = hue(LINES[index % len(LINES)]), np.flatnonzero(np.isfinite(values))
         y = np.asarray(values)[x]
         axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=paper(), label=name)
     axes.set_xticks(range(len(ticks)), [tick.replace(" layer", "\nlayer") for tick in ticks])
@@ -82,8 +80,8 @@ def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequ
 
 def chances(axes: Axes, values_by_name: Mapping[str, Sequence[float]]) -> None:
     """The dotted line of chance below each line of ``lines``, in its colour."""
-    for place, values in enumerate(values_by_name.values()):
-        axes.plot(range(len(values)), values, color=hue(LINES[place % len(LINES)]), linewidth=1, linestyle=":")
+    for index, values in enumerate(values_by_name.values()):
+        axes.plot(range(len(values)), values, color=hue(LINES[index % len(LINES)]), linewidth=1, linestyle=":")
 
 
 def projection(axes: Axes, points: Sequence[Row]) -> None:
@@ -98,11 +96,11 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     for x, y, (colour, _) in zip(xs, ys, looks, strict=True):
         axes.plot(x, y, "o", color=colour, markersize=3)
     names = [label(point["token"], 12) for point in points]
-    for place, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
-        colour, weight = looks[place]
+    for index, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
+        colour, weight = looks[index]
         axes.annotate(
-            names[place],
-            (xs[place], ys[place]),
+            names[index],
+            (xs[index], ys[index]),
             (shift, side),
             textcoords="offset points",
             ha="center",
@@ -111,8 +109,8 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
             color=colour,
             fontweight=weight,
         )
-    for place, name in enumerate(visible):
-        axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[place]), label=label(name))
+    for index, name in enumerate(visible):
+        axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[index]), label=label(name))
     axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
     axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
     axes.set_xlabel("first principal component")
@@ -139,14 +137,14 @@ def named(x: NDArray[Any], y: NDArray[Any], names: Sequence[str]) -> dict[int, t
     """
     taken = [(a - 2, b - 2, a + 2, b + 2) for a, b in zip(x, y, strict=True)]
     positions = {}
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         half, high = 0.36 * _NAME * len(name), 0.6 * _NAME
         for right, up in ((half + 4, 0.0), (-half - 4, 0.0), (0.0, high + 3), (0.0, -high - 3)):
-            at, level = x[place] + right, y[place] + up
+            at, level = x[index] + right, y[index] + up
             box = (at - half, level - high, at + half, level + high)
-            if not any(_meet(box, other) for i, other in enumerate(taken) if i != place):
+            if not any(_meet(box, other) for i, other in enumerate(taken) if i != index):
                 taken.append(box)
-                positions[place] = (float(right), float(up))
+                positions[index] = (float(right), float(up))
                 break
     return positions
 
@@ -175,8 +173,8 @@ def squares(axes: Axes, values: Sequence[Sequence[float]], x_label: str, y_label
 def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
     """What each head adds to a score, by distance."""
     for head, row in enumerate(values):
-        places = range(first, first + len(row))
-        axes.plot(places, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")
+        distances = range(first, first + len(row))
+        axes.plot(distances, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")
     axes.set_xlabel("distance: key minus query")
     axes.set_ylabel("added to the attention score")
     axes.grid(color=rule(), linewidth=0.6)
@@ -192,8 +190,8 @@ def right_tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
 
 def before_and_after(axes: Axes, rows: Sequence[Row], token: str) -> None:
     """The probability of the target's token before and after one step, at every position."""
-    for place, row in enumerate(rows):
-        axes.plot([place] * 2, [row["before"], row["after"]], color=quiet(), linewidth=1.2, zorder=1)
+    for position, row in enumerate(rows):
+        axes.plot([position] * 2, [row["before"], row["after"]], color=quiet(), linewidth=1.2, zorder=1)
     at = range(len(rows))
     axes.plot(at, [row["before"] for row in rows], "o", color=paper(), markeredgecolor=ink(), label="before")
     axes.plot(at, [row["after"] for row in rows], "o", color=hue("blue"), markeredgecolor=paper(), label="after")

@@ -72,12 +72,12 @@ def numbers(inspection: Row) -> dict[str, list[Row]]:
         ],
         "parts": inspection["step"]["parts"],
         **{
-            f"alike_{place:02d}": [
+            f"alike_{number:02d}": [
                 {"position": i, "other": j, "cosine": cosine}
                 for i, line in enumerate(scheme["alike"])
                 for j, cosine in enumerate(line)
             ]
-            for place, scheme in enumerate(inspection["schemes"], 1)
+            for number, scheme in enumerate(inspection["schemes"], 1)
             if scheme["kind"] == "added"
         },
         "claims": [
@@ -113,7 +113,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "similarity": inside_words.similarity(inspection["similarity"]),
         "groups": _groups(inspection["groups"]),
         "schemes": [(entry["name"], KINDS[entry["kind"]]) for entry in inspection["schemes"]],
-        "maps": [inside_figures.map_name(place, entry) for place, entry in enumerate(inspection["maps"], 1)],
+        "maps": [inside_figures.map_name(number, entry) for number, entry in enumerate(inspection["maps"], 1)],
         "heads": _heads(inspection["heads"]),
         "head_words": inside_words.heads_in_words(inspection),
         "probe_words": inside_words.probes_in_words(inspection),

@@ -52,7 +52,7 @@ def _held(judged: Judged) -> str:
     words = [MATCHES[axis] for axis in axes if axis in MATCHES]
     if not len(axes) == len(words) == 1:
         return ""
-    starts = {started.of(started.first)[0] for started in by_dataset(judged)}
+    starts = {started.setup(started.first)[0] for started in by_dataset(judged)}
     return f"From scratch, at {words[0]}" if starts == {SCRATCH} else f"At {words[0]}"
 
 
@@ -143,19 +143,19 @@ def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
     by_dataset = _by_dataset(primary)
     kinds = {dataset: contrasts[0].task for dataset, contrasts in by_dataset.items()}
     winners = {dataset: winner(contrasts) for dataset, contrasts in by_dataset.items()}
-    places: dict[str, list[str]] = {}
+    wins: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds.values()):
         sets = [dataset for dataset in by_dataset if kinds[dataset] == kind]
         names = {winners[dataset] for dataset in sets}
         if len(sets) > 1 and len(names) == 1 and ("" in names or not any(dataset in below for dataset in sets)):
-            places.setdefault(names.pop(), []).append(f"at {kind} ({listing(sets)})")
+            wins.setdefault(names.pop(), []).append(f"at {kind} ({listing(sets)})")
         else:
             for dataset in sets:
-                places.setdefault(winners[dataset], []).append(f"on {dataset}")
+                wins.setdefault(winners[dataset], []).append(f"on {dataset}")
     named = {name for contrast in primary for name in (contrast.first, contrast.second)}
     no_winner = "no family wins" if named <= FAMILIES else "no architecture wins"
-    parts = [f"{name} wins {listing(where)}" for name, where in places.items() if name]
-    parts += [f"{no_winner} {' or '.join(where)}" for name, where in places.items() if not name]
+    parts = [f"{name} wins {listing(where)}" for name, where in wins.items() if name]
+    parts += [f"{no_winner} {' or '.join(where)}" for name, where in wins.items() if not name]
     return "; ".join(parts)
 
 
@@ -204,10 +204,10 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
             continue
         whole = _whole(primary, outcome)
         chosen = [entry for entry in primary if entry.outcome == outcome and entry.dataset not in whole]
-        places: dict[str, list[tuple[str, str]]] = {}
+        pairs_by_datasets: dict[str, list[tuple[str, str]]] = {}
         for pair, contrasts in _by_pair((entry.first, entry.second, entry) for entry in chosen).items():
-            places.setdefault(_on(contrasts), []).append(pair)
-        parts = [f"{_pairs(pairs)}{where}" for where, pairs in places.items()]
+            pairs_by_datasets.setdefault(_on(contrasts), []).append(pair)
+        parts = [f"{_pairs(pairs)}{where}" for where, pairs in pairs_by_datasets.items()]
         parts += [f"every pair on {listing(whole)}"] if whole else []
         if parts:
             yield f"{words}: {'; '.join(parts)}."

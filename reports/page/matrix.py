@@ -51,12 +51,12 @@ def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell
 def _others(architecture: str, word: str, contrasts: Sequence[Contrast]) -> list[str]:
     """Whether it wins by less than the margin; else, where it beats another, how it stands to each."""
     if word != "wins":
-        own = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
-        beaten = [contrast.worse for contrast in own if contrast.better == architecture]
+        own_contrasts = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
+        beaten = [contrast.worse for contrast in own_contrasts if contrast.better == architecture]
         if not beaten:
             return []
-        lost = [contrast.better for contrast in own if contrast.worse == architecture]
-        open_to = [_other(contrast, architecture) for contrast in own if contrast.outcome == "open"]
+        lost = [contrast.better for contrast in own_contrasts if contrast.worse == architecture]
+        open_to = [_other(contrast, architecture) for contrast in own_contrasts if contrast.outcome == "open"]
         standing = (("beats", beaten), ("loses to", lost), ("undecided vs.", open_to))
         return [f"{verb} {_named(names)}" for verb, names in standing if names]
     small = all(contrast.small for contrast in contrasts if contrast.better == architecture)

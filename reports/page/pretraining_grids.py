@@ -27,8 +27,10 @@ def adapted(judged: Judged) -> Grid:
     keys = dict.fromkeys((entry.dataset, entry.examples, entry.way) for entry in entries)
     rows = []
     for dataset, examples, way in sorted(keys, key=lambda key: (list(keys).index(key), key[1])):
-        own = {e.architecture: e for e in entries if (e.dataset, e.examples, e.way) == (dataset, examples, way)}
-        cells = [_cell(own.get(architecture)) for architecture in architectures]
+        by_architecture = {
+            e.architecture: e for e in entries if (e.dataset, e.examples, e.way) == (dataset, examples, way)
+        }
+        cells = [_cell(by_architecture.get(architecture)) for architecture in architectures]
         rows.append((name(dataset), GridCell(f"{examples:,}"), name(way), *cells))
     return Grid(head, tuple(rows))
 
@@ -65,13 +67,15 @@ def pretrained(comparisons: Comparisons) -> Grid:
     )
     rows = []
     runs = runs.assign(named=[f"{a}, {c}" if c else a for a, c in zip(runs["dataset"], runs["condition"], strict=True)])
-    for (dataset, architecture), own in runs.groupby(["named", "architecture"], sort=False):
+    for (dataset, architecture), own_runs in runs.groupby(["named", "architecture"], sort=False):
         scores = comparisons.tables["scores"]
-        test = scores[(scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own["run"])]
+        test = scores[
+            (scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own_runs["run"])
+        ]
         bits = formatting.value(float(test["value"].mean()), metric(LIKELIHOOD).decimals) if len(test) else ""
-        objective = ", ".join(dict.fromkeys(own["objective"].dropna().astype(str)))
+        objective = ", ".join(dict.fromkeys(own_runs["objective"].dropna().astype(str)))
         cells = [
-            span(own, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")
+            span(own_runs, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")
         ]
         rows.append((name(str(dataset)), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
     return Grid(tuple(map(name, columns)), tuple(rows))
@@ -84,8 +88,8 @@ def saved_labels(judged: Judged) -> Grid:
     head = (name("data set"), name("examples"), name("start and adaptation"), *map(name, architectures))
     rows: dict[tuple[str, int, str], dict[str, str]] = {}
     for entry in entries:
-        place = entry.pretrained.dataset, entry.pretrained.examples, entry.pretrained.way
-        rows.setdefault(place, {})[entry.pretrained.architecture] = entry.text
+        row_key = entry.pretrained.dataset, entry.pretrained.examples, entry.pretrained.way
+        rows.setdefault(row_key, {})[entry.pretrained.architecture] = entry.text
     return Grid(
         head,
         tuple(
@@ -93,9 +97,9 @@ def saved_labels(judged: Judged) -> Grid:
                 name(dataset),
                 GridCell(f"{examples:,}"),
                 name(way),
-                *(GridCell(own.get(one, "")) for one in architectures),
+                *(GridCell(texts.get(architecture, "")) for architecture in architectures),
             )
-            for (dataset, examples, way), own in rows.items()
+            for (dataset, examples, way), texts in rows.items()
         ),
     )
 
@@ -111,14 +115,16 @@ def amortised(comparisons: Comparisons) -> Grid:
     head = ("start", "architecture", "FLOPs of pretraining, planned", "FLOPs of a task from scratch", *TASKS.values())
     rows = []
     started = runs[runs["pretraining_flops"] > 0]
-    for place, own in started.groupby(["start", "architecture"], sort=False):
-        start, architecture = map(str, place)
-        same = scratch[(scratch["architecture"] == architecture) & scratch["dataset"].isin(own["dataset"])]
+    for key, started_runs in started.groupby(["start", "architecture"], sort=False):
+        start, architecture = map(str, key)
+        same = scratch[(scratch["architecture"] == architecture) & scratch["dataset"].isin(started_runs["dataset"])]
         if same.empty:
             continue
-        once, each = (float(own[column].astype(float).mean()) for column in ("pretraining_flops", "train_flops"))
+        once, per_task = (
+            float(started_runs[column].astype(float).mean()) for column in ("pretraining_flops", "train_flops")
+        )
         base = float(same["train_flops"].astype(float).mean())
-        ratios = [f"{formatting.number((once / tasks + each) / base)}" for tasks in TASKS]
+        ratios = [f"{formatting.number((once / tasks + per_task) / base)}" for tasks in TASKS]
         rows.append(tuple(map(GridCell, (start, architecture, *map(formatting.number, (once, base)), *ratios))))
     return Grid(tuple(map(name, head)), tuple(rows))
 

@@ -201,7 +201,7 @@ def _wrapped(grid: Grid) -> Grid:
     columns = list[Sequence[GridCell]](whole)
     room, rigid = _PAGE - _BETWEEN * len(columns), set[int]()
     while sum(map(_letters, columns)) > room and len(rigid) < len(columns):
-        widest = max((place for place in range(len(columns)) if place not in rigid), key=lambda i: _letters(columns[i]))
+        widest = max((index for index in range(len(columns)) if index not in rigid), key=lambda i: _letters(columns[i]))
         narrower = [_narrower(cell, _letters(columns[widest]) - 1) for cell in whole[widest]]
         if _letters(narrower) < _letters(columns[widest]):
             columns[widest] = narrower
@@ -230,17 +230,17 @@ def _wrap(text: str, letters: int) -> str:
     )
 
 
-def _latex_row(cells: Sequence[GridCell], place: Literal["b", "t"]) -> str:
-    return " & ".join(_latex_cell(cell, place) for cell in cells) + r" \\"
+def _latex_row(cells: Sequence[GridCell], alignment: Literal["b", "t"]) -> str:
+    return " & ".join(_latex_cell(cell, alignment) for cell in cells) + r" \\"
 
 
-def _latex_cell(cell: GridCell, place: Literal["b", "t"]) -> str:
+def _latex_cell(cell: GridCell, alignment: Literal["b", "t"]) -> str:
     lines = [_escaped(line) for line in cell.text.splitlines()] or [""]
     lines = [rf"\textbf{{{line}}}" if _strong(cell) else line for line in lines]
     lines += [_escaped(line) for line in cell.below.splitlines()]
     if len(lines) == 1:
         return lines[0]
-    return rf"\begin{{tabular}}[{place}]{{@{{}}l@{{}}}}{_LINE_END.join(lines)}\end{{tabular}}"
+    return rf"\begin{{tabular}}[{alignment}]{{@{{}}l@{{}}}}{_LINE_END.join(lines)}\end{{tabular}}"
 
 
 def _escaped(text: str) -> str:

@@ -32,10 +32,10 @@ def publish(root: Path, folder: Path) -> list[Path]:
 
 def check(root: Path, folder: Path) -> None:
     """Raises `ValueError` or `OSError` where nothing can be published into `folder`; leaves nothing there."""
-    place, source = folder.resolve(), root.resolve()
-    if place == source or (folder / "experiment.json").exists():
+    target, source = folder.resolve(), root.resolve()
+    if target == source or (folder / "experiment.json").exists():
         raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
-    if source in place.parents:
+    if source in target.parents:
         raise ValueError(f"--publish: {folder} is inside the folder of the comparison; name one outside of it")
     store.check_writable(folder)
 
@@ -47,6 +47,6 @@ def without_texts(tables: Tables) -> Tables:
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
     kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    own = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
-    own_rows = kept[["run", "example", "log_likelihood", *known, *own]]
+    measured = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
+    own_rows = kept[["run", "example", "log_likelihood", *known, *measured]]
     return {**tables, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}

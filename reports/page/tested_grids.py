@@ -90,18 +90,18 @@ def gates(judged: Judged) -> Grid:
         )
         for _, gate in measured
     ]
-    known = [place for place, cells in enumerate(zip(*numbers, strict=True)) if set(cells) != {formatting.MISSING}]
+    known = [column for column, cells in enumerate(zip(*numbers, strict=True)) if set(cells) != {formatting.MISSING}]
     head = (
         name("data set"),
         name("architecture"),
-        *(GridCell(GATE_COLUMNS[place]) for place in known),
+        *(GridCell(GATE_COLUMNS[column]) for column in known),
         name("trained enough"),
     )
     rows = [
         (
             name(dataset),
             name(gate.architecture),
-            *(GridCell(cells[place]) for place in known),
+            *(GridCell(cells[column]) for column in known),
             GridCell("yes", kind="text") if gate.passed else GridCell("no", kind="text loses"),
         )
         for (dataset, gate), cells in zip(measured, numbers, strict=True)
@@ -211,12 +211,12 @@ def sensitivity(tested: Contrasts) -> Grid:
     """The primary pairs under every condition, side by side, each by that condition; a changed outcome is marked."""
     pairs = list(dict.fromkeys((contrast.first, contrast.second) for contrast in tested.primary))
     contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
-    places = list(dict.fromkeys((contrast.dataset, contrast.condition) for contrast in contrasts))
-    several = [dataset for dataset, condition in places if condition]
-    order = [dataset for dataset, _ in places]
+    settings = list(dict.fromkeys((contrast.dataset, contrast.condition) for contrast in contrasts))
+    several = [dataset for dataset, condition in settings if condition]
+    order = [dataset for dataset, _ in settings]
     head = (name("data set"), name("condition"), *(_pair(*pair) for pair in pairs))
     rows = []
-    for dataset, condition in sorted(places, key=lambda place: order.index(place[0])):
+    for dataset, condition in sorted(settings, key=lambda setting: order.index(setting[0])):
         if dataset not in several:
             continue
         by_pair = {
@@ -305,14 +305,14 @@ def regrets(chosen: Sequence[TunedSetting]) -> str:
 
 def undetermined(chosen: Sequence[TunedSetting]) -> str:
     """Where the trials do not distinguish the rates, in a sentence; empty where they always do."""
-    places: dict[str, list[str]] = {}
+    names_by_setting: dict[str, list[str]] = {}
     for setting in chosen:
         if setting.flat:
             where = ", ".join(filter(None, (setting.dataset, setting.condition)))
-            places.setdefault(where, []).append(setting.architecture)
-    if not places:
+            names_by_setting.setdefault(where, []).append(setting.architecture)
+    if not names_by_setting:
         return ""
-    named = "; ".join(f"{where} ({formatting.listing(names)})" for where, names in places.items())
+    named = "; ".join(f"{where} ({formatting.listing(names)})" for where, names in names_by_setting.items())
     return (
         f"The losses of all trials differ by less than {FLAT:.0%} on {named}: these trials do not determine the rate, "
         "and a better one may exist."
@@ -337,9 +337,11 @@ def without_improvement(names: Sequence[tuple[str, str, str]]) -> str:
     """The architectures whose trials never improved on the untrained model, in a sentence; empty if there are none."""
     if not names:
         return ""
-    places = [", ".join(filter(None, (architecture, dataset, condition))) for dataset, condition, architecture in names]
+    settings = [
+        ", ".join(filter(None, (architecture, dataset, condition))) for dataset, condition, architecture in names
+    ]
     return (
-        f"No trial improved on the untrained model: {'; '.join(places)}. No rate was chosen there, and the reported "
+        f"No trial improved on the untrained model: {'; '.join(settings)}. No rate was chosen there, and the reported "
         "runs use that of the recipe. Train longer, or try other rates."
     )
 
@@ -377,8 +379,8 @@ def variants(chosen: Sequence[ChosenVariant]) -> str:
     sentences = []
     for choice in chosen:
         values = list(choice.losses.values())
-        places = next((n for n in (3, 4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
-        losses = [f"{name} ({formatting.value(loss, places)})" for name, loss in choice.losses.items()]
+        decimals = next((n for n in (3, 4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
+        losses = [f"{name} ({formatting.value(loss, decimals)})" for name, loss in choice.losses.items()]
         where = ", ".join(filter(None, (choice.dataset, choice.condition)))
         tied = "; equal losses leave the architecture as it is" if values.count(min(values)) > 1 else ""
         sentences.append(
@@ -390,12 +392,12 @@ def variants(chosen: Sequence[ChosenVariant]) -> str:
 
 def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
     """Which architectures are represented by an alternative that trials chose, and where, in a sentence; else empty."""
-    places: dict[str, dict[str, list[str]]] = {}
+    in_use: dict[str, dict[str, list[str]]] = {}
     for choice in chosen:
         if choice.variant != choice.architecture and not choice.condition:
-            places.setdefault(choice.architecture, {}).setdefault(choice.variant, []).append(choice.dataset)
+            in_use.setdefault(choice.architecture, {}).setdefault(choice.variant, []).append(choice.dataset)
     parts = []
-    for architecture, variants in places.items():
+    for architecture, variants in in_use.items():
         where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in variants.items()]
         parts.append(f"{architecture} is {' and '.join(where)}")
     return f"Chosen by tuning: {'; '.join(parts)}." if parts else ""

@@ -134,12 +134,12 @@ def training_rate(on: str, bf16: bool) -> float:
         return UNSEEN_GPU
     rows, length, dim = 8, 128, 96
     block = Block(Attention(dim, 3), GatedFeedForward(dim, 256), LayerNorm).to(on)
-    places = torch.arange(length, device=on)[None]
+    positions = torch.arange(length, device=on)[None]
     x = torch.randn(rows, length, dim, device=on, requires_grad=True)
 
     def step() -> None:
         with torch.autocast(on, torch.bfloat16, enabled=bf16):
-            y = block(x, AttentionContext(places, places, causal=True))[0].float().sum()
+            y = block(x, AttentionContext(positions, positions, causal=True))[0].float().sum()
         torch.autograd.backward(y)
         y.item()
 

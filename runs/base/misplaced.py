@@ -19,15 +19,15 @@ def set_aside(root: Path, run: str) -> str:
     if not other:
         return ""
     if folder.is_symlink():
-        place = folder.resolve()
+        kept_in = folder.resolve()
         folder.unlink()
     else:
-        place = _free(root / PLACE, run)
-        place.parent.mkdir(exist_ok=True)
-        folder.rename(place)
-    return f"its folder held the run {other}, which now lies in {place}; {run} is done again"
+        kept_in = _free(root / PLACE, run)
+        kept_in.parent.mkdir(exist_ok=True)
+        folder.rename(kept_in)
+    return f"its folder held the run {other}, which now lies in {kept_in}; {run} is done again"
 
 
-def _free(place: Path, run: str) -> Path:
-    """An unused path below ``place``."""
-    return next(path for number in count(1) if not (path := place / f"{run}.{number}").exists())
+def _free(parent: Path, run: str) -> Path:
+    """An unused path below ``parent``."""
+    return next(path for number in count(1) if not (path := parent / f"{run}.{number}").exists())

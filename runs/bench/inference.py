@@ -72,8 +72,8 @@ def their_scores(model: str, theirs: Any, examples: Examples, count: int, canvas
 def _causal_scores(theirs: Any, batch: Batch, canvas: int) -> Tensor:
     read, present, begin = _joined(batch, batch.target)
     logits = theirs(input_ids=read, attention_mask=present).logits
-    places = begin[:, None] + torch.arange(batch.target.shape[1], device=read.device)
-    logits = logits.gather(1, (places - 1)[..., None].expand(-1, -1, logits.shape[-1]))
+    positions = begin[:, None] + torch.arange(batch.target.shape[1], device=read.device)
+    logits = logits.gather(1, (positions - 1)[..., None].expand(-1, -1, logits.shape[-1]))
     return _gathered(logits, batch)
 
 
@@ -105,8 +105,8 @@ def _joined(batch: Batch, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     sources = torch.as_tensor(batch.source_lengths, device=device)
     read = torch.full((rows, batch.source.shape[1] + 1 + behind.shape[1]), PAD, device=device)
     read[:, : batch.source.shape[1]] = batch.source
-    places = sources[:, None] + torch.arange(1 + behind.shape[1], device=device)
-    read.scatter_(1, places, torch.cat([torch.full_like(behind[:, :1], BOS), behind], 1))
+    positions = sources[:, None] + torch.arange(1 + behind.shape[1], device=device)
+    read.scatter_(1, positions, torch.cat([torch.full_like(behind[:, :1], BOS), behind], 1))
     present = torch.arange(read.shape[1], device=device) < (sources + 1 + behind.shape[1])[:, None]
     return read, present.long(), sources + 1
 

@@ -105,7 +105,7 @@ def their_batches(
     features = [build(train[int(index)], setting.shape.target_length, generator) for index in drawn]
     lengths = (train.source_lengths + train.target_lengths)[drawn]
     collate, whole = collator(model), len(drawn) // rows * rows
-    widths, order = [len(each["input_ids"]) for each in features], torch.Generator().manual_seed(0)
+    widths, order = [len(feature["input_ids"]) for feature in features], torch.Generator().manual_seed(0)
 
     def examples() -> NDArray[np.int64]:
         if grouped:
@@ -117,7 +117,7 @@ def their_batches(
     def batches() -> Iterator[tuple[dict[str, torch.Tensor], int]]:
         while True:
             parts = np.split(examples()[:whole], whole // rows)
-            for part in (parts[place] for place in generator.permutation(len(parts))):
+            for part in (parts[number] for number in generator.permutation(len(parts))):
                 yield collate([dict(features[index]) for index in part]), int(lengths[part].sum())
 
     return batches()

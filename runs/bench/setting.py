@@ -62,4 +62,4 @@ def compiler(device: str) -> str:
 
         return "triton" if importlib.util.find_spec("triton") else ""
     named = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
-    return next((place for name in named if name and (place := shutil.which(name))), "")
+    return next((path for name in named if name and (path := shutil.which(name))), "")

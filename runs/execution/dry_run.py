@@ -81,8 +81,8 @@ def _table(matrix: "Matrix") -> list[list[str]]:
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     if not any(entry.match == "loss-tokens" for entry in matrix.entries):
         plain["with loss"] = {row[head.index("with loss")] for row in table}
-    bare = [place for place, name in enumerate(head) if {row[place] for row in table[1:]} <= plain.get(name, set())]
-    return [[cell for place, cell in enumerate(row) if place not in bare] for row in table]
+    bare = [column for column, name in enumerate(head) if {row[column] for row in table[1:]} <= plain.get(name, set())]
+    return [[cell for column, cell in enumerate(row) if column not in bare] for row in table]
 
 
 def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -104,8 +104,8 @@ def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: in
     finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
     devices = max((plan.devices for plan in plans), default=1)
-    each = f", {devices} devices for each run" if devices > 1 else ""
+    per_run = f", {devices} devices for each run" if devices > 1 else ""
     return (
-        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}{each}, "
+        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}{per_run}, "
         f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )

@@ -181,10 +181,10 @@ def seconds_left(runs: Sequence[RunStatus], jobs: int, later: float = 0.0) -> fl
 
 
 def _expected(run: RunStatus, done: Sequence[RunStatus]) -> float:
-    alike = [one for one in done if (one.dataset, one.architecture) == (run.dataset, run.architecture)] or done
-    if run.expected_seconds and any(one.expected_seconds for one in alike):
+    alike = [other for other in done if (other.dataset, other.architecture) == (run.dataset, run.architecture)] or done
+    if run.expected_seconds and any(other.expected_seconds for other in alike):
         return run.expected_seconds * _slowness(alike)
-    return sum(one.seconds or 0.0 for one in alike) / len(alike)
+    return sum(other.seconds or 0.0 for other in alike) / len(alike)
 
 
 def _slowness(done: Sequence[RunStatus]) -> float:
@@ -211,8 +211,8 @@ def text(status: Status) -> str:
 
 def _without_empty(table: Sequence[Sequence[str]]) -> list[list[str]]:
     """A table, its head first, without columns that are empty below the head."""
-    kept = [place for place in range(len(table[0])) if any(row[place] for row in table[1:])]
-    return [[row[place] for place in kept] for row in table]
+    kept = [column for column in range(len(table[0])) if any(row[column] for row in table[1:])]
+    return [[row[column] for column in kept] for row in table]
 
 
 def _holder(status: Status) -> str:

@@ -103,7 +103,7 @@ def _next(waiting: deque[PlannedRun], worker: Worker | None) -> PlannedRun:
     """The first waiting run; for a worker that loaded a user's code, the first of that code in the same stage."""
     plan = waiting[0]
     if worker and worker.code:
-        same_stage = (one for one in waiting if one.stage == plan.stage)
-        plan = next((one for one in same_stage if worker.can_run(one)), plan)
+        same_stage = (candidate for candidate in waiting if candidate.stage == plan.stage)
+        plan = next((candidate for candidate in same_stage if worker.can_run(candidate)), plan)
     waiting.remove(plan)
     return plan

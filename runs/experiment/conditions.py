@@ -21,7 +21,7 @@ OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 def conditions(entries: Sequence[ConditionEntry], tasks: Sequence[Task]) -> tuple[Task, ...]:
     """Every condition on every task that it names, in their order; raises ``InputError`` for an unknown task."""
-    return tuple(_changed(task, entry) for place, entry in enumerate(entries) for task in _named(entry, tasks, place))
+    return tuple(_changed(task, entry) for index, entry in enumerate(entries) for task in _named(entry, tasks, index))
 
 
 def merged(general: Part, specific: Part) -> Part:
@@ -37,11 +37,11 @@ def merged_budget(general: Budget, specific: Budget) -> Budget:
     return merged(general, specific)
 
 
-def _named(entry: ConditionEntry, tasks: Sequence[Task], place: int) -> list[Task]:
+def _named(entry: ConditionEntry, tasks: Sequence[Task], index: int) -> list[Task]:
     names = [task.name for task in tasks]
     for name in entry.tasks or ():
         if name not in names:
-            raise InputError(f"conditions[{place}].tasks: no task {printable(name)}{nearest(name, names)}")
+            raise InputError(f"conditions[{index}].tasks: no task {printable(name)}{nearest(name, names)}")
     return [task for task in tasks if entry.tasks is None or task.name in entry.tasks]
 
 

@@ -66,11 +66,11 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
     """The conditions; no two may be the same for a task, and each must change the task."""
     resolved = conditions(entry.conditions, tasks)
-    for place, task in enumerate(resolved):
+    for index, task in enumerate(resolved):
         check_task(task, f"conditions ({task.name})")
         if task.retuned:
             _check_tuning(task, f"conditions ({task.name})")
-        if any(task == other for other in (*tasks, *resolved[:place])):
+        if any(task == other for other in (*tasks, *resolved[:index])):
             raise InputError(
                 f'conditions: "{task.condition}" on {task.name} is given twice; remove it, or change something'
                 if task.condition
@@ -151,11 +151,11 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     starts_named = [checkpoint_name(start) for task in entry.tasks for start in task.start if is_checkpoint(start)]
     for position, task in enumerate(entry.tasks):
         by_start = {f"tuned_starts.{start}": names for start, names in task.tuned_starts.items()}
-        for place, names in {"tuned": task.tuned, **by_start}.items():
+        for key, names in {"tuned": task.tuned, **by_start}.items():
             for name in names:
                 if name not in (*known, *starts_named):
                     unknown = f"no architecture of that name{nearest(name, known)}"
-                    raise InputError(f"tasks[{position}].{place}.{name}: {unknown}")
+                    raise InputError(f"tasks[{position}].{key}.{name}: {unknown}")
 
 
 def _check_alternatives(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> None:

@@ -618,7 +618,11 @@ class Experiment(Section):
         values = self.model_dump(mode="json", by_alias=True)
         if not self.pretraining:  # as before there was any, so that recorded digests stay
             del values["pretraining"]
-        for task in (*values["tasks"], *values["conditions"], *(one["task"] for one in values.get("pretraining", ()))):
+        for task in (
+            *values["tasks"],
+            *values["conditions"],
+            *(stage["task"] for stage in values.get("pretraining", ())),
+        ):
             for key in [key for key, usual in USUAL_STARTS.items() if task[key] == usual]:
                 del task[key]
             for key in [key for key, usual in USUAL_DEVICES.items() if task["training"][key] == usual]:

@@ -101,10 +101,10 @@ def blamed(message: str, settings: Sequence[Setting]) -> str:
     '--set training.rate: unknown key'
     """
     for setting in settings:
-        place = key_path(setting.place)
-        if message.startswith(f"{place}: "):
-            return f"--set {shortened(setting.key)}: {message.removeprefix(f'{place}: ')}"
-        if message.startswith((f"{place}.", f"{place}[")):
+        path = key_path(setting.place)
+        if message.startswith(f"{path}: "):
+            return f"--set {shortened(setting.key)}: {message.removeprefix(f'{path}: ')}"
+        if message.startswith((f"{path}.", f"{path}[")):
             return f"--set {shortened(setting.key)}: {message}"
     for setting in settings:
         for length in range(len(setting.place) - 1, 0, -1):
@@ -157,11 +157,11 @@ def _name(table: str, entry: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _replaced(table: Any, place: Sequence[str | int], value: Any) -> Any:
-    """``table`` with ``value`` at ``place``; what is not a table on the way there becomes one."""
-    if not place:
+def _replaced(table: Any, keys: Sequence[str | int], value: Any) -> Any:
+    """``table`` with ``value`` at ``keys``; what is not a table on the way there becomes one."""
+    if not keys:
         return value
-    first, *rest = place
+    first, *rest = keys
     if isinstance(first, int):
         return [_replaced(entry, rest, value) if i == first else entry for i, entry in enumerate(table)]
     known = dict(table) if isinstance(table, Mapping) else {}

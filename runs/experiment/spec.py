@@ -144,7 +144,9 @@ def recorded(specification: Mapping[str, Any], *, origin: str, folder: str | Pat
         if isinstance(values.get(key), list):
             values[key] = [_with_own_lists(task) for task in values[key]]
     if isinstance(values.get("pretraining"), list):
-        values["pretraining"] = [{**one, "task": _with_own_lists(one.get("task"))} for one in values["pretraining"]]
+        values["pretraining"] = [
+            {**stage, "task": _with_own_lists(stage.get("task"))} for stage in values["pretraining"]
+        ]
     try:
         return Experiment.model_validate_json(json.dumps(values)).model_copy(update={"folder": str(folder)})
     except ValidationError as error:

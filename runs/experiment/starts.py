@@ -49,8 +49,8 @@ def pretrainings(
     """The pretrainings of an experiment, each as a task of running text; ``resolve`` fills in what it leaves out."""
     general = entry.model_copy(update={"tuning": None, "alternatives": {}, "supervision": "native"})
     resolved: list[Pretraining] = []
-    for place, written in enumerate(entry.pretraining):
-        where = f"pretraining[{place}]"
+    for index, written in enumerate(entry.pretraining):
+        where = f"pretraining[{index}]"
         given = {key: getattr(written, key) for key in RESOLVED if key in written.model_fields_set}
         values = {
             "kind": KIND,
@@ -74,10 +74,10 @@ def pretrainings(
             )
         )
     names = [pretraining.name.casefold() for pretraining in resolved]
-    for place, name in enumerate(names):
-        if name == SCRATCH or name in names[:place] or name in [task.name for task in entry.tasks]:
+    for index, name in enumerate(names):
+        if name == SCRATCH or name in names[:index] or name in [task.name for task in entry.tasks]:
             taken = "is taken" if name != SCRATCH else "is reserved for runs without pretraining"
-            raise InputError(f"pretraining[{place}].name: {printable(resolved[place].name)} {taken}; rename it")
+            raise InputError(f"pretraining[{index}].name: {printable(resolved[index].name)} {taken}; rename it")
     return tuple(resolved)
 
 
@@ -127,17 +127,17 @@ def started(
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
     """The tasks with their first start and number of examples, and conditions with the others."""
     first, others = [], []
-    for place, (entry, task) in enumerate(tasks):
+    for index, (entry, task) in enumerate(tasks):
         for name in entry.start:
-            _check_start(name, entry, task, known, f"tasks[{place}].start")
+            _check_start(name, entry, task, known, f"tasks[{index}].start")
         starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
         for name in entry.tuned_starts:
             if name not in starts:
                 unknown = f"{printable(name)} is not a start of this task{nearest(name, starts)}"
-                raise InputError(f"tasks[{place}].tuned_starts: {unknown}")
+                raise InputError(f"tasks[{index}].tuned_starts: {unknown}")
         totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
-        _check_adapt(task, entry.adapt, f"tasks[{place}].adapt")
-        _check_prompts(entry, f"tasks[{place}]")
+        _check_adapt(task, entry.adapt, f"tasks[{index}].adapt")
+        _check_prompts(entry, f"tasks[{index}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
             if changes["adapt"] not in (FROZEN, PROMPT):
@@ -151,8 +151,8 @@ def started(
             if number == 0:
                 first.append(task.model_copy(update=changes))
             else:
-                own = {"condition": _words(entry, changes), "retuned": task.tuning is not None}
-                others.append(task.model_copy(update=changes | own))
+                as_condition = {"condition": _words(entry, changes), "retuned": task.tuning is not None}
+                others.append(task.model_copy(update=changes | as_condition))
     return tuple(first), tuple(others)
 
 

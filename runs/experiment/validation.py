@@ -40,26 +40,26 @@ def printable(value: object) -> str:
     return shortened(text)
 
 
-def key_path(place: Sequence[int | str]) -> str:
+def key_path(location: Sequence[int | str]) -> str:
     """``("tasks", 1, "data")`` as ``tasks[1].data``."""
     path = ""
-    for part in place:
+    for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" if path else shortened(part)
     return path
 
 
 def _line(model: type[BaseModel], detail: Any) -> str:
-    place = tuple(detail["loc"])
+    location = tuple(detail["loc"])
     describe = _MESSAGES.get(detail["type"])
     message = describe(detail) if describe else str(detail["msg"])
     if detail["type"] == "extra_forbidden":
-        message += nearest(str(place[-1]), _keys(model, place[:-1]))
-    return f"{key_path(place)}: {message}" if place else message
+        message += nearest(str(location[-1]), _keys(model, location[:-1]))
+    return f"{key_path(location)}: {message}" if location else message
 
 
-def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
-    """The keys of ``model`` at ``place``."""
-    for part in place:
+def _keys(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys of ``model`` at ``location``."""
+    for part in location:
         if part in model.model_fields:  # otherwise a name that the user chose
             table = _table(model.model_fields[str(part)].annotation)
             model = table or model

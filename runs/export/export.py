@@ -122,9 +122,9 @@ def _is_same(variant: Variant, run: FinishedRun) -> bool:
 
 def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:
     """Everything is written aside: in ``target`` where that is there, beside it else."""
-    place = target if target.is_dir() else target.parent
-    place.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place))
+    parent = target if target.is_dir() else target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     try:
         with quiet():
             exported = _write(run, folder, aside)

@@ -50,17 +50,17 @@ def _induction(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]
     """The key after the latest earlier occurrence of the query's token."""
     pattern = np.zeros((len(queries), len(keys)), np.bool_)
     latest: dict[int, int] = {}
-    for place, token in enumerate(queries):
-        if token in latest and latest[token] + 1 < place:
-            pattern[place, latest[token] + 1] = True
-        latest[token] = place
+    for position, token in enumerate(queries):
+        if token in latest and latest[token] + 1 < position:
+            pattern[position, latest[token] + 1] = True
+        latest[token] = position
     return pattern
 
 
 def _aligned(queries: Sequence[int], keys: Sequence[int]) -> NDArray[np.bool_]:
     """Keys at most one place from where the query stands in proportion."""
-    places = np.arange(len(queries)) * (len(keys) - 1) / max(len(queries) - 1, 1)
-    return np.abs(places[:, None] - np.arange(len(keys))) <= 1
+    expected = np.arange(len(queries)) * (len(keys) - 1) / max(len(queries) - 1, 1)
+    return np.abs(expected[:, None] - np.arange(len(keys))) <= 1
 
 
 PATTERNS: dict[str, dict[str, Pattern]] = {
@@ -100,13 +100,13 @@ def heads(subject: InspectedRun, examples: int = 60) -> list[HeadReading]:
     repeated = [read(subject, pair) for pair in _repeated(subject)]
     lost = _losses_without(subject, subject.examples[:examples])
     head_readings = []
-    for place, layer in enumerate(usual[0].layers):
+    for index, layer in enumerate(usual[0].layers):
         for part, attention in (("self", layer.block.attention), ("cross", layer.block.cross)):
             if not isinstance(attention, Attention):
                 continue
-            shares = _shares(usual, place, part)
+            shares = _shares(usual, index, part)
             if part == "self":
-                again = _shares(repeated, place, part)
+                again = _shares(repeated, index, part)
                 shares |= {name: share for name, share in again.items() if name == "induction"}
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
@@ -123,26 +123,26 @@ def role(shares: dict[str, float], even: dict[str, float]) -> str:
     return max(fitting, key=lambda name: shares[name], default="mixed")
 
 
-def _shares(readings: Sequence[ExampleReading], place: int, part: str) -> dict[str, tuple[Weights, float]]:
+def _shares(readings: Sequence[ExampleReading], index: int, part: str) -> dict[str, tuple[Weights, float]]:
     """For each pattern the share of attention on it by head (h,), and that of even attention over what is visible.
 
     Over the queries that have such a key at all, and a choice: one that sees a single key attends to it, come what may.
     """
     sums: dict[str, tuple[Weights, float, int]] = {}
     for reading in readings:
-        layer = reading.layers[place]
+        layer = reading.layers[index]
         weights = layer.weights if part == "self" else layer.cross
         assert weights is not None
-        own = weights[0].double().numpy()
-        visible = own.max(0) > 0
+        head_weights = weights[0].double().numpy()
+        visible = head_weights.max(0) > 0
         even = visible / visible.sum(-1, keepdims=True)
         queries, keys = reading.axes[layer.axis], reading.keys(part, layer)
         for name, pattern in PATTERNS[part].items():
             marked = pattern(queries, keys) & visible
             rows = marked.any(-1) & (visible.sum(-1) > 1)
             if rows.any():
-                total, plain, count = sums.get(name, (np.zeros(len(own)), 0.0, 0))
-                total = total + (own * marked)[:, rows].sum((1, 2))
+                total, plain, count = sums.get(name, (np.zeros(len(head_weights)), 0.0, 0))
+                total = total + (head_weights * marked)[:, rows].sum((1, 2))
                 sums[name] = total, plain + float((even * marked)[rows].sum()), count + int(rows.sum())
     return {name: (total / count, plain / count) for name, (total, plain, count) in sums.items()}
 

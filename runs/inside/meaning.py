@@ -82,9 +82,9 @@ def neighbours(subject: InspectedRun, vectors: Floats, order: Sequence[int]) -> 
     rows = []
     for token in queries:
         cosines = unit[among] @ unit[token]
-        nearest = [place for place in np.argsort(-cosines, kind="stable") if among[place] != token][:NEIGHBOURS]
+        nearest = [index for index in np.argsort(-cosines, kind="stable") if among[index] != token][:NEIGHBOURS]
         nearest_tokens = [
-            (spelled(subject.run.tokenizer, int(among[place])), float(cosines[place])) for place in nearest
+            (spelled(subject.run.tokenizer, int(among[index])), float(cosines[index])) for index in nearest
         ]
         rows.append({"token": spelled(subject.run.tokenizer, token), "neighbours": nearest_tokens})
     return rows
@@ -169,13 +169,13 @@ def _means(cosines: Floats, labels: NDArray[Any]) -> dict[str, float]:
     means: dict[str, float] = {}
     spellings = []
     for name in dict.fromkeys(labels[labels != ""].tolist()):
-        own = cosines[np.ix_(labels == name, labels == name)]
-        if len(own) < 2:
+        group_cosines = cosines[np.ix_(labels == name, labels == name)]
+        if len(group_cosines) < 2:
             continue
         if name.startswith(QUOTE):
-            spellings += own[np.triu_indices(len(own), 1)].tolist()
+            spellings += group_cosines[np.triu_indices(len(group_cosines), 1)].tolist()
         else:
-            means[name] = _mean(own)
+            means[name] = _mean(group_cosines)
     return means | ({SPELLINGS: float(np.mean(spellings))} if spellings else {})
 
 

@@ -33,8 +33,8 @@ def schemes(subject: InspectedRun) -> list[dict[str, Any]]:
         if isinstance(scheme, SCHEMES):
             if isinstance(scheme, Learned):
                 length = min(length, len(scheme.weight))
-            places = torch.arange(length)[None]
-            rows.append({"path": path, "name": type(scheme).__name__, **_picture(scheme(places, places), length)})
+            positions = torch.arange(length)[None]
+            rows.append({"path": path, "name": type(scheme).__name__, **_picture(scheme(positions, positions), length)})
     return rows
 
 

@@ -19,8 +19,8 @@ def norms(subject: InspectedRun, examples: int = 60) -> list[dict[str, Any]]:
     """Mean length of the residual stream after each block, and of what its sublayers added: rows in order."""
     readings = [read(subject, pair) for pair in subject.examples[:examples]]
     rows = []
-    for place, layer in enumerate(readings[0].layers):
-        layers = [reading.layers[place] for reading in readings]
+    for index, layer in enumerate(readings[0].layers):
+        layers = [reading.layers[index] for reading in readings]
         if layer.number == 1:
             before = np.concatenate([block.before[0].norm(dim=-1).numpy() for block in layers])
             rows.append({"axis": layer.axis, "layer": "embedding", "part": "stream", "norm": float(before.mean())})
@@ -44,17 +44,18 @@ def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
     split = max(1, 2 * len(readings) // 3)
     rows: list[dict[str, Any]] = []
     for axis in dict.fromkeys(layer.axis for layer in readings[0].layers):
-        places = [place for place, layer in enumerate(readings[0].layers) if layer.axis == axis]
+        indices = [index for index, layer in enumerate(readings[0].layers) if layer.axis == axis]
         for question, offset in {"this token": 0, "token before": -1, "token after": 1}.items():
             labels = [_shifted(reading.axes[axis], offset) for reading in readings]
             usual = _frequent(labels[:split])
-            streams = _streams(readings, places)
+            streams = _streams(readings, indices)
             rows += _compared([_row(axis, name, question, states, labels, usual, split) for name, states in streams])
         if subject.run.form == "labels":
             classes = [[target[0]] for _, target in subject.examples[:examples]]
             usual = _frequent(classes[:split])
             streams = [
-                (name, [each.mean(0, keepdims=True) for each in states]) for name, states in _streams(readings, places)
+                (name, [state.mean(0, keepdims=True) for state in states])
+                for name, states in _streams(readings, indices)
             ]
             rows += _compared([_row(axis, name, "class", means, classes, usual, split) for name, means in streams])
     return rows
@@ -80,17 +81,17 @@ def _shifted(tokens: Sequence[int], offset: int) -> list[int]:
 
 
 def _frequent(labels: Sequence[Sequence[int]]) -> list[int]:
-    counts = Counter(label for each in labels for label in each if label >= 0)
+    counts = Counter(label for example_labels in labels for label in example_labels if label >= 0)
     return [label for label, _ in counts.most_common(CLASSES)]
 
 
-def _streams(readings: Sequence[ExampleReading], places: Sequence[int]) -> list[tuple[str, list[Floats]]]:
+def _streams(readings: Sequence[ExampleReading], indices: Sequence[int]) -> list[tuple[str, list[Floats]]]:
     """(name, states (t, d) of every example): the embedding, then the stream after each block."""
-    streams = [("embedding", [reading.layers[places[0]].before[0].double().numpy() for reading in readings])]
-    for place in places:
-        after = [reading.layers[place].after for reading in readings]
-        name = readings[0].layers[place].name
-        streams.append((name, [each[0].double().numpy() for each in after if each is not None]))
+    streams = [("embedding", [reading.layers[indices[0]].before[0].double().numpy() for reading in readings])]
+    for index in indices:
+        after = [reading.layers[index].after for reading in readings]
+        name = readings[0].layers[index].name
+        streams.append((name, [state[0].double().numpy() for state in after if state is not None]))
     return streams
 
 
@@ -112,7 +113,7 @@ def _row(
         kept = np.isin(y, usual)
         sides.append((x[kept], y[kept]))
     (x, y), (unseen, truth) = sides
-    example = np.repeat(np.arange(len(labels) - split), [len(each) for each in labels[split:]])
+    example = np.repeat(np.arange(len(labels) - split), [len(example_labels) for example_labels in labels[split:]])
     example = example[np.isin(np.concatenate(list(labels[split:]) or [[]]), usual)]
     if len(np.unique(y)) < 2 or len(truth) < 10:
         return []

@@ -153,7 +153,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor | None]:
     lengths = torch.tensor([len(row) for row in rows])
     width = int(lengths.max())
     tokens = torch.full((len(rows), width), PAD)
-    for place, row in enumerate(rows):
-        tokens[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)] = torch.tensor(row, dtype=torch.long)
     mask = torch.arange(width) < lengths[:, None]
     return tokens, None if bool(mask.all()) else mask

@@ -56,8 +56,8 @@ def positions(subject: InspectedRun) -> list[dict[str, Any]]:
     """For every position of the shown target: its token, and the likeliest ones under each rule of choosing."""
     chances, tokenizer = probabilities(subject, subject.text), subject.run.tokenizer
     rows = []
-    for place, token in enumerate(subject.text[1]):
-        scores = chances[place]
+    for position, token in enumerate(subject.text[1]):
+        scores = chances[position]
         choices = {
             rule: _top(truncate(scores / temperature, top_k, top_p).softmax(-1), tokenizer)
             for rule, (temperature, top_k, top_p) in RULES.items()
@@ -65,7 +65,7 @@ def positions(subject: InspectedRun) -> list[dict[str, Any]]:
         entropy = -(scores.exp() * scores.masked_fill(scores.isinf(), 0.0)).sum()
         rows.append(
             {
-                "place": place + 1,
+                "place": position + 1,
                 "token": spelled(tokenizer, token),
                 "probability": float(scores[token].exp()),
                 "entropy": float(entropy),
@@ -155,14 +155,14 @@ def gradient_step(subject: InspectedRun) -> dict[str, Any]:
         model.zero_grad(set_to_none=True)
     rows = [
         {
-            "place": place + 1,
+            "place": position + 1,
             "token": spelled(tokenizer, token),
-            "guess": spelled(tokenizer, int(before[place].argmax())),
-            "before": float(before[place][token].exp()),
-            "after": float(after[place][token].exp()),
-            "guess_after": spelled(tokenizer, int(after[place].argmax())),
+            "guess": spelled(tokenizer, int(before[position].argmax())),
+            "before": float(before[position][token].exp()),
+            "after": float(after[position][token].exp()),
+            "guess_after": spelled(tokenizer, int(after[position].argmax())),
         }
-        for place, token in enumerate(subject.text[1])
+        for position, token in enumerate(subject.text[1])
     ]
     facts = {"loss": loss.item(), "loss_after": later, "rate": rate, "gradient": slope, "weights": size}
     return {**facts, "share": rate * slope / size, "parts": parts, "positions": rows}

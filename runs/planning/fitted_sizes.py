@@ -159,9 +159,9 @@ class FittedSizes:
 
         def cost(source: Floats, target: Floats) -> Floats:
             columns = target.max(initial=0.0) + 1.0
-            pairs, place = np.unique(source * columns + target, return_inverse=True)
+            pairs, inverse = np.unique(source * columns + target, return_inverse=True)
             lengths = pairs // columns, pairs % columns
-            return measure(size, self.limits, lengths, native)[place]
+            return measure(size, self.limits, lengths, native)[inverse]
 
         return cost
 

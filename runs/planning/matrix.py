@@ -97,10 +97,10 @@ def plan(
                 placed += planner.trials()
                 placed += planner.ready()
                 later += planner.later()
-        own = task_config(task, experiment.folder)
+        config = task_config(task, experiment.folder)
         for entry in started:
             variant = _checkpoint(architectures, entry)
-            prepared = pretrained.prepared(replace(own, examples=entry.examples), variant, cache, say)
+            prepared = pretrained.prepared(replace(config, examples=entry.examples), variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
             for seed in entry.seeds:
@@ -109,7 +109,7 @@ def plan(
                 at = task.name, entry.condition, single.match, "compared", single.architecture
                 placed.append((single, Placement(single.run, *at)))
         for variant in checkpoints:
-            prepared = pretrained.prepared(own, variant, cache, say)
+            prepared = pretrained.prepared(config, variant, cache, say)
             first = not datasets or datasets[-1]["dataset"] != task.name
             datasets += [dataset_row(prepared, task.primary)] if first else []
             single = pretrained.plan(experiment, task, variant, prepared, setting, references=first)

@@ -157,7 +157,9 @@ class Planner:
         names = {variant.name for _, variant in entered}
         contrasted = {name for pair in self.experiment.contrasts for name in pair}
         entrants = [entrant for task in (self.task, *self.conditions) for entrant in self._entrants(task)]
-        leading = {variant.name for one in entrants if one.name in contrasted for _, variant in one.candidates}
+        leading = {
+            variant.name for entrant in entrants if entrant.name in contrasted for _, variant in entrant.candidates
+        }
         return names & leading or names
 
     def _compared(self, task: Task, entrant: Entrant, match: str, references: bool) -> Iterator[PlacedPlan]:

@@ -68,9 +68,9 @@ class TuningTrials:
     @cached_property
     def best(self) -> dict[str, Point]:
         """The point of each architecture that a trial gave a loss for."""
-        own = self._chosen(self._losses(self._plans))
+        chosen = self._chosen(self._losses(self._plans))
         kept = self._first.best if self._first else {}
-        return own | {name: kept[name] for name in self._unchanged if name in kept}
+        return chosen | {name: kept[name] for name in self._unchanged if name in kept}
 
     @cached_property
     def likelihoods(self) -> dict[str, float]:
@@ -90,8 +90,8 @@ class TuningTrials:
         """The architectures that the condition leaves as they are: they have the runs of the first condition's grid."""
         if self._first is None:
             return set()
-        own, first = self._grid_runs, self._first._grid_runs
-        return {name for name in own if own[name] == first.get(name)}
+        grid_runs, first = self._grid_runs, self._first._grid_runs
+        return {name for name in grid_runs if grid_runs[name] == first.get(name)}
 
     @cached_property
     def _grid(self) -> dict[tuple[str, Point], list[Plan]]:

@@ -138,7 +138,9 @@ class Scorer:
 
         nats = np.zeros(len(examples))
         estimate = np.zeros(len(examples)) if estimating else None
-        for index, batch_nats, batch_estimate in self._dealt(batches, scored, len(examples), lambda one: len(one[0])):
+        for index, batch_nats, batch_estimate in self._dealt(
+            batches, scored, len(examples), lambda dealt: len(dealt[0])
+        ):
             nats[index] = batch_nats
             if estimate is not None:
                 estimate[index] = batch_estimate
@@ -152,17 +154,17 @@ class Scorer:
         Between batches it reports how many of ``total`` examples are done, by the ``size`` of a batch. Raises
         ``Interrupted`` on all ranks if one is asked to stop.
         """
-        own, done, stopped = list[Any](), 0, False
+        rank_results, done, stopped = list[Any](), 0, False
         for number, batch in enumerate(batches):
             if number % self.ranks.world_size == self.ranks.rank and not stopped:
                 self.notify(float(done), float(total))
                 stopped = self.stop()
                 if not stopped:
-                    own.append(call(number, batch))
+                    rank_results.append(call(number, batch))
             done += size(batch)
         if any(self.ranks.any(stopped)):
             raise Interrupted
-        for results in self.ranks.gathered(own):
+        for results in self.ranks.gathered(rank_results):
             yield from results
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
@@ -183,7 +185,7 @@ class Scorer:
             source, mask = collate_sources(examples, rows)
             source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
             written = grad_accumulation.by_rows(partial(self._written, number, decoding), source, mask)
-            tokens = [one.cpu().numpy().astype(np.int32) for one in written]
+            tokens = [ids.cpu().numpy().astype(np.int32) for ids in written]
             return list(zip(rows.tolist(), tokens, strict=True))
 
         answers: list[NDArray[np.int32]] = [np.zeros(0, dtype=np.int32)] * count

@@ -47,10 +47,10 @@ class TensorBoard:
     def show_pictures(self, pictures: Sequence[Picture]) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        place = self.folder / REPORT
+        folder = self.folder / REPORT
         seen = [
             (value.tag, hashlib.sha256(value.image.encoded_image_string).hexdigest())
-            for event in _events(place)
+            for event in _events(folder)
             for value in event.summary.value
         ]
         times: dict[str, int] = {}
@@ -64,16 +64,16 @@ class TensorBoard:
                 image = Summary.Image(encoded_image_string=picture.png, width=width, height=height, colorspace=4)
                 summaries.append((None, times.get(tag, 0), Summary(value=[Summary.Value(tag=tag, image=image)])))
         if summaries:
-            self._write(place, summaries)
+            self._write(folder, summaries)
 
-    def _write(self, place: Path, summaries: Sequence[tuple[float | None, int, Any]]) -> None:
+    def _write(self, folder: Path, summaries: Sequence[tuple[float | None, int, Any]]) -> None:
         """Writes a new event file with ``summaries``: time, step and contents."""
         import time
 
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        writer = EventFileWriter(str(place), filename_suffix=f".{len(list(place.glob('*'))):06d}")
+        writer = EventFileWriter(str(folder), filename_suffix=f".{len(list(folder.glob('*'))):06d}")
         for at, step, summary in summaries:
             writer.add_event(Event(wall_time=time.time() if at is None else at, step=step, summary=summary))
         writer.close()
@@ -98,9 +98,9 @@ def _hyperparameters(facts: Mapping[str, Any]) -> Any:
     return Summary(value=[Summary.Value(tag="_hparams_/session_start_info", metadata=metadata)])
 
 
-def _events(place: Path) -> Iterator[Any]:
+def _events(folder: Path) -> Iterator[Any]:
     """All events in a folder, in the order in which they were written."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-    for path in sorted(place.glob("events.out.tfevents.*")):
+    for path in sorted(folder.glob("events.out.tfevents.*")):
         yield from LegacyEventFileLoader(str(path)).Load()

@@ -24,8 +24,8 @@ def components(keys: Sequence[Iterable[Hashable]]) -> list[int]:
         return item
 
     first: dict[Hashable, int] = {}
-    for item, own in enumerate(keys):
-        for key in own:
+    for item, item_keys in enumerate(keys):
+        for key in item_keys:
             a, b = root(first.setdefault(key, item)), root(item)
             parent[max(a, b)] = min(a, b)
     return [root(item) for item in range(len(keys))]

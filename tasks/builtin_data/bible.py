@@ -78,10 +78,10 @@ def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
     for books in GROUPS.values():
         chapters = [row for row in verses if int(row[0]) in books]
         for row, side in zip(chapters, sides([f"{row[0]}:{row[1]}" for row in chapters], SHARES), strict=True):
-            place = _side(int(row[0]))
-            if place != "train" or side == "train":
-                kept[place].append(row[COLUMN["en"]])
-            if place != "train" or side != "train":
+            split = _side(int(row[0]))
+            if split != "train" or side == "train":
+                kept[split].append(row[COLUMN["en"]])
+            if split != "train" or side != "train":
                 tested.update(_grams(row[COLUMN["en"]], SEQUENCE))
     kept["train"] = [verse for verse in kept["train"] if tested.isdisjoint(_grams(verse, SEQUENCE))]
     splits = (text("\n".join(kept[split]) + "\n") for split in ("train", "validation", "test"))
@@ -118,8 +118,8 @@ def read(archive: Path) -> list[Row]:
                 versions = [_version(connection, name) for name in LANGUAGES.values()]
         except sqlite3.Error as error:
             raise ValueError(f"its database cannot be read: {error}") from error
-    places = sorted(set.intersection(*(set(version) for version in versions)))
-    return [[*map(str, place), *_verses([version[place] for version in versions])] for place in places]
+    references = sorted(set.intersection(*(set(version) for version in versions)))
+    return [[*map(str, reference), *_verses([version[reference] for version in versions])] for reference in references]
 
 
 def clean(verse: str) -> str:

@@ -99,8 +99,8 @@ def holder(cell: Cell) -> str:
     """The split that a cell belongs to; training may show what belongs to it alone."""
     grid, row, column = cell
     if grid in _DIAGONALS:
-        place = (3 * row + column - _DIAGONALS[grid]) % 10
-        return {0: "test", 5: "validation"}.get(place, "train")
+        diagonal = (3 * row + column - _DIAGONALS[grid]) % 10
+        return {0: "test", 5: "validation"}.get(diagonal, "train")
     if grid == "durations":
         return _PERIODS.get((_unit(row), _unit(column)), "train")
     if grid == "quantities":
@@ -112,5 +112,5 @@ def _every_fourth(row: int) -> str:
     return {0: "test", 2: "validation"}.get(row % 4, "train")
 
 
-def _unit(place: int) -> str:
-    return DURATIONS[place].rpartition("-")[2]
+def _unit(index: int) -> str:
+    return DURATIONS[index].rpartition("-")[2]

@@ -150,25 +150,25 @@ def _duration(dice: Dice, words: Vocabulary) -> Drawn:
 
 def _quantity(dice: Dice, words: Vocabulary) -> Drawn:
     unit = dice.of(words.quantities)
-    place = QUANTITIES.index(unit)
+    index = QUANTITIES.index(unit)
     if dice.below(4) == 0:
         n = dice.of(words.counts) * (1, 1000)[dice.below(2)]
         combination = f"{unit} {n // 10 if n < 100 else n // 10_000}"
-        return combination, (("quantities", place, 0), *_thousands(n)), lambda language: language.counted(n, unit)
+        return combination, (("quantities", index, 0), *_thousands(n)), lambda language: language.counted(n, unit)
     value = Decimal(11 + dice.below(10 ** (2 + dice.below(4)))) / 10
-    return f"{unit} {str(value)[:2]}", (("quantities", place, 1),), lambda language: language.measured(value, unit)
+    return f"{unit} {str(value)[:2]}", (("quantities", index, 1),), lambda language: language.measured(value, unit)
 
 
 def _currency(dice: Dice, words: Vocabulary) -> Drawn:
     currency = dice.of(CURRENCIES)
-    place = CURRENCIES.index(currency)
+    index = CURRENCIES.index(currency)
     if dice.below(2) == 0:
         n = dice.of(words.counts) * (1, 1000)[dice.below(2)]
         combination = f"{currency} {n // 10 if n < 100 else n // 10_000}"
-        return combination, (("currencies", place, 0), *_thousands(n)), lambda language: language.money(n, currency)
+        return combination, (("currencies", index, 0), *_thousands(n)), lambda language: language.money(n, currency)
     value = Decimal(300 + dice.below(10 ** (3 + dice.below(4)))) / 100
     return (
         f"{currency} {str(value)[:2]}",
-        (("currencies", place, 1),),
+        (("currencies", index, 1),),
         lambda language: language.amount(value, currency),
     )

@@ -36,8 +36,8 @@ def near_misses(source: Language, target: Language, seed: int = 0) -> Iterator[N
 def _digit(dice: Dice, words: Vocabulary) -> NearMiss:
     """342 and 392."""
     n = dice.below(10 ** (2 + dice.below(4)))
-    place = 10 ** dice.below(len(str(n)))
-    other = n + (dice.below(10) - n // place % 10) * place
+    power = 10 ** dice.below(len(str(n)))
+    other = n + (dice.below(10) - n // power % 10) * power
     return NearMiss("number", _worded("number", n), _worded("number", other))
 
 
@@ -68,7 +68,7 @@ def _durations(dice: Dice, words: Vocabulary) -> NearMiss:
     """5 hours 20 minutes and 5 hours 30 minutes, 5 hours 20 seconds or 20 hours 5 minutes."""
     n, m, other = (dice.of(words.counts) for _ in range(3))
     at = sorted(dice.below(len(words.durations)) for _ in range(3))
-    large, middle, small = (words.durations[place] for place in at)
+    large, middle, small = (words.durations[index] for index in at)
     sort = dice.of(("number", "unit", "order"))
     counts = {"number": (n, other), "unit": (n, m), "order": (m, n)}[sort]
     second = _lasting(counts, (large, middle if sort == "unit" else small))
@@ -86,12 +86,12 @@ def _money(dice: Dice, words: Vocabulary) -> NearMiss:
 
 
 def _counted(
-    dice: Dice, words: Vocabulary, units: tuple[str, ...], in_words: str, in_digits: str, places: int
+    dice: Dice, words: Vocabulary, units: tuple[str, ...], in_words: str, in_digits: str, decimals: int
 ) -> NearMiss:
     unit, other_unit = dice.of(units), dice.of(units)
     factor = dice.of((1, 1000))
     n, other = dice.of(words.counts) * factor, dice.of(words.counts) * factor
-    value = Decimal(3 * 10**places + dice.below(10 ** (1 + places + dice.below(4)))) / 10**places
+    value = Decimal(3 * 10**decimals + dice.below(10 ** (1 + decimals + dice.below(4)))) / 10**decimals
     change = dice.below(3)
     if change == 0:
         return NearMiss("number", _worded(in_words, n, unit), _worded(in_words, other, unit))

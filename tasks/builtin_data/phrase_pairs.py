@@ -106,10 +106,10 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
 def table(groups: list[PhraseGroup]) -> Table:
     """The four examples of each group, from one more of them on in each next group."""
     rows: list[tuple[str, str]] = []
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         pairs = product(zip(group.sources, (0, 1), strict=True), zip(group.targets, (0, 1), strict=True))
-        own = [(f"{source}{BETWEEN}{target}", YES if a == b else NO) for (source, a), (target, b) in pairs]
-        rows += own[place % EACH :] + own[: place % EACH]
+        examples = [(f"{source}{BETWEEN}{target}", YES if a == b else NO) for (source, a), (target, b) in pairs]
+        rows += examples[index % EACH :] + examples[: index % EACH]
     return Table([text for text, _ in rows], [label for _, label in rows])
 
 
@@ -132,11 +132,11 @@ def _groups(source: Language, target: Language, seed: int) -> Iterator[PhraseGro
 def _fits(sources: tuple[str, str], targets: tuple[str, str]) -> bool:
     """Whether nothing that can be counted on both sides differs within the group."""
     short = max(map(len, sources)) <= phrases.SOURCE_CHARACTERS and max(map(len, targets)) <= phrases.TARGET_CHARACTERS
-    alike = all(len(one.split()) == len(other.split()) for one, other in (sources, targets))
+    alike = all(len(left.split()) == len(right.split()) for left, right in (sources, targets))
     counts = [[_words(side) for side in sides] for sides in (sources, targets)]
-    first, second = ({*one, *other} for one, other in counts)
+    first, second = ({*left, *right} for left, right in counts)
     both = first & second
-    return short and alike and all(one[word] == other[word] for one, other in counts for word in both)
+    return short and alike and all(left[word] == right[word] for left, right in counts for word in both)
 
 
 def _words(text: str) -> Counter[str]:

@@ -160,8 +160,8 @@ def _forget(splits: Mapping[str, Any]) -> None:
     cache = Path(HF_DATASETS_CACHE)
     for table in splits.values():
         for path in (Path(file["filename"]) for file in table.cache_files):
-            own = path.relative_to(cache).parts[0] if path.is_relative_to(cache) else ""
-            shutil.rmtree(cache / own if own else path.parent, ignore_errors=True)
+            subfolder = path.relative_to(cache).parts[0] if path.is_relative_to(cache) else ""
+            shutil.rmtree(cache / subfolder if subfolder else path.parent, ignore_errors=True)
 
 
 def _commit(name: Name) -> str | None:

@@ -18,8 +18,8 @@ def altered(cache: Path, repository: str, commit: str | None) -> list[Path]:
 
     ``cache`` is the client's. Files that it does not name by a hash, as on systems without links, are not looked at.
     """
-    place = cache / "--".join(["datasets", *repository.split("/")]) / "snapshots"
-    return [path for path in _links(place / commit if commit else place) if not _is_whole(path.resolve())]
+    snapshots = cache / "--".join(["datasets", *repository.split("/")]) / "snapshots"
+    return [path for path in _links(snapshots / commit if commit else snapshots) if not _is_whole(path.resolve())]
 
 
 def remove(path: Path) -> None:
@@ -28,8 +28,8 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _links(place: Path) -> Iterator[Path]:
-    for path in sorted(place.rglob("*")):
+def _links(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
         if path.is_symlink() and path.is_file() and HASH.fullmatch(path.resolve().name):
             yield path
 

@@ -37,7 +37,7 @@ def overlap(pretraining: Text, tested: Sequence[str]) -> Overlap:
     seen = [
         text
         for text, grams, short in zip(tested, grams_by_text, short_texts, strict=True)
-        if (short in lines if short else sum(gram in known for gram in grams) >= SEEN * len(grams))
+        if (short in lines if short else grams and sum(gram in known for gram in grams) >= SEEN * len(grams))
     ]
     return Overlap(len(tested), len(seen), seen[0] if seen else "")
 

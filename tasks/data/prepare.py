@@ -262,12 +262,12 @@ def version(config: TaskConfig) -> Any:
     data = config.data
     try:
         if isinstance(data, str):
-            own = (
+            is_file = (
                 not data.startswith("hub:")
                 and not builtin.is_builtin(data)
                 and os.path.isfile(Path(config.folder) / data)
             )
-            return _content(config, data) if own else [data, sources.fingerprint(data, folder=config.folder)]
+            return _content(config, data) if is_file else [data, sources.fingerprint(data, folder=config.folder)]
         named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
         return {split: [_content(config, name) for name in names] for split, names in named.items()}
     except InputError as error:

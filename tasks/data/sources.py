@@ -111,14 +111,14 @@ def _hub_text(splits: dict[str, hub.Rows]) -> dict[str, Text]:
     """Missing splits are the last rows of train."""
     missing = [split for split in SPLITS[1:] if split not in splits]
     train = splits["train"]
-    each = max(1, round(SHARE * train.stop)) if missing else 0
-    if train.stop <= each * len(missing):
+    size = max(1, round(SHARE * train.stop)) if missing else 0
+    if train.stop <= size * len(missing):
         raise InputError("data: train is too short to split off validation and test")
-    stop = train.stop - each * len(missing)
+    stop = train.stop - size * len(missing)
     parts = {**splits, "train": hub.Rows(train.table, train.column, 0, stop)}
     for split in missing:
-        parts[split] = hub.Rows(train.table, train.column, stop, stop + each)
-        stop += each
+        parts[split] = hub.Rows(train.table, train.column, stop, stop + size)
+        stop += size
     return {split: hub.measured(rows) for split, rows in parts.items()}
 
 
@@ -220,13 +220,13 @@ def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str
     placed = sides([train.sources[group] for group in groups], shares)
     parts = {}
     for split in ("train", *missing):
-        own = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
-        if not own:
+        split_pairs = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
+        if not split_pairs:
             raise InputError(
                 f"data: train ({names['train']}) has too few different rows to split off {' and '.join(missing)}; "
                 "give a file for each split"
             )
-        parts[split] = Table([a for a, _ in own], [b for _, b in own])
+        parts[split] = Table([a for a, _ in split_pairs], [b for _, b in split_pairs])
     return {**splits, **parts}
 
 

@@ -66,10 +66,10 @@ def references(prepared: Prepared) -> list[Reference]:
     """An n-gram model and lzma, in bits per byte; what the test text has as ``sample_bits_per_byte``."""
     test = prepared.test
     assert isinstance(test, Subset)
-    places = range(len(test))
-    bits = validation_bits(prepared, [test.target_raw(i) for i in places], [test.source_raw(i) for i in places])
-    own = Reference("test_text", "test", "sample_bits_per_byte", float(bits.sum() / test.target_bytes.sum()))
-    return [*likelihood_rows(prepared), own]
+    indices = range(len(test))
+    bits = validation_bits(prepared, [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices])
+    test_text = Reference("test_text", "test", "sample_bits_per_byte", float(bits.sum() / test.target_bytes.sum()))
+    return [*likelihood_rows(prepared), test_text]
 
 
 KIND = TaskKind(

@@ -43,8 +43,8 @@ def stored(nats: Floats, strings: int, entropy: float) -> Score:
     """Stored bits of ``strings`` strings of ``entropy`` bits each, estimated from a sample of losses ``nats`` (n,)."""
     cost = ratio_score("stored_bits", nats, np.ones(len(nats)), 1 / math.log(2))
     value, lower, upper = (strings * (entropy - bits) for bits in (cost.value, cost.upper, cost.lower))
-    each = strings * (entropy - nats / math.log(2))
-    return Score("stored_bits", value, lower, upper, cost.n, tuple(each.tolist()))
+    per_string = strings * (entropy - nats / math.log(2))
+    return Score("stored_bits", value, lower, upper, cost.n, tuple(per_string.tolist()))
 
 
 KIND = TaskKind(

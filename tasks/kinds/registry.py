@@ -20,8 +20,8 @@ from archbench.tasks.metrics.builtin import TEXTS
 ENTRY_POINTS = "archbench.tasks"
 ATTRIBUTE = "kind"  # what a file calls the kind that it defines
 BUILTIN: Mapping[str, TaskKind] = {
-    one.name: one
-    for one in (generation.KIND, classification.KIND, translation.KIND, summarization.KIND, memorization.KIND)
+    kind.name: kind
+    for kind in (generation.KIND, classification.KIND, translation.KIND, summarization.KIND, memorization.KIND)
 }
 
 

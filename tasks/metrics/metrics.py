@@ -143,8 +143,8 @@ def copies(texts: Sequence[Tokens], stream: NDArray[Any], order: int) -> NDArray
     present = np.zeros(len(wanted), np.bool_)
     for start in range(0, len(stream), _BLOCK) if len(wanted) else ():
         seen = rolling_hashes(stream[start : start + _BLOCK + order - 1], order)
-        place = np.minimum(np.searchsorted(wanted, seen), len(wanted) - 1)
-        present[place[wanted[place] == seen]] = True
+        indices = np.minimum(np.searchsorted(wanted, seen), len(wanted) - 1)
+        present[indices[wanted[indices] == seen]] = True
     counts = [(int(present[np.searchsorted(wanted, text_hashes)].sum()), len(text_hashes)) for text_hashes in hashes]
     return np.array(counts, np.float64).reshape(-1, 2)
 

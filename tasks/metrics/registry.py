@@ -70,8 +70,8 @@ def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric
     if place.startswith(EVALUATE):
         from archbench.tasks.metrics import evaluate_folders
 
-        own, key = evaluate_parts(place)
-        return evaluate_folders.find(Path(folder) / own, key, where)
+        metric_folder, key = evaluate_parts(place)
+        return evaluate_folders.find(Path(folder) / metric_folder, key, where)
     path = file_of(place, folder)
     if path is not None:
         return _of_module(code.module(path, where), name, where)

@@ -48,12 +48,12 @@ def ngram_bits(model: NGram, texts: Sequence[bytes], contexts: Sequence[bytes]) 
     reach = len(model.levels) - 1
     joined = [context[max(0, len(context) - reach) :] + text for context, text in zip(contexts, texts, strict=True)]
     lengths = np.array([len(text) for text in texts], np.int64)
-    sizes = np.array([len(one) for one in joined], np.int64)
+    sizes = np.array([len(window) for window in joined], np.int64)
     values = np.frombuffer(b"".join(joined), np.uint8)
-    place = np.arange(len(values)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    scored = place >= np.repeat(sizes - lengths, sizes)
+    positions = np.arange(len(values)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    scored = positions >= np.repeat(sizes - lengths, sizes)
     owner = np.repeat(np.arange(len(texts)), sizes)[scored]
-    bits = -np.log2(probabilities(model, values, np.flatnonzero(scored), place[scored]))
+    bits = -np.log2(probabilities(model, values, np.flatnonzero(scored), positions[scored]))
     return np.bincount(owner, weights=bits, minlength=len(texts)).astype(np.float64)
 
 
@@ -105,5 +105,5 @@ def _level(keys: Keys) -> Level:
 
 def _looked_up(keys: Keys, values: NDArray[np.int64], wanted: Keys) -> NDArray[np.int64]:
     """The value of each wanted key, 0 where it is missing."""
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, values[place], 0)
+    indices = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[indices] == wanted, values[indices], 0)

@@ -131,9 +131,11 @@ def _label_rows(
 ) -> list[Reference]:
     """Accuracy and macro F1 of the likeliest classes, nats of the right one where training knew it."""
     answers = [str(label) for label in classes[chances.argmax(axis=1)]]
-    place = {str(label): index for index, label in enumerate(classes)}
+    columns = {str(label): index for index, label in enumerate(classes)}
     nats = [
-        -math.log(max(row[place[label]], 1e-300)) for row, label in zip(chances, wanted, strict=True) if label in place
+        -math.log(max(row[columns[label]], 1e-300))
+        for row, label in zip(chances, wanted, strict=True)
+        if label in columns
     ]
     values = {"accuracy": metrics.accuracy(wanted, answers), "macro_f1": metrics.macro_f1(wanted, answers)}
     return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))

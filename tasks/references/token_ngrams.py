@@ -87,8 +87,8 @@ def terms(counts: TokenCounts, targets: TargetTokens) -> Floats:
     uniform = counts.allowed[tokens] / counts.allowed.sum()
     unigram = counts.tokens[tokens] / max(1, counts.tokens.sum())
     wanted = contexts * len(counts.allowed) + tokens
-    place = np.minimum(np.searchsorted(counts.pairs, wanted), len(counts.pairs) - 1)
-    together = np.where(counts.pairs[place] == wanted, counts.pair_counts[place], 0)
+    indices = np.minimum(np.searchsorted(counts.pairs, wanted), len(counts.pairs) - 1)
+    together = np.where(counts.pairs[indices] == wanted, counts.pair_counts[indices], 0)
     after = counts.after[contexts]
     bigram = np.where(after > 0, together / np.maximum(1, after), unigram)
     return np.stack([uniform, unigram, bigram])

@@ -128,15 +128,15 @@ class Library:
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._known(np.array(one.ids, np.int32)) for one in encoded]
+        return [self._known(np.array(encoding.ids, np.int32)) for encoding in encoded]
 
     def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         """From the end of the token before to its own end, the last one to the end of the text; none without tokens."""
         before = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
         ends = [end for _, end in self._library.encode(text, add_special_tokens=False).offsets]
-        places = before[np.maximum.accumulate(np.array(ends, np.int64))] if ends else np.zeros(0, np.int64)
-        places[-1:] = before[-1]
-        return np.diff(places, prepend=0).astype(np.int64)
+        byte_ends = before[np.maximum.accumulate(np.array(ends, np.int64))] if ends else np.zeros(0, np.int64)
+        byte_ends[-1:] = before[-1]
+        return np.diff(byte_ends, prepend=0).astype(np.int64)
 
     def decode(self, ids: Sequence[int]) -> bytes:
         text: str = self._library.decode(list(ids), skip_special_tokens=True)
@@ -163,7 +163,7 @@ class BytePairs(_Spelled):
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(one.ids, np.int32) for one in encoded]
+        return [np.array(encoding.ids, np.int32) for encoding in encoded]
 
     def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         return self._lengths[ids]

@@ -90,8 +90,8 @@ class Rearranged:
         block = self.windows.gather(rows)[1].reshape(len(rows), self._length)
         lengths = self.source_lengths[rows], self.target_lengths[rows]
         sources, targets = (np.zeros(int(part.sum()), block.dtype) for part in lengths)
-        for place, (way, _) in enumerate(self.ways):
-            chosen = np.flatnonzero(self._chosen[rows] == place)
+        for index, (way, _) in enumerate(self.ways):
+            chosen = np.flatnonzero(self._chosen[rows] == index)
             source, target = self._rearranged(way, block[chosen], rows[chosen])
             for whole, part, size in ((sources, source, lengths[0]), (targets, target, lengths[1])):
                 starts = np.cumsum(size) - size
@@ -115,15 +115,15 @@ class Rearranged:
         """The way that each window is rearranged in (n,)."""
         shares = np.cumsum([share for _, share in self.ways])
         drawn = self._uniform(_CHOICE, np.arange(len(self)), 1)[:, 0] * shares[-1]
-        places: Ints = np.searchsorted(shares, drawn, side="right")
-        return np.minimum(places, len(self.ways) - 1)
+        indices: Ints = np.searchsorted(shares, drawn, side="right")
+        return np.minimum(indices, len(self.ways) - 1)
 
     @cached_property
     def _lengths(self) -> tuple[Ints, Ints]:
         """Lengths of sources (n,) and of targets, END counted, (n,)."""
         sources, targets = (np.zeros(len(self), np.int64) for _ in range(2))
-        for place, (way, _) in enumerate(self.ways):
-            rows = np.flatnonzero(self._chosen == place)
+        for index, (way, _) in enumerate(self.ways):
+            rows = np.flatnonzero(self._chosen == index)
             if way == SPAN_CORRUPTION:
                 marks = self._spans.count
                 sources[rows], targets[rows] = self._length - self._spans.noise + marks, self._spans.noise + marks + 1

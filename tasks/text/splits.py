@@ -156,8 +156,8 @@ class Windows:
         end = self.offset + self.stride * len(self)
         edges = np.unique(np.concatenate([[0], cuts, [end]]))
         spans = np.add.reduceat(self.widths[:end], edges[:-1], dtype=np.int64)
-        places = np.concatenate([[0], np.cumsum(spans)])
-        return places[np.searchsorted(edges, np.concatenate([cuts, [end]]))]
+        byte_offsets = np.concatenate([[0], np.cumsum(spans)])
+        return byte_offsets[np.searchsorted(edges, np.concatenate([cuts, [end]]))]
 
     def _span(self, index: int) -> bytes:
         return self.text[self._places[index] : self._places[index + 1]].tobytes()

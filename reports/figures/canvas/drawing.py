@@ -107,8 +107,8 @@ def on_canvas(panels: Sequence[Panel], columns: int, key: Sequence[str] = (), in
     above = [_key(canvas, key, names, across)] if names else []
     canvas.set_figheight(sum(above) + sum(heights))
     grid = GridSpec(len(above) + len(heights), columns, height_ratios=[*above, *heights])
-    places = [(len(above) + place // columns, place % columns) for place in range(len(panels))]
-    parts = [canvas.add_subfigure(grid[row, column]) for row, column in places]
+    cells = [(len(above) + index // columns, index % columns) for index in range(len(panels))]
+    parts = [canvas.add_subfigure(grid[row, column]) for row, column in cells]
     drawn = [(_draw(part, panel, panel_width), whole) for part, panel, whole in zip(parts, panels, wholes, strict=True)]
     settle(canvas, drawn, columns, fixed=inches is not None)
     return canvas
@@ -137,12 +137,12 @@ def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
     axes: Axes = part.subplots()
     heading, line_height = panel.heading(inches), scaled(_LINE)
     axes.set_title(" ", fontsize=_size(), pad=line_height * max(len(heading) - 1, 0) + 6)  # keeps room for the heading
-    for place, (line, size, weight, colour) in enumerate(reversed(heading)):
+    for row, (line, size, weight, colour) in enumerate(reversed(heading)):
         annotation = axes.annotate(
             line,
             xy=(0, 1),
             xycoords=(part.transSubfigure, axes.transAxes),
-            xytext=(72 * scaled(PAD), 7 + line_height * place),
+            xytext=(72 * scaled(PAD), 7 + line_height * row),
             textcoords="offset points",
             fontsize=size,
             weight=weight,
@@ -192,6 +192,6 @@ def numbered(svg: bytes) -> bytes:
     matplotlib names them after their coordinates to the last bit, which may differ from one drawing to the next.
     """
     names = dict.fromkeys(re.findall(rb'<clipPath id="(p[0-9a-f]+)"', svg))
-    for place, name in enumerate(names):
-        svg = re.sub(rb"\b" + name + rb"\b", b"clip%d" % place, svg)
+    for number, name in enumerate(names):
+        svg = re.sub(rb"\b" + name + rb"\b", b"clip%d" % number, svg)
     return svg

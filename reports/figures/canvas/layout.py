@@ -84,7 +84,7 @@ def _thin(axis: Axis) -> bool:
         for tick in ticks[1:]:
             if not _near(axis, kept[-1][2], tick[2]):
                 kept.append(tick)
-        axis.set_ticks([place for place, _, _ in kept], [text for _, text, _ in kept])
+        axis.set_ticks([position for position, _, _ in kept], [text for _, text, _ in kept])
     return True
 
 

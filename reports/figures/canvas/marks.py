@@ -38,11 +38,11 @@ def name_rows(axes: Axes, names: Sequence[str], longest: int = _LONGEST) -> None
     axes.tick_params(axis="y", length=0)
 
 
-def at_right(axes: Axes, place: float, text: str, strong: bool, colour: str | None = None) -> None:
+def at_right(axes: Axes, y: float, text: str, strong: bool, colour: str | None = None) -> None:
     """Text beside the axes, at the height of a row."""
     axes.annotate(
         text,
-        xy=(1, place),
+        xy=(1, y),
         xycoords=("axes fraction", "data"),
         xytext=(8, 0),
         textcoords="offset points",

@@ -85,9 +85,9 @@ def looks(architectures: Sequence[str]) -> dict[str, Look]:
     """A look for each architecture; those that are not the usual ones take the further looks in turn."""
     by_name = {name: _USUAL[name] for name in architectures if name in _USUAL}
     others = [name for name in dict.fromkeys(architectures) if name not in _USUAL]
-    for place, name in enumerate(others):
-        colour = _FURTHER_COLOURS[place % len(_FURTHER_COLOURS)]
-        by_name[name] = Look(colour, _FURTHER_MARKERS[place % len(_FURTHER_MARKERS)])
+    for index, name in enumerate(others):
+        colour = _FURTHER_COLOURS[index % len(_FURTHER_COLOURS)]
+        by_name[name] = Look(colour, _FURTHER_MARKERS[index % len(_FURTHER_MARKERS)])
     return {name: by_name[name] for name in dict.fromkeys(architectures)}
 
 

@@ -88,10 +88,10 @@ def _style(text: str) -> Iterator[tuple[str, str]]:
 
 def _definition(entry: Element, name: str) -> str:
     """A definition under its identifier, without the colours of a marker."""
-    tag, own = _tag(entry), _own(entry.get("id", ""), name)
+    tag, identifier = _tag(entry), _own(entry.get("id", ""), name)
     shape = f' d="{" ".join(entry.get("d", "").split())}"' if entry.get("d") else ""
     scale = f' transform="{_quoted(entry.get("transform", ""))}"' if entry.get("transform") else ""
-    return f'<{tag} id="{own}"{shape}{scale}>{"".join(_texts(entry, name))}</{tag}>'
+    return f'<{tag} id="{identifier}"{shape}{scale}>{"".join(_texts(entry, name))}</{tag}>'
 
 
 def _own(identifier: str, name: str) -> str:

@@ -78,14 +78,19 @@ def anatomy(view: View) -> Figure:
     for cost in COSTS:
         columns = _columns(comparisons, cost)
         by_dataset = [(comparison, _bars(comparison, columns, base)) for comparison in comparisons]
-        bars = _means([bar for _, own in by_dataset for bar in own if bar.architecture in everywhere])
+        bars = _means([bar for _, dataset_bars in by_dataset for bar in dataset_bars if bar.architecture in everywhere])
         if bars:
             drawing = partial(draw, bars=bars, looks=view.looks, x_label=f"{cost.x_label}, relative to {label(base)}")
             height = rows_height([bar.architecture for bar in bars])
             about = f"{cost.title} of each architecture relative to {base}"
             words = cost.words if len(columns) > 1 else ""
             panels.append(Panel(cost.title, words, height, drawing, about))
-            rows += [row for comparison, own in by_dataset for bar in own for row in _rows(comparison, cost, bar)]
+            rows += [
+                row
+                for comparison, dataset_bars in by_dataset
+                for bar in dataset_bars
+                for row in _rows(comparison, cost, bar)
+            ]
             flops = bars if cost.whole else flops
     return Figure(
         "anatomy",
@@ -167,8 +172,14 @@ def _means(bars: Sequence[Bar]) -> list[Bar]:
         if np.isfinite(bar.whole):
             by_name.setdefault(bar.architecture, []).append(bar)
     return [
-        Bar(name, {part: float(np.mean([bar.segments[part] for bar in own])) for part in own[0].segments})
-        for name, own in by_name.items()
+        Bar(
+            name,
+            {
+                part: float(np.mean([bar.segments[part] for bar in architecture_bars]))
+                for part in architecture_bars[0].segments
+            },
+        )
+        for name, architecture_bars in by_name.items()
     ]
 
 

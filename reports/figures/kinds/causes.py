@@ -47,8 +47,8 @@ def panel(entry: Waterfall) -> Panel:
     """The waterfall of one path."""
     names = _names(entry)
     below = label(f"{entry.first} to {entry.last}{f', {entry.axis}' if entry.axis else ''}", 200)
-    place = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
-    about = f"How the difference from {entry.first} to {entry.last} on {place} divides among changes"
+    setting = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
+    about = f"How the difference from {entry.first} to {entry.last} on {setting} divides among changes"
     return Panel(label(entry.dataset, 80), below, rows_height(names, LONGEST), partial(draw, entry=entry), about)
 
 
@@ -56,10 +56,10 @@ def draw(axes: Axes, entry: Waterfall) -> None:
     """A bar for each step from where the one before ended, and one for the whole difference from 0."""
     measure = metric(entry.metric)
     begin = 0.0
-    for place, step in enumerate(entry.steps):
+    for y, step in enumerate(entry.steps):
         gap = step.contrast.difference
-        _bar(axes, place, begin, gap, _colour(gap), measure.decimals)
-        axes.plot([begin + gap.mean] * 2, [place, place + 1], color=rule(), linewidth=1.0, zorder=1)
+        _bar(axes, y, begin, gap, _colour(gap), measure.decimals)
+        axes.plot([begin + gap.mean] * 2, [y, y + 1], color=rule(), linewidth=1.0, zorder=1)
         begin += gap.mean
     _bar(axes, len(entry.steps), 0.0, entry.whole.difference, ink(), measure.decimals)
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
@@ -70,13 +70,13 @@ def draw(axes: Axes, entry: Waterfall) -> None:
     upright_grid(axes)
 
 
-def _bar(axes: Axes, place: int, begin: float, gap: Interval, colour: str, decimals: int) -> None:
-    axes.barh([place], [gap.mean], HEIGHT, left=[begin], color=colour, alpha=0.8, zorder=2)
-    axes.plot([begin, begin], [place - 0.42, place + 0.42], color=ink(), linewidth=1.2, zorder=3)
+def _bar(axes: Axes, y: int, begin: float, gap: Interval, colour: str, decimals: int) -> None:
+    axes.barh([y], [gap.mean], HEIGHT, left=[begin], color=colour, alpha=0.8, zorder=2)
+    axes.plot([begin, begin], [y - 0.42, y + 0.42], color=ink(), linewidth=1.2, zorder=3)
     if gap.known:
-        axes.plot([begin + gap.lower, begin + gap.upper], [place, place], color=ink(), linewidth=1.2, zorder=3)
+        axes.plot([begin + gap.lower, begin + gap.upper], [y, y], color=ink(), linewidth=1.2, zorder=3)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
-    at_right(axes, place, f"{'+' if gap.mean > 0 else ''}{size}", gap.excludes_zero)
+    at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}", gap.excludes_zero)
 
 
 def _colour(gap: Interval) -> str:

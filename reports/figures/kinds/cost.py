@@ -82,12 +82,12 @@ def averages(points: Sequence[CostPoint]) -> list[CostPoint]:
         CostPoint(
             name,
             "",
-            float(np.mean([point.cost for point in own])),
-            float(np.exp(np.mean(np.log([point.relative for point in own])))),
-            float(np.mean([point.score for point in own])),
+            float(np.mean([point.cost for point in architecture_points])),
+            float(np.exp(np.mean(np.log([point.relative for point in architecture_points])))),
+            float(np.mean([point.score for point in architecture_points])),
         )
-        for name, own in by_name.items()
-        if len(own) == len(datasets)
+        for name, architecture_points in by_name.items()
+        if len(architecture_points) == len(datasets)
     ]
 
 
@@ -155,9 +155,11 @@ def _points(comparison: Comparison, column: str) -> Iterator[CostPoint]:
     first = comparison.group.architectures[0]
     for cell in comparison.scored:
         if cell.architecture in costs and first in costs:
-            own = costs[cell.architecture]
+            architecture_cost = costs[cell.architecture]
             score = scale.of(cell.interval)[0]
-            yield CostPoint(cell.architecture, comparison.group.dataset, own, own / costs[first], score)
+            yield CostPoint(
+                cell.architecture, comparison.group.dataset, architecture_cost, architecture_cost / costs[first], score
+            )
 
 
 def _rows(

@@ -79,13 +79,13 @@ def draw(axes: Axes, rows: Sequence[Distance]) -> None:
     low, high = min([1.0, *ends]) / 1.3, max([2.0, *ends]) * 1.3
     axes.set_xlim(low, high)
     axes.axvline(1, color=quiet(), linewidth=0.9, linestyle="--", zorder=1)
-    for place, row in enumerate(rows):
+    for y, row in enumerate(rows):
         colour = hue("vermillion") if row.lower > 1 else quiet()
         if row.upper > 0:
-            axes.plot([row.lower, row.upper], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+            axes.plot([row.lower, row.upper], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         mark = ">" if row.at_least else "o"
-        axes.plot([row.ratio], [place], mark, color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
-        at_right(axes, place, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
+        axes.plot([row.ratio], [y], mark, color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
+        at_right(axes, y, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
     name_rows(axes, list(map(_name, rows)), LONGEST)
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
     axes.xaxis.set_minor_locator(NullLocator())

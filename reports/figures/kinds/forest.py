@@ -150,24 +150,24 @@ def draw(axes: Axes, forest: Forest) -> None:
     if math.isfinite(margin):
         axes.axvspan(-margin, margin, color=rule(), alpha=0.6, linewidth=0, zorder=0)
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
-    for place, contrast in enumerate(forest.rows):
-        _row(axes, place, contrast, measure.decimals)
+    for y, contrast in enumerate(forest.rows):
+        _row(axes, y, contrast, measure.decimals)
     name_rows(axes, forest.names, LONGEST)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {measure.label}, better to the right")
     upright_grid(axes)
 
 
-def _row(axes: Axes, place: int, contrast: Contrast, decimals: int) -> None:
+def _row(axes: Axes, y: int, contrast: Contrast, decimals: int) -> None:
     gap, colour = contrast.difference, hue(HUES[contrast.outcome]) if contrast.outcome in HUES else quiet()
     if contrast.outcome == "unknown" and math.isnan(gap.mean):
-        at_right(axes, place, word(contrast), False, quiet())
+        at_right(axes, y, word(contrast), False, quiet())
         return
     if gap.known:
-        axes.plot([gap.lower, gap.upper], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot([gap.mean], [place], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
+        axes.plot([gap.lower, gap.upper], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axes.plot([gap.mean], [y], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
-    at_right(axes, place, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in HUES)
+    at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in HUES)
 
 
 def _limits(rows: Sequence[Contrast]) -> tuple[float, float]:
@@ -186,9 +186,9 @@ def _short(contrast: Contrast) -> str:
     """The name of what was changed, without that of the default in front of it."""
     if contrast.first in _USUAL:
         return contrast.first
-    architecture, on, place = contrast.first.partition(" on ")
+    architecture, on, changed = contrast.first.partition(" on ")
     if on and contrast.second.startswith(f"{architecture} on "):
-        return place
+        return changed
     for begin in (f"{contrast.second} with ", f"{contrast.second}-"):
         if contrast.first.startswith(begin):
             return contrast.first.removeprefix(begin)

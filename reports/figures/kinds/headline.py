@@ -197,7 +197,7 @@ def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
             rivals = _rivals(comparison, tested)
             lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
             leaders.setdefault(best_shown(comparison), []).append(f"{comparison.group.dataset}{lead}")
-    parts = [f"{name} on {listing(places)}" for name, places in leaders.items()]
+    parts = [f"{name} on {listing(datasets)}" for name, datasets in leaders.items()]
     return f"Best mean: {'; '.join(parts)}." if parts else ""
 
 

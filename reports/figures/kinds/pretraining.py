@@ -46,8 +46,12 @@ def pretraining(view: View) -> Figure:
     entries = [e for e in analysis.adapted(view.judged) if view.shows(e.dataset, e.architecture)]
     panels = []
     for dataset in dict.fromkeys(e.dataset for e in entries if e.start != SCRATCH):
-        own = [e for e in entries if e.dataset == dataset]
-        panels += list(_over_examples(own, view.looks)) if _is_curve(own) else list(_by_start(own, view.looks))
+        dataset_entries = [e for e in entries if e.dataset == dataset]
+        panels += (
+            list(_over_examples(dataset_entries, view.looks))
+            if _is_curve(dataset_entries)
+            else list(_by_start(dataset_entries, view.looks))
+        )
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
     rows = pd.DataFrame(analysis.numbers(entries))
     title = "What pretraining buys"
@@ -63,39 +67,41 @@ def _is_curve(entries: Sequence[Adapted]) -> bool:
 def _over_examples(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
     """A panel for each way to adapt, from scratch beside it."""
     for adapt in sorted({e.adapt for e in entries if e.start != SCRATCH}, key=[*ADAPTED].index):
-        own = [e for e in entries if (e.adapt == adapt and e.start != SCRATCH) or _is_base(e)]
+        way_entries = [e for e in entries if (e.adapt == adapt and e.start != SCRATCH) or _is_base(e)]
         words = ADAPTED.get(adapt, adapt)
-        about = f"{own[0].metric.label} against training examples, {own[0].dataset}, {words}"
-        yield Panel(label(own[0].dataset, 80), words, 2.8, partial(draw, entries=own, looks=looks), about)
+        about = f"{way_entries[0].metric.label} against training examples, {way_entries[0].dataset}, {words}"
+        yield Panel(
+            label(way_entries[0].dataset, 80), words, 2.8, partial(draw, entries=way_entries, looks=looks), about
+        )
 
 
 def _by_start(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
     """A panel for each way to adapt and number of examples, with a row for each start."""
-    places = {(e.adapt, e.examples) for e in entries if e.start != SCRATCH}
-    for adapt, examples in sorted(places, key=lambda place: ([*ADAPTED].index(place[0]), place[1])):
-        own = [e for e in entries if (e.adapt, e.examples) == (adapt, examples)]
+    settings = {(e.adapt, e.examples) for e in entries if e.start != SCRATCH}
+    for adapt, examples in sorted(settings, key=lambda setting: ([*ADAPTED].index(setting[0]), setting[1])):
+        matching = [e for e in entries if (e.adapt, e.examples) == (adapt, examples)]
         base = [e for e in entries if _is_base(e) and e.examples == examples and adapt != FINETUNE]
         words = f"{ADAPTED.get(adapt, adapt)}, {examples:,} examples"
         rows: dict[str, list[Adapted]] = {}
-        for e in (*base, *own):
+        for e in (*base, *matching):
             rows.setdefault(e.start if e.adapt == adapt else f"{e.start}, {ADAPTED[e.adapt]}", []).append(e)
-        about = f"{own[0].metric.label} by start, {own[0].dataset}, {words}"
+        about = f"{matching[0].metric.label} by start, {matching[0].dataset}, {words}"
         drawing = partial(draw_starts, rows=rows, looks=looks)
-        yield Panel(label(own[0].dataset, 80), words, rows_height([*rows]), drawing, about)
+        yield Panel(label(matching[0].dataset, 80), words, rows_height([*rows]), drawing, about)
 
 
 def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     """A line for each architecture and start over the number of examples."""
     names = list(dict.fromkeys(entry.architecture for entry in entries))
     starts = _pretrainings(entries)
-    for place, name in enumerate(names):
-        shift, look = (place - (len(names) - 1) / 2) * _SHIFT, looks[name]
+    for index, name in enumerate(names):
+        shift, look = (index - (len(names) - 1) / 2) * _SHIFT, looks[name]
         for start in dict.fromkeys(entry.start for entry in entries if entry.architecture == name):
-            own = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
+            series = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
             line = DASHED if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
-            xs = [entry.examples * 10**shift if entry.examples else shift for entry in own]
-            axes.plot(xs, [entry.score.mean for entry in own], color=look.colour, linewidth=1.4, linestyle=line)
-            for x, entry in zip(xs, own, strict=True):
+            xs = [entry.examples * 10**shift if entry.examples else shift for entry in series]
+            axes.plot(xs, [entry.score.mean for entry in series], color=look.colour, linewidth=1.4, linestyle=line)
+            for x, entry in zip(xs, series, strict=True):
                 upright(axes, x, entry.score, look)
                 mean(axes, x, entry.score.mean, look, 7, **_face(start, look))
     reference_line(axes, entries[0].majority)
@@ -106,7 +112,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
     if len(starts) > 1:
-        styles: list[Any] = [DASHED, *(STYLES[place % len(STYLES)] for place in range(len(starts)))]
+        styles: list[Any] = [DASHED, *(STYLES[index % len(STYLES)] for index in range(len(starts)))]
         marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles]
         axes.legend(marks, [SCRATCH, *starts], frameon=False, fontsize=small())
     both_grids(axes)
@@ -114,9 +120,9 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
 
 def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks) -> None:
     """A row for each start, with a mark for each architecture."""
-    for place, entries in enumerate(rows.values()):
+    for row, entries in enumerate(rows.values()):
         for number, entry in enumerate(entries):
-            look, y = looks[entry.architecture], place + (number - (len(entries) - 1) / 2) * _ROW_SHIFT
+            look, y = looks[entry.architecture], row + (number - (len(entries) - 1) / 2) * _ROW_SHIFT
             if entry.score.known:
                 axes.plot([entry.score.lower, entry.score.upper], [y, y], color=look.colour, linewidth=1.6)
             mean(axes, entry.score.mean, y, look, 6, **_face(entry.start, look))
@@ -154,14 +160,14 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
     """Where the interval of a gain excludes 0, finetuned on the fewest examples."""
     parts = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
-        own = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
-        own = [entry for entry in own if not entry.start.startswith(SCRATCH_WITH)]
-        fewest = min((entry.examples for entry in own), default=0)
-        for entry in own:
+        dataset_entries = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
+        dataset_entries = [entry for entry in dataset_entries if not entry.start.startswith(SCRATCH_WITH)]
+        fewest = min((entry.examples for entry in dataset_entries), default=0)
+        for entry in dataset_entries:
             if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
                 count = f"{fewest:,} examples" if fewest else "all examples"
-                place = f"{entry.architecture} after {entry.start} on {dataset} with {count}"
-                parts.append(f"{place} {analysis.signed(entry.gain, entry.metric)}")
+                setting = f"{entry.architecture} after {entry.start} on {dataset} with {count}"
+                parts.append(f"{setting} {analysis.signed(entry.gain, entry.metric)}")
     if not any(entry.gain is not None and entry.gain.known for entry in entries):
         return ""
     return (

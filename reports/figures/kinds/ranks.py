@@ -95,10 +95,13 @@ def draw_ranks(axes: Axes, points: Sequence[Placed], looks: Looks) -> None:
     conditions = list(dict.fromkeys(point.condition for point in points))
     names = list(dict.fromkeys(point.architecture for point in points))
     for name in names:
-        own = {point.condition: point for point in points if point.architecture == name}
-        places = [_place(points, own[text], number) if text in own else GAP for number, text in enumerate(conditions)]
-        axes.plot(*zip(*places, strict=True), color=looks[name].colour, linewidth=2)
-        for x, y in places:
+        by_condition = {point.condition: point for point in points if point.architecture == name}
+        positions = [
+            _place(points, by_condition[text], number) if text in by_condition else GAP
+            for number, text in enumerate(conditions)
+        ]
+        axes.plot(*zip(*positions, strict=True), color=looks[name].colour, linewidth=2)
+        for x, y in positions:
             mean(axes, x, y, looks[name], 9)
     _conditions(axes, conditions)
     last = max(1 + point.beaten_by for point in points)
@@ -113,11 +116,11 @@ def draw_slopes(axes: Axes, points: Sequence[Placed], looks: Looks, y_label: str
     conditions = list(dict.fromkeys(point.condition for point in points))
     names = list(dict.fromkeys(point.architecture for point in points))
     for number, name in enumerate(names):
-        own = {point.condition: point for point in points if point.architecture == name}
+        by_condition = {point.condition: point for point in points if point.architecture == name}
         shift = (number - (len(names) - 1) / 2) * _SHIFT
-        heights = [own[text].score.mean if text in own else math.nan for text in conditions]
+        heights = [by_condition[text].score.mean if text in by_condition else math.nan for text in conditions]
         axes.plot([x + shift for x in range(len(conditions))], heights, color=looks[name].colour, linewidth=1.4)
-        for text, point in own.items():
+        for text, point in by_condition.items():
             upright(axes, conditions.index(text) + shift, point.score, looks[name])
             mean(axes, conditions.index(text) + shift, point.score.mean, looks[name])
     _conditions(axes, conditions)
@@ -216,7 +219,9 @@ def _leaders(by_dataset: dict[str, list[Placed]]) -> str:
             text: {p.architecture for p in points if p.condition == text and not p.beaten_by} for text in conditions
         }
         always = [
-            name for name in dict.fromkeys(p.architecture for p in points) if all(name in own for own in first.values())
+            name
+            for name in dict.fromkeys(p.architecture for p in points)
+            if all(name in leading for leading in first.values())
         ]
         parts.append(f"{listing(always) or 'none'} on {dataset}")
     return f"Never beaten under any condition (95% intervals): {'; '.join(parts)}." if parts else ""

@@ -96,10 +96,10 @@ def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
     axes.set_xlim(low, 1.02)
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=1)
     for row, name in enumerate(names):
-        own = {score.dataset: score for score in scores if score.architecture == name}
+        by_dataset = {score.dataset: score for score in scores if score.architecture == name}
         look = looks[name]
         for number, dataset in enumerate(datasets):
-            y, score = row + (number - (len(datasets) - 1) / 2) * lane, own[dataset]
+            y, score = row + (number - (len(datasets) - 1) / 2) * lane, by_dataset[dataset]
             at_right(axes, y, str(number + 1), False, quiet())
             if score.mean < low:
                 axes.plot([low + 0.015], [y], "<", color=look.colour, markersize=5)
@@ -130,7 +130,7 @@ def _averages(scores: Sequence[Scaled]) -> dict[str, float]:
     by_name: dict[str, list[float]] = {}
     for score in scores:
         by_name.setdefault(score.architecture, []).append(score.mean)
-    return {name: float(np.mean(own)) for name, own in by_name.items() if len(own) == len(datasets)}
+    return {name: float(np.mean(means)) for name, means in by_name.items() if len(means) == len(datasets)}
 
 
 def _takeaway(scores: Sequence[Scaled]) -> str:

@@ -60,11 +60,11 @@ def draw(axes: Axes, trials: Sequence[Trial], chosen: Sequence[TunedSetting], lo
     dropouts = sorted({trial.dropout for trial in trials})
     best = {name: _lowest(trials, chosen, name) for name in dict.fromkeys(trial.architecture for trial in trials)}
     for name, dropout in dict.fromkeys((trial.architecture, trial.dropout) for trial in trials):
-        own, look = [t for t in trials if (t.architecture, t.dropout) == (name, dropout)], looks[name]
+        line_trials, look = [t for t in trials if (t.architecture, t.dropout) == (name, dropout)], looks[name]
         dashes = "-" if dropout == dropouts[0] else (0, (4, 1.6))
-        excess = [trial.loss - best[name] for trial in own]
-        axes.plot([trial.learning_rate for trial in own], excess, color=look.colour, linewidth=1.4, ls=dashes)
-        for trial, above in zip(own, excess, strict=True):
+        excess = [trial.loss - best[name] for trial in line_trials]
+        axes.plot([trial.learning_rate for trial in line_trials], excess, color=look.colour, linewidth=1.4, ls=dashes)
+        for trial, above in zip(line_trials, excess, strict=True):
             mean(axes, trial.learning_rate, above, look, 4)
             for loss in trial.losses if len(trial.losses) > 1 else ():
                 mean(axes, trial.learning_rate, loss - best[name], look, 3, alpha=0.35, markeredgewidth=0)
@@ -97,8 +97,8 @@ def _excess(trials: Sequence[Trial], chosen: Sequence[TunedSetting]) -> str:
     """The chosen setting that lies farthest above the lowest loss of its architecture, where that is far."""
     above = []
     for setting in chosen:
-        own = [t for t in trials if (t.dataset, t.condition) == (setting.dataset, setting.condition)]
-        above.append((setting.loss - _lowest(own, [setting], setting.architecture), setting))
+        setting_trials = [t for t in trials if (t.dataset, t.condition) == (setting.dataset, setting.condition)]
+        above.append((setting.loss - _lowest(setting_trials, [setting], setting.architecture), setting))
     far = [entry for entry in above if entry[0] > LINEAR]
     if not far:
         return ""
