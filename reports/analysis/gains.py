@@ -81,14 +81,11 @@ def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name:
     gained = {}
     for architecture in samples_after:
         if list(seeds_after[architecture]) == list(seeds.get(architecture, ())):
-            pair = samples_after[architecture], samples[architecture]
-            examples = [sample.examples for sample in pair]
-            paired = examples[0] is not None and examples[1] is not None and examples[0].shape == examples[1].shape
-            gained[architecture] = replace(
-                pair[0],
-                values=pair[0].values - pair[1].values,
-                examples=examples[0] - examples[1] if paired else None,
-            )
+            sample, scratch = samples_after[architecture], samples[architecture]
+            rows, base_rows, examples = sample.examples, scratch.examples, None
+            if rows is not None and base_rows is not None and rows.shape == base_rows.shape:
+                examples = rows - base_rows
+            gained[architecture] = replace(sample, values=sample.values - scratch.values, examples=examples)
     return gained
 
 
