@@ -16,7 +16,7 @@ from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
-from archbench.reports.page import printed
+from archbench.reports.page import pretraining_grids, printed
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
@@ -180,12 +180,30 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     lines = bottom_line(judged)
     assert lines[0].startswith("From scratch, at equal size and equal training tokens")
     bought = next(line for line in lines if line.startswith("Pretraining ("))
-    assert f"{names[1]} better on sentiment after own; {names[2]} worse on sentiment after own" in bought
+    assert f"{names[1]} better on sentiment (20 examples) after own" in bought
+    assert f"{names[2]} worse on sentiment (20 examples) after own" in bought
     assert bought.endswith("not decided: 1 of 3.")
     more = next(line for line in lines if line.startswith("Who gains more"))
     assert f"{names[1]} more than {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
+
+
+def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:
+    assert pretraining_grids.other_sizes(figure_stores.judged("pretraining")) == ""
+    task = figure_stores.SENTIMENT
+    setup = figure_stores.started("two-stacks", "finetune", 20)
+    larger = figure_stores.Further(
+        task, "encoder-decoder", "encoder-decoder", 0.7, "compared", condition="two-stacks", changes=setup
+    )
+    runs = synthetic.write_store(tmp_path, [task], further=[larger])
+    for place, run in enumerate(runs):
+        is_base = place < task.seeds * len(task.truth)
+        synthetic.change_record(
+            tmp_path, run, **(figure_stores.started("scratch", "finetune", 20) if is_base else {"parameters": 500_000})
+        )
+    sentence = pretraining_grids.other_sizes(judge(tables.collect(tmp_path)))
+    assert sentence.startswith("Not of equal size: encoder-decoder after two-stacks has 500 k parameters, ")
 
 
 def test_equal_gains_are_not_called_different(tmp_path: Path) -> None:

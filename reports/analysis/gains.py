@@ -1,10 +1,9 @@
 """Tests of what pretraining buys: whether each architecture gains by it, and whose gain is larger.
 
-Both are tested for finetuning on the fewest examples of a data set, against training from scratch on the same. Each is
-a family of tests, corrected by Holm's method.
+Both are tested for finetuning on the first number of examples that the task lists, against training from scratch on the
+same. Each is a family of tests, corrected by Holm's method.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,7 +11,7 @@ from itertools import combinations
 
 from archbench.reports.analysis.comparison import Comparison, Comparisons, oriented
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.pretraining import Adapted, Started, adapted, by_dataset
+from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import LEVEL, Interval, Sample, difference_interval, holm, p_difference, pool
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
@@ -43,12 +42,16 @@ class Gain:
 @lru_cache(maxsize=1)
 def gains(judged: Judged) -> tuple[Gain, ...]:
     """Each architecture's difference from training from scratch, after each pretraining."""
-    entries = [entry for entry in adapted(judged) if entry.gain and entry.adapt == FINETUNE]
-    fewest = {entry.dataset: entry.examples for entry in sorted(entries, key=_count, reverse=True)}
+    first = {started.first.group.dataset: started.setup(started.first)[2] for started in by_dataset(judged)}
     return _corrected(
-        Gain(*_place(entry), entry.architecture, "", entry.gain, p_difference(entry.gain))
-        for entry in entries
-        if entry.gain and not entry.start.startswith(SCRATCH) and entry.examples == fewest[entry.dataset]
+        Gain(
+            *(entry.dataset, entry.metric, entry.start, entry.examples, entry.architecture, ""),
+            gain=entry.gain,
+            p=p_difference(entry.gain),
+        )
+        for entry in adapted(judged)
+        if entry.gain and not entry.start.startswith(SCRATCH)
+        if (entry.adapt, entry.examples) == (FINETUNE, first[entry.dataset])
     )
 
 
@@ -59,11 +62,10 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
 
 
 def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
-    counts = [examples for start, adapt, examples in started.by_setup if (start, adapt) == (SCRATCH, FINETUNE)]
-    if not counts:
+    examples, metric = started.setup(started.first)[2], started.first.metric
+    base = started.by_setup.get((SCRATCH, FINETUNE, examples))
+    if base is None:
         return
-    examples, metric = min(counts, key=lambda count: count or math.inf), started.first.metric
-    base = started.by_setup[SCRATCH, FINETUNE, examples]
     for setup, comparison in started.by_setup.items():
         if setup[0].startswith(SCRATCH) or setup[1:] != (FINETUNE, examples):
             continue
@@ -93,12 +95,3 @@ def _corrected(tests: Iterable[Gain]) -> tuple[Gain, ...]:
     known = list(tests)
     values = holm([test.p for test in known])
     return tuple(replace(test, p=p, family=len(known)) for test, p in zip(known, values, strict=True))
-
-
-def _place(entry: Adapted) -> tuple[str, ReportedMetric, str, int]:
-    return entry.dataset, entry.metric, entry.start, entry.examples
-
-
-def _count(entry: Adapted) -> float:
-    """The number of examples; all of them are the most."""
-    return entry.examples or math.inf

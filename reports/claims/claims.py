@@ -1,9 +1,9 @@
 """The ledger of claims: published statements about the families, tested on the tables of one report.
 
-`claims.toml` states each claim with the scale and the regime that it was made for. A verdict is one of six: reproduced
-here, opposite found here, undecided (with what would decide it), preconditions not met, out of reach at this scale,
-superseded by another reading. A comparison trained from scratch never decides a claim about pretraining; one of small
-pretrained models decides its direction in miniature.
+The ledger states each claim with the scale and the regime that it was made for. A verdict is one of eight: reproduced
+here or opposite found here; the same or the opposite direction in miniature, for claims about pretrained models;
+undecided (with what would decide it), preconditions not met, out of reach at this scale, superseded by another reading.
+A comparison trained from scratch never decides a claim about pretraining.
 """
 
 import math

@@ -61,7 +61,7 @@ def _pretrained(judged: Judged) -> Iterator[str]:
     tested = gains(judged)
     if not tested:
         return
-    where = "finetuned on the fewest examples, compared with training from scratch"
+    where = "finetuned, compared with training from scratch"
     changes = {
         words: [(gain.first, gain) for gain in tested if gain.decided and (gain.gain.mean > 0) == better]
         for better, words in ((True, "better"), (False, "worse"))
@@ -85,7 +85,8 @@ def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Ga
     for words, named in chosen.items():
         places: dict[str, list[str]] = {}
         for name, gain in named:
-            places.setdefault(f"on {gain.dataset} after {gain.start}", []).append(name)
+            examples = f" ({gain.examples:,} examples)" if gain.examples else ""
+            places.setdefault(f"on {gain.dataset}{examples} after {gain.start}", []).append(name)
         parts += [f"{listing(names)} {words} {place}".replace("  ", " ") for place, names in places.items()]
     undecided = sum(not gain.decided for gain in tested)
     if undecided:

@@ -203,6 +203,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "adapted": pretraining_grids.adapted(judged),
+        "other_sizes": pretraining_grids.other_sizes(judged),
         "gain_differences": pretraining_grids.gain_differences(judged),
         "elsewhere": pretraining_grids.elsewhere(tables),
         "pretrained": pretraining_grids.pretrained(judged.comparisons),

@@ -12,9 +12,11 @@ from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
+from archbench.reports.page import audit
 from archbench.reports.page.grids import Grid, GridCell, name, span
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_checkpoint
 
+SIZE_TOLERANCE: Final = audit.AXES["parameters"][2]
 LIKELIHOOD: Final = "bits_per_byte"
 TASKS: Final = {1: "over 1 task", 10: "over 10 tasks", 100: "over 100 tasks"}
 
@@ -33,6 +35,25 @@ def adapted(judged: Judged) -> Grid:
         cells = [_cell(by_architecture.get(architecture)) for architecture in architectures]
         rows.append((name(dataset), GridCell(f"{examples:,}"), name(way), *cells))
     return Grid(head, tuple(rows))
+
+
+def other_sizes(judged: Judged) -> str:
+    """A sentence about models that differ in size from those of the task's first condition; empty without any."""
+    parts: dict[str, None] = {}
+    for started in pretraining.by_dataset(judged):
+        usual = _sizes(started.first.group.runs)
+        for (start, _, _), comparison in started.by_setup.items():
+            for architecture, size in _sizes(comparison.group.runs).items():
+                ratio = size / usual.get(architecture, size)
+                if abs(ratio - 1) > SIZE_TOLERANCE:
+                    many = f"{formatting.number(size)} parameters, {ratio:.2f} times those of the first condition"
+                    parts[f"{architecture} after {start} has {many}"] = None
+    return f"Not of equal size: {'; '.join(parts)}." if parts else ""
+
+
+def _sizes(runs: pd.DataFrame) -> dict[str, float]:
+    """The parameters of each architecture outside embeddings."""
+    return {str(name): float(size) for name, size in runs.groupby("architecture")["parameters"].first().items()}
 
 
 def gain_differences(judged: Judged) -> Grid:

@@ -73,8 +73,8 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "which architecture gains more by pretraining",
         pretraining_grids.gain_differences,
         "two architectures with runs from the same pretraining and from scratch",
-        "Finetuned on the fewest examples. The gain of the first minus that of the second, with a 95% interval; p "
-        "corrected for all rows.",
+        "Finetuned on the first number of examples. The gain of the first minus that of the second, with a 95% "
+        "interval; p corrected for all rows.",
     ),
     "saved_labels": TableKind(
         "examples that training from scratch needs for the score of a pretrained model",
