@@ -1,7 +1,7 @@
 """Scores of the architectures on each data set, and beside them how far each is from the best."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -25,7 +25,8 @@ CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
     "marks) and baselines (grey; arrow: outside the panel). Bold: better in every primary contrast, and the 95% "
     "intervals of its differences from all other architectures exclude 0. Right: difference from the best mean with "
-    "its 95% interval (not corrected); shaded: the equivalence margin."
+    "its 95% interval (not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram "
+    "model or the majority class, or without use of its source; such a model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -63,11 +64,12 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     title, below = titled(comparison)
     height = rows_height(rows(comparison))
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
-    yield Panel(title, below, height, partial(scores, comparison=comparison, looks=view.looks), about)
+    weak = untrained(comparison, view.judged.tested)
+    yield Panel(title, below, height, partial(scores, comparison=comparison, looks=view.looks, weak=weak), about)
     gaps = differences(comparison, view.judged.tested)
     if gaps:
         margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
-        draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin)
+        draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak)
         about = f"Difference in {comparison.metric.label} from {best_shown(comparison)} on {comparison.group.dataset}"
         height = rows_height([cell.architecture for cell in comparison.scored])
         yield Panel(title, f"against {best_shown(comparison)}, the best mean", height, draw, about)
@@ -94,6 +96,17 @@ def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval
         name: [entry for entry in tested.pair(name, best) if entry.dataset == dataset] for name in _others(comparison)
     }
     return {name: entries[0].difference for name, entries in pairs.items() if entries}
+
+
+def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
+    """The architectures that are not trained enough to be compared."""
+    contrasts = [
+        contrast
+        for name in _others(comparison)
+        for contrast in tested.pair(name, best_shown(comparison))
+        if contrast.dataset == comparison.group.dataset
+    ]
+    return {gate.architecture for contrast in contrasts for gate in contrast.failed_gates}
 
 
 def _others(comparison: Comparison) -> list[str]:
@@ -128,15 +141,19 @@ def rows(comparison: Comparison) -> list[str]:
     return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _references(comparison))]
 
 
-def scores(axes: Axes, comparison: Comparison, looks: Looks) -> None:
-    """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right."""
+def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[str] = ()) -> None:
+    """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right.
+
+    The values of the architectures in ``weak``, which are not trained enough, are grey.
+    """
     cells = comparison.scored
     references = _references(comparison)
     limits = _limits(comparison)
     axes.set_xlim(*limits)
     for row, cell in enumerate(cells):
         _row(axes, row, cell, looks[cell.architecture])
-        at_right(axes, row, formatting.interval(cell.interval, comparison.metric.decimals), cell.best)
+        colour = quiet() if cell.architecture in weak else None
+        at_right(axes, row, formatting.interval(cell.interval, comparison.metric.decimals), cell.best, colour)
     for row, value in enumerate(references.values(), len(cells)):
         _reference(axes, row, value, limits)
         at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet())
@@ -148,10 +165,20 @@ def scores(axes: Axes, comparison: Comparison, looks: Looks) -> None:
     upright_grid(axes)
 
 
-def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks: Looks, margin: float) -> None:
-    """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge."""
+def behind(
+    axes: Axes,
+    comparison: Comparison,
+    gaps: dict[str, Interval],
+    looks: Looks,
+    margin: float,
+    weak: Collection[str] = (),
+) -> None:
+    """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge.
+
+    Those in ``weak`` are not trained enough to be compared: they have no difference.
+    """
     best = best_shown(comparison)
-    low, high = _near(gaps, margin)
+    low, high = _near({name: gap for name, gap in gaps.items() if name not in weak} or gaps, margin)
     axes.set_xlim(low, high)
     if math.isfinite(margin):
         axes.axvspan(-margin, min(margin, high), color=rule(), alpha=0.6, linewidth=0, zorder=0)
@@ -161,6 +188,9 @@ def behind(axes: Axes, comparison: Comparison, gaps: dict[str, Interval], looks:
         if cell.architecture == best:
             mean(axes, 0, row, look)
             at_right(axes, row, "best mean", False, quiet())
+            continue
+        if cell.architecture in weak:
+            at_right(axes, row, "not trained\nenough", False, quiet())
             continue
         if cell.architecture not in gaps:
             continue
