@@ -533,6 +533,22 @@ def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder
     assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder (target supervision) vs. decoder."
 
 
+@pytest.mark.parametrize(("usual", "verdict"), [(0.5, REPRODUCED), (0.9, OPPOSITE)])
+def test_a_decoder_with_its_usual_loss_under_a_further_condition_is_compared(
+    tmp_path: Path, usual: float, verdict: str
+) -> None:
+    task = single(PHRASES, truth={"decoder": 0.7, "encoder-decoder": 0.7}, **CLEAR)
+    other = Further(task, "decoder", "decoder", usual, role="compared", condition="native supervision, tuned")
+    runs = synthetic.write_store(tmp_path, [task], further=(other,))
+    for run in runs[: 2 * task.seeds]:
+        synthetic.change_record(tmp_path, run, supervision="target")
+    card = tmp_path / "data" / "phrases-en-de.json"
+    synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
+    verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
+    assert verdicts["source-loss-hurts"].verdict == verdict, verdicts["source-loss-hurts"].evidence
+    assert "decoder (native supervision, tuned)" in verdicts["source-loss-hurts"].evidence
+
+
 @pytest.mark.parametrize(("other", "told"), [(2.9, True), (2.2, False)])
 def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, other: float, told: bool) -> None:
     truth = {"decoder": 2.2, "encoder": 3.1, "encoder-decoder": 2.6}

@@ -33,6 +33,7 @@ ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
+NATIVE: Final = "native supervision"
 _UNKNOWN: Final = Interval(math.nan)
 
 
@@ -369,7 +370,7 @@ class Comparisons:
             name, _, started = name.partition("{")
             name, _, share = name.partition("@")
             rows = self._on_parts if share else self.placed("compared")
-            if condition == TARGET and self._on_target_alone(comparison):
+            if condition == TARGET and self.is_on_target_alone(comparison):
                 condition = ""
             chosen = (rows["dataset"] == dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
             chosen &= _is_started(rows, started) if started else rows["condition"].fillna("") == condition
@@ -378,7 +379,8 @@ class Comparisons:
             self._sides[key] = rows[chosen.fillna(False)]
         return self._sides[key]
 
-    def _on_target_alone(self, comparison: Comparison) -> bool:
+    def is_on_target_alone(self, comparison: Comparison) -> bool:
+        """Whether every run under this condition has a loss on the target alone."""
         supervision = comparison.group.runs.get("supervision", pd.Series(dtype=str))
         return set(supervision.dropna()) == {"target"}
 

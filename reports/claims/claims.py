@@ -16,7 +16,16 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.analysis import scaling
-from archbench.reports.analysis.comparison import Cell, Comparison, Group, baselines, is_pretrained, joined
+from archbench.reports.analysis.comparison import (
+    NATIVE,
+    TARGET,
+    Cell,
+    Comparison,
+    Group,
+    baselines,
+    is_pretrained,
+    joined,
+)
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged
@@ -440,11 +449,25 @@ class _ClaimJudge:
         if primary:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
             return
+        pair = self._with_usual_loss(comparison, pair)
         runs = [self.comparisons.side(comparison, side) for side in pair]
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
             names = (_side_text(pair[0]), _side_text(pair[1]))
             group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
             yield Question(group, comparison.metric.name, names)
+
+    def _with_usual_loss(self, comparison: Comparison, pair: tuple[str, str]) -> tuple[str, str]:
+        """A pair "X|target supervision" and "X" where the first condition has the former: then X has its usual loss.
+
+        That is a further condition, whose name begins with "native supervision".
+        """
+        first, second = pair
+        if first != f"{second}|{TARGET}" or not self.comparisons.is_on_target_alone(comparison):
+            return pair
+        rows = self.comparisons.placed("compared")
+        names = rows.loc[rows["dataset"] == comparison.group.dataset, "condition"].dropna().unique()
+        usual = next((str(name) for name in names if str(name).startswith(NATIVE)), "")
+        return (first, f"{second}|{usual}") if usual else pair
 
 
 def _why_not_counted(claim: Claim) -> str:
