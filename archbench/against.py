@@ -38,9 +38,8 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
     folder = _folder(published)
     tables = against.headline(reproduction.read(folder))
     if reason := against.refusal(tables, registry.numerics):
-        raise InputError(
-            f"--against: {published}: {reason}; use the archbench that made it (its page names the commit)"
-        )
+        made_by = against.commits(tables)
+        raise InputError(f"--against: {published}: {reason}; use the archbench that made it ({made_by})")
     experiment = spec.recorded(specification(tables), origin=str(folder))
     name = called(variant)
     others = against.architectures(tables)

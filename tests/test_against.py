@@ -14,6 +14,7 @@ import small_plans
 import archbench
 from archbench import against, reproduction
 from archbench.architectures.catalogue import scaffold
+from archbench.reports.analysis.against import commits
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import declared, statistics, tables
 from archbench.reports.page import page
@@ -159,6 +160,14 @@ def test_what_was_made_otherwise_is_refused_with_the_reason(
         archbench.compare("mine.py", tmp_path / "out", against=published)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_the_commits_that_made_published_runs_are_named() -> None:
+    rows = {"run": ["a", "b", "c"], "key": ["archbench_commit"] * 2 + ["torch"], "value": ["e" * 40, "0" * 40, "2.9"]}
+    environment = pd.DataFrame(rows)
+    assert commits({"environment": environment}) == "commits 000000000000, eeeeeeeeeeee"
+    assert commits({"environment": environment[:1]}) == "commit eeeeeeeeeeee"
+    assert commits({"environment": environment[2:]}) == "its commit was not recorded"
 
 
 @pytest.mark.parametrize(

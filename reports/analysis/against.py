@@ -59,6 +59,14 @@ def refusal(tables: Tables, numerics: Callable[[str], int]) -> str:
     return ""
 
 
+def commits(tables: Tables) -> str:
+    """The commits that made the runs, in words."""
+    environment = tables["environment"]
+    known = environment.loc[(environment["key"] == "archbench_commit").fillna(False), "value"].dropna()
+    names = sorted({str(value)[:12] for value in known})
+    return f"commit{'s' if len(names) > 1 else ''} {', '.join(names)}" if names else "its commit was not recorded"
+
+
 def grids(tables: Tables) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """The learning rates and dropout values that every architecture tried, by data set."""
     by_dataset = placed(tables, "trial").groupby("dataset")

@@ -30,7 +30,10 @@ def bottom_line(judged: Judged) -> list[str]:
     primary, effects = judged.tested.primary, judged.tested.effects
     limits = list(_limits(judged))
     if any(contrast.outcome != "unknown" for contrast in primary):
-        wins = _wins_and_losses(primary, _below(judged)) if _complete(primary) else _better(primary)
+        if _complete(primary):
+            wins = _wins_and_losses(primary, _below(judged), _undetermined(judged))
+        else:
+            wins = _better(primary)
         decided = _sentence(_held(judged), wins, primary)
         return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *limits]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
@@ -120,14 +123,24 @@ def winner(contrasts: Sequence[Contrast]) -> str:
     return ""
 
 
-def _wins_and_losses(primary: Sequence[Contrast], below: Container[str]) -> str:
-    """Who wins where; then who is better than whom where no architecture wins."""
+def _undetermined(judged: Judged) -> list[str]:
+    """The data sets whose tuning trials do not determine the learning rates."""
+    tuned = settings(judged.comparisons.tables)
+    return list(dict.fromkeys(setting.dataset for setting in tuned if setting.flat and not setting.condition))
+
+
+def _wins_and_losses(primary: Sequence[Contrast], below: Container[str], undetermined: Container[str]) -> str:
+    """Who wins where; then who is better than whom where no architecture wins.
+
+    Of the latter, results on ``undetermined`` data sets say so.
+    """
     better: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for dataset, contrasts in _by_dataset(primary).items():
         if not winner(contrasts):
             for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse):
                 ahead = tuple(contrast.better for contrast in contrasts if contrast.worse == worse)
-                better.setdefault((worse, ahead), []).append(dataset)
+                rates = " (learning rates not determined)" if dataset in undetermined else ""
+                better.setdefault((worse, ahead), []).append(f"{dataset}{rates}")
     parts = [
         f"{listing(ahead)} {'are' if len(ahead) > 1 else 'is'} better than {worse} on {listing(datasets)}"
         for (worse, ahead), datasets in better.items()
@@ -281,9 +294,7 @@ def _limits(judged: Judged) -> Iterator[str]:
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
-    undetermined = dict.fromkeys(
-        setting.dataset for setting in settings(judged.comparisons.tables) if setting.flat and not setting.condition
-    )
+    undetermined = _undetermined(judged)
     if undetermined:
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
     parts += _converged(judged)
