@@ -57,6 +57,41 @@ def test_wrong_input_ends_it_at_once(hour: ModuleType, tmp_path: Path, monkeypat
     assert not (tmp_path / "gpu.md").exists()
 
 
+def test_wrong_input_to_a_later_piece_leaves_the_others(
+    hour: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the data of one piece are missing."""
+    lacking = "import sys; raise SystemExit(2 * ('steps' in sys.argv[-1]))"
+    monkeypatch.setattr(hour, "ARCHBENCH", (sys.executable, "-c", lacking))
+    assert hour.run("cpu", tmp_path, 5, ["parity-float32", "steps", "quick"]) == 2
+    statuses = {path.stem: json.loads(path.read_text())["status"] for path in (tmp_path / "pieces").iterdir()}
+    assert statuses == {"parity-float32": 0, "steps": 2, "quick": 0}
+
+
+def test_a_dry_run_plans_every_comparison_on_the_cpu(
+    hour: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hour, "ARCHBENCH", (sys.executable, "-c", "import sys; print('planned', *sys.argv[1:])"))
+    assert hour.main(["--dry-run", "--out", str(tmp_path)]) == 0
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("planned")]
+    comparisons = [piece for piece in hour.pieces() if piece.command[0] == "compare"]
+    assert len(lines) == len(comparisons) and all("--dry-run --device cpu" in line for line in lines)
+    assert not (tmp_path / "pieces").exists()
+
+
+@pytest.mark.slow
+def test_the_pieces_run_as_stand_ins_on_the_cpu(tmp_path: Path) -> None:
+    """All but those that need data from elsewhere (steps, recomputed, gpu)."""
+    module = simulation_scripts.load("hour", "gpu")
+    only = "parity,several,bench,quick"
+    assert module.main(["--device", "cpu", "--only", only, "--out", str(tmp_path)]) == 0
+    done = [path.stem for path in (tmp_path / "pieces").iterdir()]
+    assert sorted(done) == sorted(
+        piece.name for piece in module.pieces() if piece.name.startswith(tuple(only.split(",")))
+    )
+    assert "## The same runs on CPU and GPU" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+
+
 def test_a_name_that_no_piece_has_is_an_error(
     hour: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ written from them.
     make gpu ARGS="--minutes 9"               at most nine minutes of it
     make gpu ARGS="--only parity --list"      names of pieces, and what is done
     make gpu ARGS="--device cpu"              a stand-in: the same pieces with tiny models, into results/gpu-cpu
+    make gpu ARGS="--dry-run"                 sizes, tokens and times of every comparison; needs no GPU
 """
 
 import argparse
@@ -31,6 +32,7 @@ JOBS = (1, 2, 4, 8)
 SHORT = ("budget.parameters=20000", "budget.tokens=4000", "training.batch_tokens=512")
 NARROW = ("model.width=32", "model.heads=2")
 NEAR = ("context=64", "source_length=32", "test_examples=4")
+FEW = ("tasks.phrases.data='phrases-en-de:2000'",)
 PLAIN = ("training.compile=false", "training.precision=float32")
 
 
@@ -68,7 +70,7 @@ def _pieces() -> Iterator[Piece]:
     yield Piece("recomputed", (*steps, *recomputed), (*steps, *recomputed[:2], *small))
     for jobs in JOBS:
         several = (*_compare("several"), "--jobs", str(jobs))
-        yield Piece(f"several-{jobs}", several, (*several, *_set(*SHORT, *NARROW)))
+        yield Piece(f"several-{jobs}", several, (*several, *_set(*SHORT, *NARROW, *FEW)))
     for model in MODELS:
         bench = ("bench", "--shape", "base", "--only", f"{model},training,compiled,scoring,generation,alone")
         tiny = ("bench", "--shape", "tiny", "--only", f"{model},training", "--pairs", "1")
@@ -90,7 +92,8 @@ def _set(*values: str) -> tuple[str, ...]:
 def run(device: str, out: Path, minutes: float, only: Sequence[str]) -> int:
     """Does what is left, for at most this long; the status of the first piece that failed, 0 otherwise.
 
-    Wrong input, such as a GPU that is not there, ends it at once.
+    Wrong input to the first piece, such as a GPU that is not there, ends it at once. Later it may be missing data,
+    which the other pieces do not need.
     """
     until = time.monotonic() + 60 * minutes
     worst = 0
@@ -99,7 +102,7 @@ def run(device: str, out: Path, minutes: float, only: Sequence[str]) -> int:
             continue
         if not _is_done(out, piece) and (left := until - time.monotonic()) > 1:
             status = _perform(piece, device, out, left)
-            if status == WRONG_INPUT:
+            if status == WRONG_INPUT and not any(_is_done(out, other) for other in pieces()):
                 return status
             worst = worst or (status if status != INTERRUPTED else 0)
     return worst
@@ -142,6 +145,18 @@ def _ended(status: int) -> str:
     return {0: "done", INTERRUPTED: "cut off; the next call goes on"}.get(status, f"failed with status {status}")
 
 
+def dry_run(out: Path, only: Sequence[str]) -> int:
+    """Says what the comparisons would train, planned on the CPU; the status of the first that cannot be planned."""
+    worst = 0
+    for piece in pieces():
+        if piece.command[0] != "compare" or (only and not any(map(piece.name.startswith, only))):
+            continue
+        line = [*piece.command, "--dry-run", "--device", "cpu", "--out", str(out / piece.name)]
+        print(f"{piece.name}: archbench {' '.join(line)}", flush=True)
+        worst = worst or subprocess.run([*ARCHBENCH, *line], cwd=ROOT).returncode
+    return worst
+
+
 def states(out: Path) -> str:
     """A line for each piece: whether it is done, and how long it took so far."""
     lines = []
@@ -158,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a stand-in with tiny models")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this long [default: 60]")
     parser.add_argument("--only", default="", help="names, or beginnings of names, of pieces; separate with commas")
+    parser.add_argument("--dry-run", action="store_true", help="plan every comparison, train nothing")
     parser.add_argument("--list", action="store_true", help="print the state of all pieces and stop")
     parser.add_argument("--out", type=Path, help="folder for the records [default: results/gpu]")
     given = parser.parse_args(arguments)
@@ -167,6 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--only: no piece begins with {name}; --list prints all")
     out = (given.out or Path("results") / ("gpu" if given.device == "cuda" else "gpu-cpu")).resolve()
     status = 0
+    if given.dry_run:
+        return dry_run(out, only)
     if not given.list:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         status = run(given.device, out, given.minutes, only)
