@@ -10,6 +10,10 @@ from transformers import (
     BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -21,6 +25,27 @@ TEXTS = LABELS + WORDS
 
 
 def gpt2(folder: Path, positions: int = 128) -> Any:
+    size, ids = _byte_pairs(folder), {"bos_token_id": 0, "eos_token_id": 0}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=positions, n_embd=24, n_layer=2, n_head=2, **ids))
+    return _saved(model, folder)
+
+
+def llama(folder: Path) -> Any:
+    size, ids = _byte_pairs(folder), {"bos_token_id": 0, "eos_token_id": 0}
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        **ids,
+    )
+    return _saved(LlamaForCausalLM(config), folder)
+
+
+def _byte_pairs(folder: Path) -> int:
     library = Tokenizer(models.BPE())
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
@@ -30,13 +55,42 @@ def gpt2(folder: Path, positions: int = 128) -> Any:
     )
     library.train_from_iterator(TEXTS, trainer)
     _tokenizer(library, folder, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
-    ids = {"bos_token_id": 0, "eos_token_id": 0}
-    size = library.get_vocab_size()
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=size, n_positions=positions, n_embd=24, n_layer=2, n_head=2, **ids))
-    return _saved(model, folder)
+    return library.get_vocab_size()
 
 
 def bert(folder: Path) -> Any:
+    config = BertConfig(
+        vocab_size=len(_word_pieces(folder)),
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=40,
+        max_position_embeddings=128,
+    )
+    return _saved(BertForMaskedLM(config), folder)
+
+
+def modernbert(folder: Path) -> Any:
+    ids = _word_pieces(folder)
+    config = ModernBertConfig(
+        vocab_size=len(ids),
+        hidden_size=24,
+        num_hidden_layers=3,  # one layer in three has global attention
+        num_attention_heads=2,
+        intermediate_size=40,
+        max_position_embeddings=128,
+        local_attention=16,
+        pad_token_id=ids["[PAD]"],
+        cls_token_id=ids["[CLS]"],
+        sep_token_id=ids["[SEP]"],
+        bos_token_id=ids["[CLS]"],
+        eos_token_id=ids["[SEP]"],
+        attn_implementation="eager",
+    )
+    return _saved(ModernBertForMaskedLM(config), folder)
+
+
+def _word_pieces(folder: Path) -> dict[str, int]:
     library = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     library.normalizer = normalizers.BertNormalizer(lowercase=True)
     library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -51,16 +105,7 @@ def bert(folder: Path) -> Any:
     )
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     _tokenizer(library, folder, **names)
-    size = library.get_vocab_size()
-    config = BertConfig(
-        vocab_size=size,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=40,
-        max_position_embeddings=128,
-    )
-    return _saved(BertForMaskedLM(config), folder)
+    return library.get_vocab()
 
 
 def t5(folder: Path) -> Any:

@@ -53,7 +53,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_runs.write_data(tmp_path_factory.mktemp("data"))
     for name, make in (
         ("gpt2", pretrained_folders.gpt2),
+        ("llama", pretrained_folders.llama),
         ("bert", pretrained_folders.bert),
+        ("modernbert", pretrained_folders.modernbert),
         ("t5", pretrained_folders.t5),
     ):
         make(folder / name)
@@ -111,11 +113,12 @@ def rows(batch: Batch) -> list[tuple[list[int], list[int]]]:
     return [(source[:s], target[:t]) for source, target, s, t in pairs]
 
 
-def test_gpt2_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_decoders_have_the_losses_of_transformers(data: Path, tmp_path: Path, name: str) -> None:
     """Source and target in one text; a loss on the target and the end of text."""
-    (plan,) = planned(data, tmp_path, "gpt2", GERMAN)
+    (plan,) = planned(data, tmp_path, name, GERMAN)
     trainer = references.build_trainer(plan, references.prepare(plan))
-    end, shift = AutoTokenizer.from_pretrained(data / "gpt2").eos_token_id, len(SPECIALS)
+    end, shift = AutoTokenizer.from_pretrained(data / name).eos_token_id, len(SPECIALS)
     allowed = [
         token - shift if token >= shift else end for token in trainer.allowed_tokens.nonzero().flatten().tolist()
     ]
@@ -131,7 +134,7 @@ def test_gpt2_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None
         return total / count
 
     read = batches(trainer)
-    theirs = theirs_trained(AutoModelForCausalLM.from_pretrained(data / "gpt2"), read, loss)
+    theirs = theirs_trained(AutoModelForCausalLM.from_pretrained(data / name), read, loss)
     assert ours_trained(trainer, read) == pytest.approx(theirs, abs=2e-4)
     assert theirs[-1] < theirs[0] - 1
 
@@ -196,7 +199,7 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
     assert "after ./gpt2, finetuned" in page and "their earlier training is in no budget" in page
 
 
-@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "modernbert", "t5"])
 def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tmp_path: Path, name: str) -> None:
     (plan,) = planned(data, tmp_path, name, LABELS, examples=100)
     whole = perform(plan, tmp_path / "whole")
