@@ -202,7 +202,7 @@ def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:
         synthetic.change_record(
             tmp_path, run, **(figure_stores.started("scratch", "finetune", 20) if is_base else {"parameters": 500_000})
         )
-    sentence = pretraining_grids.other_sizes(judge(tables.collect(tmp_path)))
+    sentence = pretraining_grids.other_sizes(judge(tables.collect(tmp_path))).replace("\N{NO-BREAK SPACE}", " ")
     assert sentence.startswith("Not of equal size: encoder-decoder after two-stacks has 500 k parameters, ")
 
 

@@ -84,6 +84,11 @@ def by_dataset(judged: Judged) -> list[Started]:
     return started
 
 
+def is_first_from_scratch(judged: Judged) -> bool:
+    """Whether something starts from a pretraining, and every data set's first condition trains from scratch."""
+    return {started.setup(started.first)[0] for started in by_dataset(judged)} == {SCRATCH}
+
+
 @lru_cache(maxsize=1)
 def adapted(judged: Judged) -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""

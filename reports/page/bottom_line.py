@@ -8,14 +8,14 @@ from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.gains import Gain, differences, gains
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.pretraining import by_dataset
+from archbench.reports.analysis.pretraining import is_first_from_scratch
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
 from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
-from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, SCRATCH
+from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
@@ -55,8 +55,7 @@ def _held(judged: Judged) -> str:
     words = [MATCHES[axis] for axis in axes if axis in MATCHES]
     if not len(axes) == len(words) == 1:
         return ""
-    starts = {started.setup(started.first)[0] for started in by_dataset(judged)}
-    return f"From scratch, at {words[0]}" if starts == {SCRATCH} else f"At {words[0]}"
+    return f"From scratch, at {words[0]}" if is_first_from_scratch(judged) else f"At {words[0]}"
 
 
 def _pretrained(judged: Judged) -> Iterator[str]:

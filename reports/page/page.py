@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import horizontal, merging, scaling, sequential, shares, trials, waterfall
+from archbench.reports.analysis import horizontal, merging, pretraining, scaling, sequential, shares, trials, waterfall
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison, Group, is_pretrained, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
@@ -202,6 +202,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(judged)],
         "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
+        "from_scratch": pretraining.is_first_from_scratch(judged),
         "adapted": pretraining_grids.adapted(judged),
         "other_sizes": pretraining_grids.other_sizes(judged),
         "gain_differences": pretraining_grids.gain_differences(judged),
