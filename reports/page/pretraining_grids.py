@@ -59,7 +59,7 @@ def _sizes(runs: pd.DataFrame) -> dict[str, float]:
 def gain_differences(judged: Judged) -> Grid:
     """A row for each data set, start and pair of architectures: how much more the first gains by pretraining."""
     tests = gains.differences(judged)
-    head = ("data set", "examples", "pretraining", "who gains more", "difference of gains", "p")
+    head = ("data set", "examples", "pretraining", "architectures", "difference of gains", "p")
     rows = [
         (
             name(test.dataset),
