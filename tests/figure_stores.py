@@ -85,6 +85,17 @@ def _starts(root: Path) -> None:
     _write_started(root, [*((start, "finetune", 100) for start in starts), ("causal", "frozen", 100)])
 
 
+def _pretrainings(root: Path) -> None:
+    """A pretraining, a part of it that a conversion continues, and one that continues it."""
+    text, rest = replace(SHAKESPEARE, dataset="books"), replace(SHAKESPEARE, dataset="switched")
+    further = [
+        *(Further(text, name, name, truth, "pretraining") for name, truth in text.truth.items()),
+        Further(text, "decoder", "decoder", 3.5, "pretraining", condition="0.5 of the tokens of switched"),
+        Further(rest, "encoder-decoder", "encoder-decoder", 3.0, "pretraining", changes={"start": "books"}),
+    ]
+    synthetic.write_store(root, [SENTIMENT], further=further)
+
+
 def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
     base, *others = places
 
@@ -117,6 +128,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "depths": _depths,
     "pretraining": _pretraining,
     "starts": _starts,
+    "pretrainings": _pretrainings,
 }
 FIGURES = {
     "families": (
@@ -128,6 +140,7 @@ FIGURES = {
     "depths": ("depth",),
     "pretraining": ("pretraining",),
     "starts": ("pretraining",),
+    "pretrainings": ("pretraining_curves",),
 }
 """Which figure is drawn from which comparison."""
 

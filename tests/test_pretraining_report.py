@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from synthetic import SHAKESPEARE
 
 from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis.judgement import Judged, judge
@@ -50,6 +51,17 @@ def test_figure_and_table_say_the_same() -> None:
     assert len(grid.rows) == 12
     trained = [row for row in grid.rows if "prompted" not in row[2].text]
     assert all(bool(cell.below) == ("after" in row[2].text) for row in trained for cell in row[3:])
+
+
+def test_curves_of_pretraining_leave_out_continued_ones_parts_and_bounds() -> None:
+    judged = figure_stores.judged("pretrainings")
+    figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_curves")
+    assert [panel.title for panel in figure.panels] == ["books"]
+    assert figure.architectures == ("decoder", "encoder-decoder")  # the encoder has a bound here, no likelihood
+    ends = figure.numbers.groupby("architecture")["value"].last()
+    assert ends["decoder"] == pytest.approx(SHAKESPEARE.truth["decoder"], abs=0.05)  # not the part's 3.5
+    assert figure.takeaway.startswith(f"Loss at the end, in nats per token: {ends['decoder']:.3f}")
+    assert "(decoder) to " in figure.takeaway and figure.takeaway.endswith("(encoder-decoder) in books.")
 
 
 def test_a_report_without_pretraining_shows_none() -> None:

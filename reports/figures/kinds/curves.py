@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from archbench.reports.analysis.comparison import Comparison, Group
+from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import breaking
 from archbench.reports.base.formatting import listing, number, value
@@ -104,7 +104,8 @@ def flops(view: View) -> Figure:
 def _figure(view: View, axis: str) -> Figure:
     panels, frames, all_lines, broken = [], [], list[tuple[Comparison, Curve]](), list[str]()
     for comparison in view.first:
-        lines = learning_curves(view.judged.comparisons.tables["curves"], comparison.group, axis)
+        group = comparison.group
+        lines = learning_curves(view.judged.comparisons.tables["curves"], group.runs, group.architectures, axis)
         lines = [line for line in lines if view.shows(comparison.group.dataset, line.architecture)]
         if not lines:
             continue
@@ -159,12 +160,12 @@ def draw(axes: Axes, curves: Sequence[Curve], looks: Looks, axis: str) -> None:
     both_grids(axes)
 
 
-def learning_curves(curves: pd.DataFrame, group: Group, axis: str) -> list[Curve]:
-    """The validation curves of a group against `axis` (`tokens`, `flops` or `seconds`), one for each architecture."""
+def learning_curves(curves: pd.DataFrame, runs: pd.DataFrame, architectures: Sequence[str], axis: str) -> list[Curve]:
+    """The validation curves of runs against `axis` (`tokens`, `flops` or `seconds`), one for each architecture."""
     usable = np.isfinite(curves["value"]) & np.isfinite(curves[axis]) & (curves["split"] == "validation")
-    rows = curves[usable & curves["run"].isin(group.runs["run"]) & curves["metric"].isin(_METRICS)]
-    kept = [name for name in ("run", "architecture", "best_step") if name in group.runs]
-    return list(_curves(rows.merge(group.runs[kept], on="run"), group.architectures, axis))
+    rows = curves[usable & curves["run"].isin(runs["run"]) & curves["metric"].isin(_METRICS)]
+    kept = [name for name in ("run", "architecture", "best_step") if name in runs]
+    return list(_curves(rows.merge(runs[kept], on="run"), architectures, axis))
 
 
 def _dashes(lines: Sequence[Curve]) -> list[str]:
@@ -208,7 +209,7 @@ def _takeaway(lines: Sequence[tuple[Comparison, Curve]], axis: str) -> str:
     return f"Lowest validation loss (nats per token): {listing(parts)}." if parts else ""
 
 
-def _curves(rows: pd.DataFrame, architectures: list[str], axis: str) -> Iterator[Curve]:
+def _curves(rows: pd.DataFrame, architectures: Sequence[str], axis: str) -> Iterator[Curve]:
     for architecture in architectures:
         for metric, part in rows[rows["architecture"] == architecture].groupby("metric", sort=False):
             by_run = [run for _, run in part.groupby("run", sort=False)]
