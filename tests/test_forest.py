@@ -238,6 +238,16 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     assert list(tested.loc[tested["role"] == "effect", "first"]) == [one.first for one in found]
 
 
+def test_a_condition_without_scores_is_not_drawn_and_keeps_the_metric(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT], further=changed(SENTIMENT, "dropout 0.1", 0.1))
+    for run in runs[-SENTIMENT.seeds * len(SENTIMENT.truth) :]:
+        synthetic.fail(tmp_path, run)
+        (tmp_path / "runs" / run / "scores.json").unlink(missing_ok=True)
+    judged = read(tmp_path)
+    assert {(one.outcome, one.metric) for one in judged.tested.effects} == {("unknown", "accuracy")}
+    assert "effects" not in [figure.name for figure in figures.figures(judged)]
+
+
 def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.5}, spread=0.003, examples=4000)
     other = single(task, truth={"decoder": 0.5, "encoder": 0.6})

@@ -105,5 +105,6 @@ def _setting(comparison: Comparison, name: str, seeds: Collection[int]) -> tuple
 
 
 def _metric(base: Comparison, other: Comparison) -> str:
-    name = base.metric.name
-    return name if name == other.metric.name and metric(name).across_tokenizers else EXACT
+    names = {comparison.metric.name for comparison in (base, other) if comparison.scored} or {base.metric.name}
+    name = names.pop()
+    return name if not names and metric(name).across_tokenizers else EXACT

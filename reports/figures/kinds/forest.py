@@ -97,11 +97,12 @@ def differences(view: View) -> Figure:
 
 
 def effects(view: View) -> Figure:
-    """What changes do: a panel for each data set."""
-    shown = _shown(view, view.judged.tested.effects)
+    """What changes do: a panel for each data set on which a change is tested."""
     by_place: dict[tuple[str, str], list[Contrast]] = {}
-    for contrast in shown:
+    for contrast in _shown(view, view.judged.tested.effects):
         by_place.setdefault((contrast.dataset, contrast.metric), []).append(contrast)
+    by_place = {key: rows for key, rows in by_place.items() if any(word(row) != WORDS["unknown"] for row in rows)}
+    shown = [contrast for rows in by_place.values() for contrast in rows]
     parts = [Forest(dataset, "", tuple(rows)) for (dataset, _), rows in by_place.items()]
     return _figure("effects", "What a change does", EFFECTS, shown, parts)
 
