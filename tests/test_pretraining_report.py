@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from synthetic import SHAKESPEARE
+from synthetic import SENTIMENT, SHAKESPEARE
 
 from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis.judgement import Judged, judge
@@ -51,6 +51,17 @@ def test_figure_and_table_say_the_same() -> None:
     assert len(grid.rows) == 12
     trained = [row for row in grid.rows if "prompted" not in row[2].text]
     assert all(bool(cell.below) == ("after" in row[2].text) for row in trained for cell in row[3:])
+
+
+def test_the_fewest_examples_are_those_of_each_data_set(tmp_path: Path) -> None:
+    examples = {"sentiment": 20, "shakespeare": 100}
+    for run in synthetic.write_store(tmp_path, [SENTIMENT, SHAKESPEARE]):
+        count = examples[run.split("-")[0]]
+        synthetic.change_record(tmp_path, run, **figure_stores.started(SCRATCH, FINETUNE, count))
+    judged = judge(tables.collect(tmp_path))
+    for comparison in judged.first:
+        runs = judged.comparisons.side(comparison, f"decoder{{{SCRATCH}, {FINETUNE}, fewest}}")
+        assert [*runs["examples"]] == [examples[comparison.group.dataset]] * 3
 
 
 def test_curves_of_pretraining_leave_out_continued_ones_parts_and_bounds() -> None:

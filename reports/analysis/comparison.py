@@ -230,6 +230,7 @@ class Comparisons:
         self._gated: dict[tuple[Group, str], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
         self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
+        self._split: dict[str, tuple[pd.DataFrame, dict[tuple[Any, ...], pd.DataFrame]]] = {}
         self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
 
     @cached_property
@@ -369,15 +370,24 @@ class Comparisons:
             name, _, condition = named.partition("|")
             name, _, started = name.partition("{")
             name, _, share = name.partition("@")
-            rows = self._on_parts if share else self.placed("compared")
+            rows = self._rows("share" if share else "compared", dataset, name, axis)
             if condition == TARGET and self.is_on_target_alone(comparison):
                 condition = ""
-            chosen = (rows["dataset"] == dataset) & (rows["architecture"] == name) & (rows["match"] == axis)
-            chosen &= _is_started(rows, started) if started else rows["condition"].fillna("") == condition
+            chosen = _is_started(rows, started) if started else rows["condition"].fillna("") == condition
             if share:
                 chosen &= rows["share"] == float(share)
             self._sides[key] = rows[chosen.fillna(False)]
         return self._sides[key]
+
+    def _rows(self, role: str, dataset: str, architecture: str, axis: str) -> pd.DataFrame:
+        """The runs of an architecture that are compared, or on parts of the budget, on a data set and axis."""
+        keys = ["dataset", "architecture", "match"]
+        if role not in self._split:
+            rows = self._on_parts if role == "share" else self.placed(role)
+            parts = {tuple(key): part for key, part in rows.groupby(keys, sort=False)}
+            self._split[role] = rows.iloc[:0], parts
+        none, parts = self._split[role]
+        return parts.get((dataset, architecture, axis), none)
 
     def is_on_target_alone(self, comparison: Comparison) -> bool:
         """Whether every run under this condition has a loss on the target alone."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import pandas as pd
@@ -117,6 +117,16 @@ def _recorded(tables: Tables) -> str:
 
 def _superseded(successor: Claim) -> str:
     return f"Tested by a stricter reading instead: {successor.reading}."
+
+
+@dataclass(frozen=True)
+class _DataFacts:
+    """A data set: generated or natural, read more than once by a run, in part by a run, only scored by checkpoints."""
+
+    generated: bool
+    repeated: bool
+    partly: bool
+    checkpoints: bool
 
 
 class _ClaimJudge:
@@ -406,16 +416,29 @@ class _ClaimJudge:
 
     def _counts(self, claim: Claim, group: Group) -> bool:
         """Whether a data set is of the kind that the claim is about."""
-        rows = self.tables["datasets"]
-        origin = "".join(rows.loc[(rows["dataset"] == group.dataset).fillna(False), "origin"].dropna())
-        generated, twice = origin.startswith("generated"), not _most(group.runs, "epochs") <= 1.0
-        checkpoints = bool(is_pretrained(group.runs).all())
-        kind = group.task in claim.kind and not checkpoints
-        partly = not _lowest(group.runs, "epochs") >= 1.0
-        kind = kind and (not claim.on or group.dataset in claim.on)
+        facts = self._facts[group]
         return (
-            kind and not (claim.natural and generated) and not (claim.once and twice) and not (claim.whole and partly)
+            group.task in claim.kind
+            and not facts.checkpoints
+            and (not claim.on or group.dataset in claim.on)
+            and not (claim.natural and facts.generated)
+            and not (claim.once and facts.repeated)
+            and not (claim.whole and facts.partly)
         )
+
+    @cached_property
+    def _facts(self) -> dict[Group, _DataFacts]:
+        """What claims ask of each data set under its first condition."""
+        origins = self.tables["datasets"].dropna(subset=["dataset", "origin"]).groupby("dataset")["origin"].agg("".join)
+        return {
+            comparison.group: _DataFacts(
+                generated=str(origins.get(comparison.group.dataset, "")).startswith("generated"),
+                repeated=not _most(comparison.group.runs, "epochs") <= 1.0,
+                partly=not _lowest(comparison.group.runs, "epochs") >= 1.0,
+                checkpoints=bool(is_pretrained(comparison.group.runs).all()),
+            )
+            for comparison in self.first
+        }
 
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
