@@ -25,6 +25,7 @@ PARTS: Final = tuple(
         "claims_miniature.toml",
         "claims_miniature_later.toml",
         "claims_repeats.toml",
+        "claims_conversion.toml",
     )
 )
 
