@@ -11,6 +11,7 @@ import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE
 
 from archbench.reports.analysis import gains, pretraining
+from archbench.reports.analysis.comparison import Comparisons
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
@@ -73,6 +74,26 @@ def test_curves_of_pretraining_leave_out_continued_ones_parts_and_bounds() -> No
     assert ends["decoder"] == pytest.approx(SHAKESPEARE.truth["decoder"], abs=0.05)  # not the part's 3.5
     assert figure.takeaway.startswith(f"Loss at the end, in nats per token: {ends['decoder']:.3f}")
     assert "(decoder) to " in figure.takeaway and figure.takeaway.endswith("(encoder-decoder) in books.")
+
+
+def test_what_several_pretrainings_continue_is_one_row() -> None:
+    reported = dict(figure_stores.judged("pretrainings").comparisons.tables)
+    entries = reported["entries"]
+    part = entries[(entries["condition"] == "0.5 of the tokens of switched").fillna(False)]
+    reported["entries"] = pd.concat([entries, part.assign(condition="0.5 of the tokens of adapted")])
+    grid = pretraining_grids.pretrained(Comparisons(reported))
+    names = [row[0].text for row in grid.rows]
+    assert names == ["books"] * 3 + ["books, 0.5 of the tokens of switched and adapted", "switched"]
+
+
+def test_the_line_above_many_gains_names_the_largest() -> None:
+    judged = figure_stores.judged("starts")
+    entries = pretraining.adapted(judged)
+    figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
+    clear = [e for e in entries if e.gain and e.gain.excludes_zero and e.adapt == FINETUNE and "+" not in e.start]
+    top = max(clear, key=lambda e: e.gain.mean if e.gain else 0.0)
+    assert len(clear) > 4 and top.gain
+    assert f"better in {len(clear)}, most for {top.architecture} after {top.start} on sentiment" in figure.takeaway
 
 
 def test_a_report_without_pretraining_shows_none() -> None:

@@ -87,8 +87,9 @@ def pretrained(comparisons: Comparisons) -> Grid:
         "held-out bits/byte",
     )
     rows = []
-    runs = runs.assign(named=[f"{a}, {c}" if c else a for a, c in zip(runs["dataset"], runs["condition"], strict=True)])
-    for (dataset, architecture), own_runs in runs.groupby(["named", "architecture"], sort=False):
+    for (dataset, architecture, _), own_runs in _by_runs(runs).groupby(["dataset", "architecture", "runs"], sort=False):
+        called = ", ".join([str(dataset), *_parts(own_runs["condition"])])
+        own_runs = own_runs.drop_duplicates("run")
         scores = comparisons.tables["scores"]
         test = scores[
             (scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own_runs["run"])
@@ -98,8 +99,25 @@ def pretrained(comparisons: Comparisons) -> Grid:
         cells = [
             span(own_runs, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")
         ]
-        rows.append((name(str(dataset)), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
+        rows.append((name(called), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
     return Grid(tuple(map(name, columns)), tuple(rows))
+
+
+def _by_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a column that is equal where conditions share all runs: several pretrainings continue them."""
+    keys = ["dataset", "architecture", "condition"]
+    runs = runs.assign(condition=runs["condition"].fillna(""))
+    shared = runs.groupby(keys, sort=False)["run"].agg(lambda names: ",".join(sorted(names))).rename("runs")
+    return runs.merge(shared.reset_index(), on=keys)
+
+
+def _parts(conditions: "pd.Series[str]") -> list[str]:
+    """Conditions that differ in their last word alone, in one: "0.9 of the tokens of switch-10 and prefix-10"."""
+    last: dict[str, dict[str, None]] = {}
+    for condition in filter(None, conditions):
+        before, _, word = str(condition).rpartition(" ")
+        last.setdefault(before, {})[word] = None
+    return [f"{before} {formatting.listing(words)}".strip() for before, words in last.items()]
 
 
 def saved_labels(judged: Judged) -> Grid:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from archbench.reports.analysis import pretraining as analysis
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing
+from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -37,6 +38,7 @@ CAPTION: Final = (
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
+MOST_GAINS: Final = 4  # that the line above the figure lists
 _SHIFT: Final = 0.03  # decades between architectures
 _ROW_SHIFT: Final = 0.14  # rows between architectures
 
@@ -157,21 +159,40 @@ def _is_base(entry: Adapted) -> bool:
 
 
 def _takeaway(entries: Sequence[Adapted]) -> str:
-    """Where the interval of a gain excludes 0, finetuned on the fewest examples."""
-    parts = []
+    """Gains whose interval excludes 0, finetuned on the fewest examples: all of a few, the extremes of many."""
+    gains: list[tuple[Interval, Adapted]] = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
-        dataset_entries = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
-        dataset_entries = [entry for entry in dataset_entries if not entry.start.startswith(SCRATCH_WITH)]
-        fewest = min((entry.examples for entry in dataset_entries), default=0)
-        for entry in dataset_entries:
-            if entry.examples == fewest and entry.gain is not None and entry.gain.excludes_zero:
-                count = f"{fewest:,} examples" if fewest else "all examples"
-                setting = f"{entry.architecture} after {entry.start} on {dataset} with {count}"
-                parts.append(f"{setting} {analysis.signed(entry.gain, entry.metric)}")
-    if not any(entry.gain is not None and entry.gain.known for entry in entries):
+        finetuned = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
+        finetuned = [entry for entry in finetuned if not entry.start.startswith(SCRATCH_WITH)]
+        fewest = min((entry.examples for entry in finetuned), default=0)
+        gains += [(entry.gain, entry) for entry in finetuned if entry.examples == fewest and entry.gain is not None]
+    if not any(gain.known for gain, _ in gains):
         return ""
+    clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
+    if not clear:
+        return "With the fewest examples, no 95% interval of a gain excludes 0."
+    if len(clear) <= MOST_GAINS:
+        texts = [_gain(gain, entry) for gain, entry in clear]
+        return f"Gain over training from scratch, finetuned on the fewest examples: {listing(texts)}."
+    signs = {
+        "better": [pair for pair in clear if pair[0].mean > 0],
+        "worse": [pair for pair in clear if pair[0].mean < 0],
+    }
+    ends = [
+        f"{word} in {len(pairs)}, most for {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
+    ]
     return (
-        f"Gain over training from scratch, finetuned on the fewest examples: {listing(parts)}."
-        if parts
-        else "With the fewest examples, no 95% interval of a gain excludes 0."
+        f"Finetuned on the fewest examples, {len(gains)} comparisons with training from scratch: "
+        f"{listing(ends)}; in the others the 95% interval includes 0."
     )
+
+
+def _size(pair: tuple[Interval, Adapted]) -> float:
+    """How far a gain is from 0, whatever its sign."""
+    return abs(pair[0].mean)
+
+
+def _gain(gain: Interval, entry: Adapted) -> str:
+    count = f"{entry.examples:,} examples" if entry.examples else "all examples"
+    setting = f"{entry.architecture} after {entry.start} on {entry.dataset} with {count}"
+    return f"{setting} {analysis.signed(gain, entry.metric)}"
