@@ -93,7 +93,7 @@ def test_the_line_above_many_gains_names_the_largest() -> None:
     clear = [e for e in entries if e.gain and e.gain.excludes_zero and e.adapt == FINETUNE and "+" not in e.start]
     top = max(clear, key=lambda e: e.gain.mean if e.gain else 0.0)
     assert len(clear) > 4 and top.gain
-    assert f"better in {len(clear)}, most for {top.architecture} after {top.start} on sentiment" in figure.takeaway
+    assert f"better {len(clear)} times, such as {top.architecture} after {top.start} on sentiment" in figure.takeaway
 
 
 def test_a_report_without_pretraining_shows_none() -> None:
@@ -227,8 +227,8 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert f"{names[1]} better on sentiment (20 examples) after own" in bought
     assert f"{names[2]} worse on sentiment (20 examples) after own" in bought
     assert bought.endswith("not decided: 1 of 3.")
-    more = next(line for line in lines if line.startswith("Who gains more"))
-    assert f"{names[1]} more than {names[2]}" in more
+    more = next(line for line in lines if line.startswith("Difference of gains"))
+    assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
 

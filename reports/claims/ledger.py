@@ -43,6 +43,15 @@ REWORDED: Final = {
     "25c27f7fae9132bbc9dda6dc565acf75f20b58d8ea30a256c5994de337747ba2": (
         "fe74307ae5f21968545cf270a3b4d1c4ebf5a62db01870d8f749d78739ba17f9"
     ),
+    "314ee67ed8d98782c0ce6b443f52fa31dacbafd76be249a61ef6a1860940666b": (
+        "1e4a4713681e65b4ee4539c269dea28f96715a55b9a716dc5511f495de2ea51a"
+    ),
+    "ab54b7e584e35e80ba231a112f3b342a3b6cef62b0b69f5e4644469fbbb9aa78": (
+        "9e27d9a8d0f937e8be9a6cfe27a25be70a32d973d21adbe2713f4ba2b38a323c"
+    ),
+    "6d96413a0359c3d690e02aa7e6b755d2dad0e7ea3058ba517a076b576ced0221": (
+        "21dc08c97b3057901313c842032171ed75124aacc55ac9b8aaece0f4572ee445"
+    ),
 }
 """The SHA-256 of a part as it was, and the `content` hash of it: the same as today's where only words changed."""
 

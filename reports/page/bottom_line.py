@@ -72,8 +72,8 @@ def _pretrained(judged: Judged) -> Iterator[str]:
     pairs = differences(judged)
     if pairs:
         orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
-        ahead = [(" more than ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
-        yield f"Who gains more ({_level(pairs[0].family)}): {_gains({'': ahead}, pairs)}."
+        ahead = [(" above ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
+        yield f"Difference of gains ({_level(pairs[0].family)}): {_gains({'': ahead}, pairs)}."
 
 
 def _level(family: int) -> str:

@@ -32,9 +32,9 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_W
 
 CAPTION: Final = (
     "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
-    "after pretraining; hollow: from scratch (dashed), or from scratch with the tokens of the pretraining as well. All "
-    "others have the same budget on the task, and pretraining comes on top. Grey, dashed: always answering with the "
-    "most frequent label."
+    "after pretraining; hollow: from scratch, on the budget of the task (dashed) or on the tokens of the pretraining as "
+    "well. Pretrained models have the budget of the task on top of their pretraining. Grey, dashed: always answering "
+    "with the most frequent label."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
@@ -179,10 +179,10 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         "worse": [pair for pair in clear if pair[0].mean < 0],
     }
     ends = [
-        f"{word} in {len(pairs)}, most for {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
+        f"{word} {len(pairs)} times, such as {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
     ]
     return (
-        f"Finetuned on the fewest examples, {len(gains)} comparisons with training from scratch: "
+        f"Pretraining, finetuned on the fewest examples, is compared with training from scratch {len(gains)} times: "
         f"{listing(ends)}; in the others the 95% interval includes 0."
     )
 
