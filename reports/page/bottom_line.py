@@ -266,7 +266,7 @@ def _grown(judged: Judged) -> Iterator[str]:
     parts = [f"{listing(names)} on {listing(titles)}" for names, titles in gained.items() if names]
     if asked:
         other = f"; {rest} of {asked} are not, or are not decided" if rest and parts else ""
-        names_text = "; ".join(parts) or "no architecture, or not decided"
+        names_text = "; ".join(parts) or "no architecture (or not decided)"
         yield f"Better at the largest size than at the smallest: {names_text}{other}."
 
 
@@ -325,7 +325,7 @@ def _changed(judged: Judged) -> Iterator[str]:
             by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)} on {contrast.dataset}")
         for name, parts in by_condition.items():
             held = f"At {name}" if name.startswith("equal ") else f"Under the condition “{name}”"
-            yield f"{held} (not corrected): {'; '.join(parts)}."
+            yield f"{held} the outcome changes (not corrected): {'; '.join(parts)}."
 
 
 def _outcome(contrast: Contrast) -> str:
