@@ -57,7 +57,7 @@ def reproduce(
         raise InputError(f"{root}: holds the published tables; give another --out")
     runs = [published_run(row, published) for row in chosen]
     outcome, again = reproduce.run(experiment, runs, root, setting, command, say)
-    if outcome.signal is not None or outcome.unfinished or outcome.full:
+    if outcome.signal is not None or outcome.unfinished or outcome.full or not again:
         return Reproduction(outcome, root)
     names = {item.published.run: item.plan.run for item in again}
     rows = reproduction.verdicts(published, tables.collect(root), chosen, names)

@@ -255,7 +255,9 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     judged = read(tmp_path)
     first, other = ([cell.below for cell in row[2:]] for row in tested_grids.sensitivity(judged.tested).rows)
     assert (first, other) == (["decoder better"], ["encoder better (changed)"])
-    sentence = "Under the condition “AdamW” the outcome changes (not corrected): encoder is better than decoder on sentiment."
+    sentence = (
+        "Under the condition “AdamW” the outcome changes (not corrected): encoder is better than decoder on sentiment."
+    )
     assert sentence in bottom_line(judged)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_runs
 
 import archbench
 from archbench import command_line, reproduction
@@ -398,3 +399,30 @@ def test_the_interval_holds_one_further_seed_with_its_probability() -> None:
     by_hand = 12.7062 * math.sqrt(2) * math.sqrt(1.5)  # t of one degree of freedom
     assert prediction_interval(np.array([1.0, 3.0])).half == pytest.approx(by_hand, rel=1e-5)
     assert not prediction_interval(np.array([1.0])).known
+
+
+def test_what_starts_from_a_pretraining_is_pretrained_again_first(
+    tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    folder = tiny_runs.write_data(tmp_path / "data")
+    text = {"data": "things.txt", "vocabulary": 300, "context": 24, "test_examples": 4, "architectures": ["decoder"]}
+    labels = {"kind": "classification", "data": "things.tsv", "source_length": 8, "test_examples": 20}
+    values = {
+        **{key: EXPERIMENT[key] for key in ("name", "model", "seeds", "budget")},
+        "architectures": ["decoder"],
+        "training": {"batch_tokens": 250, "precision": "float32", "learning_rate": 0.01},
+        "pretraining": [{**text, "name": "causal"}, {**text, "name": "more", "from": "causal"}],
+        "tasks": [{**labels, "name": "colours", "start": ["scratch", "more"], "examples": [40, "all"]}],
+    }
+    monkeypatch.setattr(compare, "_complete_references", lambda *_: ())
+    experiment = spec.from_dict(values, folder=folder)
+    assert compare.run(experiment, tmp_path / "whole", RunOptions(device="cpu", jobs=1), "archbench", str).status == 0
+    tables.write(tables.collect(tmp_path / "whole"), tmp_path / "small" / "tables")
+    whole, trained.runs = set(trained.runs), []
+    monkeypatch.chdir(folder)
+    assert status(str(tmp_path / "small"), "--out", str(tmp_path / "new"), "--runs", "all", "--device", "cpu") == 0
+    output, errors = capsys.readouterr()
+    assert "pretraining first: causal\n" in errors and "pretraining first: more\n" in errors
+    assert set(trained.runs) == whole
+    assert "8 of 8 runs fall within the published intervals; 8 have the same scores to the last digit." in output

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from archbench.runs.experiment.spec import PRETRAINED
 
 ROLES: Final = ("compared", "share", "control")  # that are trained again, the last ones last
 PLACE: Final = ["dataset", "condition", "match", "role", "share", "architecture"]  # what the seeds of a group share
+PRETRAINING: Final = "pretraining"  # the task of a run that others start from
 SECONDS: Final = ("train_seconds", "score_seconds", "generate_seconds")
 LIKELIHOOD: Final = "bits_per_byte"
 AGREE: Final = ("same", "within")
@@ -51,6 +52,7 @@ def choose(tables: Tables, number: int | None) -> list[dict[str, Any]]:
 def _candidates(tables: Tables) -> Iterator[dict[str, Any]]:
     """Every finished run that was trained for the comparison, once for each of its places."""
     runs = {str(row["run"]): _filled(row) for row in tables["runs"].to_dict("records")}
+    seconds_per_flop = _pretraining_speed(list(runs.values()))
     scored = set(tables["scores"].loc[(tables["scores"]["split"] == "test").fillna(False), "run"])
     for record in tables["entries"].to_dict("records"):
         entry = {"condition": "", "share": 1.0, **_filled(record)}
@@ -58,7 +60,15 @@ def _candidates(tables: Tables) -> Iterator[dict[str, Any]]:
         trained = row.get("status") == "done" and entry.get("match") != PRETRAINED
         if trained and entry.get("role") in ROLES and entry["run"] in scored:
             cost = sum(float(row.get(name, 0.0)) for name in SECONDS)
+            cost += seconds_per_flop * float(row.get("pretraining_flops", 0.0))
             yield {**row, **entry, "variant": row["architecture"], "cost": cost}
+
+
+def _pretraining_speed(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds for each training FLOP of the pretrainings; 0 where there are none."""
+    ended = [row for row in rows if row.get("task") == PRETRAINING and row.get("train_flops")]
+    flops = sum(float(row["train_flops"]) for row in ended)
+    return sum(float(row.get("train_seconds", 0.0)) for row in ended) / flops if flops else 0.0
 
 
 def _filled(record: Mapping[Any, Any]) -> dict[str, Any]:

@@ -23,9 +23,10 @@ def run(
     command: str,
     say: Say,
 ) -> tuple[Outcome, tuple[ReproducedRun, ...]]:
-    """Does the ``runs`` of a published ``experiment`` that are missing in ``root``.
+    """Does the ``runs`` of a published ``experiment`` that are missing in ``root``, after what they start from.
 
-    Returns the outcome and the plan of each published run. Raises ``InputError`` before the first one.
+    Returns the outcome and the plan of each published run; no plans where a pretraining did not end. Raises
+    ``InputError`` before the first run.
     """
     say = compare.once(say)
     check_folder(root)
@@ -33,6 +34,12 @@ def run(
     with compare.checked_architectures(narrowed, setting, say) as architectures, store.locked(root, say):
         heartbeat.pause(root)
         matrix, device, jobs = compare.planned(narrowed, root, setting, say, architectures)
+        while pretrainings := published.pretrainings_first(matrix, root):
+            say(f"pretraining first: {', '.join(dict.fromkeys(plan.task.name for plan in pretrainings))}")
+            outcome = compare.performed(pretrainings, root, device, jobs, setting.on)
+            if outcome.status or outcome.unfinished:
+                return outcome, ()
+            matrix, device, jobs = compare.planned(narrowed, root, setting, say, architectures)
         again = published.reproduced(matrix, experiment, runs)
         matrix = published.placed(matrix, again)
         for line in differences(again):

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import machine
+from archbench.runs.base import machine, store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.resolve import is_path
-from archbench.runs.experiment.sections import Against, Experiment, Task
+from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base.errors import InputError
 
@@ -72,17 +72,33 @@ class ReproducedRun:
 def narrowed(experiment: Experiment, runs: Sequence[PublishedRun]) -> Experiment:
     """The experiment with nothing but these runs: one condition for each, beside tasks that only state the reference.
 
-    Raises ``InputError`` for a run that the experiment does not have.
+    With pretrainings, all that starts from one stays, without runs: it decides which texts share a tokenizer. Raises
+    ``InputError`` for a run that the experiment does not have.
     """
     named = {run.dataset for run in runs}
-    tasks = tuple(_reference_only(task) for task in experiment.tasks if task.name in named)
-    conditions = tuple(_alone(experiment, run) for run in runs)
+    tasks = tuple(_reference_only(task) for task in experiment.tasks if task.name in named or experiment.pretraining)
+    sharing = [_untuned(task, seeds=()) for task in experiment.conditions if task.start != SCRATCH]
+    conditions = (*(_alone(experiment, run) for run in runs), *sharing)
     return experiment.model_copy(update={"tasks": tasks, "conditions": conditions, "controls": (), "added": {}})
+
+
+def pretrainings_first(matrix: Matrix, root: Path) -> tuple[Plan, ...]:
+    """The pretrainings that runs of a narrowed experiment wait for and that can be trained in ``root`` now."""
+    plans = {plan.run: plan for plan in (*matrix.plans, *matrix.later)}
+    needed: dict[str, Plan] = {}
+    names = [plan.start for plan in matrix.later if not plan.objective]
+    while names:
+        plan = plans[names.pop()]
+        needed[plan.run] = plan
+        names += [plan.start] * bool(plan.start)
+    ready = [plan for plan in matrix.plans if plan.run in needed]
+    return tuple(plan for plan in ready if not store.is_finished(store.run_folder(root, plan.run), weights=True))
 
 
 def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedRun]) -> tuple[ReproducedRun, ...]:
     """The runs with their plans: ``matrix`` is of the narrowed ``experiment``. Raises ``InputError`` if data differ."""
     plans = {plan.run: plan for plan in matrix.plans}
+    digests = {row["dataset"]: str(row["digest"]) for row in matrix.datasets}  # conditions may read a part of the data
     entries = {
         (entry.dataset, entry.condition, entry.match, entry.share, entry.architecture, plans[entry.run].seed): entry
         for entry in matrix.entries
@@ -92,10 +108,11 @@ def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedR
         entry = entries[run.dataset, run.condition, run.match, run.share, run.variant, run.seed]
         in_seconds = _stated(experiment, run).budget.seconds is not None
         plan = _as_published(plans[entry.run], run, in_seconds)
-        if run.data and run.data != plan.data:
+        here = digests[run.dataset]
+        if run.data and run.data != here:
             raise InputError(
                 f"{run.dataset}: the data or their tokens differ from the published ones (digest {run.data[:12]} "
-                f"there, {plan.data[:12]} here), so no score can be compared; use the data that the tables describe"
+                f"there, {here[:12]} here), so no score can be compared; use the data that the tables describe"
             )
         chosen.append(ReproducedRun(run, plan, tuple(_differences(plan, run))))
     return tuple(chosen)

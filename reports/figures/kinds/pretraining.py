@@ -32,9 +32,9 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_W
 
 CAPTION: Final = (
     "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
-    "after pretraining; hollow: from scratch, on the budget of the task (dashed) or on the tokens of the pretraining as "
-    "well. Pretrained models have the budget of the task on top of their pretraining. Grey, dashed: always answering "
-    "with the most frequent label."
+    "after pretraining; hollow: from scratch, on the budget of the task (dashed) or on the tokens of the pretraining "
+    "as well. Pretrained models have the budget of the task on top of their pretraining. Grey, dashed: always "
+    "answering with the most frequent label."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
