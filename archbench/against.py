@@ -16,8 +16,8 @@ BUILTIN = {"public-v1": (HERE.parent / "docs" / "reference" / "public", HERE / "
 def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple[Experiment, Tables]":
     """The experiment that trains ``variant`` beside the ``published`` rows, and these rows.
 
-    Raises ``InputError`` where one of the ``fixed`` options is given, which the published rules set, and where the rows
-    were made under other numerics or rules than those of this archbench.
+    Raises ``InputError`` where one of the ``fixed`` options is given, which the published rules set, where the rows
+    were made under other numerics or rules than those of this archbench, and where models are pretrained.
     """
     from archbench import reproduction
     from archbench.reports.analysis import against
@@ -41,6 +41,8 @@ def join(variant: object, published: str, fixed: Mapping[str, object]) -> "tuple
         made_by = against.commits(tables)
         raise InputError(f"--against: {published}: {reason}; use the archbench that made it ({made_by})")
     experiment = spec.recorded(specification(tables), origin=str(folder))
+    if experiment.pretraining:
+        raise InputError(f"--against: {published}: its models are pretrained; join a comparison from scratch")
     name = called(variant)
     others = against.architectures(tables)
     _check_name(name, others, published)

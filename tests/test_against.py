@@ -162,6 +162,16 @@ def test_what_was_made_otherwise_is_refused_with_the_reason(
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def test_a_comparison_of_pretrained_models_is_not_joined(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = spec.recorded
+    pretrained = {"pretraining": ("books",)}
+    monkeypatch.setattr(spec, "recorded", lambda *read, **where: recorded(*read, **where).model_copy(update=pretrained))
+    with pytest.raises(InputError, match="--against: published: its models are pretrained; join a comparison from"):
+        archbench.compare("mine.py", tmp_path / "out", against="published")
+
+
 def test_the_commits_that_made_published_runs_are_named() -> None:
     rows = {"run": ["a", "b", "c"], "key": ["archbench_commit"] * 2 + ["torch"], "value": ["e" * 40, "0" * 40, "2.9"]}
     environment = pd.DataFrame(rows)
