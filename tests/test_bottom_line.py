@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import figure_stores
 import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
@@ -9,6 +10,8 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
+from archbench.reports.claims import ledger
+from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.matrix import matrix
 
@@ -76,3 +79,17 @@ def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
 def test_a_data_set_without_any_decision_is_named_once(tmp_path: Path) -> None:
     short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=dict.fromkeys(FAMILIES, 0.6), seeds=3, spread=0.08)))
     assert "Cannot be distinguished: every pair on sentiment." in short
+
+
+def test_claims_decided_in_miniature_are_named_before_the_limits() -> None:
+    reported = figure_stores.judged("families")
+    claims = [claim for claim in ledger.ledger() if claim.miniature][:6]
+    words = [ledger.SAME_DIRECTION] * 4 + [ledger.OPPOSITE_DIRECTION, ledger.UNDECIDED]
+    verdicts = [ClaimVerdict(claim, word, "") for claim, word in zip(claims, words, strict=True)]
+    lines = bottom_line(reported, verdicts)
+    named = lines[len(bottom_line(reported)) - 1]
+    assert named.startswith(
+        f"Claims about larger models, tested in miniature: same direction for “{claims[0].statement}”"
+    )
+    assert named.endswith(f"and 1 more; opposite direction for “{claims[4].statement}”.")
+    assert claims[5].statement not in named and lines[-1] == bottom_line(reported)[-1]

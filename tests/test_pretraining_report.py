@@ -1,6 +1,7 @@
 """What pretraining buys: the report shows the differences that were planted, with the right signs."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import figure_stores
@@ -52,6 +53,22 @@ def test_figure_and_table_say_the_same() -> None:
     assert len(grid.rows) == 12
     trained = [row for row in grid.rows if "prompted" not in row[2].text]
     assert all(bool(cell.below) == ("after" in row[2].text) for row in trained for cell in row[3:])
+
+
+def test_a_change_of_the_pretraining_is_an_effect_and_one_from_scratch_a_gain(tmp_path: Path) -> None:
+    assert figure_stores.judged("pretraining").tested.effects == ()
+    task = replace(SENTIMENT, truth={"encoder-decoder": 0.6})
+    setups = {"half": ("half", FINETUNE, 20), "all": ("full", FINETUNE, 100), "head": ("full", "head", 20)}
+    further = [
+        figure_stores.Further(
+            task, *["encoder-decoder"] * 2, 0.7, "compared", condition=name, changes=figure_stores.started(*setup)
+        )
+        for name, setup in setups.items()
+    ]
+    for run in synthetic.write_store(tmp_path, [task], further=further)[: task.seeds]:
+        synthetic.change_record(tmp_path, run, **figure_stores.started("full", FINETUNE, 20))
+    effects = judge(tables.collect(tmp_path)).tested.effects
+    assert [(effect.first, effect.second) for effect in effects] == [("encoder-decoder with half", "encoder-decoder")]
 
 
 def test_the_fewest_examples_are_those_of_each_data_set(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
 _UNKNOWN: Final = Interval(math.nan)
 
+Setup = tuple[str, str, int]  # start, adaptation, number of training examples
+USUAL_SETUP: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -116,6 +119,15 @@ class Comparison:
     @property
     def decided(self) -> bool:
         return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
+
+    @property
+    def setup(self) -> Setup:
+        """Start, adaptation and number of training examples of its runs."""
+        row = self.group.runs.iloc[0]
+        start, adapt, examples = (
+            row[key] if key in row.index and pd.notna(row[key]) else usual for key, usual in USUAL_SETUP.items()
+        )
+        return str(start), str(adapt), int(float(str(examples)))
 
     @property
     def scored(self) -> list[Cell]:

@@ -14,6 +14,7 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.base.declared import entered
 from archbench.reports.base.metrics import metric
+from archbench.runs.experiment.spec import SCRATCH
 
 EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 
@@ -60,10 +61,21 @@ def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequ
 
 
 def _condition(base: Comparison, other: Comparison, tuned: Container[object]) -> Iterator[Change]:
-    """A further condition on the same axis, where it changes more than the axis."""
+    """A further condition on the same axis, where it changes more than the axis.
+
+    What pretraining adds to training from scratch is tested as a gain. Other numbers of training examples and other
+    ways to adapt are no changes of one recipe.
+    """
     name, axes = other.group.condition.get("condition", ""), (base.group.runs["match"], other.group.runs["match"])
-    if name and not base.group.condition.get("condition") and len({axis.iloc[0] for axis in axes}) == 1:
+    same_axis = len({axis.iloc[0] for axis in axes}) == 1
+    if name and not base.group.condition.get("condition") and same_axis and _is_one_recipe(base, other):
         yield Change(other, f" with {name}", name in tuned)
+
+
+def _is_one_recipe(base: Comparison, other: Comparison) -> bool:
+    """Whether two conditions start alike, or from two pretrainings, and are adapted alike on as many examples."""
+    (start, *rest), (other_start, *other_rest) = base.setup, other.setup
+    return rest == other_rest and (start == other_start or SCRATCH not in (start, other_start))
 
 
 def _asked(base: Change, changes: Sequence[Change]) -> Iterator[Question]:

@@ -3,21 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
-import pandas as pd
-
-from archbench.reports.analysis.comparison import Comparison, oriented
+from archbench.reports.analysis.comparison import Comparison, Setup, oriented
 from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, SCRATCH_WITH
-
-Setup = tuple[str, str, int]  # start, adaptation, number of training examples
-
-USUAL: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,7 @@ def by_dataset(judged: Judged) -> list[Started]:
         dataset, axis = first.group.dataset, first.group.runs["match"].iloc[0]
         if dataset in names and first.metric.better:
             by_setup = {
-                _setup(comparison): comparison
+                comparison.setup: comparison
                 for comparison in (first, *judged.further)
                 if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
             }
@@ -145,15 +138,6 @@ def signed(gain: Interval, measure: ReportedMetric) -> str:
     if not gain.known:
         return shown
     return f"{shown} ({value(gain.lower, digits)} to {value(gain.upper, digits)})"
-
-
-def _setup(comparison: Comparison) -> Setup:
-    """Start, adaptation and number of training examples of a group's runs."""
-    row = comparison.group.runs.iloc[0]
-    start, adapt, examples = (
-        row[key] if key in row.index and pd.notna(row[key]) else usual for key, usual in USUAL.items()
-    )
-    return str(start), str(adapt), int(float(str(examples)))
 
 
 def _gain(

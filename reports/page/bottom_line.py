@@ -15,6 +15,8 @@ from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
 from archbench.reports.analysis.verdicts import same_outcome, under_conditions
 from archbench.reports.base.formatting import listing, number
+from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
@@ -22,13 +24,13 @@ MOST: Final = 3  # sentences about size or depth, and data sets with a name in a
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
-def bottom_line(judged: Judged) -> list[str]:
+def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str]:
     """A few sentences about the primary contrasts, else about what changes, or size and depth, do.
 
-    Empty where nothing was tested.
+    Then one about the claims that are decided in miniature. Empty where nothing was tested.
     """
     primary, effects = judged.tested.primary, judged.tested.effects
-    limits = list(_limits(judged))
+    limits = [*_in_miniature(claims), *_limits(judged)]
     if any(contrast.outcome != "unknown" for contrast in primary):
         if _complete(primary):
             wins = _wins_and_losses(primary, _below(judged), _undetermined(judged))
@@ -42,6 +44,18 @@ def bottom_line(judged: Judged) -> list[str]:
         return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *limits]
     sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
     return [*sizes[:MOST], *limits] if sizes else []
+
+
+def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
+    """The decided claims about larger models."""
+    texts = []
+    for verdict, words in ((SAME_DIRECTION, "same direction"), (OPPOSITE_DIRECTION, "opposite direction")):
+        statements = [f"“{entry.claim.statement}”" for entry in claims if entry.verdict == verdict]
+        more = [f"{len(statements) - MOST} more"] if len(statements) > MOST else []
+        if statements:
+            texts.append(f"{words} for {listing([*statements[:MOST], *more])}")
+    if texts:
+        yield f"Claims about larger models, tested in miniature: {'; '.join(texts)}."
 
 
 def _below(judged: Judged) -> set[str]:

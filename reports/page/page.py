@@ -157,7 +157,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         ),
         "lede": lede(tables),
         "compared": compared(tables),
-        "bottom_line": bottom_line(judged),
+        "bottom_line": bottom_line(judged, verdicts),
         "looks": _key(tables["runs"]),
         "picks": _picks(tables["runs"]),
         **_findings(judged),

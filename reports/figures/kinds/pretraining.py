@@ -114,9 +114,11 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
     if len(starts) > 1:
-        styles: list[Any] = [DASHED, *(STYLES[index % len(STYLES)] for index in range(len(starts)))]
-        marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles]
-        axes.legend(marks, [SCRATCH, *starts], frameon=False, fontsize=small())
+        styles: dict[str, Any] = {start: STYLES[index % len(STYLES)] for index, start in enumerate(starts)}
+        if any(entry.start == SCRATCH for entry in entries):
+            styles = {SCRATCH: DASHED, **styles}
+        marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles.values()]
+        axes.legend(marks, [*styles], frameon=False, fontsize=small())
     both_grids(axes)
 
 

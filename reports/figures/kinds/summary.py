@@ -41,7 +41,7 @@ class Scaled:
 
 
 def summary(view: View) -> Figure:
-    """One panel, where at least two data sets can be put on the scale."""
+    """One panel, where two architectures and two data sets can be put on the scale."""
     usable = [comparison for comparison in view.first if Scale(comparison).known and comparison.classical]
     everything = [score for comparison in usable for score in scaled_scores(comparison)]
     datasets = list(dict.fromkeys(score.dataset for score in everything))
@@ -49,7 +49,7 @@ def summary(view: View) -> Figure:
     scores = [score for score in everything if score.architecture in everywhere]
     names = list(everywhere)
     panels: tuple[Panel, ...] = ()
-    if len(datasets) > 1 and names:
+    if len(datasets) > 1 and len(names) > 1:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
         height = _AROUND + len(names) * (_LANE * len(datasets) + _GAP)
         drawing = partial(draw, scores=scores, looks=view.looks)
