@@ -413,7 +413,10 @@ def test_what_starts_from_a_pretraining_is_pretrained_again_first(
         "architectures": ["decoder"],
         "training": {"batch_tokens": 250, "precision": "float32", "learning_rate": 0.01},
         "pretraining": [{**text, "name": "causal"}, {**text, "name": "more", "from": "causal"}],
-        "tasks": [{**labels, "name": "colours", "start": ["scratch", "more"], "examples": [40, "all"]}],
+        "tasks": [
+            {**labels, "name": "colours", "start": ["scratch", "more"], "examples": [40, "all"]},
+            {**labels, "name": "again", "start": "more", "seeds": [0]},
+        ],
     }
     monkeypatch.setattr(compare, "_complete_references", lambda *_: ())
     experiment = spec.from_dict(values, folder=folder)
@@ -425,4 +428,6 @@ def test_what_starts_from_a_pretraining_is_pretrained_again_first(
     output, errors = capsys.readouterr()
     assert "pretraining first: causal\n" in errors and "pretraining first: more\n" in errors
     assert set(trained.runs) == whole
-    assert "8 of 8 runs fall within the published intervals; 8 have the same scores to the last digit." in output
+    assert "9 of 9 runs fall within the published intervals; 9 have the same scores to the last digit." in output
+    assert status(str(tmp_path / "small"), "--out", str(tmp_path / "one"), "--runs", "1", "--device", "cpu") == 0
+    assert "1 has the same scores to the last digit." in capsys.readouterr().out  # the other task has no run

@@ -610,8 +610,9 @@ class Experiment(Section):
         return self.contrasts != DEFAULT_CONTRASTS
 
     def last_seed(self, name: str) -> int:
-        """The largest seed that a task or one of its conditions lists."""
-        return max(seed for task in (*self.tasks, *self.conditions) if task.name == name for seed in task.seeds)
+        """The largest seed that a task or one of its conditions lists; -1 if none does."""
+        seeds = (seed for task in (*self.tasks, *self.conditions) if task.name == name for seed in task.seeds)
+        return max(seeds, default=-1)
 
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""
