@@ -42,7 +42,7 @@ class Gain:
 @lru_cache(maxsize=1)
 def gains(judged: Judged) -> tuple[Gain, ...]:
     """Each architecture's difference from training from scratch, after each pretraining."""
-    first = {started.first.group.dataset: started.setup(started.first)[2] for started in by_dataset(judged)}
+    first = {started.first.group.dataset: started.first.setup[2] for started in by_dataset(judged)}
     return _corrected(
         Gain(
             *(entry.dataset, entry.metric, entry.start, entry.examples, entry.architecture, ""),
@@ -62,7 +62,7 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
 
 
 def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
-    examples, metric = started.setup(started.first)[2], started.first.metric
+    examples, metric = started.first.setup[2], started.first.metric
     base = started.by_setup.get((SCRATCH, FINETUNE, examples))
     if base is None:
         return

@@ -53,10 +53,6 @@ class Started:
     first: Comparison
     by_setup: Mapping[Setup, Comparison]
 
-    def setup(self, comparison: Comparison) -> Setup:
-        """Start, adaptation and number of examples of one of them."""
-        return next(setup for setup, known in self.by_setup.items() if known is comparison)
-
 
 def by_dataset(judged: Judged) -> list[Started]:
     """The data sets on which something starts from a pretraining."""
@@ -79,7 +75,7 @@ def by_dataset(judged: Judged) -> list[Started]:
 
 def is_first_from_scratch(judged: Judged) -> bool:
     """Whether something starts from a pretraining, and every data set's first condition trains from scratch."""
-    return {started.setup(started.first)[0] for started in by_dataset(judged)} == {SCRATCH}
+    return {started.first.setup[0] for started in by_dataset(judged)} == {SCRATCH}
 
 
 @lru_cache(maxsize=1)
