@@ -1,8 +1,8 @@
 """Publishes a finished comparison in this folder: `python -P docs/reference/publish.py DIR NAME FIGURE`.
 
-Writes the tables of the comparison in DIR, without the texts of predictions, to `NAME/tables`, and its figure (a name
-as for `archbench plot`) to `NAME/FIGURE.png`. Then add it to README.md and docs/results.md, and run
-`make reference ARGS=ledger` and `python -P docs/gallery.py`.
+Writes the tables of the comparison in DIR, without the texts of predictions and the losses of training batches, to
+`NAME/tables`, and its figure (a name as for `archbench plot`) to `NAME/FIGURE.png`. Then add it to README.md and
+docs/results.md, and run `make reference ARGS=ledger` and `python -P docs/gallery.py`.
 """
 
 import sys
@@ -18,6 +18,8 @@ from archbench.reports.page.publish import without_texts
 
 HERE = Path(__file__).parent
 COMPRESSION = 19  # of zstd: slow to write, as fast to read
+NATS = 2**-12  # to which log-likelihoods are rounded, far below what a page prints
+SECONDS = 2**-6  # to which the times of a curve are rounded
 
 
 def publish(root: Path, name: str, figure: str, here: Path = HERE) -> list[Path]:
@@ -25,13 +27,23 @@ def publish(root: Path, name: str, figure: str, here: Path = HERE) -> list[Path]
     folder = here / name
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     written = []
-    for table, frame in without_texts(tables.read(root / "tables")).items():
+    for table, frame in smaller(without_texts(tables.read(root / "tables"))).items():
         written.append(folder / "tables" / f"{table}.parquet")
         values = pa.Table.from_pandas(frame, preserve_index=False)
         pq.write_table(values, written[-1], compression="zstd", compression_level=COMPRESSION)
     written.append(folder / f"{figure}.png")
     plot.written(plotting.view(plotting.judged(folder), None, None), figure, written[-1], "png", "light", None)
     return written
+
+
+def smaller(read: tables.Tables) -> tables.Tables:
+    """The tables with only the curves that figures draw, those of validation losses, and their numbers rounded."""
+    curves = read["curves"][read["curves"]["split"] == "validation"]
+    predictions = read["predictions"].copy()
+    for column in set(predictions) & {"log_likelihood", "log_likelihood_shuffled"}:
+        predictions[column] = (predictions[column] / NATS).round() * NATS
+    curves = curves.assign(seconds=(curves["seconds"] / SECONDS).round() * SECONDS)
+    return {**read, "curves": curves, "predictions": predictions}
 
 
 if __name__ == "__main__":
