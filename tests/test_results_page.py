@@ -18,4 +18,5 @@ def test_the_table_of_results_is_that_of_the_published_tables() -> None:
 
         commit = listed("archbench_commit")[:12] or "not recorded"
         name, runs = folder.parent.name, len(published["runs"])
-        assert f"| [{name}](reference/README.md) | {runs} | {listed('processor')} | {commit} |" in page
+        text = "README.md" if name == "public" else f"presets.md#{name}"
+        assert f"| [{name}](reference/{text}) | {runs} | {listed('processor')} | {commit} |" in page
