@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract import compute
 from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.both import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
@@ -150,9 +151,10 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
     assert abs(expected / chance - 1) > 0.01  # else any tokens would have this loss
 
 
-def test_the_encoder_fills_in_the_spans_behind_sentinels(folder: Path, tmp_path: Path) -> None:
-    """Its loss is the mean over all subsets of the corrupted tokens that may be hidden, each k from 1 to n alike."""
-    plan, made, batch = _randomized("encoder", {"span-corruption": 1.0}, folder, tmp_path)
+@pytest.mark.parametrize("way", ["span-corruption", "prefix"])
+def test_the_encoder_fills_in_targets(folder: Path, tmp_path: Path, way: str) -> None:
+    """Its loss is the mean over all subsets of the target's tokens that may be hidden, each k from 1 to n alike."""
+    plan, made, batch = _randomized("encoder", {way: 1.0}, folder, tmp_path)
     row = int(batch.target_lengths.argmin())
     source = batch.source[row : row + 1, : int(batch.source_lengths[row])]
     target = batch.target[row : row + 1, : int(batch.target_lengths[row])]
@@ -425,6 +427,53 @@ def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> Non
         assert counted.get_total_flops() == pytest.approx(declared, rel=0.12), (family, adapt)
 
 
+@pytest.mark.parametrize("rate", [None, 0.4])
+@pytest.mark.parametrize("architecture", ["encoder", "prefix-decoder"])
+def test_flops_of_objectives_that_hide_tokens_are_those_that_run(architecture: str, rate: float | None) -> None:
+    """Counted by PyTorch over many drawn masks, forward and backward, against what the objective declares."""
+    model = contract.subject(catalogue.find(architecture).build).model
+    fills = architecture == "encoder"
+    objective: Any = replace(model.objective, joint=True, rate=rate) if fills else CausalAndMasked(rate)
+    model.objective = objective
+    source, target = contract.sequences(4, 9), contract.sequences(4, 6 if fills else 1)
+    batch, steps = Batch(source, target), 40
+    ran = [compute.measured(model, batch, True, seed=seed).total for seed in range(steps)]
+    declared = objective.training_flops(model, float(source.shape[1]), float(target.shape[1]), True).executed
+    assert sum(ran) / steps == pytest.approx(4 * declared, rel=0.02)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_path: Path, family: str) -> None:
+    """On held-out windows, the second half given the first: the sum over tokens, each after those before it."""
+    (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
+    place = perform(plan, tmp_path)
+    scores = {row["metric"]: row for row in store.read_json(place / "scores.json") if row["split"] == "test"}
+    made = references.build_trainer(plan, references.prepare(plan), None)
+    made.model.load_state_dict(pretraining.load(place, plan.run).weights)
+    made.model.eval()
+    allowed, nats, count = torch.from_numpy(made.prepared.allowed_tokens), 0.0, 0
+    with torch.no_grad():
+        for example in made.prepared.test:
+            source, target = (torch.tensor(part)[None].long() for part in (example.source, example.target))
+            for at in range(target.shape[1]):
+                logits = _next_token(made.model, source, target[:, :at])
+                nats -= float(logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)[target[0, at]])
+            count += target.shape[1]
+    assert scores["nll_per_token"]["value"] == pytest.approx(nats / count, rel=1e-4)
+
+
+def _next_token(model: Any, source: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    """Logits (V,) of the next target token, after those before it; an encoder sees all later ones hidden."""
+    if model.causal:
+        logits: torch.Tensor = model(source, torch.cat([torch.tensor([[BOS]]), before], 1))[0, -1]
+        return logits
+    canvas = torch.full((1, model.canvas), MASK)
+    canvas[:, : before.shape[1]] = before
+    states = model.hidden(F.pad(source, (0, 1), value=BOS), canvas).target[0, before.shape[1]]
+    filled: torch.Tensor = model.logits(states[None])[0]
+    return filled
+
+
 FURTHER = {**TEXT, "name": "further", "objective": "own", "from": "own", "from_architecture": "decoder", "share": 0.25}
 
 
@@ -471,6 +520,10 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
         ({"from": "own", "share": 1.5}, "share"),
         ({"from": "own", "from_architecture": "llama"}, "does not pretrain llama"),
         ({"from": "own", "budget": {"parameters": 30_000}}, "has parameters = "),
+        (
+            {"from": "own", "from_architecture": "encoder-decoder", "architectures": ["decoder"]},
+            "weights of encoder-decoder do not fit decoder",
+        ),
     ],
 )
 def test_wrong_input_about_what_goes_on_is_one_line(

@@ -71,7 +71,8 @@ class ClaimVerdict:
     """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested.
 
     ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
-    the contrasts that it rests on; a claim about a reference row or stored bits has none.
+    the contrasts that it rests on; a claim about a reference row or stored bits has none. ``scale``: size and tokens of
+    the models, for a claim in miniature.
     """
 
     claim: Claim
@@ -82,6 +83,7 @@ class ClaimVerdict:
     strength: Strength = NO_TEST
     p: float = math.nan
     counted: tuple[Contrast, ...] = ()
+    scale: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -195,8 +197,8 @@ class _ClaimJudge:
         ruling = self.verdict(claim, evidence)
         if not claim.miniature or ruling.verdict in UNTESTED:
             return ruling
-        seen = f"{ruling.evidence} Seen at {self._scale(claim)}."
-        return replace(ruling, verdict=MINIATURE.get(ruling.verdict, ruling.verdict), evidence=seen)
+        scale, verdict = self._scale(claim), MINIATURE.get(ruling.verdict, ruling.verdict)
+        return replace(ruling, verdict=verdict, evidence=f"{ruling.evidence} Seen at {scale}.", scale=scale)
 
     def _scale(self, claim: Claim) -> str:
         """Size and tokens of the models that a claim names, pretraining included."""
@@ -207,13 +209,11 @@ class _ClaimJudge:
             for side in pair
         ]
         runs = pd.concat(sides)
-        size = formatting.number(float(runs["parameters"].astype(float).median()))
+        size = _range(runs["parameters"])
         read = runs["pretraining_tokens"].astype(float) if "pretraining_tokens" in runs else pd.Series(dtype=float)
         if read.max() > 0:
-            return f"{size} parameters after pretraining on {formatting.number(float(read.max()))} tokens"
-        tokens = runs["train_tokens"].dropna().astype(float)  # unfinished runs have none yet
-        ends = [formatting.number(float(end)) for end in (tokens.min(), tokens.max())] if len(tokens) else ["unknown"]
-        return f"{size} parameters on {' to '.join(dict.fromkeys(ends))} tokens"
+            return f"{size} parameters after pretraining on {_range(read[read > 0])} tokens"
+        return f"{size} parameters on {_range(runs['train_tokens'])} tokens"
 
     def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
         """The verdict as of any claim."""
@@ -536,6 +536,14 @@ def _start_text(start: str, adapt: str, examples: str) -> str:
     before = "from scratch" if start == SCRATCH else f"after {start}"
     count = {"most": "all examples", "fewest": "the fewest examples"}.get(examples, f"{examples} examples")
     return f"{before}, {ADAPTED.get(adapt, adapt)} {'with' if adapt == PROMPT else 'on'} {count}"
+
+
+def _range(values: pd.Series) -> str:
+    """The least and the greatest of the known values in two digits; unfinished runs have none."""
+    known = values.dropna().astype(float)
+    rounded = [float(f"{end:.2g}") for end in (known.min(), known.max())] if len(known) else []
+    ends = [formatting.number(end) for end in rounded] or ["unknown"]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _most(runs: pd.DataFrame, column: str) -> float:

@@ -160,7 +160,8 @@ def _best(record: ClaimRecord, best: Evidence, corrected: float) -> str:
     test, count = best.ruling.strength, len(record.tested)
     complete = "complete test" if test.complete else f"incomplete test ({'; '.join(test.lacks)})"
     seeds, size, budget = (f"{best.settings[unit]} {unit}" for unit in ("seeds", "parameters", "tokens per run"))
-    parts = [f"{_short(best)}; {complete}, {seeds}, {size}, {budget}.", *_key_sentences(best)]
+    scale = best.ruling.scale or f"{size}, {budget}"
+    parts = [f"{_short(best)}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
     if count > 1 and not math.isnan(corrected):
         lost = ", so it is not decided over all reports" if corrected > ALPHA else ""
         parts.append(f"Decision corrected for the {count} reports that test the claim: {_p(corrected)}{lost}.")

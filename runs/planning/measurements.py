@@ -86,6 +86,10 @@ class Measurements:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
         return float(self._ask("answer_flops", size, limits, lengths))
 
+    def weights(self, size: Size, limits: Limits) -> frozenset[str]:
+        """The names of the model's weights."""
+        return frozenset(self._ask("weights", size, limits))
+
     def optimizer_flops(self, size: Size, limits: Limits, name: str) -> float:
         """FLOPs of one step of an optimizer."""
         return float(self._ask("optimizer_flops", size, limits, name))
@@ -189,6 +193,10 @@ def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths
     return float(np.sum(model.objective.answer_flops(model, *lengths)))
 
 
+def _weights(variant: Variant, size: Size, limits: Limits) -> list[str]:
+    return sorted(_blank(variant, size, limits).state_dict())
+
+
 def _optimizer_flops(variant: Variant, size: Size, limits: Limits, name: str) -> float:
     return optimizer.flops(_blank(variant, size, limits), name)
 
@@ -218,6 +226,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "is_sampled": _is_sampled,
     "pretraining": _pretraining,
     "answer_flops": _answer_flops,
+    "weights": _weights,
     "optimizer_flops": _optimizer_flops,
     "rate": _rate,
 }

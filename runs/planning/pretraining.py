@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.families.size import Limits
+from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.placement import PlacedPlan, Placement
@@ -20,7 +20,7 @@ from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import PretrainingCost
 from archbench.runs.training import compiled
-from archbench.runs.training.pretraining import OWN, is_native, sentinels
+from archbench.runs.training.pretraining import OWN, converted, is_native, sentinels
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data.overlap import WORDS
@@ -125,6 +125,8 @@ class Pretrainings:
         limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         before, measured = self._before(stage, name_or_path, seed), self.architectures.measurements(variant)
         size = replace(before.size, dropout=0.0) if before else sizes.size(task, variant, "parameters")
+        if before:
+            self._check_conversion(stage, name_or_path, size, limits)
         try:
             cost = measured.pretraining(config, self.setting.cache, stage.objective, stage.mask_rate, size)
         except InputError as error:
@@ -179,6 +181,18 @@ class Pretrainings:
             objective=cost.objective,
             mask_rate=stage.mask_rate,
         )
+
+    def _check_conversion(self, stage: Pretraining, name_or_path: str, size: Size, limits: Limits) -> None:
+        """Raises ``InputError`` where an architecture cannot begin with the weights that a pretraining goes on from."""
+        variants = [self.architectures.find(name) for name in (stage.before_architecture or name_or_path, name_or_path)]
+        old, new = (self.architectures.measurements(variant).weights(size, limits) for variant in variants)
+        if different := new ^ set(converted({name: name for name in old}, new)):
+            first, second = (variant.name for variant in variants)
+            raise InputError(
+                f"pretraining.{stage.name}.from_architecture: weights of {first} do not fit {second} "
+                f"({', '.join(sorted(different)[:2])}); a single stack can become a decoder, an encoder, a prefix "
+                "decoder or an encoder-decoder"
+            )
 
     def _factor(self, stage: Pretraining, cost: PretrainingCost) -> float:
         """The tokens of a run over the budget: on another axis than tokens, equal to the first architecture's."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 
@@ -40,6 +40,7 @@ CAUSAL: Final = "causal"
 MASKED: Final = "masked"
 
 Shares = Mapping[str, float]  # of each objective
+Weight = TypeVar("Weight")  # a tensor, or what stands for one
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,11 @@ def resolved(model: Any, objective: Shares, name: str) -> dict[str, float]:
         shares[known] = shares.get(known, 0.0) + share
     fills, both = isinstance(model.objective, Masked), _reads_both_ways(model)
     for way in shares:
-        if (way == MASKED) != fills and way != SPAN_CORRUPTION and not (way == MASKED and both):
+        if (way == MASKED) != fills and way not in (PREFIX, SPAN_CORRUPTION) and not (way == MASKED and both):
             reads = "fills in masked positions" if fills else "writes from left to right"
             raise InputError(f"objective: {way}: {name} {reads}; leave it out of architectures, or choose another")
     if len(shares) > 1 and MASKED in shares and not both:
-        raise InputError(f"objective: {MASKED}: {name} cannot mix it with {SPAN_CORRUPTION} on the same weights")
+        raise InputError(f"objective: {MASKED}: {name} cannot mix it with other objectives; a prefix decoder can")
     return shares
 
 
@@ -166,7 +167,7 @@ def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:
             raise RuntimeError(f"the pretrained weights are of another size: {name} has the shapes {shapes}")
 
 
-def converted(weights: Mapping[str, torch.Tensor], names: AbstractSet[str]) -> Mapping[str, torch.Tensor]:
+def converted(weights: Mapping[str, Weight], names: AbstractSet[str]) -> Mapping[str, Weight]:
     """Weights of one stack as those of an encoder-decoder's two, where ``names`` are of one; others as they are.
 
     Both stacks begin as the one that was trained; cross-attention begins as its self-attention (T5Gemma, 2504.06225).
