@@ -162,7 +162,7 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
     assert found.verdict == verdict
     if verdict != UNMET:
         assert found.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(
-            "Seen at 250 k parameters after pretraining on 8.00 M tokens."
+            "Seen at 0.25 M parameters after pretraining on 8 M tokens."
         )
         assert (
             "decoder (after own, finetuned on" in found.evidence
@@ -190,7 +190,7 @@ def test_to_be_equally_bad_is_no_direction(
     assert found.verdict == verdict
 
 
-@pytest.mark.parametrize(("unfinished", "tokens"), [(slice(0, 1), "100 k tokens"), (slice(None), "unknown tokens")])
+@pytest.mark.parametrize(("unfinished", "tokens"), [(slice(0, 1), "0.1 M tokens"), (slice(None), "unknown tokens")])
 def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
     unfinished: slice, tokens: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,13 @@ def number(value: float) -> str:
     return _significant(value)
 
 
+def span(values: Iterable[float]) -> str:
+    """The least and the greatest, in millions and two digits, so that what differs by less is the same."""
+    known = sorted(float(f"{value:.2g}") / 1e6 for value in values)
+    ends = dict.fromkeys(f"{end:g}\N{NO-BREAK SPACE}M" for end in (known[0], known[-1])) if known else {"unknown": None}
+    return " to ".join(ends)
+
+
 def count(value: float) -> str:
     """A whole number with separators: 812345 -> '812,345'."""
     return f"{value:,.0f}" if math.isfinite(value) else MISSING

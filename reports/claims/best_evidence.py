@@ -143,8 +143,8 @@ def _settings(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> dict[s
     """The conditions of a test that may differ between reports, by their unit or by what they are."""
     return {
         "seeds": f"{ruling.strength.seeds}",
-        "parameters": _span(_column(comparisons, "parameters")),
-        "tokens per run": _span(_column(comparisons, "train_tokens")),
+        "parameters": formatting.span(_column(comparisons, "parameters")),
+        "tokens per run": formatting.span(_column(comparisons, "train_tokens")),
         "as data": formatting.listing(dict.fromkeys(comparison.group.dataset for comparison in comparisons)),
         "as metric": formatting.listing(dict.fromkeys(comparison.metric.label for comparison in comparisons)),
         "axis": formatting.listing(dict.fromkeys(_axes(comparisons))),
@@ -177,13 +177,3 @@ def _column(comparisons: Sequence[Comparison], column: str) -> list[float]:
         if column in comparison.group.runs
         for value in comparison.group.runs[column].dropna()
     ]
-
-
-def _span(values: Sequence[float]) -> str:
-    """Least to greatest, in two digits: what differs by less is the same setting."""
-    ends = dict.fromkeys(_rounded(end) for end in (min(values), max(values))) if values else {"?": None}
-    return " to ".join(ends)
-
-
-def _rounded(value: float) -> str:
-    return f"{float(f'{value:.2g}') / 1e6:g}\N{NO-BREAK SPACE}M"

@@ -209,11 +209,11 @@ class _ClaimJudge:
             for side in pair
         ]
         runs = pd.concat(sides)
-        size = _range(runs["parameters"])
+        size = formatting.span(runs["parameters"].dropna())
         read = runs["pretraining_tokens"].astype(float) if "pretraining_tokens" in runs else pd.Series(dtype=float)
         if read.max() > 0:
-            return f"{size} parameters after pretraining on {_range(read[read > 0])} tokens"
-        return f"{size} parameters on {_range(runs['train_tokens'])} tokens"
+            return f"{size} parameters after pretraining on {formatting.span(read[read > 0])} tokens"
+        return f"{size} parameters on {formatting.span(runs['train_tokens'].dropna())} tokens"
 
     def verdict(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
         """The verdict as of any claim."""
@@ -527,23 +527,20 @@ def _side_text(side: str) -> str:
     name, _, share = name.partition("@")
     if started:
         return f"{name} ({_start_text(*started.rstrip('}').split(', '))})"
-    what = condition or (f"{share} of the budget" if share else "")
+    what = condition or (_share_text(float(share)) if share else "")
     return f"{name} ({what})" if what else name
+
+
+def _share_text(share: float) -> str:
+    return f"{share:g} times the budget" if share > 1 else f"{share:g} of the budget"
 
 
 def _start_text(start: str, adapt: str, examples: str) -> str:
     """Start, adaptation and number of examples in words: "after own, finetuned on all examples"."""
     before = "from scratch" if start == SCRATCH else f"after {start}"
-    count = {"most": "all examples", "fewest": "the fewest examples"}.get(examples, f"{examples} examples")
+    counts = {"most": "the largest number of examples", "fewest": "the fewest examples"}
+    count = counts.get(examples, f"{examples} examples")
     return f"{before}, {ADAPTED.get(adapt, adapt)} {'with' if adapt == PROMPT else 'on'} {count}"
-
-
-def _range(values: pd.Series) -> str:
-    """The least and the greatest of the known values in two digits; unfinished runs have none."""
-    known = values.dropna().astype(float)
-    rounded = [float(f"{end:.2g}") for end in (known.min(), known.max())] if len(known) else []
-    ends = [formatting.number(end) for end in rounded] or ["unknown"]
-    return " to ".join(dict.fromkeys(ends))
 
 
 def _most(runs: pd.DataFrame, column: str) -> float:
