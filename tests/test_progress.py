@@ -72,6 +72,14 @@ def test_the_headline_says_it_all() -> None:
     assert made.headline() == "1 of 3 runs, 2 at work, 18,400 tokens/s, about 5 min left"
 
 
+def test_runs_that_wait_for_these_are_counted() -> None:
+    made = Tracker(2, Clock(), later=[120.0, 120.0, 120.0])
+    made.add(FakePlan("r0", expected_seconds=120.0))
+    assert made.headline() == "0 of 1 runs (then 3 more), about 4 min left"
+    made.hear(Ended("r0", "done"))
+    assert made.headline() == "1 of 1 runs (then 3 more), about 3 min left"
+
+
 def shown(terminal: bool) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=120, no_color=True, _environ={"TERM": "xterm"})

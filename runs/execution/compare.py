@@ -108,7 +108,7 @@ def _complete(
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
-        outcome = performed(matrix.plans, root, device, jobs, setting.on)
+        outcome = performed(matrix.plans, root, device, jobs, setting.on, matrix.later)
         if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
     if outcome.signal is not None or outcome.full:
@@ -125,12 +125,19 @@ def _what_comes_first(matrix: "Matrix") -> str:
     return " and ".join(words for role, words in waiting.items() if role in roles)
 
 
-def performed(plans: "Sequence[Plan]", root: Path, device: str, jobs: int | None, on: On = "local") -> Outcome:
-    """Does the missing runs and shows their progress."""
+def performed(
+    plans: "Sequence[Plan]",
+    root: Path,
+    device: str,
+    jobs: int | None,
+    on: On = "local",
+    later: "Sequence[Plan]" = (),
+) -> Outcome:
+    """Does the missing runs and shows their progress; ``later`` are those that wait for them."""
     cuda = device == "cuda"
     gpus = capacity.gpus() if cuda and on == "local" else []
     share = capacity.gpu_share(_largest(plans)) if cuda else 0.0
-    with Display(plans, jobs or len(plans)) as display:
+    with Display(plans, jobs or len(plans), later=later) as display:
         return execute(plans, root, jobs, display, gpus=gpus, on=on, gpu_share=share)
 
 

@@ -50,10 +50,14 @@ class RunState:
 
 @dataclass
 class Tracker:
-    """Follows the events of a comparison and estimates what is left; ``clock`` gives seconds."""
+    """Follows the events of a comparison and estimates what is left; ``clock`` gives seconds.
+
+    ``later`` are the expected seconds of runs that wait for trials or pretrainings and are planned after these.
+    """
 
     jobs: int
     clock: Callable[[], float] = time.monotonic
+    later: Sequence[float] = ()
     states: dict[str, RunState] = field(default_factory=dict)
 
     def add(self, plan: PlannedRun) -> None:
@@ -87,6 +91,7 @@ class Tracker:
         slowness = self._slowness()
         left = [state.expected * slowness for state in self.with_status("waiting")]
         left += [state.expected * slowness * (1 - state.fraction) for state in self.with_status("working")]
+        left += [expected * slowness for expected in self.later]
         return max(sum(left) / max(self.jobs, 1), max(left, default=0.0))
 
     def headline(self, between: bool = False) -> str:
@@ -94,7 +99,8 @@ class Tracker:
 
         ``between`` two runs, the number at work and the speed are left out.
         """
-        parts = [f"{len(self.with_status('done', 'skipped', 'failed'))} of {len(self.states)} runs"]
+        ended = len(self.with_status("done", "skipped", "failed"))
+        parts = [f"{ended} of {len(self.states)} runs" + (f" (then {len(self.later)} more)" if self.later else "")]
         if failed := len(self.with_status("failed")):
             parts.append(f"{failed} failed")
         if not between and (working := len(self.with_status("working"))):
@@ -122,11 +128,17 @@ class Tracker:
 class Display:
     """A context; called with an event it shows it. On a terminal the last lines of the screen are kept up to date."""
 
-    def __init__(self, plans: Sequence[PlannedRun], jobs: int, console: "Console | None" = None) -> None:
+    def __init__(
+        self,
+        plans: Sequence[PlannedRun],
+        jobs: int,
+        console: "Console | None" = None,
+        later: Sequence[PlannedRun] = (),
+    ) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self.tracker = Tracker(jobs)
+        self.tracker = Tracker(jobs, later=[plan.expected_seconds for plan in later])
         for plan in plans:
             self.tracker.add(plan)
         self.console = console or Console(file=sys.stderr, highlight=False, markup=False)
