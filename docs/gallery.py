@@ -27,6 +27,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "headline_further": ("accounting", ()),
     "effects": ("ablation-regularization", ()),
     "cost": ("public", ()),
+    "pretraining": ("objectives", ()),
     "compute": ("distances", ()),
     "distances": ("distances", ()),
     "shares": ("distances", ()),
@@ -34,11 +35,11 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "depth": ("depth-width", ()),
     "capacity": ("capacity", ()),
     "anatomy": ("public", ()),
+    "pretraining_curves": ("objectives", ()),
     "curves_tokens": ("distances", ()),
     "curves_flops": ("distances", ()),
     "tuning": ("public", ("multi30k-de-en", "tiny-shakespeare")),
 }
-WITHOUT_REFERENCE = ("pretraining", "pretraining_curves")  # no reference comparison has it yet
 WIDE = 9.2  # inches of the picture that the README shows: three panels side by side
 COLOURS = 256  # of a picture
 HEAD = """# Figures
@@ -66,8 +67,6 @@ line under each question is made from the numbers of the figure.
 def main() -> None:
     pieces = [HEAD]
     for name, kind in FIGURES.items():
-        if name in WITHOUT_REFERENCE:
-            continue
         reference, datasets = SOURCES[name]
         folder = f"docs/reference/{reference}"
         shown = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)

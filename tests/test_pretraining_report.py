@@ -8,6 +8,7 @@ import figure_stores
 import numpy as np
 import pandas as pd
 import pytest
+import reference_pages
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE
 
@@ -55,6 +56,14 @@ def test_figure_and_table_say_the_same() -> None:
     assert all(bool(cell.below) == ("after" in row[2].text) for row in trained for cell in row[3:])
 
 
+def test_an_adaptation_that_all_have_stands_in_the_heading() -> None:
+    ways = ["from scratch, finetuned", "after own, finetuned"]
+    alike = dict(zip(ways, ("from scratch", "after own"), strict=True)), "start (finetuned)"
+    assert pretraining_grids.short_ways(ways) == alike
+    ways.append("after own, frozen under a head")
+    assert pretraining_grids.short_ways(ways) == ({way: way for way in ways}, "start and adaptation")
+
+
 def test_a_change_of_the_pretraining_is_an_effect_and_one_from_scratch_a_gain(tmp_path: Path) -> None:
     assert figure_stores.judged("pretraining").tested.effects == ()
     task = replace(SENTIMENT, truth={"encoder-decoder": 0.6})
@@ -91,6 +100,15 @@ def test_curves_of_pretraining_leave_out_continued_ones_parts_and_bounds() -> No
     assert ends["decoder"] == pytest.approx(SHAKESPEARE.truth["decoder"], abs=0.05)  # not the part's 3.5
     assert figure.takeaway.startswith(f"Loss at the end, in nats per token: {ends['decoder']:.3f}")
     assert "(decoder) to " in figure.takeaway and figure.takeaway.endswith("(encoder-decoder) in books.")
+
+
+def test_of_many_pretrainings_the_lowest_and_the_highest_loss_are_named() -> None:
+    drawn = figures.figures(reference_pages.judged("objectives"))
+    figure = next(entry for entry in drawn if entry.name == "pretraining_curves")
+    ends = figure.numbers.groupby(["dataset", "architecture"])["value"].last()
+    (low, first), (high, last) = ends.idxmin()[::-1], ends.idxmax()[::-1]
+    said = f"from {ends.min():.3f} ({low}) in {first} to about {ends.max():.3f} ({high}) in {last}."
+    assert figure.takeaway == f"Loss at the end, in nats per token: {said}"
 
 
 def test_what_several_pretrainings_continue_is_one_row() -> None:

@@ -1,5 +1,6 @@
 """Tables on pretraining: what was pretrained, what it buys on each data set, what it costs."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
@@ -25,7 +26,8 @@ def adapted(judged: Judged) -> Grid:
     """A row for each data set, number of examples, start and adaptation; a column for each architecture."""
     entries = pretraining.adapted(judged)
     architectures = list(dict.fromkeys(entry.architecture for entry in entries))
-    head = (name("data set"), name("examples"), name("start and adaptation"), *map(name, architectures))
+    ways, heading = short_ways([entry.way for entry in entries])
+    head = (name("data set"), name("examples"), name(heading), *map(name, architectures))
     keys = dict.fromkeys((entry.dataset, entry.examples, entry.way) for entry in entries)
     rows = []
     for dataset, examples, way in sorted(keys, key=lambda key: (list(keys).index(key), key[1])):
@@ -33,8 +35,16 @@ def adapted(judged: Judged) -> Grid:
             e.architecture: e for e in entries if (e.dataset, e.examples, e.way) == (dataset, examples, way)
         }
         cells = [_cell(by_architecture.get(architecture)) for architecture in architectures]
-        rows.append((name(dataset), GridCell(f"{examples:,}"), name(way), *cells))
+        rows.append((name(dataset), GridCell(f"{examples:,}"), name(ways[way]), *cells))
     return Grid(head, tuple(rows))
+
+
+def short_ways(ways: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Each start and adaptation, without the adaptation if it is the same in all; and the heading of their column."""
+    last = {way.rpartition(", ")[2] for way in ways}
+    if len(last) > 1:
+        return {way: way for way in ways}, "start and adaptation"
+    return {way: way.rpartition(", ")[0] for way in ways}, f"start ({last.pop()})" if last else "start"
 
 
 def other_sizes(judged: Judged) -> str:

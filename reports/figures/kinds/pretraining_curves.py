@@ -19,13 +19,14 @@ CAPTION: Final = (
     "highest seed. Every objective is scored by this loss, even one that trains something else: with span corruption "
     "it may rise. The steep start is cut off. Pretrainings that continue another are not drawn.{sampled}"
 )
+LISTED: Final = 4  # pretrainings whose losses the line above the figure lists
 SAMPLED: Final = " The encoder's loss is an estimate from a few tokens per window."
 
 
 def pretraining_curves(view: View) -> Figure:
     """A panel for each pretraining that starts from new weights and spends its whole budget."""
     runs = _whole(view.judged.comparisons.placed("pretraining"))
-    panels, frames, ends, all_lines = [], [], list[str](), list[Curve]()
+    panels, frames, ends, all_lines = [], [], list[tuple[str, list[Curve]]](), list[Curve]()
     for pretraining, its_runs in runs.groupby("dataset", sort=False):
         shown = its_runs[[view.shows(str(pretraining), str(name)) for name in its_runs["architecture"]]]
         architectures = [str(name) for name in dict.fromkeys(shown["architecture"])]
@@ -37,12 +38,12 @@ def pretraining_curves(view: View) -> Figure:
         about = f"Held-out loss against tokens, pretraining {pretraining}"
         panels.append(Panel(label(str(pretraining), 80), below(_objectives(shown)), 2.7, drawing, about))
         frames.append(curves.numbers(lines, str(pretraining), "tokens"))
-        ends.append(f"{_ends(lines)} in {pretraining}")
+        ends.append((str(pretraining), lines))
         all_lines += lines
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     caption = CAPTION.format(sampled=SAMPLED * any(line.sampled for line in all_lines))
     named = tuple(dict.fromkeys(line.architecture for line in all_lines))
-    takeaway = f"Loss at the end, in nats per token: {listing(ends)}." if ends else ""
+    takeaway = f"Loss at the end, in nats per token: {_takeaway(ends)}." if ends else ""
     title = "Learning curves of pretraining"
     return Figure("pretraining_curves", title, caption, tuple(panels), named, rows, takeaway=takeaway)
 
@@ -55,11 +56,23 @@ def _whole(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[whole.astype(bool)]
 
 
+def _takeaway(ends: Sequence[tuple[str, list[Curve]]]) -> str:
+    """The losses at the end of each pretraining; of many pretrainings the lowest and the highest loss."""
+    if len(ends) <= LISTED:
+        return listing([f"{_ends(lines)} in {pretraining}" for pretraining, lines in ends])
+    named = sorted(((line, pretraining) for pretraining, lines in ends for line in lines), key=lambda end: end[0].loss)
+    (low, first), (high, last) = named[0], named[-1]
+    return f"from {_end(low)} in {first} to {_end(high)} in {last}"
+
+
 def _ends(lines: Sequence[Curve]) -> str:
     """The lowest and the highest loss at the end, with their architectures."""
-    ordered = sorted(lines, key=lambda line: line.loss)
-    texts = [f"{'about ' if line.sampled else ''}{value(line.loss, 3)} ({line.architecture})" for line in ordered]
+    texts = [_end(line) for line in sorted(lines, key=lambda line: line.loss)]
     return texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"
+
+
+def _end(line: Curve) -> str:
+    return f"{'about ' if line.sampled else ''}{value(line.loss, 3)} ({line.architecture})"
 
 
 def _objectives(runs: pd.DataFrame) -> str:
