@@ -9,7 +9,7 @@ whose reading was found too weak stays where it is; a claim of a later part, wit
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -148,10 +148,17 @@ class PartStanding:
     reworded: bool = False
 
 
-def standing(recorded: str) -> list[PartStanding]:
-    """How each part stands to a `digest` that was recorded when the runs were planned."""
+def standing(recorded: str, names: Collection[str] = ()) -> list[PartStanding]:
+    """How each part stands to a `digest` that was recorded when the runs were planned.
+
+    With the ``names`` of claims, only the parts that have one of them.
+    """
     known = recorded.split()
-    return [_standing(part, sha256, known) for part, sha256 in zip(PARTS, digest().split(), strict=True)]
+    return [
+        _standing(part, sha256, known)
+        for part, sha256 in zip(PARTS, digest().split(), strict=True)
+        if not names or any(claim.name in names for claim in _claims(part))
+    ]
 
 
 def _standing(part: Path, sha256: str, recorded: Sequence[str]) -> PartStanding:

@@ -276,7 +276,7 @@ def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dic
         "claims": tested_grids.claims(tested),
         "claims_elsewhere": tested_grids.untested_claims([entry for entry in verdicts if entry not in tested]),
         "ledger_known": bool(experiment.get("ledger")),
-        "ledger": ledger.standing(experiment.get("ledger") or ""),
+        "ledger": ledger.standing(experiment.get("ledger") or "", {entry.claim.name for entry in tested}),
     }
 
 
