@@ -150,7 +150,7 @@ def test_saved_labels_are_those_that_the_curve_from_scratch_needs() -> None:
         assert one.needed == pytest.approx(max(expected, 20))
         assert one.lower <= one.needed <= one.upper
     more = [one for one in found if one.needed == pytest.approx(1000)]
-    assert more and all(one.text.startswith("1,000 or more") for one in more)
+    assert more and all(one.text.startswith("≥\N{NO-BREAK SPACE}1,000") for one in more)
 
 
 def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:

@@ -34,7 +34,7 @@ class SavedLabels:
 
     @property
     def text(self) -> str:
-        """The number with its interval: "310 (140 to 1,000 or more)"."""
+        """The number with its interval: "310 (140 to ≥ 1,000)"."""
         if self.lower <= self.fewest * 1.001 and self.upper >= self.most * 0.999:
             return "not determined"
         parts = [self._words(count) for count in (self.needed, self.lower, self.upper)]
@@ -42,8 +42,8 @@ class SavedLabels:
 
     def _words(self, count: float) -> str:
         if count >= self.most * 0.999:
-            return f"{self.most:,} or more"
-        return f"{self.fewest:,} or fewer" if count <= self.fewest * 1.001 else f"{count:,.0f}"
+            return f"≥\N{NO-BREAK SPACE}{self.most:,}"
+        return f"≤\N{NO-BREAK SPACE}{self.fewest:,}" if count <= self.fewest * 1.001 else f"{count:,.0f}"
 
 
 @lru_cache(maxsize=1)

@@ -133,8 +133,11 @@ def _parts(conditions: "pd.Series[str]") -> list[str]:
 def saved_labels(judged: Judged) -> Grid:
     """A row for each data set, start, adaptation and number of examples; a column for each architecture."""
     entries = analysis.saved_labels(judged)
-    architectures = list(dict.fromkeys(entry.pretrained.architecture for entry in entries))
-    head = (name("data set"), name("examples"), name("start and adaptation"), *map(name, architectures))
+    entered = {entry.pretrained.architecture for entry in entries}
+    order = dict.fromkeys(entry.architecture for entry in pretraining.adapted(judged))
+    architectures = [architecture for architecture in order if architecture in entered]
+    ways, heading = short_ways([entry.pretrained.way for entry in entries])
+    head = (name("data set"), name("examples"), name(heading), *map(name, architectures))
     rows: dict[tuple[str, int, str], dict[str, str]] = {}
     for entry in entries:
         row_key = entry.pretrained.dataset, entry.pretrained.examples, entry.pretrained.way
@@ -145,7 +148,7 @@ def saved_labels(judged: Judged) -> Grid:
             (
                 name(dataset),
                 GridCell(f"{examples:,}"),
-                name(way),
+                name(ways[way]),
                 *(GridCell(texts.get(architecture, "")) for architecture in architectures),
             )
             for (dataset, examples, way), texts in rows.items()
@@ -161,7 +164,7 @@ def amortised(comparisons: Comparisons) -> Grid:
     usual = runs["adapt"].fillna(FINETUNE) == FINETUNE
     runs = runs[usual & runs["train_flops"].notna()].assign(start=runs["start"].fillna(SCRATCH))
     scratch = runs[runs["start"] == SCRATCH]
-    head = ("start", "architecture", "FLOPs of pretraining, planned", "FLOPs of a task from scratch", *TASKS.values())
+    head = ("start", "architecture", "pretraining, planned", "a task from scratch", *TASKS.values())
     rows = []
     started = runs[runs["pretraining_flops"] > 0]
     for key, started_runs in started.groupby(["start", "architecture"], sort=False):
@@ -174,7 +177,8 @@ def amortised(comparisons: Comparisons) -> Grid:
         )
         base = float(same["train_flops"].astype(float).mean())
         ratios = [f"{formatting.number((once / tasks + per_task) / base)}" for tasks in TASKS]
-        rows.append(tuple(map(GridCell, (start, architecture, *map(formatting.number, (once, base)), *ratios))))
+        cells = [*map(formatting.number, (once, base)), *ratios]
+        rows.append((name(start), name(architecture), *map(GridCell, cells)))
     return Grid(tuple(map(name, head)), tuple(rows))
 
 
