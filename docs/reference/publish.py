@@ -1,7 +1,7 @@
 """Publishes a finished comparison in this folder: `python -P docs/reference/publish.py DIR NAME FIGURE`.
 
 Writes the tables of the comparison in DIR, without the texts of predictions and the losses of training batches, to
-`NAME/tables`, and its figure (a name as for `archbench plot`) to `NAME/FIGURE.png`. Then add it to README.md and
+`NAME/tables`, and its figure (a name as for `archbench plot`) to `NAME/FIGURE.png`. Then add it to presets.md and
 docs/results.md, and run `make reference ARGS=ledger` and `python -P docs/gallery.py`.
 """
 
