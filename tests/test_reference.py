@@ -68,6 +68,9 @@ def test_a_finished_comparison_is_published_without_its_texts(tmp_path: Path) ->
     text = tables.read(root / "tables")["predictions"]["reference"].dropna().iloc[0]
     assert not any(text.encode() in path.read_bytes() for path in written)
     assert judge(kept).tested.primary == judge(tables.read(root / "tables")).tested.primary
+    assert set(kept["curves"]["split"]) <= {"validation"}
+    before, after = (read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), kept))
+    assert len(before) == len(after) and (before - after).abs().max() < 0.001
 
 
 def test_the_index_links_to_every_page() -> None:
