@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from matplotlib.figure import Figure as Canvas
 import archbench
 from archbench import command_line
 from archbench.plotting import inches
+from archbench.reports.analysis.pretraining import adapted
+from archbench.reports.analysis.saved_labels import SavedLabels
+from archbench.reports.base import formatting
 from archbench.reports.base import tables as report_tables
+from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import printed
 from archbench.reports.page.grids import Grid, GridCell
@@ -220,6 +225,22 @@ def test_text_from_data_stays_text() -> None:
     assert r"50\% of \$x\$ \& \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\textbar{}" in latex
     assert r"\|" in printed.printed(grid, "markdown")
     assert "'=1+1" in printed.printed(grid, "csv")
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, -0.5])
+def test_every_number_is_ascii_in_latex(number: float) -> None:
+    texts = (formatting.value(number), formatting.interval(Interval(number, -0.7, -0.2)))
+    grid = Grid((GridCell("value"), GridCell("interval")), (tuple(map(GridCell, texts)),))
+    assert printed.printed(grid, "latex").isascii()
+
+
+@pytest.mark.parametrize("needed", [20, 60, 100])
+def test_numbers_of_labels_at_either_end_are_bounds(needed: float) -> None:
+    entry = adapted(figure_stores.judged("pretraining"))[0]
+    saved = SavedLabels(entry, needed, max(20, needed - 30), min(100, needed + 30), fewest=20, most=100)
+    bounds = {20: "\N{LESS-THAN OR EQUAL TO}", 60: "60", 100: "\N{GREATER-THAN OR EQUAL TO}"}
+    assert saved.text.startswith(bounds[int(needed)])
+    assert printed.printed(Grid((GridCell("needed"),), ((GridCell(saved.text),),)), "latex").isascii()
 
 
 @pytest.mark.parametrize(("ending", "begins"), [("tex", r"% \usepackage{booktabs}"), ("csv", "arch"), ("md", "| arch")])

@@ -138,6 +138,8 @@ _LATEX: Final = {
     "\N{UPWARDS ARROW}": r"$\uparrow$",
     "\N{DOWNWARDS ARROW}": r"$\downarrow$",
     "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
+    "\N{INFINITY}": r"$\infty$",
     "\N{DAGGER}": r"$\dagger$",
     "\N{NO-BREAK SPACE}": "~",
     "\N{THIN SPACE}": r"\,",
