@@ -11,6 +11,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Plante
 
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.base import tables
+from archbench.runs.experiment.spec import is_scratch
 
 FAMILIES = ("decoder", "encoder", "encoder-decoder")
 STARTS = (("scratch", "finetune"), ("own", "finetune"), ("own", "frozen"))
@@ -117,7 +118,7 @@ def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
 
 
 def started(start: str, adapt: str, examples: int) -> dict[str, object]:
-    cost = 8e6 if not start.startswith("scratch") else 0.0
+    cost = 0.0 if is_scratch(start) else 8e6
     return {"start": start, "adapt": adapt, "examples": examples, "pretraining_tokens": cost, "pretraining_flops": cost}
 
 

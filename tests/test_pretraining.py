@@ -277,6 +277,25 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(made.model.state_dict()[name][labels], fresh[name][labels])
 
 
+def test_weights_of_another_size_are_refused(folder: Path, tmp_path: Path) -> None:
+    matrix = planned(folder, tmp_path, architectures=["decoder"])
+    (before,) = of_role(matrix, "pretraining")
+    loaded = pretraining.load(perform(before, tmp_path), before.run)
+    name = next(name for name, weight in loaded.weights.items() if weight.dim() == 1)
+    longer = {**loaded.weights, name: torch.cat([loaded.weights[name]] * 2)}
+    with pytest.raises(RuntimeError, match=f"of another size: {name}"):
+        trainer(matrix.later[0], replace(loaded, weights=longer))
+
+
+def test_a_pretraining_whose_loss_ends_far_above_where_it_began_has_diverged(folder: Path, tmp_path: Path) -> None:
+    wild = {"batch_tokens": 400, "learning_rate": 10, "clip": 0, "optimizer": "adamw", "precision": "float32"}
+    (before,) = of_role(
+        planned(folder, tmp_path, architectures=["decoder"], pretraining=[{**TEXT, "training": wild}]), "pretraining"
+    )
+    record = store.read_record(perform(before, tmp_path))
+    assert record is not None and record["status"] == "diverged" and "loss risen" in record["error"]
+
+
 def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(folder: Path, tmp_path: Path) -> None:
     tasks = [{**COLOURS, "start": ["scratch", "own"], "examples": [10, 20, "all"]}]
     matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)

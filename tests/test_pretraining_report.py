@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import reference_pages
 import synthetic
-from synthetic import SENTIMENT, SHAKESPEARE
+from synthetic import SENTIMENT, SHAKESPEARE, Row
 
 from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis.comparison import Comparisons
@@ -20,7 +20,7 @@ from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
-from archbench.reports.page import pretraining_grids, printed
+from archbench.reports.page import page, pretraining_grids, printed
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
@@ -226,15 +226,21 @@ def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
     assert verdict.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(f"{tokens}.")
 
 
-def _with_gains(root: Path, planted: dict[str, float]) -> Judged:
-    """A report in which pretraining adds ``planted`` to the accuracy of each architecture."""
+def _with_gains(root: Path, planted: dict[str, float], start: str = "own", under: Row | None = None) -> Judged:
+    """A report in which pretraining adds ``planted`` to the accuracy of each architecture.
+
+    ``under`` changes a further condition, from scratch, whose scores are 0.3 lower.
+    """
     task = figure_stores.SENTIMENT
+    setups = [(f"after {start}", planted, figure_stores.started(start, "finetune", 20))]
+    if under is not None:
+        lower = dict.fromkeys(figure_stores.FAMILIES, -0.3)
+        setups.append(("another", lower, {**figure_stores.started("scratch", "finetune", 20), **under}))
     further = [
         figure_stores.Further(
-            *(task, name, name, task.truth[name] + planted[name], "compared"),
-            condition="after own",
-            changes=figure_stores.started("own", "finetune", 20),
+            *(task, name, name, task.truth[name] + added[name], "compared"), condition=condition, changes=changes
         )
+        for condition, added, changes in setups
         for name in figure_stores.FAMILIES
     ]
     runs = synthetic.write_store(root, [task], further=further)
@@ -266,6 +272,21 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
+
+
+def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_path: Path) -> None:
+    planted = dict.fromkeys(figure_stores.FAMILIES, 0.15)
+    measured = [
+        [(gain.first, gain.gain) for gain in gains.gains(_with_gains(tmp_path / name, planted, under=under))]
+        for name, under in (("alone", None), ("beside", {"supervision": "target"}))
+    ]
+    assert measured[0] and measured[0] == measured[1]
+
+
+def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) -> None:
+    judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15), start="scratch-two")
+    assert {gain.start for gain in gains.gains(judged)} == {"scratch-two"} and gains.differences(judged)
+    assert page.lede(judged.comparisons.tables).count("from scratch and after pretraining") == 1
 
 
 def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class Masked:
     (1810.04805), with a weight equal to the target's. ``joint``: source and target are one text, whose tokens are
     hidden at one rate: the any-order bound of the whole text.
 
-    ``rate`` hides this part of a text, always (1810.04805: 0.15), instead of a part that is drawn.
+    ``rate`` hides this part of a text, always (1810.04805: 0.15), instead of a part that is drawn; then the loss is no
+    bound on the likelihood in any order.
     """
 
     suffix: bool = False
@@ -59,7 +60,7 @@ class Masked:
 
     @property
     def bounded(self) -> bool:
-        return not self.suffix
+        return not self.suffix and self.rate is None
 
     @property
     def left_to_right(self) -> "Masked":

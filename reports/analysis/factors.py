@@ -45,17 +45,12 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
     asked = [
         (what, question)
         for comparison in first
-        for what, *pair in (*(_ON_TARGET if is_on_target(comparison) else _NATIVE), *_ALWAYS)
+        for what, *pair in (*(_ON_TARGET if comparisons.is_on_target_alone(comparison) else _NATIVE), *_ALWAYS)
         for question in _asked(comparisons, comparison, pair)
     ]
     order = [what for what, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
     asked.sort(key=lambda entry: order.index(entry[0]))
     return [Factor(what, alone(comparisons, question)) for what, question in asked]
-
-
-def is_on_target(comparison: Comparison) -> bool:
-    """Whether all architectures of a comparison have a loss on their target alone."""
-    return set(comparison.group.runs["supervision"].dropna()) == {"target"}
 
 
 def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:

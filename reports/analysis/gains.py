@@ -10,11 +10,12 @@ from functools import lru_cache
 from itertools import combinations
 
 from archbench.reports.analysis.comparison import Comparison, Comparisons, oriented
+from archbench.reports.analysis.contrasts import ALPHA
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
 from archbench.reports.base.metrics import ReportedMetric
-from archbench.reports.base.statistics import LEVEL, Interval, Sample, difference_interval, holm, p_difference, pool
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Gain:
 
     @property
     def decided(self) -> bool:
-        return self.p < 1 - LEVEL
+        return self.p <= ALPHA
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +51,7 @@ def gains(judged: Judged) -> tuple[Gain, ...]:
             p=p_difference(entry.gain),
         )
         for entry in adapted(judged)
-        if entry.gain and not entry.start.startswith(SCRATCH)
+        if entry.gain and not is_scratch(entry.start)
         if (entry.adapt, entry.examples) == (FINETUNE, first[entry.dataset])
     )
 
@@ -67,7 +68,7 @@ def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
     if base is None:
         return
     for setup, comparison in started.by_setup.items():
-        if setup[0].startswith(SCRATCH) or setup[1:] != (FINETUNE, examples):
+        if is_scratch(setup[0]) or setup[1:] != (FINETUNE, examples):
             continue
         samples = _gained(comparisons, comparison, base, metric.name)
         pooled = pool(list(samples.values()))

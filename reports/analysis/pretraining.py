@@ -64,11 +64,10 @@ def by_dataset(judged: Judged) -> list[Started]:
     for first in judged.first:
         dataset, axis = first.group.dataset, first.group.runs["match"].iloc[0]
         if dataset in names and first.metric.better:
-            by_setup = {
-                comparison.setup: comparison
-                for comparison in (first, *judged.further)
-                if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis
-            }
+            by_setup: dict[Setup, Comparison] = {}
+            for comparison in (first, *judged.further):
+                if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis:
+                    by_setup.setdefault(comparison.setup, comparison)  # other conditions come later, with equal setups
             started.append(Started(first, by_setup))
     return started
 

@@ -14,7 +14,7 @@ from archbench.reports.analysis.horizontal import reached, redrawn
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted, adapted
 from archbench.reports.base.statistics import LEVEL
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH, SCRATCH_WITH
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
     return tuple(
         _needed(entry, curve)
         for entry in entries
-        if entry.start != SCRATCH
-        and not entry.start.startswith(SCRATCH_WITH)
-        and len(curve := scratch.get((entry.dataset, entry.architecture), [])) > 1
+        if not is_scratch(entry.start) and len(curve := scratch.get((entry.dataset, entry.architecture), [])) > 1
     )
 
 

@@ -17,7 +17,6 @@ import pandas as pd
 from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.factors import is_on_target
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.testing import Question, alone
 from archbench.reports.base.formatting import listing, value
@@ -126,7 +125,7 @@ def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     candidates = (
         _waterfall(judged, comparison, path)
         for comparison in (*judged.first, *other_axes)
-        for path in _paths(comparison)
+        for path in _paths(judged.comparisons, comparison)
         if comparison.metric.better
     )
     return tuple(entry for entry in candidates if entry is not None)
@@ -149,9 +148,9 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
         yield shared_columns | sides | {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "p": contrast.p}
 
 
-def _paths(comparison: Comparison) -> list[tuple[str, ...]]:
+def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, ...]]:
     """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
-    if not is_on_target(comparison):
+    if not comparisons.is_on_target_alone(comparison):
         return list(PATHS)
     return [tuple(dict.fromkeys(name.partition("|")[0] for name in path)) for path in PATHS]
 
@@ -174,7 +173,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         group = Group(dataset, comparison.group.task, {}, both)
         return alone(comparisons, Question(group, comparison.metric.name, pair))
 
-    designs = _ON_TARGET if is_on_target(comparison) else DESIGNS
+    designs = _ON_TARGET if comparisons.is_on_target_alone(comparison) else DESIGNS
     steps = [
         Step(tuple(_changes(designs[before], designs[after])), tested(before, after))
         for before, after in pairwise(known)

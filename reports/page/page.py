@@ -32,7 +32,7 @@ from archbench.reports.page import audit, grids, matrix, pretraining_grids, test
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
-from archbench.runs.experiment.spec import SCRATCH
+from archbench.runs.experiment.spec import SCRATCH, is_scratch
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -394,8 +394,8 @@ def _trained(runs: pd.DataFrame) -> str:
 def _from(runs: pd.DataFrame) -> str:
     """What runs start from, in words."""
     starts = set(runs["start"].fillna(SCRATCH)) if "start" in runs else {SCRATCH}
-    words = ["from scratch"] * any(start.startswith(SCRATCH) for start in starts)
-    return " and ".join(words + ["after pretraining"] * any(not start.startswith(SCRATCH) for start in starts))
+    words = ["from scratch"] * any(map(is_scratch, starts))
+    return " and ".join(words + ["after pretraining"] * (not all(map(is_scratch, starts))))
 
 
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:

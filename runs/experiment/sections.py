@@ -156,6 +156,11 @@ def _shares(value: object) -> object:
     return {name: share / total for name, share in shares.items()}
 
 
+def is_scratch(start: str) -> bool:
+    """Whether runs with this start begin with new weights, for the budget of the task or for equal total tokens."""
+    return start == SCRATCH or start.startswith(SCRATCH_WITH)
+
+
 def is_checkpoint(start: str) -> bool:
     """Whether a start is a checkpoint of ``transformers``: a folder, or a name on the hub."""
     return start.startswith("hub:") or "/" in start or os.sep in start

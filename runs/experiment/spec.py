@@ -41,6 +41,7 @@ from archbench.runs.experiment.sections import (
     Task,
     TrainingEntry,
     is_checkpoint,
+    is_scratch,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.validation import key_path, nearest, printable, validated
@@ -71,6 +72,7 @@ __all__ = [
     "absolute",
     "from_dict",
     "is_checkpoint",
+    "is_scratch",
     "load",
     "override",
     "preset",

@@ -30,6 +30,7 @@ from archbench.runs.experiment.sections import (
     Task,
     TaskEntry,
     is_checkpoint,
+    is_scratch,
 )
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
@@ -190,7 +191,7 @@ def _size(budget: Budget, before: Task) -> dict[str, Any]:
 
 
 def _is_pretraining(start: str) -> bool:
-    return start != SCRATCH and not start.startswith(SCRATCH_WITH) and not is_checkpoint(start)
+    return not is_scratch(start) and not is_checkpoint(start)
 
 
 def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:

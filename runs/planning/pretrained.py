@@ -132,7 +132,7 @@ def finetuning(
         optimizer_flops=stepping,
         precision=machine.precision(training.precision, setting.device),
         description=variant.document.replace("scored without training", "finetuned"),
-        expected_seconds=scored.expected_seconds + (tokens * flops + stepping) / setting.speed,
+        expected_seconds=scored.expected_seconds + (tokens * flops + stepping) / (setting.speed * training.devices),
         sampled=not objective.is_exact(model.objective, task.target_length),
         start_name=variant.name,
         examples=len(prepared.train),

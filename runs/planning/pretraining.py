@@ -166,7 +166,7 @@ class Pretrainings:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=OVERHEAD + (flops + stepping) / self.setting.speed,
+            expected_seconds=OVERHEAD + (flops + stepping) / (self.setting.speed * training.devices),
             description=variant.document,
             heads=measured.heads(size, limits),
             breaks=", ".join(variant.breaks),

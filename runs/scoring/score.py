@@ -241,7 +241,7 @@ def _answer_batches(examples: Examples, count: int) -> list[NDArray[np.int64]]:
 
 
 def _masked_loss(outputs: Outputs, estimate: NDArray[np.float64] | None) -> list[Score]:
-    """The mean loss over hidden ends of the targets in nats per target token, where the objective has that."""
+    """The mean loss over masked tokens in nats per target token, where the objective bounds no likelihood."""
     if estimate is None:
         return []
     return [ratio_score("masked_loss", estimate, outputs.tokens.astype(np.float64))]

@@ -159,7 +159,7 @@ def start(model: Any, pretrained: Pretrained, tokenizer: Tokenizer) -> None:
             value[rows[1]] = given[rows[0]]
         elif given.shape == value.shape:
             value.copy_(given)
-        elif given.dim() and given.shape[1:] == value.shape[1:]:
+        elif name in tables and given.shape[1:] == value.shape[1:]:  # of positions
             count = min(len(given), len(value))
             value[:count] = given[:count]
         else:

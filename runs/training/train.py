@@ -143,7 +143,8 @@ class TrainingLoop:
             mean = sum(state.pending) / len(state.pending)
             self._point("train", "loss", mean)
             state.pending = []
-            if state.step == self.steps and not state.best_step and mean > RISEN * state.first:
+            never_better = self.plan.objective or not state.best_step  # of a pretraining the last weights are kept
+            if state.step == self.steps and never_better and mean > RISEN * state.first:
                 rise = f"loss risen from {state.first:.4g} at step 1 to {mean:.4g} at step {state.step}"
                 state.diverged = f"{rise}; best checkpoint: step {state.best_step}"
         speed = state.position.tokens / max(state.seconds, 1e-9)

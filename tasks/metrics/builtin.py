@@ -43,8 +43,8 @@ _METRICS = (
     Metric("nll_per_token_bound", f"{_PER_TOKEN}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_TOKEN,
            across_tokenizers=False, reads=""),
     Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over masked ends of the targets, each "
-           "position predicted from the same prefix; it bounds no likelihood and is not comparable with one", 0.0,
-           unit=_PER_TOKEN, across_tokenizers=False, reads=""),
+           "position predicted from the same prefix, or over a fixed share of masked tokens; it bounds no likelihood "
+           "and is not comparable with one", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads=""),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token", 1.0, across_tokenizers=False,
            reads="likelihoods", function=metrics.perplexity),
     Metric("accuracy", "accuracy", "higher", "share of examples with the right label", 0.0, 1.0, margin=0.02,

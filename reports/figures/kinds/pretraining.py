@@ -28,7 +28,7 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
 from archbench.reports.figures.figure import Figure, View
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint, is_scratch
 
 CAPTION: Final = (
     "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
@@ -152,8 +152,7 @@ def _place(start: str, starts: Sequence[str]) -> int:
 
 def _face(start: str, look: Look) -> dict[str, Any]:
     """Marks of what was trained from scratch are hollow."""
-    is_scratch = start == SCRATCH or start.startswith(SCRATCH_WITH)
-    return {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch else {}
+    return {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch(start) else {}
 
 
 def _is_base(entry: Adapted) -> bool:
