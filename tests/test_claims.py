@@ -14,13 +14,13 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted, single
 
 from archbench.architectures.catalogue import catalogue
+from archbench.reports.analysis import stored_bits
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
-from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import page, tested_grids
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
@@ -288,7 +288,7 @@ def test_size_helps_where_the_largest_is_ahead_of_the_smallest_and_of_the_last(
 
 def test_a_piece_of_information_each_takes_a_bit_in_every_size() -> None:
     assert [claim.bits for claim in ledgers.ledger() if claim.bits] == [1.0]
-    point = capacity.Stored("strings", "", "decoder", 900, 100, Interval(0, 0, 0), 9_000, 10, 2)
+    point = stored_bits.Stored("strings", "", "decoder", 900, 100, Interval(0, 0, 0), 9_000, 10, 2)
     words = {mean: replace(point, bits=Interval(mean, mean - 50, mean + 50)).above(1.0) for mean in (800, 1000, 1200)}
     assert words == {800: "below", 1000: "open", 1200: "above"}
     assert replace(point, bits=Interval(850, 840, 860), strings=900).above(1.0) == "open"  # the strings ran out

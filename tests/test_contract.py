@@ -17,7 +17,7 @@ from archbench.architectures import contract, variants
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract import learning
 from archbench.architectures.contract.trials import THOROUGH, USUAL
-from archbench.architectures.families.variant import STOCK, Pretrained, Variant
+from archbench.architectures.families.variant import STOCK, ExternalCheckpoint, Variant
 from archbench.runs.planning import compliance
 from archbench.tasks.base.errors import InputError
 
@@ -201,14 +201,14 @@ def test_check_of_wrong_input_is_one_line(
 
 def test_a_checkpoint_has_nothing_to_check() -> None:
     gpt2 = catalogue.find("gpt2")
-    pretrained = Pretrained(
+    checkpoint = ExternalCheckpoint(
         contract.SIZE,
         tokenizer="{}",
         length=None,
         build=lambda limits, labels: gpt2.build(contract.SIZE, limits),
         blank=lambda limits: gpt2.build(contract.SIZE, limits),
     )
-    variant = replace(gpt2, pretrained=pretrained, path="there")
+    variant = replace(gpt2, checkpoint=checkpoint, path="there")
     with pytest.raises(InputError, match="there is a checkpoint without a variant"):
         list(compliance.report_lines(variant))
 

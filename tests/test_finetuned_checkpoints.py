@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pretrained_folders
+import checkpoint_folders
 import pytest
 import small_plans
 import tiny_runs
@@ -52,11 +52,11 @@ GERMAN = {
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tiny_runs.write_data(tmp_path_factory.mktemp("data"))
     for name, make in (
-        ("gpt2", pretrained_folders.gpt2),
-        ("llama", pretrained_folders.llama),
-        ("bert", pretrained_folders.bert),
-        ("modernbert", pretrained_folders.modernbert),
-        ("t5", pretrained_folders.t5),
+        ("gpt2", checkpoint_folders.gpt2),
+        ("llama", checkpoint_folders.llama),
+        ("bert", checkpoint_folders.bert),
+        ("modernbert", checkpoint_folders.modernbert),
+        ("t5", checkpoint_folders.t5),
     ):
         make(folder / name)
         without_dropout(folder / name)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import pretrained_folders
+import checkpoint_folders
 import pytest
 from tiny_runs import trained, write_data
 
@@ -34,7 +34,7 @@ def test_a_changed_variant_file_is_told_and_not_run(folder: Path, tmp_path: Path
 
 
 def test_a_changed_checkpoint_is_told_and_what_to_do(folder: Path, tmp_path: Path) -> None:
-    pretrained_folders.gpt2(tmp_path / "theirs")
+    checkpoint_folders.gpt2(tmp_path / "theirs")
     place = trained(folder, tmp_path, str(tmp_path / "theirs"), "colours")
     finished.read(place)
     config = tmp_path / "theirs" / "config.json"

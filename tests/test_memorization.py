@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 import archbench
+from archbench.reports.analysis import stored_bits
 from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.stored_bits import Stored
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import UNTESTED, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.figures.kinds import capacity
-from archbench.reports.figures.kinds.capacity import Stored
 from archbench.reports.page import publish
 from archbench.tasks.builtin_data import random_strings
 from archbench.tasks.kinds.memorization import stored
@@ -140,7 +141,7 @@ def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Pat
     assert "What a parameter stores" in page and 'id="figure-capacity"' in page
     assert "deliberately use the same random strings" in page and "seen in train by design: 30" in page
     assert "Each parameter stores one piece of information" in page
-    found = capacity.sentences(capacity.stored(judge(report_tables.read(compared / "tables"))))
+    found = stored_bits.sentences(stored_bits.stored(judge(report_tables.read(compared / "tables"))))
     assert len(found) == 4 and "less than one bit at every size" in found[-1]
 
 
@@ -174,20 +175,20 @@ ABOVE, BELOW, OPEN, LONE = (Interval(*ends) for ends in ((1.5, 1.4, 1.6), (0.5, 
 )
 def test_a_piece_of_information_is_a_bit_where_the_interval_says_so(points: list[Interval], says: str) -> None:
     found = [point(name, each) for name, each in zip("abc", points, strict=False)]
-    assert says in capacity.sentences(found)[-1]
+    assert says in stored_bits.sentences(found)[-1]
 
 
 def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
     full, part = point("a", ABOVE, strings=16_000.0), point("a", ABOVE)
     assert point("a", BELOW, strings=5_100.0).word == "open" and point("a", BELOW).word == "below"
     assert full.exhausted and not part.exhausted and not point("a", ABOVE, strings=math.nan).exhausted
-    said = capacity.sentences([full, part])[0]
+    said = stored_bits.sentences([full, part])[0]
     assert "at least 1.50 bits per parameter at 10,000 parameters" in said and "94% of all bits" in said
     assert "(95% interval 1.40 to 1.60)" in said and said.endswith("(70.0 epochs).")
 
 
 def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
-    assert capacity.sentences([]) == [] and capacity.numbers([]) == []
+    assert stored_bits.sentences([]) == [] and capacity.numbers([]) == []
 
 
 # What the ledger makes of it.
@@ -196,7 +197,7 @@ def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
 def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
     judged = judge(report_tables.read(compared / "tables"))
     found = {one.claim.name: one for one in claim_verdicts(judged)}["one-piece-each"]
-    assert {one.word for one in capacity.stored(judged)} == {"below"}
+    assert {one.word for one in stored_bits.stored(judged)} == {"below"}
     assert found.verdict == UNDECIDED  # a lower bound refutes nothing
     assert "more training may store more" in found.evidence
 

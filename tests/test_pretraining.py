@@ -17,7 +17,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract import compute
 from archbench.architectures.objectives import masked as masked_module
-from archbench.architectures.objectives.both import CausalAndMasked
+from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
@@ -29,8 +29,9 @@ from archbench.runs.export import export
 from archbench.runs.inside import subject
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import predict, references
-from archbench.runs.training import pretraining
+from archbench.runs.training import weight_transfer
 from archbench.runs.training.step import Trainer
+from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK
 from archbench.tasks.kinds import task as task_data
@@ -82,7 +83,7 @@ def of_role(matrix: Matrix, role: str) -> list[Plan]:
     return [plan for plan in matrix.plans if plan.run in names]
 
 
-def trainer(plan: Plan, start: pretraining.Pretrained | None = None) -> Trainer:
+def trainer(plan: Plan, start: PretrainedWeights | None = None) -> Trainer:
     return references.build_trainer(plan, references.prepare(plan), start)
 
 
@@ -203,7 +204,7 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
     batch = Batch(source.expand(3000, -1), target.expand(3000, -1))
     drawn = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
     assert float(drawn) * 3 == pytest.approx(expected, rel=0.02)
-    counted = objective.loss_tokens(2.0, 3.0, model, True)
+    counted = objective.loss_tokens(model, 2.0, 3.0, True)
     assert counted == (3.0 if rate is None else 2.0)
 
 
@@ -256,7 +257,7 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     matrix = planned(folder, tmp_path, architectures=["decoder"])
     (before,) = of_role(matrix, "pretraining")
     place = perform(before, tmp_path)
-    loaded = pretraining.load(place, before.run)
+    loaded = weight_transfer.load(place, before.run)
     (after,) = matrix.later
     made = trainer(after, loaded)
     old, new = loaded.tokenizer, made.prepared.tokenizer
@@ -280,7 +281,7 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
 def test_weights_of_another_size_are_refused(folder: Path, tmp_path: Path) -> None:
     matrix = planned(folder, tmp_path, architectures=["decoder"])
     (before,) = of_role(matrix, "pretraining")
-    loaded = pretraining.load(perform(before, tmp_path), before.run)
+    loaded = weight_transfer.load(perform(before, tmp_path), before.run)
     name = next(name for name, weight in loaded.weights.items() if weight.dim() == 1)
     longer = {**loaded.weights, name: torch.cat([loaded.weights[name]] * 2)}
     with pytest.raises(RuntimeError, match=f"of another size: {name}"):
@@ -468,7 +469,7 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     place = perform(plan, tmp_path)
     scores = {row["metric"]: row for row in store.read_json(place / "scores.json") if row["split"] == "test"}
     made = references.build_trainer(plan, references.prepare(plan), None)
-    made.model.load_state_dict(pretraining.load(place, plan.run).weights)
+    made.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
     made.model.eval()
     allowed, nats, count = torch.from_numpy(made.prepared.allowed_tokens), 0.0, 0
     with torch.no_grad():
@@ -511,7 +512,7 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
     second_runs = [plan for plan in of_role(matrix, "pretraining") if plan.start]
     assert [plan.architecture for plan in second_runs] == families
     (before,) = [plan for plan in begun if plan.tokens == 3_000]
-    loaded = pretraining.load(tmp_path / "runs" / before.run, before.run)
+    loaded = weight_transfer.load(tmp_path / "runs" / before.run, before.run)
     for plan in second_runs:
         assert (plan.start, plan.tokens, plan.pretraining_tokens) == (before.run, 1_000, 3_000)
         assert plan.size == before.size
@@ -605,7 +606,7 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
     assert len(inputs.source_labels) / 3000 == pytest.approx(2.5 if rate is None else 2, rel=0.03)
     drawn = float(objective.loss(model, inputs, allowed)) / 3000
     assert drawn == pytest.approx(expected, rel=0.02)
-    assert objective.loss_tokens(5.0, 1.0, model, True) == (3.5 if rate is None else 3.0)
+    assert objective.loss_tokens(model, 5.0, 1.0, True) == (3.5 if rate is None else 3.0)
     plain = Batch(contract.sequences(2, 4), contract.sequences(2, 3, seed=1))
     usual, same = (one.prepare(model, plain, None, True) for one in (model.objective, objective))
     assert all(a is b or torch.equal(a, b) for a, b in zip(usual, same, strict=True))

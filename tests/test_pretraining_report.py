@@ -116,7 +116,7 @@ def test_what_several_pretrainings_continue_is_one_row() -> None:
     entries = reported["entries"]
     part = entries[(entries["condition"] == "0.5 of the tokens of switched").fillna(False)]
     reported["entries"] = pd.concat([entries, part.assign(condition="0.5 of the tokens of adapted")])
-    grid = pretraining_grids.pretrained(Comparisons(reported))
+    grid = pretraining_grids.pretraining_runs(Comparisons(reported))
     names = [row[0].text for row in grid.rows]
     assert names == ["books"] * 3 + ["books, 0.5 of the tokens of switched and adapted", "switched"]
 

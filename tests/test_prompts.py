@@ -15,7 +15,7 @@ from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import finished, references
-from archbench.runs.training import pretraining, prompts
+from archbench.runs.training import prompts, weight_transfer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
@@ -51,7 +51,7 @@ def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
-    made = trainer(plan, pretraining.load(root / "runs" / plan.start, plan.start))
+    made = trainer(plan, weight_transfer.load(root / "runs" / plan.start, plan.start))
     return made.model.eval(), made.prepared
 
 
@@ -60,7 +60,7 @@ def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: 
     """Against the pretrained model itself, read a text at a time without padding."""
     for plan in runs(prompted(folder, root), family):
         made, prepared = model(plan, root)
-        start = pretraining.load(root / "runs" / plan.start, plan.start)
+        start = weight_transfer.load(root / "runs" / plan.start, plan.start)
         tokenizer, fills = start.tokenizer, family == "encoder-decoder"
         mark = [tokenizer.label_ids[0]] if fills else []
         texts = [prepared.test.source_text(place) for place in range(3)]
@@ -117,7 +117,7 @@ def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> No
     plan = runs(prompted(folder, root, verbalizers={label: "zzz"}), "decoder")[0]
     assert plan.run != plain.run
     made, _ = model(plan, root)
-    tokenizer = pretraining.load(root / "runs" / plan.start, plan.start).tokenizer
+    tokenizer = weight_transfer.load(root / "runs" / plan.start, plan.start).tokenizer
     assert list(made.prompt.words[0]) == tokenizer.encode("zzz")
 
 

@@ -108,7 +108,7 @@ def realised(plan: Plan) -> tuple[float, float]:
 def with_loss(plan: Plan) -> float:
     """Tokens with a loss in the batches that training reads, as training counts them."""
     model, source, target = read(plan)
-    return float(np.sum(model.objective.loss_tokens(source, target, model, plan.native)))
+    return float(np.sum(model.objective.loss_tokens(model, source, target, plan.native)))
 
 
 def read(plan: Plan) -> tuple[Any, Any, Any]:

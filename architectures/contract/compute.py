@@ -253,7 +253,7 @@ def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[i
     more, fewer = (float(model.flops(float(s), float(t), outputs).executed) for outputs in (2.0, 1.0))
     declared += 3.0 * (more - fewer) * _surplus(model, batch, native)
     many = Batch(*(tokens[:1].expand(_many(lengths), -1) for tokens in batch[:2]))
-    expected, surplus = objective.loss_tokens(float(s), float(t), model, native), _surplus(model, many, native)
+    expected, surplus = objective.loss_tokens(model, float(s), float(t), native), _surplus(model, many, native)
     message = f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
     require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
     _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, measurement.total)
@@ -263,7 +263,7 @@ def _surplus(model: Any, batch: Batch, native: bool) -> float:
     """How many more positions of a batch have a loss than ``loss_tokens`` says; the draws have a fixed seed."""
     inputs: LossInputs = model.objective.prepare(model, batch, torch.Generator().manual_seed(0), native)
     rows, s, t = (float(count) for count in (*batch.source.shape, batch.target.shape[1]))
-    expected = rows * float(model.objective.loss_tokens(s, t, model, native))
+    expected = rows * float(model.objective.loss_tokens(model, s, t, native))
     return len(inputs.at) + (0 if inputs.source_at is None else len(inputs.source_at)) - expected
 
 

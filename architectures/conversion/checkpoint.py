@@ -32,7 +32,7 @@ from archbench.architectures.conversion.framing import Framed
 from archbench.architectures.conversion.quiet import quiet
 from archbench.architectures.conversion.shape import Shape
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.families.variant import Pretrained, Variant
+from archbench.architectures.families.variant import ExternalCheckpoint, Variant
 from archbench.tasks.base.errors import InputError, irregular
 from archbench.tasks.base.example import LABEL, SPECIALS
 
@@ -68,7 +68,7 @@ def variant(path: Path) -> Variant:
         document=f"{folder.shape.model} checkpoint, scored without training",
         text=text,
         build=lambda size, limits: _built(folder, limits, ()),
-        pretrained=Pretrained(
+        checkpoint=ExternalCheckpoint(
             size=_size(ours),
             tokenizer=folder.tokenizer.backend_tokenizer.to_str(),
             length=_length(folder, ours),

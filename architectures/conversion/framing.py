@@ -16,7 +16,7 @@ from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.objectives.generate import Decoding
-from archbench.architectures.objectives.objective import Batch, LossInputs
+from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.tasks.base.example import BOS
 
 
@@ -27,18 +27,18 @@ class Framed:
     ``direct``: a decoder goes on right behind its source, whose last token is in BOS's place; BOS begins empty ones.
     """
 
-    inner: Any
+    inner: Objective
     before: tuple[int, ...] = ()
     after: tuple[int, ...] = ()
     direct: bool = False
 
     @property
     def estimated(self) -> bool:
-        return bool(self.inner.estimated)
+        return self.inner.estimated
 
     @property
     def bounded(self) -> bool:
-        return bool(self.inner.bounded)
+        return self.inner.bounded
 
     @property
     def left_to_right(self) -> "Framed":
@@ -46,16 +46,13 @@ class Framed:
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """What the inner objective prepares of the framed sources, which have no loss of their own."""
-        inputs: LossInputs = self.inner.prepare(model, self._framed(batch), generator, False)
-        return inputs
+        return self.inner.prepare(model, self._framed(batch), generator, False)
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        loss: Tensor = self.inner.loss(self._read(model), inputs, allowed_tokens, smoothing)
-        return loss
+        return self.inner.loss(self._reader(model), inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        nats, tokens = self.inner.log_likelihood(self._read(model), self._framed(batch), allowed_tokens, parts)
-        return nats, tokens
+        return self.inner.log_likelihood(self._reader(model), self._framed(batch), allowed_tokens, parts)
 
     def generate(
         self,
@@ -67,56 +64,52 @@ class Framed:
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
     ) -> list[Tensor]:
-        source, source_mask = self._between(source), self._longer(source_mask)
-        written: list[Tensor] = self.inner.generate(
-            self._read(model), source, source_mask, allowed_tokens, decoding, generator, start
-        )
-        return written
+        source, source_mask = self._with_special_tokens(source), self._extended(source_mask)
+        return self.inner.generate(self._reader(model), source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
-        flops: Flops = self.inner.training_flops(model, source + self._extra, target, False)
-        return flops
+        return self.inner.training_flops(model, source + self._extra, target, False)
 
-    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
-        tokens: Amount = self.inner.loss_tokens(source, target, model, False)
-        return tokens
+    def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
+        return self.inner.loss_tokens(model, source, target, False)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        flops: Amount = self.inner.answer_flops(model, source + self._extra, target)
-        return flops
+        return self.inner.answer_flops(model, source + self._extra, target)
 
     @property
     def _extra(self) -> float:
         return float(len(self.before) + len(self.after))
 
-    def _read(self, model: Any) -> Any:
-        return Continued(model) if self.direct else model
+    def _reader(self, model: Any) -> Any:
+        return ContinuesSource(model) if self.direct else model
 
     def _framed(self, batch: Batch) -> Batch:
-        return batch._replace(source=self._between(batch.source), source_mask=self._longer(batch.source_mask))
+        return batch._replace(
+            source=self._with_special_tokens(batch.source), source_mask=self._extended(batch.source_mask)
+        )
 
-    def _between(self, source: Tensor) -> Tensor:
+    def _with_special_tokens(self, source: Tensor) -> Tensor:
         """Sources (b, s) between their special tokens."""
         before, after = (torch.tensor(side).to(source).expand(len(source), -1) for side in (self.before, self.after))
         return torch.cat([before, source, after], 1)
 
-    def _longer(self, mask: Tensor | None) -> Tensor | None:
+    def _extended(self, mask: Tensor | None) -> Tensor | None:
         return None if mask is None else F.pad(mask, (len(self.before), len(self.after)), value=True)
 
 
 @dataclass(frozen=True)
-class Started:
+class HeldBackCache:
     """What a decoder has read but for the last token of each row, ``last`` (b,), which is still to be fed."""
 
     cache: Any
     last: Tensor
 
-    def rows(self, index: Tensor) -> "Started":
-        return Started(self.cache.rows(index), self.last[index])
+    def rows(self, index: Tensor) -> "HeldBackCache":
+        return HeldBackCache(self.cache.rows(index), self.last[index])
 
 
 @dataclass(frozen=True)
-class Continued:
+class ContinuesSource:
     """A decoder-only model that is fed the last token of its source where others are fed BOS."""
 
     model: Any
@@ -129,7 +122,9 @@ class Continued:
         target_mask: Tensor | None = None,
         at: StateIndex | None = None,
     ) -> States:
-        assert at is None or at.source is None, "the source has another length here"
+        assert at is None or at.source is None, (
+            "the last source token moves into the target, so that indices of source states shift"
+        )
         if source is None or source.shape[1] == 0:
             return self._states(None, target, None, target_mask, at)
         source, source_mask, last = _without_last(source, source_mask, target[:, 0])
@@ -147,10 +142,10 @@ class Continued:
         if source is None or source.shape[1] == 0:
             return self.model.prefill(source, source_mask)
         source, source_mask, last = _without_last(source, source_mask, torch.full_like(source[:, 0], BOS))
-        return Started(self.model.prefill(source, source_mask), last)
+        return HeldBackCache(self.model.prefill(source, source_mask), last)
 
     def decode(self, tokens: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        if isinstance(cache, Started):
+        if isinstance(cache, HeldBackCache):
             tokens, cache = torch.cat([cache.last[:, None], tokens[:, 1:]], 1), cache.cache
         logits, cache = self.model.decode(tokens, cache)
         return logits, cache

@@ -21,14 +21,14 @@ class ReadSources:
 
 
 class OneLabel(Family):
-    """Logits (b, 1, v) of a label from one state (b, d) of its source."""
+    """Logits (b, 1, v) of a label from f features (b, f) of its source: a mean state, or a score for each label."""
 
     causal = True
     source_predicts = False
 
     @abstractmethod
     def state(self, source: Tensor, source_mask: Tensor | None) -> Tensor:
-        """The state (b, d) of each source (b, s)."""
+        """The features (b, f) of each source (b, s)."""
 
     def hidden(
         self,
@@ -38,7 +38,7 @@ class OneLabel(Family):
         target_mask: Tensor | None = None,
         at: StateIndex | None = None,
     ) -> States:
-        """The state of the source (b, 1, d), for a target of one token."""
+        """The features of the source (b, 1, f), for a target of one token."""
         assert source is not None and target.shape[1] == 1, "a label is one token"
         return States(None, self.state(source, source_mask)[:, None]).at(at)
 

@@ -14,8 +14,8 @@ STOCK = {
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """Properties set by a checkpoint: its size, its tokenizer (JSON), the positions that exist (None: no bound).
+class ExternalCheckpoint:
+    """What a checkpoint of ``transformers`` sets: its size, its tokenizer (JSON), its positions (None: no bound).
 
     ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
     ``blank(limits)`` is one of the same size without memory for its weights.
@@ -33,7 +33,7 @@ class Variant:
     """A way to build a model: ``text`` is that of the file ``path``, which defines it, ``document`` its first line.
 
     Where it consists of more modules, a last line of ``text`` stands for them: see ``catalogue.sources``.
-    ``is_builtin`` is true of those that come with archbench. ``pretrained``: the model has its weights, and is trained
+    ``is_builtin`` is true of those that come with archbench. ``checkpoint``: the model has its weights, and is trained
     only where a task starts from it. ``breaks`` names the checks of the contract that an ablation of ours is known to
     fail.
     """
@@ -45,12 +45,12 @@ class Variant:
     document: str
     text: str
     build: Callable[[Size, Limits], Any]
-    pretrained: Pretrained | None = None
+    checkpoint: ExternalCheckpoint | None = None
     breaks: tuple[str, ...] = ()
 
     def builder(self, labels: Sequence[str], trained: bool = False) -> Callable[[Size, Limits], Any]:
         """The function that builds the model for a task with these labels; a checkpoint's is frozen unless trained."""
-        pretrained = self.pretrained
-        if pretrained is None:
+        checkpoint = self.checkpoint
+        if checkpoint is None:
             return self.build
-        return lambda size, limits: pretrained.build(limits, labels).requires_grad_(trained)
+        return lambda size, limits: checkpoint.build(limits, labels).requires_grad_(trained)

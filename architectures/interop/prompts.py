@@ -131,10 +131,10 @@ def continued(prompt: Tensor, written: list[Tensor], longest: int) -> Tensor:
 
 def _settings(config: Any, changes: dict[str, Any]) -> dict[str, Any]:
     """What a configuration and a call set; raises ``InputError`` for what has no meaning here."""
-    prompt_tokens = {**config.to_diff_dict(), **changes}
-    for name, value in prompt_tokens.items():
+    settings = {**config.to_diff_dict(), **changes}
+    for name, value in settings.items():
         if name in FIXED and value not in (FIXED[name], None):
             raise InputError(f"generate: {name} = {value} is not supported; {FIXED[name]} is")
         if name not in HONOURED and name not in FIXED and name not in IDLE and not name.startswith("_") and value:
             raise InputError(f"generate: {name} is not supported here; expected some of {', '.join(sorted(HONOURED))}")
-    return prompt_tokens
+    return settings

@@ -97,10 +97,10 @@ class Causal:
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example: three times the forward pass."""
-        outputs = self.loss_tokens(source, target, model, native)
+        outputs = self.loss_tokens(model, source, target, native)
         return tripled(model.flops(source, target, outputs))
 
-    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+    def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Tokens with loss in one example."""
         predicted = (source - 1.0) * (source > 0) if native and model.source_predicts else 0.0
         return target + predicted

@@ -163,34 +163,27 @@ class Masked:
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over the masks."""
-        outputs = self.loss_tokens(source, target, model, native)
+        outputs = self.loss_tokens(model, source, target, native)
         return tripled(model.flops(source + 1.0, 0.0 * target + model.canvas, outputs))
 
-    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+    def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Expected tokens with loss in one example."""
         if native and self.joint:
-            return self._expected(source + target)
-        predicted = 0.0 * target + 1.0 if self.next_cell else self._expected(target)
+            return expected_hidden(source + target, self.rate)
+        predicted = 0.0 * target + 1.0 if self.next_cell else expected_hidden(target, self.rate)
         return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of generating a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
-    def _expected(self, tokens: Amount) -> Amount:
-        """The expected number of hidden tokens among ``tokens``."""
-        if self.rate is None:
-            return (tokens + 1.0) / 2.0
-        hidden: Amount = np.maximum(np.round(self.rate * tokens), 1.0)
-        return hidden
-
     def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""
         lengths = real.sum(1, keepdim=True)
         if self.rate is None:
-            hidden = (self._rates(len(real), generator) * lengths).long().clamp(max=lengths - 1) + 1
+            hidden = drawn_count(lengths, self._rates(len(real), generator))
         else:
-            hidden = (self.rate * lengths).round().long().clamp(min=1)
+            hidden = fixed_count(lengths, self.rate)
         if self.suffix or self.next_cell:
             order = lengths - 1 - torch.arange(real.shape[1])
         else:
@@ -211,6 +204,24 @@ class Masked:
         """The source tokens to mask (b, s): none in half of the rows, a fraction ``source_rate`` in the others."""
         chosen = torch.rand(len(real), 1, generator=generator) < 0.5
         return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
+
+
+def drawn_count(lengths: Tensor, drawn: Tensor) -> Tensor:
+    """How many of n tokens are hidden (b, 1): 1 to n, equally likely where ``drawn`` (b, 1) is uniform on [0, 1)."""
+    return (drawn * lengths).long().clamp(max=lengths - 1) + 1
+
+
+def fixed_count(lengths: Tensor, rate: float) -> Tensor:
+    """How many of n tokens are hidden (b, 1) at a fixed rate: one at least."""
+    return (rate * lengths).round().long().clamp(min=1)
+
+
+def expected_hidden(tokens: Amount, rate: float | None) -> Amount:
+    """The expected number of hidden tokens among ``tokens``, at a fixed rate or, with None, by `drawn_count`."""
+    if rate is None:
+        return (tokens + 1.0) / 2.0
+    hidden: Amount = np.maximum(np.round(rate * tokens), 1.0)
+    return hidden
 
 
 def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

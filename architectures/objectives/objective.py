@@ -178,15 +178,24 @@ class Objective(Protocol):
         """The objective whose ``estimate`` has the expectation -log p; itself where likelihoods are not estimated."""
         ...
 
-    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs: ...
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
+        """What the model reads of a batch, and the labels and weights of its losses; ``native``: on sources as well.
 
-    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor: ...
+        ``generator`` draws what is random in it, such as masked positions.
+        """
+        ...
+
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The training loss of a batch: a scalar, in nats, summed with the weights of ``inputs``."""
+        ...
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
         """Nats (b,) and tokens (b,) of every target; in more ``parts`` it takes less memory."""
         ...
 
-    def visible(self, model: Any, batch: Batch) -> Batch: ...
+    def visible(self, model: Any, batch: Batch) -> Batch:
+        """The batch as the model reads it after half of each target."""
+        ...
 
     def generate(
         self,
@@ -197,13 +206,24 @@ class Objective(Protocol):
         decoding: Decoding,
         generator: torch.Generator | None = None,
         start: Tensor | None = None,
-    ) -> list[Tensor]: ...
+    ) -> list[Tensor]:
+        """A target for each source (b, s): token ids without END. ``start`` (b, m) begins them and is not returned."""
+        ...
 
-    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops: ...
+    def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
+        """Expected FLOPs of a training step for each example: three times those of the forward pass (2001.08361).
 
-    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount: ...
+        ``source`` and ``target`` are lengths in tokens, numbers or arrays (n,).
+        """
+        ...
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount: ...
+    def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
+        """Expected number of tokens with a loss in each example; lengths as for `training_flops`."""
+        ...
+
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        """FLOPs of generating each target from its source; lengths as for `training_flops`."""
+        ...
 
 
 def is_exact(objective: Objective, target_length: int) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from archbench.reports.base.statistics import (
     with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import FINETUNE, PRETRAINED, SCRATCH
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, UNMATCHED
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 CONDITIONS: Final = ("match", "condition")
@@ -36,8 +36,13 @@ TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
 _UNKNOWN: Final = Interval(math.nan)
 
-Setup = tuple[str, str, int]  # start, adaptation, number of training examples
-USUAL_SETUP: Final[Mapping[str, object]] = {"start": SCRATCH, "adapt": FINETUNE, "examples": 0}
+
+class Setup(NamedTuple):
+    """What runs start from, how they are adapted, and the number of their training examples (0: not recorded)."""
+
+    start: str = SCRATCH
+    adapt: str = FINETUNE
+    examples: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +129,9 @@ class Comparison:
     def setup(self) -> Setup:
         """Start, adaptation and number of training examples of its runs."""
         row = self.group.runs.iloc[0]
-        start, adapt, examples = (
-            row[key] if key in row.index and pd.notna(row[key]) else usual for key, usual in USUAL_SETUP.items()
-        )
-        return str(start), str(adapt), int(float(str(examples)))
+        known = {key: row[key] for key in Setup._fields if key in row.index and pd.notna(row[key])}
+        setup = Setup(**known)
+        return Setup(str(setup.start), str(setup.adapt), int(float(setup.examples)))
 
     @property
     def scored(self) -> list[Cell]:
@@ -463,7 +467,9 @@ class Comparisons:
         runs, scores = self.tables["runs"], by_metric.get(name)
         if scores is None or not metric(name).across_tokenizers:
             return {}
-        others = runs[(runs["dataset"] == group.dataset) & is_pretrained(runs) & runs["run"].isin(scores.index)]
+        others = runs[
+            (runs["dataset"] == group.dataset) & is_untrained_checkpoint(runs) & runs["run"].isin(scores.index)
+        ]
         others = others[~others["run"].isin(group.runs["run"])]
         return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
 
@@ -514,9 +520,9 @@ def baselines(tables: Tables) -> dict[str, str]:
     return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
 
 
-def is_pretrained(runs: pd.DataFrame) -> "pd.Series[bool]":
+def is_untrained_checkpoint(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that scored a checkpoint without training it."""
-    return (runs["match"] == PRETRAINED).fillna(False).astype(bool)
+    return (runs["match"] == UNMATCHED).fillna(False).astype(bool)
 
 
 def _is_started(rows: pd.DataFrame, started: str) -> "pd.Series[bool]":
@@ -538,7 +544,7 @@ def _groups(tables: Tables) -> Iterator[Group]:
     runs = placed(tables, "compared")
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
-        rows = rows if is_pretrained(rows).all() else rows[~is_pretrained(rows)]
+        rows = rows if is_untrained_checkpoint(rows).all() else rows[~is_untrained_checkpoint(rows)]
         rows = rows.fillna({"condition": ""})
         varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
         parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]

@@ -3,7 +3,7 @@
 from typing import Final
 
 from archbench.reports.analysis.comparison import Group
-from archbench.runs.experiment.spec import PRETRAINED
+from archbench.runs.experiment.spec import UNMATCHED
 
 MATCHES: Final = {
     "parameters": "equal size and equal training tokens",
@@ -11,7 +11,7 @@ MATCHES: Final = {
     "flops-by-tokens": "equal size and equal training FLOPs",
     "loss-tokens": "equal size and equal tokens with a loss",
     "seconds": "equal training time",
-    PRETRAINED: "pretrained checkpoints, nothing held equal",
+    UNMATCHED: "pretrained checkpoints, nothing held equal",
 }
 SUPERVISION: Final = {
     "native": "the usual loss of each family: on source and target for a causal decoder, on masked positions of "

@@ -178,6 +178,16 @@ class Contrasts:
                 yield contrast if contrast.first == first else turned(contrast)
 
 
+def winner(contrasts: Sequence[Contrast]) -> str:
+    """The architecture that is better in each of a data set's contrasts that name it, and is in most; else empty."""
+    names = dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second))
+    for name in names:
+        rivals = [contrast for contrast in contrasts if name in (contrast.first, contrast.second)]
+        if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
+            return name
+    return ""
+
+
 def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     """The comparison with its best architecture marked: the one that is ahead in each of its primary contrasts.
 
@@ -188,12 +198,10 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     names = {name for contrast in primary for name in (contrast.first, contrast.second)}
     others = [name for name in comparison.group.architectures if name not in names]
 
-    def best(name: str) -> bool:
-        rivals = [contrast for contrast in primary if name in (contrast.first, contrast.second)]
-        ahead = len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals)
-        return bool(rivals) and ahead and name == comparison.leader and not set(others) & set(comparison.open_rivals)
-
-    cells = tuple(replace(cell, best=best(cell.architecture)) for cell in comparison.cells)
+    best = winner(primary)
+    if best != comparison.leader or set(others) & set(comparison.open_rivals):
+        best = ""
+    cells = tuple(replace(cell, best=cell.architecture == best) for cell in comparison.cells)
     return replace(
         comparison,
         cells=cells,

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, oriented
+from archbench.reports.analysis.comparison import Comparison, Comparisons, Setup, oriented
 from archbench.reports.analysis.contrasts import ALPHA
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
+from archbench.runs.experiment.spec import FINETUNE, is_scratch
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Gain:
 @lru_cache(maxsize=1)
 def gains(judged: Judged) -> tuple[Gain, ...]:
     """Each architecture's difference from training from scratch, after each pretraining."""
-    first = {started.first.group.dataset: started.first.setup[2] for started in by_dataset(judged)}
+    first = {started.first.group.dataset: started.first.setup.examples for started in by_dataset(judged)}
     return _corrected(
         Gain(
             *(entry.dataset, entry.metric, entry.start, entry.examples, entry.architecture, ""),
@@ -63,18 +63,18 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
 
 
 def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
-    examples, metric = started.first.setup[2], started.first.metric
-    base = started.by_setup.get((SCRATCH, FINETUNE, examples))
+    examples, metric = started.first.setup.examples, started.first.metric
+    base = started.by_setup.get(Setup(examples=examples))
     if base is None:
         return
     for setup, comparison in started.by_setup.items():
-        if is_scratch(setup[0]) or setup[1:] != (FINETUNE, examples):
+        if is_scratch(setup.start) or setup[1:] != (FINETUNE, examples):
             continue
         samples = _gained(comparisons, comparison, base, metric.name)
         pooled = pool(list(samples.values()))
         for first, second in combinations(samples, 2):
             interval = oriented(difference_interval(samples[first], samples[second], pooled), metric)
-            where = started.first.group.dataset, metric, setup[0], examples
+            where = started.first.group.dataset, metric, setup.start, examples
             yield Gain(*where, first, second, interval, p_difference(interval))
 
 

@@ -10,7 +10,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, SCRATCH_WITH
+from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH, SCRATCH_WITH
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def by_dataset(judged: Judged) -> list[Started]:
 
 def is_first_from_scratch(judged: Judged) -> bool:
     """Whether something starts from a pretraining, and every data set's first condition trains from scratch."""
-    return {started.first.setup[0] for started in by_dataset(judged)} == {SCRATCH}
+    return {started.first.setup.start for started in by_dataset(judged)} == {SCRATCH}
 
 
 @lru_cache(maxsize=1)
@@ -92,9 +92,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
                 first.group.dataset,
                 first.metric,
                 cell.architecture,
-                setup[0],
-                setup[1],
-                setup[2],
+                *setup,
                 cell.interval,
                 _gain(judged, by_setup, samples, setup, cell.architecture, first.metric),
                 first.references.get(MAJORITY),
@@ -144,8 +142,8 @@ def _gain(
     measure: ReportedMetric,
 ) -> Interval | None:
     """The difference from scratch, finetuned on as many examples."""
-    base = (SCRATCH, FINETUNE, setup[2])
-    if setup[0] == SCRATCH or base not in by_setup:
+    base = Setup(examples=setup.examples)
+    if setup.start == SCRATCH or base not in by_setup:
         return None
     pair = [samples[key].get(architecture) for key in (setup, base)]
     if pair[0] is None or pair[1] is None:

@@ -12,7 +12,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import declare, metric, primary
 from archbench.reports.base.statistics import Interval, prediction_interval
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import PRETRAINED
+from archbench.runs.experiment.spec import UNMATCHED
 
 ROLES: Final = ("compared", "share", "control")  # that are trained again, the last ones last
 PLACE: Final = ["dataset", "condition", "match", "role", "share", "architecture"]  # what the seeds of a group share
@@ -57,7 +57,7 @@ def _candidates(tables: Tables) -> Iterator[dict[str, Any]]:
     for record in tables["entries"].to_dict("records"):
         entry = {"condition": "", "share": 1.0, **_filled(record)}
         row = runs.get(str(entry.get("run")), {})
-        trained = row.get("status") == "done" and entry.get("match") != PRETRAINED
+        trained = row.get("status") == "done" and entry.get("match") != UNMATCHED
         if trained and entry.get("role") in ROLES and entry["run"] in scored:
             cost = sum(float(row.get(name, 0.0)) for name in SECONDS)
             cost += seconds_per_flop * float(row.get("pretraining_flops", 0.0))

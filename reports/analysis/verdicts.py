@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
-from archbench.reports.analysis.contrasts import Contrast, Contrasts, turned
+from archbench.reports.analysis.contrasts import Contrast, Contrasts, turned, winner
 from archbench.reports.base.formatting import decimals, limits, listing, number, p, value
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
@@ -140,11 +140,9 @@ def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
     names = dict.fromkeys(name for contrast in primary for name in (contrast.first, contrast.second))
     others = set(comparison.group.architectures) - set(names)
     among = " among the architectures in primary contrasts" if others else ""
-    for name in names:
-        rivals = [contrast for contrast in primary if name in (contrast.first, contrast.second)]
-        if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
-            rest = listing(other for other in names if other != name)
-            return f"{name} wins{among} with {_amount(comparison, name)}: better than {rest}."
+    if best := winner(primary):
+        rest = listing(other for other in names if other != best)
+        return f"{best} wins{among} with {_amount(comparison, best)}: better than {rest}."
     pairs = len(names) * (len(names) - 1) // 2
     if len(primary) == pairs and all(contrast.outcome == "equal" for contrast in primary):
         return f"{listing(names)} are equal within the margin ({_amount(comparison, next(iter(names)))})."

@@ -15,6 +15,9 @@ import pandas as pd
 from archbench.reports.base.statistics import Interval
 from archbench.runs.experiment.spec import JUDGED, METRICS
 
+BOUND_SUFFIX: Final = "_bound"  # of metrics that bound a likelihood in any order
+MASKED_LOSS: Final = "masked_loss"  # bounds no likelihood
+
 
 @dataclass(frozen=True)
 class ReportedMetric:

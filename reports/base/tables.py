@@ -211,7 +211,7 @@ def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """`found` with the columns of table `name` first and typed, further columns after them."""
+    """``frame`` with the columns of table `name` first and typed, further columns after them."""
     known = COLUMNS[name]
     absent = pd.Series([None] * len(frame), dtype=object)
     columns = {column: _typed(frame.get(column, absent), kind) for column, kind in known.items()}

@@ -15,7 +15,7 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis import scaling
+from archbench.reports.analysis import scaling, stored_bits
 from archbench.reports.analysis.comparison import (
     NATIVE,
     TARGET,
@@ -23,7 +23,7 @@ from archbench.reports.analysis.comparison import (
     Comparison,
     Group,
     baselines,
-    is_pretrained,
+    is_untrained_checkpoint,
     joined,
 )
 from archbench.reports.analysis.conditions import beside
@@ -59,7 +59,6 @@ from archbench.reports.claims.ledger import (
     replaced,
 )
 from archbench.reports.claims.next_steps import remedy
-from archbench.reports.figures.kinds import capacity
 from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
@@ -139,7 +138,7 @@ class _ClaimJudge:
         self.tables: Tables = judged.comparisons.tables
         self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
         self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
-        self.stored = capacity.stored(judged)
+        self.stored = stored_bits.stored(judged)
         learned = list(self._learned_sides(judged))
         self.learned = {(dataset, shown) for dataset, shown, _, _ in learned}
         self.trained = {
@@ -296,7 +295,7 @@ class _ClaimJudge:
         return ClaimVerdict(
             claim,
             REPRODUCED if borne_out else UNDECIDED,
-            " ".join(capacity.sentences(self.stored)),
+            " ".join(stored_bits.sentences(self.stored)),
             strength=Strength(
                 () if all(point.bits.known for point in self.stored) else ("some sizes have no interval",),
                 min((point.seeds for point in self.stored), default=0),
@@ -362,7 +361,7 @@ class _ClaimJudge:
         """Whether the bigram or the majority class was measured; stored bits of random strings have no gate."""
         gate = self.comparisons.gate(comparison.group, comparison.group.architectures[0])
         measured = not (math.isnan(gate.bigram) and math.isnan(gate.majority))
-        return measured or comparison.metric.name == capacity.METRIC
+        return measured or comparison.metric.name == stored_bits.METRIC
 
     def _caution(self, evidence: Sequence[Contrast]) -> str:
         """The data sets on which no architecture is better than a classical method."""
@@ -435,7 +434,7 @@ class _ClaimJudge:
                 generated=str(origins.get(comparison.group.dataset, "")).startswith("generated"),
                 repeated=not _most(comparison.group.runs, "epochs") <= 1.0,
                 partly=not _lowest(comparison.group.runs, "epochs") >= 1.0,
-                checkpoints=bool(is_pretrained(comparison.group.runs).all()),
+                checkpoints=bool(is_untrained_checkpoint(comparison.group.runs).all()),
             )
             for comparison in self.first
         }

@@ -10,7 +10,7 @@ from archbench.reports.base import formatting, provenance
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.figure import drawn
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
-from archbench.reports.page.grids import Grid, GridCell, name
+from archbench.reports.page.grids import Grid, GridCell, text_cell
 from archbench.reports.page.page import html
 from archbench.runs.base.store import Row, read_json
 from archbench.tasks.base.files import write_text
@@ -127,11 +127,11 @@ def context(inspection: Row) -> dict[str, Any]:
 
 
 def _claims(findings: Sequence[inside_claims.Finding]) -> Grid:
-    head = (name("claim"), name("in this run"), name("evidence"), name("tested as"))
+    head = (text_cell("claim"), text_cell("in this run"), text_cell("evidence"), text_cell("tested as"))
     cells = [
         (
             GridCell(f"“{finding.saying.statement}”", kind="text"),
-            name(finding.verdict),
+            text_cell(finding.verdict),
             GridCell(finding.evidence, kind="text"),
             GridCell(finding.saying.reading, kind="text"),
         )
@@ -141,18 +141,18 @@ def _claims(findings: Sequence[inside_claims.Finding]) -> Grid:
 
 
 def _neighbours(rows: Sequence[Row]) -> Grid:
-    head = (name("token"), name("nearest, by cosine"))
+    head = (text_cell("token"), text_cell("nearest, by cosine"))
     listed = (
         "  ".join(f"{token} {formatting.value(cosine, 2)}" for token, cosine in row["neighbours"]) for row in rows
     )
-    return Grid(head, tuple((name(row["token"]), name(near)) for row, near in zip(rows, listed, strict=True)))
+    return Grid(head, tuple((text_cell(row["token"]), text_cell(near)) for row, near in zip(rows, listed, strict=True)))
 
 
 def _groups(rows: Sequence[Row]) -> Grid:
-    head = (name("group"), name("tokens"), GridCell("times"), GridCell("mean cosine"))
+    head = (text_cell("group"), text_cell("tokens"), GridCell("times"), GridCell("mean cosine"))
     cells = [
         (
-            *(name(row["group"]), name("  ".join(row["tokens"]))),
+            *(text_cell(row["group"]), text_cell("  ".join(row["tokens"]))),
             *(GridCell(formatting.count(row["times"])), GridCell(formatting.value(row["cosine"]))),
         )
         for row in rows
@@ -163,15 +163,15 @@ def _groups(rows: Sequence[Row]) -> Grid:
 def _heads(rows: Sequence[Row]) -> Grid:
     patterns = list(dict.fromkeys(pattern for row in rows for pattern in row["shares"]))
     head = (
-        name("head"),
-        name("role"),
+        text_cell("head"),
+        text_cell("role"),
         GridCell("loss without it"),
         *(GridCell(pattern, "evenly") for pattern in patterns),
     )
     cells = [
         (
-            name(inside_panels.head_name(row)),
-            name(row["role"]),
+            text_cell(inside_panels.head_name(row)),
+            text_cell(row["role"]),
             GridCell(f"{formatting.value(row['loss'])} ± {formatting.value(2 * row['error'])}"),
             *(_share(row, pattern) for pattern in patterns),
         )
@@ -189,14 +189,20 @@ def _share(row: Row, pattern: str) -> GridCell:
 
 def _positions(rows: Sequence[Row], token: str) -> Grid:
     rules = list(rows[0]["rules"]) if rows else []
-    head = (GridCell(""), name(token), GridCell("its probability"), name("model"), *(name(rule) for rule in rules))
+    head = (
+        GridCell(""),
+        text_cell(token),
+        GridCell("its probability"),
+        text_cell("model"),
+        *(text_cell(rule) for rule in rules),
+    )
     cells = [
         (
             GridCell(str(row["place"])),
-            name(row["token"]),
+            text_cell(row["token"]),
             GridCell(formatting.value(row["probability"])),
-            name(_likeliest(row["model"])),
-            *(name(_likeliest(row["rules"][rule])) for rule in rules),
+            text_cell(_likeliest(row["model"])),
+            *(text_cell(_likeliest(row["rules"][rule])) for rule in rules),
         )
         for row in rows
     ]
@@ -205,16 +211,16 @@ def _positions(rows: Sequence[Row], token: str) -> Grid:
 
 def _snapshots(rows: Sequence[Row]) -> Grid:
     head = (
-        *(name("weights"), GridCell("loss"), GridCell("of test examples")),
-        *(name("likeliest first tokens"), name("answer")),
+        *(text_cell("weights"), GridCell("loss"), GridCell("of test examples")),
+        *(text_cell("likeliest first tokens"), text_cell("answer")),
     )
     cells = [
         (
-            name(row["when"]),
+            text_cell(row["when"]),
             GridCell(formatting.value(row["loss"])),
             GridCell(formatting.value(row["mean_loss"])),
-            name(_likeliest(row["first"])),
-            name(row["answer"]),
+            text_cell(_likeliest(row["first"])),
+            text_cell(row["answer"]),
         )
         for row in rows
     ]
@@ -222,10 +228,10 @@ def _snapshots(rows: Sequence[Row]) -> Grid:
 
 
 def _parts(rows: Sequence[Row]) -> Grid:
-    head = (name("part"), GridCell("weights"), GridCell("weight norm"), GridCell("gradient norm"))
+    head = (text_cell("part"), GridCell("weights"), GridCell("weight norm"), GridCell("gradient norm"))
     cells = [
         (
-            name(row["part"]),
+            text_cell(row["part"]),
             GridCell(formatting.count(row["parameters"])),
             GridCell(formatting.number(row["weights"])),
             GridCell(formatting.number(row["gradient"])),
@@ -238,20 +244,20 @@ def _parts(rows: Sequence[Row]) -> Grid:
 def _step_rows(rows: Sequence[Row], token: str) -> Grid:
     head = (
         GridCell(""),
-        name(token),
-        name("prediction"),
+        text_cell(token),
+        text_cell("prediction"),
         GridCell("before"),
         GridCell("after"),
-        name("prediction after"),
+        text_cell("prediction after"),
     )
     cells = [
         (
             GridCell(str(row["place"])),
-            name(row["token"]),
-            name(row["guess"]),
+            text_cell(row["token"]),
+            text_cell(row["guess"]),
             GridCell(formatting.value(row["before"])),
             GridCell(formatting.value(row["after"]), kind="strong" if row["after"] > row["before"] else ""),
-            name(row["guess_after"]),
+            text_cell(row["guess_after"]),
         )
         for row in rows
     ]

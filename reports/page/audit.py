@@ -9,7 +9,7 @@ import pandas as pd
 from archbench.reports.analysis.comparison import Group
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Grid, GridCell, known, name, span
+from archbench.reports.page.grids import Grid, GridCell, known, span, text_cell
 from archbench.runs.experiment.spec import HELD
 
 AXES: Final = {
@@ -54,15 +54,15 @@ def budget(groups: Sequence[Group]) -> Grid:
     heads += [GridCell(_FURTHER[key][0], "layers per stack" if key == "depth" else "") for key in further]
     rows = [
         (
-            name(group.dataset),
-            name(architecture),
+            text_cell(group.dataset),
+            text_cell(architecture),
             *(_axis(group, runs, axis, axis in _held(group)) for axis in axes),
             *(GridCell(span(runs, key, _FURTHER[key][1])) for key in further),
         )
         for group in groups
         for architecture, runs in group.by_architecture.items()
     ]
-    return Grid((name("data set"), name("architecture"), *heads), tuple(rows))
+    return Grid((text_cell("data set"), text_cell("architecture"), *heads), tuple(rows))
 
 
 def budget_rows(groups: Sequence[Group]) -> list[dict[str, object]]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
-from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.contrasts import Contrast, winner
 from archbench.reports.analysis.gains import Gain, differences, gains
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import is_first_from_scratch
@@ -122,16 +122,6 @@ def _complete(primary: Sequence[Contrast]) -> bool:
         if len(contrasts) != len(names) * (len(names) - 1) // 2:
             return False
     return True
-
-
-def winner(contrasts: Sequence[Contrast]) -> str:
-    """The architecture that is better in each of a data set's contrasts that name it, and is in most; else empty."""
-    names = dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second))
-    for name in names:
-        rivals = [contrast for contrast in contrasts if name in (contrast.first, contrast.second)]
-        if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
-            return name
-    return ""
 
 
 def _undetermined(judged: Judged) -> list[str]:

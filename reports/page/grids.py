@@ -12,9 +12,8 @@ from archbench.reports.analysis.comparison import CHECKPOINT, Comparison, Compar
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting, provenance
-from archbench.reports.base.metrics import ReportedMetric, metric
+from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, ReportedMetric, metric
 from archbench.reports.base.tables import Tables
-from archbench.reports.figures.kinds.curves import BOUND_SUFFIX, MASKED_LOSS
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"
@@ -39,19 +38,20 @@ class Grid:
     note: str = ""
 
 
-def name(text: str) -> GridCell:
+def text_cell(text: str) -> GridCell:
+    """A cell whose text is a name, aligned to the left."""
     return GridCell(text, kind="text")
 
 
 def headline(comparisons: Sequence[Comparison]) -> Grid:
     """Architectures by data sets and metrics, usually the primary one of each; references below."""
-    head = [name("architecture")]
+    head = [text_cell("architecture")]
     head += [
         GridCell(comparison.group.dataset, _joined(_measured(comparison.metric), _tested(comparison)))
         for comparison in comparisons
     ]
     architectures = dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.cells)
-    rows = [(name(row), *(_cell(comparison, row) for comparison in comparisons)) for row in architectures]
+    rows = [(text_cell(row), *(_cell(comparison, row) for comparison in comparisons)) for row in architectures]
     return Grid(tuple(head), (*rows, *_reference_rows(comparisons)))
 
 
@@ -72,8 +72,8 @@ def every_metric(comparisons: Comparisons, group: Group) -> Grid:
         GridCell(comparison.metric.label, _joined(comparison.metric.direction, _tested(comparison)))
         for comparison in measured
     ]
-    rows = [(name(row), *(_cell(comparison, row) for comparison in measured)) for row in group.architectures]
-    return Grid((name("architecture"), *columns), (*rows, *_reference_rows(measured)))
+    rows = [(text_cell(row), *(_cell(comparison, row) for comparison in measured)) for row in group.architectures]
+    return Grid((text_cell("architecture"), *columns), (*rows, *_reference_rows(measured)))
 
 
 def scores(comparisons: Comparisons) -> list[dict[str, object]]:
@@ -136,11 +136,11 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
         "score_seconds": ("time to score the test split", formatting.seconds),
     }
     recorded = [key for key in columns if any(known(comparison.group.runs, key) for comparison in comparisons)]
-    head = (name("data set"), name("architecture"), *(GridCell(columns[key][0]) for key in recorded))
+    head = (text_cell("data set"), text_cell("architecture"), *(GridCell(columns[key][0]) for key in recorded))
     rows = [
         (
-            name(title(comparison.group)),
-            name(str(architecture)),
+            text_cell(title(comparison.group)),
+            text_cell(str(architecture)),
             *(GridCell(span(rows, key, columns[key][1])) for key in recorded),
         )
         for comparison in comparisons
@@ -152,8 +152,8 @@ def cost(comparisons: Sequence[Comparison]) -> Grid:
 def datasets(tables: Tables) -> Grid:
     """Origin, licence and size of each data set."""
     head = ("data set", "kind", "licence", "origin", "tokenizer", "examples", "length limits in tokens", "notes")
-    rows = [tuple(map(name, _dataset(row))) for _, row in tables["datasets"].iterrows()]
-    return Grid(tuple(map(name, head)), tuple(rows))
+    rows = [tuple(map(text_cell, _dataset(row))) for _, row in tables["datasets"].iterrows()]
+    return Grid(tuple(map(text_cell, head)), tuple(rows))
 
 
 def _dataset(row: "pd.Series[Any]") -> tuple[str, ...]:
@@ -189,8 +189,8 @@ def environment(tables: Tables) -> Grid:
             if len(counts) == 1
             else "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
         )
-        rows.append((name(str(key)), name(text[:2000])))
-    return Grid((name("what"), name("value")), tuple(rows))
+        rows.append((text_cell(str(key)), text_cell(text[:2000])))
+    return Grid((text_cell("what"), text_cell("value")), tuple(rows))
 
 
 def failures(tables: Tables) -> Grid:
@@ -202,7 +202,7 @@ def failures(tables: Tables) -> Grid:
     rows = [
         (plain(row["run"]), plain(row["status"]), plain(row.get("error"))[:2000]) for _, row in runs[wrong].iterrows()
     ]
-    return Grid(tuple(map(name, ("run", "status", "error"))), tuple(tuple(map(name, row)) for row in rows))
+    return Grid(tuple(map(text_cell, ("run", "status", "error"))), tuple(tuple(map(text_cell, row)) for row in rows))
 
 
 def title(group: Group) -> str:

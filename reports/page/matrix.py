@@ -9,7 +9,7 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Grid, GridCell, name
+from archbench.reports.page.grids import Grid, GridCell, text_cell
 
 BASELINE: Final = "†"
 MOST_NAMES: Final = 2  # of other architectures after a verb in a cell
@@ -22,9 +22,9 @@ def matrix(judged: Judged) -> Grid:
     Without rows where nothing is a primary contrast.
     """
     columns = [comparison for comparison in judged.first if judged.tested.of(comparison.group.dataset)]
-    head = [name("architecture"), *(_head(comparison) for comparison in columns)]
+    head = [text_cell("architecture"), *(_head(comparison) for comparison in columns)]
     rows = [
-        (name(architecture), *(_cell(judged, entry, architecture) for entry in columns))
+        (text_cell(architecture), *(_cell(judged, entry, architecture) for entry in columns))
         for architecture in in_primary(judged)
     ]
     if any(comparison.classical for comparison in columns):

@@ -11,9 +11,19 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import horizontal, merging, pretraining, scaling, sequential, shares, trials, waterfall
+from archbench.reports.analysis import (
+    horizontal,
+    merging,
+    pretraining,
+    scaling,
+    sequential,
+    shares,
+    stored_bits,
+    trials,
+    waterfall,
+)
 from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import Comparison, Group, is_pretrained, placed
+from archbench.reports.analysis.comparison import Comparison, Group, is_untrained_checkpoint, placed
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.judgement import FEW, Judged
@@ -27,7 +37,6 @@ from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES, looks
 from archbench.reports.figures.figure import DrawnFigure, Figure, drawn
-from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.grids import Grid
@@ -200,14 +209,14 @@ def _findings(judged: Judged) -> dict[str, Any]:
             for name in dict.fromkeys(contrast.dataset for contrast in doubled)
         ],
         "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(judged)],
-        "capacity": [(name, capacity.sentences(points)) for name, points in _stored(judged).items()],
+        "capacity": [(name, stored_bits.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "from_scratch": pretraining.is_first_from_scratch(judged),
         "adapted": pretraining_grids.adapted(judged),
         "other_sizes": pretraining_grids.other_sizes(judged),
         "gain_differences": pretraining_grids.gain_differences(judged),
         "elsewhere": pretraining_grids.elsewhere(tables),
-        "pretrained": pretraining_grids.pretrained(judged.comparisons),
+        "pretrained": pretraining_grids.pretraining_runs(judged.comparisons),
         "saved_labels": pretraining_grids.saved_labels(judged),
         "amortised": pretraining_grids.amortised(judged.comparisons),
         "cost": grids.cost(first),
@@ -308,7 +317,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
         "environment": grids.environment(tables),
         "glossary": grids.glossary(tables, metrics),
         "architectures": _architectures(tables["runs"]),
-        "checkpoints": bool(is_pretrained(tables["runs"]).any()),
+        "checkpoints": bool(is_untrained_checkpoint(tables["runs"]).any()),
     }
 
 
@@ -331,9 +340,9 @@ def _others(tables: Tables) -> list[Group]:
     ]
 
 
-def _stored(judged: Judged) -> dict[str, list[capacity.Stored]]:
+def _stored(judged: Judged) -> dict[str, list[stored_bits.Stored]]:
     """What was stored of each data set that measures it."""
-    stored = capacity.stored(judged)
+    stored = stored_bits.stored(judged)
     datasets = dict.fromkeys(point.dataset for point in stored)
     return {name: [point for point in stored if point.dataset == name] for name in datasets}
 
@@ -347,8 +356,8 @@ def _controlled(judged: Judged) -> str:
 def lede(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
     runs = placed(tables, "compared")
-    checkpoints = list(runs.loc[is_pretrained(runs), "architecture"].dropna().unique())
-    trained = runs[~is_pretrained(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    checkpoints = list(runs.loc[is_untrained_checkpoint(runs), "architecture"].dropna().unique())
+    trained = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
         several = len(checkpoints) > 1
@@ -364,7 +373,7 @@ def lede(tables: Tables) -> str:
 def compared(tables: Tables) -> str:
     """Size, tokens and seeds of what was compared, in one line; empty where nothing was trained."""
     runs = placed(tables, "compared")
-    runs = runs[~is_pretrained(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    runs = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
     if runs["architecture"].isna().all():
         return ""
     planned = [

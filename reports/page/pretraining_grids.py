@@ -14,7 +14,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import audit
-from archbench.reports.page.grids import Grid, GridCell, name, span
+from archbench.reports.page.grids import Grid, GridCell, span, text_cell
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_checkpoint
 
 SIZE_TOLERANCE: Final = 2 * audit.AXES["parameters"][2]  # each of two sizes may miss its target by that much
@@ -27,15 +27,15 @@ def adapted(judged: Judged) -> Grid:
     entries = pretraining.adapted(judged)
     architectures = list(dict.fromkeys(entry.architecture for entry in entries))
     ways, heading = short_ways([entry.way for entry in entries])
-    head = (name("data set"), name("examples"), name(heading), *map(name, architectures))
+    head = (text_cell("data set"), text_cell("examples"), text_cell(heading), *map(text_cell, architectures))
     keys = dict.fromkeys((entry.dataset, entry.examples, entry.way) for entry in entries)
     rows = []
-    for dataset, examples, way in sorted(keys, key=lambda key: (list(keys).index(key), key[1])):
+    for dataset, examples, way in keys:
         by_architecture = {
             e.architecture: e for e in entries if (e.dataset, e.examples, e.way) == (dataset, examples, way)
         }
         cells = [_cell(by_architecture.get(architecture)) for architecture in architectures]
-        rows.append((name(dataset), GridCell(f"{examples:,}"), name(ways[way]), *cells))
+        rows.append((text_cell(dataset), GridCell(f"{examples:,}"), text_cell(ways[way]), *cells))
     return Grid(head, tuple(rows))
 
 
@@ -72,19 +72,19 @@ def gain_differences(judged: Judged) -> Grid:
     head = ("data set", "examples", "pretraining", "architectures", "difference of gains", "p")
     rows = [
         (
-            name(test.dataset),
+            text_cell(test.dataset),
             GridCell(f"{test.examples:,}" if test.examples else "all"),
-            name(test.start),
-            name(f"{test.first} vs. {test.second}"),
+            text_cell(test.start),
+            text_cell(f"{test.first} vs. {test.second}"),
             GridCell(pretraining.signed(test.gain, test.metric), kind="strong" if test.decided else ""),
             GridCell(formatting.p(test.p)),
         )
         for test in tests
     ]
-    return Grid(tuple(map(name, head)), tuple(rows))
+    return Grid(tuple(map(text_cell, head)), tuple(rows))
 
 
-def pretrained(comparisons: Comparisons) -> Grid:
+def pretraining_runs(comparisons: Comparisons) -> Grid:
     """A row for each pretraining and architecture: objective, tokens, FLOPs, held-out likelihood."""
     runs = placed(comparisons.tables, "pretraining")
     columns = (
@@ -109,8 +109,10 @@ def pretrained(comparisons: Comparisons) -> Grid:
         cells = [
             span(own_runs, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")
         ]
-        rows.append((name(called), name(str(architecture)), name(objective), *map(GridCell, (*cells, bits))))
-    return Grid(tuple(map(name, columns)), tuple(rows))
+        rows.append(
+            (text_cell(called), text_cell(str(architecture)), text_cell(objective), *map(GridCell, (*cells, bits)))
+        )
+    return Grid(tuple(map(text_cell, columns)), tuple(rows))
 
 
 def _by_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -137,7 +139,7 @@ def saved_labels(judged: Judged) -> Grid:
     order = dict.fromkeys(entry.architecture for entry in pretraining.adapted(judged))
     architectures = [architecture for architecture in order if architecture in entered]
     ways, heading = short_ways([entry.pretrained.way for entry in entries])
-    head = (name("data set"), name("examples"), name(heading), *map(name, architectures))
+    head = (text_cell("data set"), text_cell("examples"), text_cell(heading), *map(text_cell, architectures))
     rows: dict[tuple[str, int, str], dict[str, str]] = {}
     for entry in entries:
         row_key = entry.pretrained.dataset, entry.pretrained.examples, entry.pretrained.way
@@ -146,9 +148,9 @@ def saved_labels(judged: Judged) -> Grid:
         head,
         tuple(
             (
-                name(dataset),
+                text_cell(dataset),
                 GridCell(f"{examples:,}"),
-                name(ways[way]),
+                text_cell(ways[way]),
                 *(GridCell(texts.get(architecture, "")) for architecture in architectures),
             )
             for (dataset, examples, way), texts in rows.items()
@@ -178,8 +180,8 @@ def amortised(comparisons: Comparisons) -> Grid:
         base = float(same["train_flops"].astype(float).mean())
         ratios = [f"{formatting.number((once / tasks + per_task) / base)}" for tasks in TASKS]
         cells = [*map(formatting.number, (once, base)), *ratios]
-        rows.append((name(start), name(architecture), *map(GridCell, cells)))
-    return Grid(tuple(map(name, head)), tuple(rows))
+        rows.append((text_cell(start), text_cell(architecture), *map(GridCell, cells)))
+    return Grid(tuple(map(text_cell, head)), tuple(rows))
 
 
 def is_started_elsewhere(runs: pd.DataFrame) -> "pd.Series[bool]":

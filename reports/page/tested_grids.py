@@ -15,7 +15,7 @@ from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import Claim, successors
-from archbench.reports.page.grids import Grid, GridCell, name
+from archbench.reports.page.grids import Grid, GridCell, text_cell
 
 WORDS: Final = {
     "equal": "equal within the margin",
@@ -32,12 +32,12 @@ SAVED: Final = "saved by the right sources"
 GATE_COLUMNS: Final = ("bits per byte", "bigram", SAVED, "accuracy", "majority class")
 DETECTABLE: Final = GridCell("detectable", "minimum difference")
 CONTRASTS_HEAD: Final = (
-    name("data set"),
-    name("contrast"),
+    text_cell("data set"),
+    text_cell("contrast"),
     GridCell("difference"),
     GridCell("p"),
     GridCell("margin"),
-    name("outcome"),
+    text_cell("outcome"),
     DETECTABLE,
     GridCell("seeds"),
     GridCell("to decide", "seeds each"),
@@ -49,8 +49,8 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
     several = any(contrast.condition for contrast in tested)
     rows = [
         (
-            name(contrast.dataset),
-            *([name(contrast.condition)] if several else []),
+            text_cell(contrast.dataset),
+            *([text_cell(contrast.condition)] if several else []),
             _pair(contrast.first, contrast.second),
             GridCell(difference(contrast), metric(contrast.metric).label),
             _p(contrast),
@@ -62,7 +62,7 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
         )
         for contrast in tested
     ]
-    return Grid((*CONTRASTS_HEAD[:1], *([name("condition")] if several else []), *CONTRASTS_HEAD[1:]), tuple(rows))
+    return Grid((*CONTRASTS_HEAD[:1], *([text_cell("condition")] if several else []), *CONTRASTS_HEAD[1:]), tuple(rows))
 
 
 def _p(contrast: Contrast) -> GridCell:
@@ -92,15 +92,15 @@ def gates(judged: Judged) -> Grid:
     ]
     known = [column for column, cells in enumerate(zip(*numbers, strict=True)) if set(cells) != {formatting.MISSING}]
     head = (
-        name("data set"),
-        name("architecture"),
+        text_cell("data set"),
+        text_cell("architecture"),
         *(GridCell(GATE_COLUMNS[column]) for column in known),
-        name("trained enough"),
+        text_cell("trained enough"),
     )
     rows = [
         (
-            name(dataset),
-            name(gate.architecture),
+            text_cell(dataset),
+            text_cell(gate.architecture),
             *(GridCell(cells[column]) for column in known),
             GridCell("yes", kind="text") if gate.passed else GridCell("no", kind="text loses"),
         )
@@ -172,18 +172,18 @@ def added_seeds(rule: Rule | None) -> list[str]:
 def controls(tested: Sequence[Control]) -> Grid:
     """The expected outcome of each control, and the outcome."""
     before = ("data set", "control", "expected", "difference", "p")
-    head = (*map(name, before), DETECTABLE, name("outcome"), name(""))
+    head = (*map(text_cell, before), DETECTABLE, text_cell("outcome"), text_cell(""))
     expected = {"same": "no difference", "ahead": "a difference"}
     rows = [
         (
-            name(control.contrast.dataset),
+            text_cell(control.contrast.dataset),
             _pair(control.contrast.first, control.contrast.second),
-            name(expected[control.expected]),
+            text_cell(expected[control.expected]),
             GridCell(difference(control.contrast)),
             GridCell(formatting.p(control.contrast.p)),
             GridCell(minimum_detectable(control.contrast)),
             _outcome(control.contrast),
-            name({True: "✓ as expected", False: "✗ not as expected", None: ""}[control.right]),
+            text_cell({True: "✓ as expected", False: "✗ not as expected", None: ""}[control.right]),
         )
         for control in tested
     ]
@@ -193,18 +193,17 @@ def controls(tested: Sequence[Control]) -> Grid:
 def factors(tested: Contrasts) -> Grid:
     """Pairs that differ in one thing."""
     head = ("what changes", "data set", "contrast", "difference", "outcome")
-    changes = [factor.changes for factor in tested.factors]
     rows = [
         (
-            name(factor.changes),
-            name(factor.contrast.dataset),
+            text_cell(factor.changes),
+            text_cell(factor.contrast.dataset),
             _pair(factor.contrast.first, factor.contrast.second),
             GridCell(difference(factor.contrast), metric(factor.contrast.metric).label),
-            name(outcome(factor.contrast)),
+            text_cell(outcome(factor.contrast)),
         )
-        for factor in sorted(tested.factors, key=lambda factor: changes.index(factor.changes))
+        for factor in tested.factors
     ]
-    return Grid(tuple(map(name, head)), tuple(rows))
+    return Grid(tuple(map(text_cell, head)), tuple(rows))
 
 
 def sensitivity(tested: Contrasts) -> Grid:
@@ -214,7 +213,7 @@ def sensitivity(tested: Contrasts) -> Grid:
     settings = list(dict.fromkeys((contrast.dataset, contrast.condition) for contrast in contrasts))
     several = [dataset for dataset, condition in settings if condition]
     order = [dataset for dataset, _ in settings]
-    head = (name("data set"), name("condition"), *(_pair(*pair) for pair in pairs))
+    head = (text_cell("data set"), text_cell("condition"), *(_pair(*pair) for pair in pairs))
     rows = []
     for dataset, condition in sorted(settings, key=lambda setting: order.index(setting[0])):
         if dataset not in several:
@@ -227,7 +226,7 @@ def sensitivity(tested: Contrasts) -> Grid:
         first = {frozenset((contrast.first, contrast.second)): contrast for contrast in tested.of(dataset)}
         cells = [_under(by_pair.get(frozenset(pair)), first.get(frozenset(pair)), pair) for pair in pairs]
         if any(cell.text for cell in cells):
-            rows.append((name(dataset), name(condition or "first condition"), *cells))
+            rows.append((text_cell(dataset), text_cell(condition or "first condition"), *cells))
     return Grid(head, tuple(rows))
 
 
@@ -247,12 +246,12 @@ def tuning(chosen: Sequence[TunedSetting]) -> Grid:
     conditions, scaled = any(setting.condition for setting in chosen), any(setting.factor != 1 for setting in chosen)
     columns = ["architecture", "trials", "learning rate", "dropout", "validation loss", "expected regret", ""]
     columns[3:3] = ["in the reported runs"] if scaled else []
-    head = (name("data set"), *([name("condition")] if conditions else []), *map(name, columns))
+    head = (text_cell("data set"), *([text_cell("condition")] if conditions else []), *map(text_cell, columns))
     rows = (
         (
-            name(setting.dataset),
-            *([name(setting.condition)] if conditions else []),
-            name(setting.architecture),
+            text_cell(setting.dataset),
+            *([text_cell(setting.condition)] if conditions else []),
+            text_cell(setting.architecture),
             GridCell(f"{setting.trials}"),
             GridCell(f"{setting.learning_rate:.3g}", "from the parabola" if setting.fitted else ""),
             *([GridCell(f"{setting.learning_rate * setting.factor:.3g}")] if scaled else []),
@@ -444,7 +443,7 @@ def claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
         )
         for verdict in verdicts
     ]
-    return Grid(tuple(map(name, ("claim", "verdict", "evidence", "tested as"))), tuple(rows))
+    return Grid(tuple(map(text_cell, ("claim", "verdict", "evidence", "tested as"))), tuple(rows))
 
 
 def _reading(claim: Claim) -> str:
@@ -470,12 +469,12 @@ def untested_claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
     rows = [
         (
             GridCell(f"“{verdict.claim.statement}”", kind="text"),
-            name(verdict.verdict),
+            text_cell(verdict.verdict),
             GridCell(verdict.evidence, verdict.command, "text"),
         )
         for verdict in verdicts
     ]
-    return Grid(tuple(map(name, ("claim", "verdict", "reason"))), tuple(rows))
+    return Grid(tuple(map(text_cell, ("claim", "verdict", "reason"))), tuple(rows))
 
 
 def claim_rows(verdicts: Sequence[ClaimVerdict]) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Where the runs stand in a comparison."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from archbench.runs.base.plan import Plan
 
@@ -23,4 +24,8 @@ class Placement:
     share: float = 1.0
 
 
-PlacedPlan = tuple[Plan, Placement]
+class PlacedPlan(NamedTuple):
+    """A run as it is planned, and one of its places in the comparison."""
+
+    plan: Plan
+    placement: Placement

@@ -26,7 +26,7 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "loss-tokens": ("parameters", "loss_tokens"),
     "seconds": ("parameters", "seconds"),
 }
-PRETRAINED = "none"  # the match of checkpoints: they are scored without training
+UNMATCHED = "none"  # the match of checkpoints: they are scored without training
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
 Adapt = Literal["finetune", "head", "frozen", "prompt"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task

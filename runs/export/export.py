@@ -173,7 +173,7 @@ def _exportable(folder: Path) -> FinishedRun:
     if record.get("status") == "diverged":
         raise InputError(f"{folder}: this run diverged and cannot be exported: {record.get('error', '')}")
     run = finished.read(folder)
-    if run.variant.pretrained is not None:
+    if run.variant.checkpoint is not None:
         what = "finetuned" if run.plan.tokens else "scored"
         raise InputError(
             f"{folder}: this run {what} a checkpoint, which has a class of transformers already; load "

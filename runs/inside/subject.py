@@ -60,7 +60,7 @@ def read(folder: Path, text: str | None = None, right: str | None = None) -> Ins
     if text is None and right is not None:
         raise InputError("--answer: requires --text, the text to which it is the correct answer")
     run = finished.read(folder)
-    if run.plan.adapt != FINETUNE or run.variant.pretrained is not None:
+    if run.plan.adapt != FINETUNE or run.variant.checkpoint is not None:
         what = "a head on mean states" if run.plan.adapt != FINETUNE else "a checkpoint of transformers"
         raise InputError(f"{folder}: this run has {what}, which cannot be inspected; name another run")
     pairs = _recorded(run, folder)

@@ -26,6 +26,7 @@ COARSE_FROM = 300_000  # parameters from which the feed-forward width goes in st
 COARSE = 8
 DEEPEST = 96
 SAMPLE = 4096  # examples whose lengths stand for the data set's
+OVERHEAD_SECONDS = 2.5  # of a run for reading data, metrics and records; for expected times only
 
 
 def reference_width(parameters: int) -> int:

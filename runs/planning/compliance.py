@@ -141,7 +141,7 @@ def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) 
 
 
 def _need_code(variant: "Variant") -> None:
-    if variant.pretrained is not None:
+    if variant.checkpoint is not None:
         raise InputError(f"check: {variant.path} is a checkpoint without a variant to check")
 
 

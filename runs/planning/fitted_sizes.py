@@ -69,7 +69,7 @@ class FittedSizes:
         return usual if alike else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
-        """The first architecture of the task itself, not of a condition."""
+        """The first architecture of the task itself, not of a condition, and its size."""
         wanted = task.budget.parameters
         assert wanted is not None
         first = self.first

@@ -11,7 +11,7 @@ from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import Experiment, Pretraining, Task
 from archbench.runs.experiment.starts import task_of
-from archbench.runs.planning import pretrained
+from archbench.runs.planning import external_checkpoints
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
@@ -64,58 +64,128 @@ def plan(
     """
     if architectures is None:
         with Architectures(Path(experiment.folder), cache) as opened:
-            where: dict[str, Any] = {"cache": cache, "root": root, "say": say, "architectures": opened}
-            return plan(experiment, device=device, deterministic=deterministic, **where)
-    placed: list[PlacedPlan] = []
-    later: list[PlacedPlan] = []
-    datasets = []
+            return plan(
+                experiment,
+                device=device,
+                deterministic=deterministic,
+                cache=cache,
+                root=root,
+                say=say,
+                architectures=opened,
+            )
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
-    configs = {task.name: task_config(task, experiment.folder) for task in experiment.tasks}
-    pretrainings = None
-    if experiment.pretraining:
-        configs |= {stage.name: _text_config(experiment, stage, configs) for stage in experiment.pretraining}
-        pretrainings = Pretrainings(experiment, configs, setting, root, say, architectures)
-        configs = pretrainings.configs
-        datasets += [dataset_row(prepared, "") for prepared in pretrainings.prepare()]
-        for planned in pretrainings.placed_plans():
-            start = planned[0].start
-            (placed if not start or pretrainings.is_finished(start) else later).append(planned)
+    planning = _Planning(experiment, setting, root, say, architectures)
+    planning.plan_pretrainings()
     for task in experiment.tasks:
         say(f"{task.name}: preparing the data")
-        trained, started = _by_start(experiment, task)
-        variants = [architectures.find(name_or_path) for entry in trained[:1] for name_or_path in entry.architectures]
-        checkpoints = [variant for variant in variants if variant.pretrained]
-        if len(checkpoints) < len(variants):
-            for base, conditions in by_examples(trained):
-                prepared = _prepared(replace(configs[task.name], examples=base.examples), cache, say)
-                if base is task:
-                    _check_digest(experiment, prepared)
-                    datasets.append(dataset_row(prepared, task.primary))
-                known = setting, Calibration(root, say), root, architectures, conditions, pretrainings
-                planner = Planner(experiment, base, prepared, *known)
-                placed += planner.trials()
-                placed += planner.ready()
-                later += planner.later()
-        config = task_config(task, experiment.folder)
-        for entry in started:
-            variant = _checkpoint(architectures, entry)
-            prepared = pretrained.prepared(replace(config, examples=entry.examples), variant, cache, say)
-            first = not datasets or datasets[-1]["dataset"] != task.name
-            datasets += [dataset_row(prepared, task.primary)] if first else []
+        planning.plan_training(task)
+        planning.plan_finetuning(task)
+        planning.plan_scoring(task)
+    entries = dict.fromkeys(entry for _, entry in planning.placed)
+    return Matrix(_merged(planning.placed), tuple(entries), tuple(planning.datasets.values()), _merged(planning.later))
+
+
+class _Planning:
+    """The runs of an experiment as they are planned, one kind of run after the other.
+
+    ``placed`` are those that can start, ``later`` those that wait; ``datasets`` has a row for each data set, by name.
+    """
+
+    def __init__(
+        self, experiment: Experiment, setting: ExecutionSetting, root: Path, say: Say, architectures: Architectures
+    ) -> None:
+        self.experiment, self.setting, self.root, self.say = experiment, setting, root, say
+        self.architectures = architectures
+        self.placed: list[PlacedPlan] = []
+        self.later: list[PlacedPlan] = []
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self.configs = {task.name: task_config(task, experiment.folder) for task in experiment.tasks}
+        self.pretrainings: Pretrainings | None = None
+
+    def plan_pretrainings(self) -> None:
+        """The pretrainings; from here on ``configs`` have the tokenizers that tasks share with them."""
+        experiment = self.experiment
+        if not experiment.pretraining:
+            return
+        configs = self.configs | {
+            stage.name: _text_config(experiment, stage, self.configs) for stage in experiment.pretraining
+        }
+        self.pretrainings = Pretrainings(experiment, configs, self.setting, self.root, self.say, self.architectures)
+        self.configs = self.pretrainings.configs
+        for prepared in self.pretrainings.prepare():
+            self.datasets[prepared.name] = dataset_row(prepared, "")
+        for planned in self.pretrainings.placed_plans():
+            start = planned.plan.start
+            ready = not start or self.pretrainings.is_finished(start)
+            (self.placed if ready else self.later).append(planned)
+
+    def plan_training(self, task: Task) -> None:
+        """The runs of a task and its conditions that train architectures, with their trials."""
+        if all(variant.checkpoint for variant in self._variants(task)):
+            return
+        for base, conditions in by_examples(_by_start(self.experiment, task)[0]):
+            prepared = _prepared(replace(self.configs[task.name], examples=base.examples), self.setting.cache, self.say)
+            if base is task:
+                _check_digest(self.experiment, prepared)
+                self.datasets[task.name] = dataset_row(prepared, task.primary)
+            planner = Planner(
+                self.experiment,
+                base,
+                prepared,
+                self.setting,
+                Calibration(self.root, self.say),
+                self.root,
+                self.architectures,
+                conditions,
+                self.pretrainings,
+            )
+            self.placed += planner.trials()
+            self.placed += planner.ready()
+            self.later += planner.later()
+
+    def plan_finetuning(self, task: Task) -> None:
+        """The runs of a task and its conditions that train external checkpoints."""
+        for entry in _by_start(self.experiment, task)[1]:
+            variant = _checkpoint(self.architectures, entry)
+            prepared, is_first = self._encoded_for(variant, task, entry.examples)
             for seed in entry.seeds:
-                is_reference = first and seed == entry.seeds[0]
-                single = pretrained.finetuning(experiment, entry, variant, prepared, setting, seed, is_reference)
-                at = task.name, entry.condition, single.match, "compared", single.architecture
-                placed.append((single, Placement(single.run, *at)))
-        for variant in checkpoints:
-            prepared = pretrained.prepared(config, variant, cache, say)
-            first = not datasets or datasets[-1]["dataset"] != task.name
-            datasets += [dataset_row(prepared, task.primary)] if first else []
-            single = pretrained.plan(experiment, task, variant, prepared, setting, references=first)
-            placed.append((single, Placement(single.run, task.name, "", single.match, "compared", single.architecture)))
-    entries = dict.fromkeys(entry for _, entry in placed)
-    return Matrix(_merged(placed), tuple(entries), tuple(datasets), _merged(later))
+                plan = external_checkpoints.finetuning_plan(
+                    self.experiment,
+                    entry,
+                    variant,
+                    prepared,
+                    self.setting,
+                    seed,
+                    references=is_first and seed == entry.seeds[0],
+                )
+                placement = Placement(plan.run, task.name, entry.condition, plan.match, "compared", plan.architecture)
+                self.placed.append(PlacedPlan(plan, placement))
+
+    def plan_scoring(self, task: Task) -> None:
+        """The runs of a task that score external checkpoints as they are."""
+        for variant in self._variants(task):
+            if variant.checkpoint is None:
+                continue
+            prepared, is_first = self._encoded_for(variant, task, task.examples)
+            plan = external_checkpoints.scoring_plan(
+                self.experiment, task, variant, prepared, self.setting, references=is_first
+            )
+            placement = Placement(plan.run, task.name, "", plan.match, "compared", plan.architecture)
+            self.placed.append(PlacedPlan(plan, placement))
+
+    def _variants(self, task: Task) -> list[Variant]:
+        """The listed architectures of a task, external checkpoints among them."""
+        trained = _by_start(self.experiment, task)[0][:1]
+        return [self.architectures.find(name_or_path) for entry in trained for name_or_path in entry.architectures]
+
+    def _encoded_for(self, variant: Variant, task: Task, examples: int) -> tuple[Prepared, bool]:
+        """The task as a checkpoint reads it, and whether it is encoded first here and so has the reference rows."""
+        config = replace(task_config(task, self.experiment.folder), examples=examples)
+        prepared = external_checkpoints.prepared(config, variant, self.setting.cache, self.say)
+        is_first = task.name not in self.datasets
+        self.datasets.setdefault(task.name, dataset_row(prepared, task.primary))
+        return prepared, is_first
 
 
 def _text_config(experiment: Experiment, stage: Pretraining, tasks: Mapping[str, TaskConfig]) -> TaskConfig:

@@ -3,7 +3,6 @@
 Questions and answers are plain values, so that a user's variant can be measured in another process.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from archbench.architectures.objectives.objective import is_exact
 from archbench.runs.experiment.sections import Task
 from archbench.runs.planning import budget, calibrate
 from archbench.runs.planning.budget import Lengths
-from archbench.runs.training import optimizer, pretraining
+from archbench.runs.training import optimizer, pretraining_objectives
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds.task import prepare
 
@@ -27,7 +26,7 @@ Ask = Callable[..., Any]  # (question, *arguments) -> a JSON value
 
 
 class Measurements:
-    """Measurements of one variant; ``answer`` runs in this process or asks the variant's own process."""
+    """Measurements of one variant; ``ask`` answers in this process or asks the variant's own process."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -155,14 +154,14 @@ def _example_flops(variant: Variant, size: Size, limits: Limits, lengths: Length
 
 def _example_loss_tokens(variant: Variant, size: Size, limits: Limits, lengths: Lengths, native: bool) -> list[float]:
     model = _blank(variant, size, limits)
-    tokens = model.objective.loss_tokens(*lengths, model, native)
+    tokens = model.objective.loss_tokens(model, *lengths, native)
     tokens_each: list[float] = np.broadcast_to(tokens, lengths[0].shape).tolist()
     return tokens_each
 
 
 def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> bool:
     model = _blank(variant, size, limits)
-    native, target = (model.objective.loss_tokens(*lengths, model, native) for native in (True, False))
+    native, target = (model.objective.loss_tokens(model, *lengths, native) for native in (True, False))
     return bool(np.array_equal(native, target))
 
 
@@ -175,12 +174,13 @@ def _pretraining(
 ) -> dict[str, Any]:
     prepared = prepare(config, cache)
     usual = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length)
-    shares = pretraining.resolved(_blank(variant, size, usual), objective, variant.name)
-    model = copy.copy(_blank(variant, size, pretraining.limits(shares, usual)))
-    lengths = budget.sample_lengths(pretraining.applied(model, prepared, shares, rate))
-    native, tokens = pretraining.is_native(shares), float(sum(map(np.sum, lengths)))
-    flops = model.objective.training_flops(model, *lengths, native).model
-    losses = model.objective.loss_tokens(*lengths, model, native)
+    shares = pretraining_objectives.resolved(_blank(variant, size, usual), objective, variant.name)
+    model = _blank(variant, size, pretraining_objectives.window_limits(shares, usual))
+    learned = pretraining_objectives.pretraining_objective(model, shares, rate)
+    lengths = budget.sample_lengths(pretraining_objectives.pretraining_windows(model, prepared, shares))
+    native, tokens = pretraining_objectives.has_source_loss(shares), float(sum(map(np.sum, lengths)))
+    flops = learned.training_flops(model, *lengths, native).model
+    losses = learned.loss_tokens(model, *lengths, native)
     return {
         "objective": shares,
         "flops": float(np.sum(np.broadcast_to(flops, lengths[0].shape))) / tokens,

@@ -24,7 +24,7 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
-from archbench.runs.planning import budget, isolation
+from archbench.runs.planning import budget, external_checkpoints, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
@@ -34,7 +34,6 @@ from archbench.runs.training import compiled, prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
-OVERHEAD = 2.5  # seconds a run takes for reading data, metrics and records; for expected times only
 CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
 HALF = 0.5
 FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
@@ -93,7 +92,7 @@ class Planner:
 
     def _has_start(self, placed: PlacedPlan) -> bool:
         """Whether the pretraining that a run starts from has ended, or it starts from none."""
-        run = placed[0].start
+        run = placed.plan.start
         return not run or (self.pretrainings is not None and self.pretrainings.is_finished(run))
 
     def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
@@ -128,11 +127,8 @@ class Planner:
     @cached_property
     def _trials(self) -> list[TuningTrials]:
         """The trials of the task and of each condition with its own tuning."""
-        shared = [tuned_task for tuned_task in (self.task, *self.conditions) if not tuned_task.retuned]
-        tuned = [
-            (self.task, shared),
-            *((tuned_task, [tuned_task]) for tuned_task in self.conditions if tuned_task.retuned),
-        ]
+        sharing = [task for task in (self.task, *self.conditions) if not task.retuned]
+        tuned = [(self.task, sharing), *((task, [task]) for task in self.conditions if task.retuned)]
         trials: list[TuningTrials] = []
         for task, tasks in tuned:
             if task.tuning is not None and (entered := self._entered(tasks)):
@@ -169,14 +165,15 @@ class Planner:
         for seed in (*task.seeds, *self._added(task, entrant, match)):
             first = references and seed == task.seeds[0]
             plan = self._plan(task, name_or_path, variant, match, seed, recipe, references=first)
-            yield plan, Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
+            placement = Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
+            yield PlacedPlan(plan, placement)
 
     def _chosen(self, task: Task, entrant: Entrant) -> tuple[str, Variant]:
         """The candidate with the lowest validation loss in the trials; before they have ended, the first."""
         trials = self._trials_of(task)
         if trials is None or len(entrant.candidates) == 1:
             return entrant.candidates[0]
-        losses = trials.likelihoods
+        losses = trials.exact_losses
         return min(entrant.candidates, key=lambda candidate: losses.get(candidate[1].name, math.inf))
 
     def _added(self, task: Task, entrant: Entrant, match: str) -> range:
@@ -195,7 +192,7 @@ class Planner:
         for name, task in ((f"{entrant.name}, again", again), (f"{entrant.name}, half the budget", half)):
             for seed in task.seeds:
                 plan = self._plan(task, name_or_path, variant, match, seed, self._recipe(task, variant))
-                yield plan, Placement(plan.run, task.name, "", match, "control", name, task.share)
+                yield PlacedPlan(plan, Placement(plan.run, task.name, "", match, "control", name, task.share))
 
     def _entrants(self, task: Task) -> list[Entrant]:
         """The architectures of a task that are trained. Raises ``InputError`` for an alternative of another kind."""
@@ -206,12 +203,12 @@ class Planner:
             ]
             family = candidates[0][1].family
             for name_or_path, variant in candidates[1:]:
-                if variant.pretrained is not None or variant.family != family:
-                    what = "a checkpoint" if variant.pretrained is not None else f"of the family {variant.family}"
+                if variant.checkpoint is not None or variant.family != family:
+                    what = "a checkpoint" if variant.checkpoint is not None else f"of the family {variant.family}"
                     raise InputError(
                         f"alternatives.{name}: {name_or_path} is {what}; expected a variant of family {family}"
                     )
-            if candidates[0][1].pretrained is None:
+            if candidates[0][1].checkpoint is None:
                 entrants.append(Entrant(candidates[0][1].name, candidates))
         return entrants
 
@@ -276,7 +273,9 @@ class Planner:
         """FLOPs of likelihoods and answers for the test examples, doubled for float32."""
         test = self.prepared.test
         lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
-        return 4.0 * self.architectures.measurements(variant).answer_flops(size, self.limits, lengths)
+        return external_checkpoints.SCORING * self.architectures.measurements(variant).answer_flops(
+            size, self.limits, lengths
+        )
 
     def _plan(
         self,
@@ -334,7 +333,8 @@ class Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=OVERHEAD + (flops + stepping + scoring) / (self.setting.speed * training.devices),
+            expected_seconds=budget.OVERHEAD_SECONDS
+            + (flops + stepping + scoring) / (self.setting.speed * training.devices),
             description=variant.document,
             references=references,
             trial=trial,

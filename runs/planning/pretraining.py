@@ -14,13 +14,14 @@ from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
 from archbench.runs.experiment.starts import OWN_TEXT
 from archbench.runs.experiment.validation import printable
-from archbench.runs.planning import isolation
+from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import PretrainingCost
 from archbench.runs.training import compiled
-from archbench.runs.training.pretraining import OWN, converted, is_native, sentinels
+from archbench.runs.training.pretraining_objectives import OWN, has_source_loss, sentinel_count
+from archbench.runs.training.weight_transfer import weights_for_stacks
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data.overlap import WORDS
@@ -29,7 +30,6 @@ from archbench.tasks.kinds.task import prepare
 
 ROLE = "pretraining"
 COSTS = {"flops-by-tokens": "flops", "loss-tokens": "loss_tokens"}  # of a token that is read, by axis
-OVERHEAD = 2.5  # seconds of a run besides training; for expected times only
 Say = Callable[[str], None]
 
 
@@ -89,9 +89,10 @@ class Pretrainings:
         before = self._before(stage, name_or_path, seed)
         if before is not None and stage.share is not None:
             words = f"{1 - stage.share:.4g} of the tokens of {stage.name}"
-            yield before, Placement(before.run, stage.before, words, before.match, ROLE, before.architecture)
+            placement = Placement(before.run, stage.before, words, before.match, ROLE, before.architecture)
+            yield PlacedPlan(before, placement)
         plan = self._plan(stage, name_or_path, seed)
-        yield plan, Placement(plan.run, stage.name, "", plan.match, ROLE, plan.architecture)
+        yield PlacedPlan(plan, Placement(plan.run, stage.name, "", plan.match, ROLE, plan.architecture))
 
     def _before(self, stage: Pretraining, name_or_path: str, seed: int) -> Plan | None:
         """The run that a pretraining goes on from."""
@@ -152,7 +153,7 @@ class Pretrainings:
             vocabulary=limits.vocabulary,
             seed=seed,
             match=task.budget.match[0],
-            supervision="native" if is_native(cost.objective) else "target",
+            supervision="native" if has_source_loss(cost.objective) else "target",
             training=compiled.chosen(training, self.setting.device, flops),
             size=replace(size, dropout=training.dropout),
             counts=measured.counts(size, limits),
@@ -166,7 +167,7 @@ class Pretrainings:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=OVERHEAD + (flops + stepping) / (self.setting.speed * training.devices),
+            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping) / (self.setting.speed * training.devices),
             description=variant.document,
             heads=measured.heads(size, limits),
             breaks=", ".join(variant.breaks),
@@ -186,7 +187,7 @@ class Pretrainings:
         """Raises ``InputError`` where an architecture cannot begin with the weights that a pretraining goes on from."""
         variants = [self.architectures.find(name) for name in (stage.before_architecture or name_or_path, name_or_path)]
         old, new = (self.architectures.measurements(variant).weights(size, limits) for variant in variants)
-        if different := new ^ set(converted({name: name for name in old}, new)):
+        if different := new ^ set(weights_for_stacks({name: name for name in old}, new)):
             first, second = (variant.name for variant in variants)
             raise InputError(
                 f"pretraining.{stage.name}.from_architecture: weights of {first} do not fit {second} "
@@ -263,7 +264,7 @@ class Pretrainings:
                     configs[name], tokenizer=first.task.tokenizer, vocabulary=0, shared_tokenizer=str(path)
                 )
         for stage in self.experiment.pretraining:
-            count = sentinels(stage.task.source_length + stage.task.target_length)
+            count = sentinel_count(stage.task.source_length + stage.task.target_length)
             shared[stage.name] = replace(shared[stage.name], sentinels=count)
         return shared
 

@@ -48,7 +48,7 @@ class TuningTrials:
         planned = [plan for plans in self._plans.values() for plan in plans]
         task = self.task
         return [
-            (plan, Placement(plan.run, task.name, task.condition, plan.match, "trial", plan.architecture))
+            PlacedPlan(plan, Placement(plan.run, task.name, task.condition, plan.match, "trial", plan.architecture))
             for plan in planned
         ]
 
@@ -59,7 +59,7 @@ class TuningTrials:
         For one that keeps what the first condition chose, the trials of that condition.
         """
         kept = self._unchanged & self._first.ended if self._first else set()
-        if not self._grown:
+        if not self._is_edge_known:
             return kept
         losses = self._losses(self._plans)
         open_ = {name for (name, _), value in losses.items() if value is None}
@@ -73,14 +73,14 @@ class TuningTrials:
         return chosen | {name: kept[name] for name in self._unchanged if name in kept}
 
     @cached_property
-    def likelihoods(self) -> dict[str, float]:
+    def exact_losses(self) -> dict[str, float]:
         """The validation loss of each architecture at its best setting: exact, of targets alone, so that it compares.
 
         Of those that have none, because trials have not ended or failed, nothing.
         """
         by_name: dict[str, dict[tuple[float, float], list[float]]] = {}
         for (name, point), plans in self._plans.items():
-            values = tuning.likelihoods(self.root, [plan.run for plan in plans])
+            values = tuning.exact_losses(self.root, [plan.run for plan in plans])
             by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
         choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
         return {name: choice.loss for name, choice in choices.items() if choice is not None}
@@ -107,7 +107,7 @@ class TuningTrials:
         return runs
 
     @cached_property
-    def _grown(self) -> bool:
+    def _is_edge_known(self) -> bool:
         """Whether all trials that decide whether the grid grows have ended."""
         losses = self._losses(self._grid)
         return None not in [value for (name, _), value in losses.items() if name in self.leading]
@@ -115,9 +115,11 @@ class TuningTrials:
     @cached_property
     def _plans(self) -> dict[tuple[str, Point], list[Plan]]:
         plans = dict(self._grid)
-        if self._grown:
+        if self._is_edge_known:
             chosen = self._chosen(self._losses(plans))
-            plans |= self._at(tuning.grown(self._points, [chosen[name] for name in chosen if name in self.leading]))
+            plans |= self._at(
+                tuning.added_points(self._points, [chosen[name] for name in chosen if name in self.leading])
+            )
         return plans
 
     def _chosen(self, losses: Mapping[tuple[str, Point], TrialLosses | None]) -> dict[str, Point]:

@@ -56,7 +56,7 @@ def grid(tuning: Tuning, training: TrainingEntry, epochs: float) -> list[Point]:
     return [Point(rate, dropout) for rate, dropout in product(sorted(tuning.learning_rate), dropouts)]
 
 
-def grown(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
+def added_points(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point]:
     """The points added to a grid if a chosen one lies at its edge.
 
     At the least or greatest rate: one step further. At the greatest of several dropouts: twice as much.
@@ -105,7 +105,7 @@ def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
     return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
 
 
-def likelihoods(root: Path, runs: Sequence[str]) -> list[float]:
+def exact_losses(root: Path, runs: Sequence[str]) -> list[float]:
     """The exact nats per target token on validation of a point's trials; infinite where there is none."""
     return [_validated(store.run_folder(root, run)) for run in runs]
 

@@ -13,7 +13,8 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import PROMPT
-from archbench.runs.training import pretraining
+from archbench.runs.training import weight_transfer
+from archbench.runs.training.pretraining_objectives import window_limits
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.kind import FORMS, Form
 from archbench.tasks.kinds import registry
@@ -65,10 +66,10 @@ def _read(folder: Path) -> FinishedRun:
     allowed_tokens = torch.zeros(made.vocabulary, dtype=torch.bool)
     allowed_tokens[facts["answers"]] = True
     variant = _variant(folder, made)
-    limits = pretraining.limits(made.objective, made.limits) if made.objective else made.limits
+    limits = window_limits(made.objective, made.limits) if made.objective else made.limits
     model = variant.builder(tokenizer.labels)(made.size, limits)
-    model = pretraining.adapted(model, made.vocabulary, made.adapt)
-    if variant.pretrained is None or made.tokens:
+    model = weight_transfer.with_head(model, made.vocabulary, made.adapt)
+    if variant.checkpoint is None or made.tokens:
         model.load_state_dict(unpacked((folder / "model.safetensors").read_bytes(), store.own_name(folder)))
     kind, form, does = _kind(facts)
     ends, decoding = bool(facts["ends"]), dict(facts["decoding"])
@@ -100,6 +101,6 @@ def _variant(folder: Path, made: plan.Plan) -> Variant:
         return catalogue.find(str(copy))
     installed = catalogue.find(made.variant)
     if sources.code(installed.text) != sources.code(made.variant_text):
-        again = "" if installed.pretrained is None else ": that command scores the checkpoint as it is now"
+        again = "" if installed.checkpoint is None else ": that command scores the checkpoint as it is now"
         raise ValueError(f"{made.variant} has changed since{again}")
     return installed

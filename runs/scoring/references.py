@@ -11,9 +11,11 @@ from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import FINETUNE, PROMPT
 from archbench.runs.scoring.score import Scorer, progress
-from archbench.runs.training import pretraining, prompts
+from archbench.runs.training import prompts
+from archbench.runs.training.pretraining_objectives import window_limits
 from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import Trainer
+from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.kinds import task
@@ -69,13 +71,27 @@ def prepare(plan: Plan) -> Prepared:
 
 
 def build_trainer(
-    plan: Plan, prepared: Prepared, start: pretraining.Pretrained | None = None, ranks: Ranks = ALONE
+    plan: Plan, prepared: Prepared, start: PretrainedWeights | None = None, ranks: Ranks = ALONE
 ) -> Trainer:
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels, trained=plan.tokens > 0)
     adapt = plan.adapt
     if start is not None and adapt == PROMPT:
         build, start, adapt = partial(prompts.prompted, prepared, start, plan), None, FINETUNE
-    limits = pretraining.limits(plan.objective, plan.limits) if plan.objective else plan.limits
-    where = plan.device, plan.precision, plan.objective, plan.mask_rate, start, adapt, ranks
-    return Trainer.build(build, plan.size, limits, prepared, plan.training, plan.native, plan.seed, *where)
+    limits = window_limits(plan.objective, plan.limits) if plan.objective else plan.limits
+    return Trainer.build(
+        build,
+        plan.size,
+        limits,
+        prepared,
+        plan.training,
+        plan.native,
+        plan.seed,
+        plan.device,
+        plan.precision,
+        objective=plan.objective,
+        mask_rate=plan.mask_rate,
+        start=start,
+        adapt=adapt,
+        ranks=ranks,
+    )

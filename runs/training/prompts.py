@@ -11,8 +11,9 @@ from archbench.architectures.families.prompted import Prompt, Prompted
 from archbench.architectures.families.size import Limits, Size
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.validation import nearest, printable
-from archbench.runs.training import pretraining
-from archbench.runs.training.pretraining import Pretrained
+from archbench.runs.training import weight_transfer
+from archbench.runs.training.pretraining_objectives import ObjectiveShares
+from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS, UNK
 from archbench.tasks.base.values import Examples, Prepared
@@ -24,9 +25,9 @@ _KEY: Final = 0x73686F74  # keeps these random numbers apart from other uses of 
 
 
 def chosen(examples: Examples, shots: int, seed: int) -> list[int]:
-    """The examples that are shown: in a random order, as balanced over labels as possible.
+    """The positions of the training examples in a prompt: in a random order, as balanced over labels as possible.
 
-    A smaller number of them is the first of a larger one. Raises ``InputError`` where there are fewer examples.
+    The first of a larger number are those of a smaller one. Raises ``InputError`` where there are fewer examples.
     """
     if shots > len(examples):
         raise InputError(f"shots: {shots}: there are {len(examples):,} training examples; give at most as many")
@@ -47,7 +48,7 @@ def chosen(examples: Examples, shots: int, seed: int) -> list[int]:
 def prompt(
     prepared: Prepared,
     tokenizer: Tokenizer,
-    objective: pretraining.Shares,
+    objective: ObjectiveShares,
     shots: int,
     seed: int,
     verbalizers: Mapping[str, str],
@@ -89,14 +90,14 @@ def check(made: Callable[[int], Prompt], shots: int, prepared: Prepared, window:
     )
 
 
-def prompted(prepared: Prepared, pretrained: Pretrained, plan: Plan, size: Size, limits: Limits) -> Prompted:
+def prompted(prepared: Prepared, pretrained: PretrainedWeights, plan: Plan, size: Size, limits: Limits) -> Prompted:
     """The pretrained model with the prompt of a plan; it reads no more tokens than a window has."""
     tokenizer, usual = pretrained.tokenizer, pretrained.limits
     chosen_prompt = prompt(prepared, tokenizer, pretrained.objective, plan.shots, plan.seed, plan.verbalizers)
     written = chosen_prompt.longest
     window = Limits(usual.vocabulary, usual.source_length + usual.target_length - written, written)
     model = catalogue.find(plan.variant).builder(tokenizer.labels)(size, window)
-    pretraining.start(model, pretrained, tokenizer)
+    weight_transfer.copy_weights(model, pretrained, tokenizer)
     return Prompted(model, chosen_prompt, prepared.tokenizer.label_ids[0], limits.vocabulary)
 
 

@@ -15,11 +15,17 @@ from torch import Tensor, nn
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.runs.experiment.sections import FINETUNE, Training
-from archbench.runs.training import grad_accumulation, optimizer, pretraining
+from archbench.runs.training import grad_accumulation, optimizer
 from archbench.runs.training.batches import EncodedExamples, Stream
 from archbench.runs.training.optimizer import Optimizer
+from archbench.runs.training.pretraining_objectives import (
+    ObjectiveShares,
+    pretraining_objective,
+    pretraining_windows,
+)
 from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.sharded import ShardedModel, gathered
+from archbench.runs.training.weight_transfer import PretrainedWeights, copy_weights, with_head
 from archbench.tasks.base.values import Prepared
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
@@ -88,9 +94,9 @@ class Trainer:
         seed: int,
         device: str,
         precision: str,
-        objective: pretraining.Shares | None = None,
+        objective: ObjectiveShares | None = None,
         mask_rate: float | None = None,
-        start: pretraining.Pretrained | None = None,
+        start: PretrainedWeights | None = None,
         adapt: str = FINETUNE,
         ranks: Ranks = ALONE,
     ) -> Trainer:
@@ -105,24 +111,37 @@ class Trainer:
         trained_tokens = allowed_tokens
         train: EncodedExamples = prepared.train
         if objective:
-            train = pretraining.applied(model, prepared, objective, mask_rate)
+            model.objective = pretraining_objective(model, objective, mask_rate)
+            train = pretraining_windows(model, prepared, objective)
             trained_tokens = allowed_tokens.clone()
             trained_tokens[list(prepared.tokenizer.label_ids)] = True
         if start is not None:
-            pretraining.start(model, start, prepared.tokenizer)
-        model = pretraining.adapted(model, limits.vocabulary, adapt).to(device)
+            copy_weights(model, start, prepared.tokenizer)
+        model = with_head(model, limits.vocabulary, adapt).to(device)
         step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
         bf16 = precision == "bf16"
-        where = torch.device(device), bf16
         sharded = None
         if training.strategy == "fsdp" and ranks.world_size > 1:
-            sharded = ShardedModel(step, where[0], ranks)
+            sharded = ShardedModel(step, torch.device(device), ranks)
             chosen: Optimizer = sharded.optimizer(training, ratio, bf16)
         else:
             chosen = optimizer.build(model, training, device, ratio, bf16)
-        known = step, chosen, prepared, training, native, seed
-        return cls(*known, *where, train, allowed_tokens, ranks, ranks.world_size, sharded)
+        return cls(
+            training_step=step,
+            optimizer=chosen,
+            prepared=prepared,
+            training=training,
+            native=native,
+            seed=seed,
+            device=torch.device(device),
+            bf16=bf16,
+            train=train,
+            allowed_tokens=allowed_tokens,
+            ranks=ranks,
+            parts=ranks.world_size,
+            sharded=sharded,
+        )
 
     @property
     def model(self) -> Any:

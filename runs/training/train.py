@@ -181,7 +181,7 @@ class TrainingLoop:
         executed = model.objective.training_flops(model, *widths, native).executed
         state.executed_flops += float(np.sum(executed * rows))
         state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
-        state.loss_tokens += float(np.sum(model.objective.loss_tokens(source, target, model, native)))
+        state.loss_tokens += float(np.sum(model.objective.loss_tokens(model, source, target, native)))
         state.cells += sum(batch.cells for batch in batches)
 
     def _is_due(self) -> bool:

@@ -85,7 +85,7 @@ def _counts(build: Build) -> Iterator[tuple[str, Tensor]]:
             flops = [*model.flops(s, t, t), *model.flops(s, t, 1.0)]
             for native in (False, True):
                 flops += [*model.objective.training_flops(model, s, t, native)]
-                flops += [model.objective.loss_tokens(s, t, model, native)]
+                flops += [model.objective.loss_tokens(model, s, t, native)]
             flops += [model.objective.answer_flops(model, s, t)]
             for place, value in enumerate(flops):
                 yield f"{place} at {s} {t} of size {depth} {hidden}", torch.as_tensor(value)

@@ -14,14 +14,13 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import breaking
 from archbench.reports.base.formatting import listing, number, value
+from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.base.statistics import Floats
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SMALLEST, SPACE, Looks, both_grids, log_loss_ticks, log_ticks, mean
 from archbench.reports.figures.figure import Figure, View, titled
 
 MOST_POINTS: Final = 120
-BOUND_SUFFIX: Final = "_bound"
-MASKED_LOSS: Final = "masked_loss"
 SAMPLED: Final = "nll_per_token_sampled"
 _METRICS: Final = ("nll_per_token", SAMPLED, "nll_per_token_bound", MASKED_LOSS)
 _BEGIN: Final = 1 / 6  # of what was spent: the steep start before it is cut off

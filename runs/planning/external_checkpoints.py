@@ -15,7 +15,7 @@ from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives import objective
 from archbench.runs.base import disk, foreign_code, machine
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import PRETRAINED, Experiment, Task, Training
+from archbench.runs.experiment.sections import UNMATCHED, Experiment, Task, Training
 from archbench.runs.planning import budget
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled, optimizer
@@ -30,8 +30,8 @@ SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, 
 
 def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[str], None]) -> Prepared:
     """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
-    assert variant.pretrained is not None
-    text = variant.pretrained.tokenizer
+    assert variant.checkpoint is not None
+    text = variant.checkpoint.tokenizer
     path = cache / "tokenizers" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
     if not path.is_file() or path.read_bytes() != text.encode():
         files.write_text(path, text)
@@ -45,7 +45,7 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
     return encoded
 
 
-def plan(
+def scoring_plan(
     experiment: Experiment,
     task: Task,
     variant: Variant,
@@ -54,15 +54,15 @@ def plan(
     references: bool,
 ) -> Plan:
     """The one run that scores a checkpoint; raises ``InputError`` where it is too short for the task."""
-    pretrained = variant.pretrained
-    assert pretrained is not None
+    checkpoint = variant.checkpoint
+    assert checkpoint is not None
     limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-    if pretrained.length is not None and limits.length > pretrained.length:
+    if checkpoint.length is not None and limits.length > checkpoint.length:
         raise InputError(
-            f"{variant.path}: has room for {pretrained.length - 1} tokens of source and target, but {task.name} needs "
+            f"{variant.path}: has room for {checkpoint.length - 1} tokens of source and target, but {task.name} needs "
             f"{limits.length - 1}; shorten its context, source_length or target_length"
         )
-    model = pretrained.blank(limits)
+    model = checkpoint.blank(limits)
     source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
     scoring = SCORING * float(np.sum(model.objective.answer_flops(model, source, target)))
     return Plan(
@@ -75,10 +75,10 @@ def plan(
         data=prepared.digest,
         vocabulary=limits.vocabulary,
         seed=task.seeds[0],
-        match=PRETRAINED,
+        match=UNMATCHED,
         supervision=task.supervision,
         training=compiled.chosen(Training.of(task.training), setting.device, 0.0),
-        size=pretrained.size,
+        size=checkpoint.size,
         counts=count(model),
         targets={},
         tokens=0,
@@ -97,7 +97,7 @@ def plan(
     )
 
 
-def finetuning(
+def finetuning_plan(
     experiment: Experiment,
     task: Task,
     variant: Variant,
@@ -107,13 +107,13 @@ def finetuning(
     references: bool,
 ) -> Plan:
     """A run that trains a checkpoint; raises ``InputError`` where it is too short, or the budget is in seconds."""
-    scored = plan(experiment, task, variant, prepared, setting, references)
-    pretrained = variant.pretrained
-    assert pretrained is not None
-    model, (source, target) = pretrained.blank(scored.limits), budget.sample_lengths(prepared.train)
+    scored = scoring_plan(experiment, task, variant, prepared, setting, references)
+    checkpoint = variant.checkpoint
+    assert checkpoint is not None
+    model, (source, target) = checkpoint.blank(scored.limits), budget.sample_lengths(prepared.train)
     read = float(np.sum(source) + np.sum(target))
     flops = float(np.sum(model.objective.training_flops(model, source, target, False).model)) / read
-    losses = float(np.sum(model.objective.loss_tokens(source, target, model, False))) / read
+    losses = float(np.sum(model.objective.loss_tokens(model, source, target, False))) / read
     if task.budget.seconds is not None:
         raise InputError(f"tasks.{task.name}.start: {variant.name} needs a budget in tokens or FLOPs; set one of these")
     tokens = round((task.budget.tokens or (task.budget.flops or 0.0) / flops) * task.share)

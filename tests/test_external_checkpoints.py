@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pretrained_folders
+import checkpoint_folders
 import pytest
 import torch
 from transformers import AutoTokenizer, ViTConfig
@@ -26,7 +26,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, SPECIALS, UNK
 from archbench.tasks.text.tokenizers import pretrained_tokenizer
 
-KINDS = {"gpt2": pretrained_folders.gpt2, "bert": pretrained_folders.bert, "t5": pretrained_folders.t5}
+KINDS = {"gpt2": checkpoint_folders.gpt2, "bert": checkpoint_folders.bert, "t5": checkpoint_folders.t5}
 LABELS = ("negative", "positive")
 SHIFT = len(SPECIALS) + len(LABELS)
 
@@ -39,8 +39,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
 
 def ours(folder: Path) -> Any:
     variant = catalogue.find(str(folder))
-    tokenizer = pretrained_tokenizer(variant.pretrained.tokenizer, LABELS)
-    return variant.builder(LABELS)(variant.pretrained.size, Limits(tokenizer.vocabulary, 16, 8))
+    tokenizer = pretrained_tokenizer(variant.checkpoint.tokenizer, LABELS)
+    return variant.builder(LABELS)(variant.checkpoint.size, Limits(tokenizer.vocabulary, 16, 8))
 
 
 def special(folder: Path, *names: str) -> int:
@@ -124,7 +124,7 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name: str) -> None:
-    tokenizer = pretrained_tokenizer(catalogue.find(str(checkpoints[name][0])).pretrained.tokenizer, LABELS)
+    tokenizer = pretrained_tokenizer(catalogue.find(str(checkpoints[name][0])).checkpoint.tokenizer, LABELS)
     text = "The 27 lovely  days, Märzbier!\n[MASK] </s> <|endoftext|> \u6f22 end "
     pieces = list(tokenizer.encode_stream([text]))
     assert sum(int(widths.sum()) for _, _, widths in pieces) == len(text.encode())
@@ -141,7 +141,7 @@ def changed(folder: Path, **fields: object) -> None:
 
 
 def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
-    pretrained_folders.gpt2(tmp_path)
+    checkpoint_folders.gpt2(tmp_path)
     changed(
         tmp_path,
         n_ctx=128,
@@ -190,7 +190,7 @@ def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object], message: str, tmp_path: Path) -> None:
-    pretrained_folders.gpt2(tmp_path / "mine")
+    checkpoint_folders.gpt2(tmp_path / "mine")
     spoil(tmp_path / "mine")
     with pytest.raises(InputError) as told:
         catalogue.find(str(tmp_path / "mine"))
@@ -199,7 +199,7 @@ def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object]
 
 
 def test_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pretrained_folders.gpt2(tmp_path / "mine")
+    checkpoint_folders.gpt2(tmp_path / "mine")
     (tmp_path / "mine" / "configuration_evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     config = {"model_type": "evil", "auto_map": {"AutoConfig": "configuration_evil.EvilConfig"}}
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
@@ -217,14 +217,14 @@ def test_labels_that_cannot_be_told_apart_are_named(
     checkpoints: dict[str, Any], labels: tuple[str, str], message: str
 ) -> None:
     variant = catalogue.find(str(checkpoints["bert"][0]))
-    vocabulary = pretrained_tokenizer(variant.pretrained.tokenizer, labels).vocabulary
+    vocabulary = pretrained_tokenizer(variant.checkpoint.tokenizer, labels).vocabulary
     with pytest.raises(InputError, match=message):
-        variant.builder(labels)(variant.pretrained.size, Limits(vocabulary, 16, 1))
+        variant.builder(labels)(variant.checkpoint.size, Limits(vocabulary, 16, 1))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_counted_without_its_weights_as_with_them(checkpoints: dict[str, Any], name: str) -> None:
-    pretrained = catalogue.find(str(checkpoints[name][0])).pretrained
+    pretrained = catalogue.find(str(checkpoints[name][0])).checkpoint
     limits = Limits(pretrained_tokenizer(pretrained.tokenizer, LABELS).vocabulary, 16, 8)
     blank, built = pretrained.blank(limits), pretrained.build(limits, LABELS)
     assert count(blank) == count(built) and next(blank.parameters()).is_meta
@@ -242,13 +242,13 @@ def test_a_damaged_copy_of_its_tokenizer_is_written_again(checkpoints: dict[str,
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    pretrained_folders.gpt2(tmp_path)
+    checkpoint_folders.gpt2(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     del weights["transformer.h.1.mlp.c_fc.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     variant = catalogue.find(str(tmp_path))
     with pytest.raises(InputError, match=r"transformer\.h\.1\.mlp\.c_fc\.weight are missing"):
-        variant.builder(LABELS)(variant.pretrained.size, Limits(400, 16, 8))
+        variant.builder(LABELS)(variant.checkpoint.size, Limits(400, 16, 8))
 
 
 EXPERIMENT: dict[str, Any] = {
@@ -301,7 +301,7 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
 
 
 def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Path) -> None:
-    pretrained_folders.gpt2(tmp_path / "mine")
+    checkpoint_folders.gpt2(tmp_path / "mine")
     folder = scored(tmp_path / "mine", tmp_path / "out")
     assert not (folder / "model.safetensors").exists() and not (folder / "variant.py").exists()
     assert (tmp_path / "out" / "references" / "kinds.json").is_file()
@@ -314,7 +314,7 @@ def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Pat
 
 
 def test_too_few_positions_are_told(tmp_path: Path) -> None:
-    pretrained_folders.gpt2(tmp_path / "short", positions=20)
+    checkpoint_folders.gpt2(tmp_path / "short", positions=20)
     with pytest.raises(InputError, match="has room for 20 tokens of source and target, but kinds needs 25"):
         scored(tmp_path / "short", tmp_path / "out")
 
@@ -333,8 +333,8 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
 def test_bits_are_counted_only_where_tokens_tell_the_text(checkpoints: dict[str, Any]) -> None:
     texts = ["a lovely day", "The day, 27 M\u00e4rz"]
     kept = {
-        name: pretrained_tokenizer(catalogue.find(str(folder)).pretrained.tokenizer, LABELS).keeps(texts)
+        name: pretrained_tokenizer(catalogue.find(str(folder)).checkpoint.tokenizer, LABELS).keeps(texts)
         for name, (folder, _) in checkpoints.items()
     }
     assert kept == {"gpt2": True, "bert": False, "t5": True}
-    assert not pretrained_tokenizer(catalogue.find(str(checkpoints["t5"][0])).pretrained.tokenizer).keeps(["\u6f22"])
+    assert not pretrained_tokenizer(catalogue.find(str(checkpoints["t5"][0])).checkpoint.tokenizer).keeps(["\u6f22"])

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from archbench.architectures.components.numbers import Amount
 from archbench.architectures.components.stack import select
 from archbench.architectures.objectives.causal import Causal
+from archbench.architectures.objectives.masked import drawn_count, expected_hidden, fixed_count
 from archbench.architectures.objectives.objective import Batch, LossInputs, index_of
 from archbench.tasks.base.example import MASK
 
@@ -33,7 +33,10 @@ class CausalAndMasked(Causal):
         if not masked.any():
             return inputs
         lengths = (source.sum(1, keepdim=True) - 1).clamp(min=1)
-        hidden = self._count(lengths, generator)
+        if self.rate is None:
+            hidden = drawn_count(lengths, torch.rand(lengths.shape, generator=generator))
+        else:
+            hidden = fixed_count(lengths, self.rate)
         candidates = source.clone()
         candidates[:, 0] = False
         noise = torch.rand(source.shape, generator=generator).masked_fill(~candidates, 2.0)
@@ -49,16 +52,9 @@ class CausalAndMasked(Causal):
             row_tokens=torch.where(masked, lengths[:, 0] + 1, inputs.row_tokens),
         )
 
-    def loss_tokens(self, source: Amount, target: Amount, model: Any, native: bool) -> Amount:
+    def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Expected tokens with a loss in one example."""
-        usual = super().loss_tokens(source, target, model, native)
-        tokens = np.maximum(source - 1.0, 1.0)
-        hidden = (tokens + 1.0) / 2.0 if self.rate is None else np.maximum(np.round(self.rate * tokens), 1.0)
+        usual = super().loss_tokens(model, source, target, native)
+        hidden = expected_hidden(np.maximum(source - 1.0, 1.0), self.rate)
         filled: Amount = np.where((np.asarray(target) == 1.0) & (np.asarray(source) > 1.0), usual + hidden, usual)
         return filled
-
-    def _count(self, lengths: Tensor, generator: torch.Generator | None) -> Tensor:
-        """How many tokens to hide of ``lengths`` (b, 1)."""
-        if self.rate is not None:
-            return (self.rate * lengths).round().long().clamp(min=1)
-        return (torch.rand(lengths.shape, generator=generator) * lengths).long().clamp(max=lengths - 1) + 1

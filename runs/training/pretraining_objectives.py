@@ -1,0 +1,120 @@
+"""What a model of each family is pretrained by, and how it reads a window of running text.
+
+Each window is rearranged into a source and a target, so that the model reads and writes as it will on tasks. ``own`` is
+the usual objective of a family:
+
+    decoder           causal            the next token (GPT); a family without a loss on its source writes the window
+    prefix decoder    prefix            the part after a random split, which sees all of the part before it
+    encoder           masked            tokens hidden at a rate drawn for each window (BERT; at any rate: 1904.09324);
+                                        a prefix decoder can mix it with others on the same weights (GPT-BERT)
+    encoder-decoder   span-corruption   the spans behind sentinels (T5, 1910.10683)
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from archbench.architectures.families.size import Limits
+from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
+from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.objective import Objective
+from archbench.runs.training.batches import EncodedExamples
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import Prepared
+from archbench.tasks.text.rearranged import FILLED, PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
+from archbench.tasks.text.splits import Windows
+
+OWN: Final = "own"
+CAUSAL: Final = "causal"
+MASKED: Final = "masked"
+
+ObjectiveShares = Mapping[str, float]  # the probability that a window has each objective; they add up to 1
+
+
+def usual_objective(model: Any) -> str:
+    """The objective that ``own`` stands for in a model's family."""
+    if not model.causal:
+        return MASKED
+    if model.source_predicts:
+        return CAUSAL
+    return PREFIX if model.family == "decoder" else SPAN_CORRUPTION
+
+
+def resolved(model: Any, shares: ObjectiveShares, name: str) -> dict[str, float]:
+    """The objectives with ``own`` replaced; raises ``InputError`` for one that the model ``name`` cannot carry."""
+    known: dict[str, float] = {}
+    for objective, share in shares.items():
+        objective = usual_objective(model) if objective == OWN else objective
+        known[objective] = known.get(objective, 0.0) + share
+    for objective in known:
+        if not _can_carry(model, objective):
+            does = "fills in masked positions" if _fills_in(model) else "writes from left to right"
+            raise InputError(f"objective: {objective}: {name} {does}; leave it out of architectures, or choose another")
+    if len(known) > 1 and MASKED in known and not _is_prefix_decoder(model):
+        raise InputError(f"objective: {MASKED}: {name} cannot mix it with other objectives; a prefix decoder can")
+    return known
+
+
+def _can_carry(model: Any, objective: str) -> bool:
+    if objective == CAUSAL:
+        return not _fills_in(model)
+    if objective == MASKED:
+        return _fills_in(model) or _is_prefix_decoder(model)
+    return objective in (PREFIX, SPAN_CORRUPTION)
+
+
+def _fills_in(model: Any) -> bool:
+    return isinstance(model.objective, Masked)
+
+
+def _is_prefix_decoder(model: Any) -> bool:
+    """Whether a model that writes from left to right sees its source in both directions, with states for it."""
+    return bool(model.causal and getattr(model, "prefix", False))
+
+
+def window_limits(shares: ObjectiveShares, usual: Limits) -> Limits:
+    """The longest source and target in tokens: a whole window each where windows are split anywhere."""
+    window = usual.source_length + usual.target_length
+    anywhere = CAUSAL in shares or PREFIX in shares
+    return Limits(usual.vocabulary, window, window if anywhere else usual.target_length)
+
+
+def has_source_loss(shares: ObjectiveShares) -> bool:
+    """Whether sources have a loss too (native supervision)."""
+    return set(shares) <= {CAUSAL, MASKED}
+
+
+def sentinel_count(context: int) -> int:
+    """The labels that a window of ``context`` tokens needs for its spans."""
+    return Spans(context).count
+
+
+def pretraining_objective(model: Any, shares: ObjectiveShares, mask_rate: float | None) -> Objective:
+    """The objective that a model is pretrained by, where that differs from its own.
+
+    ``mask_rate`` is the part of the tokens that ``masked`` hides; None draws it uniformly for each window.
+    """
+    if _is_masked_alone(model, shares):
+        joint: Objective = replace(model.objective, joint=True, rate=mask_rate)
+        return joint
+    return CausalAndMasked(mask_rate) if MASKED in shares else model.objective
+
+
+def pretraining_windows(model: Any, prepared: Prepared, shares: ObjectiveShares) -> EncodedExamples:
+    """The training windows as the model reads them: each rearranged by an objective that is drawn for it.
+
+    A model with states for its source learns ``causal`` alone from windows that are split at random: native supervision
+    puts a loss on both parts. In a mixture only targets have a loss, so that the whole window is the target.
+    """
+    train = prepared.train
+    if _is_masked_alone(model, shares):
+        return train
+    assert isinstance(train, Windows)
+    windows = replace(train, source_length=0, target_length=train.stride)
+    splits = {CAUSAL: PREFIX if model.source_predicts and len(shares) == 1 else WHOLE, MASKED: FILLED}
+    ways = tuple((splits.get(objective, objective), share) for objective, share in shares.items())
+    return Rearranged(windows, ways, prepared.tokenizer.label_ids)
+
+
+def _is_masked_alone(model: Any, shares: ObjectiveShares) -> bool:
+    return set(shares) == {MASKED} and not model.causal
