@@ -75,7 +75,7 @@ def test_a_verdict_that_turns_on_another_axis_is_not_decided(tmp_path: Path) -> 
     assert turning(found) == TURNING
     contrast = outcomes(found)["decoder", "encoder"]
     assert not contrast.decided and not contrast.better and not contrast.worse and not contrast.small
-    assert contrast.alone.outcome == "ahead" and contrast.p < 0.05
+    assert contrast.ignoring_accounting.outcome == "ahead" and contrast.p < 0.05
     assert contrast_sentence(contrast) == (
         "decoder vs. encoder: depends on the accounting. Decoder is better under the first condition, but encoder is "
         "better under equal training tokens and equal training FLOPs."
@@ -136,7 +136,7 @@ def test_better_here_and_equal_there_turns(tmp_path: Path) -> None:
 def test_a_condition_that_agrees_changes_nothing(tmp_path: Path) -> None:
     found = judged(tmp_path, {**TASK.truth, "encoder": 2.9})
     assert not turning(found) and all(contrast.decided for contrast in found.tested.primary)
-    assert all(contrast.alone is contrast for contrast in found.tested.primary)
+    assert all(contrast.ignoring_accounting is contrast for contrast in found.tested.primary)
 
 
 def test_a_condition_that_decides_nothing_changes_nothing(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_declared_contrasts_whose_data_set_has_no_run_yet_count_as_tests(tmp_pat
     names = ["decoder", "encoder", "encoder-decoder"]
     waiting = [{"name": SENTIMENT.dataset}, {"name": "waits-for-trials", "architectures": names}]
     during = judged(tmp_path / "during", SENTIMENT, tasks=waiting).tested.primary
-    assert {entry.family for entry in finished} == {3} and {entry.family for entry in during} == {6}
+    assert {entry.corrected_for for entry in finished} == {3} and {entry.corrected_for for entry in during} == {6}
     expected = holm([*(p_difference(entry.difference) for entry in finished), 1.0, 1.0, 1.0])[:3]
     assert [entry.p for entry in during] == pytest.approx(expected)
 
@@ -462,7 +462,7 @@ def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> No
     assert len(tested.primary) == 3
     assert {one.condition for one in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
     assert not set(tested.exploratory) & set(tested.primary)
-    assert {one.family for one in tested.exploratory} == {1}
+    assert {one.corrected_for for one in tested.exploratory} == {1}
 
 
 def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:

@@ -59,7 +59,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_what_to_open_is_a_short_table_of_files_that_are_there() -> None:
-    found = rows("What is where")
+    found = rows("Where to make a change")
     assert 20 <= len(found) <= 30 and all(len(row) == 2 and PATH.findall(row[1]) for row in found)
 
 
@@ -70,7 +70,7 @@ def test_the_rooms_are_those_that_the_linter_holds() -> None:
         for contract in project["tool"]["importlinter"]["contracts"]
         if contract["name"].startswith("Rooms of ")
     }
-    told = {folder.strip("`"): rooms.replace("+", "|").split(" → ") for folder, rooms in rows("Who imports whom")}
+    told = {folder.strip("`"): rooms.replace("+", "|").split(" → ") for folder, rooms in rows("Import rules")}
     assert told == layered
 
 

@@ -19,7 +19,7 @@ from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.planner import CONTROL_SEEDS
-from archbench.runs.planning.tuning import Point, TrialLosses, best, grid, grown
+from archbench.runs.planning.tuning import Point, TrialLosses, added_points, best, grid
 from archbench.tasks.base.errors import InputError
 
 TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}
@@ -165,15 +165,15 @@ def test_dropout_is_tuned_where_any_architecture_reads_its_data_often(folder: Pa
 
 def test_growth_keeps_the_grids_ratio_on_either_side() -> None:
     points = [Point(rate, 0.0) for rate in (0.01, 0.02, 0.06)]
-    assert grown(points, [points[1]]) == []
-    assert grown(points, [points[0]]) == [Point(0.005, 0.0)]
-    assert grown(points, [points[0], points[2]]) == [Point(0.005, 0.0), Point(0.18, 0.0)]
+    assert added_points(points, [points[1]]) == []
+    assert added_points(points, [points[0]]) == [Point(0.005, 0.0)]
+    assert added_points(points, [points[0], points[2]]) == [Point(0.005, 0.0), Point(0.18, 0.0)]
 
 
 def test_the_greatest_dropout_is_an_edge_and_none_is_not() -> None:
     points = [Point(rate, dropout) for rate in (0.01, 0.02, 0.04) for dropout in (0.0, 0.1)]
-    assert grown(points, [Point(0.02, 0.0)]) == []
-    assert grown(points, [Point(0.02, 0.1)]) == [Point(rate, 0.2) for rate in (0.01, 0.02, 0.04)]
+    assert added_points(points, [Point(0.02, 0.0)]) == []
+    assert added_points(points, [Point(0.02, 0.1)]) == [Point(rate, 0.2) for rate in (0.01, 0.02, 0.04)]
 
 
 def test_architectures_that_only_a_condition_names_are_tuned_as_well(folder: Path, tmp_path: Path) -> None:
@@ -320,8 +320,8 @@ def test_what_a_condition_leaves_unchanged_keeps_its_rate(folder: Path, tmp_path
     taken = {
         (e.architecture, bool(e.condition)): runs[e.run].training.learning_rate for e in entries(found, "compared")
     }
-    grown = {runs[e.run].training.learning_rate for e in entries(found, "trial") if e.condition}
-    assert grown == {0.005, *tuning["learning_rate"]}
+    rates = {runs[e.run].training.learning_rate for e in entries(found, "trial") if e.condition}
+    assert rates == {0.005, *tuning["learning_rate"]}
     assert taken == {
         ("decoder", False): 0.02,
         ("decoder", True): 0.005,

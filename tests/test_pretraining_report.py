@@ -258,7 +258,9 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert [tested[name].decided and tested[name].gain.mean > 0 for name in names] == [False, True, False]
     assert tested[names[2]].decided and tested[names[2]].gain.mean < 0
     pairs = {(gain.first, gain.second): gain for gain in gains.differences(judged)}
-    assert set(pairs) == set(itertools.combinations(names, 2)) and {gain.family for gain in pairs.values()} == {3}
+    assert set(pairs) == set(itertools.combinations(names, 2)) and {gain.corrected_for for gain in pairs.values()} == {
+        3
+    }
     for (first, second), gain in pairs.items():
         assert gain.gain.mean == pytest.approx(tested[first].gain.mean - tested[second].gain.mean)
     assert pairs[names[1], names[2]].decided and pairs[names[1], names[2]].gain.mean > 0.2

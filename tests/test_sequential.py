@@ -18,7 +18,7 @@ from scipy import stats
 from synthetic import SENTIMENT, Imagined, single
 
 from archbench import command_line
-from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
+from archbench.reports.analysis.contrasts import ALPHA, Contrast, holm_corrected
 from archbench.reports.analysis.judgement import Judged, judge, still_open
 from archbench.reports.analysis.sequential import HypothesisFamily, Rule
 from archbench.reports.analysis.verdicts import contrast_sentence
@@ -66,7 +66,7 @@ def pair(p: float, q: float = 1.0, mean: float = 1.0, dataset: str = "sentiment"
 @pytest.mark.parametrize(("first", "most"), [(2, 2), (3, 4), (3, 12), (5, 12)])
 def test_the_looks_share_the_whole_error(first: int, most: int) -> None:
     rule = Rule(most, {"sentiment": first}, {"sentiment": first - 1})
-    shares = [rule.share("sentiment", look) for look in range(rule.looks("sentiment"))]
+    shares = [rule.alpha_share("sentiment", look) for look in range(rule.looks("sentiment"))]
     assert len(shares) == most - first + 1
     assert sum(shares) == pytest.approx(1)
     assert len(shares) == 1 or shares[-1] == 0.5
@@ -85,7 +85,7 @@ def test_a_decided_contrast_stays_and_leaves_the_correction() -> None:
 
 def test_one_that_was_not_significant_still_counts_as_a_test() -> None:
     ahead = replace(pair(0.001, 0.9), p=0.003, p_beyond=1.0)
-    corrected = corrected_for_family([pair(0.001, 0.9), pair(0.9, 0.03)], {0: ahead})
+    corrected = holm_corrected([pair(0.001, 0.9), pair(0.9, 0.03)], {0: ahead})
     assert corrected[0] == ahead
     assert corrected[1].p_beyond == pytest.approx(0.06) and corrected[1].outcome == "open"
 
@@ -93,7 +93,7 @@ def test_one_that_was_not_significant_still_counts_as_a_test() -> None:
 def test_contrasts_on_data_sets_without_runs_yet_count_as_tests_at_every_look() -> None:
     family = HypothesisFamily(Rule(4, {"sentiment": 3}, {"sentiment": 2}))
     (first,) = family.look({0: pair(0.02)}, planned=2)
-    assert (first.family, first.p, first.outcome) == (3, pytest.approx(0.06), "open")
+    assert (first.corrected_for, first.p, first.outcome) == (3, pytest.approx(0.06), "open")
     (second,) = family.look({0: pair(0.01)}, planned=2)
     assert (second.p, second.outcome) == (pytest.approx(0.03), "ahead")
 
@@ -103,7 +103,7 @@ def test_a_data_set_without_runs_yet_counts_under_the_rule(tmp_path: Path) -> No
     waiting = [{"name": SENTIMENT.dataset}, {"name": "waits-for-trials", "architectures": names}]
     finished = judged(tmp_path / "finished", far(3)).tested.primary
     during = judged(tmp_path / "during", far(3), tasks=waiting).tested.primary
-    assert {entry.family for entry in finished} == {3} and {entry.family for entry in during} == {6}
+    assert {entry.corrected_for for entry in finished} == {3} and {entry.corrected_for for entry in during} == {6}
 
 
 # The simulation
@@ -136,7 +136,7 @@ def _tested(
     high, place = with_high_variance(list(samples.values()), sides), 0
     for name, found in samples.items():
         marked = {side: replace(sample, high_variance=side in high) for side, sample in found.items()}
-        share = rule.share(name, look)
+        share = rule.alpha_share(name, look)
         for first, second in scenario.pairs:
             a, b = marked[str(first)], marked[str(second)]
             if min(len(a.values), len(b.values)) >= rule.seeds_at(name, look):

@@ -73,7 +73,7 @@ class Verdicts:
 
 def halves(rule: Rule, dataset: str, look: int) -> float:
     """The rule of the reports: half of the error at the last look."""
-    return rule.share(dataset, look)
+    return rule.alpha_share(dataset, look)
 
 
 def equally(rule: Rule, dataset: str, look: int) -> float:

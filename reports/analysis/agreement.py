@@ -48,7 +48,7 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
         judged.setdefault(key, {}).setdefault(family, contrast)
     differing = []
     for (dataset, _, _, first, second), contrasts in judged.items():
-        if len({contrast.alone.outcome for contrast in contrasts.values()}) > 1:
+        if len({contrast.ignoring_accounting.outcome for contrast in contrasts.values()}) > 1:
             differing.append(Disagreement(dataset, first, second, tuple(contrasts.items())))
     return differing
 
@@ -71,6 +71,6 @@ def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tupl
 
 
 def _outcome(contrast: Contrast) -> str:
-    contrast = contrast.alone
+    contrast = contrast.ignoring_accounting
     words = {"equal": "equal within the margin", "open": "not decided"}
     return words.get(contrast.outcome) or f"{side(contrast.better)} better"

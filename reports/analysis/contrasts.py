@@ -53,7 +53,7 @@ class Contrast:
     detectable: float
     seeds: int | None
     runs: int
-    family: int = 1
+    corrected_for: int = 1
     diverged: str = ""
     survivor: str = ""
     seeds_show: str = ""
@@ -99,7 +99,7 @@ class Contrast:
         return replace(self, **values)
 
     @property
-    def alone(self) -> "Contrast":
+    def ignoring_accounting(self) -> "Contrast":
         """The contrast by its own condition, whatever other accountings say."""
         return replace(self, accounting="") if self.accounting else self
 
@@ -209,7 +209,7 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     )
 
 
-def corrected_for_family(
+def holm_corrected(
     contrasts: Sequence[Contrast], settled: Mapping[int, Contrast] | None = None, planned: int = 0
 ) -> list[Contrast]:
     """The contrasts with Holm-corrected p values, separately for difference and equality, and for each other test.
@@ -226,7 +226,7 @@ def corrected_for_family(
     corrected = []
     for index, contrast in enumerate(contrasts):
         changes: dict[str, Any] = {name: values[index] for name, values in columns.items()}
-        corrected.append(settled.get(index) or replace(contrast, family=len(contrasts) + planned, **changes))
+        corrected.append(settled.get(index) or replace(contrast, corrected_for=len(contrasts) + planned, **changes))
     return corrected
 
 
@@ -243,7 +243,13 @@ def row(contrast: Contrast) -> dict[str, object]:
     values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
     facts = {name: value for name, value in values.items() if name not in ("difference", "family")}
     facts["untrained"] = contrast.untrained
-    return {**facts, **numbers, "degrees": gap.degrees, "corrected_for": contrast.family, "outcome": contrast.outcome}
+    return {
+        **facts,
+        **numbers,
+        "degrees": gap.degrees,
+        "corrected_for": contrast.corrected_for,
+        "outcome": contrast.outcome,
+    }
 
 
 def turned(contrast: Contrast) -> Contrast:

@@ -9,7 +9,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.contrasts import Factor
-from archbench.reports.analysis.testing import Question, alone
+from archbench.reports.analysis.testing import Question, exploratory_contrast
 
 _NATIVE: Final = (  # where the first condition has each family's usual loss
     ("mask: source read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
@@ -50,7 +50,7 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
     ]
     order = [what for what, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
     asked.sort(key=lambda entry: order.index(entry[0]))
-    return [Factor(what, alone(comparisons, question)) for what, question in asked]
+    return [Factor(what, exploratory_contrast(comparisons, question)) for what, question in asked]
 
 
 def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:

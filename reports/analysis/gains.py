@@ -6,12 +6,11 @@ same. Each is a family of tests, corrected by Holm's method.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations
 
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Setup, oriented
 from archbench.reports.analysis.contrasts import ALPHA
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
@@ -33,14 +32,14 @@ class Gain:
     second: str
     gain: Interval
     p: float
-    family: int = 1
+    corrected_for: int = 1
 
     @property
     def decided(self) -> bool:
         return self.p <= ALPHA
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def gains(judged: Judged) -> tuple[Gain, ...]:
     """Each architecture's difference from training from scratch, after each pretraining."""
     first = {started.first.group.dataset: started.first.setup.examples for started in by_dataset(judged)}
@@ -56,7 +55,7 @@ def gains(judged: Judged) -> tuple[Gain, ...]:
     )
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def differences(judged: Judged) -> tuple[Gain, ...]:
     """Every two architectures' gains by the same pretraining compared, paired over seeds and test examples."""
     return _corrected(gain for started in by_dataset(judged) for gain in _differences(judged.comparisons, started))
@@ -95,4 +94,4 @@ def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name:
 def _corrected(tests: Iterable[Gain]) -> tuple[Gain, ...]:
     known = list(tests)
     values = holm([test.p for test in known])
-    return tuple(replace(test, p=p, family=len(known)) for test, p in zip(known, values, strict=True))
+    return tuple(replace(test, p=p, corrected_for=len(known)) for test, p in zip(known, values, strict=True))

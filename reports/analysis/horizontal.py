@@ -11,7 +11,6 @@ bootstrap). A curve that starts beyond the score gives a bound: the distance is 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import Final
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.shares import Share, shares
 from archbench.reports.base.formatting import number, value
 from archbench.reports.base.metrics import ReportedMetric
@@ -81,7 +80,7 @@ class Distance:
         return f"{reached} {number(self.ratio)} times the {unit} of {self.fast}{interval}."
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def distances(judged: Judged) -> tuple[Distance, ...]:
     """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from pathlib import PurePath
 from typing import Final
@@ -13,7 +14,7 @@ from archbench.reports.analysis import sequential
 from archbench.reports.analysis.accounting import accounted
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, by_condition, parts
 from archbench.reports.analysis.conditions import condition
-from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, corrected_for_family, marked
+from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, holm_corrected, marked
 from archbench.reports.analysis.effects import effects
 from archbench.reports.analysis.factors import factors
 from archbench.reports.analysis.scaling import Trend, trends
@@ -21,9 +22,9 @@ from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.sweeps import sweeps
 from archbench.reports.analysis.testing import (
     Question,
-    alone,
     answered,
     contrast,
+    exploratory_contrast,
     failed_gates,
     with_alternatives,
 )
@@ -34,6 +35,7 @@ from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
+once_per_report = lru_cache(maxsize=1)  # for functions of one `Judged`: keeps what they return for the latest report
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ def contrasts(comparisons: Comparisons, headlines: Sequence[Comparison], trends:
     first, further = by_condition(headlines)
     tester = _Tester(comparisons, declared, margins)
     rule = sequential.rule(comparisons.tables)
-    primary = tester.family(first) if rule is None else sequentially(comparisons.tables, rule)
+    primary = tester.primary(first) if rule is None else sequentially(comparisons.tables, rule)
     budgets = [part for comparison in first for part in parts(comparisons, comparison)]
     exploratory = [
         entry for comparison in (*first, *further, *budgets) for entry in tester.others(comparison, comparison in first)
@@ -119,7 +121,7 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> tuple[dict[int, Contrast]
         if group.dataset not in first:
             first[group.dataset] = comparisons.compare(group, comparisons.primary(group))
     tester = _Tester(comparisons, *contrasts_and_margins(tables))
-    tested = tester.tested(list(first.values()), {name: rule.share(name, look) for name in first})
+    tested = tester.tested(list(first.values()), {name: rule.alpha_share(name, look) for name in first})
     complete = {
         index: entry
         for index, entry in enumerate(tested)
@@ -146,21 +148,21 @@ class _Tester:
     def __init__(self, comparisons: Comparisons, declared: Sequence[Pair], margins: dict[str, float]) -> None:
         self.comparisons, self.declared, self.margins = comparisons, declared, margins
 
-    def family(self, first: Sequence[Comparison]) -> list[Contrast]:
+    def primary(self, first: Sequence[Comparison]) -> list[Contrast]:
         """The primary contrasts; those that are declared on data sets without runs yet count as tests."""
-        return corrected_for_family(self.tested(first), planned=self.planned(first))
+        return holm_corrected(self.tested(first), planned=self.planned(first))
 
-    def tested(self, first: Sequence[Comparison], shares: Mapping[str, float] | None = None) -> list[Contrast]:
-        """The primary contrasts, not yet corrected; ``shares`` is the part of the error to spend, by data set."""
+    def tested(self, first: Sequence[Comparison], alpha_shares: Mapping[str, float] | None = None) -> list[Contrast]:
+        """The primary contrasts, not yet corrected; ``alpha_shares`` is the part of the error to spend, by data set."""
         size = sum(len(self._declared(comparison.group)) for comparison in first) + self.planned(first)
-        shares = shares or {}
+        alpha_shares = alpha_shares or {}
         return [
             entry
             for comparison in first
-            for entry in self._primary(comparison, size, shares.get(comparison.group.dataset, 1.0))
+            for entry in self._primary(comparison, size, alpha_shares.get(comparison.group.dataset, 1.0))
         ]
 
-    def _primary(self, comparison: Comparison, family: int, share: float) -> Iterator[Contrast]:
+    def _primary(self, comparison: Comparison, tests: int, alpha_share: float) -> Iterator[Contrast]:
         samples = self._samples(comparison.group, comparison.metric.name)
         declared = self._declared(comparison.group)
         within = {name for pair in declared for name in pair}
@@ -169,8 +171,8 @@ class _Tester:
             margin = self.margins.get(comparison.metric.name, math.nan)
             question = Question(comparison.group, comparison.metric.name, pair)
             gates = failed_gates(self.comparisons, question)
-            tested = contrast(question, named, pool(list(named.values())), margin, family, gates, share)
-            yield with_alternatives(tested, question, named, share)
+            tested = contrast(question, named, pool(list(named.values())), margin, tests, gates, alpha_share)
+            yield with_alternatives(tested, question, named, alpha_share)
 
     def others(self, comparison: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""
@@ -179,7 +181,9 @@ class _Tester:
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
                 condition_text = "" if first else condition(comparison.group)
-                yield alone(self.comparisons, Question(comparison.group, comparison.metric.name, pair, condition_text))
+                yield exploratory_contrast(
+                    self.comparisons, Question(comparison.group, comparison.metric.name, pair, condition_text)
+                )
 
     def controls(self, comparison: Comparison) -> Iterator[tuple[Question, str]]:
         """What to ask of each control, and how it has to come out."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from archbench.reports.analysis.comparison import Comparison, Setup, oriented
 from archbench.reports.analysis.gates import MAJORITY
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
@@ -77,7 +76,7 @@ def is_first_from_scratch(judged: Judged) -> bool:
     return {started.first.setup.start for started in by_dataset(judged)} == {SCRATCH}
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def adapted(judged: Judged) -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""
     entries: list[Adapted] = []

@@ -6,12 +6,11 @@ were trained on. Intervals are a parametric bootstrap of the scores, as in ``hor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from archbench.reports.analysis.horizontal import reached, redrawn
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import Adapted, adapted
 from archbench.reports.base.statistics import LEVEL
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
@@ -46,7 +45,7 @@ class SavedLabels:
         return f"≤\N{NO-BREAK SPACE}{self.fewest:,}" if count <= self.fewest * 1.001 else f"{count:,.0f}"
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
     """For every score after a pretraining, where scratch was trained on at least two numbers of examples."""
     entries = adapted(judged)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.contrasts import Contrast, corrected_for_family
+from archbench.reports.analysis.contrasts import Contrast, holm_corrected
 from archbench.reports.base.tables import Tables
 
 KEY: Final = "until_decided"
@@ -36,7 +36,7 @@ class Rule:
     def looks(self, dataset: str) -> int:
         return max(self.max_seeds - self.seeds.get(dataset, self.max_seeds), 0) + 1
 
-    def share(self, dataset: str, look: int) -> float:
+    def alpha_share(self, dataset: str, look: int) -> float:
         """The part of the error that is spent at a look; the first is 0."""
         looks = self.looks(dataset)
         if looks == 1:
@@ -90,12 +90,12 @@ class HypothesisFamily:
     def look(self, tested: Mapping[int, Contrast], planned: int = 0) -> list[Contrast]:
         """The whole family after one more look; an open contrast is as it was when it was last tested.
 
-        ``tested`` has what is tested now, by its place in the family, with p values divided by the look's share of the
+        ``tested`` has what is tested now, by its place among the tests, with p values divided by the look's share of
         error. The first look has the whole family but for the ``planned`` contrasts, which have no runs yet.
         """
         self._latest |= tested
         latest = [self._latest[index] for index in sorted(self._latest)]
-        corrected = corrected_for_family(latest, self._settled, planned)
+        corrected = holm_corrected(latest, self._settled, planned)
         for index, contrast in enumerate(corrected):
             if index not in self._settled and contrast.outcome not in ("open", "unknown"):
                 seeds = self.rule.seeds_at(contrast.dataset, self.looks) if contrast.decided else None

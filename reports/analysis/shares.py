@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison, Comparisons, Group
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import p_text, uncorrected
 from archbench.reports.base.statistics import Interval, mean_interval
@@ -59,7 +58,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     return sorted(points, key=lambda point: (order.index(point.architecture), point.share))
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def doublings(judged: Judged) -> tuple[Contrast, ...]:
     """For each data set and architecture, the whole budget compared with half of it, Holm-corrected."""
     questions: list[Question] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archbench.reports.analysis.comparison import Comparisons, Group, oriented
-from archbench.reports.analysis.contrasts import ALPHA, Contrast, corrected_for_family
+from archbench.reports.analysis.contrasts import ALPHA, Contrast, holm_corrected
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing
@@ -41,20 +41,20 @@ class Question:
         object.__setattr__(self, "dataset", self.group.dataset)
 
 
-def answered(comparisons: Comparisons, family: Sequence[Question]) -> list[Contrast]:
-    """The contrasts of the questions of one family, Holm-corrected."""
+def answered(comparisons: Comparisons, questions: Sequence[Question]) -> list[Contrast]:
+    """The contrasts of the questions, Holm-corrected for all of them together."""
     contrasts = []
-    for question in family:
+    for question in questions:
         samples = comparisons.samples(question.group, question.metric)[1]
         pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
         margin = comparisons.margins.get(question.metric, math.nan)
         gates = failed_gates(comparisons, question)
-        contrasts.append(contrast(question, samples, pooled, margin, len(family), gates))
-    return corrected_for_family(contrasts)
+        contrasts.append(contrast(question, samples, pooled, margin, len(questions), gates))
+    return holm_corrected(contrasts)
 
 
-def alone(comparisons: Comparisons, asked: Question) -> Contrast:
-    """The contrast that a question is about, corrected for nothing: exploratory."""
+def exploratory_contrast(comparisons: Comparisons, asked: Question) -> Contrast:
+    """The contrast that a question is about, not corrected for other tests."""
     return answered(comparisons, [asked])[0]
 
 
@@ -72,16 +72,16 @@ def contrast(
     samples: dict[str, Sample],
     pooled: Spread,
     margin: float,
-    family: int = 1,
+    tests: int = 1,
     gates: tuple[Gate, ...] = (),
-    share: float = 1.0,
+    alpha_share: float = 1.0,
 ) -> Contrast:
-    """Test one pair of a family with ``family`` tests; p values are not yet corrected for it.
+    """Test one pair; p values are not yet corrected for all ``tests``.
 
-    ``share`` is the part of the error that may be spent here; p values are divided by it.
+    ``alpha_share`` is the part of the error that may be spent here; p values are divided by it.
     """
     group, name, pair = asked.group, asked.metric, asked.pair
-    alpha = ALPHA * share / family
+    alpha = ALPHA * alpha_share / tests
     a, b = (samples.get(name_of_side) for name_of_side in pair)
     difference, seeds, seeds_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
@@ -98,13 +98,13 @@ def contrast(
         first=pair[0],
         second=pair[1],
         difference=difference,
-        p=p_difference(difference) / share,
-        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin) / share,
+        p=p_difference(difference) / alpha_share,
+        p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin) / alpha_share,
         margin=margin,
         detectable=detectable(difference, 1 - alpha),
         seeds=seeds,
         runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
-        family=family,
+        corrected_for=tests,
         diverged=listing(diverged(group, pair)),
         survivor=_survivor(group, pair),
         seeds_show=seeds_show,
@@ -112,7 +112,9 @@ def contrast(
     )
 
 
-def with_alternatives(tested: Contrast, asked: Question, samples: dict[str, Sample], share: float = 1.0) -> Contrast:
+def with_alternatives(
+    tested: Contrast, asked: Question, samples: dict[str, Sample], alpha_share: float = 1.0
+) -> Contrast:
     """The contrast with its p values by other rules for the variance between seeds, not yet corrected."""
     a, b = (samples.get(name) for name in asked.pair)
     if a is None or b is None:
@@ -124,7 +126,7 @@ def with_alternatives(tested: Contrast, asked: Question, samples: dict[str, Samp
         values["p_beyond_pooled"] = p_beyond(pooled, tested.margin)
     if len(a.values) == len(b.values) and _paired(asked.group, asked.pair):
         values["p_paired"] = p_difference(paired_difference(a, b))
-    return replace(tested, **{name: value / share for name, value in values.items() if not math.isnan(value)})
+    return replace(tested, **{name: value / alpha_share for name, value in values.items() if not math.isnan(value)})
 
 
 def _paired(group: Group, pair: Pair) -> bool:

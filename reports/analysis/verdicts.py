@@ -90,7 +90,7 @@ def _capital(text: str) -> str:
 
 def uncorrected(contrast: Contrast) -> str:
     """Why a contrast whose interval excludes 0 is not decided, as half a sentence; empty elsewhere."""
-    if contrast.outcome != "open" or contrast.family < 2 or not contrast.difference.excludes_zero:
+    if contrast.outcome != "open" or contrast.corrected_for < 2 or not contrast.difference.excludes_zero:
         return ""
     return "; the interval excludes 0 only before correction for multiple tests"
 
@@ -125,7 +125,7 @@ def p_text(contrast: Contrast) -> str:
     """A p value, and for how many tests it is corrected."""
     number_text = p(contrast.p)
     text = f"p {number_text}" if number_text.startswith("<") else f"p = {number_text}"
-    return f"{text}, corrected for {contrast.family} tests" if contrast.family > 1 else text
+    return f"{text}, corrected for {contrast.corrected_for} tests" if contrast.corrected_for > 1 else text
 
 
 def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
@@ -184,7 +184,7 @@ def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Co
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:
     """Whether two tests of one pair have the same outcome, each by its own condition."""
-    contrast, other = contrast.alone, other.alone
+    contrast, other = contrast.ignoring_accounting, other.ignoring_accounting
     return (contrast.outcome, contrast.better) == (other.outcome, other.better)
 
 

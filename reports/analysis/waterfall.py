@@ -8,7 +8,6 @@ gives the same changes other shares.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -17,8 +16,8 @@ import pandas as pd
 from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.testing import Question, alone
+from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.testing import Question, exploratory_contrast
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.base.metrics import metric
 
@@ -115,7 +114,7 @@ class Waterfall:
         )
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     """Every path with at least one design between its ends, for each data set and axis.
 
@@ -171,7 +170,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         pair = after.replace("|", " with "), before.replace("|", " with ")
         both = joined([runs[after], runs[before]], pair)
         group = Group(dataset, comparison.group.task, {}, both)
-        return alone(comparisons, Question(group, comparison.metric.name, pair))
+        return exploratory_contrast(comparisons, Question(group, comparison.metric.name, pair))
 
     designs = _ON_TARGET if comparisons.is_on_target_alone(comparison) else DESIGNS
     steps = [

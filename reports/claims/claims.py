@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 import pandas as pd
@@ -28,7 +28,7 @@ from archbench.reports.analysis.comparison import (
 )
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
@@ -85,7 +85,7 @@ class ClaimVerdict:
     scale: str = ""
 
 
-@lru_cache(maxsize=1)
+@once_per_report
 def claim_verdicts(judged: Judged) -> tuple[ClaimVerdict, ...]:
     """Every claim judged by the report's tables; those of the last report are kept, for whoever asks next.
 

@@ -68,7 +68,32 @@ MINIATURE: Final = {REPRODUCED: SAME_DIRECTION, OPPOSITE: OPPOSITE_DIRECTION}  #
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry of the ledger (its keys are explained there)."""
+    """One entry of the ledger: a claim of a publication, and how it is tested on the tables of a report.
+
+    Who has to be better than whom, in every pair:
+
+    - ``ahead``: the first than the second. "X|condition" is X under this condition, "X@0.5" on this share of the
+      budget, "X{start, adapt, examples}" after this pretraining (``most``, ``fewest``: by number of examples)
+    - ``effect``: the same of what changes are called, as regular expressions; ``called`` says it in words
+    - ``over``: every architecture than this reference row
+    - ``bits``: how many bits of random strings every parameter has to store
+    - ``enough``: that the first is equal within the margin is enough
+
+    Which comparisons count:
+
+    - ``kind``: data sets of these kinds of task, by their primary metric; ``on``: only these data sets
+    - ``gated``: pairs of which one is trained enough (docs/statistics.md); ``learned``: better than untrained
+    - ``deepest``: data sets with the deepest models; ``natural``: none that is generated
+    - ``epochs``: at least so many passes over the training data; ``once``: none that is read twice; ``whole``: all of
+      it read
+    - ``pretraining``: about pretrained models, so that runs from scratch never decide it
+    - ``parameters``: the least non-embedding size at which it was made; from a billion on it is out of reach
+    - ``several``: what several comparisons it takes, where one cannot test it
+    - ``preset``: the preset that compares what it needs
+
+    ``supersedes`` names the claim whose reading this one replaces. ``miniature``: made about larger models, so that
+    only its direction is judged.
+    """
 
     name: str
     statement: str

@@ -82,17 +82,17 @@ def _pretrained(judged: Judged) -> Iterator[str]:
         words: [(gain.first, gain) for gain in tested if gain.decided and (gain.gain.mean > 0) == better]
         for better, words in ((True, "better"), (False, "worse"))
     }
-    yield f"Pretraining ({where}; {_level(tested[0].family)}): {_gains(changes, tested)}."
+    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested)}."
     pairs = differences(judged)
     if pairs:
         orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
         ahead = [(" above ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
-        yield f"Difference of gains ({_level(pairs[0].family)}): {_gains({'': ahead}, pairs)}."
+        yield f"Difference of gains ({_level(pairs[0].corrected_for)}): {_gains({'': ahead}, pairs)}."
 
 
-def _level(family: int) -> str:
-    """The level of a family of tests."""
-    return f"p < 0.05, corrected for {family} tests" if family > 1 else "p < 0.05"
+def _level(tests: int) -> str:
+    """The level of the tests, and for how many it is corrected."""
+    return f"p < 0.05, corrected for {tests} tests" if tests > 1 else "p < 0.05"
 
 
 def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain]) -> str:
@@ -112,7 +112,7 @@ def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Ga
 
 def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
     """The outcomes after what was held equal and the level of the tests."""
-    return f"{held or 'Results'} ({_level(contrasts[0].family)}): {outcomes}."
+    return f"{held or 'Results'} ({_level(contrasts[0].corrected_for)}): {outcomes}."
 
 
 def _complete(primary: Sequence[Contrast]) -> bool:

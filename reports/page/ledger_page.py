@@ -186,7 +186,7 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
         yield f"{borne_out} of {len(counted)} tests bear the claim out{'; the others:' if listed else '.'}"
     if listed:
         yield f"{_capital('; '.join(_by_dataset(listed)))}."
-    families = dict.fromkeys(contrast.family for contrast in counted if contrast.family > 1)
+    families = dict.fromkeys(contrast.corrected_for for contrast in counted if contrast.corrected_for > 1)
     if families:
         yield f"Each p value is corrected for {' or '.join(map(str, families))} tests."
 

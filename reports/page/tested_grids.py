@@ -235,7 +235,7 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
         return GridCell("", kind="quiet")
     toward = contrast if (contrast.first, contrast.second) == pair else turned(contrast)
     changed = first is not None and first.outcome != "unknown" and not same_outcome(first, toward)
-    return GridCell(difference(toward), f"{outcome(contrast.alone)}{' (changed)' if changed else ''}")
+    return GridCell(difference(toward), f"{outcome(contrast.ignoring_accounting)}{' (changed)' if changed else ''}")
 
 
 def tuning(chosen: Sequence[TunedSetting]) -> Grid:
@@ -504,7 +504,7 @@ def difference(contrast: Contrast) -> str:
 
 def _seeds(contrast: Contrast) -> GridCell:
     """How many seeds each would decide it, and what they would show."""
-    if contrast.alone.decided or contrast.outcome == "unknown":
+    if contrast.ignoring_accounting.decided or contrast.outcome == "unknown":
         return GridCell(formatting.MISSING)
     if contrast.seeds is None:
         return GridCell("more examples")
