@@ -11,6 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
+from archbench.reports.analysis.sides import Side, SideSetup
 from archbench.reports.base.declared import contrasts_and_margins, entered
 from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
 from archbench.reports.base.statistics import (
@@ -375,23 +376,20 @@ class Comparisons:
         return chosen_rows
 
     def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
-        """The runs of "X", "X|condition", "X@share" or "X{start, adapt, examples}" on a data set.
+        """The runs of one side (`sides`) on a data set, on the axis of its first condition.
 
-        They are on the axis of its first condition. ``examples`` is a number, or "fewest" or "most" of those there are.
         Where all train on the target alone under the first condition, "X|target supervision" is X.
         """
         dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
         key = (dataset, axis, named)
         if key not in self._sides:
-            name, _, condition = named.partition("|")
-            name, _, started = name.partition("{")
-            name, _, share = name.partition("@")
-            rows = self._rows("share" if share else "compared", dataset, name, axis)
-            if condition == TARGET and self.is_on_target_alone(comparison):
-                condition = ""
-            chosen = _is_started(rows, started) if started else rows["condition"].fillna("") == condition
-            if share:
-                chosen &= rows["share"] == float(share)
+            side = Side.parse(named)
+            rows = self._rows("compared" if side.share is None else "share", dataset, side.architecture, axis)
+            if side.condition == TARGET and self.is_on_target_alone(comparison):
+                side = replace(side, condition="")
+            chosen = _has_setup(rows, side.setup) if side.setup else rows["condition"].fillna("") == side.condition
+            if side.share is not None:
+                chosen &= rows["share"] == side.share
             self._sides[key] = rows[chosen.fillna(False)]
         return self._sides[key]
 
@@ -525,15 +523,14 @@ def is_untrained_checkpoint(runs: pd.DataFrame) -> "pd.Series[bool]":
     return (runs["match"] == UNMATCHED).fillna(False).astype(bool)
 
 
-def _is_started(rows: pd.DataFrame, started: str) -> "pd.Series[bool]":
-    """True at the runs with this start, adaptation and number of examples: "own, finetune, fewest}"."""
+def _has_setup(rows: pd.DataFrame, setup: SideSetup) -> "pd.Series[bool]":
+    """True at the runs with this start, adaptation and number of examples."""
     if not {"start", "adapt", "examples"} <= set(rows):
         return pd.Series(False, index=rows.index)
-    start, adapt, examples = started.rstrip("}").split(", ")
-    same = (rows["start"].fillna(SCRATCH) == start) & (rows["adapt"].fillna(FINETUNE) == adapt)
+    same = (rows["start"].fillna(SCRATCH) == setup.start) & (rows["adapt"].fillna(FINETUNE) == setup.adapt)
     counts = rows["examples"].astype(float)
-    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(examples)
-    return same & (counts == (float(examples) if wanted is None else wanted))
+    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(setup.examples)
+    return same & (counts == (float(setup.examples) if wanted is None else wanted))
 
 
 def _groups(tables: Tables) -> Iterator[Group]:

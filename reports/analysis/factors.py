@@ -9,6 +9,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
 from archbench.reports.analysis.contrasts import Factor
+from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
 
 _NATIVE: Final = (  # where the first condition has each family's usual loss
@@ -56,6 +57,6 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
 def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:
     runs = [comparisons.side(comparison, name) for name in pair]
     if all(len(rows) for rows in runs):
-        first, second = (name.replace(f"|{TARGET}", f" with {TARGET}") for name in pair)
+        first, second = (Side.parse(name).with_condition for name in pair)
         group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
         yield Question(group, comparison.metric.name, (first, second))

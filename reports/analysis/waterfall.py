@@ -17,6 +17,7 @@ from archbench.reports.analysis.comparison import TARGET, Comparison, Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.base.metrics import metric
@@ -43,7 +44,9 @@ DESIGNS: Final = {
     "shared-encoder-decoder": Design("prefix", "next-token loss", False, "two stacks, shared layers"),
     "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
 }
-_ON_TARGET: Final = {name.partition("|")[0]: replace(design, source_loss=False) for name, design in DESIGNS.items()}
+_ON_TARGET: Final = {
+    Side.parse(name).architecture: replace(design, source_loss=False) for name, design in DESIGNS.items()
+}
 _WORDS: Final = {
     "mask": "{} mask",
     "prediction": "{}",
@@ -151,7 +154,7 @@ def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, 
     """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
     if not comparisons.is_on_target_alone(comparison):
         return list(PATHS)
-    return [tuple(dict.fromkeys(name.partition("|")[0] for name in path)) for path in PATHS]
+    return [tuple(dict.fromkeys(Side.parse(name).architecture for name in path)) for path in PATHS]
 
 
 def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
@@ -167,7 +170,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         for contrast in judged.tested.pair(after, before) if on_first_axis else ():
             if contrast.dataset == dataset:
                 return contrast
-        pair = after.replace("|", " with "), before.replace("|", " with ")
+        pair = Side.parse(after).with_condition, Side.parse(before).with_condition
         both = joined([runs[after], runs[before]], pair)
         group = Group(dataset, comparison.group.task, {}, both)
         return exploratory_contrast(comparisons, Question(group, comparison.metric.name, pair))
@@ -184,7 +187,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
 
 def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:
     group = Group(comparison.group.dataset, comparison.group.task, {}, runs)
-    return comparisons.gate(group, name.partition("|")[0]).passed
+    return comparisons.gate(group, Side.parse(name).architecture).passed
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:

@@ -29,6 +29,7 @@ from archbench.reports.analysis.comparison import (
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
@@ -59,7 +60,6 @@ from archbench.reports.claims.ledger import (
     replaced,
 )
 from archbench.reports.claims.next_steps import remedy
-from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
@@ -170,7 +170,7 @@ class _ClaimJudge:
         for comparison in self.first:
             dataset, task = comparison.group.dataset, comparison.group.task
             for side in sides:
-                runs, words_of_side = self.comparisons.side(comparison, side), _side_text(side)
+                runs, words_of_side = self.comparisons.side(comparison, side), Side.parse(side).words
                 if len(runs):
                     group = Group(dataset, task, {}, joined([runs], [words_of_side]))
                     if self.comparisons.gate(group, words_of_side).passed:
@@ -442,7 +442,7 @@ class _ClaimJudge:
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
         pairs = [
-            f"{_side_text(first)} vs. {_side_text(second)}"
+            f"{Side.parse(first).words} vs. {Side.parse(second).words}"
             for first, second in claim.ahead
             if not any(list(self._pair_tests(comparison, (first, second))) for comparison in self._of(claim))
         ]
@@ -474,7 +474,7 @@ class _ClaimJudge:
         pair = self._with_usual_loss(comparison, pair)
         runs = [self.comparisons.side(comparison, side) for side in pair]
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
-            names = (_side_text(pair[0]), _side_text(pair[1]))
+            names = (Side.parse(pair[0]).words, Side.parse(pair[1]).words)
             group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
             yield Question(group, comparison.metric.name, names)
 
@@ -517,29 +517,6 @@ def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]
         needed, here = formatting.number(claim.parameters), formatting.number(size)
         here += f" to {formatting.number(most)}" if most > size else ""
         yield f"claimed for at least {needed} parameters; these models have {here}"
-
-
-def _side_text(side: str) -> str:
-    """A side in words: decoder@0.5 is "decoder (0.5 of the budget)"."""
-    name, _, condition = side.partition("|")
-    name, _, started = name.partition("{")
-    name, _, share = name.partition("@")
-    if started:
-        return f"{name} ({_start_text(*started.rstrip('}').split(', '))})"
-    what = condition or (_share_text(float(share)) if share else "")
-    return f"{name} ({what})" if what else name
-
-
-def _share_text(share: float) -> str:
-    return f"{share:g} times the budget" if share > 1 else f"{share:g} of the budget"
-
-
-def _start_text(start: str, adapt: str, examples: str) -> str:
-    """Start, adaptation and number of examples in words: "after own, finetuned on all examples"."""
-    before = "from scratch" if start == SCRATCH else f"after {start}"
-    counts = {"most": "the largest number of examples", "fewest": "the fewest examples"}
-    count = counts.get(examples, f"{examples} examples")
-    return f"{before}, {ADAPTED.get(adapt, adapt)} {'with' if adapt == PROMPT else 'on'} {count}"
 
 
 def _most(runs: pd.DataFrame, column: str) -> float:

@@ -1,0 +1,67 @@
+"""What a test compares, in the notation of claims and of the paths between two designs.
+
+X                            an architecture, under the first condition of the data set
+X|condition                  under this condition
+X@0.5                        trained on this part or multiple of the budget
+X{start, adapt, examples}    adapted in this way after this pretraining; ``examples`` is a number, "fewest" or "most"
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
+
+COUNTS = {"most": "the largest number of examples", "fewest": "the fewest examples"}
+
+
+class SideSetup(NamedTuple):
+    """Start, adaptation and number of training examples (of a prompt: in it), as they are written."""
+
+    start: str
+    adapt: str
+    examples: str
+
+    @property
+    def words(self) -> str:
+        """ "after own, finetuned on all examples"."""
+        before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
+        count = COUNTS.get(self.examples, f"{self.examples} examples")
+        return f"{before}, {ADAPTED.get(self.adapt, self.adapt)} {'with' if self.adapt == PROMPT else 'on'} {count}"
+
+
+@dataclass(frozen=True)
+class Side:
+    """An architecture as it was trained: under a condition, on a share of the budget, or after a pretraining."""
+
+    architecture: str
+    condition: str = ""
+    share: float | None = None
+    setup: SideSetup | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Side":
+        name, _, condition = text.partition("|")
+        name, _, setup = name.partition("{")
+        name, _, share = name.partition("@")
+        return cls(
+            name,
+            condition,
+            float(share) if share else None,
+            SideSetup(*setup.rstrip("}").split(", ")) if setup else None,
+        )
+
+    @property
+    def words(self) -> str:
+        """ "decoder (0.5 of the budget)"."""
+        if self.setup is not None:
+            what = self.setup.words
+        elif self.condition or self.share is None:
+            what = self.condition
+        else:
+            what = f"{self.share:g} {'times' if self.share > 1 else 'of'} the budget"
+        return f"{self.architecture} ({what})" if what else self.architecture
+
+    @property
+    def with_condition(self) -> str:
+        """ "decoder with target supervision", as contrasts between conditions are named."""
+        return f"{self.architecture} with {self.condition}" if self.condition else self.architecture
