@@ -24,8 +24,8 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.export import export
 from archbench.runs.inside import subject
-from archbench.runs.scoring import predict, references
-from archbench.runs.training import optimizer
+from archbench.runs.scoring import predict
+from archbench.runs.training import from_plan, optimizer
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS
@@ -117,7 +117,7 @@ def rows(batch: Batch) -> list[tuple[list[int], list[int]]]:
 def test_decoders_have_the_losses_of_transformers(data: Path, tmp_path: Path, name: str) -> None:
     """Source and target in one text; a loss on the target and the end of text."""
     (plan,) = planned(data, tmp_path, name, GERMAN)
-    trainer = references.build_trainer(plan, references.prepare(plan))
+    trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
     end, shift = AutoTokenizer.from_pretrained(data / name).eos_token_id, len(SPECIALS)
     allowed = [
         token - shift if token >= shift else end for token in trainer.allowed_tokens.nonzero().flatten().tolist()
@@ -142,7 +142,7 @@ def test_decoders_have_the_losses_of_transformers(data: Path, tmp_path: Path, na
 def test_bert_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None:
     """A label is a new token, which begins as the mean of its name's, in place of the mask behind the text."""
     (plan,) = planned(data, tmp_path, "bert", LABELS)
-    trainer = references.build_trainer(plan, references.prepare(plan))
+    trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
     tokenizer, model = (kind.from_pretrained(data / "bert") for kind in (AutoTokenizer, AutoModelForMaskedLM))
     names = trainer.prepared.tokenizer.labels
     shift, size = len(SPECIALS) + len(names), len(tokenizer)

@@ -28,8 +28,8 @@ from archbench.runs.experiment import spec
 from archbench.runs.export import export
 from archbench.runs.inside import subject
 from archbench.runs.planning.matrix import Matrix
-from archbench.runs.scoring import predict, references
-from archbench.runs.training import weight_transfer
+from archbench.runs.scoring import predict
+from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
@@ -84,7 +84,7 @@ def of_role(matrix: Matrix, role: str) -> list[Plan]:
 
 
 def trainer(plan: Plan, start: PretrainedWeights | None = None) -> Trainer:
-    return references.build_trainer(plan, references.prepare(plan), start)
+    return from_plan.new_trainer(plan, from_plan.prepared_data(plan), start)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -300,8 +300,8 @@ def test_a_pretraining_whose_loss_ends_far_above_where_it_began_has_diverged(fol
 def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(folder: Path, tmp_path: Path) -> None:
     tasks = [{**COLOURS, "start": ["scratch", "own"], "examples": [10, 20, "all"]}]
     matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
-    prepared = {plan.task.examples: references.prepare(plan) for plan in matrix.plans if not plan.objective}
-    own = references.prepare(of_role(matrix, "pretraining")[0]).tokenizer
+    prepared = {plan.task.examples: from_plan.prepared_data(plan) for plan in matrix.plans if not plan.objective}
+    own = from_plan.prepared_data(of_role(matrix, "pretraining")[0]).tokenizer
     assert all(one.tokenizer.same_text(own) for one in prepared.values())
     texts = {count: [one.train.source_text(i) for i in range(len(one.train))] for count, one in prepared.items()}
     assert texts[20][:10] == texts[10] and set(texts[20]) < set(texts[0]) and len(texts[20]) == 20
@@ -468,7 +468,7 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     place = perform(plan, tmp_path)
     scores = {row["metric"]: row for row in store.read_json(place / "scores.json") if row["split"] == "test"}
-    made = references.build_trainer(plan, references.prepare(plan), None)
+    made = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
     made.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
     made.model.eval()
     allowed, nats, count = torch.from_numpy(made.prepared.allowed_tokens), 0.0, 0
@@ -562,7 +562,7 @@ def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
         folder, tmp_path, architectures=["decoder"], pretraining=[own], tasks=[{**task, "start": ["own", "scratch"]}]
     )
     (before,) = of_role(matrix, "pretraining")
-    prepared = references.prepare(before)
+    prepared = from_plan.prepared_data(before)
     whole = prepared.tokenizer.decode(prepared.train.tokens)  # type: ignore[attr-defined]
     table = task_data.loaded(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
     columns = [table.train.sources, table.train.targets]  # type: ignore[union-attr]

@@ -14,8 +14,8 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning.matrix import Matrix
-from archbench.runs.scoring import finished, references
-from archbench.runs.training import prompts, weight_transfer
+from archbench.runs.scoring import finished
+from archbench.runs.training import from_plan, prompts, weight_transfer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
@@ -103,7 +103,7 @@ def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, fam
 
 def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Path, tmp_path: Path) -> None:
     plan = runs(prompted(folder, tmp_path), "decoder")[0]
-    train = references.prepare(plan).train
+    train = from_plan.prepared_data(plan).train
     four, three = prompts.chosen(train, 4, 7), prompts.chosen(train, 3, 7)
     assert four[:3] == three and len(set(four)) == 4
     labels = [int(train[place].target[0]) for place in four]
@@ -113,7 +113,7 @@ def test_shots_are_nested_even_over_labels_and_a_function_of_the_seed(folder: Pa
 
 def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> None:
     plain = runs(prompted(folder, root), "decoder")[0]
-    label = references.prepare(plain).tokenizer.labels[0]
+    label = from_plan.prepared_data(plain).tokenizer.labels[0]
     plan = runs(prompted(folder, root, verbalizers={label: "zzz"}), "decoder")[0]
     assert plan.run != plain.run
     made, _ = model(plan, root)

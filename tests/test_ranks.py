@@ -22,7 +22,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.experiment import spec
-from archbench.runs.scoring import references
+from archbench.runs.training import from_plan
 from archbench.runs.training.ranks import Ranks
 from archbench.tasks.base.errors import InputError
 
@@ -53,14 +53,14 @@ def ignore(event: Event) -> None:
 
 def in_parts(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
     """Batches are read in so many parts, as if memory did not suffice."""
-    build = references.build_trainer
+    build = from_plan.new_trainer
 
     def building(*arguments: Any, **options: Any) -> Any:
         trainer = build(*arguments, **options)
         trainer.parts = parts
         return trainer
 
-    monkeypatch.setattr(references, "build_trainer", building)
+    monkeypatch.setattr(from_plan, "new_trainer", building)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])

@@ -21,8 +21,8 @@ from archbench.runs.base.messages import Event, Interrupted, LogLine
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.scoring import predict, references
-from archbench.runs.training import train
+from archbench.runs.scoring import predict
+from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
 from archbench.runs.training.step import StepResult, Trainer
 from archbench.tasks.base.errors import InputError
@@ -232,7 +232,7 @@ def test_weights_that_are_no_numbers_are_never_the_best(
     """Weights that become NaN by a step whose loss and gradient were finite, in the middle or at the very end."""
     (plan,) = planned(folder, tmp_path, "turned", architectures=["decoder"])
     step = Trainer.step
-    steps = Trainer.stream(references.build_trainer(plan, references.prepare(plan)), plan.tokens).total_steps()
+    steps = Trainer.stream(from_plan.new_trainer(plan, from_plan.prepared_data(plan)), plan.tokens).total_steps()
 
     def broken(self: Trainer, batch: object, number: int, progress: float) -> StepResult:
         stepped = step(self, batch, number, progress)  # type: ignore[arg-type]
@@ -331,7 +331,7 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = references.build_trainer(plan, references.prepare(plan)).model
+    model = from_plan.new_trainer(plan, from_plan.prepared_data(plan)).model
     refused = []
 
     def refuse(part: type, name: str, place: int) -> None:
@@ -364,7 +364,7 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
-    model = type(references.build_trainer(plan, references.prepare(plan)).model)
+    model = type(from_plan.new_trainer(plan, from_plan.prepared_data(plan)).model)
     hidden, place, heard = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
 
     def short(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
@@ -489,6 +489,6 @@ def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_pat
     plans = planned(folder, tmp_path, "turned")
     subsets = []
     for plan in plans[:2]:
-        trainer = references.build_trainer(plan, references.prepare(plan))
+        trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
         subsets.append(train._fixed_subset(trainer.prepared.validation, plan.tokens, plan.device))
     assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))

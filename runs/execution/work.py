@@ -24,7 +24,7 @@ from archbench.runs.base.weights import packed
 from archbench.runs.planning import budget
 from archbench.runs.scoring import references
 from archbench.runs.scoring.score import Scored, Scorer, progress
-from archbench.runs.training import optimizer, weight_transfer
+from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
@@ -57,9 +57,9 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     machine.attention(plan.device)
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
-    prepared = references.prepare(plan)
+    prepared = from_plan.prepared_data(plan)
     start = weight_transfer.load(folder.parent / plan.start, plan.start) if plan.start else None
-    trainer = references.build_trainer(plan, prepared, start, ranks)
+    trainer = from_plan.new_trainer(plan, prepared, start, ranks)
     if plan.training.recompute:
         recompute_blocks(trainer.model)
     if plan.training.compile:
