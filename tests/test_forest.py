@@ -222,7 +222,7 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
         ("decoder with dropout 0.1", "decoder"),
         ("encoder with dropout 0.1", "encoder"),
     ]
-    assert all(one.outcome == "ahead" and one.family == 2 for one in found)
+    assert all(one.outcome == "ahead" and one.corrected_for == 2 for one in found)
     means = [{cell.architecture: cell.interval.mean for cell in one.scored} for one in (*judged.first, *judged.further)]
     for one in found:
         assert one.difference.mean == pytest.approx(means[1][one.second] - means[0][one.second])
@@ -324,7 +324,7 @@ def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path
     synthetic.write_store(tmp_path, [task], further=further)
     tested = read(tmp_path).tested
     found = [*tested.effects, *tested.primary]
-    assert {one.family for one in found} == {12, 3}
+    assert {one.corrected_for for one in found} == {12, 3}
     assert {one.outcome for one in tested.effects} >= {"open", "ahead"}
     assert all(abs(one.difference.mean) < one.detectable for one in found if one.outcome == "open")
 

@@ -179,7 +179,7 @@ def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_p
         gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
         assert gained.difference.mean == pytest.approx(gain, abs=0.02)
     moves = [one for trend in judged.trends for one in trend.moves]
-    assert {one.family for one in moves} == {4} and not judged.tested.effects
+    assert {one.corrected_for for one in moves} == {4} and not judged.tested.effects
     assert moves[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
     assert any("sentiment on 200,000 tokens: decoder: from 50,000" in said for said in summary.sentences(judged))
     numbers = drawn(judged)["scaling"].numbers
@@ -300,7 +300,7 @@ def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> Non
     assert "accuracy; worse: 1 (by 0." in said and "4 (by 0." in said
     assert "equal within the margin: " in said
     [trend] = read(tmp_path).trends
-    assert len(trend.moves) == 6 and all(one.family == 6 for one in trend.moves)  # every pair, since the best is picked
+    assert len(trend.moves) == 6 and all(one.corrected_for == 6 for one in trend.moves)  # every pair, since the best is picked
     figure = drawn(read(tmp_path))["depth"]
     assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]
 
