@@ -26,6 +26,7 @@ MATCH = (
     "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: parameters and tokens with a loss; "
     "seconds: training time and parameters (needs a budget in seconds)."
 )
+PRINTED = 41  # lines at most of the scores by start
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 PRESET = "Run a preset instead of a file [default: quick]; 'archbench list presets' shows all."
 ONLY = (
@@ -270,14 +271,11 @@ def _plot(
     from archbench.reports.figures.canvas.styles import STYLES
     from archbench.reports.figures.figures import FIGURES
     from archbench.runs.execution.progress import aligned
-    from archbench.tasks.base.errors import InputError
 
     shown = plotting.view(plotting.judged(folder), _listed(architectures), _listed(datasets))
-    if listing:
+    if listing or figure is None:
         typer.echo(aligned(plot.listing(shown)))
         return 0
-    if figure is None:
-        raise InputError("FIGURE: missing; --list shows the names")
     name, kind = plotting.chosen("FIGURE", figure, FIGURES), plotting.form(form, out, ENDINGS, "pdf")
     look = plotting.chosen("--style", style, STYLES) if style else "print" if kind == "pdf" else "light"
     path = named_folder("--out", out) or Path(f"{name}.{kind}")
@@ -314,14 +312,11 @@ def _table(
     from archbench import plotting
     from archbench.reports.page import printed
     from archbench.runs.execution.progress import aligned
-    from archbench.tasks.base.errors import InputError
     from archbench.tasks.base.files import write_text
 
-    if listing:
+    if listing or name is None:
         typer.echo(aligned([[entry, kind.holds] for entry, kind in printed.TABLES.items()]))
         return 0
-    if name is None:
-        raise InputError("NAME: missing; --list shows the names")
     known = plotting.chosen("NAME", name, printed.TABLES)
     layout = plotting.form(form, out, printed.ENDINGS, "markdown")
     path = named_folder("--out", out)
@@ -703,7 +698,11 @@ def _print_report(root: Path, anew: bool = True) -> None:
     from archbench.runs.execution.progress import aligned
 
     (page, *_), judged = assemble.report(root, anew, say)
-    lines = ["", aligned(summary.text(judged)), "", *summary.sentences(judged), "", f"page: {page}"]
+    lines = ["", aligned(summary.text(judged))]
+    if after := summary.after_pretraining(judged):
+        lines += ["", "By start; in parentheses the difference from training from scratch:", aligned(after[:PRINTED])]
+        lines += [f"... archbench table {root} pretraining prints all {len(after) - 1} rows"] * (len(after) > PRINTED)
+    lines += ["", *summary.sentences(judged), "", f"page: {page}"]
     typer.echo(visible("\n".join(lines)))
 
 

@@ -173,7 +173,8 @@ def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
         ),
         (
             shutil.rmtree,
-            "does not exist; expected a .py file or a checkpoint's folder; write the name of a model of the hub",
+            "does not exist; expected a checkpoint's folder (or, in architectures, a .py file); write the name of a "
+            "model of the hub",
         ),
     ],
     ids=[

@@ -101,7 +101,6 @@ def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: P
         (["headline", "--style", "drak"], 'did you mean "dark"'),
         (["headline", "--format", "png", "--out", "figure.pdf"], "does not match --format png"),
         (["capacity"], "needs random strings"),
-        ([], "--list"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -121,6 +120,12 @@ def test_the_list_says_what_each_figure_answers_and_needs(store: Path) -> None:
     assert [line.split()[0] for line in lines if "nothing to show" in line] == [
         *("differences", "pretraining", "scaling", "depth", "capacity", "pretraining_curves"),
     ]
+
+
+@pytest.mark.parametrize("command", ["plot", "table"])
+def test_without_a_name_the_names_are_listed(store: Path, command: str) -> None:
+    named, listed = called(command, str(store)), called(command, str(store), "--list")
+    assert named.returncode == 0 and named.stdout == listed.stdout and "headline" in called("plot", str(store)).stdout
 
 
 def test_a_folder_without_a_comparison_is_an_input_error(tmp_path: Path) -> None:
@@ -225,6 +230,14 @@ def test_text_from_data_stays_text() -> None:
     assert r"50\% of \$x\$ \& \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\textbar{}" in latex
     assert r"\|" in printed.printed(grid, "markdown")
     assert "'=1+1" in printed.printed(grid, "csv")
+
+
+def test_a_small_negative_number_is_rounded_to_zero() -> None:
+    assert [formatting.value(number) for number in (-0.0001, 0.0001, -0.001)] == [
+        "0.000",
+        "0.000",
+        "\N{MINUS SIGN}0.001",
+    ]
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, -0.5])

@@ -278,6 +278,17 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(made.model.state_dict()[name][labels], fresh[name][labels])
 
 
+def test_a_pretraining_of_another_size_than_scratch_is_named(folder: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    larger = {**TEXT, "budget": {"parameters": 30_000}}
+    small_plans.plan(values(architectures=["decoder"], pretraining=[larger]), folder, tmp_path, lines.append)
+    (line,) = [line for line in lines if "is one of size too" in line]
+    assert line.startswith("colours: models after own have 30,000 parameters, from scratch 20,000")
+    lines.clear()
+    small_plans.plan(values(architectures=["decoder"]), folder, tmp_path, lines.append)
+    assert not any("of size too" in line for line in lines)
+
+
 def test_weights_of_another_size_are_refused(folder: Path, tmp_path: Path) -> None:
     matrix = planned(folder, tmp_path, architectures=["decoder"])
     (before,) = of_role(matrix, "pretraining")

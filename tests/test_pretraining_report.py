@@ -20,7 +20,7 @@ from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
-from archbench.reports.page import page, pretraining_grids, printed
+from archbench.reports.page import page, pretraining_grids, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
@@ -289,6 +289,47 @@ def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) 
     judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15), start="scratch-two")
     assert {gain.start for gain in gains.gains(judged)} == {"scratch-two"} and gains.differences(judged)
     assert page.lede(judged.comparisons.tables).count("from scratch and after pretraining") == 1
+
+
+def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path: Path) -> None:
+    task = replace(figure_stores.SENTIMENT, references={"majority": 0.5, "tfidf_logistic": 0.7})
+    further = [
+        figure_stores.Further(
+            *(task, name, name, 0.8, "compared"),
+            condition=f"{start}, {examples}",
+            changes=figure_stores.started(start, "finetune", examples),
+        )
+        for start, examples in (("own", 20), ("scratch", 100))
+        for name in figure_stores.FAMILIES
+    ]
+    runs = synthetic.write_store(tmp_path, [task], further=further)
+    for run in runs[: task.seeds * len(task.truth)]:
+        synthetic.change_record(tmp_path, run, **figure_stores.started("scratch", "finetune", 20))
+    judged = judge(tables.collect(tmp_path))
+    by_setup = {comparison.setup: comparison.references for comparison in (*judged.first, *judged.further)}
+    assert by_setup["scratch", FINETUNE, 20]["tfidf_logistic"] == by_setup["own", FINETUNE, 20]["tfidf_logistic"] == 0.7
+    assert set(by_setup["scratch", FINETUNE, 100]) == {"majority"}
+
+
+def test_many_passes_over_few_examples_are_not_early_training(tmp_path: Path) -> None:
+    runs = synthetic.write_store(tmp_path, [SENTIMENT])
+    early = []
+    for epochs in (2.0, 140.0):
+        for run in runs:
+            synthetic.change_record(tmp_path, run, train_tokens=1_000, parameters=100_000, epochs=epochs)
+        early.append(judge(tables.collect(tmp_path)).first[0].early)
+    assert early == [True, False]
+
+
+def test_the_terminal_says_what_its_scores_are_of_and_lists_the_others() -> None:
+    judged = figure_stores.judged("pretraining")
+    (head, *_), rows = summary.text(judged), summary.after_pretraining(judged)
+    assert head[1].endswith("; from scratch, finetuned, 20 examples)")
+    assert (
+        len(rows) == 13
+        and rows[0][:2] == ["data set", "examples"]
+        and any("(+0." in cell for row in rows for cell in row)
+    )
 
 
 def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:

@@ -300,7 +300,9 @@ def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> Non
     assert "accuracy; worse: 1 (by 0." in said and "4 (by 0." in said
     assert "equal within the margin: " in said
     [trend] = read(tmp_path).trends
-    assert len(trend.moves) == 6 and all(one.corrected_for == 6 for one in trend.moves)  # every pair, since the best is picked
+    assert len(trend.moves) == 6 and all(
+        one.corrected_for == 6 for one in trend.moves
+    )  # every pair, since the best is picked
     figure = drawn(read(tmp_path))["depth"]
     assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]
 

@@ -209,7 +209,7 @@ def test_trials_are_marked_and_what_waits_for_them_is_counted(tmp_path: Path) ->
     assert [(run.trial, run.status) for run in comparison.runs] == [(True, "waiting")] * 2
     assert comparison.after_trials == 1 and comparison.seconds_left is None
     lines = [" ".join(line.split()) for line in status.text(comparison).splitlines()]
-    assert "waiting 2 (2 trials); 1 more after the trials" in lines and "time left no estimate yet" in lines
+    assert "waiting 2 (2 trials); 1 more after trials or pretrainings" in lines and "time left no estimate yet" in lines
 
 
 def test_a_run_that_was_asked_to_stop_shows_its_share(tmp_path: Path) -> None:

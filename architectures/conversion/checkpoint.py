@@ -121,7 +121,9 @@ def _check_files(path: Path) -> None:
     hint = "" if path.exists() else '; write the name of a model of the hub as "hub:owner/name"'
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise InputError(f"architectures: {path} {what}; expected a .py file or a checkpoint's folder{hint}")
+        raise InputError(
+            f"architectures: {path} {what}; expected a checkpoint's folder (or, in architectures, a .py file){hint}"
+        )
     for file in _deciding(path):
         if unreadable := irregular(file):
             raise InputError(f"{file}: {unreadable}")

@@ -25,17 +25,26 @@ from archbench.reports.base.statistics import (
     with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH, UNMATCHED
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, UNMATCHED
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
+MANY_PASSES: Final = 10  # over the training examples
 CONDITIONS: Final = ("match", "condition")
 SETTING: Final = ["dataset", "match", "condition", "share"]
 ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
+NOT_FITTED: Final = ("copy", "majority", UNTRAINED)  # references that need no or hardly any training examples
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
 _UNKNOWN: Final = Interval(math.nan)
+
+
+def start_words(start: str) -> str:
+    """ "from scratch", "after own", or "from scratch, plus the tokens of own"."""
+    if start.startswith(SCRATCH_WITH):
+        return f"from scratch, plus the tokens of {start.removeprefix(SCRATCH_WITH)}"
+    return "from scratch" if start == SCRATCH else f"after {start}"
 
 
 class Setup(NamedTuple):
@@ -44,6 +53,12 @@ class Setup(NamedTuple):
     start: str = SCRATCH
     adapt: str = FINETUNE
     examples: int = 0
+
+    @property
+    def words(self) -> str:
+        """ "after own, finetuned, 20 examples"."""
+        count = f", {self.examples:,} examples" if self.examples else ""
+        return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)}{count}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +238,10 @@ class Comparison:
 
     @property
     def early(self) -> bool:
-        return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER
+        """Whether few tokens were read for a model's size, though not in many passes over few examples."""
+        runs = self.group.runs
+        passes = float(runs["epochs"].astype(float).min()) if "epochs" in runs else math.nan
+        return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER and not passes > MANY_PASSES
 
 
 class Comparisons:
@@ -458,7 +476,17 @@ class Comparisons:
         rows = self.tables["references"]
         rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
         values = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
+        if not self._has_the_first_number_of_examples(group):
+            values = {name: value for name, value in values.items() if name in NOT_FITTED}
         return values | self._checkpoints(group, name, self._scores)
+
+    def _has_the_first_number_of_examples(self, group: Group) -> bool:
+        """Whether a group's models saw as many training examples as the classical methods, which are fitted once."""
+        rows = self.placed("compared")
+        if "examples" not in rows:
+            return True
+        first, *_ = rows.loc[rows["dataset"] == group.dataset, "examples"]
+        return set(group.runs["examples"].dropna()) <= {first}
 
     def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
         """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from archbench.reports.analysis.comparison import Comparison, Setup, oriented
+from archbench.reports.analysis.comparison import Comparison, Setup, oriented, start_words
 from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
-from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH, SCRATCH_WITH
+from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ class Adapted:
     @property
     def way(self) -> str:
         """Start and adaptation in words."""
-        before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
-        if self.start.startswith(SCRATCH_WITH):
-            before = f"from scratch, plus the tokens of {self.start.removeprefix(SCRATCH_WITH)}"
-        return f"{before}, {ADAPTED.get(self.adapt, self.adapt)}"
+        return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)}"
 
     @property
     def is_prompted(self) -> bool:

@@ -73,6 +73,8 @@ def value(number: float, places: int = 3) -> str:
     if math.isnan(number):
         return MISSING
     text = f"{number:,.{places}f}" if math.isfinite(number) else ("∞" if number > 0 else "-∞")
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")  # a small negative number, rounded to zero
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -29,6 +29,7 @@ from archbench.reports.analysis.comparison import (
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
@@ -135,6 +136,7 @@ class _ClaimJudge:
 
     def __init__(self, judged: Judged) -> None:
         self.comparisons, self.first, self.tested = judged.comparisons, judged.first, judged.tested
+        self.has_pretraining = bool(by_dataset(judged))
         self.tables: Tables = judged.comparisons.tables
         self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
         self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
@@ -235,7 +237,7 @@ class _ClaimJudge:
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
         ungated = self._without_gates({contrast.dataset for contrast in counted})
-        cautions = self._caution(counted) + (f" ({ungated})" if claim.gated and ungated else "")
+        cautions = self._caution(claim, counted) + (f" ({ungated})" if claim.gated and ungated else "")
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
@@ -363,9 +365,15 @@ class _ClaimJudge:
         measured = not (math.isnan(gate.bigram) and math.isnan(gate.majority))
         return measured or comparison.metric.name == stored_bits.METRIC
 
-    def _caution(self, evidence: Sequence[Contrast]) -> str:
-        """The data sets on which no architecture is better than a classical method."""
+    def _caution(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
+        """The data sets on which no architecture is better than a classical method.
+
+        Classical methods were fitted for the first condition, so that nothing is said of other starts and numbers of
+        examples.
+        """
         sets = {contrast.dataset for contrast in evidence}
+        if any(Side.parse(name).setup for pair in claim.ahead for name in pair):
+            return ""
         below = [
             comparison.group.dataset
             for comparison in self.first
@@ -379,7 +387,7 @@ class _ClaimJudge:
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
-        if claim.pretraining:
+        if claim.pretraining and not self.has_pretraining:
             yield "about models pretrained under equal budgets; none here are"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)

@@ -80,7 +80,8 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "examples that training from scratch needs for the score of a pretrained model",
         pretraining_grids.saved_labels,
         "runs that start from a pretraining, and runs from scratch on several numbers of examples",
-        "With 95% intervals; interpolated over the logarithm of the number of examples.",
+        "With 95% intervals; interpolated over the logarithm of the number of examples. Not determined: the "
+        "interval covers all numbers of examples that were trained on from scratch.",
     ),
     "pretraining_cost": TableKind(
         "training FLOPs with a part of the pretraining, as a multiple of training from scratch",

@@ -2,18 +2,35 @@
 
 from collections.abc import Iterator
 
-from archbench.reports.analysis import scaling, trials
+from archbench.reports.analysis import pretraining, scaling, trials
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.verdicts import cautions, contrast_sentence, left_out, verdict
-from archbench.reports.page import grids, tested_grids
+from archbench.reports.page import grids, pretraining_grids, tested_grids
 
 
 def text(judged: Judged) -> list[list[str]]:
     """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
-    grid = grids.headline(grids.with_answers(judged.comparisons, judged.first))
-    head = [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in grid.head]
+    shown = grids.with_answers(judged.comparisons, judged.first)
+    grid = grids.headline(shown)
+    started = {entry.first.group.dataset: entry.first.setup for entry in pretraining.by_dataset(judged)}
+    setups = ["", *(started[name].words if (name := entry.group.dataset) in started else "" for entry in shown)]
+    below = ["; ".join(filter(None, part)) for part in zip((cell.below for cell in grid.head), setups, strict=True)]
+    head = [f"{cell.text} ({more})" if more else cell.text for cell, more in zip(grid.head, below, strict=True)]
     return [head, *([_plain(cell) for cell in row] for row in grid.rows)]
+
+
+def after_pretraining(judged: Judged) -> list[list[str]]:
+    """Every score by start, adaptation and number of examples, as rows of plain text; empty without pretraining."""
+    grid = pretraining_grids.adapted(judged)
+    rows = [[_with_gain(cell) for cell in row] for row in grid.rows]
+    return [[cell.text for cell in grid.head], *rows] if rows else []
+
+
+def _with_gain(cell: grids.GridCell) -> str:
+    """A score, and in parentheses its gain over training from scratch: "0.892 (+0.072, 0.024 to 0.120)"."""
+    gain = cell.below.replace(" (", ", ").rstrip(")")
+    return f"{cell.text} ({gain})" if gain else cell.text
 
 
 def sentences(judged: Judged) -> list[str]:
@@ -26,6 +43,8 @@ def sentences(judged: Judged) -> list[str]:
         lines += map(contrast_sentence, judged.tested.effects)
     lines += [f"{trend.sweep.title}: {line}" for trend in judged.trends for line in scaling.sentences(trend)]
     tables = judged.comparisons.tables
+    if elsewhere := pretraining_grids.elsewhere(tables):
+        lines.append(f"{elsewhere} It is in the table by start, and in no test.")
     cost = tested_grids.costs(trials.costs(tables))
     return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from archbench.runs.base import capacity, disk, store
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.execute import Outcome, execute
-from archbench.runs.execution.progress import Display
+from archbench.runs.execution.progress import Display, some_runs
 from archbench.runs.execution.until_decided import UntilDecided
 from archbench.runs.executors import executor
 from archbench.runs.executors.executor import On
@@ -103,7 +103,9 @@ def _complete(
             say(line)
         trials = [entry.run for entry in matrix.entries if entry.role == "trial"]
         if matrix.untuned:
-            say(f"{_what_comes_first(matrix)} first: {', '.join(matrix.untuned)}")
+            say(
+                f"{_what_comes_first(matrix)} first; then {some_runs(len(matrix.later))} of {', '.join(matrix.untuned)}"
+            )
         else:
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
@@ -215,11 +217,16 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
 
 
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
+    from archbench.runs.planning import external_checkpoints
+
     entries = (*experiment.tasks, *experiment.conditions)
     entered = dict.fromkeys(name_or_path for task in entries for name_or_path in task.all_candidates)
     for name_or_path in entered:
         if name_or_path.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(name_or_path)).is_file():
             say(f"{name_or_path}: running the code in this file, in separate processes")
+    for task in entries:
+        if task.checkpoint:
+            external_checkpoints.found(architectures, task)
     variants = {name_or_path: architectures.find(name_or_path) for name_or_path in entered}
     for task in entries:
         _apart(task.name, {name_or_path: variants[name_or_path].name for name_or_path in task.all_candidates})

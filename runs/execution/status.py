@@ -229,7 +229,7 @@ def _count(status: Status, name: str) -> str:
     trials = sum(run.trial for run in runs)
     count = f"{len(runs)} ({trials} trial{'s' if trials > 1 else ''})" if trials else str(len(runs))
     if name == "waiting" and status.after_trials:
-        count += f"; {status.after_trials} more after the trials"
+        count += f"; {status.after_trials} more after trials or pretrainings"
     return count
 
 

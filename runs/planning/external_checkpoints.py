@@ -17,6 +17,7 @@ from archbench.runs.base import disk, foreign_code, machine
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import UNMATCHED, Experiment, Task, Training
 from archbench.runs.planning import budget
+from archbench.runs.planning.isolation import Architectures
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled, optimizer
 from archbench.tasks.base import files
@@ -26,6 +27,14 @@ from archbench.tasks.kinds.task import prepare
 
 TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts that are reported
 SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
+
+
+def found(architectures: Architectures, task: Task) -> Variant:
+    """The checkpoint that a task starts from; raises ``InputError``, which names the task's start."""
+    try:
+        return architectures.find(task.checkpoint)
+    except InputError as error:
+        raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
 
 def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[str], None]) -> Prepared:

@@ -147,7 +147,7 @@ class _Planning:
     def plan_finetuning(self, task: Task) -> None:
         """The runs of a task and its conditions that train external checkpoints."""
         for entry in _by_start(self.experiment, task)[1]:
-            variant = _checkpoint(self.architectures, entry)
+            variant = external_checkpoints.found(self.architectures, entry)
             prepared, is_first = self._encoded_for(variant, task, entry.examples)
             for seed in entry.seeds:
                 plan = external_checkpoints.finetuning_plan(
@@ -197,14 +197,6 @@ def _text_config(experiment: Experiment, stage: Pretraining, tasks: Mapping[str,
     read = tasks[task.name]
     same = {key: getattr(read, key) for key in ("data", "columns", "encoding")}
     return replace(config, texts_of=read.kind_file or read.kind, **same)
-
-
-def _checkpoint(architectures: Architectures, task: Task) -> Variant:
-    """The checkpoint that a task starts from; raises ``InputError``, which names the task's start."""
-    try:
-        return architectures.find(task.checkpoint)
-    except InputError as error:
-        raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
 
 def _by_start(experiment: Experiment, task: Task) -> tuple[list[Task], list[Task]]:

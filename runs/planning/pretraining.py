@@ -65,9 +65,23 @@ class Pretrainings:
                 first, prepared, *where, self.architectures.measurements, self.setting.cache
             )
             self._check_overlap(stage)
+            self._say_of_sizes(stage)
             if not self._is_used(stage.name):
                 self.say(f"{stage.name}: nothing starts from it; it is trained for its likelihood alone")
         return list(self.prepared.values())
+
+    def _say_of_sizes(self, stage: Pretraining) -> None:
+        """Says which tasks also train models of another size from scratch."""
+        entries = (*self.experiment.tasks, *self.experiment.conditions)
+        size = stage.task.budget.parameters
+        for name in dict.fromkeys(task.name for task in entries if task.start == stage.name):
+            scratch = [one for one in entries if one.name == name and one.start == SCRATCH and not one.checkpoint]
+            others = dict.fromkeys(f"{one.budget.parameters:,}" for one in scratch if one.budget.parameters != size)
+            if others:
+                sizes = f"{size:,} parameters, from scratch {', '.join(others)}"
+                self.say(
+                    f"{name}: models after {stage.name} have {sizes}: the difference between them is one of size too"
+                )
 
     def _is_used(self, name: str) -> bool:
         tasks = (*self.experiment.tasks, *self.experiment.conditions)

@@ -49,7 +49,13 @@ def resolved(model: Any, shares: ObjectiveShares, name: str) -> dict[str, float]
     for objective in known:
         if not _can_carry(model, objective):
             does = "fills in masked positions" if _fills_in(model) else "writes from left to right"
-            raise InputError(f"objective: {objective}: {name} {does}; leave it out of architectures, or choose another")
+            carried = ", ".join(
+                other for other in (CAUSAL, PREFIX, MASKED, SPAN_CORRUPTION) if _can_carry(model, other)
+            )
+            raise InputError(
+                f"objective: {objective}: {name} {does}; choose one of {carried}, or leave {name} out of the "
+                "pretraining's architectures"
+            )
     if len(known) > 1 and MASKED in known and not _is_prefix_decoder(model):
         raise InputError(f"objective: {MASKED}: {name} cannot mix it with other objectives; a prefix decoder can")
     return known

@@ -222,12 +222,19 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
 def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
     """Where which architecture has the best mean, and whether the tests decide that it is the best."""
     leaders: dict[str, list[str]] = {}
+    tied = []
     for comparison in scored:
-        if differences(comparison, tested):
+        if not differences(comparison, tested):
+            continue
+        gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in comparison.scored}
+        best = [name for name, gain in gains.items() if gain == max(gains.values())]
+        if len(best) > 1:
+            tied.append(f"{listing(best)} share it on {comparison.group.dataset}")
+        else:
             rivals = _rivals(comparison, tested)
             lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
             leaders.setdefault(best_shown(comparison), []).append(f"{comparison.group.dataset}{lead}")
-    parts = [f"{name} on {listing(datasets)}" for name, datasets in leaders.items()]
+    parts = [*(f"{name} on {listing(datasets)}" for name, datasets in leaders.items()), *tied]
     return f"Best mean: {'; '.join(parts)}." if parts else ""
 
 

@@ -55,6 +55,8 @@ def summary(view: View) -> Figure:
         drawing = partial(draw, scores=scores, looks=view.looks)
         about = "Scores of all data sets, from the best simple baseline to the best possible score"
         panels = (Panel("All data sets on one scale", listed, height, drawing, about),)
+    others = [comparison.group.dataset for comparison in view.first if comparison.group.dataset not in datasets]
+    left_out = f" Left out, without a simple baseline below the best value: {listing(others)}." if others else ""
     rows = [
         place(comparison)
         | {
@@ -72,7 +74,7 @@ def summary(view: View) -> Figure:
     return Figure(
         "summary",
         "All data sets on one scale",
-        CAPTION,
+        CAPTION + left_out,
         panels,
         tuple(names),
         pd.DataFrame(rows),
