@@ -1,6 +1,7 @@
 """What pretraining buys: the report shows the differences that were planted, with the right signs."""
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,23 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
             and "decoder (from scratch, finetuned" in found.evidence
         )
         assert found.p < 0.05
+
+
+@pytest.mark.parametrize(("text", "verdict"), [("phrases-text-en-de", SAME_DIRECTION), ("mine.txt", UNMET)])
+def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
+    text: str, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = ("decoder{phrases, finetune, 20}", "decoder{scratch, finetune, 20}")
+    claim = Claim("h", "Helps", "x", "y", ("classification",), (pair,), miniature=True, preset="pretrained")
+    known = figure_stores.judged("pretraining").comparisons.tables
+    declared = {"pretraining": [{"task": {"name": "phrases", "data": text}}]}
+    experiment = pd.DataFrame({"key": ["specification"], "value": [json.dumps(declared)]})
+    runs = known["runs"].assign(start=known["runs"]["start"].replace("own", "phrases"))
+    monkeypatch.setattr(claims, "ledger", lambda: (claim,))
+    claims.claim_verdicts.cache_clear()
+    (found,) = claims.claim_verdicts(judge({**known, "runs": runs, "experiment": experiment}))
+    claims.claim_verdicts.cache_clear()
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(

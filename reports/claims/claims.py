@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
 import pandas as pd
@@ -34,6 +34,7 @@ from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
+from archbench.reports.base.declared import entered
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims import reference_rows
@@ -61,6 +62,7 @@ from archbench.reports.claims.ledger import (
     replaced,
 )
 from archbench.reports.claims.next_steps import remedy
+from archbench.runs.experiment import spec
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
@@ -136,8 +138,10 @@ class _ClaimJudge:
 
     def __init__(self, judged: Judged) -> None:
         self.comparisons, self.first, self.tested = judged.comparisons, judged.first, judged.tested
-        self.has_pretraining = bool(by_dataset(judged))
         self.tables: Tables = judged.comparisons.tables
+        self.has_pretraining = bool(by_dataset(judged))
+        stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
+        self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
         self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
         self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
         self.stored = stored_bits.stored(judged)
@@ -184,7 +188,7 @@ class _ClaimJudge:
             entry
             for comparison in self._of(claim)
             for pair in claim.ahead
-            for entry in self._pair_tests(comparison, pair)
+            for entry in self._pair_tests(claim, comparison, pair)
         ]
         return [*pairs, *(entry for pair in claim.effect for entry in self._effects(claim, pair))]
 
@@ -452,7 +456,7 @@ class _ClaimJudge:
         pairs = [
             f"{Side.parse(first).words} vs. {Side.parse(second).words}"
             for first, second in claim.ahead
-            if not any(list(self._pair_tests(comparison, (first, second))) for comparison in self._of(claim))
+            if not any(list(self._pair_tests(claim, comparison, (first, second))) for comparison in self._of(claim))
         ]
         effects = [claim.called for pair in claim.effect if not list(self._effects(claim, pair))]
         return pairs + effects
@@ -469,8 +473,11 @@ class _ClaimJudge:
             if task in claim.kind and all(re.fullmatch(side, name) for side, name in zip(pair, names, strict=True)):
                 yield candidate
 
-    def _pair_tests(self, comparison: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
+    def _pair_tests(self, claim: Claim, comparison: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """The primary contrast of a claim's pair on one data set, else a question; none where one is not there."""
+        setups = [setup for name in pair if (setup := Side.parse(name).setup)]
+        if not all(self._has_text_of_preset(claim, setup.start) for setup in setups):
+            return
         primary = [
             contrast
             for contrast in self.tested.of(comparison.group.dataset)
@@ -486,6 +493,11 @@ class _ClaimJudge:
             group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
             yield Question(group, comparison.metric.name, names)
 
+    def _has_text_of_preset(self, claim: Claim, start: str) -> bool:
+        """Whether a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""
+        here, there = self.texts.get(start), _texts(claim.preset).get(start)
+        return None in (here, there) or here == there
+
     def _with_usual_loss(self, comparison: Comparison, pair: tuple[str, str]) -> tuple[str, str]:
         """A pair "X|target supervision" and "X" where the first condition has the former: then X has its usual loss.
 
@@ -498,6 +510,13 @@ class _ClaimJudge:
         names = rows.loc[rows["dataset"] == comparison.group.dataset, "condition"].dropna().unique()
         usual = next((str(name) for name in names if str(name).startswith(NATIVE)), "")
         return (first, f"{second}|{usual}") if usual else pair
+
+
+@cache
+def _texts(preset: str) -> dict[str, str]:
+    """The text of each pretraining of a preset, by name."""
+    known = spec.preset(preset).pretraining if preset in spec.presets() else ()
+    return {stage.name: str(stage.task.data) for stage in known}
 
 
 def _why_not_counted(claim: Claim) -> str:
