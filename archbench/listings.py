@@ -21,7 +21,7 @@ def ablations() -> dict[str, str]:
 def tasks() -> dict[str, str]:
     from archbench.tasks.builtin_data import builtin
 
-    return {entry.name: entry.description for entry in builtin.listing()}
+    return {entry.name: f"{entry.description} [{', '.join(entry.kinds)}]" for entry in builtin.listing()}
 
 
 def kinds() -> dict[str, str]:

@@ -13,6 +13,7 @@ from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import Experiment
 
 if TYPE_CHECKING:
+    from archbench.runs.base.plan import Plan
     from archbench.runs.planning.matrix import Matrix
 
 
@@ -48,7 +49,20 @@ def _then(matrix: "Matrix", jobs: int) -> str:
         what = f"with the settings that the trials select ({', '.join(matrix.untuned)}){starts}"
         return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; more trials if a grid grows"
     where = ", ".join(matrix.untuned)
-    return f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"
+    line = f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"
+    return f"\n{aligned(_waiting(matrix.later))}\n{line}"
+
+
+def _waiting(later: "Sequence[Plan]") -> list[list[str]]:
+    """A row for each setting of the runs that wait for pretrained weights, the head first."""
+    head = ["dataset", "architecture", "start", "adapt", "examples", "seeds", "parameters", "rate", "tokens"]
+    alike: dict[tuple[str, ...], list[Plan]] = {}
+    for plan in later:
+        start = (plan.task.name, plan.architecture, plan.start_name, plan.adapt, f"{plan.examples:,}")
+        recipe = (f"{plan.counts.parameters:,}", f"{plan.training.learning_rate:g}", f"{plan.tokens:,}")
+        alike.setdefault((*start, *recipe), []).append(plan)
+    rows = [[*key[:5], str(len(plans)), *key[5:], duration(plans[0].expected_seconds)] for key, plans in alike.items()]
+    return [[*head, "time per run"], *rows]
 
 
 def _silent(line: str) -> None:

@@ -162,7 +162,8 @@ def _phrases(name: str) -> Builtin:
     return Builtin(
         name,
         ("translation", "generation", "classification"),
-        f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}",
+        f"generated numbers, dates, durations, quantities with one right answer; any two of {' '.join(LANGUAGES)}; as "
+        "classification: which of six kinds of phrase",
         f"{phrases.VERSION} {metadata.version('babel')} {metadata.version('num2words')}",
         lambda kind, cache, say: phrases.load(name, kind, say),
         primary={"translation": "exact_match"},  # there is one right answer
