@@ -21,6 +21,7 @@ from archbench.reports.base import tables
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
+from archbench.reports.page import bottom_line as bottom_line_module
 from archbench.reports.page import page, pretraining_grids, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
@@ -292,6 +293,14 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
+
+
+def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
+    tests = [gain for gain in gains.gains(figure_stores.judged("pretraining")) if gain.decided]
+    (first, *_) = tests
+    both = [(first.first, first), (first.first, replace(first, start="further"))]
+    words = bottom_line_module._gains({"better": both}, [gain for _, gain in both])
+    assert words == f"{first.first} better on sentiment (20 examples) after own and further"
 
 
 def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_path: Path) -> None:

@@ -96,14 +96,17 @@ def _level(tests: int) -> str:
 
 
 def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain]) -> str:
-    """Decided gains in words, by data set and pretraining, and how many are not decided."""
+    """Decided gains in words, pretrainings with the same outcome together, and how many are not decided."""
     parts = []
     for words, named in chosen.items():
-        places: dict[str, list[str]] = {}
+        names_of: dict[tuple[str, str], list[str]] = {}
         for name, gain in named:
             examples = f" ({gain.examples:,} examples)" if gain.examples else ""
-            places.setdefault(f"on {gain.dataset}{examples} after {gain.start}", []).append(name)
-        parts += [f"{listing(names)} {words} {place}".replace("  ", " ") for place, names in places.items()]
+            names_of.setdefault((f"on {gain.dataset}{examples}", gain.start), []).append(name)
+        starts_of: dict[tuple[str, str], list[str]] = {}
+        for (place, start), names in names_of.items():
+            starts_of.setdefault((f"{listing(names)} {words}".strip(), place), []).append(start)
+        parts += [f"{who} {place} after {listing(starts)}" for (who, place), starts in starts_of.items()]
     undecided = sum(not gain.decided for gain in tested)
     if undecided:
         parts.append(f"not decided: {undecided} of {len(tested)}")
