@@ -187,7 +187,7 @@ def _by_dataset(view: View) -> dict[str, list[Placed]]:
 def _words(comparison: Comparison, base: str) -> str:
     """A condition without what it has in common with the first one."""
     text = condition(comparison.group)
-    return (text.removeprefix(f"{base}; ") if text != base else base) or "as declared"
+    return (text.removeprefix(f"{base}; ") if text != base else base) or "first condition"
 
 
 def _beaten_by(view: View, comparison: Comparison, architecture: str) -> int:
