@@ -688,7 +688,8 @@ def _complain_of(outcome: "Outcome", root: Path) -> None:
         complain(f"{root}: {outcome.full}; free disk space, then {GO_ON}")
     elif outcome.unfinished:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
-        complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished; {GO_ON}")
+        waiting = f", and {outcome.waiting} more wait for them" if outcome.waiting else ""
+        complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished{waiting}; {GO_ON}")
 
 
 def _print_report(root: Path, anew: bool = True) -> None:

@@ -314,6 +314,12 @@ def signalled(number: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code, str(os.getpid()), str(beat), str(int(number))])
 
 
+def test_an_interruption_counts_what_waits_for_unfinished_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome(done=("a",), unfinished=("b", "c"), signal=signal.SIGINT, waiting=16)
+    command_line._complain_of(outcome, Path("results"))
+    assert "interrupted; 2 of 3 runs are unfinished, and 16 more wait for them; run the" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_the_same_command_goes_on(
     experiment: str, deeds: dict[str, str], capsys: pytest.CaptureFixture[str], number: int

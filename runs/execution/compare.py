@@ -111,6 +111,7 @@ def _complete(
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
         outcome = performed(matrix.plans, root, device, jobs, setting.on, matrix.later)
+        outcome = replace(outcome, waiting=len(matrix.later))
         if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
     if outcome.signal is not None or outcome.full:

@@ -35,8 +35,9 @@ POLL_SECONDS = 1.0
 class Outcome:
     """How the runs ended, by name. ``signal`` interrupted them; ``full`` is the message about a full disk.
 
-    A run is also unfinished if only its worker received SIGTERM. ``causes`` has one line on why each run failed,
-    ``errors`` lines about other failures.
+    A run is also unfinished if only its worker received SIGTERM. ``waiting`` is the number of runs that wait for
+    unfinished trials or pretrainings. ``causes`` has one line on why each run failed, ``errors`` lines about other
+    failures.
     """
 
     skipped: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Outcome:
     full: str = ""
     errors: tuple[str, ...] = ()
     causes: Mapping[str, str] = field(default_factory=dict)
+    waiting: int = 0
 
     @property
     def status(self) -> int:
