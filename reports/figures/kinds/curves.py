@@ -142,7 +142,7 @@ def draw(axes: Axes, curves: Sequence[Curve], looks: Looks, axis: str) -> None:
         low, high = (np.maximum(edge, least) for edge in curve.band)
         axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
         axes.plot(x, np.maximum(y, least), color=look.colour, linewidth=1.8, linestyle=curve.dashes)
-        if curve.scored is not None:
+        if curve.scored is not None and (curve.scored[0] > 0 or axis != "flops"):  # 0 has no place on a logarithm
             mean(axes, curve.scored[0], max(curve.scored[1], least), look, 6.5)
     axes.set_ylim(*_top(curves))
     if axis == "flops":
