@@ -49,7 +49,7 @@ audit: .venv/installed
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "archbench needs Python 3.11 or later; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	@echo "Installing archbench and what it needs into .venv (2 GB or more; minutes the first time)"
+	@echo "Installing archbench and what it needs into .venv (1.7 GB or more; minutes the first time)"
 	$(PIP) install --editable .
 	@touch $@
 

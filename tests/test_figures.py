@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -32,7 +33,7 @@ from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
-from archbench.reports.figures.kinds import forest, headline
+from archbench.reports.figures.kinds import curves, forest, headline
 from archbench.reports.inspection.inside_panels import attention
 
 
@@ -359,3 +360,12 @@ def test_a_loss_of_exactly_zero_can_be_drawn_on_a_logarithmic_axis(values: list[
     assert 0 < low < high
     assert low <= min([value for value in values if value > 0], default=low)
     axes.figure.savefig("/dev/null", format="png")
+
+
+def test_a_checkpoint_of_step_0_has_no_mark_on_a_logarithmic_axis() -> None:
+    x, y = np.array([0.0, 1e6, 2e6]), np.array([2.0, 3.0, 4.0])
+    curve = curves.Curve("decoder", "nll_per_token", ((x, y),), (x, y), scored=(0.0, 2.0))
+    canvas = Canvas()
+    axes = canvas.add_subplot()
+    curves.draw(axes, [curve], looks(["decoder"]), "flops")
+    assert axes.get_tightbbox().width < 2 * canvas.bbox.width

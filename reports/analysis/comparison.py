@@ -11,7 +11,7 @@ import pandas as pd
 
 from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
-from archbench.reports.analysis.sides import Side, SideSetup
+from archbench.reports.analysis.sides import Side, SideSetup, start_words
 from archbench.reports.base.declared import contrasts_and_margins, entered
 from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
 from archbench.reports.base.statistics import (
@@ -25,7 +25,7 @@ from archbench.reports.base.statistics import (
     with_high_variance,
 )
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, UNMATCHED
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, UNMATCHED
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 MANY_PASSES: Final = 10  # over the training examples
@@ -38,13 +38,6 @@ CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
 _UNKNOWN: Final = Interval(math.nan)
-
-
-def start_words(start: str) -> str:
-    """ "from scratch", "after own", or "from scratch, plus the tokens of own"."""
-    if start.startswith(SCRATCH_WITH):
-        return f"from scratch, plus the tokens of {start.removeprefix(SCRATCH_WITH)}"
-    return "from scratch" if start == SCRATCH else f"after {start}"
 
 
 class Setup(NamedTuple):
@@ -485,8 +478,8 @@ class Comparisons:
         rows = self.placed("compared")
         if "examples" not in rows:
             return True
-        first, *_ = rows.loc[rows["dataset"] == group.dataset, "examples"]
-        return set(group.runs["examples"].dropna()) <= {first}
+        first = rows.loc[rows["dataset"] == group.dataset, "examples"].iloc[:1]
+        return set(group.runs["examples"].dropna()) <= set(first)
 
     def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
         """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""

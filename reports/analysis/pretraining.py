@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from archbench.reports.analysis.comparison import Comparison, Setup, oriented, start_words
+from archbench.reports.analysis.comparison import Comparison, Setup, oriented
 from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.sides import start_words
 from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval

@@ -9,9 +9,16 @@ X{start, adapt, examples}    adapted in this way after this pretraining; ``examp
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
+from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH, SCRATCH_WITH
 
 COUNTS = {"most": "the largest number of examples", "fewest": "the fewest examples"}
+
+
+def start_words(start: str) -> str:
+    """ "from scratch", "after own", or "from scratch, plus the tokens of own"."""
+    if start.startswith(SCRATCH_WITH):
+        return f"from scratch, plus the tokens of {start.removeprefix(SCRATCH_WITH)}"
+    return "from scratch" if start == SCRATCH else f"after {start}"
 
 
 class SideSetup(NamedTuple):
@@ -24,9 +31,9 @@ class SideSetup(NamedTuple):
     @property
     def words(self) -> str:
         """ "after own, finetuned on all examples"."""
-        before = "from scratch" if self.start == SCRATCH else f"after {self.start}"
         count = COUNTS.get(self.examples, f"{self.examples} examples")
-        return f"{before}, {ADAPTED.get(self.adapt, self.adapt)} {'with' if self.adapt == PROMPT else 'on'} {count}"
+        link = "with" if self.adapt == PROMPT else "on"
+        return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)} {link} {count}"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def sentences(judged: Judged) -> list[str]:
     lines += [f"{trend.sweep.title}: {line}" for trend in judged.trends for line in scaling.sentences(trend)]
     tables = judged.comparisons.tables
     if elsewhere := pretraining_grids.elsewhere(tables):
-        lines.append(f"{elsewhere} It is in the table by start, and in no test.")
+        lines.append(f"{elsewhere} The table by start has the scores; no test compares them.")
     cost = tested_grids.costs(trials.costs(tables))
     return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 
