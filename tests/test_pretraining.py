@@ -591,6 +591,22 @@ def test_the_text_of_two_tasks_is_not_one(folder: Path, tmp_path: Path) -> None:
         planned(folder, tmp_path, pretraining=[{**TEXT, "data": "task"}], tasks=[COLOURS])
 
 
+def test_the_tasks_of_the_command_line_keep_only_their_pretrainings(folder: Path) -> None:
+    """And what these go on from, and any that no task starts from."""
+    stages = [
+        TEXT,
+        {**TEXT, "name": "after", "from": TEXT["name"], "objective": "masked"},
+        {**TEXT, "name": "texts", "data": "task"},
+        {**TEXT, "name": "alone"},
+    ]
+    tasks = [{**COLOURS, "start": "after"}, {**TURNED, "name": "turned", "start": ["scratch", "texts"]}]
+    experiment = spec.from_dict(values(pretraining=stages, tasks=tasks), folder=folder)
+    kept = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
+    assert [stage.name for stage in kept["colours"]] == [TEXT["name"], "after", "alone"]
+    assert [stage.name for stage in kept["turned"]] == ["texts", "alone"]
+    assert spec.override(experiment, seeds=1).pretraining == experiment.pretraining
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("rate", [None, 0.5])
 def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> None:

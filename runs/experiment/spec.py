@@ -38,6 +38,7 @@ from archbench.runs.experiment.sections import (
     Experiment,
     Model,
     Overrides,
+    Pretraining,
     Task,
     TrainingEntry,
     is_checkpoint,
@@ -186,9 +187,10 @@ def override(
 ) -> Experiment:
     """``experiment`` with the command line's settings, which override every task's own settings.
 
-    ``tasks`` selects by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy
-    integers and arrays, ranges and tuples are accepted in place of lists. Paths of variant files are relative to the
-    current folder. Raises ``InputError`` that names the argument.
+    ``tasks`` selects by name or kind, in the experiment's order, and leaves out pretrainings that only other tasks
+    start from; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy integers and arrays, ranges and tuples are
+    accepted in place of lists. Paths of variant files are relative to the current folder. Raises ``InputError`` that
+    names the argument.
     """
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     wanted = validated(Overrides, overrides)
@@ -205,6 +207,7 @@ def override(
     changed = {
         "tasks": tuple(task.model_copy(update=general) for task in chosen),
         "conditions": tuple(task for task in conditions if task is not None),
+        "pretraining": _still_needed(experiment, names),
     }
     for task in (*changed["tasks"], *changed["conditions"]):
         check_tuning_seeds(task)
@@ -236,6 +239,24 @@ def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
         if word not in names and word not in kinds:
             raise InputError(f"tasks: no task {printable(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
     return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
+
+
+def _still_needed(experiment: Experiment, names: Sequence[str]) -> tuple[Pretraining, ...]:
+    """The pretrainings except those that only tasks other than ``names`` start from."""
+    kept, left_out = set[str](), set[str]()
+    for task in (*experiment.tasks, *experiment.conditions):
+        (kept if task.name in names else left_out).update(_behind(experiment, task.start))
+    return tuple(stage for stage in experiment.pretraining if stage.name in kept or stage.name not in left_out)
+
+
+def _behind(experiment: Experiment, start: str) -> set[str]:
+    """The pretraining of a start and all that it goes on from."""
+    by_name = {stage.name: stage for stage in experiment.pretraining}
+    found = set[str]()
+    while start in by_name:
+        found.add(start)
+        start = by_name[start].before
+    return found
 
 
 def _matched(task: Task, axes: Sequence[str]) -> Task:
