@@ -24,6 +24,7 @@ class FakePlan:
     run: str
     deed: str = "work"
     expected_seconds: float = 1.0
+    scoring_seconds: float = 0.0
     stage: int = 0
     devices: int = 1
     vocabulary: int = 64

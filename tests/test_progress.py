@@ -44,7 +44,8 @@ def test_slower_runs_than_expected_stretch_the_rest() -> None:
 
 def test_a_run_at_work_counts_by_what_it_has_done() -> None:
     clock = Clock()
-    made = tracker(clock, 1, 10.0)
+    made = Tracker(1, clock)
+    made.add(FakePlan("r0", expected_seconds=10.0, scoring_seconds=1.0))
     made.hear(Progress("r0", "train", 0.0, 100.0))
     clock.now = 8.0
     made.hear(Progress("r0", "train", 1.0, 100.0))  # too little to predict by: starting up took most of the time
@@ -54,6 +55,33 @@ def test_a_run_at_work_counts_by_what_it_has_done() -> None:
     assert made.seconds_left() == pytest.approx(1.0)
     made.hear(Progress("r0", "score", 100.0, 100.0))
     assert made.seconds_left() == pytest.approx(0.0)
+
+
+def test_runs_of_an_architecture_are_predicted_by_those_that_ended() -> None:
+    """Encoders took three times as long as planned, decoders as long as planned; neither changes the other's time."""
+    clock = Clock()
+    made = Tracker(1, clock)
+    for name in ("text-encoder-s0", "text-encoder-s1", "text-decoder-s0", "text-decoder-s1"):
+        made.add(FakePlan(name, expected_seconds=10.0))
+    for name, seconds in (("text-encoder-s0", 30.0), ("text-decoder-s0", 10.0)):
+        made.hear(Progress(name, "data"))
+        clock.now += seconds
+        made.hear(Ended(name, "done"))
+    assert made.seconds_left() == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize("scoring", [0.0, 1.0, 9.0])
+def test_a_run_that_is_scored_is_as_far_as_its_plan_says(scoring: float) -> None:
+    clock = Clock()
+    made = Tracker(1, clock)
+    made.add(FakePlan("r0", expected_seconds=10.0, scoring_seconds=scoring))
+    made.hear(Progress("r0", "train", 0.0, 100.0))
+    clock.now = 10.0 - scoring
+    made.hear(Progress("r0", "score", 0.0, 100.0))
+    assert made.seconds_left() == pytest.approx(scoring)
+    clock.now += scoring / 2
+    made.hear(Progress("r0", "score", 50.0, 100.0))
+    assert made.seconds_left() == pytest.approx(scoring / 2)
 
 
 def test_skipped_and_failed_runs_leave_nothing_to_do() -> None:

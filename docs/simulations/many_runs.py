@@ -41,6 +41,7 @@ class FakeRun:
     code: str = ""
     devices: int = 1
     expected_seconds: float = 60.0
+    scoring_seconds: float = 0.0
     stage: int = 0
     vocabulary: int = 512
     predictions: int = 50_000

@@ -72,6 +72,11 @@ class PlannedRun(Protocol):
     def expected_seconds(self) -> float: ...
 
     @property
+    def scoring_seconds(self) -> float:
+        """The part of the expected seconds in which the trained model is scored."""
+        ...
+
+    @property
     def stage(self) -> int:
         """Runs of an earlier stage are done first."""
         ...

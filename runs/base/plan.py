@@ -83,6 +83,7 @@ class Plan:
     pretraining_tokens: float = 0.0
     pretraining_flops: float = 0.0
     shots: int = 0  # training examples in a prompt
+    scoring_seconds: float = 0.0  # part of the expected seconds
     verbalizers: dict[str, str] = field(default_factory=dict)  # words that stand for labels in a prompt
 
     @property
@@ -189,6 +190,7 @@ class Plan:
             "precision": self.precision,
             "threads": self.threads,
             "expected_seconds": self.expected_seconds,
+            "expected_scoring_seconds": self.scoring_seconds,
         }
 
     def _started(self) -> dict[str, Any]:

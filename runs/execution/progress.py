@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-SCORING_SHARE = 0.1  # of a run's time, until better is known
 PREDICTIVE_SHARE = 0.05  # share of a run after which its speed is used to predict the remaining time
 EVERY_SECONDS = 30.0
 NUMBER = re.compile(r"[-+0-9.,e]+( (s|min|h( [0-9]+ min)?))?")
@@ -24,28 +23,33 @@ STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed"
 
 @dataclass(frozen=True)
 class RunState:
-    """The state of one run: ``expected`` and ``spent`` seconds, ``spent`` only after its end."""
+    """The state of one run: ``expected`` and ``spent`` seconds, ``spent`` only after its end.
+
+    ``scoring`` is the part of the expected seconds in which the trained model is scored.
+    """
 
     run: str
     dataset: str
     architecture: str
     expected: float
+    scoring: float = 0.0
     status: str = "waiting"
     began: float = 0.0
     spent: float = 0.0
     latest: Progress | None = None
 
     @property
+    def group(self) -> tuple[str, str]:
+        return self.dataset, self.architecture
+
+    @property
     def fraction(self) -> float:
         """How much of the run is done, 0 to 1."""
+        share = min(self.scoring / self.expected, 1.0)
         if self.latest is None or not self.latest.total:
-            return 0.0 if self.latest is None or self.latest.phase != "score" else 1 - SCORING_SHARE
+            return 0.0 if self.latest is None or self.latest.phase != "score" else 1 - share
         part = min(self.latest.done / self.latest.total, 1.0)
-        return {
-            "data": 0.0,
-            "train": (1 - SCORING_SHARE) * part,
-            "score": 1 - SCORING_SHARE * (1 - part),
-        }[self.latest.phase]
+        return {"data": 0.0, "train": (1 - share) * part, "score": 1 - share * (1 - part)}[self.latest.phase]
 
 
 @dataclass
@@ -63,7 +67,8 @@ class Tracker:
     def add(self, plan: PlannedRun) -> None:
         row = plan.row()
         dataset, architecture = str(row.get("dataset", "")), str(row.get("architecture", ""))
-        self.states[plan.run] = RunState(plan.run, dataset, architecture, max(plan.expected_seconds, 1e-3))
+        expected = max(plan.expected_seconds, 1e-3)
+        self.states[plan.run] = RunState(plan.run, dataset, architecture, expected, plan.scoring_seconds)
 
     def hear(self, event: Progress | Ended) -> RunState:
         """Receives an event and updates the state of its run."""
@@ -87,11 +92,19 @@ class Tracker:
         return sum(progress.tokens_per_second or 0.0 for progress in latest if progress and progress.phase == "train")
 
     def seconds_left(self) -> float:
-        """Expected time of all remaining runs, corrected by how long runs have taken so far."""
-        slowness = self._slowness()
-        left = [state.expected * slowness for state in self.with_status("waiting")]
-        left += [state.expected * slowness * (1 - state.fraction) for state in self.with_status("working")]
-        left += [expected * slowness for expected in self.later]
+        """Expected time of all remaining runs, corrected by how long runs have taken so far.
+
+        The correction is that of the runs of the same architecture on the same data set, where some have ended.
+        """
+        general = _slowness(self._seconds_taken(self.states.values()))
+        alike = {
+            group: _slowness(self._seconds_taken(states))
+            for group, states in self._groups().items()
+            if any(state.spent > 0 for state in states)
+        }
+        unended = self.with_status("waiting", "working")
+        left = [state.expected * alike.get(state.group, general) * (1 - state.fraction) for state in unended]
+        left += [expected * general for expected in self.later]
         return max(sum(left) / max(self.jobs, 1), max(left, default=0.0))
 
     def headline(self, between: bool = False) -> str:
@@ -111,18 +124,28 @@ class Tracker:
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)
 
-    def _slowness(self) -> float:
-        """Seconds spent for each second expected, so far."""
+    def _groups(self) -> dict[tuple[str, str], list[RunState]]:
+        groups: dict[tuple[str, str], list[RunState]] = {}
+        for state in self.states.values():
+            groups.setdefault(state.group, []).append(state)
+        return groups
+
+    def _seconds_taken(self, states: Iterable[RunState]) -> list[tuple[float, float]]:
+        """Seconds taken so far and seconds expected, for runs that are done and those at work."""
         now = self.clock()
-        done = [(state.spent, state.expected) for state in self.with_status("done") if state.spent > 0]
-        known = [
-            (now - state.began, state.expected * state.fraction)
-            for state in self.with_status("working")
-            if state.fraction >= PREDICTIVE_SHARE  # before, starting up takes most of the time
-        ]
-        pairs = done + [pair for pair in known if pair[1] > 0]
-        expected = sum(pair[1] for pair in pairs)
-        return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0
+        pairs = []
+        for state in states:
+            if state.status == "done" and state.spent > 0:
+                pairs.append((state.spent, state.expected))
+            elif state.status == "working" and state.fraction >= PREDICTIVE_SHARE:  # before, starting up takes most
+                pairs.append((now - state.began, state.expected * state.fraction))
+        return pairs
+
+
+def _slowness(pairs: Sequence[tuple[float, float]]) -> float:
+    """Seconds taken for each second expected; 1 where nothing was expected."""
+    expected = sum(pair[1] for pair in pairs)
+    return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0
 
 
 class Display:

@@ -13,12 +13,13 @@ from archbench.runs.base import lease, store
 from archbench.runs.base.messages import bounded
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
-from archbench.runs.execution.progress import SCORING_SHARE, aligned, duration, some_runs
+from archbench.runs.execution.progress import aligned, duration, some_runs
 
 STATES = ("done", "at work", "waiting", "failed", "diverged", "interrupted")
 LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the text
 MOST_ROWS = 20
 FRESH_SECONDS = 60.0  # where the file system has no locks, a run heard of since then counts as at work
+SCORING_SHARE = 0.1  # of a run's time, where its record has no expected times
 TOOK = ("train_seconds", "score_seconds", "generate_seconds")
 HEAD = ("run", "status", "progress", "where", "last heard", "details")
 PHASES = {"data": "preparing", "train": "training", "score": "scoring"}
@@ -28,8 +29,9 @@ PHASES = {"data": "preparing", "train": "training", "score": "scoring"}
 class RunStatus:
     """One run: ``share`` is of its tokens, ``scored`` of its examples; ``seconds`` is the time so far.
 
-    ``silent_seconds`` is the time since the last sign of life of a run at work, ``cause`` one line on why a run failed
-    or diverged, ``host`` the machine where it is at work.
+    ``scoring_share`` is the expected share of scoring in its time. ``silent_seconds`` is the time since the last sign
+    of life of a run at work, ``cause`` one line on why a run failed or diverged, ``host`` the machine where it is at
+    work.
     """
 
     run: str
@@ -45,13 +47,14 @@ class RunStatus:
     silent_seconds: float | None = None
     seconds: float | None = None
     expected_seconds: float | None = None
+    scoring_share: float = SCORING_SHARE
     cause: str = ""
     host: str = ""
 
     @property
     def fraction(self) -> float:
         """The fraction of the run's time that is over, 0 to 1."""
-        return (1 - SCORING_SHARE) * self.share + SCORING_SHARE * self.scored
+        return (1 - self.scoring_share) * self.share + self.scoring_share * self.scored
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _run(
         seed=known.get("seed"),
         trial=trial,
         expected_seconds=_positive(row.get("expected_seconds")),
+        scoring_share=_scoring_share(row),
         **state,
     )
 
@@ -156,6 +160,14 @@ def _took(run: str, row: Mapping[str, Any], beat: Heartbeat) -> float | None:
         return beat.seconds[run]
     parts = [_positive(row.get(key)) for key in TOOK]
     return sum(part for part in parts if part is not None) or None
+
+
+def _scoring_share(row: Mapping[str, Any]) -> float:
+    """The expected share of scoring in a run's time."""
+    scoring, whole = row.get("expected_scoring_seconds"), _positive(row.get("expected_seconds"))
+    if whole is None or not isinstance(scoring, int | float):
+        return SCORING_SHARE
+    return min(max(float(scoring) / whole, 0.0), 1.0)
 
 
 def _positive(value: Any) -> float | None:

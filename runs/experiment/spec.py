@@ -207,11 +207,10 @@ def override(
     changed = {
         "tasks": tuple(task.model_copy(update=general) for task in chosen),
         "conditions": tuple(task for task in conditions if task is not None),
-        "pretraining": _still_needed(experiment, names),
     }
     for task in (*changed["tasks"], *changed["conditions"]):
         check_tuning_seeds(task)
-    return experiment.model_copy(update={**general, **changed})
+    return experiment.model_copy(update={**general, **changed, "pretraining": _still_needed(experiment, names)})
 
 
 def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:

@@ -99,6 +99,7 @@ def scoring_plan(
         deterministic=setting.deterministic,
         cache=str(setting.cache),
         expected_seconds=scoring / setting.speed,
+        scoring_seconds=scoring / setting.speed,
         description=variant.document,
         references=references,
         predictions=disk.predictions(prepared),

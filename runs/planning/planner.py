@@ -301,7 +301,7 @@ class Planner:
         tokens = 0 if task.adapt == PROMPT else self.fitted_sizes.run_tokens(task, variant, match, order)
         measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)
         update = measured.optimizer_flops(size, self.limits, training.optimizer)
-        stepping = update * tokens / training.batch_tokens
+        stepping, speed = update * tokens / training.batch_tokens, self.setting.speed * training.devices
         scoring = 0.0 if trial else self._scoring_flops(variant, size)
         targets = self.fitted_sizes.targets(task, match, order)
         if task.adapt == PROMPT and start is not None:
@@ -333,8 +333,8 @@ class Planner:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=budget.OVERHEAD_SECONDS
-            + (flops + stepping + scoring) / (self.setting.speed * training.devices),
+            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping + scoring) / speed,
+            scoring_seconds=scoring / speed,
             description=variant.document,
             references=references,
             trial=trial,

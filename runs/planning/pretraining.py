@@ -14,7 +14,7 @@ from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
 from archbench.runs.experiment.starts import OWN_TEXT
 from archbench.runs.experiment.validation import printable
-from archbench.runs.planning import budget, isolation
+from archbench.runs.planning import budget, external_checkpoints, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
@@ -156,6 +156,9 @@ class Pretrainings:
         training = Training.of(task.training)
         flops = tokens * cost.flops
         stepping = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
+        lengths = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
+        scoring = external_checkpoints.SCORING * measured.answer_flops(size, limits, lengths)
+        speed = self.setting.speed * training.devices
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
@@ -181,7 +184,8 @@ class Pretrainings:
             threads=self.setting.threads,
             deterministic=self.setting.deterministic,
             cache=str(self.setting.cache),
-            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping) / (self.setting.speed * training.devices),
+            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping + scoring) / speed,
+            scoring_seconds=scoring / speed,
             description=variant.document,
             heads=measured.heads(size, limits),
             breaks=", ".join(variant.breaks),
