@@ -8,7 +8,7 @@ from fake_work import FakePlan
 from rich.console import Console
 
 from archbench.runs.base.messages import Ended, LogLine, Progress
-from archbench.runs.execution.progress import Display, Tracker, duration
+from archbench.runs.execution.progress import Display, Tracker, condition, duration
 
 
 class Clock:
@@ -149,6 +149,18 @@ def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:
     assert "[red]-decoder-s0" in text
     assert "loss 2.500" in text
     assert "1,000 tokens/s" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({}, ""),
+        ({"start": "scratch", "adapt": "finetune", "examples": 1000}, "from scratch, 1,000 examples, finetuned"),
+        ({"start": "books", "adapt": "prompt", "examples": 4, "shots": 4}, "from books, 4 shots, prompted"),
+    ],
+)
+def test_a_run_that_starts_from_a_pretraining_says_so(row: dict[str, object], text: str) -> None:
+    assert condition(row) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(8.4, "8 s"), (240, "4 min"), (7500, "2 h 05 min")])

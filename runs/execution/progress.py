@@ -3,12 +3,13 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from archbench.runs.base.messages import Capacity, Ended, Event, LogLine, PlannedRun, Progress, visible
+from archbench.runs.experiment.sections import ADAPTED, FINETUNE
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,7 +26,8 @@ STYLES = {"working": "yellow", "done": "green", "skipped": "green dim", "failed"
 class RunState:
     """The state of one run: ``expected`` and ``spent`` seconds, ``spent`` only after its end.
 
-    ``scoring`` is the part of the expected seconds in which the trained model is scored.
+    ``scoring`` is the part of the expected seconds in which the trained model is scored; ``condition`` says what the
+    run starts from and how it is adapted, where runs differ in that.
     """
 
     run: str
@@ -33,6 +35,7 @@ class RunState:
     architecture: str
     expected: float
     scoring: float = 0.0
+    condition: str = ""
     status: str = "waiting"
     began: float = 0.0
     spent: float = 0.0
@@ -68,7 +71,9 @@ class Tracker:
         row = plan.row()
         dataset, architecture = str(row.get("dataset", "")), str(row.get("architecture", ""))
         expected = max(plan.expected_seconds, 1e-3)
-        self.states[plan.run] = RunState(plan.run, dataset, architecture, expected, plan.scoring_seconds)
+        self.states[plan.run] = RunState(
+            plan.run, dataset, architecture, expected, plan.scoring_seconds, condition(row)
+        )
 
     def hear(self, event: Progress | Ended) -> RunState:
         """Receives an event and updates the state of its run."""
@@ -199,10 +204,11 @@ class Display:
 
     def _ended(self, event: Ended, state: RunState) -> None:
         headline = "" if self.live else f"; {self.tracker.headline(between=True)}"
+        run = f"{event.run} ({state.condition})" if state.condition else event.run
         if event.status == "failed":
-            self._say(f"{event.run} failed: {event.error}{headline}")
+            self._say(f"{run} failed: {event.error}{headline}")
         elif not self.live and event.status != "skipped":
-            self._say(f"{event.run} {event.status} in {duration(state.spent)}{headline}")
+            self._say(f"{run} {event.status} in {duration(state.spent)}{headline}")
 
     def render(self) -> "RenderableType":
         """The matrix of data sets and architectures, a mark for each run; below it the runs at work."""
@@ -214,6 +220,19 @@ class Display:
     def _say(self, line: str) -> None:
         self.last_line_at = self.tracker.clock()
         self.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def condition(row: Mapping[str, Any]) -> str:
+    """``from phrases, 100 examples, finetuned``: what a run starts from; empty where its plan does not say."""
+    start, examples, shots = row.get("start"), row.get("examples"), row.get("shots")
+    if not start:
+        return ""
+    parts = [f"from {start}"]
+    if shots is not None:
+        parts.append("no shots" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}")
+    elif examples:
+        parts.append(f"{examples:,} example{'s' if examples > 1 else ''}")
+    return ", ".join([*parts, ADAPTED[row.get("adapt", FINETUNE)]])
 
 
 def some_runs(count: int) -> str:
@@ -271,5 +290,6 @@ def _working(tracker: Tracker) -> "Table":
         speed = f"{latest.tokens_per_second:,.0f} tokens/s" if latest and latest.tokens_per_second else ""
         phase = latest.phase if latest else ""
         bar = ProgressBar(total=1.0, completed=state.fraction, width=20)
-        table.add_row(Text(visible(state.run), no_wrap=True, overflow="ellipsis"), phase, bar, loss, speed)
+        run = Text(visible(state.run), no_wrap=True, overflow="ellipsis")
+        table.add_row(run, phase, bar, loss, speed, Text(visible(state.condition)))
     return table
