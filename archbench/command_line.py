@@ -671,10 +671,13 @@ def _only(words: str | None) -> tuple[str, ...] | None:
 
 
 def _conclude(outcome: "Outcome", root: Path) -> int:
-    """Reports the finished runs, names the others, and returns the exit status."""
-    if outcome.done or outcome.skipped or outcome.failed:
+    """Reports the finished runs, except when interrupted; names the others, and returns the exit status."""
+    ended = outcome.done or outcome.skipped or outcome.failed
+    if ended and outcome.signal is None:
         _print_report(root, anew=False)
     _complain_of(outcome, root)
+    if ended and outcome.signal is not None:
+        say(f"archbench report {shlex.quote(str(root))} shows the runs that are finished")
     return outcome.status
 
 

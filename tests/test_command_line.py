@@ -327,7 +327,10 @@ def test_interrupted_the_same_command_goes_on(
     deeds["phrases-decoder-s0"] = "until stopped"
     with signalled(number):
         assert status("compare", experiment, "--seeds", "1") == 128 + number
-    assert "1 of 4 runs are unfinished; run the same command again" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "1 of 4 runs are unfinished; run the same command again" in errors
+    assert "archbench report results/mine shows the runs that are finished" in errors
+    assert not Path("results/mine/report").exists()  # who interrupts does not wait for it
     assert status("compare", experiment, "--seeds", "1") == 0
 
 
