@@ -251,11 +251,11 @@ def _still_needed(experiment: Experiment, names: Sequence[str]) -> tuple[Pretrai
 def _behind(experiment: Experiment, start: str) -> set[str]:
     """The pretraining of a start and all that it goes on from."""
     by_name = {stage.name: stage for stage in experiment.pretraining}
-    found = set[str]()
+    names = set[str]()
     while start in by_name:
-        found.add(start)
+        names.add(start)
         start = by_name[start].before
-    return found
+    return names
 
 
 def _matched(task: Task, axes: Sequence[str]) -> Task:
