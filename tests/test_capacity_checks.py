@@ -15,7 +15,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.capacity import training_changes_no_buffer
 from archbench.architectures.families.size import Counts, count, mutable_buffers
-from archbench.reports.analysis.comparison import Group
+from archbench.reports.analysis.groups import Group
 from archbench.reports.page import audit
 from archbench.runs.base.placement import Placement
 from archbench.runs.execution import dry_run

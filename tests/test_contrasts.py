@@ -14,8 +14,9 @@ from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
 from archbench.reports.analysis import testing
 from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import Group, oriented
+from archbench.reports.analysis.comparison import oriented
 from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
 from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, same_outcome, verdict

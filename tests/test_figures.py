@@ -18,8 +18,9 @@ from figure_layout import faults, texts, tick_labels
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from archbench.reports.analysis.comparison import Cell, Comparison, Group
+from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.metrics import metric

@@ -18,7 +18,7 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
 from archbench import reports
-from archbench.reports.analysis.comparison import Comparisons
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.analysis.standing import WORDS, standing

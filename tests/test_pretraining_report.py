@@ -14,7 +14,7 @@ import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
 from archbench.reports.analysis import gains, pretraining
-from archbench.reports.analysis.comparison import Comparisons
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import placed
+from archbench.reports.analysis.groups import placed
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import number, value
 from archbench.reports.base.metrics import metric

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import placed
+from archbench.reports.analysis.groups import placed
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables
 

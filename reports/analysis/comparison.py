@@ -1,43 +1,25 @@
 """Architectures compared on one data set by one metric: means, intervals, who leads and whether that is decided."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from archbench.reports.analysis.contributions import contributions, matrix, of_runs
-from archbench.reports.analysis.gates import Gate, Gates
-from archbench.reports.analysis.sides import Side, SideSetup, start_words
-from archbench.reports.base.declared import contrasts_and_margins, entered
-from archbench.reports.base.metrics import ReportedMetric, declare, metric, primary
-from archbench.reports.base.statistics import (
-    Interval,
-    Sample,
-    Spread,
-    detectable,
-    difference_interval,
-    mean_interval,
-    pool,
-    with_high_variance,
-)
-from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, UNMATCHED
+from archbench.reports.analysis.groups import Group
+from archbench.reports.analysis.sides import start_words
+from archbench.reports.base.metrics import ReportedMetric
+from archbench.reports.base.statistics import Interval, detectable
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 MANY_PASSES: Final = 10  # over the training examples
-CONDITIONS: Final = ("match", "condition")
-SETTING: Final = ["dataset", "match", "condition", "share"]
-ROLES: Final = ("compared", "share", "control")
 UNTRAINED: Final = "untrained"
-NOT_FITTED: Final = ("copy", "majority", UNTRAINED)  # references that need no or hardly any training examples
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
-_UNKNOWN: Final = Interval(math.nan)
 
 
 class Setup(NamedTuple):
@@ -52,45 +34,6 @@ class Setup(NamedTuple):
         """ "after own, finetuned, 20 examples"."""
         count = f", {self.examples:,} examples" if self.examples else ""
         return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)}{count}"
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """The runs of one data set under one condition; `condition` names only what varies on this data set."""
-
-    dataset: str
-    task: str
-    condition: Mapping[str, str]
-    runs: pd.DataFrame
-
-    @property
-    def architectures(self) -> list[str]:
-        return list(dict.fromkeys(self.runs["architecture"]))
-
-    @cached_property
-    def by_architecture(self) -> Mapping[str, pd.DataFrame]:
-        """The runs of each architecture."""
-        return {str(name): runs for name, runs in self.runs.groupby("architecture", sort=False)}
-
-    @cached_property
-    def statuses(self) -> Mapping[str, list[str]]:
-        """How the runs of each architecture ended; "" where that is not known."""
-        ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)
-        return {str(name): names.tolist() for name, names in ended}
-
-    def settings(self, names: Sequence[str] | None = None) -> frozenset[tuple[Any, ...]]:
-        """The settings that these architectures, or all, were trained in."""
-        return frozenset().union(
-            *(self._settings.get(name, ()) for name in (self._settings if names is None else names))
-        )
-
-    @cached_property
-    def _settings(self) -> Mapping[str, frozenset[tuple[Any, ...]]]:
-        rows = self.runs[["architecture", *SETTING]].fillna({"condition": "", "share": 1.0}).drop_duplicates()
-        by_architecture = rows.groupby("architecture", sort=False)
-        return {
-            str(name): frozenset(group[SETTING].itertuples(index=False, name=None)) for name, group in by_architecture
-        }
 
 
 @dataclass(frozen=True)
@@ -237,262 +180,6 @@ class Comparison:
         return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER and not passes > MANY_PASSES
 
 
-class Comparisons:
-    """Compares the groups of a set of tables; keeps what several metrics of a group share."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        declare(tables.get("metrics"))
-        finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
-        scores = tables["scores"]
-        test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
-        test = test.drop_duplicates(["run", "metric"], keep="last")
-        by_metric = {str(name): rows.set_index("run") for name, rows in test.groupby("metric", sort=False)}
-        self._scores = {name: rows["value"] for name, rows in by_metric.items()}
-        self._tested = {name: rows["n"] for name, rows in by_metric.items()}
-        self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
-        self.groups = list(_groups(tables))
-        self._compared: dict[tuple[Group, str], Comparison] = {}
-        self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._gated: dict[tuple[Group, str], Gate] = {}
-        self._placed: dict[str, pd.DataFrame] = {}
-        self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
-        self._split: dict[str, tuple[pd.DataFrame, dict[tuple[Any, ...], pd.DataFrame]]] = {}
-        self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
-
-    @cached_property
-    def _gates(self) -> Gates:
-        return Gates(self.tables, self._scores)
-
-    def gate(self, group: Group, architecture: str) -> Gate:
-        """Whether an architecture of a group has learned enough to be compared."""
-        key = (group, architecture)
-        if key not in self._gated:
-            runs = group.by_architecture.get(architecture, group.runs.iloc[:0])
-            self._gated[key] = self._gates.of(group.dataset, architecture, runs)
-        return self._gated[key]
-
-    def primary(self, group: Group) -> str:
-        """The metric that heads the group's data set; empty where nothing was scored."""
-        rows = self.tables["datasets"]
-        named = rows.loc[rows["dataset"] == group.dataset, "primary"].dropna()
-        available = self.metrics(group)
-        return str(named.iloc[0]) if len(named) and named.iloc[0] in available else primary(group.task, available)
-
-    def metrics(self, group: Group) -> list[str]:
-        """The metrics that the group's runs were scored by on test, in the order of the records."""
-        scored = self._by_run.reindex(group.runs["run"]).dropna()
-        return list(dict.fromkeys(name for names in scored for name in names))
-
-    def headlines(self) -> list[Comparison]:
-        """The comparison by the primary metric for each group, the first condition of each data set first."""
-        return [self.compare(group, self.primary(group)) for group in self.groups]
-
-    def compare(self, group: Group, name: str) -> Comparison:
-        """Compare the group's architectures by the metric `name`."""
-        key = (group, name)
-        if key not in self._compared:
-            self._compared[key] = self._compare(group, name)
-        return self._compared[key]
-
-    def _compare(self, group: Group, name: str) -> Comparison:
-        measure = metric(name)
-        seeds, samples = self.samples(group, name)
-        pooled = self.pooled(group.settings(), name)
-        means = {name: measure.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
-        leader = max(means, key=lambda name: measure.gain(means[name].mean), default="") if measure.better else ""
-        differences = {
-            name: oriented(difference_interval(samples[leader], samples[name], pooled), measure)
-            for name in means
-            if leader and name != leader
-        }
-        planned = group.runs["architecture"].value_counts()
-        cells = tuple(
-            Cell(
-                architecture, seeds.get(architecture, {}), means.get(architecture, _UNKNOWN), int(planned[architecture])
-            )
-            for architecture in group.architectures
-        )
-        examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
-        references, tested = self._references(group, name), self._tests(group, name)
-        counts = self._checkpoints(group, name, self._tested)
-        checkpoints = {architecture: int(count) for architecture, count in counts.items()}
-        idle = self._idle(group)
-        return Comparison(group, measure, cells, leader, differences, references, examples, tested, idle, checkpoints)
-
-    def _tests(self, group: Group, name: str) -> tuple[int, int]:
-        counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
-        return (int(min(counts)), int(max(counts))) if len(counts) else (0, 0)
-
-    def _idle(self, group: Group) -> tuple[str, ...]:
-        """The encoder-decoders of a group whose data set has no source."""
-        rows = self.tables["datasets"]
-        if "source_length" not in rows or not (rows.loc[rows["dataset"] == group.dataset, "source_length"] == 0).any():
-            return ()
-        return tuple(group.runs.loc[(group.runs["family"] == "encoder-decoder").fillna(False), "architecture"].unique())
-
-    def samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
-        """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
-        key = (group, name)
-        if key not in self._sampled:
-            seeds, samples = self._samples(group, name)
-            entered = group.runs.drop_duplicates("architecture").set_index("architecture")["entered"]
-            marked = {
-                architecture: replace(
-                    sample, high_variance=str(entered[architecture]).partition(", ")[0] in self._high_variance
-                )
-                for architecture, sample in samples.items()
-            }
-            self._sampled[key] = seeds, marked
-        return self._sampled[key]
-
-    def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> Spread:
-        """The variance between seeds by the metric ``name`` of everything trained in these settings.
-
-        A setting is a data set under one condition, on one axis and one part of the budget; controls belong to theirs.
-        """
-        if (settings, name) not in self._pooled:
-            scores, cells = self._scores.get(name, pd.Series(dtype=float)), {}
-            settings_rows = [rows for key, rows in self._trained.items() if key in settings]
-            for key, runs in (grouped for rows in settings_rows for grouped in rows.groupby("entered", sort=False)):
-                values = scores.reindex(sorted(runs["run"].unique())).dropna()
-                high_variance = str(key).partition(", ")[0] in self._high_variance
-                cells[tuple(values.index)] = Sample(values.to_numpy(dtype=float), high_variance=high_variance)
-            self._pooled[settings, name] = pool(list(cells.values()))
-        return self._pooled[settings, name]
-
-    def placed(self, role: str) -> pd.DataFrame:
-        """A row for every place that a run has in this role."""
-        if role not in self._placed:
-            self._placed[role] = placed(self.tables, role)
-        return self._placed[role]
-
-    @cached_property
-    def _on_parts(self) -> pd.DataFrame:
-        """The runs on parts of the budget; of an architecture that is a control too, with the seeds of the control."""
-        rows, controls = self.placed("share"), self.placed("control")
-        key_columns = ["dataset", "match", "architecture", "share"]
-        plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
-        plain_keys = set(plain[key_columns].itertuples(index=False, name=None))
-        controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
-        known = [entry in plain_keys for entry in controls[key_columns].itertuples(index=False, name=None)]
-        return pd.concat([rows, controls[known]], ignore_index=True).drop_duplicates(["run", *key_columns, "condition"])
-
-    def on_parts(self, comparison: Comparison) -> pd.DataFrame:
-        """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
-        rows, axis = self._on_parts, comparison.group.runs["match"].iloc[0]
-        chosen = (rows["dataset"] == comparison.group.dataset) & (rows["match"] == axis)
-        chosen_rows: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
-        return chosen_rows
-
-    def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
-        """The runs of one side (`sides`) on a data set, on the axis of its first condition.
-
-        Where all train on the target alone under the first condition, "X|target supervision" is X.
-        """
-        dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
-        key = (dataset, axis, named)
-        if key not in self._sides:
-            side = Side.parse(named)
-            rows = self._rows("compared" if side.share is None else "share", dataset, side.architecture, axis)
-            if side.condition == TARGET and self.is_on_target_alone(comparison):
-                side = replace(side, condition="")
-            chosen = _has_setup(rows, side.setup) if side.setup else rows["condition"].fillna("") == side.condition
-            if side.share is not None:
-                chosen &= rows["share"] == side.share
-            self._sides[key] = rows[chosen.fillna(False)]
-        return self._sides[key]
-
-    def _rows(self, role: str, dataset: str, architecture: str, axis: str) -> pd.DataFrame:
-        """The runs of an architecture that are compared, or on parts of the budget, on a data set and axis."""
-        keys = ["dataset", "architecture", "match"]
-        if role not in self._split:
-            rows = self._on_parts if role == "share" else self.placed(role)
-            parts = {tuple(key): part for key, part in rows.groupby(keys, sort=False)}
-            self._split[role] = rows.iloc[:0], parts
-        none, parts = self._split[role]
-        return parts.get((dataset, architecture, axis), none)
-
-    def is_on_target_alone(self, comparison: Comparison) -> bool:
-        """Whether every run under this condition has a loss on the target alone."""
-        supervision = comparison.group.runs.get("supervision", pd.Series(dtype=str))
-        return set(supervision.dropna()) == {"target"}
-
-    @cached_property
-    def _trained(self) -> dict[tuple[Any, ...], pd.DataFrame]:
-        """The places of all runs that are not trials, by setting."""
-        rows_of_roles = pd.concat([self.placed(role) for role in ROLES], ignore_index=True)
-        rows_of_roles = rows_of_roles.fillna({"condition": "", "share": 1.0})
-        return {key: rows for key, rows in rows_of_roles.groupby(SETTING, sort=False)}
-
-    @cached_property
-    def _high_variance(self) -> set[str]:
-        """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
-        first = {group.dataset: group for group in reversed(self.groups)}
-        named = {group: self.primary(group) for group in first.values()}
-        sets = [self._samples(group, name)[1] for group, name in named.items() if name]
-        declared = {name for pair in contrasts_and_margins(self.tables)[0] for name in pair}
-        present = {name for samples in sets for name in samples}
-        return with_high_variance(sets, declared & present or present)
-
-    @cached_property
-    def margins(self) -> dict[str, float]:
-        """The margins by metric."""
-        return contrasts_and_margins(self.tables)[1]
-
-    @cached_property
-    def _predictions(self) -> dict[str, pd.DataFrame]:
-        return of_runs(self.tables["predictions"])
-
-    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
-        key = (group, name)
-        if key not in self._found:
-            self._found[key] = self._sample(group, name)
-        return self._found[key]
-
-    def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
-        scores = self._scores.get(name, pd.Series(dtype=float))
-        runs = group.runs[group.runs["run"].isin(scores.index)]
-        by_run = contributions(self._predictions, {run: float(scores[run]) for run in runs["run"]}, name)
-        index = next((series.index for series in by_run.values()), pd.Index([]))
-        seeds: dict[str, dict[int, float]] = {}
-        samples: dict[str, Sample] = {}
-        for architecture, rows in runs.groupby("architecture", sort=False):
-            rows = rows.sort_values("seed")
-            values = scores.loc[rows["run"]].to_numpy(dtype=float)
-            seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
-            samples[str(architecture)] = Sample(values, matrix(by_run, list(rows["run"]), index))
-        return seeds, samples
-
-    def _references(self, group: Group, name: str) -> dict[str, float]:
-        rows = self.tables["references"]
-        rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
-        values = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}
-        if not self._has_the_first_number_of_examples(group):
-            values = {name: value for name, value in values.items() if name in NOT_FITTED}
-        return values | self._checkpoints(group, name, self._scores)
-
-    def _has_the_first_number_of_examples(self, group: Group) -> bool:
-        """Whether a group's models saw as many training examples as the classical methods, which are fitted once."""
-        rows = self.placed("compared")
-        if "examples" not in rows:
-            return True
-        first = rows.loc[rows["dataset"] == group.dataset, "examples"].iloc[:1]
-        return set(group.runs["examples"].dropna()) <= set(first)
-
-    def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
-        """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
-        runs, scores = self.tables["runs"], by_metric.get(name)
-        if scores is None or not metric(name).across_tokenizers:
-            return {}
-        others = runs[
-            (runs["dataset"] == group.dataset) & is_untrained_checkpoint(runs) & runs["run"].isin(scores.index)
-        ]
-        others = others[~others["run"].isin(group.runs["run"])]
-        return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
-
-
 def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:
     """The comparison under each data set's first condition, which makes the headline, and those under further ones."""
     first: dict[str, Comparison] = {}
@@ -501,83 +188,6 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
     return list(first.values()), [
         comparison for comparison in comparisons if first[comparison.group.dataset] is not comparison
     ]
-
-
-def placed(tables: Tables, role: str) -> pd.DataFrame:
-    """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
-
-    One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
-    place's name again, which stays when comparisons call the architecture something else. ``variant`` is what the run
-    trained: another architecture than the place's where trials chose among alternatives.
-    """
-    entries = tables["entries"]
-    entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
-    columns = ["architecture", "dataset", "match", "condition", "role", "share"]
-    runs = tables["runs"].assign(variant=tables["runs"]["architecture"])
-    runs = runs.drop(columns=[column for column in columns if column in runs])
-    return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
-
-
-def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    """The runs of several sides together, each under its name."""
-    parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
-    return pd.concat(parts, ignore_index=True)
-
-
-def parts(comparisons: Comparisons, comparison: Comparison) -> Iterator[Comparison]:
-    """The architectures of a comparison on each part of the budget that they were trained on too."""
-    for share, runs in comparisons.on_parts(comparison).groupby("share", sort=True):
-        changed = {"condition": f"{share:.0%} of the budget"}
-        yield comparisons.compare(
-            Group(comparison.group.dataset, comparison.group.task, changed, runs), comparison.metric.name
-        )
-
-
-def baselines(tables: Tables) -> dict[str, str]:
-    """The baseline of each task that the experiment gives one."""
-    tasks = entered(tables, "tasks")
-    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}
-
-
-def is_untrained_checkpoint(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """True at the runs that scored a checkpoint without training it."""
-    return (runs["match"] == UNMATCHED).fillna(False).astype(bool)
-
-
-def _has_setup(rows: pd.DataFrame, setup: SideSetup) -> "pd.Series[bool]":
-    """True at the runs with this start, adaptation and number of examples."""
-    if not {"start", "adapt", "examples"} <= set(rows):
-        return pd.Series(False, index=rows.index)
-    same = (rows["start"].fillna(SCRATCH) == setup.start) & (rows["adapt"].fillna(FINETUNE) == setup.adapt)
-    counts = rows["examples"].astype(float)
-    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(setup.examples)
-    return same & (counts == (float(setup.examples) if wanted is None else wanted))
-
-
-def _groups(tables: Tables) -> Iterator[Group]:
-    """The compared runs by data set and condition, in the order in which they were planned.
-
-    Checkpoints had another budget than any match: they make a group only where there is nothing else.
-    """
-    runs = placed(tables, "compared")
-    named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
-    for dataset, rows in named.groupby("dataset", sort=False):
-        rows = rows if is_untrained_checkpoint(rows).all() else rows[~is_untrained_checkpoint(rows)]
-        rows = rows.fillna({"condition": ""})
-        varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
-        parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
-        if varying:
-            parts = list(rows.groupby(varying, sort=False))
-        for values, part in parts:
-            task = next(iter(part["task"].dropna()), "")
-            condition = dict(zip(varying, map(str, values), strict=True))
-            yield Group(str(dataset), str(task), condition, part)
-
-
-def _seeds(rows: pd.DataFrame) -> list[int]:
-    """The runs' seeds; their places where some have none."""
-    seeds = rows["seed"]
-    return list(range(len(rows))) if seeds.isna().any() or seeds.duplicated().any() else [int(seed) for seed in seeds]
 
 
 def oriented(interval: Interval, measure: ReportedMetric) -> Interval:

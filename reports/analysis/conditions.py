@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from archbench.reports.analysis.comparison import Group
+from archbench.reports.analysis.groups import Group
 from archbench.runs.experiment.spec import UNMATCHED
 
 MATCHES: Final = {

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, baselines
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.base.declared import entered
+from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.metrics import metric
 from archbench.runs.experiment.spec import SCRATCH
 

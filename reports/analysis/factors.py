@@ -7,8 +7,10 @@ cannot have. The mask alone is what changes where both are trained on their targ
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.comparison import TARGET, Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Factor
+from archbench.reports.analysis.groups import Group, joined
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
 

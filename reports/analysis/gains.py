@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Setup, oriented
+from archbench.reports.analysis.comparison import Comparison, Setup, oriented
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import ALPHA
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset

@@ -12,11 +12,13 @@ import pandas as pd
 
 from archbench.reports.analysis import sequential
 from archbench.reports.analysis.accounting import accounted
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group, by_condition, parts
+from archbench.reports.analysis.comparison import Comparison, by_condition
+from archbench.reports.analysis.comparisons import Comparisons, parts
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast, Contrasts, Control, holm_corrected, marked
 from archbench.reports.analysis.effects import effects
 from archbench.reports.analysis.factors import factors
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.scaling import Trend, trends
 from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.sweeps import sweeps

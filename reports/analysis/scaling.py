@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Final
 
-from archbench.reports.analysis.comparison import EARLY_TOKENS_PER_PARAMETER, Comparison, Comparisons
+from archbench.reports.analysis.comparison import EARLY_TOKENS_PER_PARAMETER, Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.sweeps import AXES, DEPTH, SIZE, Sweep, SweepPoint
 from archbench.reports.analysis.testing import Question, answered

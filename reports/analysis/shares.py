@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import p_text, uncorrected

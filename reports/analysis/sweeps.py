@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Comparison, Comparisons, Group
+from archbench.reports.analysis.comparison import Comparison
+from archbench.reports.analysis.comparisons import Comparisons
+from archbench.reports.analysis.groups import Group
 from archbench.reports.base.declared import entered
 from archbench.reports.base.statistics import Interval, mean_interval
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from archbench.reports.analysis.comparison import Comparisons, Group, oriented
+from archbench.reports.analysis.comparison import oriented
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, holm_corrected
 from archbench.reports.analysis.gates import Gate
+from archbench.reports.analysis.groups import Group
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.metrics import metric

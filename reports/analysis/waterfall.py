@@ -13,9 +13,11 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import TARGET, Comparison, Comparisons, Group, joined
+from archbench.reports.analysis.comparison import TARGET, Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.groups import Group, joined
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast

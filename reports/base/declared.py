@@ -49,3 +49,9 @@ def _margins(tables: Tables) -> dict[str, float]:
     if rows.empty:
         return {}
     return {str(name): float(margin) for name, margin in zip(rows["metric"], rows["margin"], strict=True)}
+
+
+def baselines(tables: Tables) -> dict[str, str]:
+    """The baseline of each task that the experiment gives one."""
+    tasks = entered(tables, "tasks")
+    return {str(task.get("name")): str(task["baseline"]) for task in tasks if task.get("baseline")}

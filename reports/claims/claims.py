@@ -16,25 +16,17 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.analysis import scaling, stored_bits
-from archbench.reports.analysis.comparison import (
-    NATIVE,
-    TARGET,
-    Cell,
-    Comparison,
-    Group,
-    baselines,
-    is_untrained_checkpoint,
-    joined,
-)
+from archbench.reports.analysis.comparison import NATIVE, TARGET, Cell, Comparison
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, joined
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
-from archbench.reports.base.declared import entered
+from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims import reference_rows

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from archbench.reports.analysis.comparison import baselines
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.base.declared import entered
+from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import MOST_SEEDS
 from archbench.reports.base.tables import Tables

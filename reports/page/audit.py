@@ -6,8 +6,8 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Group
 from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.groups import Group
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, known, span, text_cell
 from archbench.runs.experiment.spec import HELD

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import CHECKPOINT, Comparison, Comparisons, Group
+from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
+from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, ReportedMetric, metric

@@ -23,9 +23,10 @@ from archbench.reports.analysis import (
     waterfall,
 )
 from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import Comparison, Group, is_untrained_checkpoint, placed
+from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import Contrast, row
+from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, placed
 from archbench.reports.analysis.judgement import FEW, Judged
 from archbench.reports.analysis.standing import behind_baseline
 from archbench.reports.analysis.verdicts import left_out, verdict

@@ -7,7 +7,8 @@ import pandas as pd
 
 from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis import saved_labels as analysis
-from archbench.reports.analysis.comparison import Comparisons, placed
+from archbench.reports.analysis.comparisons import Comparisons
+from archbench.reports.analysis.groups import placed
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Group
 from archbench.reports.analysis.contributions import right
+from archbench.reports.analysis.groups import Group
 
 EXAMPLES: Final = 5
 LONGEST: Final = 500

@@ -35,56 +35,69 @@ class ExecutionSetting:
         return EFFICIENCY * self.rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The plan of one run: all settings that decide its result, and the planned part of its row in the table."""
 
+    # which run it is
     experiment: str
     architecture: str
-    variant: str  # name or path, for the catalogue
-    variant_text: str
     family: str
+    description: str = ""  # of the variant, in a line
+    seed: int
+    match: str
+    trial: bool = False  # of the tuning: never sees the test split
+    stage: int = 0  # runs of an earlier stage are done first
+
+    # the data
     task: TaskConfig
     data: str  # digest of examples and tokenizer
     vocabulary: int
-    seed: int
-    match: str
-    supervision: str
-    training: Training
+    examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
+    kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
+
+    # the model
+    variant: str  # name or path, for the catalogue
+    variant_text: str
+    foreign: bool = False  # the variant is code of the user or of another package
+    breaks: str = ""  # checks of the contract that the variant is known to fail
     size: Size
     counts: Counts
+    heads: int | None = None  # of the model, where they are not those of the size
+
+    # the training
+    training: Training
+    supervision: str
+    objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
+    mask_rate: float | None = None  # of a pretraining; None: drawn uniformly
+    sampled: bool = False  # validation samples the likelihood, which takes a pass per token
+
+    # what it starts from
+    start: str = ""  # the pretraining run whose weights it starts from
+    start_name: str = ""  # what the experiment calls that pretraining
+    adapt: str = FINETUNE  # how the task trains the model
+    shots: int = 0  # training examples in a prompt
+    verbalizers: dict[str, str] = field(default_factory=dict)  # words that stand for labels in a prompt
+    pretraining_tokens: float = 0.0
+    pretraining_flops: float = 0.0
+
+    # the budget
     targets: dict[str, float]  # what the match holds equal: the reference's figures
     tokens: int
+    loss_tokens: float = 0.0  # expected number of tokens with a loss
     flops: float
     optimizer_flops: float
+
+    # where it runs, and what that takes
     device: str
     precision: str
     threads: int
     deterministic: bool
     cache: str
     expected_seconds: float
-    description: str = ""  # of the variant, in a line
-    references: bool = False  # this run also makes the data set's reference rows
-    trial: bool = False  # of the tuning: never sees the test split
-    stage: int = 0  # runs of an earlier stage are done first
-    heads: int | None = None  # of the model, where they are not those of the size
-    breaks: str = ""  # checks of the contract that the variant is known to fail
-    predictions: int = 0  # bytes of their table, at most
-    loss_tokens: float = 0.0  # expected number of tokens with a loss
-    foreign: bool = False  # the variant is code of the user or of another package
-    kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
-    sampled: bool = False  # validation samples the likelihood, which takes a pass per token
-    objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
-    mask_rate: float | None = None  # of a pretraining; None: drawn uniformly
-    start: str = ""  # the pretraining run whose weights it starts from
-    adapt: str = FINETUNE  # how the task trains the model
-    start_name: str = ""  # what the experiment calls that pretraining
-    examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
-    pretraining_tokens: float = 0.0
-    pretraining_flops: float = 0.0
-    shots: int = 0  # training examples in a prompt
     scoring_seconds: float = 0.0  # part of the expected seconds
-    verbalizers: dict[str, str] = field(default_factory=dict)  # words that stand for labels in a prompt
+    predictions: int = 0  # bytes of their table, at most
+    references: bool = False  # this run also makes the data set's reference rows
 
     @property
     def code(self) -> str:

@@ -1,0 +1,100 @@
+"""Where the runs of a comparison stand: by role, data set, axis and condition."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import pandas as pd
+
+from archbench.reports.base.tables import Tables
+from archbench.runs.experiment.spec import UNMATCHED
+
+CONDITIONS: Final = ("match", "condition")
+SETTING: Final = ["dataset", "match", "condition", "share"]
+ROLES: Final = ("compared", "share", "control")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The runs of one data set under one condition; `condition` names only what varies on this data set."""
+
+    dataset: str
+    task: str
+    condition: Mapping[str, str]
+    runs: pd.DataFrame
+
+    @property
+    def architectures(self) -> list[str]:
+        return list(dict.fromkeys(self.runs["architecture"]))
+
+    @cached_property
+    def by_architecture(self) -> Mapping[str, pd.DataFrame]:
+        """The runs of each architecture."""
+        return {str(name): runs for name, runs in self.runs.groupby("architecture", sort=False)}
+
+    @cached_property
+    def statuses(self) -> Mapping[str, list[str]]:
+        """How the runs of each architecture ended; "" where that is not known."""
+        ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)
+        return {str(name): names.tolist() for name, names in ended}
+
+    def settings(self, names: Sequence[str] | None = None) -> frozenset[tuple[Any, ...]]:
+        """The settings that these architectures, or all, were trained in."""
+        return frozenset().union(
+            *(self._settings.get(name, ()) for name in (self._settings if names is None else names))
+        )
+
+    @cached_property
+    def _settings(self) -> Mapping[str, frozenset[tuple[Any, ...]]]:
+        rows = self.runs[["architecture", *SETTING]].fillna({"condition": "", "share": 1.0}).drop_duplicates()
+        by_architecture = rows.groupby("architecture", sort=False)
+        return {
+            str(name): frozenset(group[SETTING].itertuples(index=False, name=None)) for name, group in by_architecture
+        }
+
+
+def compared_groups(tables: Tables) -> Iterator[Group]:
+    """The compared runs by data set and condition, in the order in which they were planned.
+
+    Checkpoints had another budget than any match: they make a group only where there is nothing else.
+    """
+    runs = placed(tables, "compared")
+    named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
+    for dataset, rows in named.groupby("dataset", sort=False):
+        rows = rows if is_untrained_checkpoint(rows).all() else rows[~is_untrained_checkpoint(rows)]
+        rows = rows.fillna({"condition": ""})
+        varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
+        parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
+        if varying:
+            parts = list(rows.groupby(varying, sort=False))
+        for values, part in parts:
+            task = next(iter(part["task"].dropna()), "")
+            condition = dict(zip(varying, map(str, values), strict=True))
+            yield Group(str(dataset), str(task), condition, part)
+
+
+def placed(tables: Tables, role: str) -> pd.DataFrame:
+    """A row for every place that a run has in this role: its row in `runs`, under the place's name, axis and condition.
+
+    One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
+    place's name again, which stays when comparisons call the architecture something else. ``variant`` is what the run
+    trained: another architecture than the place's where trials chose among alternatives.
+    """
+    entries = tables["entries"]
+    entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
+    columns = ["architecture", "dataset", "match", "condition", "role", "share"]
+    runs = tables["runs"].assign(variant=tables["runs"]["architecture"])
+    runs = runs.drop(columns=[column for column in columns if column in runs])
+    return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+
+
+def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
+    """The runs of several sides together, each under its name."""
+    parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def is_untrained_checkpoint(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """True at the runs that scored a checkpoint without training it."""
+    return (runs["match"] == UNMATCHED).fillna(False).astype(bool)
