@@ -604,7 +604,46 @@ def test_the_tasks_of_the_command_line_keep_only_their_pretrainings(folder: Path
     kept = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
     assert [stage.name for stage in kept["colours"]] == [TEXT["name"], "after", "alone"]
     assert [stage.name for stage in kept["turned"]] == ["texts", "alone"]
-    assert spec.override(experiment, seeds=1).pretraining == experiment.pretraining
+
+
+def test_the_command_line_s_seeds_and_architectures_are_those_of_pretrainings(folder: Path) -> None:
+    """Lists of a pretraining's own stay, as far as what is left needs them."""
+    stages = [
+        {**TEXT, "name": "all"},
+        {**TEXT, "name": "causal", "architectures": ["decoder"], "seeds": [7]},
+        {**TEXT, "name": "after", "architectures": ["encoder"], "from": "causal", "from_architecture": "decoder"},
+        {**TEXT, "name": "prefix", "architectures": ["prefix-decoder"]},
+    ]
+    tasks = [{**COLOURS, "start": ["scratch", "all", "after", "prefix"]}]
+    experiment = spec.from_dict(values(pretraining=stages, tasks=tasks), folder=folder)
+
+    def lists(**settings: Any) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+        changed = spec.override(experiment, **settings)
+        return [(stage.name, stage.task.architectures, stage.task.seeds) for stage in changed.pretraining]
+
+    assert lists(architectures=["encoder", "llama"], seeds=2) == [
+        ("all", ("encoder", "llama"), (0, 1)),
+        ("causal", ("decoder",), (7,)),
+        ("after", ("encoder",), (0, 1)),
+    ]
+    assert [stage[0] for stage in lists(architectures=["encoder-decoder"])] == ["all"]
+    only = spec.from_dict(
+        values(pretraining=[{**TEXT, "architectures": ["decoder"]}], architectures=["decoder"]), folder=folder
+    )
+    with pytest.raises(InputError, match="does not pretrain encoder; leave it out, or add it"):
+        spec.override(only, architectures=["decoder", "encoder"])
+
+
+def test_the_command_line_s_axis_is_that_of_pretrainings_and_conditions(folder: Path) -> None:
+    experiment = spec.from_dict(values(), folder=folder)
+    changed = spec.override(experiment, match="flops-by-tokens")
+    budgets = [part.budget for part in (*changed.tasks, *changed.conditions, changed.pretraining[0].task)]
+    assert [budget.match for budget in budgets] == [("flops-by-tokens",)] * 3
+    with pytest.raises(InputError, match='match: "flops": a pretraining is matched by parameters or flops-by-tokens'):
+        spec.override(experiment, match="flops")
+    heads = spec.from_dict(values(tasks=[{**COLOURS, "start": "own", "adapt": "head"}]), folder=folder)
+    with pytest.raises(InputError, match="is compared at equal size and tokens"):
+        spec.override(heads, match="flops-by-tokens")
 
 
 @torch.no_grad()

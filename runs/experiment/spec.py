@@ -22,6 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from archbench.runs.experiment import starts
 from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
 from archbench.runs.experiment.sections import (
     ADAPTED,
@@ -38,7 +39,6 @@ from archbench.runs.experiment.sections import (
     Experiment,
     Model,
     Overrides,
-    Pretraining,
     Task,
     TrainingEntry,
     is_checkpoint,
@@ -187,10 +187,9 @@ def override(
 ) -> Experiment:
     """``experiment`` with the command line's settings, which override every task's own settings.
 
-    ``tasks`` selects by name or kind, in the experiment's order, and leaves out pretrainings that only other tasks
-    start from; ``seeds`` as a number means 0 to ``seeds`` - 1. NumPy integers and arrays, ranges and tuples are
-    accepted in place of lists. Paths of variant files are relative to the current folder. Raises ``InputError`` that
-    names the argument.
+    ``tasks`` selects by name or kind, in the experiment's order; ``seeds`` as a number means 0 to ``seeds`` - 1.
+    Pretrainings follow (``starts.overridden``). NumPy integers and arrays, ranges and tuples are accepted in place of
+    lists. Paths of variant files are relative to the current folder. Raises ``InputError`` that names the argument.
     """
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
     wanted = validated(Overrides, overrides)
@@ -200,17 +199,23 @@ def override(
         general["architectures"] = tuple(absolute(name_or_path) for name_or_path in wanted.architectures)
     if wanted.seeds is not None:
         general["seeds"] = wanted.seeds
-    if wanted.match is not None:
-        chosen = tuple(_matched(task, wanted.match) for task in chosen)
     names = [task.name for task in chosen]
-    conditions = [_at_most(task, general) for task in experiment.conditions if task.name in names]
+    conditions = [task for task in experiment.conditions if task.name in names]
+    if wanted.match is not None:
+        written = {task.name: task.budget.match for task in chosen}
+        chosen = tuple(_matched(task, wanted.match) for task in chosen)
+        conditions = [
+            _matched(task, wanted.match) if task.budget.match == written[task.name] else task for task in conditions
+        ]
     changed = {
         "tasks": tuple(task.model_copy(update=general) for task in chosen),
-        "conditions": tuple(task for task in conditions if task is not None),
+        "conditions": tuple(task for task in (_at_most(task, general) for task in conditions) if task is not None),
     }
     for task in (*changed["tasks"], *changed["conditions"]):
         check_tuning_seeds(task)
-    return experiment.model_copy(update={**general, **changed, "pretraining": _still_needed(experiment, names)})
+    stages = starts.overridden(experiment, names, wanted.match, general)
+    starts.check_overridden((*changed["tasks"], *changed["conditions"]), stages, experiment.pretraining)
+    return experiment.model_copy(update={**general, **changed, "pretraining": stages})
 
 
 def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
@@ -238,24 +243,6 @@ def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
         if word not in names and word not in kinds:
             raise InputError(f"tasks: no task {printable(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
     return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
-
-
-def _still_needed(experiment: Experiment, names: Sequence[str]) -> tuple[Pretraining, ...]:
-    """The pretrainings except those that only tasks other than ``names`` start from."""
-    kept, left_out = set[str](), set[str]()
-    for task in (*experiment.tasks, *experiment.conditions):
-        (kept if task.name in names else left_out).update(_behind(experiment, task.start))
-    return tuple(stage for stage in experiment.pretraining if stage.name in kept or stage.name not in left_out)
-
-
-def _behind(experiment: Experiment, start: str) -> set[str]:
-    """The pretraining of a start and all that it goes on from."""
-    by_name = {stage.name: stage for stage in experiment.pretraining}
-    names = set[str]()
-    while start in by_name:
-        names.add(start)
-        start = by_name[start].before
-    return names
 
 
 def _matched(task: Task, axes: Sequence[str]) -> Task:

@@ -24,6 +24,7 @@ from archbench.runs.experiment.sections import (
     SCRATCH,
     SCRATCH_WITH,
     Budget,
+    Experiment,
     ExperimentEntry,
     Pretraining,
     PretrainingEntry,
@@ -62,11 +63,12 @@ def pretrainings(
         task = resolve(TaskEntry.model_construct(**(TaskEntry(data=written.data).__dict__ | values)), general, where)
         _check(written, task, where)
         budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
+        own = tuple(key for key in ("architectures", "seeds") if key in written.model_fields_set)
         rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
         _check_before(written, task, resolved, where)
         resolved.append(
             Pretraining(
-                task=task.model_copy(update={"budget": budget}),
+                task=task.model_copy(update={"budget": budget, "own_lists": own}),
                 objective=written.objective,
                 mask_rate=rate,
                 before=written.from_ or "",
@@ -85,13 +87,80 @@ def pretrainings(
 def _check(written: PretrainingEntry, task: Task, where: str) -> None:
     if task.budget.tokens is None:
         raise InputError(f"{where}.budget.tokens: missing; set the number of tokens to pretrain on")
-    if task.budget.match[0] not in MATCHES:
-        raise InputError(
-            f'{where}.budget.match: "{task.budget.match[0]}": a pretraining is matched by {" or ".join(MATCHES)}; give '
-            "it one of these"
-        )
+    _check_match(task.budget.match, f"{where}.budget.match")
     if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
         raise InputError(f"{where}.mask_rate: applies to the objectives masked and own; remove it")
+
+
+def _check_match(axes: Sequence[str], where: str) -> None:
+    if axes[0] not in MATCHES:
+        raise InputError(
+            f'{where}: "{axes[0]}": a pretraining is matched by {" or ".join(MATCHES)}; give it one of these'
+        )
+
+
+def overridden(
+    experiment: Experiment, names: Sequence[str], match: Sequence[str] | None, general: Mapping[str, Any]
+) -> tuple[Pretraining, ...]:
+    """The pretrainings under the command line's settings: those that the tasks ``names`` start from, or no task does.
+
+    ``general`` has the command line's architectures and seeds. A pretraining without lists of its own gets these. One
+    with architectures of its own keeps those that are chosen or continued; one with seeds of its own keeps them.
+    """
+    if match is not None and experiment.pretraining:
+        _check_match(match, "match")
+    stages: list[Pretraining] = []
+    continued: dict[str, set[str]] = {}
+    for stage in reversed(_of_tasks(experiment, names)):
+        task = stage.task
+        changes = {key: value for key, value in general.items() if key not in task.own_lists}
+        if "architectures" in general and "architectures" in task.own_lists:
+            kept = {*general["architectures"], *continued.get(stage.name, ())}
+            changes["architectures"] = tuple(name for name in task.architectures if name in kept)
+        if match is not None:
+            changes["budget"] = task.budget.model_copy(update={"match": tuple(match[:1])})
+        task = task.model_copy(update=changes)
+        if not task.architectures:
+            continue
+        if stage.before:
+            needed = (stage.before_architecture,) if stage.before_architecture else task.architectures
+            continued.setdefault(stage.before, set()).update(needed)
+        stages.append(stage.model_copy(update={"task": task}))
+    return tuple(reversed(stages))
+
+
+def _of_tasks(experiment: Experiment, names: Sequence[str]) -> tuple[Pretraining, ...]:
+    """The pretrainings except those that only tasks other than ``names`` start from."""
+    kept, left_out = set[str](), set[str]()
+    for task in (*experiment.tasks, *experiment.conditions):
+        (kept if task.name in names else left_out).update(_behind(experiment, task.start))
+    return tuple(stage for stage in experiment.pretraining if stage.name in kept or stage.name not in left_out)
+
+
+def _behind(experiment: Experiment, start: str) -> set[str]:
+    """The pretraining of a start and all that it goes on from."""
+    by_name = {stage.name: stage for stage in experiment.pretraining}
+    names = set[str]()
+    while start in by_name:
+        names.add(start)
+        start = by_name[start].before
+    return names
+
+
+def check_overridden(tasks: Sequence[Task], stages: Sequence[Pretraining], written: Sequence[Pretraining]) -> None:
+    """Raises ``InputError`` where the command line's settings leave a task without what it starts from."""
+    by_name = {stage.name: stage.task for stage in stages}
+    for task in tasks:
+        _check_adapt(task, [task.adapt], f"tasks.{task.name}.adapt")
+        if task.start not in {stage.name for stage in written}:
+            continue
+        before = by_name.get(task.start)
+        for name in task.architectures:
+            if before is None or not set(task.candidates(name)) <= set(before.architectures):
+                raise InputError(
+                    f"tasks.{task.name}.start: {printable(task.start)} does not pretrain {name}; leave it out, or add "
+                    "it to the pretraining's architectures"
+                )
 
 
 def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
