@@ -592,6 +592,15 @@ def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, ow
     assert re.fullmatch(says, found.command), found.command
 
 
+def test_tasks_that_share_a_pretraining_get_more_seeds_together(tmp_path: Path) -> None:
+    """Without one of them, the shared tokenizer and so the pretraining would be another."""
+    near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
+    synthetic.write_store(tmp_path, [single(SENTIMENT, truth=near, spread=0.03, examples=4000)])
+    synthetic.specify(tmp_path, "pretraining", [{"task": {"name": "books", "data": "bible-en"}}])
+    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["encoder-understands"]
+    assert re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --seeds \d+", found.command), found.command
+
+
 def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path) -> None:
     scores = {"phrases-alone": 0.63, "phrases-mixed": 0.6}
     tasks = [

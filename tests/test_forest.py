@@ -16,6 +16,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 from archbench import reports
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.verdicts import changed as changes
 from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
@@ -24,7 +25,7 @@ from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import forest
 from archbench.reports.figures.kinds.forest import forests, word
-from archbench.reports.page import summary, tested_grids
+from archbench.reports.page import matrix, summary, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
@@ -259,6 +260,13 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
         "Under the condition “AdamW” the outcome changes (not corrected): encoder is better than decoder on sentiment."
     )
     assert sentence in bottom_line(judged)
+    said = sentence.replace(" on sentiment.", ".")
+    assert any(said in line for line in summary.sentences(judged))
+    [first_condition] = judged.first
+    outcome = verdict(first_condition, judged.tested.of("sentiment"), changes("sentiment", judged.tested))
+    assert outcome.state == "decided" and said in outcome.notes
+    [decoder] = [row[1] for row in matrix.matrix(judged).rows if row[0].text == "decoder"]
+    assert "different under the condition “AdamW”" in decoder.below
 
 
 def test_a_condition_on_another_axis_is_no_change_of_the_recipe(tmp_path: Path) -> None:

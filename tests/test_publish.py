@@ -9,7 +9,7 @@ import synthetic
 from archbench import command_line, reports
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.page.publish import check, publish
+from archbench.reports.page.publish import check, publish, without_texts
 from archbench.tasks.base.errors import InputError
 
 
@@ -45,6 +45,14 @@ def test_no_text_of_the_data_is_in_any_file(folders: tuple[Path, Path]) -> None:
         if path.is_file():
             content = path.read_bytes()
             assert not [text for text in texts if text.encode() in content], path
+
+
+def test_its_command_names_no_folder_of_this_machine(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    read = tables.read(folders[0] / "tables")
+    command = read["experiment"]["key"] == "command"
+    read["experiment"].loc[command, "value"] = "archbench compare mine.toml --out /home/me/results --jobs 2 --seeds 3"
+    shared = without_texts(read)["experiment"]
+    assert shared.loc[command, "value"].tolist() == ["archbench compare mine.toml --seeds 3"]
 
 
 def test_it_is_rebuilt_from_its_own_tables(folders: tuple[Path, Path]) -> None:

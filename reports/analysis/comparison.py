@@ -16,6 +16,7 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 MANY_PASSES: Final = 10  # over the training examples
+LATE_PEAK: Final = 0.75  # share of the training after which the best checkpoints come, on average, unless they overfit
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
@@ -174,10 +175,17 @@ class Comparison:
 
     @property
     def early(self) -> bool:
-        """Whether few tokens were read for a model's size, though not in many passes over few examples."""
-        runs = self.group.runs
-        passes = float(runs["epochs"].astype(float).min()) if "epochs" in runs else math.nan
-        return self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER and not passes > MANY_PASSES
+        """Whether few tokens were read for a model's size, though not in many passes over few examples.
+
+        Where the best checkpoints come well before the end, more training would not help.
+        """
+        runs, passes, peak = self.group.runs, math.nan, math.nan
+        if "epochs" in runs:
+            passes = float(runs["epochs"].astype(float).min())
+        if "best_step" in runs:
+            peak = float((runs["best_step"].astype(float) / runs["steps"].astype(float)).mean())
+        is_small = self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER
+        return is_small and not passes > MANY_PASSES and not peak < LATE_PEAK
 
 
 def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:

@@ -27,8 +27,11 @@ class Verdict:
     notes: tuple[str, ...]
 
 
-def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict:
-    """The outcome of one comparison by its primary metric: by its primary contrasts where there are any."""
+def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: Sequence[Contrast] = ()) -> Verdict:
+    """The outcome of one comparison by its primary metric: by its primary contrasts where there are any.
+
+    ``changed`` are those of its pairs that have another outcome under a further condition.
+    """
     tested = any(contrast.outcome != "unknown" for contrast in primary)
     state, mark, sentence = _sentence(comparison)
     if tested:
@@ -39,7 +42,8 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Verdict
         "not above the best simple baseline": comparison.none_above_classical,
     }
     visible = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
-    return Verdict(comparison, state, mark, sentence, visible, tuple(_notes(comparison, tested)))
+    notes = [*elsewhere(changed), *_notes(comparison, tested)]
+    return Verdict(comparison, state, mark, sentence, visible, tuple(notes))
 
 
 def contrast_sentence(contrast: Contrast) -> str:
@@ -180,6 +184,43 @@ def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Co
         for condition in dict.fromkeys(contrast.condition for contrast in exploratory)
     }
     return {condition: both for condition, both in pairs.items() if both}
+
+
+def changed(dataset: str, tested: Contrasts) -> list[Contrast]:
+    """The primary pairs of a data set that have another outcome under a further condition, and are decided in one."""
+    return [
+        other
+        for pairs in under_conditions(dataset, tested).values()
+        for base, other in pairs
+        if not (base.failed_gates or other.failed_gates)
+        and (base.decided or other.decided)
+        and not same_outcome(base, other)
+    ]
+
+
+def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[str]:
+    """A sentence for each further condition: the outcomes that it changes."""
+    by_condition: dict[str, list[str]] = {}
+    for contrast in changed:
+        where = f" on {contrast.dataset}" if with_dataset else ""
+        by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)}{where}")
+    return [
+        f"{place(condition)} the outcome changes (not corrected): {'; '.join(outcomes)}."
+        for condition, outcomes in by_condition.items()
+    ]
+
+
+def place(condition: str) -> str:
+    """ "At equal training FLOPs", "Under the condition “native supervision”"."""
+    return f"At {condition}" if condition.startswith("equal ") else f"Under the condition “{condition}”"
+
+
+def _outcome(contrast: Contrast) -> str:
+    """The outcome of one contrast in words."""
+    if contrast.better:
+        return f"{contrast.better} is better than {contrast.worse}"
+    relation = "are equal within the margin" if contrast.outcome == "equal" else "cannot be distinguished"
+    return f"{contrast.first} and {contrast.second} {relation}"
 
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:

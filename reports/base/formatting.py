@@ -1,6 +1,7 @@
 """Numbers as people read them."""
 
 import math
+import re
 from collections.abc import Iterable
 
 from archbench.reports.base.statistics import Interval
@@ -132,3 +133,8 @@ def p(chance: float) -> str:
         return "< 0.001"
     short = f"{chance:.3f}"
     return f"{chance:.4f}" if short == "0.050" else short
+
+
+def portable(command: str) -> str:
+    """A command without the folder and the number of jobs, which belong to one machine."""
+    return re.sub(r" --(?:out|jobs)[ =]\S+", "", command)

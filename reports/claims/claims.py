@@ -66,7 +66,7 @@ class ClaimVerdict:
 
     ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
     the contrasts that it rests on; a claim about a reference row or stored bits has none. ``scale``: size and tokens of
-    the models, for a claim in miniature.
+    the models, for a claim in miniature. ``differs``: where a contrast has another outcome under a further condition.
     """
 
     claim: Claim
@@ -78,6 +78,7 @@ class ClaimVerdict:
     p: float = math.nan
     counted: tuple[Contrast, ...] = ()
     scale: str = ""
+    differs: str = ""
 
 
 @once_per_report
@@ -249,6 +250,7 @@ class _ClaimJudge:
             strength=strength(counted, [*lacks, ungated] if ungated else lacks),
             p=decision_p(claim, counted) if verdict != UNDECIDED else math.nan,
             counted=tuple(counted),
+            differs=more.removeprefix("; "),
         )
 
     def _ruling(self, claim: Claim, counted: Sequence[Contrast], missing: Sequence[str]) -> str:

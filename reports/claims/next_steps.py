@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.base.declared import baselines, entered
+from archbench.reports.base.declared import baselines, entered, specification
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import MOST_SEEDS
 from archbench.reports.base.tables import Tables
@@ -48,6 +48,8 @@ def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) 
     command = str(experiment.get("command") or "")
     if not command.startswith("archbench compare"):
         return f"{seeds} seeds each"
+    if specification(tables).get("pretraining"):  # fewer tasks would share another tokenizer: pretrained again
+        return f"{command} --seeds {seeds}"
     return f"{command} --tasks {','.join(_tasks(tables, still))} --seeds {seeds}"
 
 

@@ -32,6 +32,7 @@ _FURTHER: Final = {
     "peak_memory_bytes": ("peak memory", formatting.memory),
 }
 _BESIDE: Final = (
+    "embedding_parameters",
     "depth",
     "hidden",
     "executed_flops",
@@ -69,7 +70,8 @@ def budget_rows(groups: Sequence[Group]) -> list[dict[str, object]]:
     """What each architecture of each group got, as rows of a table: least and greatest over its runs.
 
     ``<axis>_deviation`` is the largest relative deviation of a run from the target of an axis that was held equal, and
-    ``<axis>_relative`` the mean relative to the first architecture's of one that was not.
+    ``<axis>_relative`` the mean relative to the first architecture's of one that was not; of training time the median,
+    since a run may have shared its core or have been suspended.
     """
     return [
         {
@@ -106,7 +108,12 @@ def _deviations(group: Group, runs: pd.DataFrame) -> dict[str, object]:
 
 def _relative(group: Group, runs: pd.DataFrame, axis: str) -> float:
     first = _reference(group, axis)
-    return float(runs[axis].astype(float).mean()) / first if first else math.nan
+    return _typical(runs, axis) / first if first else math.nan
+
+
+def _typical(runs: pd.DataFrame, axis: str) -> float:
+    values = runs[axis].astype(float)
+    return float(values.median() if axis == "train_seconds" else values.mean())
 
 
 def _held(group: Group) -> tuple[str, ...]:
@@ -146,7 +153,7 @@ def _axis(group: Group, runs: pd.DataFrame, axis: str, held: bool) -> GridCell:
 
 
 def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
-    """The largest relative deviation of a run from its target (from the first architecture's mean without one)."""
+    """The largest relative deviation of a run from its target (without one, from the first architecture's)."""
     target = AXES[axis][1]
     values = runs[axis].astype(float)
     aims = runs[target].astype(float) if known(runs, target) else _reference(group, axis)
@@ -155,4 +162,4 @@ def _deviation(group: Group, runs: pd.DataFrame, axis: str) -> float:
 
 
 def _reference(group: Group, axis: str) -> float:
-    return float(group.by_architecture[group.architectures[0]][axis].astype(float).mean())
+    return _typical(group.by_architecture[group.architectures[0]], axis)

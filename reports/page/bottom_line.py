@@ -13,7 +13,7 @@ from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
-from archbench.reports.analysis.verdicts import same_outcome, under_conditions
+from archbench.reports.analysis.verdicts import changed, elsewhere, under_conditions
 from archbench.reports.base.formatting import listing, number
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
@@ -316,31 +316,16 @@ def _limits(judged: Judged) -> Iterator[str]:
 
 def _changed(judged: Judged) -> Iterator[str]:
     """Which primary pairs have another outcome under a further condition, decided in one of the two or in both."""
+    datasets = [comparison.group.dataset for comparison in judged.first]
     pairs = [
-        pair
-        for comparison in judged.first
-        for both in under_conditions(comparison.group.dataset, judged.tested).values()
-        for pair in both
-        if not any(contrast.failed_gates for contrast in pair)
+        pair for dataset in datasets for both in under_conditions(dataset, judged.tested).values() for pair in both
     ]
-    changed = [other for base, other in pairs if (base.decided or other.decided) and not same_outcome(base, other)]
-    if len(changed) > MOST:
-        yield f"Under other conditions {len(changed)} of {len(pairs)} outcomes change."
-    elif changed:
-        by_condition: dict[str, list[str]] = {}
-        for contrast in changed:
-            by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)} on {contrast.dataset}")
-        for name, parts in by_condition.items():
-            held = f"At {name}" if name.startswith("equal ") else f"Under the condition “{name}”"
-            yield f"{held} the outcome changes (not corrected): {'; '.join(parts)}."
-
-
-def _outcome(contrast: Contrast) -> str:
-    """The outcome of one contrast in words."""
-    if contrast.better:
-        return f"{contrast.better} is better than {contrast.worse}"
-    relation = "are equal within the margin" if contrast.outcome == "equal" else "cannot be distinguished"
-    return f"{contrast.first} and {contrast.second} {relation}"
+    compared = [pair for pair in pairs if not any(contrast.failed_gates for contrast in pair)]
+    changes = [contrast for dataset in datasets for contrast in changed(dataset, judged.tested)]
+    if len(changes) > MOST:
+        yield f"Under other conditions {len(changes)} of {len(compared)} outcomes change."
+    else:
+        yield from elsewhere(changes, with_dataset=True)
 
 
 def _converged(judged: Judged) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """The ledger over all reports in words: as Markdown, and as a page."""
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from archbench.reports.analysis.contrasts import ALPHA, Contrast
 from archbench.reports.base import formatting
+from archbench.reports.base.formatting import portable
 from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, ClaimRecord, Evidence
 from archbench.reports.claims.evidence import bears_out, outcome, words
 from archbench.reports.claims.ledger import (
@@ -189,6 +189,8 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
     families = dict.fromkeys(contrast.corrected_for for contrast in counted if contrast.corrected_for > 1)
     if families:
         yield f"Each p value is corrected for {' or '.join(map(str, families))} tests."
+    if entry.ruling.differs:
+        yield f"{_capital(entry.ruling.differs)}."
 
 
 def _by_dataset(contrasts: Sequence[Contrast]) -> Iterator[str]:
@@ -256,7 +258,7 @@ def _next_step(record: ClaimRecord) -> str:
         return f"To test it: `archbench compare --preset {preset}`." if preset else "No preset tests it."
     if record.verdict not in (UNDECIDED, DISAGREE) or not record.best:
         return ""
-    command = re.sub(r" --(?:out|jobs) \S+", "", record.best.ruling.command)
+    command = portable(record.best.ruling.command)
     if not command:
         pairs = any(text.startswith("not compared") for text in record.best.ruling.strength.lacks)
         return f"To decide it: {'a comparison of all its pairs' if pairs else 'more seeds or a larger budget'}."

@@ -7,7 +7,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
-from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.analysis.verdicts import changed, place, reference_label
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
@@ -45,7 +45,13 @@ def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell
     word = state(judged, comparison, architecture)
     mark = f" {BASELINE}" if behind_baseline(comparison, cell) else ""
     mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
-    return GridCell(WORDS[word] + mark, "; ".join([mean, *_others(architecture, word, contrasts)]), f"text {word}")
+    lines = [mean, *_others(architecture, word, contrasts)]
+    if word == "wins":
+        for contrast in changed(comparison.group.dataset, judged.tested):
+            if architecture in (contrast.first, contrast.second):
+                there = "different" if contrast.decided else "not decided"
+                lines.append(f"{there} {_lower(place(contrast.condition))}")
+    return GridCell(WORDS[word] + mark, "; ".join(dict.fromkeys(lines)), f"text {word}")
 
 
 def _others(architecture: str, word: str, contrasts: Sequence[Contrast]) -> list[str]:
@@ -76,3 +82,7 @@ def _baseline(comparison: Comparison) -> GridCell:
     if best is None:
         return GridCell("", kind="text quiet")
     return GridCell(formatting.value(best[1], comparison.metric.decimals), reference_label(best[0]), "text quiet")
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

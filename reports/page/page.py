@@ -29,7 +29,7 @@ from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, placed
 from archbench.reports.analysis.judgement import FEW, Judged
 from archbench.reports.analysis.standing import behind_baseline
-from archbench.reports.analysis.verdicts import left_out, verdict
+from archbench.reports.analysis.verdicts import changed, left_out, verdict
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import Tables, write_csv
@@ -199,7 +199,10 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "variants_in_use": tested_grids.variants_in_use(trials.chosen_variants(tables)),
-        "verdicts": [verdict(comparison, tested.of(comparison.group.dataset)) for comparison in first],
+        "verdicts": [
+            verdict(comparison, tested.of(comparison.group.dataset), changed(comparison.group.dataset, tested))
+            for comparison in first
+        ],
         "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
         "seeds": _seeds(first),
         "effects": tested_grids.contrasts(tested.effects),

@@ -7,6 +7,7 @@ import pandas as pd
 from archbench.reports.analysis.contributions import of_texts, right
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
+from archbench.reports.base.formatting import portable
 from archbench.reports.base.metrics import recorded
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
@@ -41,7 +42,7 @@ def check(root: Path, folder: Path) -> None:
 
 
 def without_texts(tables: Tables) -> Tables:
-    """The tables with numbers in place of the texts of `predictions`."""
+    """The tables with numbers in place of the texts of `predictions`, and a command that names no folder."""
     rows = tables["predictions"]
     sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
@@ -49,4 +50,7 @@ def without_texts(tables: Tables) -> Tables:
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
     measured = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
     own_rows = kept[["run", "example", "log_likelihood", *known, *measured]]
-    return {**tables, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}
+    experiment = tables["experiment"].copy()
+    command = (experiment["key"] == "command").fillna(False)
+    experiment.loc[command, "value"] = experiment.loc[command, "value"].map(portable, na_action="ignore")
+    return {**tables, "experiment": experiment, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}

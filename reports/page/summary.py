@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from archbench.reports.analysis import pretraining, scaling, trials
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.analysis.verdicts import cautions, contrast_sentence, left_out, verdict
+from archbench.reports.analysis.verdicts import cautions, changed, contrast_sentence, elsewhere, left_out, verdict
 from archbench.reports.page import grids, pretraining_grids, tested_grids
 
 
@@ -43,8 +43,8 @@ def sentences(judged: Judged) -> list[str]:
         lines += map(contrast_sentence, judged.tested.effects)
     lines += [f"{trend.sweep.title}: {line}" for trend in judged.trends for line in scaling.sentences(trend)]
     tables = judged.comparisons.tables
-    if elsewhere := pretraining_grids.elsewhere(tables):
-        lines.append(f"{elsewhere} The table by start has the scores; no test compares them.")
+    if other_starts := pretraining_grids.elsewhere(tables):
+        lines.append(f"{other_starts} The table by start has the scores; no test compares them.")
     cost = tested_grids.costs(trials.costs(tables))
     return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 
@@ -53,7 +53,8 @@ def _sentences(judged: Judged, comparison: Comparison) -> str:
     """The verdict on one data set, the primary contrasts that are not decided, and the cautions."""
     dataset = comparison.group.dataset
     outcome = verdict(comparison, judged.tested.of(dataset))
-    return " ".join([f"{dataset}: {outcome.sentence}", *_undecided(judged, dataset), *cautions(comparison)])
+    further = elsewhere(changed(dataset, judged.tested))
+    return " ".join([f"{dataset}: {outcome.sentence}", *_undecided(judged, dataset), *further, *cautions(comparison)])
 
 
 def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
