@@ -100,6 +100,21 @@ def test_the_matrix_ranks_those_that_are_trained_enough(tmp_path: Path) -> None:
     }
 
 
+def test_in_an_ablation_only_the_whole_architecture_has_to_pass(tmp_path: Path) -> None:
+    """A decoder may fail for what it lacks; an encoder-decoder is no encoder without a part."""
+    names = ["decoder", "decoder-no-norm", "encoder", "encoder-decoder"]
+    truth = dict(zip(names, (2.2, 3.5, 2.4, 3.4), strict=True))
+    families = dict(zip(names, ("decoder", "decoder", "encoder", "encoder-decoder"), strict=True))
+    synthetic.write_store(tmp_path, [with_bigram(replace(SHAKESPEARE, truth=truth), 3.0)])
+    for path in (tmp_path / "runs").glob("*/record.json"):
+        record = json.loads(path.read_text())
+        synthetic.write_json(path, record | {"family": families[record["architecture"]]})
+    synthetic.specify(tmp_path, "contrasts", [["decoder", "decoder-no-norm"], ["encoder", "encoder-decoder"]])
+    found = outcomes(judge(tables.collect(tmp_path)))
+    assert found["decoder", "decoder-no-norm"].outcome == "ahead"
+    assert found["encoder", "encoder-decoder"].outcome == "untrained"
+
+
 def test_an_architecture_is_not_blamed_for_an_untrained_opponent(tmp_path: Path) -> None:
     pair = replace(SHAKESPEARE, truth={name: SHAKESPEARE.truth[name] for name in ("decoder", "encoder")})
     [decoder, encoder, *_] = matrix(judged(tmp_path, with_bigram(pair, 3.0))).rows
