@@ -113,8 +113,10 @@ def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
     ]
     runs = synthetic.write_store(root, [task], further=further)
     for place, run in enumerate(runs):
-        first = started(*base) if place < task.seeds * len(task.truth) else {}
-        synthetic.change_record(root, run, seed=place % task.seeds, **first)  # equal before and after pretraining
+        number, seed = place // (task.seeds * len(FAMILIES)), place % task.seeds
+        start, adapt, examples = places[number]
+        epochs = 0.5 if examples == 1000 else 2.0  # the budget ends in the middle of the first pass over many examples
+        synthetic.change_record(root, run, seed=seed, epochs=epochs, **started(start, adapt, examples))
 
 
 def started(start: str, adapt: str, examples: int) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """What pretraining buys: scores by number of training examples, and the difference from training from scratch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ class Adapted:
 
     ``gain`` is the difference from training from scratch on as many examples, finetuned; positive is better. It is not
     known (None) for runs from scratch, and where there are no such runs. ``majority`` is the score of always answering
-    the most frequent label, on data sets with labels.
+    the most frequent label, on data sets with labels. ``read`` is how many of the examples the budget reaches: fewer
+    than ``examples`` where it ends before the first pass does.
     """
 
     dataset: str
@@ -31,6 +33,7 @@ class Adapted:
     score: Interval
     gain: Interval | None = None
     majority: float | None = None
+    read: int = 0
 
     @property
     def way(self) -> str:
@@ -93,6 +96,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
                 cell.interval,
                 _gain(judged, by_setup, samples, setup, cell.architecture, first.metric),
                 first.references.get(MAJORITY),
+                _read(comparison, cell.architecture),
             )
             for setup, comparison in by_setup.items()
             for cell in comparison.scored
@@ -111,6 +115,7 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
             "start": entry.start,
             "adapt": entry.adapt,
             "examples": entry.examples,
+            "read": entry.read,
             "mean": entry.score.mean,
             "lower": entry.score.lower,
             "upper": entry.score.upper,
@@ -119,6 +124,13 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
         }
         for entry in entries
     ]  # fmt: skip
+
+
+def _read(comparison: Comparison, architecture: str) -> int:
+    """How many different examples an architecture was trained on: none are repeated before all were read once."""
+    runs, examples = comparison.group.by_architecture[architecture], comparison.setup.examples
+    epochs = float(runs["epochs"].astype(float).mean()) if "epochs" in runs else math.nan
+    return round(examples * epochs) if epochs < 1 else examples
 
 
 def signed(gain: Interval, measure: ReportedMetric) -> str:

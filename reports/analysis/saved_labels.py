@@ -1,7 +1,7 @@
 """Labels that pretraining saves: how many examples training from scratch needs for the score of a pretrained model.
 
-Scores from scratch are interpolated over the logarithm of the number of examples, without going beyond the most that
-were trained on. Intervals are a parametric bootstrap of the scores, as in ``horizontal``.
+Scores from scratch are interpolated over the logarithm of the number of examples that were read, without going beyond
+the most. Intervals are a parametric bootstrap of the scores, as in ``horizontal``.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 class SavedLabels:
     """``needed`` examples from scratch, finetuned, give the score of ``pretrained``; with a 95% interval.
 
-    ``most`` is the largest number that was trained on from scratch, ``fewest`` the smallest: a value at either is a
-    bound.
+    ``most`` is the largest number that was read in training from scratch, ``fewest`` the smallest: a value at either is
+    a bound.
     """
 
     pretrained: Adapted
@@ -62,7 +62,7 @@ def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
 
 def _needed(entry: Adapted, scratch: Sequence[Adapted]) -> SavedLabels:
     curve = sorted(scratch, key=lambda point: point.examples)
-    sign, costs = entry.metric.gain(1.0), np.log([float(point.examples) for point in curve])
+    sign, costs = entry.metric.gain(1.0), np.log([float(point.read) for point in curve])
     generator = np.random.Generator(np.random.PCG64(0))
     drawn = sign * redrawn([*(point.score for point in curve), entry.score], generator)
     mean = sign * np.array([[*(point.score.mean for point in curve), entry.score.mean]])
@@ -70,5 +70,5 @@ def _needed(entry: Adapted, scratch: Sequence[Adapted]) -> SavedLabels:
     lower, upper = np.quantile(logs[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     known = entry.score.known and all(point.score.known for point in curve)
     limits = np.exp([lower, upper]) if known else np.exp([logs[0][0]] * 2)
-    needed, fewest, most = float(np.exp(logs[0][0])), curve[0].examples, curve[-1].examples
+    needed, fewest, most = float(np.exp(logs[0][0])), curve[0].read, curve[-1].read
     return SavedLabels(entry, needed, float(limits[0]), float(limits[1]), fewest, most)

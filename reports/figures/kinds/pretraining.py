@@ -31,10 +31,10 @@ from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint, is_scratch
 
 CAPTION: Final = (
-    "Test score by number of training examples (shots for prompts): means over seeds with 95% intervals. Filled marks: "
-    "after pretraining; hollow: from scratch, on the budget of the task (dashed) or on the tokens of the pretraining "
-    "as well. Pretrained models have the budget of the task on top of their pretraining. Grey, dashed: always "
-    "answering with the most frequent label."
+    "Test score by number of training examples that were read (shots for prompts), or by start where there are many: "
+    "means over seeds with 95% intervals. Filled marks: after pretraining; hollow: from scratch, on the budget of the "
+    "task (in curves dashed) or on the tokens of the pretraining as well. Pretrained models have the budget of the "
+    "task on top of their pretraining. Grey, dashed: always answering with the most frequent label."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
@@ -101,13 +101,13 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
         for start in dict.fromkeys(entry.start for entry in entries if entry.architecture == name):
             series = [entry for entry in entries if (entry.architecture, entry.start) == (name, start)]
             line = DASHED if start == SCRATCH else STYLES[_place(start, starts) % len(STYLES)]
-            xs = [entry.examples * 10**shift if entry.examples else shift for entry in series]
+            xs = [entry.read * 10**shift if entry.read else shift for entry in series]
             axes.plot(xs, [entry.score.mean for entry in series], color=look.colour, linewidth=1.4, linestyle=line)
             for x, entry in zip(xs, series, strict=True):
                 upright(axes, x, entry.score, look)
                 mean(axes, x, entry.score.mean, look, 7, **_face(start, look))
     reference_line(axes, entries[0].majority)
-    counts = sorted({entry.examples for entry in entries})
+    counts = sorted({entry.examples: entry.read for entry in entries}.values())
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -171,10 +171,10 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         return ""
     clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
     if not clear:
-        return "With the fewest examples, no 95% interval of a gain excludes 0."
+        return "With the fewest examples, no 95% interval of a gain excludes 0 (not corrected)."
     if len(clear) <= MOST_GAINS:
         texts = [_gain(gain, entry) for gain, entry in clear]
-        return f"Gain over training from scratch, finetuned on the fewest examples: {listing(texts)}."
+        return f"Gain over training from scratch, finetuned on the fewest examples (not corrected): {listing(texts)}."
     signs = {
         "better": [pair for pair in clear if pair[0].mean > 0],
         "worse": [pair for pair in clear if pair[0].mean < 0],
@@ -184,7 +184,7 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
     ]
     return (
         f"Pretraining, finetuned on the fewest examples, is compared with training from scratch {len(gains)} times: "
-        f"{listing(ends)}; in the others the 95% interval includes 0."
+        f"{listing(ends)}; in the others the 95% interval, not corrected, includes 0."
     )
 
 
