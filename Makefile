@@ -5,7 +5,7 @@
 #   make mutants ARGS="--most 2"              the mutation score of the contract, by two edits of each kind
 #   make suite-mutants ARGS="list"            small edits of the source, and which ones the tests notice
 #   make reference                            the pages of docs/reference, from the tables committed there
-#   make gpu ARGS="--minutes 9"               the first hour on a GPU, in pieces; goes on where it stopped
+#   make gpu ARGS="--minutes 8"               the first hour on a GPU, in pieces; goes on where it stopped
 #   make compare PYTHON=python3.12            another Python, 3.11 or later
 
 PYTHON ?= python3

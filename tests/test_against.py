@@ -95,7 +95,7 @@ def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> Non
     assert {(contrast.first, contrast.second) for contrast in contrasts} == {("mine", "decoder"), ("mine", "encoder")}
     text = page.render(judge(joined), [])
     assert (
-        "The results of published are published; only the architecture that joins them was trained for this report."
+        "The results of published are published; only the architecture that joins them was trained for this report, "
         in text
     )
 

@@ -5,7 +5,7 @@ again; the same command does what is left. Records lie in `results/gpu`; at the 
 written from them.
 
     make gpu                                  what is left, until done
-    make gpu ARGS="--minutes 9"               at most nine minutes of it
+    make gpu ARGS="--minutes 8"               eight minutes of it, and at most one more to save the state
     make gpu ARGS="--only parity --list"      names of pieces, and what is done
     make gpu ARGS="--device cpu"              a stand-in: the same pieces with tiny models, into results/gpu-cpu
     make gpu ARGS="--dry-run"                 sizes, tokens and times of every comparison; needs no GPU
@@ -171,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status is 0, or that of the first piece that failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a stand-in with tiny models")
-    parser.add_argument("--minutes", type=float, default=60.0, help="stop after this long [default: 60]")
+    limit = "stop after this long, and at most a minute more [default: 60]"
+    parser.add_argument("--minutes", type=float, default=60.0, help=limit)
     parser.add_argument("--only", default="", help="names, or beginnings of names, of pieces; separate with commas")
     parser.add_argument("--dry-run", action="store_true", help="plan every comparison, train nothing")
     parser.add_argument("--list", action="store_true", help="print the state of all pieces and stop")

@@ -184,7 +184,8 @@ def _joined(experiment: Mapping[str, str]) -> str:
     if not published:
         return ""
     return (
-        f"The results of {published} are published; only the architecture that joins them was trained for this report."
+        f"The results of {published} are published; only the architecture that joins them was trained for this report, "
+        "under the first condition of each data set. Its verdicts hold under that accounting alone."
     )
 
 
