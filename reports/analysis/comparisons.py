@@ -191,6 +191,8 @@ class Comparisons:
         if key not in self._sides:
             side = Side.parse(named)
             rows = self._rows("compared" if side.share is None else "share", dataset, side.architecture, axis)
+            if rows.empty:
+                return rows
             if side.condition == TARGET and self.is_on_target_alone(comparison):
                 side = replace(side, condition="")
             chosen = _has_setup(rows, side.setup) if side.setup else rows["condition"].fillna("") == side.condition
