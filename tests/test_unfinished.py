@@ -22,6 +22,7 @@ def test_packed_records_are_finished_runs_without_weights(tmp_path: Path) -> Non
     assert not list(moved.glob("*.safetensors"))
     assert not store.run_folder(tmp_path / "there", broken.name).exists()
     assert records.unpack(tmp_path / "records.tar.xz", tmp_path / "here") == 0
+    assert records.pack(tmp_path / "here", tmp_path / "fewer.tar.xz", ["turned-decoder"]) == 0
     for root in ("here", "there"):
         head = {"schema": 1, "archbench": "0", "name": "tiny", "command": "", "experiment": {}, "runs": [run.name]}
         store.write_sealed(tmp_path / root / "experiment.json", head)

@@ -1,14 +1,16 @@
 """Moves a comparison that is not finished to another machine, without the weights of its runs.
 
-    python -P docs/unfinished/records.py pack DIR FILE.tar.xz      the records of the finished runs in DIR
-    python -P docs/unfinished/records.py unpack FILE.tar.xz DIR    the same runs, sealed again without weights
+    python -P docs/unfinished/records.py pack DIR FILE.tar.xz [NAME...]    the records of the finished runs in DIR
+    python -P docs/unfinished/records.py unpack FILE.tar.xz DIR            the same runs, sealed again without weights
 
 `archbench compare ... --out DIR` then trains only the other runs. Reports are the same; `predict`, `inspect`, `export`
-of an unpacked run say that its weights are missing.
+of an unpacked run say that its weights are missing. Runs that begin with a NAME are left out: pretrainings that other
+runs have yet to start from.
 """
 
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from archbench.runs.base import store
@@ -16,9 +18,11 @@ from archbench.runs.base import store
 WEIGHTS = ".safetensors"
 
 
-def pack(root: Path, file: Path) -> int:
-    """Write the records of all finished runs in `root` to `file`; returns their number."""
-    finished = [path.parent for path in sorted(root.glob(f"runs/*/{store.MANIFEST}")) if store.is_finished(path.parent)]
+def pack(root: Path, file: Path, left_out: Sequence[str] = ()) -> int:
+    """Write the records of the finished runs in `root` to `file`, except those whose names begin with one of
+    `left_out`; returns their number."""
+    folders = [path.parent for path in sorted(root.glob(f"runs/*/{store.MANIFEST}"))]
+    finished = [path for path in folders if store.is_finished(path) and not path.name.startswith(tuple(left_out))]
     with tarfile.open(file, "w:xz", preset=9) as archive:
         for folder in finished:
             for path in sorted(folder.rglob("*")):
@@ -53,5 +57,6 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 if __name__ == "__main__":
-    command, source, target = sys.argv[1:]
-    print({"pack": pack, "unpack": unpack}[command](Path(source), Path(target)), "runs")
+    command, source, target, *names = sys.argv[1:]
+    count = pack(Path(source), Path(target), names) if command == "pack" else unpack(Path(source), Path(target))
+    print(count, "runs")
