@@ -9,7 +9,7 @@ import synthetic
 from archbench import command_line, reports
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.page.publish import check, publish, without_texts
+from archbench.reports.page.publish import check, publish, shareable
 from archbench.tasks.base.errors import InputError
 
 
@@ -51,7 +51,7 @@ def test_its_command_names_no_folder_of_this_machine(folders: tuple[Path, Path],
     read = tables.read(folders[0] / "tables")
     command = read["experiment"]["key"] == "command"
     read["experiment"].loc[command, "value"] = "archbench compare mine.toml --out /home/me/results --jobs 2 --seeds 3"
-    shared = without_texts(read)["experiment"]
+    shared = shareable(read)["experiment"]
     assert shared.loc[command, "value"].tolist() == ["archbench compare mine.toml --seeds 3"]
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from archbench import plotting
 from archbench.reports.base import tables
 from archbench.reports.figures import plot
-from archbench.reports.page.publish import without_texts
+from archbench.reports.page.publish import shareable
 
 HERE = Path(__file__).parent
 COMPRESSION = 19  # of zstd: slow to write, as fast to read
@@ -27,7 +27,7 @@ def publish(root: Path, name: str, figure: str, here: Path = HERE) -> list[Path]
     folder = here / name
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     written = []
-    for table, frame in smaller(without_texts(tables.read(root / "tables"))).items():
+    for table, frame in smaller(shareable(tables.read(root / "tables"))).items():
         written.append(folder / "tables" / f"{table}.parquet")
         values = pa.Table.from_pandas(frame, preserve_index=False)
         pq.write_table(values, written[-1], compression="zstd", compression_level=COMPRESSION)

@@ -24,7 +24,7 @@ def publish(root: Path, folder: Path) -> list[Path]:
     macro F1, how many bytes its reference has and its log-likelihood, so that intervals are the same.
     """
     check(root, folder)
-    published = without_texts(tables.read(root / "tables"))
+    published = shareable(tables.read(root / "tables"))
     written = tables.write({name: frame for name, frame in published.items() if name not in LARGE}, folder / "tables")
     for name in LARGE:
         written.append(tables.write_parquet(published[name], folder / "tables" / f"{name}.parquet"))
@@ -42,7 +42,7 @@ def check(root: Path, folder: Path) -> None:
 
 
 def without_texts(tables: Tables) -> Tables:
-    """The tables with numbers in place of the texts of `predictions`, and a command that names no folder."""
+    """The tables with numbers in place of the texts of `predictions`."""
     rows = tables["predictions"]
     sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
     known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
@@ -50,7 +50,12 @@ def without_texts(tables: Tables) -> Tables:
     kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
     measured = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
     own_rows = kept[["run", "example", "log_likelihood", *known, *measured]]
+    return {**tables, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}
+
+
+def shareable(tables: Tables) -> Tables:
+    """The tables without the data sets' texts, and with a command that names no folder of this machine."""
     experiment = tables["experiment"].copy()
     command = (experiment["key"] == "command").fillna(False)
     experiment.loc[command, "value"] = experiment.loc[command, "value"].map(portable, na_action="ignore")
-    return {**tables, "experiment": experiment, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}
+    return without_texts({**tables, "experiment": experiment})
