@@ -16,7 +16,7 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 MANY_PASSES: Final = 10  # over the training examples
-LATE_PEAK: Final = 0.75  # share of the training after which the best checkpoints come, on average, unless they overfit
+LATE_PEAK: Final = 0.75  # mean share of the training at the best checkpoint; where it is smaller, more would not help
 UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
