@@ -61,8 +61,9 @@ def _entered(experiment: spec.Experiment, claim: ledgers.Claim) -> Iterator[str]
         if task.kind not in claim.kind or (claim.on and task.name not in claim.on):
             continue
         count = task.shots if task.adapt == spec.PROMPT else task.examples or "most"
+        start = spec.SCRATCH_WITH + task.with_tokens_of if task.with_tokens_of else task.start
         for name in task.architectures:
-            yield from (name, f"{name}@{task.share:g}", f"{name}{{{task.start}, {task.adapt}, {count}}}")
+            yield from (name, f"{name}@{task.share:g}", f"{name}{{{start}, {task.adapt}, {count}}}")
 
 
 def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ PARTS: Final = tuple(
         "claims_miniature_later.toml",
         "claims_repeats.toml",
         "claims_conversion.toml",
+        "claims_pretrained.toml",
     )
 )
 
