@@ -12,7 +12,7 @@ from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.claims import ledger
 from archbench.reports.claims.claims import ClaimVerdict
-from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 
 FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
@@ -51,15 +51,13 @@ def test_what_training_took_is_told_where_it_differs(tmp_path: Path) -> None:
     flops = runs.groupby("architecture")["train_flops"].mean()
     ratio = flops["encoder-decoder"] / flops["decoder"]
     assert ratio < 0.8 and flops["encoder"] / flops["decoder"] == pytest.approx(1, abs=0.2)
-    limits = bottom_line(found)[-1]
-    assert (
-        f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder" in limits
-    )
+    said = f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder"
+    assert said in limits(found)
 
 
 def test_equal_cost_is_not_told(tmp_path: Path) -> None:
     truth = {"decoder": 0.55, "encoder": 0.60}
-    assert "FLOPs" not in " ".join(bottom_line(judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3))))
+    assert "FLOPs" not in limits(judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3)))
 
 
 def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
@@ -81,15 +79,15 @@ def test_a_data_set_without_any_decision_is_named_once(tmp_path: Path) -> None:
     assert "Cannot be distinguished: every pair on sentiment." in short
 
 
-def test_claims_decided_in_miniature_are_named_before_the_limits() -> None:
+def test_claims_decided_in_miniature_are_named_last() -> None:
     reported = figure_stores.judged("families")
     claims = [claim for claim in ledger.ledger() if claim.miniature][:6]
     words = [ledger.SAME_DIRECTION] * 4 + [ledger.OPPOSITE_DIRECTION, ledger.UNDECIDED]
     verdicts = [ClaimVerdict(claim, word, "") for claim, word in zip(claims, words, strict=True)]
     lines = bottom_line(reported, verdicts)
-    named = lines[len(bottom_line(reported)) - 1]
+    named = lines[len(bottom_line(reported))]
     assert named.startswith(
         f"Claims about larger models, tested in miniature: same direction for “{claims[0].statement}”"
     )
     assert named.endswith(f"and 1 more; opposite direction for “{claims[4].statement}”.")
-    assert claims[5].statement not in named and lines[-1] == bottom_line(reported)[-1]
+    assert claims[5].statement not in named and lines[-1] == named

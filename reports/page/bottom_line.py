@@ -30,20 +30,20 @@ def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str
     Then one about the claims that are decided in miniature. Empty where nothing was tested.
     """
     primary, effects = judged.tested.primary, judged.tested.effects
-    limits = [*_in_miniature(claims), *_limits(judged)]
+    miniature = list(_in_miniature(claims))
     if any(contrast.outcome != "unknown" for contrast in primary):
         if _complete(primary):
             wins = _wins_and_losses(primary, _below(judged), _undetermined(judged))
         else:
             wins = _better(primary)
         decided = _sentence(_held(judged), wins, primary)
-        return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *limits]
+        return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *miniature]
     if primary and not effects and max(contrast.runs for contrast in primary) < 2:
-        return ["Nothing is tested: a test needs two seeds of an architecture.", *limits]
+        return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
-        return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *limits]
+        return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *miniature]
     sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
-    return [*sizes[:MOST], *limits] if sizes else []
+    return [*sizes[:MOST], *miniature] if sizes else []
 
 
 def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
@@ -277,8 +277,8 @@ def _grown(judged: Judged) -> Iterator[str]:
         yield f"Better at the largest size than at the smallest: {names_text}{other}."
 
 
-def _limits(judged: Judged) -> Iterator[str]:
-    """The limitations of the verdicts, in one sentence."""
+def limits(judged: Judged) -> str:
+    """The limitations of the verdicts, in one sentence; empty where there is none to name."""
     first, tested = judged.first, judged.tested
     parts = []
     failed = [
@@ -310,8 +310,7 @@ def _limits(judged: Judged) -> Iterator[str]:
         ends = " to ".join(dict.fromkeys(map(number, (min(early), max(early)))))
         where = f" on {len(early)} of {len(first)} data sets" if len(early) < len(first) else ""
         parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
-    if parts:
-        yield f"Limits: {'; '.join(parts)}."
+    return f"Limits: {'; '.join(parts)}." if parts else ""
 
 
 def _changed(judged: Judged) -> Iterator[str]:

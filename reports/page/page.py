@@ -39,7 +39,7 @@ from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES, looks
 from archbench.reports.figures.figure import DrawnFigure, Figure, drawn
 from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
-from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.runs.experiment.spec import SCRATCH, is_scratch
@@ -168,6 +168,7 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "lede": lede(tables),
         "compared": compared(tables),
         "bottom_line": bottom_line(judged, verdicts),
+        "limits": limits(judged),
         "looks": _key(tables["runs"]),
         "picks": _picks(tables["runs"]),
         **_findings(judged),
