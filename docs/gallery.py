@@ -27,6 +27,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "headline_further": ("accounting", ()),
     "effects": ("ablation-regularization", ()),
     "cost": ("public", ()),
+    "pretraining_gains": ("objectives", ()),
     "pretraining": ("objectives", ()),
     "compute": ("distances", ()),
     "distances": ("distances", ()),

@@ -141,8 +141,8 @@ FIGURES = {
     "ablation": ("differences",),
     "sizes": ("scaling",),
     "depths": ("depth",),
-    "pretraining": ("pretraining",),
-    "starts": ("pretraining",),
+    "pretraining": ("pretraining_gains", "pretraining"),
+    "starts": ("pretraining_gains", "pretraining"),
     "pretrainings": ("pretraining_curves",),
 }
 """Which figure is drawn from which comparison."""

@@ -20,6 +20,7 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
+from archbench.reports.page.bottom_line import limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
 
@@ -143,6 +144,8 @@ def test_the_page_shows_the_gates_and_what_they_exclude(tmp_path: Path) -> None:
     page = render(judged(tmp_path, with_bigram(SHAKESPEARE, 3.0)), [])
     assert "Trained enough to compare?" in page and page.count("not trained enough") >= 2
     assert "not trained enough to be compared: encoder on shakespeare, which is no better than a bigram model" in page
+    many = limits(judged(tmp_path / "many", with_bigram(SHAKESPEARE, 2.0)))
+    assert "decoder, encoder and encoder-decoder on shakespeare, which are no better than a bigram model" in many
     without = render(judged(tmp_path / "without", SHAKESPEARE), [])
     assert "rained enough to compare" not in without and "not trained enough" not in without
 

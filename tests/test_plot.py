@@ -118,7 +118,7 @@ def test_the_list_says_what_each_figure_answers_and_needs(store: Path) -> None:
     assert len(lines) == len(dir(archbench.figures))
     assert all("?" in line for line in lines)
     assert [line.split()[0] for line in lines if "nothing to show" in line] == [
-        *("differences", "pretraining", "scaling", "depth", "capacity", "pretraining_curves"),
+        *("differences", "pretraining_gains", "pretraining", "scaling", "depth", "capacity", "pretraining_curves"),
     ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import figure_stores
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,9 +19,11 @@ from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
+from archbench.reports.base.formatting import listing
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
 from archbench.reports.figures import figures
+from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
 from archbench.reports.page import page, pretraining_grids, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
@@ -46,7 +49,15 @@ def test_figure_and_table_say_the_same() -> None:
     entries = pretraining.adapted(judged)
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
     assert [panel.below for panel in figure.panels] == ["finetuned", "frozen under a head", "prompted"]
-    assert "decoder after own on sentiment with 20 examples +0." in figure.takeaway
+    saved = {
+        one.pretrained.architecture: one.text
+        for one in saved_labels(judged)
+        if (one.pretrained.start, one.pretrained.adapt, one.pretrained.examples) == ("own", FINETUNE, 20)
+    }
+    words = [f"{name} {text}" for name, text in saved.items()]
+    assert len(words) == len(figure_stores.FAMILIES)
+    said = f"Examples from scratch for the score with 20 examples after own on sentiment: {listing(words)}."
+    assert figure.takeaway == said
     assert len(figure.numbers) == len(entries)
     grid = printed.table(judged, "pretraining")
     assert [row[2].text for row in grid.rows][:5] == [
@@ -56,6 +67,32 @@ def test_figure_and_table_say_the_same() -> None:
     assert len(grid.rows) == 12
     trained = [row for row in grid.rows if "prompted" not in row[2].text]
     assert all(bool(cell.below) == ("after" in row[2].text) for row in trained for cell in row[3:])
+
+
+def test_the_figure_of_gains_has_a_row_for_each_start_and_number_of_examples() -> None:
+    judged = figure_stores.judged("pretraining")
+    finetuned = [entry for entry in pretraining.adapted(judged) if entry.gain and entry.adapt == FINETUNE]
+    figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_gains")
+    axes = plt.figure().add_subplot()
+    [panel] = figure.panels
+    panel.draw(axes)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        *("own, 20", "own, 100", "own, 500", "./gpt2, 20"),  # the budget ends after 500 of the 1,000
+    ]
+    marks = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    assert sorted(marks) == pytest.approx(sorted(entry.gain.mean for entry in finetuned if entry.gain))
+    assert len(figure.numbers) == len(finetuned)
+    assert "decoder after own on sentiment with 20 examples +0." in figure.takeaway
+
+
+def test_gains_lead_a_page_on_which_every_data_set_has_a_pretraining() -> None:
+    for store, leads in (("pretraining", True), ("families", False)):
+        judged = figure_stores.judged(store)
+        html = page.render(judged, [*map(drawn, figures.figures(judged))])
+        first_screen, _, rest = html.partition('<nav aria-label="sections"')
+        assert ('<figure id="figure-pretraining_gains"' in first_screen) == leads
+        assert '<figure id="figure-pretraining_gains"' not in rest
+        assert html.count('<figure id="figure-headline"') == 1
 
 
 def test_an_adaptation_that_all_have_stands_in_the_heading() -> None:
@@ -126,7 +163,7 @@ def test_what_several_pretrainings_continue_is_one_row() -> None:
 def test_the_line_above_many_gains_names_the_largest() -> None:
     judged = figure_stores.judged("starts")
     entries = pretraining.adapted(judged)
-    figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
+    figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_gains")
     clear = [e for e in entries if e.gain and e.gain.excludes_zero and e.adapt == FINETUNE and "+" not in e.start]
     top = max(clear, key=lambda e: e.gain.mean if e.gain else 0.0)
     assert len(clear) > 4 and top.gain

@@ -7,7 +7,7 @@ not trained enough, and a contrast that names it is no verdict.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,21 +67,27 @@ class Gate:
         return not all(map(math.isnan, known))
 
     @property
-    def reason(self) -> str:
+    def failures(self) -> tuple[str, ...]:
         """Which gates it fails, in words; empty where it passes."""
+        return tuple(words for words, _ in self._failed())
+
+    @property
+    def reason(self) -> str:
+        """Which gates it fails, with the numbers; empty where it passes."""
+        return " and ".join(f"{words} ({numbers})" for words, numbers in self._failed())
+
+    def _failed(self) -> Iterator[tuple[str, str]]:
         bit_decimals = metric(EXACT).decimals
-        reasons = []
         if self.behind_bigram:
             bits, bigram = formatting.value(self.bits, bit_decimals), formatting.value(self.bigram, bit_decimals)
-            reasons.append(f"no better than a bigram model ({bits} vs. {bigram} bits per byte)")
+            yield "no better than a bigram model", f"{bits} vs. {bigram} bits per byte"
         if self.source_blind:
             saved = formatting.value(self.source.mean, bit_decimals)
-            reasons.append(f"no better with the right sources than with shuffled ones ({saved} bits per byte)")
+            yield "no better with the right sources than with shuffled ones", f"{saved} bits per byte"
         if self.behind_majority:
             decimals = metric(ACCURACY).decimals
             right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)
-            reasons.append(f"no better than the majority class ({right} vs. {most} accuracy)")
-        return " and ".join(reasons)
+            yield "no better than the majority class", f"{right} vs. {most} accuracy"
 
 
 class Gates:

@@ -32,9 +32,14 @@ class SavedLabels:
     most: int
 
     @property
+    def is_determined(self) -> bool:
+        """Whether the interval leaves out some of the numbers of examples that were read in training from scratch."""
+        return self.lower > self.fewest * 1.001 or self.upper < self.most * 0.999
+
+    @property
     def text(self) -> str:
         """The number with its interval: "310 (140 to ≥ 1,000)"."""
-        if self.lower <= self.fewest * 1.001 and self.upper >= self.most * 0.999:
+        if not self.is_determined:
             return "not determined"
         parts = [self._words(count) for count in (self.needed, self.lower, self.upper)]
         return f"{parts[0]} ({parts[1]} to {parts[2]})" if self.lower < self.upper else parts[0]

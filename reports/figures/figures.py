@@ -19,6 +19,7 @@ from archbench.reports.figures.kinds import (
     headline,
     pretraining,
     pretraining_curves,
+    pretraining_gains,
     ranks,
     shares,
     summary,
@@ -58,6 +59,11 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     ),
     "effects": FigureKind("What is the effect of each change?", forest.effects, "conditions, or tasks with a baseline"),
     "cost": FigureKind("What does quality cost in training and inference?", cost.cost, "costs of two architectures"),
+    "pretraining_gains": FigureKind(
+        "What does pretraining change, for each architecture?",
+        pretraining_gains.pretraining_gains,
+        "runs that start from a pretraining, and runs from scratch",
+    ),
     "pretraining": FigureKind(
         "How much does pretraining help, by number of training examples?",
         pretraining.pretraining,

@@ -7,6 +7,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast, winner
 from archbench.reports.analysis.gains import Gain, differences, gains
+from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import is_first_from_scratch
 from archbench.reports.analysis.scaling import sentences
@@ -288,11 +289,7 @@ def limits(judged: Judged) -> str:
     ]
     if failed:
         parts.append(f"controls fail on {listing(failed)}")
-    untrained = dict.fromkeys(
-        f"{gate.architecture} on {contrast.dataset}, which is {gate.reason}"
-        for contrast in tested.primary
-        for gate in contrast.failed_gates
-    )
+    untrained = list(_untrained(tested.primary))
     if untrained:
         parts.append(f"not trained enough to be compared: {'; '.join(untrained)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
@@ -311,6 +308,18 @@ def limits(judged: Judged) -> str:
         where = f" on {len(early)} of {len(first)} data sets" if len(early) < len(first) else ""
         parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
     return f"Limits: {'; '.join(parts)}." if parts else ""
+
+
+def _untrained(primary: Sequence[Contrast]) -> Iterator[str]:
+    """Which architectures fail which gates; those that fail the same ones on a data set together."""
+    failing = {(contrast.dataset, gate.architecture): gate for contrast in primary for gate in contrast.failed_gates}
+    alike: dict[tuple[str, tuple[str, ...]], list[Gate]] = {}
+    for (dataset, _), gate in failing.items():
+        alike.setdefault((dataset, gate.failures), []).append(gate)
+    for (dataset, failures), gates in alike.items():
+        where = f"{listing([gate.architecture for gate in gates])} on {dataset}"
+        many = f", which are {' and '.join(failures)}"
+        yield f"{where}{many if len(gates) > 1 else f', which is {gates[0].reason}'}"
 
 
 def _changed(judged: Judged) -> Iterator[str]:

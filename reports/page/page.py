@@ -218,6 +218,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "capacity": [(name, stored_bits.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "from_scratch": pretraining.is_first_from_scratch(judged),
+        "all_pretrained": len(pretraining.by_dataset(judged)) == len(first),
         "adapted": pretraining_grids.adapted(judged),
         "other_sizes": pretraining_grids.other_sizes(judged),
         "gain_differences": pretraining_grids.gain_differences(judged),

@@ -10,9 +10,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis import pretraining as analysis
+from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
+from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base.formatting import listing
-from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -28,7 +29,7 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
 from archbench.reports.figures.figure import Figure, View
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, SCRATCH_WITH, is_checkpoint, is_scratch
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
 
 CAPTION: Final = (
     "Test score by number of training examples that were read (shots for prompts), or by start where there are many: "
@@ -38,7 +39,6 @@ CAPTION: Final = (
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
-MOST_GAINS: Final = 4  # that the line above the figure lists
 _SHIFT: Final = 0.03  # decades between architectures
 _ROW_SHIFT: Final = 0.14  # rows between architectures
 
@@ -57,7 +57,7 @@ def pretraining(view: View) -> Figure:
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
     rows = pd.DataFrame(analysis.numbers(entries))
     title = "What pretraining buys"
-    return Figure("pretraining", title, CAPTION, tuple(panels), named, rows, takeaway=_takeaway(entries))
+    return Figure("pretraining", title, CAPTION, tuple(panels), named, rows, takeaway=_takeaway(view.judged, entries))
 
 
 def _is_curve(entries: Sequence[Adapted]) -> bool:
@@ -159,41 +159,18 @@ def _is_base(entry: Adapted) -> bool:
     return entry.start == SCRATCH and entry.adapt == FINETUNE
 
 
-def _takeaway(entries: Sequence[Adapted]) -> str:
-    """Gains whose interval excludes 0, finetuned on the fewest examples: all of a few, the extremes of many."""
-    gains: list[tuple[Interval, Adapted]] = []
-    for dataset in dict.fromkeys(entry.dataset for entry in entries):
-        finetuned = [e for e in entries if e.dataset == dataset and e.adapt == FINETUNE and e.gain is not None]
-        finetuned = [entry for entry in finetuned if not entry.start.startswith(SCRATCH_WITH)]
-        fewest = min((entry.examples for entry in finetuned), default=0)
-        gains += [(entry.gain, entry) for entry in finetuned if entry.examples == fewest and entry.gain is not None]
-    if not any(gain.known for gain, _ in gains):
-        return ""
-    clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
-    if not clear:
-        return "With the fewest examples, no 95% interval of a gain excludes 0 (not corrected)."
-    if len(clear) <= MOST_GAINS:
-        texts = [_gain(gain, entry) for gain, entry in clear]
-        return f"Gain over training from scratch, finetuned on the fewest examples (not corrected): {listing(texts)}."
-    signs = {
-        "better": [pair for pair in clear if pair[0].mean > 0],
-        "worse": [pair for pair in clear if pair[0].mean < 0],
-    }
-    ends = [
-        f"{word} {len(pairs)} times, such as {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
+def _takeaway(judged: Judged, entries: Sequence[Adapted]) -> str:
+    """What the fewest examples after a pretraining are worth from scratch, on the first data set where it is known."""
+    saved = [
+        one
+        for one in saved_labels(judged)
+        if one.pretrained in entries and one.pretrained.adapt == FINETUNE and one.pretrained.examples == one.fewest
     ]
-    return (
-        f"Pretraining, finetuned on the fewest examples, is compared with training from scratch {len(gains)} times: "
-        f"{listing(ends)}; in the others the 95% interval, not corrected, includes 0."
-    )
-
-
-def _size(pair: tuple[Interval, Adapted]) -> float:
-    """How far a gain is from 0, whatever its sign."""
-    return abs(pair[0].mean)
-
-
-def _gain(gain: Interval, entry: Adapted) -> str:
-    count = f"{entry.examples:,} examples" if entry.examples else "all examples"
-    setting = f"{entry.architecture} after {entry.start} on {entry.dataset} with {count}"
-    return f"{setting} {analysis.signed(gain, entry.metric)}"
+    where = {(one.pretrained.dataset, one.pretrained.start) for one in saved if one.is_determined}
+    for dataset, start in dict.fromkeys((one.pretrained.dataset, one.pretrained.start) for one in saved):
+        if (dataset, start) in where:
+            here = [one for one in saved if (one.pretrained.dataset, one.pretrained.start) == (dataset, start)]
+            texts = listing([f"{one.pretrained.architecture} {one.text}" for one in here])
+            count = f"{here[0].fewest:,} examples" if here[0].fewest > 1 else "1 example"
+            return f"Examples from scratch for the score with {count} after {start} on {dataset}: {texts}."
+    return ""

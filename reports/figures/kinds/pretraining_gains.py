@@ -1,0 +1,131 @@
+"""What pretraining buys: differences from training from scratch, a row for each start and number of examples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.analysis import pretraining as analysis
+from archbench.reports.analysis.pretraining import Adapted
+from archbench.reports.base.formatting import listing
+from archbench.reports.base.statistics import Interval
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, name_rows, rows_height
+from archbench.reports.figures.canvas.palette import label, paper, quiet
+from archbench.reports.figures.figure import Figure, View
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
+
+CAPTION: Final = (
+    "Differences from training from scratch on as many examples, all weights finetuned, with 95% intervals (not "
+    "corrected for multiple tests); right of the line: better. A row for each start, with the number of examples that "
+    "were read where it varies. Hollow: from scratch again, on the tokens of the pretraining as well."
+)
+MOST_ROWS: Final = 12  # of a data set; beyond it, only those with the first number of examples are drawn
+MOST_GAINS: Final = 4  # that the line above the figure lists
+_SHIFT: Final = 0.18  # rows between architectures
+
+
+def pretraining_gains(view: View) -> Figure:
+    """A panel for each data set: gains by start and number of examples, a mark for each architecture."""
+    entries = [
+        entry
+        for entry in analysis.adapted(view.judged)
+        if entry.gain is not None and entry.adapt == FINETUNE and view.shows(entry.dataset, entry.architecture)
+    ]
+    first = {started.first.group.dataset: started.first.setup.examples for started in analysis.by_dataset(view.judged)}
+    panels = [
+        _panel([entry for entry in entries if entry.dataset == dataset], first[dataset], view.looks)
+        for dataset in dict.fromkeys(entry.dataset for entry in entries)
+    ]
+    return Figure(
+        "pretraining_gains",
+        "Gains over training from scratch",
+        CAPTION,
+        tuple(panels),
+        tuple(dict.fromkeys(entry.architecture for entry in entries)),
+        pd.DataFrame(analysis.numbers(entries)),
+        takeaway=_takeaway(entries),
+    )
+
+
+def _panel(entries: Sequence[Adapted], first: int, looks: Looks) -> Panel:
+    rows = _rows(entries)
+    if len(rows) > MOST_ROWS:
+        rows = _rows([entry for entry in entries if entry.examples == first])
+    metric, dataset = entries[0].metric, entries[0].dataset
+    about = f"Differences in {metric.label} from training from scratch by start, {dataset}"
+    return Panel(label(dataset, 80), metric.label, rows_height([*rows]), partial(draw, rows=rows, looks=looks), about)
+
+
+def _rows(entries: Sequence[Adapted]) -> dict[str, list[Adapted]]:
+    """The entries of each row by its name, those of a start one below the other."""
+    several = len({entry.examples for entry in entries}) > 1
+    starts = list(dict.fromkeys(entry.start for entry in entries))
+    rows: dict[str, list[Adapted]] = {}
+    for entry in sorted(entries, key=lambda entry: (starts.index(entry.start), entry.examples)):
+        rows.setdefault(f"{entry.start}, {entry.read:,}" if several else entry.start, []).append(entry)
+    return rows
+
+
+def draw(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks) -> None:
+    """A row for each start and number of examples, with a mark for each architecture."""
+    for row, entries in enumerate(rows.values()):
+        for number, (entry, gain) in enumerate(_known(entries)):
+            look, y = looks[entry.architecture], row + (number - (len(entries) - 1) / 2) * _SHIFT
+            if gain.known:
+                axes.plot([gain.lower, gain.upper], [y, y], color=look.colour, linewidth=1.6)
+            face = {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch(entry.start) else {}
+            mean(axes, gain.mean, y, look, 6, **face)
+    name_rows(axes, [*rows])
+    axes.axvline(0, color=quiet(), linewidth=0.9, zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel("difference from scratch (right: better)")
+    both_grids(axes)
+
+
+def _known(entries: Sequence[Adapted]) -> Iterator[tuple[Adapted, Interval]]:
+    for entry in entries:
+        if entry.gain is not None:
+            yield entry, entry.gain
+
+
+def _takeaway(entries: Sequence[Adapted]) -> str:
+    """Gains whose interval excludes 0 with the fewest examples: all of a few, the extremes of many."""
+    gains: list[tuple[Interval, Adapted]] = []
+    for dataset in dict.fromkeys(entry.dataset for entry in entries):
+        after = [e for e in entries if e.dataset == dataset and not e.start.startswith(SCRATCH_WITH)]
+        fewest = min((entry.examples for entry in after), default=0)
+        gains += [(gain, entry) for entry, gain in _known(after) if entry.examples == fewest]
+    if not any(gain.known for gain, _ in gains):
+        return ""
+    clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
+    if not clear:
+        return "With the fewest examples, no 95% interval of a gain excludes 0 (not corrected)."
+    if len(clear) <= MOST_GAINS:
+        texts = [_gain(gain, entry) for gain, entry in clear]
+        return f"Gain over training from scratch, finetuned on the fewest examples (not corrected): {listing(texts)}."
+    signs = {
+        "better": [pair for pair in clear if pair[0].mean > 0],
+        "worse": [pair for pair in clear if pair[0].mean < 0],
+    }
+    ends = [
+        f"{word} {len(pairs)} times, such as {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
+    ]
+    return (
+        f"Pretraining, finetuned on the fewest examples, is compared with training from scratch {len(gains)} times: "
+        f"{listing(ends)}; in the others the 95% interval, not corrected, includes 0."
+    )
+
+
+def _size(pair: tuple[Interval, Adapted]) -> float:
+    """How far a gain is from 0, whatever its sign."""
+    return abs(pair[0].mean)
+
+
+def _gain(gain: Interval, entry: Adapted) -> str:
+    count = f"{entry.examples:,} examples" if entry.examples else "all examples"
+    setting = f"{entry.architecture} after {entry.start} on {entry.dataset} with {count}"
+    return f"{setting} {analysis.signed(gain, entry.metric)}"
