@@ -19,6 +19,7 @@ Looks = Mapping[str, Look]
 DASHED: Final = (0, (3, 2))
 SPACE: Final = "\N{NO-BREAK SPACE}"
 _ROW, _NAME_LINE, _AROUND = 0.27, 0.17, 0.98  # inches: a row, a line of its name, what is above and below the rows
+_MARK: Final = 0.14  # rows between the marks of one row
 _NAME_WIDTH: Final = 1.3
 _LONGEST: Final = 36  # characters of a row's name
 SMALLEST: Final = 1e6  # of a logarithmic axis: the largest value over the smallest, where a loss is 0
@@ -82,6 +83,23 @@ def lines(axes: Axes, points: Sequence[tuple[str, float, Interval]], looks: Look
     axes.set_xscale("log")
     axes.yaxis.set_major_locator(MaxNLocator(5))
     both_grids(axes)
+
+
+def row_marks(axes: Axes, rows: Mapping[str, Sequence[tuple[Interval, Look, bool]]]) -> None:
+    """Named rows of means with intervals, one below the other; a mark whose third entry is true is hollow."""
+    for row, marks in enumerate(rows.values()):
+        for number, (interval, look, hollow) in enumerate(marks):
+            y = row + (number - (len(marks) - 1) / 2) * _MARK
+            if interval.known:
+                axes.plot([interval.lower, interval.upper], [y, y], color=look.colour, linewidth=1.6)
+            mean(axes, interval.mean, y, look, 6, **(hollow_face(look) if hollow else {}))
+    name_rows(axes, [*rows])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    both_grids(axes)
+
+
+def hollow_face(look: Look) -> dict[str, Any]:
+    return {"markerfacecolor": paper(), "markeredgecolor": look.colour}
 
 
 def reference_line(axes: Axes, reference: float | None) -> None:

@@ -19,15 +19,16 @@ from archbench.reports.figures.canvas.marks import (
     DASHED,
     Looks,
     both_grids,
+    hollow_face,
     mean,
-    name_rows,
     point_ticks,
     reference_line,
+    row_marks,
     rows_height,
     small,
     upright,
 )
-from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
+from archbench.reports.figures.canvas.palette import Look, ink, label, quiet
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
 
@@ -40,7 +41,6 @@ CAPTION: Final = (
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings
 MOST_LINES: Final = 3  # starts that are drawn over the number of examples
 _SHIFT: Final = 0.03  # decades between architectures
-_ROW_SHIFT: Final = 0.14  # rows between architectures
 
 
 def pretraining(view: View) -> Figure:
@@ -124,20 +124,18 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
 
 def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks) -> None:
     """A row for each start, with a mark for each architecture."""
-    for row, entries in enumerate(rows.values()):
-        for number, entry in enumerate(entries):
-            look, y = looks[entry.architecture], row + (number - (len(entries) - 1) / 2) * _ROW_SHIFT
-            if entry.score.known:
-                axes.plot([entry.score.lower, entry.score.upper], [y, y], color=look.colour, linewidth=1.6)
-            mean(axes, entry.score.mean, y, look, 6, **_face(entry.start, look))
-    name_rows(axes, [*rows])
+    row_marks(
+        axes,
+        {
+            name: [(entry.score, looks[entry.architecture], is_scratch(entry.start)) for entry in entries]
+            for name, entries in rows.items()
+        },
+    )
     majority = next(iter(rows.values()))[0].majority
     if majority is not None:
         axes.axvline(majority, color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
     metric = next(iter(rows.values()))[0].metric
     axes.set_xlabel(f"{metric.label} {metric.arrow}".strip())
-    both_grids(axes)
 
 
 def _pretrainings(entries: Sequence[Adapted]) -> list[str]:
@@ -152,7 +150,7 @@ def _place(start: str, starts: Sequence[str]) -> int:
 
 def _face(start: str, look: Look) -> dict[str, Any]:
     """Marks of what was trained from scratch are hollow."""
-    return {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch(start) else {}
+    return hollow_face(look) if is_scratch(start) else {}
 
 
 def _is_base(entry: Adapted) -> bool:

@@ -6,15 +6,14 @@ from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis import pretraining as analysis
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, name_rows, rows_height
-from archbench.reports.figures.canvas.palette import label, paper, quiet
+from archbench.reports.figures.canvas.marks import Looks, row_marks, rows_height
+from archbench.reports.figures.canvas.palette import label, quiet
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 
@@ -25,7 +24,6 @@ CAPTION: Final = (
 )
 MOST_ROWS: Final = 12  # of a data set; beyond it, only those with the first number of examples are drawn
 MOST_GAINS: Final = 4  # that the line above the figure lists
-_SHIFT: Final = 0.18  # rows between architectures
 
 
 def pretraining_gains(view: View) -> Figure:
@@ -72,18 +70,13 @@ def _rows(entries: Sequence[Adapted]) -> dict[str, list[Adapted]]:
 
 def draw(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks) -> None:
     """A row for each start and number of examples, with a mark for each architecture."""
-    for row, entries in enumerate(rows.values()):
-        for number, (entry, gain) in enumerate(_known(entries)):
-            look, y = looks[entry.architecture], row + (number - (len(entries) - 1) / 2) * _SHIFT
-            if gain.known:
-                axes.plot([gain.lower, gain.upper], [y, y], color=look.colour, linewidth=1.6)
-            face = {"markerfacecolor": paper(), "markeredgecolor": look.colour} if is_scratch(entry.start) else {}
-            mean(axes, gain.mean, y, look, 6, **face)
-    name_rows(axes, [*rows])
+    marks = {
+        name: [(gain, looks[entry.architecture], is_scratch(entry.start)) for entry, gain in _known(entries)]
+        for name, entries in rows.items()
+    }
+    row_marks(axes, marks)
     axes.axvline(0, color=quiet(), linewidth=0.9, zorder=0)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("difference from scratch (right: better)")
-    both_grids(axes)
 
 
 def _known(entries: Sequence[Adapted]) -> Iterator[tuple[Adapted, Interval]]:
