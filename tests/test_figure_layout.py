@@ -25,7 +25,7 @@ def test_every_figure_has_a_case() -> None:
     assert {name for _, name in CASES} | {CAPACITY} == set(FIGURES)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", ["light", "print"])  # dark differs from light in its colours alone
 @pytest.mark.parametrize(("store", "name"), CASES)
 def test_no_text_is_cut_or_lies_on_other_text(store: str, name: str, style: Style) -> None:
     with styled(style):
