@@ -100,16 +100,14 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
     if len(clear) <= MOST_GAINS:
         texts = [_gain(gain, entry) for gain, entry in clear]
         return f"Gain over training from scratch, finetuned on the fewest examples (not corrected): {listing(texts)}."
-    signs = {
-        "better": [pair for pair in clear if pair[0].mean > 0],
-        "worse": [pair for pair in clear if pair[0].mean < 0],
-    }
-    ends = [
-        f"{word} {len(pairs)} times, such as {_gain(*max(pairs, key=_size))}" for word, pairs in signs.items() if pairs
-    ]
+    sides = (
+        ("above", [pair for pair in clear if pair[0].mean > 0]),
+        ("below", [pair for pair in clear if pair[0].mean < 0]),
+    )
+    parts = [f"{len(pairs)} {side} 0, such as {_gain(*max(pairs, key=_size))}" for side, pairs in sides if pairs]
     return (
-        f"Pretraining, finetuned on the fewest examples, is compared with training from scratch {len(gains)} times: "
-        f"{listing(ends)}; in the others the 95% interval, not corrected, includes 0."
+        f"95% intervals (not corrected) of {len(gains)} gains over training from scratch, with the fewest examples: "
+        f"{'; '.join(parts)}."
     )
 
 
