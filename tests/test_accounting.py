@@ -16,6 +16,7 @@ from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
+from archbench.reports.claims.next_steps import HOPELESS
 from archbench.reports.figures.kinds import forest
 from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line
@@ -121,7 +122,7 @@ def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
     for name in changed:
         assert after[name].verdict == UNDECIDED
         assert "depends on the accounting (decoder is better under the first condition, but" in after[name].evidence
-        assert after[name].command == "more seeds cannot; the outcome depends on the accounting on shakespeare"
+        assert after[name].command == f"{HOPELESS}: the outcome depends on the accounting on shakespeare"
 
 
 def test_better_here_and_equal_there_turns(tmp_path: Path) -> None:

@@ -91,3 +91,11 @@ def test_claims_decided_in_miniature_are_named_last() -> None:
     )
     assert named.endswith(f"and 1 more; opposite direction for “{claims[4].statement}”.")
     assert claims[5].statement not in named and lines[-1] == named
+
+
+def test_a_condition_whose_name_has_on_in_it_keeps_its_data_set(tmp_path: Path) -> None:
+    task = single(SENTIMENT, truth={"decoder": 0.8}, seeds=3, spread=0.01)
+    half = synthetic.Further(task, "decoder", "decoder", 0.5, role="compared", condition="trained on half")
+    synthetic.write_store(tmp_path, [task], further=(half,))
+    short = bottom_line(judge(tables.collect(tmp_path)))
+    assert any("decoder is better than decoder with trained on half on sentiment" in line for line in short), short

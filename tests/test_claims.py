@@ -21,6 +21,7 @@ from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
+from archbench.reports.claims.next_steps import HOPELESS
 from archbench.reports.page import page, tested_grids
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
@@ -146,14 +147,15 @@ def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
     other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
     found = ruled(tmp_path, one, other)["encoder-understands"]
     assert found.verdict == UNDECIDED
-    assert found.command == "more seeds cannot; decoder is better on groups and encoder-decoder is better on groups"
+    why = "decoder is better on groups and encoder-decoder is better on groups"
+    assert found.command == f"{HOPELESS}: {why}"
 
 
 def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
     task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
     found = ruled(tmp_path, task)["encoder-decoder-translates"]
-    assert (found.verdict, found.command) == (UNDECIDED, "more seeds cannot; the two are equal on phrases-en-de")
+    assert (found.verdict, found.command) == (UNDECIDED, f"{HOPELESS}: the two are equal on phrases-en-de")
 
 
 def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
         "source-loss-hurts"
     ]
     assert found.verdict == REPRODUCED
-    assert "decoder (target supervision) better than decoder" in found.evidence
+    assert "decoder with target supervision better than decoder" in found.evidence
 
 
 def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
@@ -526,7 +528,7 @@ def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
     found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["causal-source-hurts"]
     assert found.verdict == verdict, found.evidence
-    assert "decoder (target supervision)" in found.evidence
+    assert "decoder with target supervision" in found.evidence
 
 
 def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder_to_compare_with(
@@ -539,7 +541,7 @@ def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
     verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
     assert verdicts["causal-source-hurts"].verdict == OPPOSITE
-    assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder (target supervision) vs. decoder."
+    assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder with target supervision vs. decoder."
 
 
 @pytest.mark.parametrize(("usual", "verdict"), [(0.5, REPRODUCED), (0.9, OPPOSITE)])
@@ -555,7 +557,7 @@ def test_a_decoder_with_its_usual_loss_under_a_further_condition_is_compared(
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
     verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
     assert verdicts["source-loss-hurts"].verdict == verdict, verdicts["source-loss-hurts"].evidence
-    assert "decoder (native supervision, tuned)" in verdicts["source-loss-hurts"].evidence
+    assert "decoder with native supervision, tuned" in verdicts["source-loss-hurts"].evidence
 
 
 @pytest.mark.parametrize(("other", "told"), [(2.9, True), (2.2, False)])

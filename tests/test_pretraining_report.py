@@ -328,7 +328,7 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert f"{names[1]} better on sentiment (20 examples) after own" in bought
     assert f"{names[2]} worse on sentiment (20 examples) after own" in bought
     assert bought.endswith("not decided: 1 of 3.")
-    more = next(line for line in lines if line.startswith("Difference of gains"))
+    more = next(line for line in lines if line.startswith("Larger gain from pretraining"))
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]

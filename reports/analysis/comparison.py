@@ -154,9 +154,9 @@ class Comparison:
         return self._chosen_by("suffix")
 
     def _chosen_by(self, objective: str) -> tuple[str, ...]:
-        """The architectures with this objective, unless no other has the likelihood that is compared here.
+        """The architectures whose checkpoints were selected by the loss of this objective; none if all were.
 
-        Runs that say by what their checkpoints were selected used the likelihood itself.
+        Runs that record ``selected_by`` used the compared likelihood itself.
         """
         runs = self.group.runs
         if self.metric.name != "bits_per_byte" or "objective" not in runs:

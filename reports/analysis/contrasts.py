@@ -25,15 +25,15 @@ Alternative = Literal["welch", "pooled"]
 class Contrast:
     """``first`` against ``second``; ``difference`` is positive where the first is better.
 
-    ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``; both are corrected where the
-    contrast is one of a ``family`` of so many tests. ``detectable`` is the minimum detectable difference (80% power,
-    at the family's level). ``seeds`` is the number of seeds of each that decides it with that power if the true
-    difference is the observed one, and ``seeds_show`` what they show: a "difference", or "equality" within the margin;
-    None and "" where no number up to 100 shows either. ``diverged`` says which of its runs diverged, in words;
-    ``survivor`` is the one all of whose runs finished where every run of the other diverged, empty elsewhere.
-    ``failed_gates`` are the gates of those of the two that are not trained enough to be compared.
-    ``accounting`` says where a decided contrast is decided differently because something else is held equal or other
-    tokens have a loss; empty where nowhere.
+    ``p`` tests for no difference, ``p_beyond`` for a difference beyond ``margin``, so that a small one shows equality
+    (TOST); both are Holm-corrected for ``corrected_for`` tests. ``detectable`` is the minimum detectable difference
+    (80% power, at the level of all its tests). ``seeds`` is the number of seeds that each needs to decide it with
+    that power if the true difference is the observed one, and ``seeds_show`` what they show: a "difference", or
+    "equality" within the margin; None and "" where no number up to 100 shows either. ``runs`` is the smaller number
+    of seeds that the two have. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of
+    whose runs finished where every run of the other diverged, empty elsewhere. ``failed_gates`` are the gates of
+    those of the two that are not trained enough to be compared. ``accounting`` says where a decided contrast is
+    decided differently because something else is held equal or other tokens have a loss; empty where nowhere.
 
     Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
     Welch's test, by one variance pooled over all architectures, and by pairs of equal seeds; nan where unknown.
@@ -142,7 +142,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Factor:
-    """A contrast of two that differ in one factor of their design, which ``changes`` says in words."""
+    """A contrast of two designs; ``changes`` names the one to three factors in which they differ."""
 
     changes: str
     contrast: Contrast
@@ -241,13 +241,12 @@ def row(contrast: Contrast) -> dict[str, object]:
     gap = contrast.difference
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
     values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
-    facts = {name: value for name, value in values.items() if name not in ("difference", "family")}
+    facts = {name: value for name, value in values.items() if name != "difference"}
     facts["untrained"] = contrast.untrained
     return {
         **facts,
         **numbers,
         "degrees": gap.degrees,
-        "corrected_for": contrast.corrected_for,
         "outcome": contrast.outcome,
     }
 

@@ -1,4 +1,4 @@
-"""Pairs that differ in one factor of a design: topology, mask, objective, parameters, read-out.
+"""Pairs that differ in one to three named factors of their design: topology, mask, objective, parameters, read-out.
 
 Under native supervision a decoder also has a loss on its source, which one that reads its source in both directions
 cannot have. The mask alone is what changes where both are trained on their target.
@@ -59,6 +59,6 @@ def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Facto
 def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:
     runs = [comparisons.side(comparison, name) for name in pair]
     if all(len(rows) for rows in runs):
-        first, second = (Side.parse(name).with_condition for name in pair)
+        first, second = (Side.parse(name).words for name in pair)
         group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
         yield Question(group, comparison.metric.name, (first, second))

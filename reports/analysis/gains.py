@@ -22,7 +22,7 @@ from archbench.runs.experiment.spec import FINETUNE, is_scratch
 class Gain:
     """What pretraining adds to the score of ``first``; with ``second``, how much more than to that of ``second``.
 
-    Positive is better. ``p`` is corrected for ``family`` tests.
+    Positive is better. ``p`` is corrected for ``corrected_for`` tests.
     """
 
     dataset: str

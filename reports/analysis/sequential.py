@@ -1,9 +1,10 @@
-"""Seeds added to open contrasts until all are decided: when is tested, and how the error is shared among these looks.
+"""Seeds added to open contrasts until all are decided: when they are tested, and how much error each look may spend.
 
 An experiment may state a largest number of seeds. Its primary contrasts are then tested after the listed seeds and
 after each further one. Half of the error is spent at the last look; the earlier looks share the other half equally.
-By Bonferroni's inequality this holds whatever the scores' distribution over looks; at each look the contrasts that are
-left are Holm-corrected. A contrast that is decided gains no seeds on its own account and stays as it is.
+By Bonferroni's inequality, the probability of a false verdict is then at most 5% for differences and 5% for equality,
+however the looks depend on each other. At each look the contrasts that are left are Holm-corrected. A contrast that is
+decided stays as it is; seeds are added only for those that are not.
 """
 
 import json

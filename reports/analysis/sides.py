@@ -59,16 +59,13 @@ class Side:
 
     @property
     def words(self) -> str:
-        """ "decoder (0.5 of the budget)"."""
+        """ "decoder with target supervision", "decoder (0.5 of the budget)"."""
+        if self.condition:
+            return f"{self.architecture} with {self.condition}"
         if self.setup is not None:
             what = self.setup.words
-        elif self.condition or self.share is None:
-            what = self.condition
+        elif self.share is None:
+            return self.architecture
         else:
             what = f"{self.share:g} {'times' if self.share > 1 else 'of'} the budget"
-        return f"{self.architecture} ({what})" if what else self.architecture
-
-    @property
-    def with_condition(self) -> str:
-        """ "decoder with target supervision", as contrasts between conditions are named."""
-        return f"{self.architecture} with {self.condition}" if self.condition else self.architecture
+        return f"{self.architecture} ({what})"

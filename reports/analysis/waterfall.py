@@ -172,7 +172,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         for contrast in judged.tested.pair(after, before) if on_first_axis else ():
             if contrast.dataset == dataset:
                 return contrast
-        pair = Side.parse(after).with_condition, Side.parse(before).with_condition
+        pair = Side.parse(after).words, Side.parse(before).words
         both = joined([runs[after], runs[before]], pair)
         group = Group(dataset, comparison.group.task, {}, both)
         return exploratory_contrast(comparisons, Question(group, comparison.metric.name, pair))

@@ -386,7 +386,7 @@ class _ClaimJudge:
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
         if claim.pretraining and not self.has_pretraining:
-            yield "about models pretrained under equal budgets; none here are"
+            yield "about models pretrained under equal budgets; this report has none"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)
 

@@ -1,7 +1,7 @@
 """Next steps for an open claim: the command that adds seeds, or a description of what is needed."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base.declared import baselines, entered, specification
@@ -11,6 +11,13 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import against, bears_out, outcome
 from archbench.reports.claims.ledger import Claim
 
+HOPELESS: Final = "more seeds cannot decide it"
+
+
+def as_clause(step: str, how: str = "") -> str:
+    """A next step as a clause: "to decide it, by a difference: 9 seeds each", or why more seeds cannot."""
+    return step if step.startswith(HOPELESS) else f"to decide it{how}: {step}"
+
 
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
@@ -19,7 +26,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained", "accounting")
     ]
     if decided:
-        return f"more seeds cannot; {listing(dict.fromkeys(map(against, decided)))}"
+        return f"{HOPELESS}: {listing(dict.fromkeys(map(against, decided)))}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
     if untested:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
@@ -30,7 +37,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         return f"a larger budget; {listing(untrained)}"
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
-        return f"more seeds cannot; the outcome depends on the accounting on {listing(dependent)}"
+        return f"{HOPELESS}: the outcome depends on the accounting on {listing(dependent)}"
     endless = [contrast for contrast in still if contrast.seeds is None]
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))

@@ -88,7 +88,7 @@ def _pretrained(judged: Judged) -> Iterator[str]:
     if pairs:
         orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
         ahead = [(" above ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
-        yield f"Difference of gains ({_level(pairs[0].corrected_for)}): {_gains({'': ahead}, pairs)}."
+        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {_gains({'': ahead}, pairs)}."
 
 
 def _level(tests: int) -> str:
@@ -207,7 +207,7 @@ def _by_pair(contrasts: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, 
 def _on(contrasts: Sequence[Contrast]) -> str:
     """The data sets of these; nothing where they are named with the architectures."""
     small = "by less than the margin"
-    if all(" on " in contrast.first for contrast in contrasts):
+    if all(" on " in contrast.first and " on " in contrast.second for contrast in contrasts):
         return f" {small}" if all(contrast.small for contrast in contrasts) else ""
     return f" on {listing(f'{entry.dataset} ({small})' if entry.small else entry.dataset for entry in contrasts)}"
 
@@ -273,8 +273,8 @@ def _grown(judged: Judged) -> Iterator[str]:
         asked, rest = asked + len(ends), rest + len(ends) - len(better)
     parts = [f"{listing(names)} on {listing(titles)}" for names, titles in gained.items() if names]
     if asked:
-        other = f"; {rest} of {asked} are not, or are not decided" if rest and parts else ""
-        names_text = "; ".join(parts) or "no architecture (or not decided)"
+        other = f"; not shown in {rest} of {asked} cases (architecture and data set)" if rest and parts else ""
+        names_text = "; ".join(parts) or "not shown for any architecture"
         yield f"Better at the largest size than at the smallest: {names_text}{other}."
 
 
@@ -283,7 +283,7 @@ def limits(judged: Judged) -> str:
     first, tested = judged.first, judged.tested
     parts = []
     failed = [
-        f"{contrast.dataset} ({contrast.second}: {'a' if control.expected == 'same' else 'no'} difference)"
+        f"{contrast.dataset} ({contrast.second}: {'a' if control.expected == 'same' else 'no'} difference found)"
         for control in tested.controls
         if control.right is False and (contrast := control.contrast)
     ]

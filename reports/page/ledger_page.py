@@ -22,6 +22,7 @@ from archbench.reports.claims.ledger import (
     Claim,
     successors,
 )
+from archbench.reports.claims.next_steps import as_clause
 from archbench.reports.page.page import html
 
 SHOWN: Final = 6  # contrasts of a claim that are all listed; of more, those that do not bear it out
@@ -262,7 +263,8 @@ def _next_step(record: ClaimRecord) -> str:
     if not command:
         pairs = any(text.startswith("not compared") for text in record.best.ruling.strength.lacks)
         return f"To decide it: {'a comparison of all its pairs' if pairs else 'more seeds or a larger budget'}."
-    return f"To decide it: {f'`{command}`' if command.startswith('archbench') else command}."
+    clause = as_clause(f"`{command}`" if command.startswith("archbench") else command)
+    return f"{clause[0].upper()}{clause[1:]}."
 
 
 def _p(value: float) -> str:

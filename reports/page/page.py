@@ -260,8 +260,15 @@ def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
 
 def _family(role: str, statements: Mapping[str, str]) -> str:
     """A role of contrasts in words; ``statements`` are those of the claims, by role."""
-    words = {"primary": "primary contrast", "factor": "single change", "doubling": "doubling of the budget"}
-    return f"evidence for “{statements[role]}”" if role in statements else f"a {words.get(role, role)}"
+    if role in statements:
+        return f"evidence for “{statements[role]}”"
+    words = {
+        "primary": "a primary contrast",
+        "factor": "a change of the design",
+        "effect": "the effect of a condition",
+        "doubling": "a doubling of the budget",
+    }
+    return words.get(role) or f"a comparison of sizes or depths ({role})"
 
 
 def _declaration(judged: Judged) -> str:

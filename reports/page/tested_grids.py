@@ -15,6 +15,7 @@ from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import Claim, successors
+from archbench.reports.claims.next_steps import as_clause
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
 WORDS: Final = {
@@ -191,7 +192,7 @@ def controls(tested: Sequence[Control]) -> Grid:
 
 
 def factors(tested: Contrasts) -> Grid:
-    """Pairs that differ in one thing."""
+    """Pairs of designs and the factors in which they differ."""
     head = ("what changes", "data set", "contrast", "difference", "outcome")
     rows = [
         (
@@ -461,7 +462,7 @@ def _to_decide(verdict: ClaimVerdict) -> str:
     words = {"difference": "a difference", "equality": "equality within the margin"}
     kinds = " or ".join(words[shown] for shown in words if shown in shows)
     by_seeds = "--seeds" in verdict.command or "seeds each" in verdict.command
-    return f"to decide it{f', by {kinds}' if kinds and by_seeds else ''}: {verdict.command}"
+    return as_clause(verdict.command, f", by {kinds}" if kinds and by_seeds else "")
 
 
 def untested_claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
