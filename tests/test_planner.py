@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import small_plans
 
+from archbench.architectures.catalogue import catalogue, scaffold
 from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
@@ -426,6 +427,16 @@ def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
         spec.from_dict(values(**changes))
     assert message in str(caught.value)
+
+
+def test_contrasts_and_rates_name_a_variant_file_as_results_do(tmp_path: Path) -> None:
+    path = scaffold.write("my_variant", "decoder", tmp_path)
+    name = catalogue.find(str(path)).name
+    listed = {"architectures": ["decoder", str(path)], "contrasts": [["decoder", name]]}
+    experiment = spec.from_dict(values(**listed, tasks=[{**TASK, "tuned": {name: {"learning_rate": 0.1}}}]))
+    assert name == "my-variant" and experiment.contrasts == (("decoder", name),) and name in experiment.tasks[0].tuned
+    with pytest.raises(InputError, match='no architecture "my_variant"; did you mean "my-variant"'):
+        spec.from_dict(values(**listed | {"contrasts": [["decoder", "my_variant"]]}))
 
 
 def test_trials_have_seeds_that_reported_runs_do_not_have_by_default() -> None:

@@ -140,7 +140,7 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
     listed_names = [entry.architectures, *(task.architectures for task in tasks)]
     listed_names += [listed.architectures for listed in entry.conditions if listed.architectures]
     entered = [name for listed in listed_names for name in listed]
-    known = list(dict.fromkeys(PurePath(name).stem if is_path(name) else name for name in entered))
+    known = list(dict.fromkeys(variant_name(name) for name in entered))
     for position, pair in enumerate(entry.contrasts or ()):
         if pair[::-1] in (entry.contrasts or ())[:position]:
             named = f"{printable(pair[1])}, {printable(pair[0])}"
@@ -445,6 +445,13 @@ def _check_baselines(tasks: tuple[Task, ...]) -> None:
             raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {printable(task.baseline)}{known}")
         if task.baseline and others[task.baseline].baseline:
             raise InputError(f"tasks[{i}].baseline: {printable(task.baseline)} has a baseline of its own; use that one")
+
+
+def variant_name(architecture: str) -> str:
+    """What results call an architecture: "my-variant" for ``lab/my_variant.py``, "./bert" for a checkpoint's folder."""
+    if architecture.endswith(".py"):
+        return PurePath(architecture).stem.replace("_", "-")
+    return checkpoint_name(architecture) if is_path(architecture) else architecture
 
 
 def is_path(architecture: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from archbench.runs.base import machine, store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
-from archbench.runs.experiment.resolve import is_path
+from archbench.runs.experiment.resolve import is_path, variant_name
 from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base.errors import InputError
@@ -171,7 +171,7 @@ def joined_by(
 
 def called(variant: str) -> str:
     """The name of the variant that is entered by this name or path."""
-    return (Path(variant).stem if variant.endswith(".py") else variant).replace("_", "-")
+    return variant_name(variant) if is_path(variant) else variant.replace("_", "-")
 
 
 def _reference_only(task: Task) -> Task:
