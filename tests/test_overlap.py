@@ -81,8 +81,8 @@ def test_a_planted_leak_is_counted_and_refused_over_the_limit(tmp_path: Path, pl
             small_plans.plan(values, tmp_path, tmp_path)
         return
     small_plans.plan(values, tmp_path, tmp_path, said.append)
-    counted = [line for line in said if "stand in" in line]
-    assert counted == [f"story: {planted} of 100 test texts of numbers stand in its text"]
+    counted = [line for line in said if "occur in" in line]
+    assert counted == [f"story: {planted} of 100 test texts of numbers occur in its text"]
 
 
 @pytest.mark.parametrize("share", [{}, {"share": 0.5}])

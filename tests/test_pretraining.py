@@ -282,8 +282,8 @@ def test_a_pretraining_of_another_size_than_scratch_is_named(folder: Path, tmp_p
     lines: list[str] = []
     larger = {**TEXT, "budget": {"parameters": 30_000}}
     small_plans.plan(values(architectures=["decoder"], pretraining=[larger]), folder, tmp_path, lines.append)
-    (line,) = [line for line in lines if "is one of size too" in line]
-    assert line.startswith("colours: models after own have 30,000 parameters, from scratch 20,000")
+    (line,) = [line for line in lines if "they also differ in size" in line]
+    assert line.startswith("colours: models that start from own have 30,000 parameters, models from scratch 20,000")
     lines.clear()
     small_plans.plan(values(architectures=["decoder"]), folder, tmp_path, lines.append)
     assert not any("of size too" in line for line in lines)
@@ -386,8 +386,8 @@ def test_tuned_sets_the_rate_of_a_head_alone_where_nothing_else_is_trained(folde
         ({"tasks": [{**TURNED, "adapt": ["finetune", "frozen"]}]}, "needs labels, but translation writes texts"),
         ({"tasks": [{**COLOURS, "examples": [0]}]}, 'expected a number of examples or "all"'),
         ({"tasks": [{**COLOURS, "examples": 9_999}]}, "expected at most the"),
-        ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder fills in masked positions"),
-        ({"pretraining": [{**TEXT, "objective": "masked"}]}, "decoder writes from left to right"),
+        ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder predicts masked tokens"),
+        ({"pretraining": [{**TEXT, "objective": "masked"}]}, "decoder predicts from left to right"),
         ({"pretraining": [{**TEXT, "budget": {"tokens": 300_000, "epochs": 2}}]}, "allow more epochs"),
     ],
 )
@@ -689,7 +689,7 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["objective"] == "causal 0.5, masked 0.5"
     assert record["train_loss_tokens"] == pytest.approx(plan.loss_tokens, rel=0.1)
-    with pytest.raises(InputError, match="decoder writes from left to right"):
+    with pytest.raises(InputError, match="decoder predicts from left to right"):
         planned(folder, tmp_path, **{**changes, "architectures": ["decoder"]})
 
 

@@ -15,9 +15,9 @@ COUNTS = {"most": "the largest number of examples", "fewest": "the fewest exampl
 
 
 def start_words(start: str) -> str:
-    """ "from scratch", "after own", or "from scratch, plus the tokens of own"."""
+    """ "from scratch", "after own", or "from scratch, for as many more tokens as own"."""
     if start.startswith(SCRATCH_WITH):
-        return f"from scratch, plus the tokens of {start.removeprefix(SCRATCH_WITH)}"
+        return f"from scratch, for as many more tokens as {start.removeprefix(SCRATCH_WITH)}"
     return "from scratch" if start == SCRATCH else f"after {start}"
 
 

@@ -38,7 +38,7 @@ ADAPTED: dict[str, str] = {
     FROZEN: "frozen under a head",
     PROMPT: "prompted",
 }
-SCRATCH_WITH = "scratch+"  # before a pretraining: from scratch, on the tokens of that pretraining as well
+SCRATCH_WITH = "scratch+"  # "scratch+books" trains from scratch on the task, for as many more tokens as "books" has
 USUAL_DEVICES: dict[str, object] = {"strategy": "none", "devices": 1}
 USUAL_STARTS: dict[str, object] = {
     "start": SCRATCH,

@@ -59,7 +59,7 @@ def blank(build: Build, size: Size, limits: Limits, name: str = "the architectur
     except BaseException as error:
         if is_signalled(error):
             raise
-        shape = f"width {size.dim}, heads {size.heads}, depth {size.depth}, hidden {size.hidden}"
+        shape = f"width {size.dim}, heads {size.heads}, depth {size.depth}, feed-forward width {size.hidden}"
         raise InputError(
             f"model.width: {name} cannot be built with {shape}: {one_line(error)}; change model.width or model.heads"
         ) from error

@@ -66,8 +66,8 @@ class Calibration:
         damaged = f"{self.path}: has changed since it was written"
         if run := self._finished(dataset):
             raise InputError(
-                f"{damaged}, and {run}, which is finished, was planned by it; put it back, or delete it to measure "
-                "again and train anew what then has another budget"
+                f"{damaged}, and the finished run {run} was planned with it; restore it, or delete it: speeds are then "
+                "measured again, and runs whose budget changes are trained again"
             )
         self.say(f"{damaged}; the training speeds are measured again")
         return {}

@@ -78,10 +78,8 @@ class Pretrainings:
             scratch = [one for one in entries if one.name == name and one.start == SCRATCH and not one.checkpoint]
             others = dict.fromkeys(f"{one.budget.parameters:,}" for one in scratch if one.budget.parameters != size)
             if others:
-                sizes = f"{size:,} parameters, from scratch {', '.join(others)}"
-                self.say(
-                    f"{name}: models after {stage.name} have {sizes}: the difference between them is one of size too"
-                )
+                sizes = f"{size:,} parameters, models from scratch {', '.join(others)}"
+                self.say(f"{name}: models that start from {stage.name} have {sizes}: they also differ in size")
 
     def _is_used(self, name: str) -> bool:
         tasks = (*self.experiment.tasks, *self.experiment.conditions)
@@ -238,10 +236,10 @@ class Pretrainings:
                 continue
             self._compared.add(key)
             overlap = seen_in.overlap_of(*configs, self.setting.cache, self.say)
-            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} stand in its text"
+            many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} occur in its text"
             if overlap.too_much and text.task.data != OWN_TEXT:  # the task trains on that text in any case
                 raise InputError(
-                    f"pretraining.{text.name}.data: {many} (half of their sequences of {WORDS} words, or a line), "
+                    f"pretraining.{text.name}.data: {many} (half of their {WORDS}-word sequences, or a whole line), "
                     f"for example {printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
             self.say(f"{text.name}: {many}")

@@ -5,7 +5,7 @@ the usual objective of a family:
 
     decoder           causal            the next token (GPT); a family without a loss on its source writes the window
     prefix decoder    prefix            the part after a random split, which sees all of the part before it
-    encoder           masked            tokens hidden at a rate drawn for each window (BERT; at any rate: 1904.09324);
+    encoder           masked            tokens hidden, at a rate drawn for each window (BERT; 1904.09324);
                                         a prefix decoder can mix it with others on the same weights (GPT-BERT)
     encoder-decoder   span-corruption   the spans behind sentinels (T5, 1910.10683)
 """
@@ -48,7 +48,7 @@ def resolved(model: Any, shares: ObjectiveShares, name: str) -> dict[str, float]
         known[objective] = known.get(objective, 0.0) + share
     for objective in known:
         if not _can_carry(model, objective):
-            does = "fills in masked positions" if _fills_in(model) else "writes from left to right"
+            does = "predicts masked tokens" if _fills_in(model) else "predicts from left to right"
             carried = ", ".join(
                 other for other in (CAUSAL, PREFIX, MASKED, SPAN_CORRUPTION) if _can_carry(model, other)
             )
@@ -109,8 +109,8 @@ def pretraining_objective(model: Any, shares: ObjectiveShares, mask_rate: float 
 def pretraining_windows(model: Any, prepared: Prepared, shares: ObjectiveShares) -> EncodedExamples:
     """The training windows as the model reads them: each rearranged by an objective that is drawn for it.
 
-    A model with states for its source learns ``causal`` alone from windows that are split at random: native supervision
-    puts a loss on both parts. In a mixture only targets have a loss, so that the whole window is the target.
+    With ``causal`` alone, a decoder reads windows that are split at random: source and target both have a loss. In a
+    mixture a causal window is all target. A window to be masked is all source.
     """
     train = prepared.train
     if _is_masked_alone(model, shares):

@@ -35,7 +35,7 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkp
 CAPTION: Final = (
     "Test score by number of training examples that were read (shots for prompts), or by start where there are many: "
     "means over seeds with 95% intervals. Filled marks: after pretraining; hollow: from scratch, on the budget of the "
-    "task (in curves dashed) or on the tokens of the pretraining as well. Pretrained models have the budget of the "
+    "task (in curves dashed) or for as many more tokens as the pretraining. Pretrained models have the budget of the "
     "task on top of their pretraining. Grey, dashed: always answering with the most frequent label."
 )
 STYLES: Final = ("-", "-.", ":")  # of several pretrainings

@@ -20,7 +20,7 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 CAPTION: Final = (
     "Differences from training from scratch on as many examples, all weights finetuned, with 95% intervals (not "
     "corrected for multiple tests); right of the line: better. A row for each start, with the number of examples that "
-    "were read where it varies. Hollow: from scratch again, on the tokens of the pretraining as well."
+    "were read where it varies. Hollow: from scratch, for as many more tokens as the pretraining."
 )
 MOST_ROWS: Final = 12  # of a data set; beyond it, only those with the first number of examples are drawn
 MOST_GAINS: Final = 4  # that the line above the figure lists
