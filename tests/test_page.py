@@ -11,6 +11,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import figure_stores
 import numpy as np
 import pandas as pd
 import pytest
@@ -591,3 +592,10 @@ def test_the_reference_page_is_read_in_an_hour() -> None:
     found = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
     body = found[found.index("<body>") :]
     assert len(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", body, flags=re.DOTALL).split()) < 15_000
+
+
+def test_every_family_of_tests_has_words_of_its_own() -> None:
+    roles = [role for role, _ in page.roles(figure_stores.judged("families"), ()) if role != "exploratory"]
+    words = [page._family(role, {}) for role in roles]
+    assert "control" in roles and len(set(words)) == len(roles)
+    assert not any("sizes or depths" in text for text in words)  # this store has no sweep

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import figure_stores
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import reference_pages
 import synthetic
+from matplotlib.figure import Figure as Canvas
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
 from archbench.reports.analysis import gains, pretraining
@@ -56,7 +56,7 @@ def test_figure_and_table_say_the_same() -> None:
     }
     words = [f"{name} {text}" for name, text in saved.items()]
     assert len(words) == len(figure_stores.FAMILIES)
-    said = f"Examples from scratch for the score with 20 examples after own on sentiment: {listing(words)}."
+    said = f"On sentiment, 20 examples after own give the score of this many from scratch: {listing(words)}."
     assert figure.takeaway == said
     assert len(figure.numbers) == len(entries)
     grid = printed.table(judged, "pretraining")
@@ -73,7 +73,7 @@ def test_the_figure_of_gains_has_a_row_for_each_start_and_number_of_examples() -
     judged = figure_stores.judged("pretraining")
     finetuned = [entry for entry in pretraining.adapted(judged) if entry.gain and entry.adapt == FINETUNE]
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_gains")
-    axes = plt.figure().add_subplot()
+    axes = Canvas().add_subplot()
     [panel] = figure.panels
     panel.draw(axes)
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [

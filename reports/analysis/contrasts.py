@@ -25,8 +25,8 @@ Alternative = Literal["welch", "pooled"]
 class Contrast:
     """``first`` against ``second``; ``difference`` is positive where the first is better.
 
-    ``p`` tests for no difference, ``p_beyond`` for a difference beyond ``margin``, so that a small one shows equality
-    (TOST); both are Holm-corrected for ``corrected_for`` tests. ``detectable`` is the minimum detectable difference
+    ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``: a small one shows equality
+    (TOST). Both are Holm-corrected for ``corrected_for`` tests. ``detectable`` is the minimum detectable difference
     (80% power, at the level of all its tests). ``seeds`` is the number of seeds that each needs to decide it with
     that power if the true difference is the observed one, and ``seeds_show`` what they show: a "difference", or
     "equality" within the margin; None and "" where no number up to 100 shows either. ``runs`` is the smaller number

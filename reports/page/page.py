@@ -264,6 +264,7 @@ def _family(role: str, statements: Mapping[str, str]) -> str:
         return f"evidence for “{statements[role]}”"
     words = {
         "primary": "a primary contrast",
+        "control": "a control",
         "factor": "a change of the design",
         "effect": "the effect of a condition",
         "doubling": "a doubling of the budget",

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from archbench.reports.analysis import pretraining as analysis
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
-from archbench.reports.analysis.saved_labels import saved_labels
+from archbench.reports.analysis.saved_labels import SavedLabels, saved_labels
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
@@ -159,16 +159,14 @@ def _is_base(entry: Adapted) -> bool:
 
 def _takeaway(judged: Judged, entries: Sequence[Adapted]) -> str:
     """What the fewest examples after a pretraining are worth from scratch, on the first data set where it is known."""
-    saved = [
-        one
-        for one in saved_labels(judged)
-        if one.pretrained in entries and one.pretrained.adapt == FINETUNE and one.pretrained.examples == one.fewest
-    ]
-    where = {(one.pretrained.dataset, one.pretrained.start) for one in saved if one.is_determined}
-    for dataset, start in dict.fromkeys((one.pretrained.dataset, one.pretrained.start) for one in saved):
-        if (dataset, start) in where:
-            here = [one for one in saved if (one.pretrained.dataset, one.pretrained.start) == (dataset, start)]
-            texts = listing([f"{one.pretrained.architecture} {one.text}" for one in here])
-            count = f"{here[0].fewest:,} examples" if here[0].fewest > 1 else "1 example"
-            return f"Examples from scratch for the score with {count} after {start} on {dataset}: {texts}."
+    groups: dict[tuple[str, str], list[SavedLabels]] = {}
+    for saved in saved_labels(judged):
+        pretrained = saved.pretrained
+        if pretrained in entries and pretrained.adapt == FINETUNE and pretrained.examples == saved.fewest:
+            groups.setdefault((pretrained.dataset, pretrained.start), []).append(saved)
+    for (dataset, start), group in groups.items():
+        if any(saved.is_determined for saved in group):
+            texts = listing([f"{saved.pretrained.architecture} {saved.text}" for saved in group])
+            count = f"{group[0].fewest:,} example{'s' if group[0].fewest > 1 else ''}"
+            return f"On {dataset}, {count} after {start} give the score of this many from scratch: {texts}."
     return ""
