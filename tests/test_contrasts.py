@@ -211,13 +211,13 @@ def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path:
     gap = Interval(0.03, 0.01, 0.05, 0.01, 30)
     facts = ("set", "translation", "", "exact_match")
     control = Contrast(*facts, "decoder", "decoder, half the budget", gap, 0.04, 1.0, 0.02, 0.04, 9, 5, 4)
-    doubled = Contrast(*facts, "decoder at 1", "decoder at 0.5", gap, 0.09, 1.0, 0.02, 0.04, 9, 5, 15)
+    doubled = Contrast(*facts, "decoder", "decoder (0.5 of the budget)", gap, 0.09, 1.0, 0.02, 0.04, 9, 5, 15)
     claimed = Contrast(*facts, "decoder (0.5 of the budget)", "decoder", turned(control).difference, 0.08, 1.0, 0.02,
                        0.04, 9, 5, 11)  # fmt: skip
     families = [("control", [control]), ("doubling", [doubled]), ("claim", [claimed])]
     [one] = disagreements(families)
     assert one.sentence == (
-        "set, decoder vs. decoder with 0.5 of the budget: decoder better as control (p = 0.040, corrected for 4 "
+        "set, decoder vs. decoder (0.5 of the budget): decoder better as control (p = 0.040, corrected for 4 "
         "tests); not decided as doubling (p = 0.090, corrected for 15 tests) and claim (p = 0.080, corrected for 11 "
         "tests)."
     )

@@ -4,16 +4,15 @@ A pair may be a primary contrast, a control, a doubling of the budget and eviden
 corrected for its own number of tests, and a control has seeds of its own, so that outcomes near 5% can differ.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.verdicts import p_text
 from archbench.reports.base.formatting import listing
 
-_SHARES = (r"(?P<name>.+) at (?P<share>[\d.]+)", r"(?P<name>.+) \((?P<share>[\d.]+) of the budget\)")
-_HALF = ", half the budget"
+_HALF = ", half the budget"  # of a control's name
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,14 @@ class Disagreement:
         for family, contrast in self.contrasts:
             outcomes.setdefault(_outcome(contrast), []).append(f"{family} ({p_text(contrast)})")
         parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
-        first, second = (
-            re.sub(r" at ([\d.]+)$", r" with \1 of the budget", name) for name in (self.first, self.second)
-        )
-        return f"{self.dataset}, {first} vs. {second}: {'; '.join(parts)}."
+        return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
 
 
 def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Disagreement]:
     """The pairs that two of these families of tests, by name, judge differently under the same condition."""
     judged: dict[tuple[str, str, str, str, str], dict[str, Contrast]] = {}
     for family, contrast in _tested(families):
-        first, second = side(contrast.first), side(contrast.second)
+        first, second = _side(contrast.first), _side(contrast.second)
         if first > second:
             first, second, contrast = second, first, turned(contrast)
         key = (contrast.dataset, contrast.metric, contrast.condition, first, second)
@@ -53,16 +49,9 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
     return differing
 
 
-def side(named: str) -> str:
-    """One name for a side of a contrast, whichever family names it: "decoder at 1" is "decoder"."""
-    if named.endswith(_HALF):
-        return f"{named.removesuffix(_HALF)} at 0.5"
-    for pattern in _SHARES:
-        match = re.fullmatch(pattern, named)
-        if match:
-            share = float(match["share"])
-            return match["name"] if share == 1 else f"{match['name']} at {share:g}"
-    return named
+def _side(name: str) -> str:
+    """A side of a contrast by the name that other families of tests give it."""
+    return Side(name.removesuffix(_HALF), share=0.5).words if name.endswith(_HALF) else name
 
 
 def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tuple[str, Contrast]]:
@@ -73,4 +62,4 @@ def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tupl
 def _outcome(contrast: Contrast) -> str:
     contrast = contrast.ignoring_accounting
     words = {"equal": "equal within the margin", "open": "not decided"}
-    return words.get(contrast.outcome) or f"{side(contrast.better)} better"
+    return words.get(contrast.outcome) or f"{_side(contrast.better)} better"

@@ -132,7 +132,7 @@ class Comparisons:
         key = (group, name)
         if key not in self._sampled:
             seeds, samples = self._samples(group, name)
-            entered = group.runs.drop_duplicates("architecture").set_index("architecture")["entered"]
+            entered = group.first_runs["entered"]
             marked = {
                 architecture: replace(
                     sample, high_variance=str(entered[architecture]).partition(", ")[0] in self._high_variance

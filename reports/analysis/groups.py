@@ -34,6 +34,11 @@ class Group:
         return {str(name): runs for name, runs in self.runs.groupby("architecture", sort=False)}
 
     @cached_property
+    def first_runs(self) -> pd.DataFrame:
+        """The first run of each architecture, by its name."""
+        return self.runs.drop_duplicates("architecture").set_index("architecture")
+
+    @cached_property
     def statuses(self) -> Mapping[str, list[str]]:
         """How the runs of each architecture ended; "" where that is not known."""
         ended = self.runs["status"].fillna("").astype(str).groupby(self.runs["architecture"], sort=False)

@@ -10,11 +10,12 @@ from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import p_text, uncorrected
 from archbench.reports.base.statistics import Interval, mean_interval
 
-WHOLE, HALF = 1.0, 0.5
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     if group is None:
         return []
     samples = comparisons.samples(group, comparison.metric.name)[1]
-    rows = group.runs.drop_duplicates("architecture").set_index("architecture")
+    rows = group.first_runs
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
     pooled = {name: comparisons.pooled(group.settings([name]), comparison.metric.name) for name in group.architectures}
     costs = group.runs.groupby("architecture")[["train_tokens", "train_flops"]].mean().astype(float)
@@ -78,7 +79,7 @@ def converged(contrast: Contrast) -> bool:
 
 def sentence(contrast: Contrast) -> str:
     """The effect on an architecture's score of doubling the budget, from half to all of it."""
-    name = contrast.first.partition(" at ")[0]
+    name = contrast.first
     if converged(contrast):
         return f"{name} has converged: all of the budget instead of half changed its score by less than the margin."
     if contrast.outcome == "ahead":
@@ -91,7 +92,7 @@ def sentence(contrast: Contrast) -> str:
 
 def _doublings(group: Group, metric: str) -> Iterator[Question]:
     for name in dict.fromkeys(group.runs["named"]):
-        pair = (_named(name, WHOLE), _named(name, HALF))
+        pair = (name, Side(name, share=HALF).words)
         if set(pair) <= set(group.architectures):
             yield Question(group, metric, pair)
 
@@ -104,14 +105,10 @@ def _together(comparisons: Comparisons, comparison: Comparison) -> Group | None:
     whole = comparison.group.runs
     whole = whole[whole["architecture"].isin(list(parts["architecture"]))]
     runs = pd.concat([parts, whole], ignore_index=True)
-    names = [_named(name, share) for name, share in zip(runs["architecture"], runs["share"], strict=True)]
+    names = [Side(name, share=share).words for name, share in zip(runs["architecture"], runs["share"], strict=True)]
     return Group(
         comparison.group.dataset, comparison.group.task, {}, runs.assign(named=runs["architecture"], architecture=names)
     )
-
-
-def _named(architecture: str, share: float) -> str:
-    return f"{architecture} at {share:g}"
 
 
 def numbers(comparison: Comparison, points: Sequence[Share]) -> list[dict[str, object]]:

@@ -64,7 +64,7 @@ class Side:
             return f"{self.architecture} with {self.condition}"
         if self.setup is not None:
             what = self.setup.words
-        elif self.share is None:
+        elif self.share is None or self.share == 1:
             return self.architecture
         else:
             what = f"{self.share:g} {'times' if self.share > 1 else 'of'} the budget"

@@ -65,8 +65,8 @@ def failed_gates(comparisons: Comparisons, asked: Question) -> tuple[Gate, ...]:
 
     In an ablation only the whole architecture has to pass: that the other one learns little may be what it lacks.
     """
-    runs = asked.group.runs.drop_duplicates("architecture").set_index("architecture")["entered"].astype(str)
-    if len({str(runs.get(name, name)).partition(", ")[0] for name in asked.pair}) == 1:
+    entered = asked.group.first_runs["entered"]
+    if len({str(entered.get(name, name)).partition(", ")[0] for name in asked.pair}) == 1:
         return ()
     gates = [comparisons.gate(asked.group, name) for name in asked.pair if not _is_ablation(asked, name)]
     return tuple(gate for gate in gates if not gate.passed)
@@ -74,7 +74,7 @@ def failed_gates(comparisons: Comparisons, asked: Question) -> tuple[Gate, ...]:
 
 def _is_ablation(asked: Question, name: str) -> bool:
     """Whether an architecture is the other of its pair without a part, as ``decoder-no-norm`` is of ``decoder``."""
-    families = asked.group.runs.drop_duplicates("architecture").set_index("architecture")["family"].astype(str)
+    families = asked.group.first_runs["family"].astype(str)
     return any(name.startswith(f"{other}-") and families.get(name) == families.get(other) for other in asked.pair)
 
 

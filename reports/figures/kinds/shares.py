@@ -66,6 +66,6 @@ def _takeaway(view: View) -> str:
     if not doubled:
         return ""
     grown = [entry for entry in doubled if entry.outcome == "ahead" and not entry.small]
-    where = listing(f"{entry.first.partition(' at ')[0]} on {entry.dataset}" for entry in grown)
+    where = listing(f"{entry.first} on {entry.dataset}" for entry in grown)
     still = f": {where}" if 0 < len(grown) <= 4 else ""
     return f"The last doubling of the budget still improves {len(grown)} of {len(doubled)} scores{still}."
