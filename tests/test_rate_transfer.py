@@ -101,6 +101,17 @@ def test_a_rate_is_scaled_from_the_tokens_of_the_trials_to_those_of_each_run(fol
     assert scaled == {(6_000, 0.02): 0.5, (1_500, 0.02): 1.0, (24_000, 0.02): 0.25, (6_000, 0.005): 1.0}
 
 
+def test_a_head_whose_trials_failed_has_the_rate_of_heads_and_none_is_scaled(folder: Path, tmp_path: Path) -> None:
+    settings = experiment({"learning_rate": [0.01, 0.02], "share": 0.25}, architectures=["encoder"])
+    values = settings | {"training": {"batch_tokens": 400, "learning_rate": 0.01, "precision": "float32"}}
+    values["tasks"] = [{**task, "adapt": "frozen"} for task in settings["tasks"]]
+    for plan in small_plans.plan(values, folder, tmp_path).plans:
+        store.write_record(store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "failed"})
+    [head] = [plan for plan in small_plans.plan(values, folder, tmp_path).plans if not plan.trial]
+    assert head.training.learning_rate == pytest.approx(0.1)
+    assert head.training.proxy_share is None
+
+
 def test_a_scaled_rate_trains_the_same_weights_as_that_rate(folder: Path, tmp_path: Path) -> None:
     plan = next(iter(small_plans.plan(experiment(None, training={"precision": "float32"}), folder, tmp_path).plans))
 

@@ -226,8 +226,8 @@ class Planner:
         tuned = task.tuned.get(variant.name)
         values = tuned.model_dump(exclude_none=True) if tuned else {}
         trials = self._trials_of(task)
+        point = trials.best.get(variant.name) if trials is not None else None
         if trials is not None:
-            point = trials.best.get(variant.name)
             values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
         if task.adapt == FROZEN and not values and task.training.learning_rate != TRANSFER:
             values = {"learning_rate": FROZEN_FACTOR * task.training.learning_rate}
@@ -236,7 +236,7 @@ class Planner:
             fixed.discard("learning_rate")
             if values and task.tuning is not None:
                 values["proxy_width"] = task.tuning.width
-        if trials is not None and values and trials.tuning.share < 1:
+        if trials is not None and point is not None and trials.tuning.share < 1:
             multiple = trials.task.share * trials.tuning.share / task.share
             values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
         return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
