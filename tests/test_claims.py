@@ -627,6 +627,6 @@ def test_seeds_that_would_decide_a_claim_say_what_they_would_show(tmp_path: Path
     near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
     verdict = ruled(tmp_path, single(SENTIMENT, truth=near, spread=0.03, examples=4000))["encoder-understands"]
     [row] = tested_grids.claims([verdict]).rows
-    shows = {contrast.seeds_show for contrast in verdict.contrasts if contrast.outcome == "open"}
+    shows = {contrast.needed_to_show for contrast in verdict.contrasts if contrast.outcome == "open"}
     assert shows <= {"difference", "equality"} and verdict.command in row[2].below
     assert ("a difference" in row[2].below, "equality" in row[2].below) == ("difference" in shows, "equality" in shows)

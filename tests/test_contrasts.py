@@ -183,13 +183,13 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     question = Question(group, "accuracy", ("a", "b"))
     tested = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin)
-    assert tested.seeds is not None and tested.seeds_show == shows
+    assert tested.seeds_needed is not None and tested.needed_to_show == shows
     words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]
     unsure = replace(tested, p=0.5, p_beyond=0.5, runs=1)
     assert f"about {tested.seeds} seeds each {words}" in contrast_sentence(unsure)
-    enough = replace(unsure, seeds=unsure.runs)  # the seeds that there are, and they did not decide it
-    assert f"{unsure.runs} new seeds each would probably show" in contrast_sentence(enough)
-    assert f"about {unsure.runs + 1} seeds each" in contrast_sentence(replace(unsure, seeds=unsure.runs + 1))
+    enough = replace(unsure, seeds_needed=unsure.seeds)  # the seeds that there are, and they did not decide it
+    assert f"{unsure.seeds} new seeds each would probably show" in contrast_sentence(enough)
+    assert f"about {unsure.seeds + 1} seeds each" in contrast_sentence(replace(unsure, seeds_needed=unsure.seeds + 1))
 
 
 def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:

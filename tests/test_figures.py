@@ -209,8 +209,8 @@ def differences(count: int) -> tuple[drawing.Panel, ...]:
         "p_beyond": 0.5,
         "margin": 0.02,
         "detectable": 0.03,
-        "seeds": 4,
-        "runs": 3,
+        "seeds_needed": 4,
+        "seeds": 3,
     }
     found = [
         Contrast(f"set-{place} " * 12, "translation", "", "exact_match", name, CONDITION, gap, **tested)

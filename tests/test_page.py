@@ -432,7 +432,7 @@ def test_what_the_page_says_of_contrasts_stands_in_their_table(store: Path, html
         shown = [re.sub("<[^>]*>", " ", text).split() for text in re.findall(r"<td.*?</td>", cell, re.DOTALL)]
         assert float(shown[1][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(row["difference"], abs=0.051)
         assert shown[5][0] == f"{row['detectable']:.{len(shown[5][0].partition('.')[2])}f}"
-        assert int(shown[6][0]) == row["runs"]
+        assert int(shown[6][0]) == row["seeds"]
 
 
 def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: str) -> None:

@@ -197,7 +197,7 @@ def test_a_verdict_is_that_of_the_look_that_decided(tmp_path: Path) -> None:
         assert late[sides] == early[sides] and late[sides].decided_after == 3
         assert contrast_sentence(late[sides]).endswith("Decided after 3 seeds.")
     still = late["encoder", "encoder-decoder"]
-    assert (still.outcome, still.runs, still.decided_after) == ("open", 5, None)
+    assert (still.outcome, still.seeds, still.decided_after) == ("open", 5, None)
 
 
 def test_what_is_added_later_changes_no_verdict(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_look_counts_once_both_have_its_runs(tmp_path: Path) -> None:
     missing = next(folder.name for folder in (tmp_path / "runs").glob("*-encoder-decoder-s3-*"))
     synthetic.fail(tmp_path, missing, "unfinished")
     after = outcomes(judge(tables.collect(tmp_path)))["encoder", "encoder-decoder"]
-    assert outcomes(found)["encoder", "encoder-decoder"].runs == 4 and after.runs == 3
+    assert outcomes(found)["encoder", "encoder-decoder"].seeds == 4 and after.seeds == 3
 
 
 def test_open_contrasts_ask_for_seeds(tmp_path: Path) -> None:

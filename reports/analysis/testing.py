@@ -94,13 +94,13 @@ def contrast(
     group, name, pair = asked.group, asked.metric, asked.pair
     alpha = ALPHA * alpha_share / tests
     a, b = (samples.get(name_of_side) for name_of_side in pair)
-    difference, seeds, seeds_show = Interval(math.nan), None, ""
+    difference, needed, needed_to_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
         difference = oriented(difference_interval(a, b, pooled), metric(name))
         routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
-        needed = [(seeds_needed(a, b, pooled, distance, tail, power), goal) for goal, distance, tail, power in routes]
-        known = [(count, goal) for count, goal in needed if count is not None]
-        seeds, seeds_show = min(known, default=(None, ""), key=lambda entry: entry[0])
+        counts = [(seeds_needed(a, b, pooled, distance, tail, power), goal) for goal, distance, tail, power in routes]
+        known = [(count, goal) for count, goal in counts if count is not None]
+        needed, needed_to_show = min(known, default=(None, ""), key=lambda entry: entry[0])
     return Contrast(
         dataset=group.dataset,
         task=group.task,
@@ -113,12 +113,12 @@ def contrast(
         p_beyond=math.nan if math.isnan(margin) else p_beyond(difference, margin) / alpha_share,
         margin=margin,
         detectable=detectable(difference, 1 - alpha),
-        seeds=seeds,
-        runs=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
+        seeds_needed=needed,
+        seeds=min(len(a.values), len(b.values)) if a is not None and b is not None else 0,
         corrected_for=tests,
         diverged=listing(diverged(group, pair)),
         survivor=_survivor(group, pair),
-        seeds_show=seeds_show,
+        needed_to_show=needed_to_show,
         failed_gates=gates,
     )
 

@@ -117,12 +117,12 @@ def minimum_detectable(contrast: Contrast) -> str:
 def _power(contrast: Contrast) -> str:
     """The minimum detectable difference, and how many seeds would show what."""
     detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
-    if contrast.seeds is None:
+    if contrast.seeds_needed is None:
         return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
-    goal = {"equality": "equality within the margin"}.get(contrast.seeds_show, "a difference")
-    if contrast.seeds <= contrast.runs:
-        return f"{detectable}; {contrast.seeds} new seeds each would probably show {goal}."
-    return f"{detectable}; about {contrast.seeds} seeds each to show {goal}."
+    goal = {"equality": "equality within the margin"}.get(contrast.needed_to_show, "a difference")
+    if contrast.seeds_needed <= contrast.seeds:
+        return f"{detectable}; {contrast.seeds_needed} new seeds each would probably show {goal}."
+    return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."
 
 
 def p_text(contrast: Contrast) -> str:

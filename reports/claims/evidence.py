@@ -37,7 +37,7 @@ def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:
     names = listing(dict.fromkeys(gate.architecture for contrast in untrained for gate in contrast.failed_gates))
     more = [f"{names} not trained enough on {_sets(untrained)}"] if untrained else []
     more += [f"no interval on {_sets(unknown)}"] if unknown else []
-    return Strength((*lacks, *more), min(contrast.runs for contrast in counted), len(counted))
+    return Strength((*lacks, *more), min(contrast.seeds for contrast in counted), len(counted))
 
 
 def _sets(contrasts: Sequence[Contrast]) -> str:

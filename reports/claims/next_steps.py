@@ -38,11 +38,11 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
         return f"{HOPELESS}: the outcome depends on the accounting on {listing(dependent)}"
-    endless = [contrast for contrast in still if contrast.seeds is None]
+    endless = [contrast for contrast in still if contrast.seeds_needed is None]
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))
         return f"more test examples or another budget; {MOST_SEEDS} seeds are not enough on {sets}"
-    return _seeds(tables, claim, still, max(max(contrast.seeds or 0, contrast.runs + 1) for contrast in still))
+    return _seeds(tables, claim, still, max(max(contrast.seeds_needed or 0, contrast.seeds + 1) for contrast in still))
 
 
 def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) -> str:

@@ -39,7 +39,7 @@ def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str
             wins = _better(primary)
         decided = _sentence(_held(judged), wins, primary)
         return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *miniature]
-    if primary and not effects and max(contrast.runs for contrast in primary) < 2:
+    if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
         return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *miniature]

@@ -58,7 +58,7 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
             GridCell(f"{contrast.margin:g}" if math.isfinite(contrast.margin) else formatting.MISSING),
             _outcome(contrast),
             GridCell(minimum_detectable(contrast)),
-            GridCell(str(contrast.runs)),
+            GridCell(str(contrast.seeds)),
             _seeds(contrast),
         )
         for contrast in tested
@@ -458,7 +458,7 @@ def _to_decide(verdict: ClaimVerdict) -> str:
     """What would decide a claim; for a number of seeds also what they would show."""
     if not verdict.command:
         return ""
-    shows = {contrast.seeds_show for contrast in verdict.contrasts if contrast.outcome == "open"} - {""}
+    shows = {contrast.needed_to_show for contrast in verdict.contrasts if contrast.outcome == "open"} - {""}
     words = {"difference": "a difference", "equality": "equality within the margin"}
     kinds = " or ".join(words[shown] for shown in words if shown in shows)
     by_seeds = "--seeds" in verdict.command or "seeds each" in verdict.command
@@ -507,6 +507,8 @@ def _seeds(contrast: Contrast) -> GridCell:
     """How many seeds each would decide it, and what they would show."""
     if contrast.ignoring_accounting.decided or contrast.outcome == "unknown":
         return GridCell(formatting.MISSING)
-    if contrast.seeds is None:
+    if contrast.seeds_needed is None:
         return GridCell("more examples")
-    return GridCell(f"{contrast.seeds}", f"for {'equality' if contrast.seeds_show == 'equality' else 'a difference'}")
+    return GridCell(
+        f"{contrast.seeds_needed}", f"for {'equality' if contrast.needed_to_show == 'equality' else 'a difference'}"
+    )

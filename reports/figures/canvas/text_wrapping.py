@@ -3,14 +3,13 @@
 import textwrap
 import warnings
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Literal
 
 import matplotlib
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 Weight = Literal["normal", "bold"]
-_FONTS: Final = ("family", "serif", "sans-serif", "cursive", "fantasy", "monospace")
 
 
 def width(text: str, size: float | None = None, weight: Weight = "normal") -> float:
@@ -19,7 +18,8 @@ def width(text: str, size: float | None = None, weight: Weight = "normal") -> fl
     A letter that the font lacks counts as the box that is drawn for it.
     """
     rc = matplotlib.rcParams
-    fonts = tuple(tuple(rc[f"font.{name}"]) for name in _FONTS)
+    generic = rc["font.serif"], rc["font.sans-serif"], rc["font.cursive"], rc["font.fantasy"], rc["font.monospace"]
+    fonts = tuple(tuple(names) for names in (rc["font.family"], *generic))
     return _measured(text, rc["font.size"] if size is None else size, weight, fonts)
 
 

@@ -82,7 +82,7 @@ class Forest:
                 "margin": row.margin,
                 "p": row.p,
                 "outcome": word(row),
-                "runs": row.runs,
+                "seeds": row.seeds,
                 "diverged": row.diverged,
             }
             for row in self.rows
