@@ -172,7 +172,7 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
     assert one.outcome == "open"
     sentence = contrast_sentence(one)
     assert f"Minimum detectable difference: {minimum_detectable(one)} (80% power)" in sentence
-    assert f"about {one.seeds} seeds each" in sentence or "more test examples, not only more seeds" in sentence
+    assert f"about {one.seeds_needed} seeds each" in sentence or "more test examples, not only more seeds" in sentence
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
     tested = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin)
     assert tested.seeds_needed is not None and tested.needed_to_show == shows
     words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]
-    unsure = replace(tested, p=0.5, p_beyond=0.5, runs=1)
-    assert f"about {tested.seeds} seeds each {words}" in contrast_sentence(unsure)
+    unsure = replace(tested, p=0.5, p_beyond=0.5, seeds=1)
+    assert f"about {tested.seeds_needed} seeds each {words}" in contrast_sentence(unsure)
     enough = replace(unsure, seeds_needed=unsure.seeds)  # the seeds that there are, and they did not decide it
     assert f"{unsure.seeds} new seeds each would probably show" in contrast_sentence(enough)
     assert f"about {unsure.seeds + 1} seeds each" in contrast_sentence(replace(unsure, seeds_needed=unsure.seeds + 1))
@@ -260,7 +260,7 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     found = difference_interval(a, b, pool([a, b]))
     group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
     asked = testing.Question(group, "accuracy", ("a", "b"))
-    seeds = testing.contrast(asked, {"a": a, "b": b}, pool([a, b]), margin).seeds
+    seeds = testing.contrast(asked, {"a": a, "b": b}, pool([a, b]), margin).seeds_needed
     assert found.mean == pytest.approx(mean)
     assert seeds is not None
     decided, repeats = 0, 1500

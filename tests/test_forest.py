@@ -343,7 +343,7 @@ def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_pat
     synthetic.write_store(tmp_path, [task], further=further)
     judged = read(tmp_path)
     groups = [one.group for one in (*judged.first, *judged.further)]
-    samples = [judged.comparisons.samples(group, "accuracy")[1] for group in groups]
+    samples = [judged.comparisons.samples(group, "accuracy") for group in groups]
     pooled = pool([sample for group in samples[:2] for sample in group.values()])
     expected = difference_interval(samples[1]["decoder"], samples[0]["decoder"], pooled)
     found = judged.tested.effects[0].difference

@@ -194,8 +194,8 @@ def test_an_interval_that_ignores_examples_is_narrower(tmp_path: Path) -> None:
     for run in runs:
         (tmp_path / "runs" / run / "predictions.parquet").unlink()
     [bare] = Comparisons(tables.collect(tmp_path)).headlines()
-    assert whole.examples
-    assert not bare.examples
+    assert whole.resamples_examples
+    assert not bare.resamples_examples
     assert whole.cells[0].interval.half > bare.cells[0].interval.half
 
 
@@ -206,7 +206,7 @@ def test_predictions_for_a_part_of_the_examples_are_no_ground_for_an_interval(tm
         frame = pd.read_parquet(path)
         frame[frame["correct"]].to_parquet(path)
     [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
-    assert not comparison.examples
+    assert not comparison.resamples_examples
 
 
 HOSTILE = [

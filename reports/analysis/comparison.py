@@ -52,10 +52,10 @@ class Cell:
 class Comparison:
     """All architectures of a group under one metric.
 
-    `tested` is the number of test examples behind a score, least and greatest over runs (0 where unknown); `idle` names
-    the architectures whose encoder has no source to read.
-
-    `checkpoints` has the number of test examples behind each reference that is a checkpoint.
+    `resamples_examples` says whether the score of every test example is known, so that intervals resample them too.
+    `test_examples` is the number of test examples behind a score, least and greatest over runs (0 where unknown);
+    `idle` names the architectures whose encoder has no source to read. `checkpoints` has the number of test examples
+    behind each reference that is a checkpoint.
 
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better. `decided` is true where all of them exclude zero. `detects` has the differences between two
@@ -68,8 +68,8 @@ class Comparison:
     leader: str
     differences: Mapping[str, Interval]
     references: Mapping[str, float]
-    examples: bool
-    tested: tuple[int, int] = (0, 0)
+    resamples_examples: bool
+    test_examples: tuple[int, int] = (0, 0)
     idle: tuple[str, ...] = ()
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     detects: Mapping[frozenset[str], float] = field(default_factory=dict)

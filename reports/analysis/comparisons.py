@@ -44,12 +44,12 @@ class Comparisons:
         test = test.drop_duplicates(["run", "metric"], keep="last")
         by_metric = {str(name): rows.set_index("run") for name, rows in test.groupby("metric", sort=False)}
         self._scores = {name: rows["value"] for name, rows in by_metric.items()}
-        self._tested = {name: rows["n"] for name, rows in by_metric.items()}
+        self._example_counts = {name: rows["n"] for name, rows in by_metric.items()}
         self._by_run = test.groupby("run", sort=False)["metric"].agg(list)
         self.groups = list(compared_groups(tables))
         self._compared: dict[tuple[Group, str], Comparison] = {}
-        self._sampled: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._found: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
+        self._samples: dict[tuple[Group, str], dict[str, Sample]] = {}
+        self._unmarked: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
         self._gated: dict[tuple[Group, str], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
         self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
@@ -93,7 +93,7 @@ class Comparisons:
 
     def _compare(self, group: Group, name: str) -> Comparison:
         measure = metric(name)
-        seeds, samples = self.samples(group, name)
+        seeds, samples = self.by_seed(group, name), self.samples(group, name)
         pooled = self.pooled(group.settings(), name)
         means = {name: measure.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
         leader = max(means, key=lambda name: measure.gain(means[name].mean), default="") if measure.better else ""
@@ -109,15 +109,23 @@ class Comparisons:
             )
             for architecture in group.architectures
         )
-        examples = bool(samples) and all(sample.examples is not None for sample in samples.values())
-        references, tested = self._references(group, name), self._tests(group, name)
-        counts = self._checkpoints(group, name, self._tested)
-        checkpoints = {architecture: int(count) for architecture, count in counts.items()}
-        idle = self._idle(group)
-        return Comparison(group, measure, cells, leader, differences, references, examples, tested, idle, checkpoints)
+        counts = self._checkpoints(group, name, self._example_counts)
+        return Comparison(
+            group,
+            measure,
+            cells,
+            leader,
+            differences,
+            references=self._references(group, name),
+            resamples_examples=bool(samples) and all(sample.examples is not None for sample in samples.values()),
+            test_examples=self._test_examples(group, name),
+            idle=self._idle(group),
+            checkpoints={architecture: int(count) for architecture, count in counts.items()},
+        )
 
-    def _tests(self, group: Group, name: str) -> tuple[int, int]:
-        counts = self._tested[name].reindex(group.runs["run"]).dropna() if name in self._tested else []
+    def _test_examples(self, group: Group, name: str) -> tuple[int, int]:
+        known = self._example_counts.get(name)
+        counts = [] if known is None else known.reindex(group.runs["run"]).dropna()
         return (int(min(counts)), int(max(counts))) if len(counts) else (0, 0)
 
     def _idle(self, group: Group) -> tuple[str, ...]:
@@ -127,20 +135,22 @@ class Comparisons:
             return ()
         return tuple(group.runs.loc[(group.runs["family"] == "encoder-decoder").fillna(False), "architecture"].unique())
 
-    def samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
-        """Each architecture's scores by seed, and as a sample with what each example gave where that is known."""
+    def by_seed(self, group: Group, name: str) -> dict[str, dict[int, float]]:
+        """Each architecture's scores by the metric ``name``, by seed."""
+        return self._scored(group, name)[0]
+
+    def samples(self, group: Group, name: str) -> dict[str, Sample]:
+        """Each architecture's scores by the metric ``name``, with what each example gave where that is known."""
         key = (group, name)
-        if key not in self._sampled:
-            seeds, samples = self._samples(group, name)
+        if key not in self._samples:
             entered = group.first_runs["entered"]
-            marked = {
+            self._samples[key] = {
                 architecture: replace(
                     sample, high_variance=str(entered[architecture]).partition(", ")[0] in self._high_variance
                 )
-                for architecture, sample in samples.items()
+                for architecture, sample in self._scored(group, name)[1].items()
             }
-            self._sampled[key] = seeds, marked
-        return self._sampled[key]
+        return self._samples[key]
 
     def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> Spread:
         """The variance between seeds by the metric ``name`` of everything trained in these settings.
@@ -228,7 +238,7 @@ class Comparisons:
         """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
         first = {group.dataset: group for group in reversed(self.groups)}
         named = {group: self.primary(group) for group in first.values()}
-        sets = [self._samples(group, name)[1] for group, name in named.items() if name]
+        sets = [self._scored(group, name)[1] for group, name in named.items() if name]
         declared = {name for pair in contrasts_and_margins(self.tables)[0] for name in pair}
         present = {name for samples in sets for name in samples}
         return with_high_variance(sets, declared & present or present)
@@ -242,13 +252,14 @@ class Comparisons:
     def _predictions(self) -> dict[str, pd.DataFrame]:
         return of_runs(self.tables["predictions"])
 
-    def _samples(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+    def _scored(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+        """Scores by seed, and samples that do not yet say which architecture's seeds vary more than others'."""
         key = (group, name)
-        if key not in self._found:
-            self._found[key] = self._sample(group, name)
-        return self._found[key]
+        if key not in self._unmarked:
+            self._unmarked[key] = self._read_scores(group, name)
+        return self._unmarked[key]
 
-    def _sample(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
+    def _read_scores(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
         by_run = contributions(self._predictions, {run: float(scores[run]) for run in runs["run"]}, name)

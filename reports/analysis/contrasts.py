@@ -27,13 +27,13 @@ class Contrast:
 
     ``p`` is that of no difference, ``p_beyond`` that of a difference beyond ``margin``: a small one shows equality
     (TOST). Both are Holm-corrected for ``corrected_for`` tests. ``detectable`` is the minimum detectable difference
-    (80% power, at the level of all its tests). ``seeds_needed`` is the number of seeds that each needs to decide it with
-    that power if the true difference is the observed one, and ``needed_to_show`` what they show: a "difference",
-    or "equality" within the margin; None and "" where no number up to 100 shows either. ``seeds`` is the smaller
-    number of seeds that the two have. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of
-    whose runs finished where every run of the other diverged, empty elsewhere. ``failed_gates`` are the gates of
-    those of the two that are not trained enough to be compared. ``accounting`` says where a decided contrast is
-    decided differently because something else is held equal or other tokens have a loss; empty where nowhere.
+    (80% power, at the level of all its tests). ``seeds_needed`` is the number of seeds that each needs to decide it
+    with that power if the true difference is the observed one, and ``needed_to_show`` what they show: a "difference",
+    or "equality" within the margin; None and "" where no number up to 100 shows either. ``seeds`` is the smaller number
+    of seeds that the two have. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of
+    whose runs finished where every run of the other diverged, empty elsewhere. ``failed_gates`` are the gates of those
+    of the two that are not trained enough to be compared. ``accounting`` says where a decided contrast is decided
+    differently because something else is held equal or other tokens have a loss; empty where nowhere.
 
     Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
     Welch's test, by one variance pooled over all architectures, and by pairs of equal seeds; nan where unknown.

@@ -80,7 +80,8 @@ def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
 
 def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name: str) -> dict[str, Sample]:
     """What pretraining changed in the score of each seed and test example, for architectures with equal seeds."""
-    (seeds_after, samples_after), (seeds, samples) = (comparisons.samples(c.group, name) for c in (after, base))
+    seeds_after, seeds = (comparisons.by_seed(c.group, name) for c in (after, base))
+    samples_after, samples = (comparisons.samples(c.group, name) for c in (after, base))
     gained = {}
     for architecture in samples_after:
         if list(seeds_after[architecture]) == list(seeds.get(architecture, ())):

@@ -223,7 +223,7 @@ class _Tester:
         return pairs if len(architectures) <= FEW else pairs[: len(architectures) - 1]
 
     def _samples(self, group: Group, name: str) -> dict[str, Sample]:
-        return self.comparisons.samples(group, name)[1] if name and metric(name).better else {}
+        return self.comparisons.samples(group, name) if name and metric(name).better else {}
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

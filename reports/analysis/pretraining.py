@@ -84,7 +84,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
     for started in by_dataset(judged):
         first, by_setup = started.first, started.by_setup
         samples = {
-            setup: judged.comparisons.samples(comparison.group, first.metric.name)[1]
+            setup: judged.comparisons.samples(comparison.group, first.metric.name)
             for setup, comparison in by_setup.items()
         }
         entries += [

@@ -40,7 +40,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     group = _together(comparisons, comparison)
     if group is None:
         return []
-    samples = comparisons.samples(group, comparison.metric.name)[1]
+    samples = comparisons.samples(group, comparison.metric.name)
     rows = group.first_runs
     names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
     pooled = {name: comparisons.pooled(group.settings([name]), comparison.metric.name) for name in group.architectures}

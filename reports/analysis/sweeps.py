@@ -130,7 +130,7 @@ def sweeps(comparisons: Comparisons, first: Sequence[Comparison], further: Seque
 
 def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
     """A score for every architecture and point, architecture by architecture."""
-    samples = comparisons.samples(sweep.group, sweep.base.metric.name)[1]
+    samples = comparisons.samples(sweep.group, sweep.base.metric.name)
     results = []
     for architecture in sweep.architectures:
         for point in sweep.of(architecture):

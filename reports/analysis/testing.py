@@ -47,7 +47,7 @@ def answered(comparisons: Comparisons, questions: Sequence[Question]) -> list[Co
     """The contrasts of the questions, Holm-corrected for all of them together."""
     contrasts = []
     for question in questions:
-        samples = comparisons.samples(question.group, question.metric)[1]
+        samples = comparisons.samples(question.group, question.metric)
         pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
         margin = comparisons.margins.get(question.metric, math.nan)
         gates = failed_gates(comparisons, question)

@@ -106,14 +106,14 @@ def _score_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
             "seeds": len(cell.values),
             "planned_seeds": cell.planned,
             "detectable_from_best": comparison.detectable(cell.architecture),
-            "test_examples_least": comparison.tested[0],
-            "test_examples_most": comparison.tested[1],
+            "test_examples_least": comparison.test_examples[0],
+            "test_examples_most": comparison.test_examples[1],
         }
     for reference, mean in comparison.references.items():
-        count = comparison.checkpoints.get(reference, comparison.tested[0])
+        count = comparison.checkpoints.get(reference, comparison.test_examples[0])
         counts = {
             "test_examples_least": count,
-            "test_examples_most": comparison.checkpoints.get(reference, comparison.tested[1]),
+            "test_examples_most": comparison.checkpoints.get(reference, comparison.test_examples[1]),
         }
         yield {**group, "name": reference, "kind": "reference", "mean": mean, **counts}
 
@@ -238,8 +238,8 @@ def _measured(measure: ReportedMetric) -> str:
 
 def _tested(comparison: Comparison) -> str:
     """The number of test examples behind the scores; empty where unknown."""
-    least, greatest = map(formatting.count, comparison.tested)
-    if not comparison.tested[1]:
+    least, greatest = map(formatting.count, comparison.test_examples)
+    if not comparison.test_examples[1]:
         return ""
     return f"n = {least}" if least == greatest else f"n = {least} to {greatest}"
 
@@ -272,7 +272,7 @@ def _cell(comparison: Comparison, architecture: str) -> GridCell:
 def _reference(comparison: Comparison, name: str) -> GridCell:
     score = comparison.references.get(name, math.nan)
     count = comparison.checkpoints.get(name)
-    other = count is not None and (count, count) != comparison.tested
+    other = count is not None and (count, count) != comparison.test_examples
     below = f"n = {formatting.count(count)}" if other and count is not None else ""
     text = formatting.value(score, comparison.metric.decimals) if math.isfinite(score) else ""
     return GridCell(text, below, kind="quiet")

@@ -46,7 +46,7 @@ def in_short(view: View) -> Figure:
 
 
 def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> Figure:
-    partly = any(not comparison.examples for comparison in scored)
+    partly = any(not comparison.resamples_examples for comparison in scored)
     covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
     return Figure(
         name,
