@@ -285,7 +285,7 @@ def test_size_helps_where_the_largest_is_ahead_of_the_smallest_and_of_the_last(
     judged = judge(tables.collect(tmp_path))
     found = {one.claim.name: one for one in claim_verdicts(judged)}["more-parameters-gated"]
     assert found.verdict == verdict, found.evidence
-    moves = [one for trend in judged.trends for one in trend.moves]
+    moves = [one for trend in judged.trends for one in trend.between_points]
     assert list(found.contrasts) == moves and len(moves) == 4  # as they were tested there, in one family
 
 

@@ -116,7 +116,7 @@ def test_what_a_sweep_shows_is_no_change_beside_it(sizes: Path) -> None:
     assert all(escape(sentence) in html for sentence in said)
     assert [f"shakespeare: {sentence}" for sentence in said] == summary.sentences(judged)[-len(said) :]
     tested = pd.read_csv(sizes / "report" / "contrasts.csv")
-    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in trend.moves]
+    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in trend.between_points]
 
 
 def test_without_points_there_is_nothing_to_draw(tmp_path: Path) -> None:
@@ -174,11 +174,11 @@ def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_p
     found = {trend.sweep.title: trend for trend in judged.trends}
     assert list(found) == ["sentiment", "sentiment on 200,000 tokens"]
     for trend, planted in zip(found.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
-        [gained, *_] = trend.moves
+        [gained, *_] = trend.between_points
         assert [point.value for point in trend.sweep.points] == [50_000, 320_000, 2_000_000]
         gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
         assert gained.difference.mean == pytest.approx(gain, abs=0.02)
-    moves = [one for trend in judged.trends for one in trend.moves]
+    moves = [one for trend in judged.trends for one in trend.between_points]
     assert {one.corrected_for for one in moves} == {4} and not judged.tested.effects
     assert moves[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
     assert any("sentiment on 200,000 tokens: decoder: from 50,000" in said for said in summary.sentences(judged))
@@ -300,8 +300,8 @@ def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> Non
     assert "accuracy; worse: 1 (by 0." in said and "4 (by 0." in said
     assert "equal within the margin: " in said
     [trend] = read(tmp_path).trends
-    assert len(trend.moves) == 6 and all(
-        one.corrected_for == 6 for one in trend.moves
+    assert len(trend.between_points) == 6 and all(
+        one.corrected_for == 6 for one in trend.between_points
     )  # every pair, since the best is picked
     figure = drawn(read(tmp_path))["depth"]
     assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]

@@ -26,18 +26,18 @@ PointPairs = Iterable[tuple[SweepPoint, SweepPoint]]
 class Trend:
     """A sweep put to the test.
 
-    ``moves`` hold an architecture at one point against itself at a lower one, ``orders`` the architectures of a point
-    against each other; their ``condition`` is the point in words.
+    ``between_points`` compare an architecture at one point with itself at a lower one, ``between_architectures`` those
+    at one point with each other; their ``condition`` is the point in words.
     """
 
     sweep: Sweep
-    moves: tuple[Contrast, ...]
-    orders: tuple[Contrast, ...]
+    between_points: tuple[Contrast, ...]
+    between_architectures: tuple[Contrast, ...]
 
-    def move(self, architecture: str, higher: SweepPoint, lower: SweepPoint) -> Contrast:
+    def between(self, architecture: str, higher: SweepPoint, lower: SweepPoint) -> Contrast:
         """What was tested between two points."""
         pair = (self.sweep.at(architecture, higher), self.sweep.at(architecture, lower))
-        return next(contrast for contrast in self.moves if (contrast.first, contrast.second) == pair)
+        return next(contrast for contrast in self.between_points if (contrast.first, contrast.second) == pair)
 
 
 def trends(comparisons: Comparisons, sweeps: Sequence[Sweep]) -> list[Trend]:
@@ -45,9 +45,9 @@ def trends(comparisons: Comparisons, sweeps: Sequence[Sweep]) -> list[Trend]:
     tested: list[Trend] = []
     for axis in AXES:
         chosen = [sweep for sweep in sweeps if sweep.axis is axis]
-        moves = _answered(comparisons, [list(_moves(sweep)) for sweep in chosen])
-        orders = _answered(comparisons, [list(_orders(sweep)) for sweep in chosen])
-        tested += [Trend(*parts) for parts in zip(chosen, moves, orders, strict=True)]
+        between_points = _answered(comparisons, [list(_between_points(sweep)) for sweep in chosen])
+        between_architectures = _answered(comparisons, [list(_between_architectures(sweep)) for sweep in chosen])
+        tested += [Trend(*parts) for parts in zip(chosen, between_points, between_architectures, strict=True)]
     return tested
 
 
@@ -70,7 +70,7 @@ def _all(points: Sequence[SweepPoint]) -> PointPairs:
 _PAIRS: Final[dict[str, Callable[[Sequence[SweepPoint]], PointPairs]]] = {SIZE.name: _ends, DEPTH.name: _all}
 
 
-def _moves(sweep: Sweep) -> Iterator[Question]:
+def _between_points(sweep: Sweep) -> Iterator[Question]:
     for name in sweep.architectures:
         for higher, lower in _PAIRS[sweep.axis.name](sweep.of(name)):
             yield Question(sweep.group, sweep.base.metric.name, (sweep.at(name, higher), sweep.at(name, lower)))
@@ -86,7 +86,7 @@ def untested(trend: Trend) -> Iterator[Question]:
                 yield Question(sweep.group, sweep.base.metric.name, (sweep.at(name, higher), sweep.at(name, lower)))
 
 
-def _orders(sweep: Sweep) -> Iterator[Question]:
+def _between_architectures(sweep: Sweep) -> Iterator[Question]:
     for point in sweep.points:
         for pair in combinations([cell.architecture for cell in point.comparison.scored], 2):
             yield Question(point.comparison.group, sweep.base.metric.name, pair, sweep.words(point))
@@ -103,11 +103,11 @@ def _grown(trend: Trend, architecture: str) -> str:
     sweep = trend.sweep
     points = sweep.of(architecture)
     begin, end = f"{points[0].value:,}", sweep.axis.words(points[-1].value)
-    whole = _moved(trend.move(architecture, points[-1], points[0]))
+    whole = _moved(trend.between(architecture, points[-1], points[0]))
     last = ""
     if len(points) > 2:
         last = (
-            f"; the last step, from {points[-2].value:,}, {_helped(trend.move(architecture, points[-1], points[-2]))}"
+            f"; the last step, from {points[-2].value:,}, {_helped(trend.between(architecture, points[-1], points[-2]))}"
         )
     return f"{architecture}: from {begin} to {end} {whole}{last}."
 
@@ -161,7 +161,7 @@ _SENTENCES: Final[dict[str, Callable[[Trend, str], str]]] = {SIZE.name: _grown, 
 def _against(trend: Trend, architecture: str, best: SweepPoint, other: SweepPoint) -> Contrast:
     """The contrast of the best point with another, from the best one's side."""
     higher = best.value > other.value
-    contrast = trend.move(architecture, *((best, other) if higher else (other, best)))
+    contrast = trend.between(architecture, *((best, other) if higher else (other, best)))
     return contrast if higher else turned(contrast)
 
 
@@ -174,7 +174,9 @@ def _order(trend: Trend) -> Iterator[str]:
     orders: dict[tuple[str, ...], list[SweepPoint]] = {}
     for point in points:
         orders.setdefault(_sorted(point, names), []).append(point)
-    contrasts = [contrast for contrast in trend.orders if {contrast.first, contrast.second} <= set(names)]
+    contrasts = [
+        contrast for contrast in trend.between_architectures if {contrast.first, contrast.second} <= set(names)
+    ]
     decided = f"{sum(bool(contrast.better) for contrast in contrasts)} of {len(contrasts)} pairs decided"
     if len(orders) == 1:
         yield f"Order of means, the same at every {_EACH[axis.name]}: {', '.join(next(iter(orders)))} ({decided})."

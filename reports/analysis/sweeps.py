@@ -140,7 +140,7 @@ def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
                 SweepScore(
                     architecture,
                     point.value,
-                    **_got(point.comparison.group.runs, architecture),
+                    **_mean_budget(point.comparison.group.runs, architecture),
                     interval=sweep.base.metric.within(mean_interval(sample, pooled)),
                     seeds=len(sample.values),
                 )
@@ -277,7 +277,7 @@ def _settings(task: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _got(runs: pd.DataFrame, architecture: str) -> dict[str, float]:
+def _mean_budget(runs: pd.DataFrame, architecture: str) -> dict[str, float]:
     """The mean actual budget of an architecture's runs; nan if unknown."""
     rows = runs[runs["architecture"] == architecture].rename(columns={"train_tokens": "tokens"})
     rows = rows.reindex(columns=["parameters", "depth", "width", "hidden", "tokens"])

@@ -135,7 +135,7 @@ class _ClaimJudge:
         self.has_pretraining = bool(by_dataset(judged))
         stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
         self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
-        self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.moves)]
+        self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.between_points)]
         self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
         self.stored = stored_bits.stored(judged)
         learned = list(self._learned_sides(judged))

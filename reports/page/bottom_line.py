@@ -264,7 +264,7 @@ def _grown(judged: Judged) -> Iterator[str]:
     asked, rest = 0, 0
     for trend in (trend for trend in judged.trends if trend.sweep.axis is SIZE):
         ends = {
-            name: trend.move(name, trend.sweep.of(name)[-1], trend.sweep.of(name)[0])
+            name: trend.between(name, trend.sweep.of(name)[-1], trend.sweep.of(name)[0])
             for name in trend.sweep.architectures
             if len(trend.sweep.of(name)) > 1
         }

@@ -118,7 +118,7 @@ def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, S
     ]
     for trend in judged.trends:
         axis = trend.sweep.axis.name
-        by_role += [(axis, trend.moves), (f"{axis}, order", trend.orders)]
+        by_role += [(axis, trend.between_points), (f"{axis}, order", trend.between_architectures)]
     return by_role + [(f"claim {entry.claim.name}", entry.contrasts) for entry in verdicts]
 
 

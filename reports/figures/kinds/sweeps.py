@@ -99,7 +99,7 @@ def _takeaway(trends: Sequence[Trend], view: View) -> str:
         for name in trend.sweep.architectures:
             points = trend.sweep.of(name)
             if len(points) > 1 and view.shows(trend.sweep.dataset, name):
-                ends.setdefault(name, []).append(trend.move(name, points[-1], points[0]).outcome)
+                ends.setdefault(name, []).append(trend.between(name, points[-1], points[0]).outcome)
     if not ends:
         return ""
     first, last = ("smallest", "largest") if trends[0].sweep.axis is sweeps.SIZE else ("fewest", "most layers")
