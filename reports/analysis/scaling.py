@@ -106,9 +106,8 @@ def _grown(trend: Trend, architecture: str) -> str:
     whole = _moved(trend.between(architecture, points[-1], points[0]))
     last = ""
     if len(points) > 2:
-        last = (
-            f"; the last step, from {points[-2].value:,}, {_helped(trend.between(architecture, points[-1], points[-2]))}"
-        )
+        helped = _helped(trend.between(architecture, points[-1], points[-2]))
+        last = f"; the last step, from {points[-2].value:,}, {helped}"
     return f"{architecture}: from {begin} to {end} {whole}{last}."
 
 
