@@ -12,10 +12,17 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
+from archbench.reports.figures.figure import drawn
 from archbench.reports.page.page import render
 
 TRUTH = {"decoder": 2.6, "encoder": 3.1, "encoder-decoder": 2.5, "prefix-decoder": 2.58}
 TASK = replace(SHAKESPEARE, truth=TRUTH, spread=0.005, seeds=4)
+DESIGNS_BETWEEN = {
+    "prefix-decoder": 2.58,
+    "shared-encoder-decoder": 2.55,
+    "next-cell-encoder": 2.8,
+    "suffix-encoder": 2.9,
+}
 FURTHER = {"decoder": 2.7, "encoder": 3.0, "suffix-encoder": 2.9}
 
 
@@ -75,11 +82,25 @@ def test_a_missing_neighbour_joins_its_steps(tmp_path: Path) -> None:
 
 def test_the_page_and_its_figure_show_them(tmp_path: Path) -> None:
     judgement = judged(tmp_path, FURTHER)
-    drawn = [figure for figure in figures.figures(judgement) if figure.name == "causes"]
-    assert len(drawn[0].panels) == 3
-    assert drawn[0].numbers.groupby("path").size().tolist() == [6, 4, 5]
+    [causes] = [figure for figure in figures.figures(judgement) if figure.name == "causes"]
+    assert len(causes.panels) == 3
+    assert causes.numbers.groupby("path").size().tolist() == [6, 4, 5]
     page = render(judgement, [])
     assert "From decoder to encoder on shakespeare" not in page  # no figure, no section
+
+
+@pytest.mark.parametrize(("designs", "leading"), [({"prefix-decoder": 2.58}, "headline"), (DESIGNS_BETWEEN, "causes")])
+def test_causes_lead_a_page_of_mostly_designs_between_families(
+    tmp_path: Path, designs: dict[str, float], leading: str
+) -> None:
+    families = {name: TRUTH[name] for name in ("decoder", "encoder", "encoder-decoder")}
+    synthetic.write_store(tmp_path, [replace(TASK, truth=families | designs)])
+    judgement = judge(tables.collect(tmp_path))
+    chosen = [figure for figure in figures.figures(judgement) if figure.name in ("causes", "headline")]
+    first_screen, _, rest = render(judgement, list(map(drawn, chosen))).partition('<nav aria-label="sections"')
+    for name in ("causes", "headline"):
+        assert (f'<figure id="figure-{name}"' in first_screen) == (name == leading)
+        assert (f'<figure id="figure-{name}"' in rest) == (name != leading)
 
 
 def test_a_design_that_fails_a_gate_is_left_out(tmp_path: Path) -> None:

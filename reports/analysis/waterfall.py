@@ -135,6 +135,14 @@ def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
     return tuple(entry for entry in candidates if entry is not None)
 
 
+def asks_for_causes(judged: Judged) -> bool:
+    """Whether most of the compared architectures are designs between the ends of a path."""
+    names = {name for comparison in judged.first for name in comparison.group.architectures}
+    designs = {Side.parse(name).architecture for path in PATHS for name in path}
+    ends = {name for path in PATHS for name in (path[0], path[-1])}
+    return 2 * len(names & (designs - ends)) > len(names)
+
+
 def numbers(waterfalls: Sequence[Waterfall]) -> list[dict[str, object]]:
     """The steps as rows of a table, the whole difference of each path last."""
     return [row for entry in waterfalls for row in _rows(entry)]

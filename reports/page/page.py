@@ -218,7 +218,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "capacity": [(name, stored_bits.sentences(points)) for name, points in _stored(judged).items()],
         "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
         "from_scratch": pretraining.is_first_from_scratch(judged),
-        "all_pretrained": len(pretraining.by_dataset(judged)) == len(first),
+        "leads": _leads(judged),
         "adapted": pretraining_grids.adapted(judged),
         "other_sizes": pretraining_grids.other_sizes(judged),
         "gain_differences": pretraining_grids.gain_differences(judged),
@@ -229,6 +229,15 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
     }
+
+
+def _leads(judged: Judged) -> list[str]:
+    """The figures for the first screen, of which it shows the first that there is."""
+    asks = {
+        "pretraining_gains": len(pretraining.by_dataset(judged)) == len(judged.first),
+        "causes": waterfall.asks_for_causes(judged),
+    }
+    return [*(name for name, asked in asks.items() if asked), "summary", "in_short", "headline"]
 
 
 def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
