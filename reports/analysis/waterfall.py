@@ -46,6 +46,14 @@ DESIGNS: Final = {
     "shared-encoder-decoder": Design("prefix", "next-token loss", False, "two stacks, shared layers"),
     "encoder-decoder": Design("prefix", "next-token loss", False, "two stacks"),
 }
+MEANINGS: Final = {
+    "prefix mask": "hides only later target tokens",
+    "full mask": "hides nothing but masked tokens",
+    "next-cell loss": "predicts the next target token, with all later ones masked",
+    "suffix masking": "predicts every token of a masked end of the target",
+    "any-order masking": "predicts target tokens masked at random",
+}
+"""What the names of masks and predictions mean."""
 _ON_TARGET: Final = {
     Side.parse(name).architecture: replace(design, source_loss=False) for name, design in DESIGNS.items()
 }

@@ -38,8 +38,9 @@ def causes(view: View) -> Figure:
     named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))
     panels = tuple(map(panel, waterfalls))
     title = "Causes of the differences"
+    caption = f"{CAPTION}{_meanings(waterfalls)}"
     return Figure(
-        "causes", title, CAPTION, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(waterfalls)
+        "causes", title, caption, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(waterfalls)
     )
 
 
@@ -87,6 +88,13 @@ def _colour(gap: Interval) -> str:
 
 def _names(entry: Waterfall) -> Sequence[str]:
     return [*(listing(step.changes) for step in entry.steps), "total"]
+
+
+def _meanings(waterfalls: Sequence[Waterfall]) -> str:
+    """What the masks and predictions that steps name mean."""
+    named = {change for entry in waterfalls for step in entry.steps for change in step.changes}
+    meanings = [f"{name}: {meaning}" for name, meaning in waterfall.MEANINGS.items() if name in named]
+    return f" {'; '.join(meanings).capitalize()}." if meanings else ""
 
 
 def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
