@@ -22,7 +22,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "in_short": ("public", ("multi30k-de-en", "tiny-shakespeare")),
     "headline": ("distances", ()),
     "differences": ("ablation-positions", ()),
-    "causes": ("factorial-loss-tokens", ()),
+    "causes": ("public-factorial", ()),
     "ranks": ("accounting", ()),
     "headline_further": ("accounting", ()),
     "effects": ("ablation-regularization", ()),
