@@ -137,7 +137,10 @@ def _compare(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET)] = None,
     against: Annotated[str | None, typer.Option(metavar="NAME", help=AGAINST)] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core; on GPUs, as many as fit]."),
+    ] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help=ON)] = "local",
     detach: Annotated[bool, typer.Option("--detach", help=DETACH)] = False,
     track: Annotated[str | None, typer.Option(metavar="NAME", help=TRACK)] = None,
@@ -396,7 +399,10 @@ def _reproduce(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder with the tables of a comparison.")],
     runs: Annotated[str, typer.Option(metavar="N", help="How many runs to train, or all.")] = "3",
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core].")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Parallel runs [default: one per core; on GPUs, as many as fit]."),
+    ] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help=ON)] = "local",
     out: Annotated[
         str | None, typer.Option(metavar="OUT", help="Folder for the new runs [default: results/reproduce-<name>].")
@@ -693,6 +699,8 @@ def _complain_of(outcome: "Outcome", root: Path) -> None:
         count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
         waiting = f", and {outcome.waiting} more wait for them" if outcome.waiting else ""
         complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished{waiting}; {GO_ON}")
+    elif outcome.failed and outcome.waiting:
+        complain(f"{outcome.waiting} more runs wait for failed ones; {GO_ON}")
 
 
 def _print_report(root: Path, anew: bool = True) -> None:

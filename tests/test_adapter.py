@@ -57,6 +57,20 @@ def test_a_variant_of_the_user_is_run_only_when_it_is_named(copy: Path) -> None:
     assert all(torch.equal(again[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_a_variant_that_imports_another_file_of_the_user_is_known_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "helper.py").write_text("DEPTH = 1\n")
+    path = tmp_path / "mine.py"
+    path.write_text(f"{MINE}\nimport helper\n")
+    config = configuration.ArchbenchConfig(variant_sha256=configuration.digest(catalogue.find(str(path)).text))
+    assert configuration.variant(config, path).path == str(path)
+    (tmp_path / "helper.py").write_text("DEPTH = 2\n")
+    with pytest.raises(InputError, match=r"mine\.py: not the variant that this model was trained as"):
+        configuration.variant(config, path)
+
+
 @pytest.mark.parametrize("name", ["variant.py", "./variant.py", "transformers:gpt2", "../mine", "encoder"])
 def test_a_configuration_cannot_name_code_to_run(copy: Path, name: str) -> None:
     (copy / "variant.py").write_text("raise SystemExit('this ran')")
@@ -92,6 +106,8 @@ def test_another_class_and_settings_without_meaning_are_errors(copy: Path) -> No
         ({"streamer": object()}, "streamer is not supported"),
         ({"eos_token_id": 5}, "eos_token_id = 5 is not supported; 2 is"),
         ({"max_new_tokens": 2}, "2 new tokens requested; expected 1 to 1"),
+        ({"max_new_tokens": 0}, "0 new tokens requested; expected 1 to 1"),
+        ({"max_new_tokens": 1.5}, "1.5 new tokens requested; expected 1 to 1"),
         ({"num_beams": 2, "do_sample": True}, "pass do_sample=False, or leave num_beams out"),
         ({"num_beams": 0}, "num_beams = 0; expected a whole number, 1 or more"),
         ({"num_beams": 2.5}, "num_beams = 2.5; expected a whole number"),

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def test_rows_that_lack_something_are_left_out(place: Path) -> None:
     told = read(place)
     assert told.scores == [row for row in scores if row["split"] == "test"] and told.references == []
     assert card.text(told)
+
+
+def test_a_finetuned_run_says_what_it_was_pretrained_on(place: Path) -> None:
+    told = read(place)
+    plan = replace(told.run.plan, start="text-decoder-s0-0", start_name="text", pretraining_tokens=5e3, examples=20)
+    shown = card.text(replace(told, run=replace(told.run, plan=plan)))
+    assert "pretrained on text and finetuned by archbench" in shown and "random weights" not in shown
+    assert "text: 5,000 tokens" in shown and "finetuned only on 20 training examples" in shown
+    plan = replace(told.run.plan, objective={"causal": 1.0})
+    assert "| the last one, step" in card.text(replace(told, run=replace(told.run, plan=plan)))
+    assert "random weights" in card.text(told) and "the best on the validation split" in card.text(told)
 
 
 def test_a_record_that_lacks_something_is_one_line(place: Path) -> None:

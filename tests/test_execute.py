@@ -100,9 +100,7 @@ def test_a_failed_run_is_tried_again(tmp_path: Path) -> None:
     assert not (store.run_folder(tmp_path, "a") / "error.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("deed", "how"), [("die", "signal 9, as the system ends what takes too much memory"), ("leave", "exit status 3")]
-)
+@pytest.mark.parametrize(("deed", "how"), [("die", "signal 9 (probably out of memory)"), ("leave", "exit status 3")])
 def test_a_dead_worker_is_recorded_and_replaced(tmp_path: Path, deed: str, how: str) -> None:
     outcome = run([FakePlan("bad", deed, 9.0), FakePlan("a"), FakePlan("b")], tmp_path, jobs=1)
     assert (outcome.done, outcome.failed) == (("a", "b"), ("bad",))

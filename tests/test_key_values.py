@@ -9,6 +9,7 @@ from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import STEP, KeyValues
+from archbench.architectures.components.stack import CrossAttentionCache
 from archbench.architectures.components.states import straight
 from archbench.architectures.kernels import single
 
@@ -79,6 +80,16 @@ def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
     for found, last in ((one, 10), (other, 20), (selected, 10)):
         torch.testing.assert_close(found.keys, torch.cat([seen.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
         torch.testing.assert_close(found.values, torch.cat([seen.values, kept(1, seed=last).values], 2), rtol=0, atol=0)
+
+
+def test_masks_of_other_rows_are_computed_for_them() -> None:
+    places, present = torch.arange(3)[None], torch.tensor([[True, True, False], [True, True, True]])
+    context = AttentionContext(places, places, present=present)
+    assert context.additive() is not None and context.mask() is not None
+    chosen = CrossAttentionCache(torch.zeros(2, 3, 4), context).rows(torch.tensor([1])).context
+    alone = AttentionContext(places, places, present=present[1:])
+    for found, expected in ((chosen.additive(), alone.additive()), (chosen.mask(), alone.mask())):
+        assert found is not None and expected is not None and torch.equal(found, expected)
 
 
 def test_memory_grows_by_few_places_that_lie_idle() -> None:

@@ -1,5 +1,6 @@
 """What a task tests on is kept out of the text that models are pretrained on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import small_plans
 
 from archbench.tasks.base.dataset import Table, dataset, text
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin, monolingual, phrases
 from archbench.tasks.data.overlap import Overlap, overlap, texts_of_tests
+from archbench.tasks.kinds import seen_in
 
 STORY = "the old man who lived by the sea went out every morning to look for his lost boat. " * 3
 OTHER = "nobody in the village had ever seen such a large fish before, and so they kept talking about it all day"
@@ -83,6 +86,13 @@ def test_a_planted_leak_is_counted_and_refused_over_the_limit(tmp_path: Path, pl
     small_plans.plan(values, tmp_path, tmp_path, said.append)
     counted = [line for line in said if "occur in" in line]
     assert counted == [f"story: {planted} of 100 test texts of numbers occur in its text"]
+
+
+def test_a_text_that_is_read_in_another_encoding_is_counted_anew(tmp_path: Path) -> None:
+    (tmp_path / "story.txt").write_text(STORY)
+    text, task = (TaskConfig("generation", name, "story.txt", folder=str(tmp_path)) for name in ("text", "task"))
+    latin = replace(text, encoding="latin-1")
+    assert seen_in.key(text, task) == seen_in.key(replace(text), task) != seen_in.key(latin, task)
 
 
 @pytest.mark.parametrize("share", [{}, {"share": 0.5}])

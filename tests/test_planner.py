@@ -117,7 +117,7 @@ def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -
     second = planned(folder, tmp_path, tuning=tuning)
     assert second.untuned == ("things",)
     (line,) = grown_grids(second, [entry.run for entry in entries(first, "trial")])
-    assert line == "things: a best setting lies at the edge of the grid: 3 more trials, learning rate 0.005"
+    assert line == "things: a best setting is at the edge of the grid; adding 3 more trials, learning rate 0.005"
     assert grown_grids(second, []) == grown_grids(second, [entry.run for entry in entries(second, "trial")]) == []
     assert Counter(entry.architecture for entry in entries(second, "trial")) == dict.fromkeys(NAMES, 4)
     finish(second, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})

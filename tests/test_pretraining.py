@@ -22,8 +22,9 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan, from_json
-from archbench.runs.execution import dry_run, work
+from archbench.runs.execution import compare, dry_run, work
 from archbench.runs.execution.compare import RunOptions
+from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.export import export
 from archbench.runs.inside import subject
@@ -748,6 +749,25 @@ def test_pretraining_is_matched_on_the_axis_of_the_experiment(
 def test_pretraining_on_an_axis_that_it_does_not_have_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'pretraining\[0\].budget.match: "flops": a pretraining is matched by'):
         planned(folder, tmp_path, budget={**BUDGET, "match": "flops"})
+
+
+def test_a_pretraining_that_fails_ends_the_comparison(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+
+    def failing(plans: list[Plan], *_: object) -> Outcome:
+        passes.append([plan.run for plan in plans])
+        assert len(passes) < 3
+        return Outcome(failed=tuple(passes[-1]), causes=dict.fromkeys(passes[-1], "it fails"))
+
+    monkeypatch.setattr(compare, "performed", failing)
+    experiment = spec.from_dict(
+        values(architectures=["decoder"], tasks=[{**COLOURS, "start": "own"}], seeds=[0]), folder=folder
+    )
+    options = RunOptions(device="cpu", jobs=1)
+    outcome = compare.run(experiment, tmp_path / "out", options, "compare", lambda line: None)
+    assert len(passes) == 1 and list(outcome.failed) == passes[0] and outcome.waiting == 1
 
 
 def test_a_head_alone_trains_at_ten_times_the_rate(folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from archbench.tasks.base.dataset import CHUNK, Dataset, Table, Text, content_digest, text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
-from archbench.tasks.data import files, hub, sources
+from archbench.tasks.base.values import TaskConfig
+from archbench.tasks.data import files, hub, prepare, sources
 from archbench.tasks.kinds.registry import BUILTIN
 
 
@@ -489,6 +490,27 @@ def test_hub_text_is_read_row_by_row_and_its_end_split_off(tmp_path: Path, local
     assert test == "".join(f"train {n}\n" for n in range(95, 100))
     split = tables(load("classification", "hub:a/b/single", tmp_path, open_hub=local_hub))
     assert [len(table) for table in split] == [90, 5, 5]
+
+
+def test_hub_data_without_rows_to_train_on_are_one_line(tmp_path: Path) -> None:
+    from datasets import Dataset as Rows
+
+    rows = {
+        "train": Rows.from_dict({"text": ["a", "b"], "label": [None, None]}),
+        "test": Rows.from_dict({"text": ["a", "b"], "label": ["x", "y"]}),
+    }
+    with pytest.raises(InputError, match=r'no row of train in hub:a/b has a "label"; name another column'):
+        load("classification", "hub:a/b", tmp_path, open_hub=lambda name: hub.Source(rows, "hub:a/b"))
+    empty = {"train": Rows.from_dict({"text": []}), "test": Rows.from_dict({"text": ["a"]})}
+    with pytest.raises(InputError, match="the train split has no rows"):
+        load("generation", "hub:a/b", tmp_path, open_hub=lambda name: hub.Source(empty, "hub:a/b"))
+
+
+def test_a_file_in_the_home_folder_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.tsv").write_text("text\tlabel\na\tb\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here, home = (TaskConfig("classification", "x", data, folder=str(tmp_path)) for data in ("x.tsv", "~/x.tsv"))
+    assert prepare.version(here) == prepare.version(home)
 
 
 def test_hub_values_that_are_no_numbers_are_no_text() -> None:

@@ -41,6 +41,16 @@ def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["record.json"]
 
 
+def test_what_a_killed_process_left_is_no_part_of_a_finished_run(tmp_path: Path) -> None:
+    folder = store.run_folder(tmp_path, "a-s0")
+    (folder / "snapshots").mkdir(parents=True)
+    left = folder / "snapshots" / ".00000012.safetensors.1a2b3c4d.tmp"
+    left.write_bytes(b"half")
+    run(tmp_path, "a-s0", status="done")
+    left.unlink()
+    assert store.is_finished(folder) and not store.changed(folder)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "record.json"
     files.write_text(path, "old")

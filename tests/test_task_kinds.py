@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,7 +17,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.kinds import registry
+from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics.builtin import BUILTIN
 
 KIND = '''"""Sums of two digits."""
@@ -199,6 +201,8 @@ MISTAKES = {
     KIND.replace('"sums"', '"Sums"'): "name: 'Sums': expected lower-case letters",
     KIND.replace('"pairs"', '"pair"'): "form: 'pair': expected running text, labels or pairs",
     KIND.replace('("question", "sum")', '("question",)'): "pairs takes 2",
+    KIND.replace('("question", "sum")', '["question"]'): "pairs takes 2",
+    KIND.replace('("exact_match",)', '("exact_match")'): "metrics: 'exact_match': expected a tuple",
     KIND.replace('"char"', '"letters"'): "tokenizer: 'letters': is not among",
     KIND.replace('("exact_match",)', '("exact_mach",)'): 'no metric "exact_mach"; did you mean "exact_match"?',
     KIND.replace('primary="exact_match"', 'primary="bleu", judged=("chrf",)'): "primary: 'bleu': is not among judged",
@@ -240,6 +244,16 @@ def test_a_new_kind_is_like_a_built_in_one(
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
         assert getattr(found, key) == getattr(base, key)
     assert "mine.py: already exists" in printed("new", "mine", "--task", like)
+
+
+def test_baselines_of_a_kind_with_a_measure_of_its_own_have_the_metrics_of_texts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes = {"metrics": ("carries", "exact_match"), "measure": lambda *_: [], "references": None}
+    kind = replace(registry.BUILTIN["translation"], **changes)
+    monkeypatch.setattr(registry, "of", lambda config: kind)
+    monkeypatch.setattr(task.text_to_text, "read_against", lambda metrics, *rows: lambda prepared: metrics)
+    assert task.references(SimpleNamespace(config=None)) == ["exact_match"]  # type: ignore[arg-type]
 
 
 def test_runs_of_built_in_kinds_need_no_recorded_form() -> None:

@@ -158,7 +158,7 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     toml.write_text(EXPERIMENT)
     status, said = compare()
     assert status == 1 and trained() == first
-    assert "mine.py:characters: IndexError: list index out of range; mend it and run the same command again" in said
+    assert "mine.py:characters: IndexError: list index out of range; fix it and run the same command again" in said
     names = set(scores().index.get_level_values(0))
     assert "equal" in names and "characters" not in names, "what failed leaves no score of other code"
     path.write_text(MINE)

@@ -4,6 +4,7 @@ An ``AttentionContext`` states which keys each query may attend to; there are no
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +37,15 @@ class AttentionContext:
     rotation: tuple[Tensor, Tensor] | None = None
     bias: Tensor | None = None
     masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
-    sums: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
+    additive_masks: dict[int | None, Tensor | None] = field(default_factory=dict, compare=False)
 
     def from_query(self, first: int) -> "AttentionContext":
         """The same context with queries only at positions from ``first``."""
-        return replace(self, first_query=first, masks={}, sums={})
+        return self.fresh(first_query=first)
+
+    def fresh(self, **changes: Any) -> "AttentionContext":
+        """A copy with these changes and without the masks that were computed."""
+        return replace(self, **changes, masks={}, additive_masks={})
 
     def plainly_causal(self, window: int | None) -> bool:
         """Whether plain causal attention is enough, so that no mask is needed."""
@@ -62,14 +67,14 @@ class AttentionContext:
         """The additive mask (1 or b, 1 or heads, q, k); None if ``looks_back`` is enough."""
         if self.looks_back and not self._needs_mask(window):
             return None
-        if window not in self.sums:
+        if window not in self.additive_masks:
             mask = self.mask(window)
             if mask is not None and mask.dtype == torch.bool:
                 mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
-            self.sums[window] = (
+            self.additive_masks[window] = (
                 mask if mask is None else mask.expand(-1, -1, self.queries.shape[-1] - self.first_query, -1)
             )
-        return self.sums[window]
+        return self.additive_masks[window]
 
     def _needs_mask(self, window: int | None) -> bool:
         return not (self.present is None and self.prefix is None and self.bias is None and window is None)

@@ -1,7 +1,6 @@
 """Blocks and stacks of them; the same for encoders and decoders."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -71,7 +70,7 @@ class CrossAttentionCache:
         present = None if self.context.present is None else self.context.present[index]
         memory = self.memory
         chosen = memory[index] if isinstance(memory, Tensor) else [layer.rows(index) for layer in memory]
-        return CrossAttentionCache(chosen, replace(self.context, present=present, masks={}))
+        return CrossAttentionCache(chosen, self.context.fresh(present=present))
 
 
 class Block(nn.Module):
@@ -231,5 +230,5 @@ def _call(block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
 
 def _afresh(call: Callable[..., Any], block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
     """A block's forward pass that finds nothing computed, so that the second time does the same as the first."""
-    fresh = (replace(part, masks={}) if isinstance(part, AttentionContext) else part for part in inputs)
+    fresh = (part.fresh() if isinstance(part, AttentionContext) else part for part in inputs)
     return call(block, *fresh, **last)

@@ -63,7 +63,7 @@ def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
         path = Path(file)
         if path.suffix != ".py" or not path.is_file():
             raise InputError(f"variant_file: no file {path} that ends in .py")
-        _same(config, path.read_text(encoding="utf-8"), str(path))
+        _same(config, sources.text(path), str(path))
         return catalogue.find(str(path))
     known = {*catalogue.names(), *catalogue.ablated()}.difference(STOCK)
     if config.variant not in known:

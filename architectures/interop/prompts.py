@@ -99,8 +99,10 @@ def decoding(config: Any, changes: dict[str, Any], prompt: int, room: int) -> De
     Raises ``InputError`` naming what we do not have.
     """
     wanted = _settings(config, changes)
-    longest = wanted.get("max_new_tokens") or (wanted["max_length"] - prompt if wanted.get("max_length") else room)
-    if not 1 <= longest <= room:
+    longest = wanted.get("max_new_tokens")
+    if longest is None:
+        longest = room if wanted.get("max_length") is None else wanted["max_length"] - prompt
+    if not isinstance(longest, int) or not 1 <= longest <= room:
         raise InputError(f"generate: {longest} new tokens requested; expected 1 to {room} after this prompt")
     for name, (fits, expected) in NUMBERS.items():
         value = wanted.get(name)

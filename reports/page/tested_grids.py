@@ -166,7 +166,10 @@ def added_seeds(rule: Rule | None) -> list[str]:
     ]
     if rule.earlier:
         counts = formatting.listing(map(str, rule.earlier))
-        sentences.append(f"The maximum was {counts} before: changed after a look, it does not guarantee the 5%.")
+        sentences.append(
+            f"The maximum number of seeds was {counts} before. It was changed after results were seen, so the error "
+            "rate of 5% is not guaranteed."
+        )
     return sentences
 
 

@@ -63,7 +63,7 @@ def ended(process: subprocess.Popen[bytes]) -> int:
 def how(status: int) -> str:
     """The exit status of a process in words."""
     text = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return text + (", as the system ends what takes too much memory" if status == -signal.SIGKILL else "")
+    return text + (" (probably out of memory)" if status == -signal.SIGKILL else "")
 
 
 def main(handle: str, parent: str, call: str, *arguments: str) -> None:

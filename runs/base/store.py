@@ -471,7 +471,7 @@ def _digest(value: object) -> str:
 
 def _is_passing(name: str) -> bool:
     """Whether a file of a run is there only while it trains."""
-    return name.startswith(("checkpoint/", "."))
+    return name.startswith("checkpoint/") or Path(name).name.startswith(".")
 
 
 def _seal(path: Path) -> list[object]:

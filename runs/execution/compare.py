@@ -97,8 +97,12 @@ def _complete(
     from archbench.runs.scoring import task_metrics
 
     trials: list[str] = []
+    outcome, tried = Outcome(), frozenset[str]()
     while True:
         matrix, device, jobs = planned(experiment, root, setting, say, architectures)
+        if outcome.failed and tried == {plan.run for plan in matrix.plans}:
+            break  # the others wait for runs that fail each time
+        tried = frozenset(plan.run for plan in matrix.plans)
         for line in grown_grids(matrix, trials):
             say(line)
         trials = [entry.run for entry in matrix.entries if entry.role == "trial"]
@@ -168,7 +172,7 @@ def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
         more = (
             f"{len(runs)} more trial{'s' * (len(runs) > 1)}, learning rate {', '.join(f'{rate:g}' for rate in rates)}"
         )
-        lines.append(f"{dataset}: a best setting lies at the edge of the grid: {more}")
+        lines.append(f"{dataset}: a best setting is at the edge of the grid; adding {more}")
     return lines
 
 
@@ -268,14 +272,18 @@ def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
         return
     others = set(store.read_experiment(root)["runs"]) - {plan.run for plan in matrix.plans}
     if others:
-        say(f"{root}: {len(others)} earlier runs are not part of this command; they stay on disk, off the page")
+        say(f"{root}: not in this report: {some_runs(len(others))} of earlier commands (kept on disk)")
+
+
+def _some_gpus(count: int) -> str:
+    return f"{count} GPU{'s' * (count != 1)}" if count else "no GPU"
 
 
 def _check_devices(plans: "Sequence[Plan]", device: str, say: Say) -> None:
     """Raises ``InputError`` where a run needs more GPUs than this machine has; says so for cores, which are shared."""
     devices = max((plan.devices for plan in plans), default=1)
     if device == "cuda" and devices > max(len(capacity.gpus()), 1):
-        raise InputError(f"training.devices: {devices}: this machine has {len(capacity.gpus())} GPUs")
+        raise InputError(f"training.devices: {devices}: this machine has {_some_gpus(len(capacity.gpus()))}")
     if device == "cpu" and devices > max(capacity.cores(), 1):
         say(f"training.devices is {devices}, and this machine has {capacity.cores()} cores, which the processes share")
 

@@ -27,8 +27,8 @@ __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress",
 
 ERROR = "error.txt"
 GRACE_SECONDS = 30.0  # for saving checkpoints after a signal
-POLL_SECONDS = 0.2
-POLL_SECONDS = 1.0
+EVENT_SECONDS = 0.2  # between looks at signals
+LEASE_POLL_SECONDS = 1.0  # between looks at the leases of other processes
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class _Director:
                 if self._has_work(caught):
                     self._poll_watched()
                     self.executor.start(self.waiting)
-                for event in self.executor.events(POLL_SECONDS):
+                for event in self.executor.events(EVENT_SECONDS):
                     self._end(event) if isinstance(event, Ended) else self._tell(event)
                 self.progress.save_when_due()
                 if caught and self._stopping(caught):
@@ -163,7 +163,7 @@ class _Director:
 
     def _poll_watched(self) -> None:
         """Poll watched runs once a second; a released run is either finished or queued again."""
-        if not self.watched or time.monotonic() - self.polled < POLL_SECONDS:
+        if not self.watched or time.monotonic() - self.polled < LEASE_POLL_SECONDS:
             return
         self.polled = time.monotonic()
         for run, monitor in list(self.watched.items()):

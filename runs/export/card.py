@@ -3,6 +3,7 @@
 Every number comes from the run's records: its plan, record and scores, and the files about its data set.
 """
 
+from archbench.runs.base.plan import Plan
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
@@ -52,9 +53,10 @@ def _metadata(facts: Facts) -> str:
 
 def _head(facts: Facts) -> str:
     plan = facts.run.plan
+    begun = f"pretrained on {escaped(plan.start_name)} and finetuned" if plan.start else "trained from random weights"
     return (
         f"# {escaped(f'{plan.architecture} on {plan.task.name}')}\n\n"
-        f"{FAMILIES[facts.run.model.family].capitalize()} trained from random weights by archbench to "
+        f"{FAMILIES[facts.run.model.family].capitalize()} {begun} by archbench to "
         f"{facts.run.does}, in a comparison of architectures under the same budget. "
         f"It is run `{facts.record['run']}`, "
         f"saved as `{facts.model}`."
@@ -141,11 +143,19 @@ def _budget(facts: Facts) -> str:
         ("supervision", plan.supervision),
         ("optimizer", f"{record['optimizer']}, learning rate {record['learning_rate']:g}{_scaled(facts)}"),
         ("precision in training", plan.precision),
-        ("checkpoint", f"the best on the validation split, step {record['best_step']:,}"),
+        ("checkpoint", f"{_checkpoint(plan)}, step {record['best_step']:,}"),
     ]
+    if plan.start:
+        cost = f"{plan.pretraining_tokens:,.0f} tokens, {plan.pretraining_flops:.3g} FLOPs, not counted above"
+        rows.append(("pretraining", f"{plan.start_name}: {cost}"))
     if facts.version:
         rows.append(("trained by", f"archbench {facts.version}"))
     return "## Budget\n\n" + table(("", ""), rows)
+
+
+def _checkpoint(plan: Plan) -> str:
+    """Which weights of the run these are: a pretraining keeps its last ones."""
+    return "the last one" if plan.objective else "the best on the validation split"
 
 
 def _scores(facts: Facts) -> str:
@@ -177,7 +187,8 @@ def _limits(facts: Facts) -> str:
         "Its output has not been examined for factual errors, bias or harm.",
     ]
     if data:
-        points.insert(1, f"It was trained only on {data['train_examples']:,} training examples ({data['origin']}).")
+        trained, count = "finetuned" if plan.start else "trained", plan.examples or data["train_examples"]
+        points.insert(1, f"It was {trained} only on {count:,} training examples ({data['origin']}).")
     if facts.run.tokenizer.kind in ("char", "word"):
         points.append(f"A {facts.run.tokenizer.kind} that is not in the training split is read as <unk>.")
     if record["tokens_per_parameter"] < EARLY:

@@ -84,7 +84,7 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
 
 
 def _source(ids: list[int]) -> torch.Tensor:
-    """A batch (1, s) of one source."""
+    """A batch (1, s) of one text."""
     return torch.tensor([ids], dtype=torch.long)
 
 
@@ -109,7 +109,7 @@ def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     if limits.source_length:
         source = _source(ids[-limits.source_length :])
         return Answer(run.kind, run.tokenizer.decode(_written(model, source, allowed_tokens, run.decoding, seed)))
-    start = torch.tensor([ids[-max(1, limits.target_length // 2) :]])
+    start = _source(ids[-max(1, limits.target_length // 2) :])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
     return Answer(run.kind, run.tokenizer.decode(_written(model, _source([]), allowed_tokens, decoding, seed, start)))
 

@@ -88,7 +88,7 @@ def _score(plan: Plan, root: Path, places: Sequence[str]) -> list[str]:
             score = _score_by(plan, place, [row["reference"] for row in answered], [row["answer"] for row in answered])
         except Exception as error:
             message = str(error) if isinstance(error, InputError) else f"{place}: {one_line(error)}"
-            errors.append(f"{plan.run}: not scored: {message}; mend it and run the same command again")
+            errors.append(f"{plan.run}: not scored: {message}; fix it and run the same command again")
             continue
         values = {key: value for key, value in asdict(score).items() if key != "per_example"}
         scores.append({"run": plan.run, "split": "test", **values, "place": place, **_stamp(plan, root, place)})

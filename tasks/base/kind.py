@@ -60,6 +60,11 @@ class TaskKind:
     origin: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("columns", "metrics", "judged", "tokenizers"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise ValueError(f'{name}: {value!r}: expected a tuple, as in ("{value}",)')
+            object.__setattr__(self, name, tuple(value))
         if not self.judged:
             texts = () if self.form == "labels" else ("bits_per_byte",)
             object.__setattr__(self, "judged", tuple(dict.fromkeys((*self.metrics, *texts, self.primary))))

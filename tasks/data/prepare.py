@@ -6,7 +6,6 @@ the SHA-256 of the user's files. The digest of a prepared task is that of its co
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -20,7 +19,6 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Prepared, TaskConfig
-from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import ArrayWriter, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
@@ -262,11 +260,7 @@ def version(config: TaskConfig) -> Any:
     data = config.data
     try:
         if isinstance(data, str):
-            is_file = (
-                not data.startswith("hub:")
-                and not builtin.is_builtin(data)
-                and os.path.isfile(Path(config.folder) / data)
-            )
+            is_file = not data.startswith("hub:") and sources.is_file(data, Path(config.folder))
             return _content(config, data) if is_file else [data, sources.fingerprint(data, folder=config.folder)]
         named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
         return {split: [_content(config, name) for name in names] for split, names in named.items()}

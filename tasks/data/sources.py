@@ -49,7 +49,7 @@ def load(
         _check_known(kind, data)
         if isinstance(data, str) and data.startswith("hub:"):
             return _from_hub(kind, open_hub(hub.parse(data)), named)
-        if isinstance(data, str) and not _is_file(data, Path(folder)):
+        if isinstance(data, str) and not is_file(data, Path(folder)):
             return builtin.load(data, served_as or kind.name, cache, say)
         return _from_files(kind, data, Path(folder), encoding, named)
     except InputError as error:
@@ -67,7 +67,7 @@ def fingerprint(
     if isinstance(data, str) and data.startswith("hub:"):
         revision = hub.parse(data).revision or ""
         return f"{data} {sorted((columns or {}).items())}" if len(revision) == 40 else None
-    if isinstance(data, str) and not _is_file(data, Path(folder)):
+    if isinstance(data, str) and not is_file(data, Path(folder)):
         return f"{data} {builtin.find(data).version}"
     given = {"train": data} if isinstance(data, str) else data
     parts = [f"{encoding} {sorted((columns or {}).items())}"]
@@ -78,7 +78,7 @@ def fingerprint(
     return "\n".join(parts)
 
 
-def _is_file(data: str, folder: Path) -> bool:
+def is_file(data: str, folder: Path) -> bool:
     """Whether ``data`` is a file: not a built-in name, and with a suffix or folder in its name, or existing."""
     if builtin.is_builtin(data):
         return False
@@ -104,11 +104,15 @@ def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> D
     if kind.form == "running text":
         return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
     splits: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
+    if "train" not in splits:
+        raise InputError(f'data: no row of train in {source.origin} has a "{columns[1]}"; name another column')
     return _finished_table(kind, splits, source.origin, dict.fromkeys(splits, source.origin))
 
 
 def _hub_text(splits: dict[str, hub.Rows]) -> dict[str, Text]:
     """Missing splits are the last rows of train."""
+    if "train" not in splits:
+        raise InputError("data: the train split has no rows")
     missing = [split for split in SPLITS[1:] if split not in splits]
     train = splits["train"]
     size = max(1, round(SHARE * train.stop)) if missing else 0

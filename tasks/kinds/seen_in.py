@@ -19,7 +19,10 @@ VERSION = 2  # raise when the same data would be counted differently
 
 def key(text: TaskConfig, task: TaskConfig) -> str:
     """Names what ``overlap_of`` counts: equal for the same texts."""
-    configs = [[config.kind, config.texts_of, dict(config.columns), prepare.version(config)] for config in (text, task)]
+    configs = [
+        [config.kind, config.texts_of, dict(config.columns), config.encoding, prepare.version(config)]
+        for config in (text, task)
+    ]
     return hashlib.sha256(json.dumps([VERSION, *configs]).encode()).hexdigest()
 
 

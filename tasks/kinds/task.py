@@ -15,7 +15,7 @@ from archbench.tasks.base.values import TaskConfig as TaskConfig
 from archbench.tasks.data import prepare as encoded
 from archbench.tasks.data.prepare import Say
 from archbench.tasks.kinds import classification, generation, registry, text_to_text
-from archbench.tasks.metrics.builtin import text_score
+from archbench.tasks.metrics.builtin import TEXTS, text_score
 from archbench.tasks.references.references import copy_rows, nearest_rows
 
 USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
@@ -75,7 +75,8 @@ def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[
 def references(prepared: Prepared) -> list[Reference]:
     """Scores of classical methods on the same test examples."""
     kind = registry.of(prepared.config)
-    pairs = text_to_text.read_against(kind.metrics, copy_rows, nearest_rows)
+    of_texts = [name for name in kind.metrics if name in TEXTS]  # others only ``measure`` can compute
+    pairs = text_to_text.read_against(of_texts, copy_rows, nearest_rows)
     make = kind.references or (USUAL[kind.form].references if kind.form in USUAL else pairs)
     assert make is not None
     return make(prepared)
