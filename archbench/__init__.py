@@ -46,9 +46,9 @@ def compare(
     ``set={"training.learning_rate": 0.005, "tasks.sst2.vocabulary": 1024}``. With ``until_decided=True, max_seeds=12``
     the architectures of open primary contrasts get more seeds, until all are decided or have 12. With ``against``,
     ``experiment`` is an architecture that joins the published comparison of that name or folder. ``on`` is "local",
-    "ray" or "slurm": where the runs are trained. Failed runs are rows
-    with the status ``failed``. Raises ``InputError`` (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when
-    interrupted, and ``OSError`` when the disk is full; the same call resumes.
+    "ray" or "slurm": where the runs are trained. Failed runs are rows with the status ``failed``. Raises ``InputError``
+    (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full;
+    the same call resumes.
     """
     from archbench import against as joining
     from archbench import inputs

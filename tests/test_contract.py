@@ -85,7 +85,7 @@ def test_variant_keeps_the_contract_on_thorough_trials(name: str) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_variant_learns_a_batch_by_heart(name: str) -> None:
-    assert learning.trained(contract.subject(catalogue.find(name).build), enough=0.35) < 0.35
+    assert learning.loss_after_training(contract.subject(catalogue.find(name).build), enough=0.35) < 0.35
 
 
 def test_the_default_bridge_and_historical_variants_exist() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from whole_models import perturbed
 
 from archbench.architectures.components.attention import Attention, AttentionContext
-from archbench.architectures.components.states import straight
+from archbench.architectures.components.states import position_ids
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.kernels import blockwise, direct
 from archbench.architectures.objectives.objective import Batch, mean_loss
@@ -29,7 +29,7 @@ def drawn(*shape: int, seed: int) -> Tensor:
 
 
 def context(length: int, lengths: list[int] | None) -> AttentionContext:
-    keys = straight(length, torch.device("cpu"))
+    keys = position_ids(length, torch.device("cpu"))
     present = None if lengths is None else keys < torch.tensor(lengths)[:, None]
     return AttentionContext(keys[:, :1], keys, present=present)
 

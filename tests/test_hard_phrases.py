@@ -8,7 +8,7 @@ import pytest
 from archbench.tasks.base.dataset import Table
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.builtin_data import builtin, hard_phrases
-from archbench.tasks.builtin_data.hard_phrases import GRIDS, holder
+from archbench.tasks.builtin_data.hard_phrases import GRIDS, split_of_cell
 from archbench.tasks.builtin_data.languages import language
 from archbench.tasks.builtin_data.meanings import CURRENCIES, DURATIONS, KINDS, QUANTITIES, Cell, meanings
 from archbench.tasks.builtin_data.phrases import Phrase
@@ -59,10 +59,10 @@ def test_no_training_phrase_has_a_combination_of_the_other_splits(splits: dict[s
         split = sides.get(meaning.say(english))
         if split:
             shown[split].update(meaning.cells)
-            held = {holder(cell) for cell in meaning.cells} - {"train"}
+            held = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
             assert held == ({split} if split != "train" else set())
     for split in ("validation", "test"):
-        held_out = {cell for cell in shown[split] if holder(cell) == split}
+        held_out = {cell for cell in shown[split] if split_of_cell(cell) == split}
         assert {grid for grid, _, _ in held_out} == set(GRIDS)
         assert not held_out & shown["train"]
 
@@ -70,11 +70,11 @@ def test_no_training_phrase_has_a_combination_of_the_other_splits(splits: dict[s
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_row_and_column_of_a_grid_stays_in_training(grid: str) -> None:
     cells = cells_of(grid)
-    kept = [cell for cell in cells if holder(cell) == "train"]
+    kept = [cell for cell in cells if split_of_cell(cell) == "train"]
     assert {cell[1] for cell in kept} == {cell[1] for cell in cells}
     assert {cell[2] for cell in kept} == {cell[2] for cell in cells}
     for split in ("validation", "test"):
-        assert 0.05 < sum(holder(cell) == split for cell in cells) / len(cells) < 0.2
+        assert 0.05 < sum(split_of_cell(cell) == split for cell in cells) / len(cells) < 0.2
 
 
 def test_what_the_documentation_names_is_held_out(splits: dict[str, list[Phrase]]) -> None:

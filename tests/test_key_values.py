@@ -10,7 +10,7 @@ from whole_models import padded_pairs, perturbed
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import STEP, KeyValues
 from archbench.architectures.components.stack import CrossAttentionCache
-from archbench.architectures.components.states import straight
+from archbench.architectures.components.states import position_ids
 from archbench.architectures.kernels import single
 
 ROWS, HEADS, CHANNELS = 3, 4, 8
@@ -147,7 +147,7 @@ def test_cross_attention_one_by_one_is_that_of_all_at_once(given: dict[str, bool
     module = Attention(32, 4, **given)  # type: ignore[arg-type]
     for parameter in module.parameters():
         parameter.normal_(0, 0.3)
-    x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), straight(9, torch.device("cpu"))
+    x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), position_ids(9, torch.device("cpu"))
     context = AttentionContext(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
     expected, _ = module(x, AttentionContext(keys[:, :5], keys, present=context.present), memory=memory)
     with torch.no_grad():

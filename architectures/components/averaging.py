@@ -17,7 +17,7 @@ class Average(nn.Module):
     """
 
     window: int | None = None
-    heads = 1  # everybody's mean
+    heads = 1  # one set of weights for all channels
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.stack import CrossAttentionCache
-from archbench.architectures.components.states import straight
+from archbench.architectures.components.states import position_ids
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Cache:
 
     def extend(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Positions (1 or b, n) of the new tokens (b, n), positions (1 or b, m + n) and presence of all keys."""
-        count = straight(tokens.shape[1], tokens.device)
+        count = position_ids(tokens.shape[1], tokens.device)
         if self.positions is None or self.lengths is None:
             return count, count, None
         new = self.lengths[:, None] + count

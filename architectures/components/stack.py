@@ -14,7 +14,7 @@ from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
 from archbench.architectures.components.numbers import Amount, AttentionPairs
 
-LATE = 0.5  # of positions without a query, from which queries are worth a product of their own
+LATE = 0.5  # of the length: if no earlier state is read, the last attention computes queries from there only
 
 
 class AttentionLike(Protocol):
@@ -201,8 +201,9 @@ def _narrowed(
 ) -> tuple[AttentionContext, Tensor]:
     """The context of the last block, and where the selected positions then are.
 
-    In scoring, positions before the first one that is selected get no query, where that saves enough. In training they
-    do, so that what is executed does not depend on what is hidden; on a GPU the host would wait for the position.
+    In scoring on a CPU, positions before the first selected one get no query if they are at least ``LATE`` of the
+    length. Not in training: FLOPs would depend on the masked positions. Not on a GPU: the host would wait for the
+    position.
     """
     plain = type(block) is Block and type(block.attention) is Attention
     if torch.is_grad_enabled() or not plain or selected.device.type != "cpu":

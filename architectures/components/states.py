@@ -55,16 +55,16 @@ class StateIndex(NamedTuple):
         return States(None if self.source is None else x[:width], x[width:])
 
 
-def truth(mask: Tensor | None) -> Tensor | None:
+def as_bool(mask: Tensor | None) -> Tensor | None:
     """A mask of 0 and 1 or of booleans, as booleans."""
     return None if mask is None else mask.bool()
 
 
-def full(tokens: Tensor, mask: Tensor | None) -> Tensor:
+def mask_or_ones(tokens: Tensor, mask: Tensor | None) -> Tensor:
     """``mask`` (b, n), or all True where there is none."""
     return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask
 
 
-def straight(length: int, device: torch.device) -> Tensor:
+def position_ids(length: int, device: torch.device) -> Tensor:
     """Positions 0, 1, … (1, length), the same for all rows."""
     return torch.arange(length, device=device)[None]

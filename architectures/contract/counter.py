@@ -35,7 +35,7 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 
 @contextlib.contextmanager
 def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
-    """Counts the FLOPs of the model's passes over ``given`` tensors within this context; attention counts in full."""
+    """Counts the FLOPs of the model's passes over ``inputs`` within this context; masked pairs count, too."""
     counter = FlopCounter(model, inputs)
     with contextlib.ExitStack() as contexts:
         for module in model.modules():

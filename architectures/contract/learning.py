@@ -20,7 +20,7 @@ from archbench.architectures.contract.subject import (
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
 MANY_STEPS = 300
-RATE = 0.006  # in the first half of the steps, then less and less
+LEARNING_RATE = 0.006  # in the first half of the steps, then less and less
 LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learners are no broken ones
 
 
@@ -99,26 +99,28 @@ def a_batch_can_be_learned(case: Subject) -> None:
     A model that cannot overfit four short texts cannot learn from a corpus. Look
     for dead activations, an initialisation far too large or small, or gradients that do not reach early layers.
     """
-    rate = trained(case, LEARNED)
-    problem = f"after {MANY_STEPS} steps on one batch the loss is still {rate:.2f} nats a token; guessing costs 2.94"
-    require(rate < LEARNED, problem)
+    loss = loss_after_training(case, LEARNED)
+    problem = f"after {MANY_STEPS} steps on one batch the loss is still {loss:.2f} nats a token; guessing costs 2.94"
+    require(loss < LEARNED, problem)
 
 
-def trained(case: Subject, enough: float) -> float:
+def loss_after_training(case: Subject, enough: float) -> float:
     """The loss (nats per token) of a new model after training on one batch, until it is below ``enough``."""
     model = fresh(case.build)
     batch, allowed_tokens = Batch(sequences(4, 5), sequences(4, 5, seed=1)), allowed()
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
-    rate = float("inf")
+    nats_per_token = float("inf")
     for step in range(1, MANY_STEPS + 1):
         loss = mean_loss(model.train(), batch, allowed_tokens, generator)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        optimizer.param_groups[0]["lr"] = RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, 2.0 - 2.0 * step / (MANY_STEPS + 1))
         optimizer.step()
         if step % 30 == 0:
-            rate = -nats(Subject(case.build, model.eval()), batch, allowed_tokens).mean().item() / batch.target.shape[1]
-        if rate < enough:
+            nats_per_token = (
+                -nats(Subject(case.build, model.eval()), batch, allowed_tokens).mean().item() / batch.target.shape[1]
+            )
+        if nats_per_token < enough:
             break
-    return rate
+    return nats_per_token

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from archbench.architectures.components.embedding import Head
 from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
-from archbench.architectures.components.states import full, truth
+from archbench.architectures.components.states import as_bool, mask_or_ones
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.one_label import OneLabel
 from archbench.architectures.objectives.causal import Causal
@@ -58,7 +58,7 @@ class Classifier(OneLabel):
             states, _ = self.base.encode(source, source_mask)
         else:
             states = self.base.hidden(source, source[:, :0], source_mask, None).source
-        weights = full(source, truth(source_mask)).to(states.dtype)
+        weights = mask_or_ones(source, as_bool(source_mask)).to(states.dtype)
         mean: Tensor = torch.einsum("bsd,bs->bd", states, weights / weights.sum(1, keepdim=True).clamp(min=1.0))
         return mean
 

@@ -8,7 +8,7 @@ from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, causal, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import StateIndex, States, full, straight, truth
+from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions, join
 from archbench.architectures.objectives.causal import Causal
@@ -50,11 +50,13 @@ class DecoderOnly(Family):
     ) -> States:
         """States of the source (b, s, d) and of the target (b, t, d), whose first token is BOS."""
         joined = join(source, target, source_mask, target_mask)
-        positions = straight(joined.tokens.shape[1], target.device)
+        positions = position_ids(joined.tokens.shape[1], target.device)
         geometry = self.positions(positions, positions)
         both_ways = [(source, source_mask)] if self.prefix or not self.masked else []
         both_ways += [] if self.masked else [(target, target_mask)]
-        lengths = [full(part, truth(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None]
+        lengths = [
+            mask_or_ones(part, as_bool(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None
+        ]
         prefix = torch.stack(lengths).sum(0) if lengths else None
         context = AttentionContext(
             positions, positions, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
@@ -69,8 +71,8 @@ class DecoderOnly(Family):
         """Read the source (b, s)."""
         if source is None or source.shape[1] == 0:
             return Cache()
-        present = truth(source_mask)
-        positions = straight(source.shape[1], source.device) if present is None else count_positions(present)
+        present = as_bool(source_mask)
+        positions = position_ids(source.shape[1], source.device) if present is None else count_positions(present)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
             positions,

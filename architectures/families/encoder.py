@@ -9,7 +9,7 @@ from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import StateIndex, States, full, straight, truth
+from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions
 from archbench.architectures.objectives.masked import Masked
@@ -69,11 +69,11 @@ class EncoderOnly(Family):
         width = 0 if source is None else source.shape[1]
         tokens = target if source is None else torch.cat([source, target], 1)
         present = None
-        positions = straight(tokens.shape[1], tokens.device)
+        positions = position_ids(tokens.shape[1], tokens.device)
         if source_mask is not None or target_mask is not None:
-            present = full(target, truth(target_mask))
+            present = mask_or_ones(target, as_bool(target_mask))
             if source is not None:
-                present = torch.cat([full(source, truth(source_mask)), present], 1)
+                present = torch.cat([mask_or_ones(source, as_bool(source_mask)), present], 1)
             positions = count_positions(present)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
@@ -88,7 +88,7 @@ class EncoderOnly(Family):
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
         """Keep the source (b, s), which an encoder reads again with every canvas."""
-        return Canvas(source, truth(source_mask), None)
+        return Canvas(source, as_bool(source_mask), None)
 
     def decode(self, tokens: Tensor, cache: Canvas) -> tuple[Tensor, Canvas]:
         """Write tokens (b, n) -> logits (b, n, v) of the cell after each, given the cells before it.
@@ -101,7 +101,7 @@ class EncoderOnly(Family):
             cell = written.shape[1]
             rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
             canvas = torch.cat([written, rest], 1)
-            at = StateIndex(None, straight(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
+            at = StateIndex(None, position_ids(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
             outputs.append(self.logits(self.hidden(cache.source, canvas, cache.source_mask, None, at).target))
         return torch.stack(outputs, 1), Canvas(cache.source, cache.source_mask, written)
 

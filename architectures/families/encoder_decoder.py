@@ -10,7 +10,7 @@ from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, causal, mutual, rectangle
 from archbench.architectures.components.stack import CrossAttentionCache, Stack
-from archbench.architectures.components.states import StateIndex, States, full, straight, truth
+from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.decoder import extend
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import count_positions, join
@@ -46,9 +46,9 @@ class EncoderDecoder(Family):
 
     def encode(self, source: Tensor, source_mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """States (b, s, d) of the source, and its mask with at least one cell True per row."""
-        present = truth(source_mask)
+        present = as_bool(source_mask)
         if present is None:
-            positions = straight(source.shape[1], source.device)
+            positions = position_ids(source.shape[1], source.device)
         else:
             empty = ~present.any(1)
             source = torch.cat([torch.where(empty, BOS, source[:, 0])[:, None], source[:, 1:]], 1)
@@ -73,7 +73,7 @@ class EncoderDecoder(Family):
         joined = join(None, target, None, target_mask)
         states, everything = self._read(source, source_mask, target.shape[0], target.device)
         memory = CrossAttentionCache(states, everything)
-        positions = straight(target.shape[1], target.device)
+        positions = position_ids(target.shape[1], target.device)
         geometry = self.decoder_positions(positions, positions)
         context = AttentionContext(positions, positions, causal=True, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), context, (), memory)
@@ -109,5 +109,7 @@ class EncoderDecoder(Family):
         if source is None or source.shape[1] == 0:
             source, mask = torch.full((rows, 1), BOS, device=device), None
         states, present = self.encode(source, mask)
-        keys = straight(states.shape[1], device)
-        return states, AttentionContext(keys[:, :1], keys, present=None if mask is None else full(source, present))
+        keys = position_ids(states.shape[1], device)
+        return states, AttentionContext(
+            keys[:, :1], keys, present=None if mask is None else mask_or_ones(source, present)
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archbench.architectures.components.states import States, full, truth
+from archbench.architectures.components.states import States, as_bool, mask_or_ones
 
 
 def count_positions(present: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, targ
     tokens = target if source is None else torch.cat([source, target], 1)
     if source_mask is None and target_mask is None:
         return Joined(tokens, None, width)
-    present = full(target, truth(target_mask))
+    present = mask_or_ones(target, as_bool(target_mask))
     if source is not None:
-        present = torch.cat([full(source, truth(source_mask)), present], 1)
+        present = torch.cat([mask_or_ones(source, as_bool(source_mask)), present], 1)
     order = (~present).long().argsort(dim=1, stable=True)
     return Joined(tokens.gather(1, order), order.argsort(1), width)

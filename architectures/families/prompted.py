@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from archbench.architectures.components.numbers import Amount, Flops
-from archbench.architectures.components.states import full
+from archbench.architectures.components.states import mask_or_ones
 from archbench.architectures.families.one_label import OneLabel
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.objective import Batch
@@ -60,7 +60,7 @@ class Prompted(OneLabel):
         before, between = (
             torch.tensor(part, dtype=torch.long, device=device) for part in (prompt.before, prompt.between)
         )
-        real = full(source, source_mask).bool()
+        real = mask_or_ones(source, source_mask).bool()
         rows = [torch.cat([before, translated[row[here]], between]) for row, here in zip(source, real, strict=True)]
         prompts = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from archbench.architectures.components.states import States, full, truth
+from archbench.architectures.components.states import States, as_bool, mask_or_ones
 from archbench.architectures.objectives.generate import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
@@ -84,7 +84,7 @@ def prompt_tokens(input_ids: Tensor | None, settings: dict[str, Any]) -> Tensor:
 
 def split(tokens: Tensor, mask: Tensor | None) -> Prompts:
     """Cut prompts (b, t) at their last BOS, which never comes out of text; raises ``InputError`` where one has none."""
-    present = full(tokens, truth(mask))
+    present = mask_or_ones(tokens, as_bool(mask))
     positions = torch.arange(tokens.shape[1], device=tokens.device)
     last = torch.where(present & (tokens == BOS), positions, -1).amax(1, keepdim=True)
     if bool((last < 0).any()):

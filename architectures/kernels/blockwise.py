@@ -3,8 +3,8 @@
 The fused kernel of PyTorch multiplies in float32 there, or in bfloat16 several times more slowly. Products of blocks
 use the processor's own bfloat16 instructions, scores of a block stay in its cache, and keys that come after all queries
 of a causal block are not looked at. Probabilities are kept for the backward pass, so sequences have to be of moderate
-length (``LONGEST``). To write code for products of another shape, as every batch of text has one, takes oneDNN longer
-than a small product (see ``kernels.product``): lengths are rounded up, and the keys that are added are hidden.
+length (``LONGEST``). oneDNN compiles code for each new shape, which takes longer than a small product, and almost every
+batch of text has a new shape (see ``kernels.product``): lengths are rounded up, and the keys that are added are hidden.
 Few keys (``SHORT``) are compared in float32, as they come: half-filled vectors make a softmax in bfloat16 slow.
 """
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from archbench.architectures.kernels.product import Linear, product
 
-ROWS = 256  # from which halves that lie by themselves make up for two products instead of one
+ROWS = 256  # rows from which two products with contiguous results are faster than one product
 VECTOR = 32  # bfloat16 numbers that a processor computes at once; the rest of a row it computes one by one
 
 
@@ -27,7 +27,7 @@ def serves(x: Tensor) -> bool:
 
 
 def halves(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The halves of (..., 2h), each (..., h); on a CPU without rows where these would not fill their vectors."""
+    """The halves of the product (..., 2h), each (..., h); copied in bfloat16 on a CPU unless ``VECTOR`` divides h."""
     first, second = product(x, weight, bias).chunk(2, -1)
     ragged = first.device.type == "cpu" and first.dtype == torch.bfloat16 and first.shape[-1] % VECTOR
     return (first.contiguous(), second.contiguous()) if ragged else (first, second)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
-from archbench.architectures.components.states import StateIndex, full
+from archbench.architectures.components.states import StateIndex, mask_or_ones
 from archbench.architectures.objectives.generate import Decoding, left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
@@ -67,7 +67,7 @@ class Causal:
             return torch.cat([nats for nats, _ in split]), torch.cat([tokens for _, tokens in split])
         at = StateIndex(None, index_of(batch.real()[1], batch.target))
         states = model.hidden(batch.source, _shift(batch.target), batch.source_mask, batch.target_mask, at).target
-        real, labels = full(batch.target, batch.target_mask), select(batch.target, at.target)[:, None]
+        real, labels = mask_or_ones(batch.target, batch.target_mask), select(batch.target, at.target)[:, None]
         scores = torch.zeros(real.numel(), dtype=torch.float64, device=real.device)
         for part in in_parts(len(labels), len(allowed_tokens)):
             nats = log_softmax(model.logits(states[part]), allowed_tokens).gather(-1, labels[part])

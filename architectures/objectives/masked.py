@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
-from archbench.architectures.components.states import StateIndex, full
+from archbench.architectures.components.states import StateIndex, mask_or_ones
 from archbench.architectures.objectives.generate import Decoding, in_rounds, left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
@@ -115,7 +115,7 @@ class Masked:
 
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
         """
-        present = full(batch.target, batch.target_mask)
+        present = mask_or_ones(batch.target, batch.target_mask)
         source, source_mask = _ended(batch.source, batch.source_mask)
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
@@ -134,7 +134,7 @@ class Masked:
 
     def visible(self, model: Any, batch: Batch) -> Batch:
         """The inputs after half of the target: the source and BOS, that half, then [MASK]."""
-        present = full(batch.target, batch.target_mask)
+        present = mask_or_ones(batch.target, batch.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
         source, source_mask = _ended(batch.source, batch.source_mask)

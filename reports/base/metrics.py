@@ -99,7 +99,7 @@ _DECLARED: ContextVar[Mapping[str, ReportedMetric]] = ContextVar("declared", def
 
 
 def declare(table: pd.DataFrame | None) -> None:
-    """What `metric` answers from here on: the metrics of the table `metrics`, and those that archbench has."""
+    """Set the metrics that `metric` knows: the built-in ones and those of this table."""
     rows = [] if table is None else table.to_dict("records")
     _DECLARED.set({**_BUILTIN, **{known.name: known for known in map(_read, rows)}})
 

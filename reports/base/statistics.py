@@ -193,8 +193,8 @@ def prediction_interval(values: Floats, level: float = LEVEL) -> Interval:
 def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
     """The difference of means `a - b` with its interval: seeds independent, test examples paired.
 
-    The best of several is distinguished from each of the others by its own interval, without correction: all of them
-    have to exclude zero, which under equal means happens less often than for one of them.
+    Naming the best of several needs no correction: all its intervals must exclude zero, which under equal means is
+    rarer than for one.
     """
     parts = [*_difference_spreads(a, b, pooled), *_shared_examples(a, b)]
     return _t_interval(_gap(a, b), parts, level, _fewest(a, b, pooled))
@@ -268,8 +268,8 @@ def seeds_needed(
 ) -> int | None:
     """Seeds of each that would show, with ``power``, that a difference lies ``distance`` off a bound.
 
-    ``tail`` is the error allowed on the side that is tested. None above ``most``: the examples' share in the variance
-    stays, and no number of seeds takes it away.
+    ``tail`` is the error allowed on the side that is tested. None above ``most``: more seeds do not
+    reduce the variance between test examples.
     """
     examples, shares = _shared_examples(a, b), _by_seeds(a, b, pooled)
     for n in range(2, most + 1):

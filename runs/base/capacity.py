@@ -4,7 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
-SMALL = 5_000_000  # trainable parameters up to which a step is launching kernels, for which the GPU waits
+SMALL = 5_000_000  # trainable parameters up to which kernel launches limit the speed of a step
 SHARERS = 8  # runs on one GPU at most
 
 

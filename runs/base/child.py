@@ -51,7 +51,7 @@ def start(
     return process, ours
 
 
-def ended(process: subprocess.Popen[bytes]) -> int:
+def wait_or_kill(process: subprocess.Popen[bytes]) -> int:
     """Waits for a process whose connection is closed, if need be kills it; its status, negative for a signal."""
     try:
         return process.wait(timeout=10)
@@ -60,7 +60,7 @@ def ended(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def how(status: int) -> str:
+def describe_exit(status: int) -> str:
     """The exit status of a process in words."""
     text = f"signal {-status}" if status < 0 else f"exit status {status}"
     return text + (" (probably out of memory)" if status == -signal.SIGKILL else "")
@@ -68,14 +68,14 @@ def how(status: int) -> str:
 
 def main(handle: str, parent: str, call: str, *arguments: str) -> None:
     """The main function of a child, which ends with its call or when the parent closes the connection."""
-    follow(int(parent))
+    end_with_parent(int(parent))
     os.set_inheritable(int(handle), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent says what happens
     with contextlib.suppress(EOFError):
-        loaded(call)(Connection(int(handle)), *arguments)
+        load_function(call)(Connection(int(handle)), *arguments)
 
 
-def loaded(call: str) -> Callable[..., Any]:
+def load_function(call: str) -> Callable[..., Any]:
     """The function that "module:function" names; limits torch to one thread."""
     module, _, function = call.partition(":")
     loaded_function: Callable[..., Any] = getattr(importlib.import_module(module), function)
@@ -84,7 +84,7 @@ def loaded(call: str) -> Callable[..., Any]:
     return loaded_function
 
 
-def follow(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Makes the kernel (Linux) end this process when its parent ends; elsewhere, reading the connection then fails."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

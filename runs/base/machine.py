@@ -73,7 +73,7 @@ def multiplies_bf16() -> bool:
     return amx or arm or (avx512 and "Intel" not in _processor())
 
 
-def deterministic(wanted: bool) -> None:
+def set_deterministic(wanted: bool) -> None:
     """Ask PyTorch for kernels that give the same bits every time (on CPU they always do)."""
     if wanted == torch.are_deterministic_algorithms_enabled():
         return  # to ask anew imports the compiler, which takes a second
@@ -82,8 +82,8 @@ def deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def attention(on: str) -> None:
-    """Leave out cuDNN's attention, which PyTorch prefers on recent GPUs: it plans for every shape, up to a second."""
+def disable_cudnn_attention(on: str) -> None:
+    """PyTorch prefers it on recent GPUs, but it plans for every shape, for up to a second."""
     if on == "cuda":
         torch.backends.cuda.enable_cudnn_sdp(False)
 

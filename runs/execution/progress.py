@@ -101,9 +101,9 @@ class Tracker:
 
         The correction is that of the runs of the same architecture on the same data set, where some have ended.
         """
-        general = _slowness(self._seconds_taken(self.states.values()))
+        general = slowness(self._seconds_taken(self.states.values()))
         alike = {
-            group: _slowness(self._seconds_taken(states))
+            group: slowness(self._seconds_taken(states))
             for group, states in self._groups().items()
             if any(state.spent > 0 for state in states)
         }
@@ -147,7 +147,7 @@ class Tracker:
         return pairs
 
 
-def _slowness(pairs: Sequence[tuple[float, float]]) -> float:
+def slowness(pairs: Sequence[tuple[float, float]]) -> float:
     """Seconds taken for each second expected; 1 where nothing was expected."""
     expected = sum(pair[1] for pair in pairs)
     return sum(pair[0] for pair in pairs) / expected if expected > 0 else 1.0

@@ -13,7 +13,7 @@ from archbench.runs.base import lease, store
 from archbench.runs.base.messages import bounded
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
-from archbench.runs.execution.progress import aligned, duration, some_runs
+from archbench.runs.execution.progress import aligned, duration, slowness, some_runs
 
 STATES = ("done", "at work", "waiting", "failed", "diverged", "interrupted")
 LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the text
@@ -188,21 +188,19 @@ def seconds_left(runs: Sequence[RunStatus], jobs: int, later: float = 0.0) -> fl
     if not done:
         return None
     left = [_expected(run, done) * (1 - run.fraction) for run in unended]
-    left_later = later * _slowness(done)
+    left_later = later * _slowness_of(done)
     return max((sum(left) + left_later) / max(jobs, 1), max(left, default=0.0))
+
+
+def _slowness_of(done: Sequence[RunStatus]) -> float:
+    return slowness([(run.seconds or 0.0, run.expected_seconds) for run in done if run.expected_seconds])
 
 
 def _expected(run: RunStatus, done: Sequence[RunStatus]) -> float:
     alike = [other for other in done if (other.dataset, other.architecture) == (run.dataset, run.architecture)] or done
     if run.expected_seconds and any(other.expected_seconds for other in alike):
-        return run.expected_seconds * _slowness(alike)
+        return run.expected_seconds * _slowness_of(alike)
     return sum(other.seconds or 0.0 for other in alike) / len(alike)
-
-
-def _slowness(done: Sequence[RunStatus]) -> float:
-    """Seconds taken for each second expected; 1 where nothing was expected."""
-    pairs = [(run.seconds or 0.0, run.expected_seconds) for run in done if run.expected_seconds]
-    return sum(took for took, _ in pairs) / sum(expected for _, expected in pairs) if pairs else 1.0
 
 
 def text(status: Status) -> str:

@@ -53,8 +53,8 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
 
 def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ranks: Ranks = ALONE) -> None:
     """What one of the processes that train a model does; only the lead writes into ``folder``."""
-    machine.deterministic(plan.deterministic)
-    machine.attention(plan.device)
+    machine.set_deterministic(plan.deterministic)
+    machine.disable_cudnn_attention(plan.device)
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
     shared = before if plan.foreign else {}
     prepared = from_plan.prepared_data(plan)

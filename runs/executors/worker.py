@@ -56,7 +56,7 @@ class Worker:
     def close(self) -> int:
         """Ends the worker, by force if needed; its exit status, negative for a signal."""
         self.connection.close()
-        return child.ended(self.process)
+        return child.wait_or_kill(self.process)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ def died(worker: Worker, root: Path) -> Ended | None:
     folder = store.run_folder(root, worker.plan.run)
     lease.clear_dead(folder)
     output = _tail(folder / OUTPUT)
-    return Ended(worker.plan.run, "failed", f"worker died ({child.how(status)})", output)
+    return Ended(worker.plan.run, "failed", f"worker died ({child.describe_exit(status)})", output)
 
 
 def serve(connection: Connection, work: str) -> None:
@@ -113,7 +113,7 @@ def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Ca
         with lease.acquire(folder) as held:
             if not store.is_finished(folder, weights=True):  # by another process, a moment ago
                 notify(Progress(plan.run, "data"))
-                child.loaded(work)(plan, folder, held.reporting_progress(notify), held.checking_lease(stop))
+                child.load_function(work)(plan, folder, held.reporting_progress(notify), held.checking_lease(stop))
     except lease.Held as other:
         return Ended(plan.run, "held", str(other.holder))
     except Interrupted:

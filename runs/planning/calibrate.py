@@ -94,7 +94,7 @@ def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
         work.device,
         work.precision,
     )
-    machine.attention(work.device)
+    machine.disable_cudnn_attention(work.device)
     stream = trainer.stream(tokens=2**60)
     for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):
         trainer.step(batch, 0, 0.1).loss.item()

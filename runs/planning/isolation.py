@@ -159,7 +159,7 @@ class _Process:
         except (EOFError, OSError):
             words = question.replace("_", " ")
             raise InputError(
-                f"{self.name_or_path}: its code ends its process ({child.how(self._end())}; {words})"
+                f"{self.name_or_path}: its code ends its process ({child.describe_exit(self._end())}; {words})"
             ) from None
         self._busy = False
         return answer, problem
@@ -169,7 +169,7 @@ class _Process:
         assert self._connection is not None and self._process is not None
         self._connection.close()
         self._connection = None
-        return child.ended(self._process)
+        return child.wait_or_kill(self._process)
 
 
 class _AnswerCache:

@@ -28,12 +28,12 @@ class Answer:
     cut: int = 0
 
 
-COLDEST = 0.01  # a temperature by which logits can be divided
+MIN_TEMPERATURE = 0.01  # a temperature by which logits can be divided
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How to write another way than the run was scored: by beam search, or by sampling, which ``seed`` repeats."""
+    """Overrides of the decoding used for scoring: beam search, or sampling with ``seed``."""
 
     beams: int | None = None
     temperature: float | None = None
@@ -42,7 +42,7 @@ class Choice:
     seed: int | None = None
 
     def over(self, decoding: dict[str, Any]) -> dict[str, Any]:
-        """The settings of a task with what was chosen in their place; raises ``InputError`` where that has no sense."""
+        """The settings of a task with these overrides; raises ``InputError`` if options contradict each other."""
         drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
         settings = {key: value for key, value in drawn.items() if value is not None}
         flags = [f"--{key.replace('_', '-')}" for key in settings] + ["--seed"] * (self.seed is not None)
@@ -52,8 +52,8 @@ class Choice:
             return {**decoding, "strategy": "beam", "beams": self.beams}
         if flags and self.temperature is None and decoding["strategy"] != "sample":
             raise InputError(f"{flags[0]}: add --temperature (1 samples from the model's distribution)")
-        if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
-            raise InputError(f"--temperature: {self.temperature:g}: expected {COLDEST:g} or more")
+        if self.temperature is not None and not MIN_TEMPERATURE <= self.temperature < math.inf:
+            raise InputError(f"--temperature: {self.temperature:g}: expected {MIN_TEMPERATURE:g} or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InputError(f"--top-p: {self.top_p:g}: expected a number above 0 and at most 1")
         return {**decoding, **({"strategy": "sample"} if flags else {}), **settings}

@@ -72,7 +72,7 @@ class Scorer:
     def score(self, examples: Examples, answering: bool = True) -> Scored:
         """Answers to the first examples, likelihoods of all; raises ``Interrupted`` on a request to stop.
 
-        Answers come first: a model that keeps the targets of its likelihoods has none to copy yet.
+        Answers come first, so that a model that stores targets has seen none.
         """
         begun = time.perf_counter()
         answers = self._answers(examples) if answering else []
@@ -131,10 +131,10 @@ class Scorer:
 
         def scored(number: int, dealt: tuple[NDArray[np.int64], Batch]) -> tuple[Any, ...]:
             index, moved = dealt[0], dealt[1].to(self.device)
-            nats = -grad_accumulation.fitting(partial(self._likelihood, moved)).cpu().numpy()
+            nats = -grad_accumulation.retry_in_parts(partial(self._likelihood, moved)).cpu().numpy()
             if not estimating:
                 return index, nats, None
-            return index, nats, grad_accumulation.fitting(partial(self._estimate, moved, number)).cpu().numpy()
+            return index, nats, grad_accumulation.retry_in_parts(partial(self._estimate, moved, number)).cpu().numpy()
 
         nats = np.zeros(len(examples))
         estimate = np.zeros(len(examples)) if estimating else None
@@ -184,7 +184,7 @@ class Scorer:
         def answered(number: int, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int32]]]:
             source, mask = collate_sources(examples, rows)
             source, mask = source.to(self.device), None if mask is None else mask.to(self.device)
-            written = grad_accumulation.by_rows(partial(self._written, number, decoding), source, mask)
+            written = grad_accumulation.retry_halving_rows(partial(self._written, number, decoding), source, mask)
             tokens = [ids.cpu().numpy().astype(np.int32) for ids in written]
             return list(zip(rows.tolist(), tokens, strict=True))
 

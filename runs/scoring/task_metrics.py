@@ -1,7 +1,7 @@
 """The metrics that a task names beside those of its kind, computed from the answers that its runs have kept.
 
-They decide nothing of a run, so that a finished run that lacks one, or whose metric's code has changed, is scored again
-from its table of predictions and never trained again. What is found lies in ``metrics.json`` of the run's folder.
+They do not affect training: a run that lacks one, or whose metric's code has changed, is scored again from its table of
+predictions. Their scores are in ``metrics.json`` of the run's folder.
 """
 
 import contextlib

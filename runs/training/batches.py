@@ -167,7 +167,7 @@ class Position:
 class Stream:
     """Training batches until `tokens_budget` data tokens were given.
 
-    The last batch is cut after the example that reaches the budget, so the stream gives at most one example too much.
+    The last batch is cut after the example that reaches the budget, which is exceeded by at most that example.
     """
 
     examples: EncodedExamples

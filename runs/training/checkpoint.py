@@ -3,8 +3,7 @@
     checkpoint/000007/model.safetensors  optimizer.safetensors  best.safetensors  state.json  manifest.json
 
 A checkpoint is written aside, synchronised, read back and renamed; its manifest, with the SHA-256 of every part, comes
-last. The one before stays until the next: whatever happens to the newest, an earlier one can be gone on from. Nothing
-is unpickled.
+last. The previous checkpoint is kept, so training can resume from it if the newest is damaged. Nothing is unpickled.
 """
 
 import hashlib

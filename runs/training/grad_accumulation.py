@@ -1,7 +1,7 @@
-"""Gradient accumulation: where a batch does not fit into memory, its rows are read in parts, one after another.
+"""Gradient accumulation: if a batch does not fit into memory, its rows are processed in parts, one after another.
 
-What is hidden and what weighs how much is decided for the whole batch before, so that the gradients of the parts add up
-to that of the batch, up to rounding (dropout aside, which falls on other elements).
+Masked positions and loss weights are fixed for the whole batch first, so the gradients of the parts add up to that of
+the batch, up to rounding (except dropout, which drops other elements).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 
 Result = TypeVar("Result")
-MOST = 4096  # parts of one batch
+MAX_PARTS = 4096  # parts of one batch
 
 # What PyTorch's CPU allocator and cuBLAS raise instead of torch.OutOfMemoryError.
-WORDS = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+OUT_OF_MEMORY_MESSAGES = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that the machine or the GPU is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in WORDS)
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_MESSAGES)
 
 
-def fitting(call: Callable[[int], Result]) -> Result:
+def retry_in_parts(call: Callable[[int], Result]) -> Result:
     """The result of ``call`` for one part; if memory does not suffice, for two, four and more parts.
 
     Raises what PyTorch raises where that does not help either.
@@ -36,13 +36,13 @@ def fitting(call: Callable[[int], Result]) -> Result:
         try:
             return call(parts)
         except (RuntimeError, MemoryError) as error:
-            if parts >= MOST or not is_out_of_memory(error):
+            if parts >= MAX_PARTS or not is_out_of_memory(error):
                 raise
         parts *= 2
-        release()
+        empty_cache()
 
 
-def by_rows(
+def retry_halving_rows(
     call: Callable[[Tensor, Tensor | None], list[Result]], source: Tensor, source_mask: Tensor | None
 ) -> list[Result]:
     """The results of ``call`` for sources (b, s) and their mask, one for each row.
@@ -56,13 +56,13 @@ def by_rows(
     except (RuntimeError, MemoryError) as error:
         if len(source) < 2 or not is_out_of_memory(error):
             raise
-    release()
+    empty_cache()
     halves = (slice(len(source) // 2), slice(len(source) // 2, None))
     parts = [(source[rows], None if source_mask is None else source_mask[rows]) for rows in halves]
-    return [result for part in parts for result in by_rows(call, *part)]
+    return [result for part in parts for result in retry_halving_rows(call, *part)]
 
 
-def release() -> None:
+def empty_cache() -> None:
     """Release PyTorch's cached memory to the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -198,7 +198,7 @@ def _product_dtype(device: torch.device) -> torch.dtype:
 
 
 class Optimizer:
-    """Muon and AdamW as one. Its state is complete from the start, so that a resumed run misses nothing."""
+    """Muon and AdamW as one. Its state exists before the first step, so every state can be loaded."""
 
     def __init__(
         self,

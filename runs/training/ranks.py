@@ -164,13 +164,13 @@ def _cause(error: Any) -> str:
         message = message.get("message", "")
     last = str(message).strip().splitlines()[-1] if str(message).strip() else ""
     if failure.exitcode < 0:
-        return f"rank {rank} died ({child.how(failure.exitcode)})"
+        return f"rank {rank} died ({child.describe_exit(failure.exitcode)})"
     return f"rank {rank} failed: {last}"
 
 
 def _rank(device: str, call: str, arguments: tuple[Any, ...], events: Any, asked: Any, parent: int) -> None:
     """The life of a rank."""
-    child.follow(parent)
+    child.end_with_parent(parent)
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGUSR2):  # the worker asks for a stop
@@ -180,7 +180,7 @@ def _rank(device: str, call: str, arguments: tuple[Any, ...], events: Any, asked
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
     notify: Callable[[Event], None] = events.put if rank == 0 else _ignore
     try:
-        child.loaded(call)(*arguments, notify, asked.is_set, Ranks(rank, count))
+        child.load_function(call)(*arguments, notify, asked.is_set, Ranks(rank, count))
     except Interrupted:
         if rank == 0:
             events.put(None)

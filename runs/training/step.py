@@ -149,7 +149,7 @@ class Trainer:
 
     @contextmanager
     def evaluated(self) -> Iterator[Any]:
-        """The model in evaluation mode, whole; of sharded ranks, all do so together."""
+        """The full model in evaluation mode; with sharding, all ranks enter together."""
         if self.sharded is None:
             yield self.model.eval()
             return
@@ -157,7 +157,7 @@ class Trainer:
             yield model.eval()
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights by name, each in memory of its own (tied ones twice); sharded where they are."""
+        """A copy of the weights by name (tied weights twice); sharded tensors stay sharded."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -188,9 +188,9 @@ class Trainer:
     def step(self, batch: Batch, number: int, progress: float) -> StepResult:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
 
-        All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. Where the
-        loss or the norm is not finite, the weights are of no more use. Where memory does not suffice, the batch is read
-        in twice as many parts and the step begins again; raises what PyTorch raises where a single row does not fit.
+        All that is random in a step is a function of (seed, number), so that a resumed run goes on exactly. A loss or
+        norm that is not finite makes the weights unusable. If memory runs out, the step restarts with twice as many
+        micro-batches; if a single row does not fit, PyTorch's error is raised.
         """
         if not self.model.training:  # validation has set it so, and not the step
             self.training_step.train()
@@ -199,7 +199,7 @@ class Trainer:
         loss = self._gradient(inputs, number)
         while loss is None:
             self.optimizer.zero_grad()
-            grad_accumulation.release()
+            grad_accumulation.empty_cache()
             self.parts *= 2
             loss = self._gradient(inputs, number)
         factor = self.training.token_factor * optimizer.schedule(progress, self.training.warmup)
@@ -215,7 +215,7 @@ class Trainer:
             for part, number_of_part in zip(own, self.ranks.share(range(len(parts))), strict=True):
                 self._seed(number, number_of_part)
                 losses.append(self._backward(part, inputs.tokens))
-            if self.sharded is not None:  # all ranks take part in as many passes, if need be for nothing
+            if self.sharded is not None:  # it needs equally many passes on all ranks; extra ones add a zero gradient
                 for _ in range(-(-len(parts) // self.ranks.world_size) - len(own)):
                     self._backward(parts[0], math.inf)
         except (RuntimeError, MemoryError) as error:

@@ -32,7 +32,7 @@ SAVING = 20.0  # times as long as a checkpoint took, at least, until the next
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
 SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
-RISEN = 2.0  # times the first step's loss: what ends beyond that, and was never better than untrained, has diverged
+DIVERGED_FACTOR = 2.0  # a run that never improved and ends above this multiple of its first loss has diverged
 
 PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU it would take the core that trains
 
@@ -92,7 +92,7 @@ class TrainingLoop:
                 break
             self._evaluate_when_due()
             self._snapshot_when_due()
-            stopping, due = self._agreed(self.stop(), time.monotonic() > due_at)
+            stopping, due = self._any_rank_wants(self.stop(), time.monotonic() > due_at)
             if stopping or due:
                 begun = time.monotonic()
                 self._save()
@@ -107,11 +107,11 @@ class TrainingLoop:
         self.trainer.finish(self.best)
         return self.state
 
-    def _agreed(self, *wishes: bool) -> tuple[bool, ...]:
-        """Each wish: whether a rank has it. To ask takes time, so that on a GPU it is not done after every step."""
+    def _any_rank_wants(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether any rank has set it. GPUs synchronize only every few steps."""
         if self.ranks.world_size > 1 and self.state.step % READ_STEPS[self.trainer.device.type]:
-            return tuple(False for _ in wishes)
-        return self.ranks.any(*wishes)
+            return tuple(False for _ in flags)
+        return self.ranks.any(*flags)
 
     def _batches(self) -> Iterator[tuple[Batch, Position]]:
         if self.state.evaluated < 0:
@@ -144,7 +144,7 @@ class TrainingLoop:
             self._point("train", "loss", mean)
             state.pending = []
             never_better = self.plan.objective or not state.best_step  # of a pretraining the last weights are kept
-            if state.step == self.steps and never_better and mean > RISEN * state.first:
+            if state.step == self.steps and never_better and mean > DIVERGED_FACTOR * state.first:
                 rise = f"loss risen from {state.first:.4g} at step 1 to {mean:.4g} at step {state.step}"
                 state.diverged = f"{rise}; best checkpoint: step {state.best_step}"
         speed = state.position.tokens / max(state.seconds, 1e-9)
@@ -266,8 +266,8 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
 
     own: list[tuple[float, int]] = []
     for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.world_size]:
-        losses = grad_accumulation.fitting(partial(measured, batch.to(trainer.device), number))
-        possible = ~losses.isposinf()  # an answer that the model cannot give; what is no number stays, and tells
+        losses = grad_accumulation.retry_in_parts(partial(measured, batch.to(trainer.device), number))
+        possible = ~losses.isposinf()  # not of targets that the model cannot produce; nan stays and marks divergence
         own.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
     for batch_nats, batch_tokens in _dealt_in_order(trainer.ranks.gathered(own)):
         nats, tokens = nats + batch_nats, tokens + batch_tokens

@@ -54,7 +54,7 @@ def line_in(error: BaseException, path: str) -> int | None:
 
 
 def offered(group: str, builtin: Iterable[str]) -> dict[str, str]:
-    """Entry points of installed packages, except the names ``taken``; nothing is imported."""
+    """Name and module of each entry point in ``group`` whose name is not in ``builtin``; nothing is imported."""
     entries, names = importlib.metadata.entry_points(group=group), set(builtin)
     return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in names}
 

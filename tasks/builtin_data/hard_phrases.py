@@ -82,21 +82,21 @@ def draw(
     """
     splits: dict[str, list[Phrase]] = {split: [] for split in SPLITS}
     counts: Counter[str] = Counter()
-    for split, phrase, meaning in drawn(source, target, sizes, lambda meaning, words: side(meaning), seed):
+    for split, phrase, meaning in drawn(source, target, sizes, lambda meaning, words: split_of(meaning), seed):
         splits[split].append(phrase)
         if split == "test":
-            counts.update({cell[0] for cell in meaning.cells if holder(cell) == "test"})
+            counts.update({cell[0] for cell in meaning.cells if split_of_cell(cell) == "test"})
     return splits, {f"test_{grid}_not_in_training": counts[grid] for grid in GRIDS}
 
 
-def side(meaning: Meaning) -> str | None:
+def split_of(meaning: Meaning) -> str | None:
     """The split of a meaning, None where it has cells of both validation and test."""
-    holders = {holder(cell) for cell in meaning.cells} - {"train"}
-    return None if len(holders) > 1 else next(iter(holders), "train")
+    splits_of_cells = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
+    return None if len(splits_of_cells) > 1 else next(iter(splits_of_cells), "train")
 
 
-def holder(cell: Cell) -> str:
-    """The split that a cell belongs to; training may show what belongs to it alone."""
+def split_of_cell(cell: Cell) -> str:
+    """The split that a cell is reserved for; training phrases have only cells that are reserved for training."""
     grid, row, column = cell
     if grid in _DIAGONALS:
         diagonal = (3 * row + column - _DIAGONALS[grid]) % 10

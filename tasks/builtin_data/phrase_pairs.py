@@ -104,7 +104,7 @@ def draw(source: Language, target: Language, sizes: dict[str, int], seed: int = 
 
 
 def table(groups: list[PhraseGroup]) -> Table:
-    """The four examples of each group, from one more of them on in each next group."""
+    """The four examples of each group; group i starts with example i mod 4."""
     rows: list[tuple[str, str]] = []
     for index, group in enumerate(groups):
         pairs = product(zip(group.sources, (0, 1), strict=True), zip(group.targets, (0, 1), strict=True))

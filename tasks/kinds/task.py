@@ -60,11 +60,11 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
         return kind.measure(prepared, outputs)
     usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
     assert usual is not None
-    return _further(kind, prepared, outputs, usual(prepared, outputs))
+    return _with_missing_metrics(kind, prepared, outputs, usual(prepared, outputs))
 
 
-def _further(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
-    """The scores, after those of the kind's metrics of answers that are not among them."""
+def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
+    """Scores the answers by the metrics of the kind that ``scores`` lacks, and puts these first."""
     answers, names = outputs.answers, {score.metric for score in scores}
     if not len(answers) or not prepared.config.source_length:
         return scores

@@ -72,7 +72,7 @@ class _File:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[ArrayWriter]:
-    """A `ArrayWriter` whose arrays appear as ``folder`` when the block ends without an error.
+    """An `ArrayWriter` whose arrays appear as ``folder`` when the block ends without an error.
 
     Another process that writes the same folder meanwhile is harmless: the first to finish wins.
     """
