@@ -17,6 +17,7 @@ import synthetic
 from figure_layout import faults, texts, tick_labels
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 
 from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast
@@ -26,13 +27,13 @@ from archbench.reports.base import tables
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
-from archbench.reports.figures import figures
+from archbench.reports.figures import figures, plot
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.marks import rows_height
 from archbench.reports.figures.canvas.palette import COLOURS, SHAPES, looks
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
-from archbench.reports.figures.figure import Figure, titled
+from archbench.reports.figures.figure import Figure, View, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import curves, forest, headline
 from archbench.reports.inspection.inside_panels import attention
@@ -240,7 +241,7 @@ def laid_out(make: Make, count: int, columns: int) -> list[Canvas]:
     """The canvases of the panels together, with a key, and of each alone, as they are written."""
     with styled("light"):
         alone = [drawing.on_canvas([panel], 1) for panel in make(count)[:2]]
-        canvases = [drawing.on_canvas(make(count), columns, NAMES), *alone]
+        canvases = [drawing.on_canvas(make(count), columns, looks(NAMES)), *alone]
         for canvas in canvases:
             canvas.draw_without_rendering()
     return canvases
@@ -303,6 +304,20 @@ def test_a_data_area_has_a_least_width(make: Make, count: int, columns: int) -> 
         widths = [axes.bbox.width / canvas.dpi for axes in canvas.axes if axes.axison]
         assert min(widths) >= 1.9
         assert max(widths) - min(widths) < 1e-6  # and all the same
+
+
+def test_the_key_has_the_colours_of_the_panels(found: Tables) -> None:
+    """Also where only trials trained an architecture, whose runs come before others."""
+    renamed = {"encoder": "mine", "encoder-decoder": "yours"}
+    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in found.items()}
+    tried = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
+    view = View(judge(tables.completed({**tables_, "runs": pd.concat([tried, tables_["runs"]])})))
+    canvas = plot.drawn(view, "curves_tokens")
+    shown = {line.get_color() for axes in canvas.axes for line in axes.lines}
+    [key] = canvas.legends
+    assert {"mine", "yours"} <= {text.get_text().strip() for text in key.get_texts()}
+    assert {line.get_color() for line in key.legend_handles if isinstance(line, Line2D)} <= shown
+    assert list(view.looks)[-1] == "tried"
 
 
 def test_a_condition_stands_in_full() -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pandas as pd
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.judgement import Judged
-from archbench.reports.base.tables import write_csv
+from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Drawing, Panel
 from archbench.reports.figures.canvas.palette import Look, label, looks
@@ -26,7 +26,7 @@ class Figure:
 
     ``coloured``: colours stand for architectures, not for outcomes.
 
-    ``takeaway`` is what it shows, in a line made from the numbers.
+    ``takeaway`` is what it shows, in a line made from the numbers. ``looks`` are those of the report.
     """
 
     name: str
@@ -38,10 +38,12 @@ class Figure:
     keyed: bool = True
     coloured: bool = True
     takeaway: str = ""
+    looks: Mapping[str, Look] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, ...]:
-        return self.architectures if self.keyed else ()
+    def key(self) -> dict[str, Look]:
+        """How each architecture is drawn, where no row names it."""
+        return {name: self.looks[name] for name in self.architectures} if self.keyed else {}
 
     @property
     def row(self) -> int:
@@ -64,7 +66,7 @@ class View:
     @cached_property
     def looks(self) -> Mapping[str, Look]:
         """How each architecture of the report is drawn; the same whatever is shown."""
-        return looks([str(name) for name in self.judged.comparisons.tables["runs"]["architecture"].dropna()])
+        return report_looks(self.judged.comparisons.tables)
 
     @cached_property
     def first(self) -> list[Comparison]:
@@ -117,6 +119,18 @@ class DrawnFigure:
         table = folder / f"{self.figure.name}.csv"
         write_csv(self.figure.numbers, table)
         return [*paths, table]
+
+
+def report_looks(tables: Tables) -> dict[str, Look]:
+    """How each architecture of a report is drawn; those that only trials tried get the last colours."""
+    return looks([*compared_names(tables), *tables["runs"]["architecture"].dropna().astype(str)])
+
+
+def compared_names(tables: Tables) -> list[str]:
+    """The architectures that a report compares."""
+    entries = tables["entries"]
+    names = entries.loc[entries["role"].isin(("compared", "share")), "architecture"].dropna()
+    return list(dict.fromkeys(names.astype(str)))
 
 
 def drawn(figure: Figure) -> DrawnFigure:

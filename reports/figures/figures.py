@@ -1,7 +1,7 @@
 """The figures of a report, in their order on the page, each with the question that it answers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from archbench.reports.analysis.judgement import Judged
@@ -31,11 +31,15 @@ from archbench.reports.figures.kinds import (
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure that reports have: the question it answers, how it is made, what a report needs to have it."""
+    """A figure that reports have: the question it answers, how it is built, what a report needs to have it."""
 
     question: str
-    make: Callable[[View], Figure]
+    build: Callable[[View], Figure]
     needs: str = "scores on the test split"
+
+    def make(self, view: View) -> Figure:
+        """The figure, with the colours and markers of the report."""
+        return replace(self.build(view), looks=view.looks)
 
 
 FIGURES: Final[Mapping[str, FigureKind]] = {

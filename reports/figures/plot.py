@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Kind, Panel
-from archbench.reports.figures.canvas.palette import label, looks, paper
+from archbench.reports.figures.canvas.palette import label, paper
 from archbench.reports.figures.canvas.styles import Style, styled
 from archbench.reports.figures.canvas.text_wrapping import wrapped
 from archbench.reports.figures.figure import Figure, View
@@ -112,6 +112,6 @@ def _onto(axes: Axes, panel: Panel, made: Figure) -> None:
     if made.key:
         marks = [
             Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), linewidth=1.8)
-            for look in looks(made.key).values()
+            for look in made.key.values()
         ]
         axes.legend(marks, [label(name) for name in made.key])

@@ -36,8 +36,8 @@ from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.claims import claims, ledger
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.figures import figures
-from archbench.reports.figures.canvas.palette import SHAPES, looks
-from archbench.reports.figures.figure import DrawnFigure, Figure, drawn
+from archbench.reports.figures.canvas.palette import SHAPES
+from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
 from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Grid
@@ -169,8 +169,8 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "compared": compared(tables),
         "bottom_line": bottom_line(judged, verdicts),
         "limits": limits(judged),
-        "looks": _key(tables["runs"]),
-        "picks": _picks(tables["runs"]),
+        "looks": _key(tables),
+        "picks": _picks(tables),
         **_findings(judged),
         **_tests(judged, verdicts),
         **_claims(verdicts, experiment),
@@ -484,15 +484,15 @@ def _samples(tables: Tables, comparisons: Sequence[Comparison]) -> list[tuple[st
     return [(dataset, examples) for dataset, examples in answered if examples.examples]
 
 
-def _key(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
+def _key(tables: Tables) -> dict[str, tuple[str, str]]:
     """The colour and the path of the marker of each architecture."""
-    by_name = looks([str(name) for name in runs["architecture"].dropna()])
-    return {name: (look.colour, SHAPES[look.marker]) for name, look in by_name.items()}
+    return {name: (look.colour, SHAPES[look.marker]) for name, look in report_looks(tables).items()}
 
 
-def _picks(runs: pd.DataFrame) -> dict[str, tuple[int, str]]:
-    """A number and the colour of each architecture that a reader can hide: those whose colour no other has."""
-    colours = {name: colour for name, (colour, _) in _key(runs).items()}
+def _picks(tables: Tables) -> dict[str, tuple[int, str]]:
+    """A number and the colour of each compared architecture that a reader can hide: if no other has its colour."""
+    key = _key(tables)
+    colours = {name: key[name][0] for name in compared_names(tables)}
     alone = [name for name, colour in colours.items() if list(colours.values()).count(colour) == 1]
     return {name: (number, colours[name]) for number, name in enumerate(alone)} if len(alone) > 1 else {}
 

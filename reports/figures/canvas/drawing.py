@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 import matplotlib
@@ -18,7 +19,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from archbench.reports.figures.canvas.layout import PAD, settle
-from archbench.reports.figures.canvas.palette import ink, label, looks, paper, quiet
+from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
 from archbench.reports.figures.canvas.styles import scaled, styled
 from archbench.reports.figures.canvas.svg import Box
 from archbench.reports.figures.canvas.text_wrapping import Weight, width, wrapped
@@ -74,7 +75,7 @@ class Drawing:
     boxes: tuple[Box, ...]
 
 
-def together(panels: Sequence[Panel], columns: int, key: Sequence[str] = ()) -> Drawing:
+def together(panels: Sequence[Panel], columns: int, key: Mapping[str, Look] = MappingProxyType({})) -> Drawing:
     """All panels on one canvas in the light style, with a key to the architectures in ``key`` above them."""
     with styled("light"):
         canvas = on_canvas(panels, columns, key)
@@ -89,7 +90,12 @@ def _boxes(canvas: Canvas) -> Iterator[Box]:
         yield box.x0 * points, (canvas.bbox.y1 - box.y1) * points, box.width * points, box.height * points
 
 
-def on_canvas(panels: Sequence[Panel], columns: int, key: Sequence[str] = (), inches: float | None = None) -> Canvas:
+def on_canvas(
+    panels: Sequence[Panel],
+    columns: int,
+    key: Mapping[str, Look] = MappingProxyType({}),
+    inches: float | None = None,
+) -> Canvas:
     """The panels row by row, with a key above, drawn in the present style.
 
     ``inches`` is the width of the whole canvas. Without it a panel is as wide as alone, and all are wider where a data
@@ -104,7 +110,7 @@ def on_canvas(panels: Sequence[Panel], columns: int, key: Sequence[str] = (), in
     across = len(spaces) if sum(spaces) <= room else max(1, int(room / max(spaces)))
     canvas = Canvas(figsize=(room, sum(heights)))
     FigureCanvasAgg(canvas)  # measures text
-    above = [_key(canvas, key, names, across)] if names else []
+    above = [_key(canvas, list(key.values()), names, across)] if names else []
     canvas.set_figheight(sum(above) + sum(heights))
     grid = GridSpec(len(above) + len(heights), columns, height_ratios=[*above, *heights])
     cells = [(len(above) + index // columns, index % columns) for index in range(len(panels))]
@@ -158,11 +164,11 @@ def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
     return axes
 
 
-def _key(canvas: Canvas, architectures: Sequence[str], names: Sequence[str], across: int) -> float:
+def _key(canvas: Canvas, looks: Sequence[Look], names: Sequence[str], across: int) -> float:
     """Put a key at the top; return the height in inches that it takes."""
     marks = [
         Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), markersize=8, linewidth=1.8)
-        for look in looks(architectures).values()
+        for look in looks
     ]
     key = canvas.legend(marks, names, loc="upper left", ncols=across, frameon=False, borderaxespad=0.4)
     return float(key.get_window_extent().height / canvas.dpi)
