@@ -1,4 +1,4 @@
-"""Horizontal distances as a plot: a row for each pair and cost, how many times the budget on a logarithmic axis."""
+"""Budget ratios at equal score: a row for each pair and kind of cost, on a logarithmic axis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Distances:
     @property
     def panel(self) -> Panel:
         first = self.rows[0]
-        about = f"Horizontal distances in {first.metric.label} on {first.dataset}"
+        about = f"Budget ratios at equal {first.metric.label} on {first.dataset}"
         height = rows_height(list(map(_name, self.rows)), LONGEST)
         return Panel(label(first.dataset, 80), first.metric.label, height, partial(draw, rows=self.rows), about)
 
