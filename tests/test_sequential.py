@@ -225,7 +225,7 @@ def test_the_page_states_the_rule_and_what_was_decided_when(tmp_path: Path) -> N
     found = judged(tmp_path / "with", far(4), {**RULE, "earlier": [4]})
     html = page.render(found, [])
     assert "tests after 3 seeds and after each further one up to 6" in html
-    assert "decided after 3 seeds" in html and "The maximum was 4 before" in html
+    assert "decided after 3 seeds" in html and "The maximum number of seeds was 4 before" in html
     page.write_tables(found, [], tmp_path)
     rows = pd.read_csv(tmp_path / "contrasts.csv")
     assert rows["decided_after"].dropna().tolist() == [3, 3]

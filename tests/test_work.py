@@ -170,7 +170,7 @@ def test_a_run_says_which_attention_its_device_is_to_have(
 ) -> None:
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
     told: list[str] = []
-    monkeypatch.setattr(work.machine, "attention", told.append)
+    monkeypatch.setattr(work.machine, "disable_cudnn_attention", told.append)
     perform(plan, tmp_path / "once")
     assert told == ["cpu"]
 
