@@ -164,8 +164,7 @@ class Scorer:
             done += size(batch)
         if any(self.ranks.any(stopped)):
             raise Interrupted
-        for results in self.ranks.gathered(rank_results):
-            yield from results
+        yield from self.ranks.in_order(rank_results)
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
         """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""

@@ -10,9 +10,10 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -59,6 +60,11 @@ class Ranks:
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
+
+    def in_order(self, results: Sequence[Any]) -> Iterator[Any]:
+        """The results of all ranks in the order in which their inputs were dealt, one after another; none is None."""
+        for turn in zip_longest(*self.gathered(results)):
+            yield from (result for result in turn if result is not None)
 
     def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum ``tensor`` over all ranks, in place."""

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -269,15 +268,9 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
         losses = grad_accumulation.retry_in_parts(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # not of targets that the model cannot produce; nan stays and marks divergence
         own.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
-    for batch_nats, batch_tokens in _dealt_in_order(trainer.ranks.gathered(own)):
+    for batch_nats, batch_tokens in trainer.ranks.in_order(own):
         nats, tokens = nats + batch_nats, tokens + batch_tokens
     return nats / max(tokens, 1)
-
-
-def _dealt_in_order(hands: Sequence[Sequence[Any]]) -> Iterator[Any]:
-    """What was dealt round by round to several ranks, in the order before."""
-    for turn in zip_longest(*hands):
-        yield from (item for item in turn if item is not None)
 
 
 def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:
