@@ -320,6 +320,17 @@ def test_the_key_has_the_colours_of_the_panels(found: Tables) -> None:
     assert list(view.looks)[-1] == "tried"
 
 
+def test_every_row_of_the_summary_keeps_its_name(found: Tables) -> None:
+    renamed = {"encoder": "shared-encoder-decoder", "encoder-decoder": "separate-encoder-decoder"}
+    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in found.items()}
+    two = frozenset(("phrases-en-de", "shakespeare"))
+    canvas = plot.drawn(View(judge(tables.completed(tables_)), datasets=two), "summary")
+    [axes] = canvas.axes
+    shown = [text.get_text().replace("\n", "") for text in axes.get_yticklabels()]
+    names = [name.partition("mean")[0] for name in shown]
+    assert names == ["decoder", "shared-encoder-decoder", "separate-encoder-decoder"]
+
+
 def test_a_condition_stands_in_full() -> None:
     for canvas in laid_out(headlines, 1, 1):
         said = " ".join(text.get_text() for text in texts(canvas))

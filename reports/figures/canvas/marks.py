@@ -25,9 +25,9 @@ _LONGEST: Final = 36  # characters of a row's name
 SMALLEST: Final = 1e6  # of a logarithmic axis: the largest value over the smallest, where a loss is 0
 
 
-def rows_height(names: Sequence[str], longest: int = _LONGEST) -> float:
-    """Inches of a panel with a row for each name; names of several lines that meet move all rows apart."""
-    lines = [len(_name(name, longest)) for name in names]
+def rows_height(names: Sequence[str], longest: int = _LONGEST, below: int = 0) -> float:
+    """Inches of a panel with a row for each name and ``below`` more lines; lines that meet move all rows apart."""
+    lines = [len(_name(name, longest)) + below for name in names]
     meeting = max((count + other for count, other in pairwise(lines)), default=0)
     return _AROUND + max(_ROW, _NAME_LINE * meeting / 2) * len(names)
 

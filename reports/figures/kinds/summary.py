@@ -15,7 +15,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.normalised import Scale
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, name_rows, upright_grid
+from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
 
@@ -51,7 +51,7 @@ def summary(view: View) -> Figure:
     panels: tuple[Panel, ...] = ()
     if len(datasets) > 1 and len(names) > 1:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
-        height = _AROUND + len(names) * (_LANE * len(datasets) + _GAP)
+        height = max(_AROUND + len(names) * (_LANE * len(datasets) + _GAP), rows_height(names, below=1))
         drawing = partial(draw, scores=scores, looks=view.looks)
         about = "Scores of all data sets, from the best simple baseline to the best possible score"
         panels = (Panel("All data sets on one scale", listed, height, drawing, about),)
