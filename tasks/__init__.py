@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archbench.tasks.base.kind import TaskKind
-    from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
-    from archbench.tasks.kinds.text_to_text import measured_by, read_against
+    from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+    from archbench.tasks.kinds.text_to_text import baselines_by, measured_by
     from archbench.tasks.metrics.builtin import text_score
     from archbench.tasks.metrics.intervals import likelihood_scores, mean_score, ratio_score
     from archbench.tasks.metrics.metric import Metric
 
 _FROM = {
     "TaskKind": "base.kind",
-    **dict.fromkeys(("DecodingConfig", "Outputs", "Prepared", "Reference", "Score"), "base.values"),
-    **dict.fromkeys(("measured_by", "read_against"), "kinds.text_to_text"),
+    **dict.fromkeys(("DecodingConfig", "Outputs", "Prepared", "Baseline", "Score"), "base.values"),
+    **dict.fromkeys(("measured_by", "baselines_by"), "kinds.text_to_text"),
     **dict.fromkeys(("likelihood_scores", "mean_score", "ratio_score"), "metrics.intervals"),
     "text_score": "metrics.builtin",
     "Metric": "metrics.metric",
 }
 
 __all__ = [
+    "Baseline",
     "DecodingConfig",
     "Metric",
     "Outputs",
     "Prepared",
-    "Reference",
     "Score",
     "TaskKind",
+    "baselines_by",
     "likelihood_scores",
     "mean_score",
     "measured_by",
     "ratio_score",
-    "read_against",
     "text_score",
 ]
 

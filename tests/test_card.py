@@ -111,7 +111,7 @@ def test_rows_that_lack_something_are_left_out(place: Path) -> None:
     store.write_json(place / "scores.json", [{"split": "test", "metric": "x"}, "row", *scores])
     store.write_json(root / "references" / "colours.json", [{"metric": "accuracy", "data": read(place).data["digest"]}])
     told = read(place)
-    assert told.scores == [row for row in scores if row["split"] == "test"] and told.references == []
+    assert told.scores == [row for row in scores if row["split"] == "test"] and told.baselines == []
     assert card.text(told)
 
 

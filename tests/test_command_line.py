@@ -78,7 +78,7 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("archbench.runs.execution.compare.checked_architectures", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("archbench.runs.execution.compare.execute", fake)
-    monkeypatch.setattr("archbench.runs.execution.compare._complete_references", lambda *_: ())
+    monkeypatch.setattr("archbench.runs.execution.compare._complete_baselines", lambda *_: ())
     return found
 
 
@@ -216,10 +216,10 @@ def test_reference_rows_that_fail_are_status_1_and_the_report_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "archbench.runs.execution.compare._complete_references", lambda *_: ("phrases: its reference rows failed: x",)
+        "archbench.runs.execution.compare._complete_baselines", lambda *_: ("phrases: its baselines failed: x",)
     )
     assert status("compare", experiment, "--seeds", "1") == 1
-    assert "archbench: phrases: its reference rows failed: x" in capsys.readouterr().err
+    assert "archbench: phrases: its baselines failed: x" in capsys.readouterr().err
     assert (tmp_path / "results" / "mine" / "report" / "index.html").is_file()
 
 

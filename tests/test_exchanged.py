@@ -21,7 +21,7 @@ from archbench.runs.base.messages import Event, LogLine
 from archbench.runs.base.plan import from_json
 from archbench.runs.base.weights import packed, unpacked
 from archbench.runs.execution.execute import execute
-from archbench.runs.scoring import references
+from archbench.runs.scoring import baselines
 from archbench.runs.training import checkpoint
 from archbench.tasks.base.errors import InputError
 
@@ -167,7 +167,7 @@ def test_predictions_of_another_run_are_left_out(out: Path, sealed: bool) -> Non
 
 
 @pytest.mark.fault(
-    "data cards or reference rows of two data sets swapped",
+    "data cards or baselines of two data sets swapped",
     "left out of the report, which says so; the same command makes them again",
 )
 @pytest.mark.parametrize("change", [exchange, shutil.copy], ids=["exchanged", "copied"])
@@ -212,19 +212,19 @@ def test_what_is_recorded_about_other_data_or_without_a_seal_is_left_out(
 
 def test_reference_rows_without_their_seal_are_made_again(out: Path) -> None:
     plan = from_json(store.read_json(named(out, "decoder-s0") / "plan.json"))
-    assert references.exist(plan, out)
+    assert baselines.exist(plan, out)
     path = out / "references" / "colours.json"
     store.write_json(path, store.read_sealed(path))
-    assert not references.exist(plan, out)
+    assert not baselines.exist(plan, out)
 
 
 def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "colours")
     plan = from_json(store.read_json(place / "plan.json"))
-    assert references.exist(plan, tmp_path / "out")
+    assert baselines.exist(plan, tmp_path / "out")
     path = tmp_path / "out" / "references" / "colours.json"
     store.write_sealed(path, [{**row, "dataset": "other"} for row in store.read_sealed(path)])
-    assert not references.exist(plan, tmp_path / "out")
+    assert not baselines.exist(plan, tmp_path / "out")
     with pytest.raises(
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):
@@ -239,8 +239,8 @@ def test_reference_rows_of_an_older_version_are_made_again(tmp_path: Path) -> No
     assert {"unigram", "bigram"} <= {row["name"] for row in rows}
     older = [{key: row[key] for key in row if key != "version"} for row in rows if row["name"] != "bigram"]
     store.write_sealed(path, older)
-    assert not references.exist(plan, tmp_path / "out")
-    references.make_missing(replace(plan, references=True), tmp_path / "out")
+    assert not baselines.exist(plan, tmp_path / "out")
+    baselines.make_missing(replace(plan, baselines=True), tmp_path / "out")
     assert store.read_sealed(path) == rows
 
 

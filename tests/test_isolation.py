@@ -113,7 +113,7 @@ def test_every_run_of_the_file_has_a_process_without_other_architectures(folder:
     assert str(os.getpid()) not in processes(folder)
     assert {row["status"] for path in runs.iterdir() if (row := store.read_intact(path))} == {"done"}
     (references,) = (folder / "out" / "references").iterdir()
-    assert "untrained" in references.read_text(), "the reference rows are the first architecture's, which is the file"
+    assert "untrained" in references.read_text(), "the baselines are the first architecture's, which is the file"
 
 
 def test_missing_reference_rows_are_made_in_a_process_of_the_file(folder: Path) -> None:

@@ -14,7 +14,7 @@ from archbench.tasks.builtin_data import builtin, phrase_pairs
 from archbench.tasks.builtin_data.languages import language
 from archbench.tasks.builtin_data.near_misses import SORTS, near_misses
 from archbench.tasks.builtin_data.phrase_pairs import BETWEEN, PhraseGroup, table
-from archbench.tasks.kinds.task import prepare, references
+from archbench.tasks.kinds.task import baselines, prepare
 
 SIZES = {"train": 2000, "validation": 200, "test": 800}
 PAIRS = [("en", "de"), ("en", "fr"), ("nl", "pt")]
@@ -82,7 +82,7 @@ def test_words_in_both_phrases_and_their_number_do_not_reveal_the_label(
 
 def test_tfidf_with_logistic_regression_is_at_chance(tmp_path: Path) -> None:
     config = TaskConfig("classification", "pairs", "phrases-pairs-en-de:8000", vocabulary=600, target_length=1)
-    rows = {(row.name, row.metric): row.value for row in references(prepare(config, tmp_path, silent))}
+    rows = {(row.name, row.metric): row.value for row in baselines(prepare(config, tmp_path, silent))}
     assert abs(rows["tfidf_logistic", "accuracy"] - rows["majority", "accuracy"]) <= 0.03
 
 

@@ -372,7 +372,7 @@ def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path
     for run in runs[: task.seeds * len(task.truth)]:
         synthetic.change_record(tmp_path, run, **figure_stores.started("scratch", "finetune", 20))
     judged = judge(tables.collect(tmp_path))
-    by_setup = {comparison.setup: comparison.references for comparison in (*judged.first, *judged.further)}
+    by_setup = {comparison.setup: comparison.baselines for comparison in (*judged.first, *judged.further)}
     assert by_setup["scratch", FINETUNE, 20]["tfidf_logistic"] == by_setup["own", FINETUNE, 20]["tfidf_logistic"] == 0.7
     assert set(by_setup["scratch", FINETUNE, 100]) == {"majority"}
 

@@ -131,7 +131,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     experiment = spec.from_dict(EXPERIMENT, folder=folder)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "execute", publish)
-        patched.setattr(compare, "_complete_references", lambda *_: ())
+        patched.setattr(compare, "_complete_baselines", lambda *_: ())
         patched.setattr(TuningTrials, "exact_losses", {"decoder": 2.0, "prefix-decoder": 1.0})
         outcome = compare.run(experiment, folder / "whole", RunOptions(device="cpu", jobs=1), "archbench", str)
         assert outcome.status == 0
@@ -418,7 +418,7 @@ def test_what_starts_from_a_pretraining_is_pretrained_again_first(
             {**labels, "name": "again", "start": "more", "seeds": [0]},
         ],
     }
-    monkeypatch.setattr(compare, "_complete_references", lambda *_: ())
+    monkeypatch.setattr(compare, "_complete_baselines", lambda *_: ())
     experiment = spec.from_dict(values, folder=folder)
     assert compare.run(experiment, tmp_path / "whole", RunOptions(device="cpu", jobs=1), "archbench", str).status == 0
     tables.write(tables.collect(tmp_path / "whole"), tmp_path / "small" / "tables")

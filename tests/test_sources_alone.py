@@ -59,7 +59,7 @@ def test_an_objective_that_looks_for_references_writes_what_an_honest_one_writes
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     (plan,) = test_work.planned(folder, tmp_path, "turned", architectures=[architecture])
-    assert plan.references  # their untrained model has the likelihoods of the test split computed too
+    assert plan.baselines  # their untrained model has the likelihoods of the test split computed too
     honest, thief = test_work.perform(plan, tmp_path / "honest"), Thief()
     for objective in (Causal, Masked):
         monkeypatch.setattr(objective, "log_likelihood", thief.remembers(objective.log_likelihood))

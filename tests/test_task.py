@@ -14,11 +14,11 @@ import pytest
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, UNK
 from archbench.tasks.base.values import Examples, Score
+from archbench.tasks.baselines import ngram
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
-from archbench.tasks.kinds.task import Outputs, Prepared, TaskConfig, decoding, measure, references
+from archbench.tasks.kinds.task import Outputs, Prepared, TaskConfig, baselines, decoding, measure
 from archbench.tasks.kinds.task import prepare as prepare_task
-from archbench.tasks.references import ngram
 
 COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz"}
 THINGS = {"cat": "Katze", "house": "Haus", "tree": "Baum", "river": "Fluss", "door": "Tür"}
@@ -207,7 +207,7 @@ def test_an_unseen_test_label_stays_and_counts_as_wrong(folder: Path) -> None:
     assert scores["accuracy"].value == pytest.approx(40 / 41)
     assert scores["nll_per_token"].value == 1.0
     assert scores["nll_per_token"].n == 40
-    assert all(math.isfinite(row.value) for row in references(task))
+    assert all(math.isfinite(row.value) for row in baselines(task))
 
 
 def test_each_kind_has_its_metrics(folder: Path) -> None:
@@ -268,7 +268,7 @@ def test_samples_are_scored_without_a_reference_text(folder: Path) -> None:
     assert like.lower <= like.value <= like.upper and like.n == 8
     assert "sample_bits_per_byte" in scored(plain, source_length=0)
     assert "sample_bits_per_byte" not in scored([""] * 8)
-    (own,) = (row for row in references(task) if row.metric == "sample_bits_per_byte")
+    (own,) = (row for row in baselines(task) if row.metric == "sample_bits_per_byte")
     whole = scored([task.test.target_text(i) for i in range(len(task.test))])["sample_bits_per_byte"]
     assert (own.name, own.value) == ("test_text", pytest.approx(whole.value))
 
@@ -320,7 +320,7 @@ def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, f
 
 def test_reference_rows_of_each_kind(folder: Path) -> None:
     found = {
-        kind: {(row.name, row.metric): row.value for row in references(prepared(kind, folder))}
+        kind: {(row.name, row.metric): row.value for row in baselines(prepared(kind, folder))}
         for kind in registry.BUILTIN
     }
     labels, text, pairs = found["classification"], found["generation"], found["translation"]
@@ -345,7 +345,7 @@ def test_the_lead_has_as_many_words_as_training_summaries_have_in_the_median(fol
     for split in prepare.SPLITS:
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     (folder / "test.tsv").write_text("text\tsummary\nOne, two, three. Four.\tone two three\n")
-    rows = references(prepared("summarization", folder, columns={}))
+    rows = baselines(prepared("summarization", folder, columns={}))
     assert {(row.name, row.metric): row.value for row in rows}["lead", "rouge_l"] == 1
 
 
@@ -353,10 +353,10 @@ def test_the_nearest_is_looked_for_among_a_bounded_amount_of_text(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = prepared("summarization", folder)
-    monkeypatch.setattr("archbench.tasks.references.references.MEMORY", 20)  # characters: one source or two
-    few = {(row.name, row.metric): row.value for row in references(task)}
+    monkeypatch.setattr("archbench.tasks.baselines.baselines.MEMORY", 20)  # characters: one source or two
+    few = {(row.name, row.metric): row.value for row in baselines(task)}
     monkeypatch.undo()
-    many = {(row.name, row.metric): row.value for row in references(task)}
+    many = {(row.name, row.metric): row.value for row in baselines(task)}
     assert few["nearest", "rouge_2"] < many["nearest", "rouge_2"]
 
 
@@ -381,7 +381,7 @@ def test_translation_and_summarization_encode_the_same_pairs_alike(folder: Path)
                 assert mine[index].target.tolist() == theirs[index].target.tolist()
         assert decoding(other) == decoding(first)
     measured = [{s.metric: s for s in measure(task, outputs(task, task.test, ["x"] * 30))} for task in tasks]
-    rows = [{(row.name, row.metric): row.value for row in references(task)} for task in tasks]
+    rows = [{(row.name, row.metric): row.value for row in baselines(task)} for task in tasks]
     for name in ("nll_per_token", "perplexity", "bits_per_byte"):
         assert len({scores[name] for scores in measured}) == 1
     assert len({(row["ngram", "bits_per_byte"], row["lzma", "bits_per_byte"]) for row in rows}) == 1

@@ -249,11 +249,11 @@ def test_a_new_kind_is_like_a_built_in_one(
 def test_baselines_of_a_kind_with_a_measure_of_its_own_have_the_metrics_of_texts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changes = {"metrics": ("carries", "exact_match"), "measure": lambda *_: [], "references": None}
+    changes = {"metrics": ("carries", "exact_match"), "measure": lambda *_: [], "baselines": None}
     kind = replace(registry.BUILTIN["translation"], **changes)
     monkeypatch.setattr(registry, "of", lambda config: kind)
-    monkeypatch.setattr(task.text_to_text, "read_against", lambda metrics, *rows: lambda prepared: metrics)
-    assert task.references(SimpleNamespace(config=None)) == ["exact_match"]  # type: ignore[arg-type]
+    monkeypatch.setattr(task.text_to_text, "baselines_by", lambda metrics, *rows: lambda prepared: metrics)
+    assert task.baselines(SimpleNamespace(config=None)) == ["exact_match"]  # type: ignore[arg-type]
 
 
 def test_runs_of_built_in_kinds_need_no_recorded_form() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from archbench.tasks.base.example import BOS, END
-from archbench.tasks.base.values import Prepared, Reference, TaskConfig
+from archbench.tasks.base.values import Baseline, Prepared, TaskConfig
+from archbench.tasks.baselines import token_ngrams
+from archbench.tasks.baselines.token_ngrams import TargetTokens, counted, fitted_weights, terms
 from archbench.tasks.kinds import task
-from archbench.tasks.references import token_ngrams
-from archbench.tasks.references.token_ngrams import TargetTokens, counted, fitted_weights, terms
 
 LETTERS = "abcdefgh"
 FOLLOWING = np.array([[0.9 if b == (a + 1) % 8 else 0.1 / 7 for b in range(8)] for a in range(8)])
@@ -47,7 +47,7 @@ def pair_task(folder: Path, rows: dict[str, list[tuple[str, str]]]) -> Prepared:
     return task.prepare(TaskConfig(**{**vars(config), "tokenizer": "char"}), folder / "cache")
 
 
-def by_name(rows: list[Reference]) -> dict[str, float]:
+def by_name(rows: list[Baseline]) -> dict[str, float]:
     return {row.name: row.value for row in rows if row.metric == "bits_per_byte"}
 
 
@@ -71,7 +71,7 @@ def test_probabilities_sum_to_one_after_every_context(order: int) -> None:
 
 
 def test_the_bigram_learns_a_planted_rule_and_the_unigram_cannot(tmp_path: Path) -> None:
-    rows = by_name(task.references(text_task(tmp_path, splits())))
+    rows = by_name(task.baselines(text_task(tmp_path, splits())))
     assert rows["unigram"] == pytest.approx(3, abs=0.02), "letters are equally frequent: log2 of 8"
     assert RATE < rows["bigram"] < RATE + (3 - RATE) / 16 + 0.15, "the first letter of a window has no letter before it"
 
@@ -79,7 +79,7 @@ def test_the_bigram_learns_a_planted_rule_and_the_unigram_cannot(tmp_path: Path)
 def test_a_bigram_of_independent_letters_is_no_worse_than_the_unigram(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     texts = {split: "".join(random.choice(list(LETTERS), 3000)) for split in ("train", "validation", "test")}
-    rows = by_name(task.references(text_task(tmp_path, texts)))
+    rows = by_name(task.baselines(text_task(tmp_path, texts)))
     assert rows["bigram"] == pytest.approx(rows["unigram"], abs=0.02)
 
 
@@ -97,10 +97,10 @@ def test_counts_and_weights_use_no_test_text(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         token_ngrams, "fitted_weights", lambda given: fitted.append((w := original(given)).tolist()) or w
     )
-    one = by_name(task.references(text_task(tmp_path / "one", splits())))
-    other = by_name(task.references(text_task(tmp_path / "two", {**splits(), "test": "abababab" * 100})))
+    one = by_name(task.baselines(text_task(tmp_path / "one", splits())))
+    other = by_name(task.baselines(text_task(tmp_path / "two", {**splits(), "test": "abababab" * 100})))
     assert fitted[:2] == fitted[2:] and one["bigram"] != other["bigram"]
-    task.references(text_task(tmp_path / "three", {**splits(), "validation": "abababab" * 100}))
+    task.baselines(text_task(tmp_path / "three", {**splits(), "validation": "abababab" * 100}))
     assert fitted[4:] != fitted[:2]
 
 
@@ -110,7 +110,7 @@ def test_sources_have_no_say(tmp_path: Path) -> None:
         for split, count, seed in (("train", 200, 0), ("validation", 40, 500), ("test", 40, 600))
     }
     others = {split: [(a[::-1] if split == "test" else a, b) for a, b in pairs] for split, pairs in rows.items()}
-    found = [by_name(task.references(pair_task(tmp_path / n, r))) for n, r in (("one", rows), ("two", others))]
+    found = [by_name(task.baselines(pair_task(tmp_path / n, r))) for n, r in (("one", rows), ("two", others))]
     assert found[0]["unigram"] == found[1]["unigram"] and found[0]["bigram"] == found[1]["bigram"]
 
 
@@ -139,7 +139,7 @@ def test_bits_are_those_of_the_definition_with_end_counted(tmp_path: Path) -> No
             after = sum(a == before for a, _ in pairs)
             bigram = pairs.count((before, token)) / after if after else unigram
             bits -= math.log2(weights @ [1 / allowed, unigram, bigram])
-    rows_made = by_name(task.references(made))
+    rows_made = by_name(task.baselines(made))
     assert rows_made["bigram"] == pytest.approx(bits / made.test.target_bytes.sum())
 
 
@@ -153,4 +153,4 @@ def test_targets_of_running_text_are_all_of_it_in_pieces(tmp_path: Path, source_
     assert (targets.tokens[starts + 15] == END).all() == bool(source_length)
     few = token_ngrams.training_targets(made.train, 100)
     assert len(few.tokens) == 16 * (100 // width) and (few.tokens == targets.tokens[-len(few.tokens) :]).all()
-    assert {"unigram", "bigram"} <= set(by_name(task.references(made)))
+    assert {"unigram", "bigram"} <= set(by_name(task.baselines(made)))

@@ -55,7 +55,7 @@ class Comparison:
     `resamples_examples` says whether the score of every test example is known, so that intervals resample them too.
     `test_examples` is the number of test examples behind a score, least and greatest over runs (0 where unknown);
     `idle` names the architectures whose encoder has no source to read. `checkpoints` has the number of test examples
-    behind each reference that is a checkpoint.
+    behind each baseline that is a checkpoint.
 
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better. `decided` is true where all of them exclude zero. `detects` has the differences between two
@@ -67,7 +67,7 @@ class Comparison:
     cells: tuple[Cell, ...]
     leader: str
     differences: Mapping[str, Interval]
-    references: Mapping[str, float]
+    baselines: Mapping[str, float]
     resamples_examples: bool
     test_examples: tuple[int, int] = (0, 0)
     idle: tuple[str, ...] = ()
@@ -110,16 +110,16 @@ class Comparison:
 
     @property
     def classical(self) -> tuple[str, float] | None:
-        """The best reference that a classical method gave: its name and value."""
+        """The best baseline that a classical method gave: its name and value."""
         if not self.metric.better:
             return None
-        classical = {k: v for k, v in self.references.items() if k != UNTRAINED and not k.startswith(CHECKPOINT)}
+        classical = {k: v for k, v in self.baselines.items() if k != UNTRAINED and not k.startswith(CHECKPOINT)}
         rows = [(name, value) for name, value in classical.items() if math.isfinite(value)]
         return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
 
     @property
     def none_above_classical(self) -> bool:
-        """Whether no architecture's interval lies beyond the best classical reference, on the better side.
+        """Whether no architecture's interval lies beyond the best baseline, on the better side.
 
         A score without an interval is taken as it is.
         """

@@ -28,7 +28,7 @@ from archbench.reports.base.statistics import (
 from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
-NOT_FITTED: Final = ("copy", "majority", UNTRAINED)  # references that need no or hardly any training examples
+NOT_FITTED: Final = ("copy", "majority", UNTRAINED)  # baselines that need no or hardly any training examples
 _UNKNOWN: Final = Interval(math.nan)
 
 
@@ -116,7 +116,7 @@ class Comparisons:
             cells,
             leader,
             differences,
-            references=self._references(group, name),
+            baselines=self._baselines(group, name),
             resamples_examples=bool(samples) and all(sample.examples is not None for sample in samples.values()),
             test_examples=self._test_examples(group, name),
             idle=self._idle(group),
@@ -273,7 +273,7 @@ class Comparisons:
             samples[str(architecture)] = Sample(values, matrix(by_run, list(rows["run"]), index))
         return seeds, samples
 
-    def _references(self, group: Group, name: str) -> dict[str, float]:
+    def _baselines(self, group: Group, name: str) -> dict[str, float]:
         rows = self.tables["references"]
         rows = rows[(rows["dataset"] == group.dataset) & (rows["metric"] == name) & (rows["split"] == "test")]
         values = {str(row["name"]): float(row["value"]) for _, row in rows.iterrows() if math.isfinite(row["value"])}

@@ -31,7 +31,7 @@ _UNKNOWN: Final = Interval(math.nan)
 class Gate:
     """What one architecture has learned on a data set; nan where it was not measured.
 
-    ``bits`` is its mean in bits per byte, ``bigram`` that of the reference row. ``source`` is what its own sources
+    ``bits`` is its mean in bits per byte, ``bigram`` that of the baseline. ``source`` is what its own sources
     save, compared with shuffled ones on the same examples: mean and interval over seeds. ``accuracy`` is its mean,
     ``majority`` that of always answering the most frequent label.
     """
@@ -115,7 +115,7 @@ class Gates:
 
 
 def _references(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> dict[str, float]:
-    """The test score of a reference row, by data set."""
+    """The test score of a baseline, by data set."""
     rows = tables["references"]
     rows = rows[(rows["name"] == name) & (rows["metric"] == measured) & (rows["split"] == "test")]
     return {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}

@@ -95,7 +95,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
                 *setup,
                 cell.interval,
                 _gain(judged, by_setup, samples, setup, cell.architecture, first.metric),
-                first.references.get(MAJORITY),
+                first.baselines.get(MAJORITY),
                 _read(comparison, cell.architecture),
             )
             for setup, comparison in by_setup.items()

@@ -82,7 +82,7 @@ class Sweep:
 
     @property
     def base(self) -> Comparison:
-        """The lowest point, which has the data set's metric and references as every other."""
+        """The lowest point, which has the data set's metric and baselines as every other."""
         return self.points[0].comparison
 
     @property
@@ -148,15 +148,15 @@ def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
     return results
 
 
-def reference(sweep: Sweep, scores: Sequence[SweepScore]) -> tuple[str, float] | None:
-    """The best classical reference, unless it lies so far off that the scores beside it could not be distinguished."""
+def baseline(sweep: Sweep, scores: Sequence[SweepScore]) -> tuple[str, float] | None:
+    """The best baseline, unless it lies so far off that the scores beside it could not be distinguished."""
     best, means = sweep.base.classical, [score.interval.mean for score in scores]
     half = (max(means) - min(means)) / 2
     return best if best and min(means) - half <= best[1] <= max(means) + half else None
 
 
 def numbers(sweep: Sweep, scores: Sequence[SweepScore]) -> list[dict[str, object]]:
-    """The scores as rows of a table, each beside the best classical reference of its data set."""
+    """The scores as rows of a table, each beside the best baseline of its data set."""
     name, value = sweep.base.classical or ("", math.nan)
     return [
         {

@@ -436,7 +436,7 @@ _REFERENCES: Final = {
 
 
 def reference_label(name: str) -> str:
-    """A reference row's name as people say it."""
+    """A baseline's name as people say it."""
     if name.startswith(CHECKPOINT):
         return f"{name.removeprefix(CHECKPOINT)}, pretrained"
     return _REFERENCES.get(name, name.replace("_", " "))

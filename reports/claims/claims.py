@@ -29,7 +29,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims import reference_rows
+from archbench.reports.claims import baseline_rows
 from archbench.reports.claims.evidence import (
     NO_TEST,
     Strength,
@@ -65,7 +65,7 @@ class ClaimVerdict:
     """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested.
 
     ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
-    the contrasts that it rests on; a claim about a reference row or stored bits has none. ``scale``: size and tokens of
+    the contrasts that it rests on; a claim about a baseline or stored bits has none. ``scale``: size and tokens of
     the models, for a claim in miniature. ``differs``: where a contrast has another outcome under a further condition.
     """
 
@@ -154,11 +154,11 @@ class _ClaimJudge:
         held = baselines(self.tables)
         for comparison in self.first:
             dataset = comparison.group.dataset
-            for name in reference_rows.learned(comparison):
+            for name in baseline_rows.learned(comparison):
                 yield dataset, name, comparison, name
                 yield held.get(dataset) or dataset, f"{name} on {dataset}", comparison, name
         for sweep, point in ((trend.sweep, point) for trend in judged.trends for point in trend.sweep.points):
-            for name in reference_rows.learned(point.comparison):
+            for name in baseline_rows.learned(point.comparison):
                 yield sweep.dataset, sweep.at(name, point), point.comparison, name
 
     def _trained_sides(self) -> Iterator[tuple[str, str]]:
@@ -305,15 +305,15 @@ class _ClaimJudge:
         )
 
     def _scored(self, claim: Claim) -> list[Comparison]:
-        """The comparisons of a claim's kind that have its reference row."""
+        """The comparisons of a claim's kind that have its baseline."""
         return [
             comparison
             for comparison in self._of(claim)
-            if not math.isnan(comparison.references.get(claim.over, math.nan))
+            if not math.isnan(comparison.baselines.get(claim.over, math.nan))
         ]
 
     def _better(self, claim: Claim) -> ClaimVerdict:
-        """A claim about a reference row, judged by the interval of every architecture."""
+        """A claim about a baseline, judged by the interval of every architecture."""
         label, scored = reference_label(claim.over), self._scored(claim)
         if not scored:
             sets = formatting.listing(comparison.group.dataset for comparison in self._of(claim))
@@ -321,7 +321,7 @@ class _ClaimJudge:
         cells = [(comparison, cell) for comparison in scored for cell in comparison.cells]
         counted = [(comparison, cell) for comparison, cell in cells if self._counts_against(claim, comparison, cell)]
         texts = [
-            reference_rows.standings(claim, comparison, [cell for at, cell in counted if at is comparison])
+            baseline_rows.standings(claim, comparison, [cell for at, cell in counted if at is comparison])
             for comparison in scored
         ]
         rest = [f"{cell.architecture} on {at.group.dataset}" for at, cell in cells if (at, cell) not in counted]
@@ -329,9 +329,9 @@ class _ClaimJudge:
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.")
         outcomes = {
-            reference_rows.against(comparison, cell, comparison.references[claim.over]) for comparison, cell in counted
+            baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
-        decided = {reference_rows.BETTER: REPRODUCED, reference_rows.WORSE: OPPOSITE}
+        decided = {baseline_rows.BETTER: REPRODUCED, baseline_rows.WORSE: OPPOSITE}
         verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
@@ -341,11 +341,11 @@ class _ClaimJudge:
             verdict,
             f"Compared with the {label}: {'; '.join(filter(None, (*texts, apart)))}.",
             strength=Strength(tuple(filter(None, lacks)), min(len(cell.values) for _, cell in counted), len(counted)),
-            p=max(reference_rows.p_against(claim, *entry) for entry in counted) if verdict != UNDECIDED else math.nan,
+            p=max(baseline_rows.p_against(claim, *entry) for entry in counted) if verdict != UNDECIDED else math.nan,
         )
 
     def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:
-        """Whether an architecture takes part in a claim about a reference row: one that fails a gate may not."""
+        """Whether an architecture takes part in a claim about a baseline: one that fails a gate may not."""
         return not claim.gated or self.comparisons.gate(comparison.group, cell.architecture).passed
 
     def _without_gates(self, sets: Collection[str]) -> str:

@@ -76,7 +76,7 @@ class Claim:
     - ``ahead``: the first than the second. "X|condition" is X under this condition, "X@0.5" on this share of the
       budget, "X{start, adapt, examples}" after this pretraining (``most``, ``fewest``: by number of examples)
     - ``effect``: the same of what changes are called, as regular expressions; ``called`` says it in words
-    - ``over``: every architecture than this reference row
+    - ``over``: every architecture than this baseline
     - ``bits``: how many bits of random strings every parameter has to store
     - ``enough``: that the first is equal within the margin is enough
 

@@ -46,7 +46,7 @@ def text_cell(text: str) -> GridCell:
 
 
 def headline(comparisons: Sequence[Comparison]) -> Grid:
-    """Architectures by data sets and metrics, usually the primary one of each; references below."""
+    """Architectures by data sets and metrics, usually the primary one of each; baselines below."""
     head = [text_cell("architecture")]
     head += [
         GridCell(comparison.group.dataset, _joined(_measured(comparison.metric), _tested(comparison)))
@@ -68,7 +68,7 @@ def with_answers(comparisons: Comparisons, first: Sequence[Comparison]) -> list[
 
 
 def every_metric(comparisons: Comparisons, group: Group) -> Grid:
-    """Architectures by all metrics of one group, references below."""
+    """Architectures by all metrics of one group, baselines below."""
     measured = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
     columns = [
         GridCell(comparison.metric.label, _joined(comparison.metric.direction, _tested(comparison)))
@@ -79,7 +79,7 @@ def every_metric(comparisons: Comparisons, group: Group) -> Grid:
 
 
 def scores(comparisons: Comparisons) -> list[dict[str, object]]:
-    """Every score of the report as a row of a table: each group, metric and architecture, and the references.
+    """Every score of the report as a row of a table: each group, metric and architecture, and the baselines.
 
     ``detectable_from_best`` is the minimum detectable difference from the best architecture (of the best from the
     next), at 80% power and uncorrected; what a primary contrast detects stands in the table of contrasts.
@@ -109,18 +109,18 @@ def _score_rows(comparison: Comparison) -> Iterator[dict[str, object]]:
             "test_examples_least": comparison.test_examples[0],
             "test_examples_most": comparison.test_examples[1],
         }
-    for reference, mean in comparison.references.items():
-        count = comparison.checkpoints.get(reference, comparison.test_examples[0])
+    for baseline, mean in comparison.baselines.items():
+        count = comparison.checkpoints.get(baseline, comparison.test_examples[0])
         counts = {
             "test_examples_least": count,
-            "test_examples_most": comparison.checkpoints.get(reference, comparison.test_examples[1]),
+            "test_examples_most": comparison.checkpoints.get(baseline, comparison.test_examples[1]),
         }
-        yield {**group, "name": reference, "kind": "reference", "mean": mean, **counts}
+        yield {**group, "name": baseline, "kind": "reference", "mean": mean, **counts}
 
 
 def _reference_rows(comparisons: Sequence[Comparison]) -> list[tuple[GridCell, ...]]:
-    """A row for each reference of all, checkpoints last."""
-    names = dict.fromkeys(name for comparison in comparisons for name in comparison.references)
+    """A row for each baseline of all, checkpoints last."""
+    names = dict.fromkeys(name for comparison in comparisons for name in comparison.baselines)
     return [
         (
             GridCell(reference_label(row), kind="text quiet"),
@@ -270,7 +270,7 @@ def _cell(comparison: Comparison, architecture: str) -> GridCell:
 
 
 def _reference(comparison: Comparison, name: str) -> GridCell:
-    score = comparison.references.get(name, math.nan)
+    score = comparison.baselines.get(name, math.nan)
     count = comparison.checkpoints.get(name)
     other = count is not None and (count, count) != comparison.test_examples
     below = f"n = {formatting.count(count)}" if other and count is not None else ""

@@ -97,7 +97,7 @@ class Plan:
     expected_seconds: float
     scoring_seconds: float = 0.0  # part of the expected seconds
     predictions: int = 0  # bytes of their table, at most
-    references: bool = False  # this run also makes the data set's reference rows
+    baselines: bool = False  # this run also makes the data set's baselines
 
     @property
     def code(self) -> str:

@@ -80,7 +80,7 @@ def read_sealed(path: Path) -> Any:
 
 
 def read_about(path: Path) -> Any:
-    """The sealed card or reference rows of the data set that the file is named after.
+    """The sealed card or baselines of the data set that the file is named after.
 
     Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
     """

@@ -122,7 +122,7 @@ def _complete(
         return outcome
     with one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
-    return replace(outcome, errors=(*_complete_references(matrix, root, architectures), *errors))
+    return replace(outcome, errors=(*_complete_baselines(matrix, root, architectures), *errors))
 
 
 def _what_comes_first(matrix: "Matrix") -> str:
@@ -358,8 +358,8 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
     }
 
 
-def _complete_references(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
-    """Makes missing reference rows of finished runs; returns a line for each data set for which that fails."""
+def _complete_baselines(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
+    """Makes missing baselines of finished runs; returns a line for each data set for which that fails."""
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
@@ -367,5 +367,5 @@ def _complete_references(matrix: "Matrix", root: Path, architectures: "Architect
                 with one_thread():
                     architectures.make_references(plan, root)
             except Exception as error:
-                errors.append(f"{plan.task.name}: its reference rows failed: {one_line(error)}")
+                errors.append(f"{plan.task.name}: its baselines failed: {one_line(error)}")
     return tuple(errors)

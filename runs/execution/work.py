@@ -1,4 +1,4 @@
-"""One run from its plan to its record: what a worker process does, and the reference rows of a data set."""
+"""One run from its plan to its record: what a worker process does, and the baselines of a data set."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.planning import budget
-from archbench.runs.scoring import references
+from archbench.runs.scoring import baselines
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
@@ -83,8 +83,8 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     if not ranks.is_main:
         return
     stop()
-    if plan.references:  # after this run's answers: their untrained model is given the targets of the test split
-        references.make(plan, prepared, folder.parent.parent, notify, stop)
+    if plan.baselines:  # after this run's answers: their untrained model is given the targets of the test split
+        baselines.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 

@@ -170,8 +170,8 @@ def _scores(facts: Facts) -> str:
 
 def _reference_rows(facts: Facts) -> str:
     primary = facts.data.get("primary")
-    rows = [f"{row['name']} {row['value']:.4g}" for row in facts.references if row["metric"] == primary]
-    return escaped(f"Reference methods on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
+    rows = [f"{row['name']} {row['value']:.4g}" for row in facts.baselines if row["metric"] == primary]
+    return escaped(f"Baselines on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
 
 
 def _limits(facts: Facts) -> str:
@@ -198,17 +198,17 @@ def _limits(facts: Facts) -> str:
         )
     beaten = _beaten(facts)
     if beaten:
-        points.append(f"Reference methods that are as good or better on {data['primary']}: {', '.join(beaten)}.")
+        points.append(f"Baselines that are as good or better on {data['primary']}: {', '.join(beaten)}.")
     return "## Limits\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
 
 
 def _beaten(facts: Facts) -> list[str]:
-    """The reference methods that are as good as this run or better on the primary metric."""
+    """The baselines that are as good as this run or better on the primary metric."""
     primary = facts.data.get("primary")
     mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
     if mine is None:
         return []
     known = BUILTIN.get(str(primary))
     sign = -1 if known is not None and known.better == "lower" else 1
-    rows = [row for row in facts.references if row["metric"] == primary and sign * row["value"] >= sign * mine]
+    rows = [row for row in facts.baselines if row["metric"] == primary and sign * row["value"] >= sign * mine]
     return [f"{row['name']} ({row['value']:.4g})" for row in rows]

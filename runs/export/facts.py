@@ -46,12 +46,12 @@ DATA: Kinds = {
     "train_tokens": int,
 }
 SCORE: Kinds = {"metric": str, "value": NUMBER, "lower": NUMBER, "upper": NUMBER, "n": int}
-REFERENCE: Kinds = {"name": str, "metric": str, "value": NUMBER}
+BASELINE: Kinds = {"name": str, "metric": str, "value": NUMBER}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """``record`` is the run's; ``data``, ``references`` and ``version`` (archbench's) are empty where nothing says.
+    """``record`` is the run's; ``data``, ``baselines`` and ``version`` (archbench's) are empty where nothing says.
 
     ``model`` is the class that the run was exported as, ``stock`` says whether it is one of ``transformers``' own,
     ``own_file`` whether its variant lies beside it; ``example`` is a text of the test split, cut.
@@ -65,7 +65,7 @@ class Facts:
     record: Row
     data: Row
     scores: list[Row]
-    references: list[Row]
+    baselines: list[Row]
     version: str
 
 
@@ -79,7 +79,7 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
     lacking = _lacking(record, RECORD)
     if lacking:
         raise InputError(f"{folder}/record.json: has no {lacking}; run its compare command again")
-    references = [row for row in _rows(root / "references" / f"{name}.json", REFERENCE) if row.get("data") == digest]
+    baselines = [row for row in _rows(root / "references" / f"{name}.json", BASELINE) if row.get("data") == digest]
     data = _row(root / "data" / f"{name}.json", DATA)
     return Facts(
         run,
@@ -90,7 +90,7 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
         record,
         data if data.get("digest") == digest else {},
         [row for row in _rows(folder / "scores.json", SCORE) if row.get("split") == "test"],
-        references,
+        baselines,
         _version(root / "experiment.json", folder.resolve().name),
     )
 

@@ -60,7 +60,7 @@ def scoring_plan(
     variant: Variant,
     prepared: Prepared,
     setting: ExecutionSetting,
-    references: bool,
+    baselines: bool,
 ) -> Plan:
     """The one run that scores a checkpoint; raises ``InputError`` where it is too short for the task."""
     checkpoint = variant.checkpoint
@@ -101,7 +101,7 @@ def scoring_plan(
         expected_seconds=scoring / setting.speed,
         scoring_seconds=scoring / setting.speed,
         description=variant.document,
-        references=references,
+        baselines=baselines,
         predictions=disk.predictions(prepared),
         kind_code=foreign_code.of_kind(prepared.config),
     )
@@ -114,10 +114,10 @@ def finetuning_plan(
     prepared: Prepared,
     setting: ExecutionSetting,
     seed: int,
-    references: bool,
+    baselines: bool,
 ) -> Plan:
     """A run that trains a checkpoint; raises ``InputError`` where it is too short, or the budget is in seconds."""
-    scored = scoring_plan(experiment, task, variant, prepared, setting, references)
+    scored = scoring_plan(experiment, task, variant, prepared, setting, baselines)
     checkpoint = variant.checkpoint
     assert checkpoint is not None
     model, (source, target) = checkpoint.blank(scored.limits), budget.sample_lengths(prepared.train)

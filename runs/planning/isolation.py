@@ -26,7 +26,7 @@ from archbench.runs.base import child, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning import compliance, measurements
 from archbench.runs.planning.measurements import Measurements
-from archbench.runs.scoring import references
+from archbench.runs.scoring import baselines
 from archbench.tasks.base.errors import InputError, one_line
 
 FOLDERS = ("architectures", "runs", "tasks")  # whose code an answer depends on
@@ -87,11 +87,11 @@ class Architectures:
                 process.ask(*question)
 
     def make_references(self, plan: Plan, root: Path) -> None:
-        """Makes the reference rows of a data set if they are missing; ``plan`` is of the run that makes them."""
+        """Makes the baselines of a data set if they are missing; ``plan`` is of the run that makes them."""
         if not plan.foreign:
-            references.make_missing(plan, root)
+            baselines.make_missing(plan, root)
         else:
-            self._processes[plan.code].ask("references", plan, root, cached=False)
+            self._processes[plan.code].ask("baselines", plan, root, cached=False)
 
     def _isolated(self, name_or_path: str) -> Variant:
         process = _Process(name_or_path, self.folder, self.cache)
@@ -238,15 +238,15 @@ def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None
     compliance.hold_plan(variant, size, limits, native)
 
 
-def _references(variant: Variant, plan: Plan, root: Path) -> None:
-    references.make_missing(plan, root)
+def _baselines(variant: Variant, plan: Plan, root: Path) -> None:
+    baselines.make_missing(plan, root)
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "describe": _describe,
     "contract": _contract,
     "planned": _planned,
-    "references": _references,
+    "baselines": _baselines,
 }
 
 

@@ -157,7 +157,7 @@ class _Planning:
                     prepared,
                     self.setting,
                     seed,
-                    references=is_first and seed == entry.seeds[0],
+                    baselines=is_first and seed == entry.seeds[0],
                 )
                 placement = Placement(plan.run, task.name, entry.condition, plan.match, "compared", plan.architecture)
                 self.placed.append(PlacedPlan(plan, placement))
@@ -169,7 +169,7 @@ class _Planning:
                 continue
             prepared, is_first = self._encoded_for(variant, task, task.examples)
             plan = external_checkpoints.scoring_plan(
-                self.experiment, task, variant, prepared, self.setting, references=is_first
+                self.experiment, task, variant, prepared, self.setting, baselines=is_first
             )
             placement = Placement(plan.run, task.name, "", plan.match, "compared", plan.architecture)
             self.placed.append(PlacedPlan(plan, placement))
@@ -180,7 +180,7 @@ class _Planning:
         return [self.architectures.find(name_or_path) for entry in trained for name_or_path in entry.architectures]
 
     def _encoded_for(self, variant: Variant, task: Task, examples: int) -> tuple[Prepared, bool]:
-        """The task as a checkpoint reads it, and whether it is encoded first here and so has the reference rows."""
+        """The task as a checkpoint reads it, and whether it is encoded first here and so has the baselines."""
         config = replace(task_config(task, self.experiment.folder), examples=examples)
         prepared = external_checkpoints.prepared(config, variant, self.setting.cache, self.say)
         is_first = task.name not in self.datasets
@@ -221,8 +221,8 @@ def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
         known = plans.get(plan.run)
         if known is not None:
             match = dict.fromkeys((*known.match.split(","), *plan.match.split(",")))
-            targets, references = {**plan.targets, **known.targets}, known.references or plan.references
-            plan = replace(known, match=",".join(match), targets=targets, references=references)
+            targets, baselines = {**plan.targets, **known.targets}, known.baselines or plan.baselines
+            plan = replace(known, match=",".join(match), targets=targets, baselines=baselines)
         plans[plan.run] = replace(plan, stage=int(plan.run not in early))
     return tuple(plans.values())
 

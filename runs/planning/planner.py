@@ -101,7 +101,7 @@ class Planner:
             for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
                 decided = self._is_decided(task, entrant)
                 is_first = number == position == 0 and self._is_first
-                runs = self._compared(task, entrant, match, references=is_first)
+                runs = self._compared(task, entrant, match, baselines=is_first)
                 yield from ((decided, placed) for placed in runs)
         if self.task.name in self.experiment.controls and self._is_first:
             first = self._entrants(self.task)[0]
@@ -158,13 +158,13 @@ class Planner:
         }
         return names & leading or names
 
-    def _compared(self, task: Task, entrant: Entrant, match: str, references: bool) -> Iterator[PlacedPlan]:
+    def _compared(self, task: Task, entrant: Entrant, match: str, baselines: bool) -> Iterator[PlacedPlan]:
         """The runs of one architecture on one axis, seed by seed."""
         name_or_path, variant = self._chosen(task, entrant)
         recipe, role = self._recipe(task, variant), "compared" if task.share == 1 else "share"
         for seed in (*task.seeds, *self._added(task, entrant, match)):
-            first = references and seed == task.seeds[0]
-            plan = self._plan(task, name_or_path, variant, match, seed, recipe, references=first)
+            first = baselines and seed == task.seeds[0]
+            plan = self._plan(task, name_or_path, variant, match, seed, recipe, baselines=first)
             placement = Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
             yield PlacedPlan(plan, placement)
 
@@ -287,7 +287,7 @@ class Planner:
         training: Training,
         *,
         trial: bool = False,
-        references: bool = False,
+        baselines: bool = False,
     ) -> Plan:
         start = self._start(task, name_or_path, seed)
         size = replace(start.size, dropout=0.0) if start else self.fitted_sizes.size(task, variant, match)
@@ -336,7 +336,7 @@ class Planner:
             expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping + scoring) / speed,
             scoring_seconds=scoring / speed,
             description=variant.document,
-            references=references,
+            baselines=baselines,
             trial=trial,
             heads=measured.heads(size, self.limits),
             breaks=", ".join(variant.breaks),

@@ -24,7 +24,7 @@ from archbench.runs.base import child
 from archbench.runs.base.messages import Event, Interrupted
 
 BUCKET = 2**24  # gradient elements per all-reduce
-TIMEOUT = timedelta(minutes=30)  # the others wait while one rank computes reference rows or compiles
+TIMEOUT = timedelta(minutes=30)  # the others wait while one rank computes baselines or compiles
 POLL_SECONDS = 0.1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 
 Form = Literal["running text", "labels", "pairs"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -30,7 +30,7 @@ class TaskKind:
     the context. ``tokenizer`` is the usual one of ``tokenizers``; ``shortest_source`` is the least source length.
     ``one_answer`` says that an answer is right or wrong. ``only`` names the built-in data that the kind takes alone.
 
-    ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``references(prepared)`` are by default (None)
+    ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``baselines(prepared)`` are by default (None)
     those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
     use it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another
     package is from.
@@ -55,7 +55,7 @@ class TaskKind:
     only: str = ""
     decoding: Callable[[Prepared], DecodingConfig] | None = field(default=None, repr=False)
     measure: Callable[[Prepared, Outputs], list[Score]] | None = field(default=None, repr=False)
-    references: Callable[[Prepared], list[Reference]] | None = field(default=None, repr=False)
+    baselines: Callable[[Prepared], list[Baseline]] | None = field(default=None, repr=False)
     numerics: int = 1
     origin: str = ""
 

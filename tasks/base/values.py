@@ -147,8 +147,8 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A reference row: the score of a classical method on the same examples."""
+class Baseline:
+    """A baseline: the score of a classical method on the same examples."""
 
     name: str
     split: str

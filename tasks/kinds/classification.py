@@ -3,10 +3,10 @@
 import numpy as np
 
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.baselines.baselines import majority_rows, tfidf_logistic_rows
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.intervals import macro_f1_score, mean_score, ratio_score
-from archbench.tasks.references.references import majority_rows, tfidf_logistic_rows
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:
@@ -29,7 +29,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     return scores
 
 
-def references(prepared: Prepared) -> list[Reference]:
+def baselines(prepared: Prepared) -> list[Baseline]:
     """The most frequent label, and TF-IDF with logistic regression."""
     return [*majority_rows(prepared), *tfidf_logistic_rows(prepared)]
 
@@ -46,6 +46,6 @@ KIND = TaskKind(
     one_answer=True,
     decoding=decoding,
     measure=measure,
-    references=references,
+    baselines=baselines,
     numerics=11,
 )

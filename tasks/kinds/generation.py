@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from archbench.tasks.base.example import UNK, Tokens
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.baselines.baselines import likelihood_rows, validation_bits
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
-from archbench.tasks.references.references import likelihood_rows, validation_bits
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 SAMPLES = 64
@@ -62,13 +62,13 @@ def sample_likelihood(outputs: Outputs, prepared: Prepared) -> list[Score]:
     return [ratio_score("sample_bits_per_byte", bits, sizes)]
 
 
-def references(prepared: Prepared) -> list[Reference]:
+def baselines(prepared: Prepared) -> list[Baseline]:
     """An n-gram model and lzma, in bits per byte; what the test text has as ``sample_bits_per_byte``."""
     test = prepared.test
     assert isinstance(test, Subset)
     indices = range(len(test))
     bits = validation_bits(prepared, [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices])
-    test_text = Reference("test_text", "test", "sample_bits_per_byte", float(bits.sum() / test.target_bytes.sum()))
+    test_text = Baseline("test_text", "test", "sample_bits_per_byte", float(bits.sum() / test.target_bytes.sum()))
     return [*likelihood_rows(prepared), test_text]
 
 
@@ -83,6 +83,6 @@ KIND = TaskKind(
     tokenizer="char",
     decoding=decoding,
     measure=measure,
-    references=references,
+    baselines=baselines,
     numerics=12,
 )

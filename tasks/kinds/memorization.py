@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 from archbench.tasks.builtin_data import random_strings
 from archbench.tasks.kinds.text_to_text import decoding
 from archbench.tasks.metrics.builtin import text_score
@@ -34,7 +34,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     ]
 
 
-def references(prepared: Prepared) -> list[Reference]:
+def baselines(prepared: Prepared) -> list[Baseline]:
     """None: a method that looks strings up in the training data has them by definition."""
     return []
 
@@ -63,6 +63,6 @@ KIND = TaskKind(
     only=random_strings.FAMILY,  # whose bits are known
     decoding=decoding,  # greedy: the likeliest next character is what a model believes the string to be
     measure=measure,
-    references=references,
+    baselines=baselines,
     numerics=9,
 )

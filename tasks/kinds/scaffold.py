@@ -49,7 +49,7 @@ kind = TaskKind(
     # Whether an answer is either right or wrong; the page then marks it.
     one_answer={one_answer},
     # A kind may also define three functions: decoding(prepared) -> DecodingConfig sets how answers are generated,
-    # measure(prepared, outputs) -> list[Score] scores them, references(prepared) -> list[Reference] makes the simple
+    # measure(prepared, outputs) -> list[Score] scores them, baselines(prepared) -> list[Baseline] makes the simple
     # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples.
 )
 '''

@@ -4,8 +4,8 @@ ROUGE, because the row to beat, the source's beginning, has no likelihood.
 """
 
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.kinds.text_to_text import decoding, measured_by, read_against
-from archbench.tasks.references.references import copy_rows, lead_rows, nearest_rows
+from archbench.tasks.baselines.baselines import copy_rows, lead_rows, nearest_rows
+from archbench.tasks.kinds.text_to_text import baselines_by, decoding, measured_by
 
 METRICS = ("rouge_1", "rouge_2", "rouge_l")
 KIND = TaskKind(
@@ -18,6 +18,6 @@ KIND = TaskKind(
     source_length=256,
     decoding=decoding,
     measure=measured_by(METRICS),
-    references=read_against(METRICS, lead_rows, copy_rows, nearest_rows),
+    baselines=baselines_by(METRICS, lead_rows, copy_rows, nearest_rows),
     numerics=11,
 )

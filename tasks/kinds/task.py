@@ -1,22 +1,22 @@
-"""A task from end to end: prepared examples, decoding settings, metrics and reference rows, whatever its kind."""
+"""A task from end to end: prepared examples, decoding settings, metrics and baselines, whatever its kind."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.kind import Form, TaskKind
+from archbench.tasks.base.values import Baseline as Baseline
 from archbench.tasks.base.values import DecodingConfig as DecodingConfig
 from archbench.tasks.base.values import Examples as Examples
 from archbench.tasks.base.values import Outputs as Outputs
 from archbench.tasks.base.values import Prepared as Prepared
-from archbench.tasks.base.values import Reference as Reference
 from archbench.tasks.base.values import Score as Score
 from archbench.tasks.base.values import TaskConfig as TaskConfig
+from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
 from archbench.tasks.data import prepare as encoded
 from archbench.tasks.data.prepare import Say
 from archbench.tasks.kinds import classification, generation, registry, text_to_text
 from archbench.tasks.metrics.builtin import TEXTS, text_score
-from archbench.tasks.references.references import copy_rows, nearest_rows
 
 USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
 
@@ -72,11 +72,11 @@ def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, 
     return [*(text_score(name, wanted, answers) for name in kind.metrics if name not in names), *scores]
 
 
-def references(prepared: Prepared) -> list[Reference]:
+def baselines(prepared: Prepared) -> list[Baseline]:
     """Scores of classical methods on the same test examples."""
     kind = registry.of(prepared.config)
     of_texts = [name for name in kind.metrics if name in TEXTS]  # others only ``measure`` can compute
-    pairs = text_to_text.read_against(of_texts, copy_rows, nearest_rows)
-    make = kind.references or (USUAL[kind.form].references if kind.form in USUAL else pairs)
+    pairs = text_to_text.baselines_by(of_texts, copy_rows, nearest_rows)
+    make = kind.baselines or (USUAL[kind.form].baselines if kind.form in USUAL else pairs)
     assert make is not None
     return make(prepared)

@@ -1,15 +1,15 @@
-"""Shared by task kinds whose answers are texts: decoding, scores and reference rows."""
+"""Shared by task kinds whose answers are texts: decoding, scores and baselines."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from archbench.tasks.base.values import DecodingConfig, Outputs, Prepared, Reference, Score
+from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.baselines.baselines import TextRows, likelihood_rows
 from archbench.tasks.metrics.builtin import text_score
 from archbench.tasks.metrics.intervals import likelihood_scores
-from archbench.tasks.references.references import TextRows, likelihood_rows
 
 Measure = Callable[[Prepared, Outputs], list[Score]]
-References = Callable[[Prepared], list[Reference]]
+Baselines = Callable[[Prepared], list[Baseline]]
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:
@@ -22,9 +22,9 @@ def measured_by(metrics: Sequence[str]) -> Measure:
     return partial(_measure, tuple(metrics))
 
 
-def read_against(metrics: Sequence[str], *rows: TextRows) -> References:
-    """Reference rows: methods that answer without a model, by these metrics; an n-gram model and lzma."""
-    return partial(_references, tuple(metrics), rows)
+def baselines_by(metrics: Sequence[str], *rows: TextRows) -> Baselines:
+    """Baselines: methods that answer without a model, by these metrics; an n-gram model and lzma."""
+    return partial(_baselines, tuple(metrics), rows)
 
 
 def _measure(metrics: tuple[str, ...], prepared: Prepared, outputs: Outputs) -> list[Score]:
@@ -37,6 +37,6 @@ def _measure(metrics: tuple[str, ...], prepared: Prepared, outputs: Outputs) -> 
     return [*(text_score(name, wanted, answers) for name in metrics), *likelihoods]
 
 
-def _references(metrics: tuple[str, ...], rows: tuple[TextRows, ...], prepared: Prepared) -> list[Reference]:
+def _baselines(metrics: tuple[str, ...], rows: tuple[TextRows, ...], prepared: Prepared) -> list[Baseline]:
     answered = [row for make in rows for row in make(prepared, metrics)]
     return [*answered, *likelihood_rows(prepared)]

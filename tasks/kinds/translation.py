@@ -1,8 +1,8 @@
 """Translation: a sentence in another language. Primary metric: chrF, unless the data set has one right answer."""
 
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.kinds.text_to_text import decoding, measured_by, read_against
-from archbench.tasks.references.references import copy_rows, nearest_rows
+from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
+from archbench.tasks.kinds.text_to_text import baselines_by, decoding, measured_by
 
 METRICS = ("exact_match", "bleu", "chrf")
 KIND = TaskKind(
@@ -15,6 +15,6 @@ KIND = TaskKind(
     one_answer=True,
     decoding=decoding,
     measure=measured_by(METRICS),
-    references=read_against(METRICS, copy_rows, nearest_rows),
+    baselines=baselines_by(METRICS, copy_rows, nearest_rows),
     numerics=11,
 )

@@ -102,10 +102,10 @@ def hollow_face(look: Look) -> dict[str, Any]:
     return {"markerfacecolor": paper(), "markeredgecolor": look.colour}
 
 
-def reference_line(axes: Axes, reference: float | None) -> None:
-    """A dashed line at the best classical reference."""
-    if reference is not None:
-        axes.axhline(reference, color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
+def baseline_line(axes: Axes, baseline: float | None) -> None:
+    """A dashed line at the best baseline."""
+    if baseline is not None:
+        axes.axhline(baseline, color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
 
 
 def both_grids(axes: Axes) -> None:

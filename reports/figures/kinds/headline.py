@@ -76,10 +76,10 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
-    """What the primary contrasts name, and the best classical reference."""
+    """What the primary contrasts name, and the best baseline."""
     in_contrasts = {name for contrast in primary for name in (contrast.first, contrast.second)}
     cells = tuple(cell for cell in comparison.cells if cell.architecture in in_contrasts)
-    return replace(comparison, cells=cells, references=dict([comparison.classical]) if comparison.classical else {})
+    return replace(comparison, cells=cells, baselines=dict([comparison.classical]) if comparison.classical else {})
 
 
 def best_shown(comparison: Comparison) -> str:
@@ -132,29 +132,29 @@ def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, obj
             "from_best_lower": gap.lower if gap else math.nan,
             "from_best_upper": gap.upper if gap else math.nan,
         }
-    for name, value in comparison.references.items():
+    for name, value in comparison.baselines.items():
         yield {**place(comparison), "name": name, "kind": "reference", "mean": value}
 
 
 def rows(comparison: Comparison) -> list[str]:
-    """The names of a headline's rows: architectures, then references."""
-    return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _references(comparison))]
+    """The names of a headline's rows: architectures, then baselines."""
+    return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _baselines(comparison))]
 
 
 def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[str] = ()) -> None:
-    """A row for each architecture (seeds faint, mean and interval on top) and each reference, values at the right.
+    """A row for each architecture (seeds faint, mean and interval on top) and each baseline, values at the right.
 
     The values of the architectures in ``weak``, which are not trained enough, are grey.
     """
     cells = comparison.scored
-    references = _references(comparison)
+    baselines = _baselines(comparison)
     limits = _limits(comparison)
     axes.set_xlim(*limits)
     for row, cell in enumerate(cells):
         _row(axes, row, cell, looks[cell.architecture])
         colour = quiet() if cell.architecture in weak else None
         at_right(axes, row, formatting.interval(cell.interval, comparison.metric.decimals), cell.best, colour)
-    for row, value in enumerate(references.values(), len(cells)):
+    for row, value in enumerate(baselines.values(), len(cells)):
         _reference(axes, row, value, limits)
         at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet())
     name_rows(axes, rows(comparison))
@@ -248,8 +248,8 @@ def _rivals(comparison: Comparison, tested: Contrasts) -> list[str]:
     return [contrast.first for contrast in contrasts if contrast is not None and contrast.outcome in undecided]
 
 
-def _references(comparison: Comparison) -> dict[str, float]:
-    return dict(comparison.references) if comparison.metric.better else {}
+def _baselines(comparison: Comparison) -> dict[str, float]:
+    return dict(comparison.baselines) if comparison.metric.better else {}
 
 
 def _row(axes: Axes, row: int, cell: Cell, look: Look) -> None:
@@ -264,7 +264,7 @@ def _row(axes: Axes, row: int, cell: Cell, look: Look) -> None:
 
 
 def _reference(axes: Axes, row: int, value: float, limits: tuple[float, float]) -> None:
-    """A reference's mark and the line up from it; an arrow at the edge where it lies outside."""
+    """A baseline's mark and the line up from it; an arrow at the edge where it lies outside."""
     low, high = limits
     if low <= value <= high:
         axes.plot([value, value], [-0.6, row], color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
@@ -276,7 +276,7 @@ def _reference(axes: Axes, row: int, value: float, limits: tuple[float, float]) 
 
 
 def _limits(comparison: Comparison) -> tuple[float, float]:
-    """The range of the scores, of intervals that are not absurdly wide, and of the best classical reference."""
+    """The range of the scores, of intervals that are not absurdly wide, and of the best baseline."""
     seeds = [value for cell in comparison.scored for value in cell.values.values()]
     best = comparison.classical
     inner = seeds + ([best[1]] if best and best[0] != UNTRAINED else [])
@@ -287,7 +287,7 @@ def _limits(comparison: Comparison) -> tuple[float, float]:
     ]
     low = max(min([low, *ends]), low - span)
     high = min(max([high, *ends]), high + span)
-    further = [value for name, value in comparison.references.items() if low - span / 2 <= value <= high + span / 2]
+    further = [value for name, value in comparison.baselines.items() if low - span / 2 <= value <= high + span / 2]
     low, high = min([low, *further]), max([high, *further])
     margin = 0.06 * (high - low) or 0.05 * max(abs(high), 1)
     return low - margin, high + margin

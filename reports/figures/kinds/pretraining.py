@@ -18,11 +18,11 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
     Looks,
+    baseline_line,
     both_grids,
     hollow_face,
     mean,
     point_ticks,
-    reference_line,
     row_marks,
     rows_height,
     small,
@@ -106,7 +106,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
             for x, entry in zip(xs, series, strict=True):
                 upright(axes, x, entry.score, look)
                 mean(axes, x, entry.score.mean, look, 7, **_face(start, look))
-    reference_line(axes, entries[0].majority)
+    baseline_line(axes, entries[0].majority)
     counts = sorted({entry.examples: entry.read for entry in entries}.values())
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})

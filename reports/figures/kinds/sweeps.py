@@ -16,7 +16,7 @@ from archbench.reports.analysis.verdicts import reference_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import SPACE, Looks, lines, point_ticks, reference_line
+from archbench.reports.figures.canvas.marks import SPACE, Looks, baseline_line, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View, below
 
@@ -38,20 +38,20 @@ def depth(view: View) -> Figure:
     return _figure("depth", "Depth against width", DEPTH, draw_depth, view)
 
 
-def draw_scaling(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
-    """Score against parameters on a logarithmic axis, and a classical reference as a dashed line."""
+def draw_scaling(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, baseline: float | None) -> None:
+    """Score against parameters on a logarithmic axis, and a baseline as a dashed line."""
     lines(axes, [(score.architecture, score.parameters, score.interval) for score in scores], looks)
-    reference_line(axes, reference)
+    baseline_line(axes, baseline)
     formatter = EngFormatter(sep=SPACE)
     point_ticks(axes, {score.value: formatter(score.value) for score in scores})
     axes.set_xlabel("non-embedding parameters")
     axes.set_ylabel(y_label)
 
 
-def draw_depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, reference: float | None) -> None:
+def draw_depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: str, baseline: float | None) -> None:
     """Score against layers at equal parameters, the width of each depth below it."""
     lines(axes, [(score.architecture, score.value, score.interval) for score in scores], looks)
-    reference_line(axes, reference)
+    baseline_line(axes, baseline)
     widths = {score.value: formatting.count(score.width) for score in scores}
     point_ticks(axes, {point: f"{point}\n({width})" for point, width in widths.items()})
     axes.set_xlabel("layers of each stack (width)")
@@ -70,9 +70,9 @@ def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view
         ]
         if sweep.axis.name != name or not scores:
             continue
-        measure, best = sweep.base.metric, sweeps.reference(sweep, scores)
+        measure, best = sweep.base.metric, sweeps.baseline(sweep, scores)
         y_label = f"{measure.label} {measure.arrow}"
-        drawing = partial(draw, scores=scores, looks=view.looks, y_label=y_label, reference=best[1] if best else None)
+        drawing = partial(draw, scores=scores, looks=view.looks, y_label=y_label, baseline=best[1] if best else None)
         subtitle = _tokens(scores)
         subtitle += [f"dashed: {reference_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
         about = f"{measure.label} against {sweep.axis.plural}, {sweep.title}"

@@ -1,4 +1,4 @@
-"""Architectures against a reference row: which is better or worse by the interval of its score."""
+"""Architectures against a baseline: which is better or worse by the interval of its score."""
 
 import math
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ UNKNOWN: Final = "without an interval"
 
 
 def standings(claim: Claim, comparison: Comparison, cells: Sequence[Cell]) -> str:
-    """Which architectures are better than a reference row on a data set, which worse, and which diverged."""
-    value = comparison.references[claim.over]
+    """Which architectures are better than a baseline on a data set, which worse, and which diverged."""
+    value = comparison.baselines[claim.over]
     outcomes = {cell.architecture: against(comparison, cell, value) for cell in cells}
     parts = (
         _are([name for name in outcomes if outcomes[name] == word], word) for word in dict.fromkeys(outcomes.values())
@@ -30,8 +30,8 @@ def standings(claim: Claim, comparison: Comparison, cells: Sequence[Cell]) -> st
 
 
 def p_against(claim: Claim, comparison: Comparison, cell: Cell) -> float:
-    """The p value of no difference from a reference row, whose own error is not known."""
-    return p_difference(replace(cell.interval, mean=cell.interval.mean - comparison.references[claim.over]))
+    """The p value of no difference from a baseline, whose own error is not known."""
+    return p_difference(replace(cell.interval, mean=cell.interval.mean - comparison.baselines[claim.over]))
 
 
 def _are(names: Sequence[str], word: str) -> str:
@@ -39,7 +39,7 @@ def _are(names: Sequence[str], word: str) -> str:
 
 
 def against(comparison: Comparison, cell: Cell, value: float) -> str:
-    """Whether an architecture is better or worse than a reference by its interval."""
+    """Whether an architecture is better or worse than a baseline by its interval."""
     if not cell.interval.known:
         return UNKNOWN
     ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
@@ -48,7 +48,7 @@ def against(comparison: Comparison, cell: Cell, value: float) -> str:
 
 def learned(comparison: Comparison) -> list[str]:
     """The architectures that are better than the untrained model; all where there is no such row, or no interval."""
-    value = comparison.references.get(UNTRAINED, math.nan)
+    value = comparison.baselines.get(UNTRAINED, math.nan)
     known = not math.isnan(value)
     return [
         cell.architecture

@@ -1,4 +1,4 @@
-"""Reference rows: what classical methods reach on the same test examples."""
+"""Baselines: what classical methods reach on the same test examples."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.tasks.base.values import Prepared, Reference
+from archbench.tasks.base.values import Baseline, Prepared
+from archbench.tasks.baselines import token_ngrams
+from archbench.tasks.baselines.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
 from archbench.tasks.metrics import metrics, rouge
 from archbench.tasks.metrics.builtin import BUILTIN
-from archbench.tasks.references import token_ngrams
-from archbench.tasks.references.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 VERSION = 3  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
@@ -21,12 +21,12 @@ SAMPLE = 10_000  # training examples whose lengths are measured
 LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
 STRENGTHS = (1.0, 10.0)  # inverse regularisation, of which the better on validation is taken
 WORD = r"(?u)\w+|[^\w\s]"
-TextRows = Callable[[Prepared, Sequence[str]], list[Reference]]  # answers to the test sources, by metrics of texts
+TextRows = Callable[[Prepared, Sequence[str]], list[Baseline]]  # answers to the test sources, by metrics of texts
 _END = b"\xff"  # stands for END: never part of UTF-8
 _BLOCK = 256
 
 
-def likelihood_rows(prepared: Prepared) -> list[Reference]:
+def likelihood_rows(prepared: Prepared) -> list[Baseline]:
     """``ngram``, ``lzma``, ``unigram`` and ``bigram``: bits per byte of the test targets.
 
     The first two are over bytes and read at most 4 MB and 1 MB of training text. The n-gram model predicts each target
@@ -53,7 +53,7 @@ def likelihood_rows(prepared: Prepared) -> list[Reference]:
     }
     if prepared.tokenizer.keeps(_targets(test)):
         values |= token_ngrams.bits(prepared)
-    return [Reference(name, "test", "bits_per_byte", bits / size) for name, bits in values.items()]
+    return [Baseline(name, "test", "bits_per_byte", bits / size) for name, bits in values.items()]
 
 
 def validation_bits(prepared: Prepared, texts: Sequence[bytes], contexts: Sequence[bytes]) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def validation_bits(prepared: Prepared, texts: Sequence[bytes], contexts: Sequen
     return ngram_bits(train_ngram(validation.text[-LIMIT:].tobytes()), texts, contexts)
 
 
-def majority_rows(prepared: Prepared) -> list[Reference]:
+def majority_rows(prepared: Prepared) -> list[Baseline]:
     """``majority``: always the most frequent label; its likelihood is that of the labels' frequencies."""
     wanted, labels = _targets(prepared.test), _targets(prepared.train, _spread(len(prepared.train)))
     names, counts = np.unique(labels, return_counts=True)
@@ -71,7 +71,7 @@ def majority_rows(prepared: Prepared) -> list[Reference]:
     return _label_rows("majority", wanted, names, chances)
 
 
-def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
+def tfidf_logistic_rows(prepared: Prepared) -> list[Baseline]:
     """``tfidf_logistic``: TF-IDF of words and pairs of words with logistic regression (scikit-learn).
 
     The strength of the regularisation is chosen on validation.
@@ -91,12 +91,12 @@ def tfidf_logistic_rows(prepared: Prepared) -> list[Reference]:
     return _label_rows("tfidf_logistic", _targets(prepared.test), best.classes_, chances)
 
 
-def copy_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+def copy_rows(prepared: Prepared, names: Sequence[str]) -> list[Baseline]:
     """``copy``: the source itself."""
     return _text_rows("copy", names, _targets(prepared.test), _sources(prepared.test))
 
 
-def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Baseline]:
     """``lead``: the source's first words, as many as training targets have in the median.
 
     The length is in words, not sentences: it fits the targets and needs no sentence splitter.
@@ -107,7 +107,7 @@ def lead_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
     return _text_rows("lead", names, _targets(prepared.test), answers)
 
 
-def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
+def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Baseline]:
     """``nearest``: the target of the training source that is most similar by TF-IDF (a translation memory).
 
     Searches evenly spread sources of about `MEMORY` characters in all: fewer documents than sentences.
@@ -128,7 +128,7 @@ def nearest_rows(prepared: Prepared, names: Sequence[str]) -> list[Reference]:
 
 def _label_rows(
     name: str, wanted: Sequence[str], classes: NDArray[Any], chances: NDArray[np.float64]
-) -> list[Reference]:
+) -> list[Baseline]:
     """Accuracy and macro F1 of the likeliest classes, nats of the right one where training knew it."""
     answers = [str(label) for label in classes[chances.argmax(axis=1)]]
     columns = {str(label): index for index, label in enumerate(classes)}
@@ -141,12 +141,12 @@ def _label_rows(
     return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))
 
 
-def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Reference]:
+def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Baseline]:
     return _rows(name, {metric: BUILTIN[metric].value(wanted, answers) for metric in names})
 
 
-def _rows(name: str, values: Mapping[str, float]) -> list[Reference]:
-    return [Reference(name, "test", metric, value) for metric, value in values.items()]
+def _rows(name: str, values: Mapping[str, float]) -> list[Baseline]:
+    return [Baseline(name, "test", metric, value) for metric, value in values.items()]
 
 
 def _target_stream(train: PairExamples) -> bytes:

@@ -1,4 +1,4 @@
-"""The reference rows of a data set: classical methods, and a model of its first run before any training."""
+"""The baselines of a data set: classical methods, and a model of its first run before any training."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,8 +11,8 @@ from archbench.runs.scoring.score import Scorer, progress
 from archbench.runs.training.from_plan import new_trainer, prepared_data
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
+from archbench.tasks.baselines.baselines import VERSION
 from archbench.tasks.kinds import task
-from archbench.tasks.references.references import VERSION
 
 
 def make(
@@ -22,10 +22,10 @@ def make(
     notify: Notify = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """The reference rows of a data set: classical methods, and this run's model before any training (if it trains)."""
+    """The baselines of a data set: classical methods, and this run's model before any training (if it trains)."""
     if exist(plan, root):
         return
-    rows = [asdict(reference) for reference in task.references(prepared)]
+    rows = [asdict(baseline) for baseline in task.baselines(prepared)]
     if plan.tokens:
         model = new_trainer(plan, prepared).model
         scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
@@ -35,7 +35,7 @@ def make(
 
 
 def exist(plan: Plan, root: Path) -> bool:
-    """Whether the reference rows of the plan's data set, as it is now, are there, made by the rules of this version."""
+    """Whether the baselines of the plan's data set, as it is now, are there, made by the rules of this version."""
     try:
         rows = store.read_about(_path(plan, root))
         return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
@@ -48,6 +48,6 @@ def _path(plan: Plan, root: Path) -> Path:
 
 
 def make_missing(plan: Plan, root: Path) -> None:
-    """Make the reference rows where they are missing and the run that makes them was finished before."""
-    if plan.references and not exist(plan, root):
+    """Make the baselines where they are missing and the run that makes them was finished before."""
+    if plan.baselines and not exist(plan, root):
         make(plan, prepared_data(plan), root)
