@@ -23,6 +23,7 @@ from archbench.architectures.families.builtin import FAMILIES
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
+from archbench.tasks.base import code
 from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
 
 ENTRY_POINTS = "archbench.variants"
@@ -35,9 +36,7 @@ def names() -> list[str]:
 
 def offered() -> dict[str, str]:
     """Variants that installed packages offer under further names: where each is, by name; none is imported."""
-    builtin = {*_builtin(), *STOCK}
-    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return {entry.name: entry.value for entry in reversed(list(entries)) if entry.name not in builtin}
+    return code.offered(ENTRY_POINTS, {*_builtin(), *STOCK})
 
 
 def ablated() -> list[str]:
@@ -70,7 +69,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
     if module_name is not None:
         module = importlib.import_module(module_name)
         return _checked(name.replace("_", "-"), module, inspect.getsource(module), is_builtin=True)
-    entry = _entry(name)
+    entry = code.entry(ENTRY_POINTS, name)
     if entry is not None:
         with _alone(f"architectures: {name} of another package ({entry.value})"):
             module = _loaded(entry)
@@ -83,7 +82,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
 def is_foreign(name: str) -> bool:
     """Whether an architecture is code of the user or of another package, which gets a process of its own."""
     return name.endswith(".py") or (
-        not _is_folder(name) and name.replace("_", "-") not in _builtin() and bool(_entry(name))
+        not _is_folder(name) and name.replace("_", "-") not in _builtin() and bool(code.entry(ENTRY_POINTS, name))
     )
 
 
@@ -92,7 +91,7 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
     path = _path(name, folder)
     if name.endswith(".py"):
         return sources.text(_checked_path(path))
-    entry = _entry(name)
+    entry = code.entry(ENTRY_POINTS, name)
     file = sources.module_file(entry.module) if entry is not None else None
     if entry is None or file is None:
         where = entry.value if entry is not None else name
@@ -118,12 +117,6 @@ def _checked_path(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: there is no such variant file")
     return path
-
-
-def _entry(name: str) -> importlib.metadata.EntryPoint | None:
-    """The entry point of an installed package under this name."""
-    entries = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    return next((entry for entry in entries if entry.name == name), None)
 
 
 @contextlib.contextmanager
@@ -178,14 +171,9 @@ def _names(package: ModuleType) -> list[str]:
 
 
 def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
-    where = f"architectures: {entry.name} of another package ({entry.value})"
-    try:
-        module = entry.load()
-    except BaseException as error:
-        if is_signalled(error):
-            raise
-        raise InputError(f"{where} cannot be loaded: {one_line(error)}") from error
+    module = code.loaded(entry, "architectures")
     if not isinstance(module, ModuleType):
+        where = f"architectures: {entry.name} of another package ({entry.value})"
         raise InputError(f"{where} is a {type(module).__name__}; expected a module with build(size, limits)")
     return module
 
@@ -214,7 +202,7 @@ def _module(path: Path) -> ModuleType:
     except BaseException as error:
         if is_signalled(error):
             raise
-        line = getattr(error, "lineno", None) or _line_in(error, str(spec.origin))
+        line = getattr(error, "lineno", None) or code.line_in(error, str(spec.origin))
         raise InputError(f"{path}:{line or 1}: the variant file fails: {one_line(error)}") from error
     return module
 
@@ -236,7 +224,7 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
     except BaseException as error:
         if is_signalled(error):
             raise
-        line = _line_in(error, path)
+        line = code.line_in(error, path)
         where = f"{path}:{line}" if line else path
         raise InputError(f"{where}: build(size, limits) fails: {one_line(error)}") from error
     if not isinstance(model, Family):
@@ -245,13 +233,3 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
     breaks = tuple(getattr(module, "BREAKS", ())) if is_builtin else ()  # only ablations may declare broken properties
     return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)
-
-
-def _line_in(error: BaseException, path: str) -> int | None:
-    """The last line of the file at ``path`` (absolute) that the error came through."""
-    lines, trace = [], error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == path:
-            lines.append(trace.tb_lineno)
-        trace = trace.tb_next
-    return lines[-1] if lines else None

@@ -1,4 +1,4 @@
-"""Python code of the user or of another package that defines a task kind or a metric: loaded, mistakes in one line.
+"""Python code of the user or of another package (a task kind, a metric, a variant): loaded, mistakes in one line.
 
 Whatever such code raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
 """
