@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,17 +16,13 @@ from archbench import exits
 from archbench.exits import Terminated, complain, fail, terminable
 from archbench.inputs import GO_ON, named_folder, number_of_runs, out_folder, say, sequential
 from archbench.listings import LISTS
-
-if TYPE_CHECKING:
-    from archbench.reproduction import Reproduction
-    from archbench.runs.execution.execute import Outcome
+from archbench.printing import complain_of, conclude, print_bench, print_report, print_reproduction
 
 MATCH = (
     "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
     "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: parameters and tokens with a loss; "
     "seconds: training time and parameters (needs a budget in seconds)."
 )
-PRINTED = 41  # lines at most of the scores by start
 SET = "Replace a key of the experiment, such as training.learning_rate=0.005 or tasks.NAME.vocabulary=1024; repeatable."
 PRESET = "Run a preset instead of a file [default: quick]; 'archbench list presets' shows all."
 ONLY = (
@@ -204,7 +200,7 @@ def _compare(
         joining.keep(published, chosen, root)
     with tracking.background_sync(root, track, say) as points_sent:
         outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
-    status = _conclude(outcome, root)
+    status = conclude(outcome, root)
     if track is not None:
         try:
             typer.echo(tracking.replay(root, track, points_sent()))
@@ -232,7 +228,7 @@ def _report(
             from archbench.reports.page import publish as publishing
 
             publishing.check(folder, target)
-        _print_report(folder)
+        print_report(folder)
         if target is not None:
             page, *_ = publishing.publish(folder, target)
             typer.echo(f"page without texts: {page}")
@@ -422,8 +418,8 @@ def _reproduce(
     tables = named_folder("reproduce", folder) or Path()
     result = reproduction.reproduce(tables, root, number, setting, context.obj, say)
     if result.rows is not None:
-        _print_reproduction(result)
-    _complain_of(result.outcome, result.root)
+        print_reproduction(result)
+    complain_of(result.outcome, result.root)
     return result.status
 
 
@@ -560,7 +556,7 @@ def _bench(
 
     request = suite.Request(device, shape, _only(only), pairs, data)
     ended = suite.run(request, out, compare.cache(), context.obj, say)
-    _print_bench(out)
+    print_bench(out)
     if ended == "interrupted":
         return fail(f"interrupted; the measurements so far are in {out / suite.FILE}", 130)
     return int(ended == "failed")
@@ -674,85 +670,3 @@ def _listed(words: str | None) -> list[str] | None:
 def _only(words: str | None) -> tuple[str, ...] | None:
     listed = _listed(words)
     return None if listed is None else tuple(listed)
-
-
-def _conclude(outcome: "Outcome", root: Path) -> int:
-    """Reports the finished runs, except when interrupted; names the others, and returns the exit status."""
-    ended = outcome.done or outcome.skipped or outcome.failed
-    if ended and outcome.signal is None:
-        _print_report(root, anew=False)
-    _complain_of(outcome, root)
-    if ended and outcome.signal is not None:
-        say(f"archbench report {shlex.quote(str(root))} shows the runs that are finished")
-    return outcome.status
-
-
-def _complain_of(outcome: "Outcome", root: Path) -> None:
-    """Says which runs failed or are unfinished, and why."""
-    for run in outcome.failed:
-        complain(f"{run} failed: {outcome.causes[run]}; see {root / 'runs' / run / 'error.txt'}")
-    for line in outcome.errors:
-        complain(line)
-    if outcome.full:
-        complain(f"{root}: {outcome.full}; free disk space, then {GO_ON}")
-    elif outcome.unfinished:
-        count = len(outcome.unfinished) + len(outcome.done) + len(outcome.skipped) + len(outcome.failed)
-        waiting = f", and {outcome.waiting} more wait for them" if outcome.waiting else ""
-        complain(f"interrupted; {len(outcome.unfinished)} of {count} runs are unfinished{waiting}; {GO_ON}")
-    elif outcome.failed and outcome.waiting:
-        complain(f"{outcome.waiting} more runs wait for failed ones; {GO_ON}")
-
-
-def _print_report(root: Path, anew: bool = True) -> None:
-    """Builds the report; prints its headline and the path of the page."""
-    from archbench.reports.page import assemble, summary
-    from archbench.runs.base.messages import visible
-    from archbench.runs.execution.progress import aligned
-
-    (page, *_), judged = assemble.report(root, anew, say)
-    lines = ["", aligned(summary.text(judged))]
-    if after := summary.after_pretraining(judged):
-        lines += ["", "By start; in parentheses the difference from training from scratch:", aligned(after[:PRINTED])]
-        lines += [f"... archbench table {root} pretraining prints all {len(after) - 1} rows"] * (len(after) > PRINTED)
-    lines += ["", *summary.sentences(judged), "", f"page: {page}"]
-    typer.echo(visible("\n".join(lines)))
-
-
-def _print_reproduction(result: "Reproduction") -> None:
-    """Prints the verdicts and what they say together."""
-    from archbench.reports.analysis import reproduction
-    from archbench.runs.base.messages import visible
-
-    assert result.rows is not None
-    _print_table([[visible(cell) for cell in row] for row in reproduction.table(result.rows)])
-    typer.echo("\n".join(reproduction.sentences(result.rows)))
-
-
-def _print_bench(root: Path) -> None:
-    """Draws the figure; prints the table and remarks on what it omits."""
-    from archbench.reports import bench
-
-    record = bench.read(root)
-    for rows in (bench.table(record), bench.shares(record)):
-        if len(rows) > 1:
-            _print_table(rows)
-    written = [root / bench.FILE, *bench.write(record, root)]
-    typer.echo("\n".join([*bench.remarks(record), f"written: {', '.join(map(str, written))}"]))
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Rows of text, header first: a table on a terminal, aligned lines elsewhere."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from archbench.runs.execution.progress import aligned
-
-    console = Console()
-    if not console.is_terminal:
-        typer.echo(aligned(rows) + "\n")
-        return
-    table = Table(*rows[0])
-    for row in rows[1:]:
-        table.add_row(*map(Text, row))
-    console.print(table)

@@ -17,6 +17,7 @@ from fake_work import FakePlan
 
 import archbench
 from archbench import command_line
+from archbench.printing import complain_of
 from archbench.runs.base import capacity, store
 from archbench.runs.base.placement import Placement
 from archbench.runs.execution import compare
@@ -316,7 +317,7 @@ def signalled(number: int) -> "subprocess.Popen[bytes]":
 
 def test_an_interruption_counts_what_waits_for_unfinished_runs(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = Outcome(done=("a",), unfinished=("b", "c"), signal=signal.SIGINT, waiting=16)
-    command_line._complain_of(outcome, Path("results"))
+    complain_of(outcome, Path("results"))
     assert "interrupted; 2 of 3 runs are unfinished, and 16 more wait for them; run the" in capsys.readouterr().err
 
 
