@@ -8,7 +8,7 @@ import pytest
 import small_plans
 
 from archbench.reports.analysis import trials as analysis
-from archbench.reports.page import tested_grids
+from archbench.reports.page import tuning_grids
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
@@ -122,7 +122,7 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
     assert names == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
     assert (
         "No trial improved on the untrained model: decoder, pairs; encoder, pairs."
-        in tested_grids.without_improvement(names)
+        in tuning_grids.without_improvement(names)
     )
 
 
@@ -177,7 +177,7 @@ def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) ->
     chosen = analysis.chosen_variants(tables)
     known = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
     assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", known)]
-    assert tested_grids.variants(chosen) == (
+    assert tuning_grids.variants(chosen) == (
         "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
         "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "
         "target token."
@@ -190,8 +190,8 @@ def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
         analysis.ChosenVariant("pairs", "native supervision, tuned", "encoder", variant, {})
         for variant in ("suffix-encoder", "encoder")
     )
-    assert tested_grids.changed_variants([usual, same]) == ""
-    assert tested_grids.changed_variants([usual, other]) == (
+    assert tuning_grids.changed_variants([usual, same]) == ""
+    assert tuning_grids.changed_variants([usual, other]) == (
         "Trials of a condition may choose another variant: for encoder on pairs, the variant encoder under “native "
         "supervision, tuned” but the variant suffix-encoder under the first condition. The differences include both "
         "changes."

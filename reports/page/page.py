@@ -38,7 +38,7 @@ from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
-from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
+from archbench.reports.page import audit, claim_grids, grids, matrix, pretraining_grids, tested_grids, tuning_grids
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
@@ -85,7 +85,7 @@ def write_tables(judged: Judged, verdicts: Sequence[ClaimVerdict], folder: Path)
         ],
         "scores": grids.scores(comparisons),
         "budget": audit.budget_rows([*comparisons.groups, *_others(comparisons.tables)]),
-        "claims": tested_grids.claim_rows(verdicts),
+        "claims": claim_grids.rows(verdicts),
     }
     paths = [folder / f"{name}.csv" for name, entries in rows.items() if entries]
     for path in paths:
@@ -200,7 +200,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "untrained": any(contrast.untrained for contrast in tested.primary),
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
-        "variants_in_use": tested_grids.variants_in_use(trials.chosen_variants(tables)),
+        "variants_in_use": tuning_grids.variants_in_use(trials.chosen_variants(tables)),
         "verdicts": [
             verdict(comparison, tested.of(comparison.group.dataset), changed(comparison.group.dataset, tested))
             for comparison in first
@@ -306,8 +306,8 @@ def _rules(experiment: Mapping[str, str]) -> str:
 def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dict[str, Any]:
     tested = [entry for entry in verdicts if entry.verdict not in claims.UNTESTED]
     return {
-        "claims": tested_grids.claims(tested),
-        "claims_elsewhere": tested_grids.untested_claims([entry for entry in verdicts if entry not in tested]),
+        "claims": claim_grids.tested(tested),
+        "claims_elsewhere": claim_grids.untested([entry for entry in verdicts if entry not in tested]),
         "ledger_known": bool(experiment.get("ledger")),
         "ledger": ledger.standing(experiment.get("ledger") or "", {entry.claim.name for entry in tested}),
     }
@@ -327,15 +327,15 @@ def _methods(judged: Judged) -> dict[str, Any]:
         ],
         "budget": audit.budget([comparison.group for comparison in first]),
         "budget_missed": formatting.listing(missed),
-        "tuning": tested_grids.tuning(chosen),
-        "tuning_setup": tested_grids.setup(tables),
-        "tuning_without_improvement": tested_grids.without_improvement(trials.without_improvement(tables)),
-        "tuning_variants": tested_grids.variants(variants),
-        "changed_variants": tested_grids.changed_variants(variants),
-        "tuning_selection": tested_grids.selection(chosen),
-        "tuning_regret": tested_grids.regrets(chosen),
-        "tuning_undetermined": tested_grids.undetermined(chosen),
-        "tuning_cost": tested_grids.costs(trials.costs(tables)),
+        "tuning": tuning_grids.tuning(chosen),
+        "tuning_setup": tuning_grids.setup(tables),
+        "tuning_without_improvement": tuning_grids.without_improvement(trials.without_improvement(tables)),
+        "tuning_variants": tuning_grids.variants(variants),
+        "changed_variants": tuning_grids.changed_variants(variants),
+        "tuning_selection": tuning_grids.selection(chosen),
+        "tuning_regret": tuning_grids.regrets(chosen),
+        "tuning_undetermined": tuning_grids.undetermined(chosen),
+        "tuning_cost": tuning_grids.costs(trials.costs(tables)),
         "failures": grids.failures(tables),
         "datasets": grids.datasets(tables),
         "environment": grids.environment(tables),

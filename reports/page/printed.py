@@ -15,7 +15,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
 from archbench.reports.base.metrics import metric
 from archbench.reports.claims import claims
-from archbench.reports.page import audit, grids, matrix, pretraining_grids, tested_grids
+from archbench.reports.page import audit, claim_grids, grids, matrix, pretraining_grids, tested_grids, tuning_grids
 from archbench.reports.page.grids import Grid, GridCell
 
 Format = Literal["latex", "markdown", "csv"]
@@ -101,12 +101,12 @@ TABLES: Final[Mapping[str, TableKind]] = {
     "cost": TableKind("inference cost", lambda judged: grids.cost(judged.first)),
     "tuning": TableKind(
         "hyperparameters selected by tuning",
-        lambda judged: tested_grids.tuning(trials.settings(judged.comparisons.tables)),
+        lambda judged: tuning_grids.tuning(trials.settings(judged.comparisons.tables)),
         "trials",
     ),
     "claims": TableKind(
         "the claims that the comparison tests",
-        lambda judged: tested_grids.claims(
+        lambda judged: claim_grids.tested(
             [entry for entry in claims.claim_verdicts(judged) if entry.verdict not in claims.UNTESTED]
         ),
         "a tested claim",

@@ -6,7 +6,7 @@ from archbench.reports.analysis import pretraining, scaling, trials
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.verdicts import cautions, changed, contrast_sentence, elsewhere, left_out, verdict
-from archbench.reports.page import grids, pretraining_grids, tested_grids
+from archbench.reports.page import grids, pretraining_grids, tuning_grids
 
 
 def text(judged: Judged) -> list[list[str]]:
@@ -45,7 +45,7 @@ def sentences(judged: Judged) -> list[str]:
     tables = judged.comparisons.tables
     if other_starts := pretraining_grids.elsewhere(tables):
         lines.append(f"{other_starts} The table by start has the scores; no test compares them.")
-    cost = tested_grids.costs(trials.costs(tables))
+    cost = tuning_grids.costs(trials.costs(tables))
     return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 
 
