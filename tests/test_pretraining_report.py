@@ -25,7 +25,7 @@ from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, 
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
-from archbench.reports.page import page, pretraining_grids, printed, summary
+from archbench.reports.page import lede, page, pretraining_grids, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
@@ -354,7 +354,7 @@ def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_
 def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) -> None:
     judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15), start="scratch-two")
     assert {gain.start for gain in gains.gains(judged)} == {"scratch-two"} and gains.differences(judged)
-    assert page.lede(judged.comparisons.tables).count("from scratch and after pretraining") == 1
+    assert lede.paragraph(judged.comparisons.tables).count("from scratch and after pretraining") == 1
 
 
 def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path: Path) -> None:

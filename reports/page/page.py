@@ -24,7 +24,6 @@ from archbench.reports.analysis import (
 )
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, placed
 from archbench.reports.analysis.judgement import FEW, Judged
@@ -38,11 +37,19 @@ from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
-from archbench.reports.page import audit, claim_grids, grids, matrix, pretraining_grids, tested_grids, tuning_grids
+from archbench.reports.page import (
+    audit,
+    claim_grids,
+    grids,
+    lede,
+    matrix,
+    pretraining_grids,
+    tested_grids,
+    tuning_grids,
+)
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Grid
 from archbench.reports.page.samples import AnsweredExamples, samples
-from archbench.runs.experiment.spec import SCRATCH, is_scratch
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -165,8 +172,8 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         "status": " ".join(
             filter(None, [_status(tables["runs"]), _joined(experiment), merging.note(experiment), *left_out(tables)])
         ),
-        "lede": lede(tables),
-        "compared": compared(tables),
+        "lede": lede.paragraph(tables),
+        "compared": lede.line(tables),
         "bottom_line": bottom_line(judged, verdicts),
         "limits": limits(judged),
         "looks": _key(tables),
@@ -375,96 +382,6 @@ def _controlled(judged: Judged) -> str:
     """On how many of the data sets there are controls, where not on all."""
     controlled = {control.contrast.dataset for control in judged.tested.controls}
     return f"{len(controlled)} of {len(judged.first)}" if len(controlled) < len(judged.first) else ""
-
-
-def lede(tables: Tables) -> str:
-    """What was compared under which budget, in a few sentences."""
-    runs = placed(tables, "compared")
-    checkpoints = list(runs.loc[is_untrained_checkpoint(runs), "architecture"].dropna().unique())
-    trained = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
-    sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
-    if checkpoints:
-        several = len(checkpoints) > 1
-        which = f"{len(checkpoints)} pretrained checkpoint{'s' * several} ({formatting.listing(checkpoints)})"
-        sentences.append(
-            f"{which} {'were' if several else 'was'} scored without training, with {'their' if several else 'its'} own "
-            "tokenizer: under another budget, and not part of the comparison."
-        )
-    sentences += filter(None, [pretraining_grids.elsewhere(tables)])
-    return " ".join(sentences) or "No run has been recorded yet."
-
-
-def compared(tables: Tables) -> str:
-    """Size, tokens and seeds of what was compared, in one line; empty where nothing was trained."""
-    runs = placed(tables, "compared")
-    runs = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
-    if runs["architecture"].isna().all():
-        return ""
-    planned = [
-        f"{grids.span(runs, key)} {unit}"
-        for key, unit in (("target_parameters", "non-embedding parameters"), ("target_tokens", "training tokens"))
-        if grids.known(runs, key)
-    ]
-    return f"Trained {_from(runs)}: {', '.join([*planned, _seeds_each(runs)])}."
-
-
-def _seeds_each(runs: pd.DataFrame) -> str:
-    seeds = runs.groupby(["dataset", "architecture"])["seed"].nunique()
-    times = f"{seeds.min()} to {seeds.max()}" if seeds.min() != seeds.max() else f"{seeds.min()}"
-    return f"{times} seed{'s' if seeds.max() > 1 else ''} each"
-
-
-def _trained(runs: pd.DataFrame) -> str:
-    names, sets = list(runs["architecture"].dropna().unique()), list(runs["dataset"].dropna().unique())
-    kinds = formatting.listing(sorted(runs["task"].dropna().unique()))
-    compared = f"{len(names)} architecture{'s' * (len(names) > 1)} ({formatting.listing(names)})"
-    return (
-        f"{compared}, trained {_from(runs)} on {len(sets)} data set{'s' * (len(sets) > 1)} ({kinds}) with "
-        f"{_seeds_each(runs)} and scored on the test split."
-    )
-
-
-def _from(runs: pd.DataFrame) -> str:
-    """What runs start from, in words."""
-    starts = set(runs["start"].fillna(SCRATCH)) if "start" in runs else {SCRATCH}
-    words = ["from scratch"] * any(map(is_scratch, starts))
-    return " and ".join(words + ["after pretraining"] * (not all(map(is_scratch, starts))))
-
-
-def _budget_sentences(runs: pd.DataFrame) -> list[str]:
-    sentences = []
-    matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
-    if matches:
-        sizes = {
-            "target_parameters": "non-embedding parameters",
-            "target_tokens": "training tokens",
-            "target_loss_tokens": "tokens with a loss",
-        }
-        aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
-        sentences.append(f"Budget: {'; also '.join(matches)}.")
-        sentences += [f"Planned: {formatting.listing(aims)}."] if aims else []
-    if "supervision" in runs:
-        modes = [f"{mode} ({SUPERVISION.get(mode, mode)})" for mode in runs["supervision"].dropna().unique()]
-        sentences += [f"Supervision: {formatting.listing(modes)}."] if modes else []
-    return [*sentences, *_recipe(runs)]
-
-
-def _recipe(runs: pd.DataFrame) -> list[str]:
-    """The optimizer, the batch and the scored checkpoint, as far as the runs record them."""
-    sentences = []
-    if {"optimizer", "batch_tokens", "precision"} <= set(runs) and grids.known(runs, "batch_tokens"):
-        used = [runs[key].dropna().astype(str).unique() for key in ("optimizer", "precision")]
-        optimizers, precisions = map(formatting.listing, map(sorted, used))
-        batch = grids.span(runs, "batch_tokens")
-        sentences.append(f"Optimizer: {optimizers}, batches of {batch} tokens, {precisions}.")
-    if grids.known(runs, "best_step") and grids.known(runs, "steps"):
-        done = runs.dropna(subset=["best_step", "steps"])
-        parts = done["best_step"].astype(float) / done["steps"].astype(float)
-        ends = dict.fromkeys(f"{part:.0%}" for part in (parts.min(), parts.max()))
-        sentences.append(
-            f"Scored: the checkpoint with the lowest validation loss, after {' to '.join(ends)} of the steps."
-        )
-    return sentences
 
 
 def _status(runs: pd.DataFrame) -> str:
