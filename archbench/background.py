@@ -17,10 +17,10 @@ def start(root: Path, say: Callable[[str], None]) -> int:
     Its output goes to ``root/compare.log``. Raises ``InputError`` if a comparison is running in ``root`` already, and
     ``OSError`` if the log cannot be written.
     """
-    from archbench.runs.base import store
+    from archbench.runs.base import locks
     from archbench.tasks.base.errors import InputError
 
-    if store.is_locked(root):
+    if locks.is_locked(root):
         raise InputError(f"{root}: a comparison is running here already; 'archbench status {root}' shows its progress")
     root.mkdir(parents=True, exist_ok=True)
     log, head = root / LOG, root / "experiment.json"

@@ -17,7 +17,8 @@ from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.palette import hue, ink, quiet, rule
-from archbench.runs.base.store import Row, read_json
+from archbench.runs.base.sealed import read_json
+from archbench.runs.base.store import Row
 from archbench.tasks.base.files import write_bytes
 
 SCHEMA: Final = 1

@@ -79,7 +79,7 @@ def performed(
     precision: str,
     around: Callable[[], Any],
 ) -> dict[str, Any]:
-    from archbench.runs.base import store
+    from archbench.runs.base import sealed
     from archbench.runs.base.messages import LogLine
     from archbench.runs.execution import work
     from archbench.runs.experiment import spec
@@ -112,13 +112,13 @@ def performed(
         planned = matrix.plan(experiment, device=device, deterministic=False, cache=cache, root=root, say=str)
         (plan,) = planned.plans
         for row in planned.datasets:
-            store.write_json(root / "data" / f"{row['dataset']}.json", row)
+            sealed.write_json(root / "data" / f"{row['dataset']}.json", row)
         run = root / "runs" / plan.run
         work.perform(
             plan, run, lambda told: said.append(told.line) if isinstance(told, LogLine) else None, lambda: False
         )
     return {
-        "scores": store.read_json(run / "scores.json"),
+        "scores": sealed.read_json(run / "scores.json"),
         "waits": waits,
         "said": said,
         "device": plan.device,

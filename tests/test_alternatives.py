@@ -9,7 +9,7 @@ import small_plans
 
 from archbench.reports.analysis import trials as analysis
 from archbench.reports.page import tuning_grids
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
@@ -50,7 +50,7 @@ def finish(plans: list[Plan], root: Path, losses: dict[str, float] = LOSSES) -> 
         place = store.run_folder(root, plan.run)
         place.mkdir(parents=True, exist_ok=True)
         row = {"split": "validation", "metric": "nll_per_token", "value": loss}
-        store.write_json(place / "scores.json", [row])
+        sealed.write_json(place / "scores.json", [row])
         store.write_record(place, {**plan.row(), "status": "done", "validation_loss": loss})
 
 

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 from tiny_runs import trained, write_data
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.export import card, facts
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
@@ -76,10 +76,10 @@ def test_any_text_comes_out_of_markdown_as_it_went_in(text: str) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_a_card_shows_users_text_as_it_is(place: Path, text: str) -> None:
     path = place.parent.parent / "data" / "colours.json"
-    row = store.read_json(path)
-    store.write_json(path, {**row, "dataset": text, "origin": text, "licence": text, "primary": text})
+    row = sealed.read_json(path)
+    sealed.write_json(path, {**row, "dataset": text, "origin": text, "licence": text, "primary": text})
     rows = [{"name": text, "metric": text, "value": 0.5, "data": row["digest"]}]
-    store.write_json(place.parent.parent / "references" / "colours.json", rows)
+    sealed.write_json(place.parent.parent / "references" / "colours.json", rows)
     pd.DataFrame({"source": [text], "reference": [text]}).to_parquet(place / "predictions.parquet")
     told = read(place)
     shown, expected = rendered(card.text(told)), html.escape(" ".join(text.split()), quote=False)
@@ -99,17 +99,19 @@ def test_little_of_the_test_split_is_shown(place: Path) -> None:
 @pytest.mark.parametrize("name", facts.DATA)
 def test_a_data_row_that_lacks_something_says_nothing(place: Path, name: str) -> None:
     path = place.parent.parent / "data" / "colours.json"
-    row = store.read_json(path)
+    row = sealed.read_json(path)
     assert "| licence of the data |" in card.text(read(place))
     for wrong in ({key: value for key, value in row.items() if key != name}, {**row, name: None}):
-        store.write_json(path, wrong)
+        sealed.write_json(path, wrong)
         assert "recorded in the folder of the comparison, not with this run" in card.text(read(place))
 
 
 def test_rows_that_lack_something_are_left_out(place: Path) -> None:
-    root, scores = place.parent.parent, store.read_json(place / "scores.json")
-    store.write_json(place / "scores.json", [{"split": "test", "metric": "x"}, "row", *scores])
-    store.write_json(root / "references" / "colours.json", [{"metric": "accuracy", "data": read(place).data["digest"]}])
+    root, scores = place.parent.parent, sealed.read_json(place / "scores.json")
+    sealed.write_json(place / "scores.json", [{"split": "test", "metric": "x"}, "row", *scores])
+    sealed.write_json(
+        root / "references" / "colours.json", [{"metric": "accuracy", "data": read(place).data["digest"]}]
+    )
     told = read(place)
     assert told.scores == [row for row in scores if row["split"] == "test"] and told.baselines == []
     assert card.text(told)
@@ -136,6 +138,6 @@ def test_a_record_that_lacks_something_is_one_line(place: Path) -> None:
 def test_another_comparison_says_nothing(place: Path) -> None:
     path = place.parent.parent / "experiment.json"
     for runs, version in [([place.name], "9.8"), (["another"], ""), (None, "")]:
-        store.write_json(path, {"archbench": "9.8", "runs": runs})
+        sealed.write_json(path, {"archbench": "9.8", "runs": runs})
         told = read(place)
         assert told.version == version and ("archbench 9.8" in card.text(told)) == bool(version)

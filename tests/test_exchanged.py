@@ -16,7 +16,7 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line
 from archbench.reports.base import tables
-from archbench.runs.base import misplaced, store
+from archbench.runs.base import misplaced, sealed, store
 from archbench.runs.base.messages import Event, LogLine
 from archbench.runs.base.plan import from_json
 from archbench.runs.base.weights import packed, unpacked
@@ -157,7 +157,7 @@ def test_predictions_of_another_run_are_left_out(out: Path, sealed: bool) -> Non
     for place in (first, second):
         if not sealed:  # of a run that was never finished nothing vouches for its files but their names
             (place / store.MANIFEST).unlink()
-            store.write_json(place / store.RECORD, {**store.read_json(place / store.RECORD), "status": "unfinished"})
+            sealed.write_json(place / store.RECORD, {**sealed.read_json(place / store.RECORD), "status": "unfinished"})
     for name in ("predictions.parquet", "curves.csv", "scores.json"):
         shutil.copy(first / name, second / name)
     runs = used(out)
@@ -180,7 +180,7 @@ def test_what_is_recorded_about_another_data_set_is_left_out(
     )
     files = [tmp_path / place / f"{name}.json" for name in ("sentiment", "phrases-en-de")]
     for file in files:
-        store.write_sealed(file, store.read_json(file))
+        sealed.write_sealed(file, sealed.read_json(file))
     change(*files)
     found = tables.collect(tmp_path)
     table = found["datasets" if place == "data" else "references"]
@@ -198,57 +198,57 @@ def test_what_is_recorded_about_other_data_or_without_a_seal_is_left_out(
     out: Path, place: str, table: str, key: str, change: str
 ) -> None:
     path = out / place / "colours.json"
-    value = store.read_sealed(path)
+    value = sealed.read_sealed(path)
     assert len(tables.collect(out)[table])
     if change == "no seal":
-        store.write_json(path, value)
+        sealed.write_json(path, value)
     else:
         rows = [row | {key: "0" * 64} for row in (value if isinstance(value, list) else [value])]
-        store.write_sealed(path, rows if isinstance(value, list) else rows[0])
+        sealed.write_sealed(path, rows if isinstance(value, list) else rows[0])
     found = tables.collect(out)
     assert not len(found[table])
     assert found["experiment"].set_index("key").loc["left_out", "value"] == f"{place}/colours.json"
 
 
 def test_reference_rows_without_their_seal_are_made_again(out: Path) -> None:
-    plan = from_json(store.read_json(named(out, "decoder-s0") / "plan.json"))
+    plan = from_json(sealed.read_json(named(out, "decoder-s0") / "plan.json"))
     assert baselines.exist(plan, out)
     path = out / "references" / "colours.json"
-    store.write_json(path, store.read_sealed(path))
+    sealed.write_json(path, sealed.read_sealed(path))
     assert not baselines.exist(plan, out)
 
 
 def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "colours")
-    plan = from_json(store.read_json(place / "plan.json"))
+    plan = from_json(sealed.read_json(place / "plan.json"))
     assert baselines.exist(plan, tmp_path / "out")
     path = tmp_path / "out" / "references" / "colours.json"
-    store.write_sealed(path, [{**row, "dataset": "other"} for row in store.read_sealed(path)])
+    sealed.write_sealed(path, [{**row, "dataset": "other"} for row in sealed.read_sealed(path)])
     assert not baselines.exist(plan, tmp_path / "out")
     with pytest.raises(
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):
-        store.read_about(path)
+        sealed.read_about(path)
 
 
 def test_reference_rows_of_an_older_version_are_made_again(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "turned")
-    plan = from_json(store.read_json(place / "plan.json"))
+    plan = from_json(sealed.read_json(place / "plan.json"))
     path = tmp_path / "out" / "references" / "turned.json"
-    rows = store.read_sealed(path)
+    rows = sealed.read_sealed(path)
     assert {"unigram", "bigram"} <= {row["name"] for row in rows}
     older = [{key: row[key] for key in row if key != "version"} for row in rows if row["name"] != "bigram"]
-    store.write_sealed(path, older)
+    sealed.write_sealed(path, older)
     assert not baselines.exist(plan, tmp_path / "out")
     baselines.make_missing(replace(plan, baselines=True), tmp_path / "out")
-    assert store.read_sealed(path) == rows
+    assert sealed.read_sealed(path) == rows
 
 
 def test_every_file_of_a_run_names_it(tmp_path: Path) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", "turned", snapshots=2)
     for name in ("record.json", "plan.json", "task.json", "environment.json"):
-        assert store.read_json(place / name)["run"] == place.name
-    assert {row["run"] for row in store.read_json(place / "scores.json")} == {place.name}
+        assert sealed.read_json(place / name)["run"] == place.name
+    assert {row["run"] for row in sealed.read_json(place / "scores.json")} == {place.name}
     assert set(pd.read_csv(place / "curves.csv")["run"]) == {place.name}
     assert pq.read_schema(place / "predictions.parquet").metadata[b"run"].decode() == place.name
     weights = [place / "model.safetensors", *(place / "snapshots").iterdir()]
@@ -297,7 +297,7 @@ def test_whatever_state_it_is_in_another_run_makes_room(tmp_path: Path, state: s
     outcome = execute([plan], tmp_path, 1, events.append, work="fake_work:perform")
     assert outcome.done == (plan.run,) and store.is_finished(place) and not (place / "checkpoint").exists()
     aside = tmp_path / misplaced.PLACE / "a-decoder-s0.1"
-    assert store.read_json(aside / store.RECORD)["status"] == state and (aside / "checkpoint").is_dir()
+    assert sealed.read_json(aside / store.RECORD)["status"] == state and (aside / "checkpoint").is_dir()
     (line,) = [event.line for event in events if isinstance(event, LogLine)]
     assert line.startswith("its folder held the run a-decoder-s1, which now lies in ")
 
@@ -316,7 +316,7 @@ def test_a_second_accident_leaves_the_first_folder_alone(tmp_path: Path) -> None
         store.write_record(store.run_folder(tmp_path, "a"), {"run": other, "status": "done"})
         misplaced.set_aside(tmp_path, "a")
     kept = sorted((tmp_path / misplaced.PLACE).iterdir())
-    assert [store.read_json(path / store.RECORD)["run"] for path in kept] == ["b", "c"]
+    assert [sealed.read_json(path / store.RECORD)["run"] for path in kept] == ["b", "c"]
 
 
 def test_a_run_goes_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line
 from archbench.architectures.objectives.generate import Decoding
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.export import export
 from archbench.runs.export.usage import AUTO
 from archbench.runs.scoring import finished, predict
@@ -190,7 +190,7 @@ def test_the_command_writes_a_card_and_refuses_what_cannot_be(
     assert status("export", str(place), str(target)) == 0
     written = capsys.readouterr().out
     assert f"{target}: ArchbenchForSeq2SeqLM (README.md, config.json," in written
-    readme, scores = (target / "README.md").read_text(), store.read_json(place / "scores.json")
+    readme, scores = (target / "README.md").read_text(), sealed.read_json(place / "scores.json")
     (code,) = re.findall("```python\n(.*?)```", readme, re.DOTALL)
     assert code in written and len({path.stat().st_mode for path in target.iterdir()}) == 1
     monkeypatch.chdir(target)

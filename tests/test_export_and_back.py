@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import trained, write_data
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.export import export
 
 
@@ -21,7 +21,7 @@ def test_scores_are_those_of_the_run(architecture: str, task: str, folder: Path,
     export.export(run, tmp_path / "exported")
     again = trained(folder, tmp_path / "again", str(tmp_path / "exported"), task)
     before, after = (
-        {row["metric"]: row["value"] for row in store.read_json(place / "scores.json") if row["split"] == "test"}
+        {row["metric"]: row["value"] for row in sealed.read_json(place / "scores.json") if row["split"] == "test"}
         for place in (run, again)
     )
     assert after["nll_per_token"] == pytest.approx(before["nll_per_token"], abs=1e-4)

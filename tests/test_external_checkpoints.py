@@ -16,7 +16,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
@@ -326,7 +326,7 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
     task = {"kind": kind, "data": "phrases-en-de:300", "test_examples": 4}
     lengths = {"context": 24} if kind == "generation" else {"source_length": 24, "target_length": 40}
     folder = scored(checkpoints[name][0], tmp_path, tasks=[{**task, **lengths}])
-    scores = {row["metric"]: row["value"] for row in store.read_json(folder / "scores.json")}
+    scores = {row["metric"]: row["value"] for row in sealed.read_json(folder / "scores.json")}
     assert 0 < scores["nll_per_token"] < 100
     assert ("bits_per_byte" in scores) == (name == "gpt2")  # the others have tokens for unknown text
 

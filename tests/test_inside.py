@@ -22,7 +22,7 @@ from archbench.reports.base.tables import write_csv
 from archbench.reports.inspection import inside_figures, inside_words
 from archbench.reports.inspection import inspection as page
 from archbench.reports.page.page import html
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
 from archbench.runs.inside.reading import ExampleReading
 from archbench.tasks.base.errors import InputError
@@ -475,7 +475,7 @@ def test_the_loss_without_a_head_is_a_loss(runs: dict[Any, Path]) -> None:
     looked = subject.read(runs["decoder", "turned"])
     scores = {
         (row["split"], row["metric"]): row["value"]
-        for row in store.read_json(runs["decoder", "turned"] / "scores.json")
+        for row in sealed.read_json(runs["decoder", "turned"] / "scores.json")
     }
     losses, lengths = heads.losses(looked, looked.examples), [len(target) for _, target in looked.examples]
     mean = float((losses * torch.tensor(lengths)).sum() / sum(lengths))

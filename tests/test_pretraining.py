@@ -19,7 +19,7 @@ from archbench.architectures.contract import compute
 from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import compare, dry_run, work
@@ -479,7 +479,7 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     """On held-out windows, the second half given the first: the sum over tokens, each after those before it."""
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     place = perform(plan, tmp_path)
-    scores = {row["metric"]: row for row in store.read_json(place / "scores.json") if row["split"] == "test"}
+    scores = {row["metric"]: row for row in sealed.read_json(place / "scores.json") if row["split"] == "test"}
     made = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
     made.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
     made.model.eval()

@@ -11,7 +11,7 @@ from test_pretraining import COLOURS, FAMILIES, of_role, perform, planned, train
 
 from archbench.architectures.families.prompted import Prompted
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import finished
@@ -95,7 +95,7 @@ def test_a_prompted_run_is_scored_without_training(folder: Path, root: Path, fam
         record = store.read_record(perform(plan, root))
         assert record is not None and record["status"] == "done" and record["train_tokens"] == 0
         assert (record["adapt"], record["shots"], record["examples"]) == ("prompt", plan.shots, plan.shots)
-        scores = {row["metric"] for row in store.read_json(root / "runs" / plan.run / "scores.json")}
+        scores = {row["metric"] for row in sealed.read_json(root / "runs" / plan.run / "scores.json")}
         assert "accuracy" in scores
         with pytest.raises(InputError, match="no weights of its own"):
             finished.read(root / "runs" / plan.run)

@@ -18,7 +18,7 @@ from archbench.reports.analysis import reproduction as analysis
 from archbench.reports.base import tables
 from archbench.reports.base.declared import specification
 from archbench.reports.base.statistics import prediction_interval
-from archbench.runs.base import machine, store
+from archbench.runs.base import machine, sealed, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare, work
 from archbench.runs.execution.compare import RunOptions
@@ -65,8 +65,8 @@ def imagine(plan: Plan, folder: Path) -> None:
         {"split": "test", "metric": "chrf", "value": 1},
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    store.write_json(folder / "scores.json", [{"run": plan.run, **score} for score in scores])
-    store.write_json(folder / "environment.json", {"run": plan.run, **machine.environment("cpu")})
+    sealed.write_json(folder / "scores.json", [{"run": plan.run, **score} for score in scores])
+    sealed.write_json(folder / "environment.json", {"run": plan.run, **machine.environment("cpu")})
     store.write_record(folder, row)
 
 

@@ -10,7 +10,7 @@ from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import statistics, tables
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 
 OUTCOMES: dict[int, dict[tuple[str, str, str], tuple[str, float]]] = {
     1: {
@@ -54,7 +54,7 @@ def test_a_comparison_declares_ledger_and_rules() -> None:
 
 def page_of(folder: Path, **declared: str) -> str:
     synthetic.write_store(folder, [synthetic.SHAKESPEARE])
-    head = store.read_json(folder / "experiment.json") | declared
+    head = sealed.read_json(folder / "experiment.json") | declared
     synthetic.write_json(folder / "experiment.json", head)
     return page.render(judge(tables.collect(folder)), [])
 

@@ -15,7 +15,7 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line, reports
 from archbench.reports.base import records
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import visible
 from archbench.runs.scoring import finished
 
@@ -127,9 +127,9 @@ def test_a_run_named_like_a_path_reads_nothing_elsewhere(tmp_path: Path, name: s
     root = tmp_path / "store"
     synthetic.write_store(root, [synthetic.SENTIMENT])
     for place in (tmp_path / "outside", tmp_path / "b", tmp_path):
-        store.write_json(place / "record.json", {"run": "x", "status": "done", "architecture": "stolen"})
-    experiment = store.read_json(root / "experiment.json")
-    store.write_json(root / "experiment.json", experiment | {"runs": [name]})
+        sealed.write_json(place / "record.json", {"run": "x", "status": "done", "architecture": "stolen"})
+    experiment = sealed.read_json(root / "experiment.json")
+    sealed.write_json(root / "experiment.json", experiment | {"runs": [name]})
     folder = records.Folder(root)
     assert "architecture" not in folder.record(name) or folder.record(name)["architecture"] != "stolen"
     assert reports.build(root)

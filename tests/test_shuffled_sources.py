@@ -15,7 +15,7 @@ from tiny_runs import trained, write_data
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.reports.base import tables
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.score import Scored, Scorer
 from archbench.runs.scoring.shuffled import EXAMPLES, METRIC, ExchangedSources, partners
@@ -148,7 +148,7 @@ def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, mon
     assert count == len(exchanged) == 5 and value == pytest.approx(-exchanged.sum() / math.log(2) / size)
     for place in (new, old):
         about = {"schema": store.SCHEMA, "runs": [place.name], "name": "tiny", "command": "", "experiment": {}}
-        store.write_sealed(place.parent.parent / "experiment.json", about)
+        sealed.write_sealed(place.parent.parent / "experiment.json", about)
         assert (METRIC in set(tables.collect(place.parent.parent)["scores"]["metric"])) == (place == new)
 
 
@@ -156,6 +156,6 @@ def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, mon
 def test_kinds_with_a_source_and_text_targets_have_it(tmp_path: Path, name: str, has: bool) -> None:
     place = trained(write_data(tmp_path), tmp_path / "out", "decoder", name)
     assert (("test", METRIC) in recorded(place)) == has
-    rows = store.read_sealed(tmp_path / "out" / "references" / f"{name}.json")
+    rows = sealed.read_sealed(tmp_path / "out" / "references" / f"{name}.json")
     assert METRIC not in {row["metric"] for row in rows}, "the untrained model has no need of it"
     assert shuffled.METRIC not in {metric for split, metric in recorded(place) if split == "validation"}

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archbench import background, command_line
-from archbench.runs.base import lease, store
+from archbench.runs.base import lease, locks, sealed, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, Progress
 from archbench.runs.execution import compare, heartbeat, status, work
 from archbench.runs.execution.execute import execute
@@ -66,7 +66,7 @@ def stopped(tmp_path: Path) -> tuple[Path, list[str]]:
 def test_a_report_that_is_being_written_is_said(stopped: tuple[Path, list[str]]) -> None:
     root, _ = stopped
     assert not status.read(root, NOW).reporting
-    with store.locked(root, lambda line: None, store.REPORT_LOCK):
+    with locks.locked(root, lambda line: None, locks.REPORT_LOCK):
         assert "the report is being written" in status.text(status.read(root, NOW))
 
 
@@ -78,7 +78,7 @@ def test_a_comparison_that_is_running_is_not_detached_again(held: tuple[Path, li
 @pytest.fixture
 def held(stopped: tuple[Path, list[str]]) -> Iterator[tuple[Path, list[str]]]:
     """The same comparison while it goes on."""
-    with store.locked(stopped[0], lambda line: None):
+    with locks.locked(stopped[0], lambda line: None):
         yield stopped
 
 
@@ -186,7 +186,7 @@ def test_an_unknown_folder_is_one_line_and_status_2(
 
 
 def test_a_folder_whose_runs_are_not_planned_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with store.locked(tmp_path, lambda line: None):
+    with locks.locked(tmp_path, lambda line: None):
         assert called(str(tmp_path)) == 0
     assert capsys.readouterr().out == f"{tmp_path}: no runs are planned yet\ncompare is running in this folder\n"
 
@@ -261,7 +261,7 @@ def test_the_directing_process_tells_of_runs_while_they_are_at_work(
     store.write_experiment(tmp_path, name="mine", command="", version="", experiment={}, rows=rows, entries=[])
 
     def direct() -> None:
-        with store.locked(tmp_path, lambda line: None):
+        with locks.locked(tmp_path, lambda line: None):
             execute(plans, tmp_path, 2, lambda event: None, "fake_work:perform")
 
     director = threading.Thread(target=direct)
@@ -287,7 +287,7 @@ def test_the_directing_process_tells_of_runs_while_they_are_at_work(
 def test_progress_is_written_at_a_low_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, written = [0.0], []
     monkeypatch.setattr(heartbeat.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(store, "write_json", lambda path, value: written.append(path))
+    monkeypatch.setattr(sealed, "write_json", lambda path, value: written.append(path))
     writer = ProgressWriter(tmp_path, 1)
     for step in range(600):
         clock[0] = step / 10
@@ -301,7 +301,7 @@ def test_a_comparison_goes_on_where_progress_cannot_be_written(tmp_path: Path, m
     def full(path: Path, value: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "write_json", full)
+    monkeypatch.setattr(sealed, "write_json", full)
     writer = ProgressWriter(tmp_path, 1)
     writer.hear(Progress("a", "data"))
     writer.close()
@@ -334,7 +334,7 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
                 store.write_record(root / "runs" / runs[4], {"run": runs[4], "status": "unfinished"})
 
     thread = threading.Thread(target=write)
-    with store.locked(root, lambda line: None):
+    with locks.locked(root, lambda line: None):
         thread.start()
         try:
             for _ in range(50):
@@ -347,21 +347,21 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
 
 
 def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:
-    assert store.is_locked(tmp_path) is False
+    assert locks.is_locked(tmp_path) is False
     said: list[str] = []
-    with store.locked(tmp_path, said.append):
-        assert store.is_locked(tmp_path) is True
+    with locks.locked(tmp_path, said.append):
+        assert locks.is_locked(tmp_path) is True
     (tmp_path / "kept").touch()
-    with store.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, said.append):
         pass
-    assert store.is_locked(tmp_path) is False and said == []
+    assert locks.is_locked(tmp_path) is False and said == []
 
 
 def test_without_locks_a_recent_sign_of_life_counts(
     stopped: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, _ = stopped
-    monkeypatch.setattr(store, "is_locked", lambda root, lock=store.LOCK: None)
+    monkeypatch.setattr(locks, "is_locked", lambda root, lock=locks.LOCK: None)
     assert status.read(root, NOW + 5).runs[2].status == "at work"
     assert status.read(root, NOW + 1_000).runs[2].status == "interrupted"
     assert "unknown whether" in status.text(status.read(root, NOW))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archbench.runs.base import store
+from archbench.runs.base import locks, sealed, store
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
@@ -36,8 +36,8 @@ def run(root: Path, name: str, **row: Any) -> Path:
 
 def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new" / "record.json"
-    store.write_json(path, {"a": [1, 2.5, None], "text": "fünf\n"})
-    assert store.read_json(path) == {"a": [1, 2.5, None], "text": "fünf\n"}
+    sealed.write_json(path, {"a": [1, 2.5, None], "text": "fünf\n"})
+    assert sealed.read_json(path) == {"a": [1, 2.5, None], "text": "fünf\n"}
     assert os.listdir(path.parent) == ["record.json"]
 
 
@@ -66,8 +66,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_numpy_values_and_infinities_survive(tmp_path: Path) -> None:
-    store.write_json(tmp_path / "a.json", {"x": np.float32(0.5), "n": np.arange(2), "inf": float("inf")})
-    assert store.read_json(tmp_path / "a.json") == {"x": 0.5, "n": [0, 1], "inf": float("inf")}
+    sealed.write_json(tmp_path / "a.json", {"x": np.float32(0.5), "n": np.arange(2), "inf": float("inf")})
+    assert sealed.read_json(tmp_path / "a.json") == {"x": 0.5, "n": [0, 1], "inf": float("inf")}
 
 
 def test_a_record_is_read_back(tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_a_broken_record_is_named_and_counts_as_unfinished(tmp_path: Path) -> No
 
 
 def test_another_schema_is_refused_and_never_overwritten(tmp_path: Path) -> None:
-    store.write_json(tmp_path / "experiment.json", {"schema": 999, "runs": []})
+    sealed.write_json(tmp_path / "experiment.json", {"schema": 999, "runs": []})
     with pytest.raises(InputError, match=f"schema 999, this archbench reads {store.SCHEMA}"):
         store.read_experiment(tmp_path)
     with pytest.raises(InputError, match="schema 999"):
         experiment(tmp_path, ["r"])
-    assert store.read_json(tmp_path / "experiment.json")["schema"] == 999
+    assert sealed.read_json(tmp_path / "experiment.json")["schema"] == 999
 
 
 def test_an_experiment_is_read_back(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with store.locked(tmp_path, said.append):
+        with locks.locked(tmp_path, said.append):
             order.append("second")
 
-    with store.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, said.append):
         thread = threading.Thread(target=second)
         thread.start()
         while not said:
@@ -132,7 +132,7 @@ def test_half_written_files_are_swept(tmp_path: Path) -> None:
     left.write_text("{")
     own = tmp_path / ".notes.tmp"
     own.write_text("of somebody else")
-    with store.locked(tmp_path, print):
+    with locks.locked(tmp_path, print):
         assert not left.exists()
     assert (folder / "record.json").exists() and own.exists()
 
@@ -251,12 +251,12 @@ def test_a_list_of_files_that_was_changed_vouches_for_nothing(finished: Path, ch
 
 @pytest.mark.parametrize("key", ["sealed", "sha256"])
 def test_a_seal_whose_key_changed_is_broken(tmp_path: Path, key: str) -> None:
-    store.write_sealed(tmp_path / "x.json", [{"value": 1}])
-    assert store.read_sealed(tmp_path / "x.json") == [{"value": 1}]
+    sealed.write_sealed(tmp_path / "x.json", [{"value": 1}])
+    assert sealed.read_sealed(tmp_path / "x.json") == [{"value": 1}]
     text = (tmp_path / "x.json").read_text()
     (tmp_path / "x.json").write_text(text.replace(f'"{key}"', f'"{key[:-1]}e"'))
     with pytest.raises(InputError, match="has changed since it was written"):
-        store.read_sealed(tmp_path / "x.json")
+        sealed.read_sealed(tmp_path / "x.json")
 
 
 def test_weights_are_compared_in_full_when_they_are_used(finished: Path) -> None:
@@ -274,9 +274,9 @@ def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
     said: list[str] = []
     left = tmp_path / "tables" / ".runs.parquet.0123abcd.tmp"
     files.write_text(left, "half")
-    with store.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, said.append):
         assert left.exists(), "a report that is being made meanwhile"
-        with store.locked(tmp_path, said.append, store.REPORT_LOCK):
+        with locks.locked(tmp_path, said.append, locks.REPORT_LOCK):
             assert not left.exists()
     assert said == []
 
@@ -285,9 +285,9 @@ def test_without_locks_it_is_said_and_goes_on(tmp_path: Path, monkeypatch: pytes
     def no_locks(file: object, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(store.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     said: list[str] = []
-    with store.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, said.append):
         pass
     assert said == [f"{tmp_path}: this file system has no locks (No locks available); start one command at a time here"]
 
@@ -296,39 +296,39 @@ def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path
     root = tmp_path / "results" / "mine"
     said: list[str] = []
     second = threading.Thread(target=lambda: waits(root, said))
-    with pytest.raises(InputError), store.locked(root, said.append):
+    with pytest.raises(InputError), locks.locked(root, said.append):
         second.start()
         while not said:
             time.sleep(0.01)
         raise InputError("the data are wrong")
     second.join()
     assert len(said) == 1 and not (tmp_path / "results").exists()
-    with store.locked(root, said.append):
+    with locks.locked(root, said.append):
         files.write_text(root / "experiment.json", "{}")
     assert (root / "experiment.json").exists()
 
 
 def test_what_another_command_put_beside_it_stays(tmp_path: Path) -> None:
     root = tmp_path / "results" / "mine"
-    with pytest.raises(InputError, match="wrong"), store.locked(root, print):
+    with pytest.raises(InputError, match="wrong"), locks.locked(root, print):
         files.write_text(root.parent / "other" / "experiment.json", "{}")
         raise InputError("the data are wrong")
     assert not root.exists() and (root.parent / "other" / "experiment.json").exists()
 
 
 def waits(root: Path, said: list[str]) -> None:
-    with store.locked(root, said.append):
-        assert root.is_dir() and (root / store.LOCK).exists()
+    with locks.locked(root, said.append):
+        assert root.is_dir() and (root / locks.LOCK).exists()
 
 
 def test_a_changed_digit_of_what_is_sealed_is_told(tmp_path: Path) -> None:
     value = [{"name": "majority", "value": 0.391, "n": float("inf")}]
-    store.write_sealed(tmp_path / "a.json", value)
-    assert store.read_sealed(tmp_path / "a.json") == value
+    sealed.write_sealed(tmp_path / "a.json", value)
+    assert sealed.read_sealed(tmp_path / "a.json") == value
     path = tmp_path / "a.json"
     path.write_text(path.read_text().replace("0.391", "0.397"))
     with pytest.raises(InputError, match=r"a\.json: has changed since it was written; delete it and run compare again"):
-        store.read_sealed(path)
+        sealed.read_sealed(path)
 
 
 def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has changed since it was written"):
         store.read_experiment(tmp_path)
     for head in ({}, {"runs": [[1]]}, {"runs": ["a"], "name": "x"}):
-        store.write_json(path, {"schema": store.SCHEMA, **head})
+        sealed.write_json(path, {"schema": store.SCHEMA, **head})
         with pytest.raises(InputError, match="is an incomplete record of an experiment"):
             store.read_experiment(tmp_path)
     path.write_text("[" * 100_000)
@@ -348,11 +348,11 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["/dev/zero", "../../secret"])
 def test_a_manifest_that_names_files_elsewhere_is_damaged(finished: Path, name: str) -> None:
-    store.write_json(finished / "manifest.json", {name: [0, "x"]})
+    sealed.write_json(finished / "manifest.json", {name: [0, "x"]})
     assert store.changed(finished) == ["manifest.json"]
 
 
 def test_only_files_that_are_sealed_are_ours(tmp_path: Path) -> None:
-    store.write_sealed(tmp_path / "ours.json", {"a": 1})
-    store.write_json(tmp_path / "theirs.json", {"a": 1})
-    assert store.is_sealed(tmp_path / "ours.json") and not store.is_sealed(tmp_path / "theirs.json")
+    sealed.write_sealed(tmp_path / "ours.json", {"a": 1})
+    sealed.write_json(tmp_path / "theirs.json", {"a": 1})
+    assert sealed.is_sealed(tmp_path / "ours.json") and not sealed.is_sealed(tmp_path / "theirs.json")

@@ -12,7 +12,7 @@ import archbench
 from archbench import command_line
 from archbench.reports.base import tables as report_tables
 from archbench.reports.page import publish as publishing
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.export import export
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import TEXTS
@@ -156,5 +156,5 @@ def test_a_dry_run_by_kind_plans_without_training(
 
 def test_records_hold_no_more_than_their_columns(compared: tuple[Path, Path]) -> None:
     for run in (compared[1] / "runs").iterdir():
-        rows = store.read_json(run / "scores.json")
+        rows = sealed.read_json(run / "scores.json")
         assert all(set(row) == {"run", "split", "metric", "value", "lower", "upper", "n"} for row in rows)

@@ -12,7 +12,7 @@ import pytest
 import synthetic
 
 from archbench import tracking
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.tracking import mirror
 from archbench.runs.tracking.mirror import Picture, Point
 from archbench.runs.tracking.on_tensorboard import TensorBoard
@@ -36,7 +36,7 @@ def expected(root: Path, run: str) -> dict[str, list[tuple[int, float]]]:
     for row in curves.itertuples():
         points.setdefault(f"{row.split}/{row.metric}", []).append((int(row.tokens), float(row.value)))
     record = store.glance(store.run_folder(root, run))
-    for score in store.read_json(store.run_folder(root, run) / "scores.json"):
+    for score in sealed.read_json(store.run_folder(root, run) / "scores.json"):
         at = int(record.get("train_tokens") or 0)
         points.setdefault(f"{score['split']}/{score['metric']}", []).append((at, float(score["value"])))
     return points
@@ -181,7 +181,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
     monkeypatch.setenv("WANDB_MODE", "offline")
     few = runs(root)[:2]
     head = store.read_experiment(root)
-    store.write_sealed(root / "experiment.json", {**head, "runs": few})
+    sealed.write_sealed(root / "experiment.json", {**head, "runs": few})
     for _ in range(2):
         assert f"wandb sync {root}/wandb/offline-run-*" in tracking.replay(root, "wandb")
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}

@@ -6,7 +6,7 @@ import tiny_runs
 from simulation_scripts import load
 
 from archbench.reports.base import tables
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 
 
 def test_packed_records_are_finished_runs_without_weights(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_packed_records_are_finished_runs_without_weights(tmp_path: Path) -> Non
     assert records.pack(tmp_path / "here", tmp_path / "fewer.tar.xz", ["turned-decoder"]) == 0
     for root in ("here", "there"):
         head = {"schema": 1, "archbench": "0", "name": "tiny", "command": "", "experiment": {}, "runs": [run.name]}
-        store.write_sealed(tmp_path / root / "experiment.json", head)
+        sealed.write_sealed(tmp_path / root / "experiment.json", head)
     here, there = (tables.collect(tmp_path / root) for root in ("here", "there"))
     for name in ("runs", "scores", "curves", "predictions"):
         assert here[name].equals(there[name])

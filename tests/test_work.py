@@ -16,7 +16,7 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Size
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import Event, Interrupted, LogLine
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
@@ -159,7 +159,7 @@ def test_a_learnable_task_is_learned_and_predict_answers_like_the_run(folder: Pa
     assert scores["accuracy"] > 0.85
     answer = predict.predict(place, "blue car 3")
     assert answer.text == "cold" and sum(p for _, p in answer.probabilities) == pytest.approx(1)
-    references = store.read_sealed(tmp_path / "references" / "colours.json")
+    references = sealed.read_sealed(tmp_path / "references" / "colours.json")
     assert {"majority", "tfidf_logistic", "untrained"} <= {row["name"] for row in references}
     with pytest.raises(InputError, match="empty"):
         predict.predict(place, "")

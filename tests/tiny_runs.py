@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
@@ -59,7 +59,7 @@ def trained(folder: Path, root: Path, architecture: str, task: str, **training: 
     found = planned(spec.from_dict(values, folder=folder), folder, root)
     (plan,) = found.plans
     for row in found.datasets:
-        store.write_json(root / "data" / f"{row['dataset']}.json", row)
+        sealed.write_json(root / "data" / f"{row['dataset']}.json", row)
     place = root / "runs" / plan.run
     work.perform(plan, place, lambda progress: None, lambda: False)
     return place

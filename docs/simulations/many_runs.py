@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from archbench.reports import build
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.execution import execute as execution
 from archbench.runs.execution import status
@@ -65,7 +65,7 @@ def write(run: FakeRun, folder: Path) -> None:
         (folder / name).write_text(json.dumps({"run": run.run, "text": "x" * size}))
     right = rng.random(EXAMPLES) < 0.5 + 0.1 * ARCHITECTURES.index(run.architecture)
     values = dict(zip(METRICS, (float(right.mean()), 2.0, 3.0), strict=True))
-    store.write_json(
+    sealed.write_json(
         folder / "scores.json",
         [
             {"run": run.run, "split": "test", "metric": m, "value": v, "lower": v, "upper": v, "n": EXAMPLES}
@@ -122,7 +122,7 @@ def main(root: Path, count: int) -> None:
     runs = [FakeRun(a, d, s) for d in datasets for a in ARCHITECTURES for s in range(seeds)][:count]
     for name in datasets:
         card = {"dataset": name, "kind": "translation", "primary": "exact_match", "licence": "none", "origin": "made"}
-        store.write_sealed(root / "data" / f"{name}.json", card)
+        sealed.write_sealed(root / "data" / f"{name}.json", card)
     keys = ("run", "dataset", "match", "architecture")
     store.write_experiment(
         root,

@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 
 from archbench.architectures.conversion.quiet import quiet
-from archbench.runs.base import machine, store
+from archbench.runs.base import machine, sealed
 from archbench.runs.bench import alone, inference, peak, real, shares, training
 from archbench.runs.bench.pairing import compared
 from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, compiler
@@ -76,9 +76,9 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
         record = _head(plan, prepared, command)
         if (aside := _put_aside(root)) is not None:
             say(f"the earlier measurements are kept as {aside}")
-        store.write_json(root / FILE, record)
+        sealed.write_json(root / FILE, record)
         try:
-            _measure(plan, prepared, record, lambda: store.write_json(root / FILE, record), say)
+            _measure(plan, prepared, record, lambda: sealed.write_json(root / FILE, record), say)
         except KeyboardInterrupt:
             return "interrupted"
     return "failed" if any("error" in measure for measure in record["measures"]) else "done"
@@ -103,7 +103,7 @@ def _put_aside(root: Path) -> Path | None:
 
 def _has_measures(file: Path) -> bool:
     try:
-        return bool(store.read_json(file)["measures"])
+        return bool(sealed.read_json(file)["measures"])
     except (InputError, ValueError, KeyError, TypeError):
         return True  # whatever it is, it is not ours to write over
 

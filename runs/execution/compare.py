@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from archbench.runs.base import capacity, disk, store
+from archbench.runs.base import capacity, disk, locks, sealed, store
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display, some_runs
@@ -73,7 +73,7 @@ def run(
     if until_decided is not None:
         until_decided.check(experiment)
     say = once(say)
-    with checked_architectures(experiment, setting, say) as architectures, store.locked(root, say):
+    with checked_architectures(experiment, setting, say) as architectures, locks.locked(root, say):
         heartbeat.pause(root)
         if until_decided is None:
             return _complete(experiment, root, setting, say, architectures, {"command": command, "declared": declared})
@@ -325,10 +325,10 @@ def write_head(
         against=experiment.against.published if experiment.against else "",
     )
     for row in matrix.datasets:
-        store.write_sealed(root / "data" / f"{row['dataset']}.json", row)
+        sealed.write_sealed(root / "data" / f"{row['dataset']}.json", row)
     present = {f"{row['dataset']}.json" for row in matrix.datasets}
     for path in (root / "data").glob("*.json"):
-        if path.name not in present and store.is_sealed(path):  # of an earlier command, not somebody's
+        if path.name not in present and sealed.is_sealed(path):  # of an earlier command, not somebody's
             path.unlink()
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.base.messages import Ended, Event, Progress
 from archbench.tasks.base.errors import InputError
 
@@ -63,7 +63,7 @@ class Heartbeat:
 def read(root: Path) -> Heartbeat:
     """The last heartbeat in ``root``; an empty one where there is none, or none that can be read."""
     try:
-        value = store.read_json(root / FILE)
+        value = sealed.read_json(root / FILE)
         runs = {str(run): _run_progress(entry) for run, entry in value["runs"].items()}
         seconds = {str(run): _finite(spent) for run, spent in value["seconds"].items()}
         return Heartbeat(max(int(value["jobs"]), 1), runs, seconds)
@@ -119,7 +119,7 @@ class ProgressWriter:
 
 def _write(root: Path, heartbeat: Heartbeat) -> None:
     with contextlib.suppress(OSError):  # a comparison goes on without it; a full disk shows elsewhere
-        store.write_json(root / FILE, asdict(heartbeat))
+        sealed.write_json(root / FILE, asdict(heartbeat))
 
 
 def _run_progress(entry: Mapping[str, Any]) -> RunProgress:

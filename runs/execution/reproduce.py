@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archbench.runs.base import store
+from archbench.runs.base import locks, store
 from archbench.runs.execution import compare, heartbeat
 from archbench.runs.execution.compare import RunOptions, Say
 from archbench.runs.execution.execute import Outcome
@@ -31,7 +31,7 @@ def run(
     say = compare.once(say)
     check_folder(root)
     narrowed = published.narrowed(experiment, runs)
-    with compare.checked_architectures(narrowed, setting, say) as architectures, store.locked(root, say):
+    with compare.checked_architectures(narrowed, setting, say) as architectures, locks.locked(root, say):
         heartbeat.pause(root)
         matrix, device, jobs = compare.planned(narrowed, root, setting, say, architectures)
         while pretrainings := published.pretrainings_first(matrix, root):

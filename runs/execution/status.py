@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import lease, store
+from archbench.runs.base import lease, locks, store
 from archbench.runs.base.messages import bounded
 from archbench.runs.execution import heartbeat
 from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
@@ -86,7 +86,7 @@ class Status:
 def read(root: Path, now: float | None = None) -> Status:
     """The status of the comparison in ``root`` at ``now`` (seconds since 1970); raises ``InputError`` without one."""
     now = time.time() if now is None else now
-    working = store.is_locked(root)
+    working = locks.is_locked(root)
     if working and not (root / "experiment.json").is_file():
         return Status(str(root), "", "", working, 0)
     head, beat = store.read_experiment(root), heartbeat.read(root)
@@ -98,7 +98,7 @@ def read(root: Path, now: float | None = None) -> Status:
     )
     left = seconds_left(runs, beat.jobs, later.get("expected_seconds", 0.0))
     after = later.get("runs", 0)
-    reporting = not working and bool(store.is_locked(root, store.REPORT_LOCK))
+    reporting = not working and bool(locks.is_locked(root, locks.REPORT_LOCK))
     return Status(str(root), head["name"], head["command"], working, beat.jobs, runs, after, left, reporting)
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from archbench.architectures.catalogue import catalogue, shared_state
 from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.objectives.objective import Objective
-from archbench.runs.base import machine, store
+from archbench.runs.base import machine, sealed, store
 from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
@@ -180,11 +180,11 @@ def _scored(scored: Scored) -> dict[str, Any]:
 
 def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: TrainingState, folder: Path) -> None:
     """Everything needed to load the run again, and its curves."""
-    store.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
+    sealed.write_json(folder / "plan.json", {"run": plan.run, **plan.to_json()})
     if catalogue.is_code(plan.variant):
         files.write_text(folder / "variant.py", plan.variant_text)
     files.write_text(folder / "tokenizer.json", prepared.tokenizer.to_json())
-    store.write_json(
+    sealed.write_json(
         folder / "task.json",
         {
             "run": plan.run,
@@ -210,13 +210,13 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
     signed = metrics.signatures(score.metric for score in scores)
     facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
     numerics = str(registry.numerics(plan.task.kind))
-    store.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": numerics})
+    sealed.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": numerics})
 
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
     named = [(split, score) for split, scored in splits.items() for score in scored.scores]
     rows = [{"run": plan.run, "split": split, **asdict(score)} for split, score in named]
-    store.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "per_example"} for row in rows])
+    sealed.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "per_example"} for row in rows])
 
 
 def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.base.store import Row
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
@@ -131,6 +131,6 @@ def _lacking(row: Row, kinds: Kinds) -> str:
 def _json(path: Path) -> Any:
     """What is recorded beside a run, None where it is not or cannot be read."""
     try:
-        return store.read_sealed(path)
+        return sealed.read_sealed(path)
     except (InputError, json.JSONDecodeError):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine, store
+from archbench.runs.base import machine, sealed, store
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.training.step import READ_STEPS, Trainer
 from archbench.tasks.base.errors import InputError
@@ -54,15 +54,15 @@ class Calibration:
         if key not in known:
             self.say(f"{work.task.name}: measuring the training speed of {variant.name}")
             known[key] = {"architecture": variant.name, "tokens_per_second": measure()}
-            store.write_sealed(self.path, known)
+            sealed.write_sealed(self.path, known)
         return float(known[key]["tokens_per_second"])
 
     def _earlier(self, dataset: str) -> dict[str, Any]:
         """Earlier measurements; none if the file is damaged and no run of the data set is finished."""
         if not self.path.is_file():
             return {}
-        if store.is_sealed(self.path):
-            return dict(store.read_sealed(self.path))
+        if sealed.is_sealed(self.path):
+            return dict(sealed.read_sealed(self.path))
         damaged = f"{self.path}: has changed since it was written"
         if run := self._finished(dataset):
             raise InputError(

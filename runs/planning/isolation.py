@@ -22,7 +22,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue, sandbox, sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import child, store
+from archbench.runs.base import child, sealed
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning import compliance, measurements
 from archbench.runs.planning.measurements import Measurements
@@ -181,7 +181,7 @@ class _AnswerCache:
         self.answers: dict[str, Any] = {}  # by the hash of the question
         self._changed = False
         with contextlib.suppress(InputError, KeyError, TypeError, AttributeError):
-            recorded = store.read_sealed(self.path) if self.path.is_file() else {"loaded": {}, "answers": {}}
+            recorded = sealed.read_sealed(self.path) if self.path.is_file() else {"loaded": {}, "answers": {}}
             if all(_sha256(path) == digest for path, digest in recorded["loaded"].items()):
                 self.answers = dict(recorded["answers"])
 
@@ -192,7 +192,7 @@ class _AnswerCache:
         """Saves the answers, with the SHA-256 of the modules that the variant has loaded, by path."""
         if self._changed:
             with contextlib.suppress(OSError):  # otherwise they are computed again
-                store.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
+                sealed.write_sealed(self.path, {"loaded": loaded, "answers": self.answers})
 
 
 def serve(connection: Connection, name_or_path: str, folder: str, seconds: str) -> None:

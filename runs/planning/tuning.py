@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
 from archbench.runs.planning import rate_choice
 
@@ -115,7 +115,7 @@ def _validated(folder: Path) -> float:
     record = store.read_intact(folder)
     if record.get("status") != "done" or record.get("best_step") == 0 or not scores.is_file():
         return math.inf
-    rows = [row for row in store.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
+    rows = [row for row in sealed.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
     return float(rows[0]["value"]) if rows else math.inf
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
@@ -31,13 +31,13 @@ def make(
         scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
         rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
     facts = {"data": plan.data, "version": VERSION}
-    store.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])
+    sealed.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])
 
 
 def exist(plan: Plan, root: Path) -> bool:
     """Whether the baselines of the plan's data set, as it is now, are there, made by the rules of this version."""
     try:
-        rows = store.read_about(_path(plan, root))
+        rows = sealed.read_about(_path(plan, root))
         return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False

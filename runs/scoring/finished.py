@@ -10,7 +10,7 @@ import torch
 
 from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import plan, store
+from archbench.runs.base import plan, sealed, store
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import PROMPT
 from archbench.runs.training import weight_transfer
@@ -61,7 +61,7 @@ def read(folder: Path) -> FinishedRun:
 
 
 def _read(folder: Path) -> FinishedRun:
-    made, facts = plan.from_json(store.read_json(folder / "plan.json")), store.read_json(folder / "task.json")
+    made, facts = plan.from_json(sealed.read_json(folder / "plan.json")), sealed.read_json(folder / "task.json")
     tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
     allowed_tokens = torch.zeros(made.vocabulary, dtype=torch.bool)
     allowed_tokens[facts["answers"]] = True

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import foreign_code, store
+from archbench.runs.base import foreign_code, sealed, store
 from archbench.runs.base.plan import Plan
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.values import Prepared, Score
@@ -72,7 +72,7 @@ def _stamp(plan: Plan, root: Path, place: str) -> dict[str, Any]:
 def _rows(plan: Plan, root: Path) -> list[dict[str, Any]]:
     """The scores that the run has; none where the file is damaged or another run's."""
     with contextlib.suppress(InputError, TypeError, KeyError):
-        rows = store.read_sealed(store.run_folder(root, plan.run) / FILE)
+        rows = sealed.read_sealed(store.run_folder(root, plan.run) / FILE)
         return [row for row in rows if row["run"] == plan.run and row["place"]]
     return []
 
@@ -93,7 +93,7 @@ def _score(plan: Plan, root: Path, places: Sequence[str]) -> list[str]:
         values = {key: value for key, value in asdict(score).items() if key != "per_example"}
         scores.append({"run": plan.run, "split": "test", **values, "place": place, **_stamp(plan, root, place)})
     order = {place: number for number, place in enumerate(plan.task.metrics)}
-    store.write_sealed(store.run_folder(root, plan.run) / FILE, sorted(scores, key=lambda row: order[row["place"]]))
+    sealed.write_sealed(store.run_folder(root, plan.run) / FILE, sorted(scores, key=lambda row: order[row["place"]]))
     return errors
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.tasks.base.errors import InputError, one_line
 
 Name = Literal["tensorboard", "wandb"]
@@ -114,7 +114,7 @@ def curve(folder: Path) -> list[Point]:
         pass
     for checkpoint in sorted(folder.glob("checkpoint/[0-9]*/state.json"), reverse=True):
         try:
-            return [_point(row) for row in store.read_json(checkpoint)["curves"]]
+            return [_point(row) for row in sealed.read_json(checkpoint)["curves"]]
         except (InputError, KeyError, TypeError, ValueError):
             continue  # dropped or damaged
     return []
@@ -135,7 +135,7 @@ def _scores(folder: Path, row: Mapping[str, Any]) -> list[Point]:
         float(row.get("train_flops") or 0.0),
         float(row.get("train_seconds") or 0.0),
     )
-    scores = store.read_json(folder / "scores.json")
+    scores = sealed.read_json(folder / "scores.json")
     return [Point(f"{score['split']}/{score['metric']}", *where, float(score["value"])) for score in scores]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
+from archbench.runs.base import sealed, store
 from archbench.runs.tracking.mirror import Picture, Point
 from archbench.tasks.base.errors import InputError
 
@@ -28,7 +28,7 @@ class WeightsAndBiases:
         self.sent: dict[str, Any] = {}
         if self.file.is_file():
             try:
-                self.sent = dict(store.read_json(self.file))
+                self.sent = dict(sealed.read_json(self.file))
             except (InputError, TypeError, ValueError):
                 raise InputError(f"{self.file}: cannot be read; remove it to send all points again") from None
 
@@ -79,4 +79,4 @@ class WeightsAndBiases:
 
     def _keep(self, key: str, value: int | str) -> None:
         self.sent[key] = value
-        store.write_json(self.file, self.sent)
+        sealed.write_json(self.file, self.sent)

@@ -12,7 +12,7 @@ import torch
 from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.runs.base.plan import from_json
-from archbench.runs.base.store import read_json
+from archbench.runs.base.sealed import read_json
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import FINETUNE, FROZEN
 from archbench.runs.training.pretraining_objectives import ObjectiveShares

@@ -1,0 +1,95 @@
+"""JSON files, written so that whatever has its name is whole; sealed ones are stored with their SHA-256."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from archbench.tasks.base import files
+from archbench.tasks.base.errors import InputError
+
+SEAL = {"sha256", "sealed"}  # the keys of a sealed file
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON as ``files.write_bytes`` does; NaN and infinities as Python's ``NaN`` and ``Infinity``."""
+    files.write_text(path, json_text(value))
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; raises ``InputError`` where it is missing or broken."""
+    try:
+        return loaded(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}; delete it and run compare again") from None
+
+
+def loaded(path: Path) -> Any:
+    """The value in a JSON file; raises ``OSError``, ``ValueError`` or ``RecursionError`` where it cannot be read."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_sealed(path: Path, value: object) -> None:
+    """Writes JSON with its SHA-256, for ``read_sealed``."""
+    value = json.loads(json_text(value))
+    write_json(path, {"sha256": _digest(value), "sealed": value})
+
+
+def read_sealed(path: Path) -> Any:
+    """The value in a JSON file; raises ``InputError`` where it is missing, broken or not as it was written."""
+    contents = read_json(path)
+    if not isinstance(contents, dict) or not SEAL & contents.keys():  # of an older archbench
+        return contents
+    if not is_whole(contents):
+        raise InputError(f"{path}: has changed since it was written; delete it and run compare again")
+    return contents["sealed"]
+
+
+def read_about(path: Path) -> Any:
+    """The sealed card or baselines of the data set that the file is named after.
+
+    Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
+    """
+    value = read_sealed(path)
+    if not is_sealed(path) and is_sealed(path.parent.parent / "experiment.json"):
+        raise InputError(f"{path}: has lost its hash; delete it and run compare again")
+    rows = value if isinstance(value, list) else [value]
+    others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
+    if others:
+        raise InputError(f"{path}: is about the data set {min(others)}; delete it and run compare again")
+    return value
+
+
+def is_whole(contents: Any) -> bool:
+    """Whether a value is what ``write_sealed`` writes, unchanged."""
+    return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == _digest(contents["sealed"])
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file was written by ``write_sealed`` and is as it was."""
+    try:
+        return is_whole(read_json(path))
+    except InputError:
+        return False
+
+
+def json_text(value: object) -> str:
+    """A value as JSON, as files have it."""
+    return json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays and paths as plain JSON values."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")
