@@ -72,7 +72,7 @@ def test_the_report_that_decides_is_the_best_evidence_where_it_has_more_seeds(tm
     assert [one.ruling.verdict for one in found.tested] == [REPRODUCED, UNDECIDED]
     words = ledger_page.markdown([found], "")
     assert "- **Best evidence, [large](large/):** reproduced; complete test, 5 seeds" in words
-    assert "- [small](small/): undecided. 3 instead of 5 seeds." in words
+    assert re.search(r"\(small/\): undecided\. On sentiment, encoder vs\. decoder .+\. 3 instead of 5 seeds\.", words)
     assert re.search(r"On sentiment, encoder better than decoder by 0\.\d+ \(p\s<\s0\.001\)", words)
 
 
@@ -148,6 +148,16 @@ def test_a_decision_is_corrected_for_every_report_that_tests_the_claim(others: i
     words = ledger_page.markdown([found], "")
     assert ("so it is not decided over all reports" in words) == (verdict == UNDECIDED)
     assert "Not tested by 1 other report:" in words
+
+
+def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_baseline(tmp_path: Path) -> None:
+    better = replace(single(SHAKESPEARE, seeds=5), references=SHAKESPEARE.references | {"bigram": 5.0})
+    mixed = replace(better, seeds=3, references=SHAKESPEARE.references | {"bigram": 2.9})
+    found = of(planted(tmp_path, better=better, mixed=mixed), "no-labels-bigram")
+    assert [entry.ruling.verdict for entry in found.tested] == [REPRODUCED, UNDECIDED]
+    line = ledger_page.markdown([found], "").partition("- [mixed](mixed/): ")[2]
+    assert line.startswith("undecided. Compared with the bigram model of tokens: on shakespeare, decoder and")
+    assert "encoder is worse. 3 instead of 5 seeds" in line
 
 
 def test_where_no_gate_was_measured_the_test_is_not_complete(tmp_path: Path) -> None:

@@ -274,6 +274,23 @@ def test_what_differs_is_told_and_the_run_is_trained(
     assert "precision: bf16 there, float32 here" in capsys.readouterr().err.splitlines()
 
 
+@pytest.mark.parametrize("recorded", ["float32", "bf16"])
+def test_float32_stays_where_this_machine_would_choose_bf16(
+    place: Path, plans: list[ReproducedRun], monkeypatch: pytest.MonkeyPatch, recorded: str
+) -> None:
+    monkeypatch.setattr(machine, "multiplies_bf16", lambda: True)
+    experiment = spec.from_dict(
+        {**EXPERIMENT, "training": {**EXPERIMENT["training"], "precision": "auto"}}, folder=place
+    )
+    first = plans[0].published
+    run = replace(first, row={**first.row, "precision": recorded})
+    narrowed, setting = published.narrowed(experiment, [run]), RunOptions(device="cpu", jobs=1)
+    with compare.checked_architectures(narrowed, setting, lambda line: None) as architectures:
+        matrix, _, _ = compare.planned(narrowed, place / recorded, setting, lambda line: None, architectures)
+    [item] = published.reproduced(matrix, experiment, [run])
+    assert item.plan.precision == recorded
+
+
 def test_another_version_of_the_numerics_is_known_by_the_name_of_the_run(
     place: Path, plans: list[ReproducedRun]
 ) -> None:

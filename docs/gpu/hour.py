@@ -8,7 +8,7 @@ written from them.
     make gpu ARGS="--minutes 8"               eight minutes of it, and at most one more to save the state
     make gpu ARGS="--only parity --list"      names of pieces, and what is done
     make gpu ARGS="--device cpu"              a stand-in: the same pieces with tiny models, into results/gpu-cpu
-    make gpu ARGS="--dry-run"                 sizes, tokens and times of every comparison; needs no GPU
+    make gpu ARGS="--dry-run"                 plans of comparisons, commands of benchmarks; needs no GPU
 """
 
 import argparse
@@ -146,10 +146,16 @@ def _ended(status: int) -> str:
 
 
 def dry_run(out: Path, only: Sequence[str]) -> int:
-    """Says what the comparisons would train, planned on the CPU; the status of the first that cannot be planned."""
+    """Says what the comparisons would train, planned on the CPU; the status of the first that cannot be planned.
+
+    Benchmarks have no plan: their commands are printed.
+    """
     worst = 0
     for piece in pieces():
-        if piece.command[0] != "compare" or (only and not any(map(piece.name.startswith, only))):
+        if only and not any(map(piece.name.startswith, only)):
+            continue
+        if piece.command[0] != "compare":
+            print(f"{piece.name}: archbench {' '.join(piece.line('cuda', out))}", flush=True)
             continue
         line = [*piece.command, "--dry-run", "--device", "cpu", "--out", str(out / piece.name)]
         print(f"{piece.name}: archbench {' '.join(line)}", flush=True)

@@ -196,11 +196,11 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
 
 def _by_dataset(contrasts: Sequence[Contrast]) -> Iterator[str]:
     for name in dict.fromkeys(contrast.dataset for contrast in contrasts):
-        tests = dict.fromkeys(_told(contrast) for contrast in contrasts if contrast.dataset == name)
+        tests = dict.fromkeys(_with_p(contrast) for contrast in contrasts if contrast.dataset == name)
         yield f"on {name}, {', '.join(tests)}"
 
 
-def _told(contrast: Contrast) -> str:
+def _with_p(contrast: Contrast) -> str:
     """A contrast's outcome, its difference where it is not decided, and its p value."""
     text, kind = words(contrast), outcome(contrast)
     if kind == "open":
@@ -210,14 +210,28 @@ def _told(contrast: Contrast) -> str:
 
 
 def _other(best: Evidence | None, entry: Evidence, corrected: float) -> str:
-    """The verdict of another report; where it is another one than the best report's, how their tests differ."""
+    """The verdict of another report; if it is not the best report's, what came out and how their tests differ."""
     ruling, verdict = entry.ruling, _short(entry)
     if ruling.verdict in DECIDED and not math.isnan(corrected):
         lost = "; not decided after this correction" if corrected > ALPHA else ""
         verdict += f" ({_p(corrected)}, corrected for all reports{lost})"
     if best is None or ruling.verdict == best.ruling.verdict:
         return f"{verdict}."
-    return f"{verdict}. {_capital('; '.join(_differences(best, entry)))}."
+    sentences = (verdict, _deviation(entry), _capital("; ".join(_differences(best, entry))))
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
+
+
+def _deviation(entry: Evidence) -> str:
+    """What of a report's test does not bear the claim out; empty where all of that is what the test lacks."""
+    ruling = entry.ruling
+    if not ruling.counted:
+        return _capital(ruling.evidence.removesuffix("."))
+    others = [contrast for contrast in ruling.counted if not bears_out(ruling.claim, contrast)]
+    shown = [contrast for contrast in others if outcome(contrast) not in ("untrained", "unknown")]
+    if len(shown) > SHOWN:
+        count = len(ruling.counted)
+        return f"{count - len(others)} of {count} tests bear the claim out"
+    return _capital("; ".join(_by_dataset(shown)))
 
 
 def _differences(best: Evidence, entry: Evidence) -> list[str]:

@@ -221,11 +221,19 @@ def _is_called(entered: str, variant: str) -> bool:
 
 
 def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:
-    """The plan with what trials chose for the published run and, where the budget is in seconds, its tokens."""
+    """The plan with what trials chose for the published run, its precision and, for a budget in seconds, its tokens.
+
+    Every machine computes in float32, but not every one in bfloat16, so only float32 is taken over.
+    """
     training = plan.training.model_copy(update=_rates(run.row))
-    deterministic = run.environment.get("deterministic") == "true"
-    size = replace(plan.size, dropout=training.dropout)
-    plan = replace(plan, match=run.match, training=training, size=size, deterministic=deterministic)
+    plan = replace(
+        plan,
+        match=run.match,
+        training=training,
+        size=replace(plan.size, dropout=training.dropout),
+        precision="float32" if run.row.get("precision") == "float32" else plan.precision,
+        deterministic=run.environment.get("deterministic") == "true",
+    )
     if not in_seconds:
         return plan
     tokens = int(run.row["planned_tokens"])
