@@ -83,11 +83,12 @@ def test_claims_decided_in_miniature_are_named_last() -> None:
     reported = figure_stores.judged("families")
     claims = [claim for claim in ledger.ledger() if claim.miniature][:6]
     words = [ledger.SAME_DIRECTION] * 4 + [ledger.OPPOSITE_DIRECTION, ledger.UNDECIDED]
-    verdicts = [ClaimVerdict(claim, word, "") for claim, word in zip(claims, words, strict=True)]
+    scale = "0.5 M parameters, 1 M tokens"
+    verdicts = [ClaimVerdict(claim, word, "", scale=scale) for claim, word in zip(claims, words, strict=True)]
     lines = bottom_line(reported, verdicts)
     named = lines[len(bottom_line(reported))]
     assert named.startswith(
-        f"Claims about larger models, tested in miniature: same direction for “{claims[0].statement}”"
+        f"Claims about larger models, tested in miniature ({scale}): same direction for “{claims[0].statement}”"
     )
     assert named.endswith(f"and 1 more; opposite direction for “{claims[4].statement}”.")
     assert claims[5].statement not in named and lines[-1] == named

@@ -107,6 +107,21 @@ def test_a_leak_in_the_text_of_an_earlier_stage_is_refused(tmp_path: Path, share
         small_plans.plan(values, tmp_path, tmp_path)
 
 
+def test_only_the_task_itself_may_test_on_what_its_training_texts_hold(tmp_path: Path) -> None:
+    values = _leaking(tmp_path, 0)
+    (tmp_path / "clean.txt").write_text(STORY * 40)
+    task, stage = values["tasks"][0], values["pretraining"][0]
+    clean = {"train": "clean.txt", **_held_out(tmp_path)}
+    exchanged = {**task["data"], "train": task["data"]["test"], "test": task["data"]["train"]}
+    values["pretraining"] = [
+        {**stage, "name": "own", "data": "task"},
+        {**stage, "name": "after", "data": clean, "from": "own"},
+    ]
+    values["tasks"] = [{**task, "start": "own"}, {**task, "name": "exchanged", "data": exchanged, "start": "after"}]
+    with pytest.raises(InputError, match=r"pretraining.own.data: .* test texts of exchanged occur in its text"):
+        small_plans.plan(values, tmp_path, tmp_path)
+
+
 def _held_out(folder: Path) -> dict[str, str]:
     for split in ("validation", "test"):
         (folder / f"{split}.txt").write_text(f"{split} {OTHER * 10}")

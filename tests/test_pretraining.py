@@ -385,6 +385,7 @@ def test_tuned_sets_the_rate_of_a_head_alone_where_nothing_else_is_trained(folde
             "at equal size and tokens",
         ),
         ({"tasks": [{**TURNED, "adapt": ["finetune", "frozen"]}]}, "needs labels, but translation writes texts"),
+        ({"tasks": [{**COLOURS, "start": "./gpt2", "adapt": "frozen"}]}, "checkpoint ./gpt2 can only be finetuned"),
         ({"tasks": [{**COLOURS, "examples": [0]}]}, 'expected a number of examples or "all"'),
         ({"tasks": [{**COLOURS, "examples": 9_999}]}, "expected at most the"),
         ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder predicts masked tokens"),

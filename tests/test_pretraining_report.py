@@ -327,7 +327,7 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     bought = next(line for line in lines if line.startswith("Pretraining ("))
     assert f"{names[1]} better on sentiment (20 examples) after own" in bought
     assert f"{names[2]} worse on sentiment (20 examples) after own" in bought
-    assert bought.endswith("not decided: 1 of 3.")
+    assert bought.endswith("1 of 3 effects are not decided.")
     more = next(line for line in lines if line.startswith("Larger gain from pretraining"))
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
@@ -338,7 +338,7 @@ def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
     tests = [gain for gain in gains.gains(figure_stores.judged("pretraining")) if gain.decided]
     (first, *_) = tests
     both = [(first.first, first), (first.first, replace(first, start="further"))]
-    words = bottom_line_module._gains({"better": both}, [gain for _, gain in both])
+    words = bottom_line_module._gains({"better": both}, [gain for _, gain in both], "effect")
     assert words == f"{first.first} better on sentiment (20 examples) after own and further"
 
 

@@ -49,14 +49,17 @@ def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str
 
 def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
     """The decided claims about larger models."""
-    texts = []
+    texts, scales = [], dict[str, None]()
     for verdict, words in ((SAME_DIRECTION, "same direction"), (OPPOSITE_DIRECTION, "opposite direction")):
-        statements = [f"“{entry.claim.statement}”" for entry in claims if entry.verdict == verdict]
+        decided = [entry for entry in claims if entry.verdict == verdict]
+        scales |= dict.fromkeys(entry.scale for entry in decided if entry.scale)
+        statements = [f"“{entry.claim.statement}”" for entry in decided]
         more = [f"{len(statements) - MOST} more"] if len(statements) > MOST else []
         if statements:
             texts.append(f"{words} for {listing([*statements[:MOST], *more])}")
     if texts:
-        yield f"Claims about larger models, tested in miniature: {'; '.join(texts)}."
+        size = f" ({' or '.join(scales)})" if scales else ""
+        yield f"Claims about larger models, tested in miniature{size}: {'; '.join(texts)}."
 
 
 def _below(judged: Judged) -> set[str]:
@@ -83,12 +86,13 @@ def _pretrained(judged: Judged) -> Iterator[str]:
         words: [(gain.first, gain) for gain in tested if gain.decided and (gain.gain.mean > 0) == better]
         for better, words in ((True, "better"), (False, "worse"))
     }
-    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested)}."
+    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effect')}."
     pairs = differences(judged)
     if pairs:
         orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
         ahead = [(" above ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
-        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {_gains({'': ahead}, pairs)}."
+        larger = _gains({"": ahead}, pairs, "difference")
+        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {larger}."
 
 
 def _level(tests: int) -> str:
@@ -96,8 +100,11 @@ def _level(tests: int) -> str:
     return f"p < 0.05, corrected for {tests} tests" if tests > 1 else "p < 0.05"
 
 
-def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain]) -> str:
-    """Decided gains in words, pretrainings with the same outcome together, and how many are not decided."""
+def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain], noun: str) -> str:
+    """Decided gains in words, pretrainings with the same outcome together, and how many are not decided.
+
+    ``noun`` says what is tested.
+    """
     parts = []
     for words, named in chosen.items():
         names_of: dict[tuple[str, str], list[str]] = {}
@@ -109,8 +116,10 @@ def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Ga
             starts_of.setdefault((f"{listing(names)} {words}".strip(), place), []).append(start)
         parts += [f"{who} {place} after {listing(starts)}" for (who, place), starts in starts_of.items()]
     undecided = sum(not gain.decided for gain in tested)
+    if undecided == len(tested):
+        return f"no {noun} is decided ({undecided} tested)"
     if undecided:
-        parts.append(f"not decided: {undecided} of {len(tested)}")
+        parts.append(f"{undecided} of {len(tested)} {noun}s are not decided")
     return "; ".join(parts)
 
 

@@ -20,7 +20,7 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_checkpoint
 
 SIZE_TOLERANCE: Final = 2 * audit.AXES["parameters"][2]  # each of two sizes may miss its target by that much
 LIKELIHOOD: Final = "bits_per_byte"
-TASKS: Final = {1: "over 1 task", 10: "over 10 tasks", 100: "over 100 tasks"}
+TASKS: Final = {1: "times scratch, 1 task", 10: "times scratch, 10 tasks", 100: "times scratch, 100 tasks"}
 
 
 def adapted(judged: Judged) -> Grid:

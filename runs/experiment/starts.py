@@ -208,6 +208,7 @@ def started(
         totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
         _check_adapt(task, entry.adapt, f"tasks[{index}].adapt")
         _check_prompts(entry, f"tasks[{index}]")
+        _check_checkpoints(entry, f"tasks[{index}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
             if changes["adapt"] not in (FROZEN, PROMPT):
@@ -340,6 +341,13 @@ def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
         raise InputError(f'{where}: "{heads[0]}" needs labels, but {task.kind} writes texts; remove it')
     if heads and set(task.budget.match) != {"parameters"}:
         raise InputError(f'{where}: "{heads[0]}" is compared at equal size and tokens; set budget.match = "parameters"')
+
+
+def _check_checkpoints(entry: TaskEntry, where: str) -> None:
+    """Checkpoints are finetuned only, in the text-to-text form of the task."""
+    checkpoint = next(filter(is_checkpoint, entry.start), None)
+    if checkpoint and FINETUNE not in entry.adapt:
+        raise InputError(f'{where}.adapt: the checkpoint {checkpoint} can only be finetuned; add "{FINETUNE}"')
 
 
 def _check_prompts(entry: TaskEntry, where: str) -> None:

@@ -12,7 +12,7 @@ from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
-from archbench.runs.experiment.starts import OWN_TEXT
+from archbench.runs.experiment.starts import OWN_TEXT, task_of
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget, external_checkpoints, isolation
 from archbench.runs.planning.calibrate import Calibration
@@ -237,12 +237,19 @@ class Pretrainings:
             self._compared.add(key)
             overlap = seen_in.overlap_of(*configs, self.setting.cache, self.say)
             many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} occur in its text"
-            if overlap.too_much and text.task.data != OWN_TEXT:  # the task trains on that text in any case
+            if overlap.too_much and not self._is_own_text(text, name):
                 raise InputError(
                     f"pretraining.{text.name}.data: {many} (half of their {WORDS}-word sequences, or a whole line), "
                     f"for example {printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
             self.say(f"{text.name}: {many}")
+
+    def _is_own_text(self, stage: Pretraining, name: str) -> bool:
+        """Whether a pretraining reads the training texts of the task ``name``, which trains on them in any case."""
+        if stage.task.data != OWN_TEXT:
+            return False
+        owner = task_of(stage, (*self.experiment.tasks, *self.experiment.conditions))
+        return owner is not None and owner.name == name
 
     def _chain(self, stage: Pretraining) -> Iterator[Pretraining]:
         """A pretraining and those whose weights it goes on from."""

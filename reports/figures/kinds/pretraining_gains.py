@@ -20,8 +20,9 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 CAPTION: Final = (
     "Differences from training from scratch on as many examples, all weights finetuned, with 95% intervals (not "
     "corrected for multiple tests); right of the line: better. A row for each start, with the number of examples that "
-    "were read where it varies. Hollow: from scratch, for as many more tokens as the pretraining."
+    "were read where it varies."
 )
+HOLLOW: Final = " Hollow: from scratch, for as many more tokens as the pretraining."
 MOST_ROWS: Final = 12  # of a data set; beyond it, only those with the first number of examples are drawn
 MOST_GAINS: Final = 4  # that the line above the figure lists
 
@@ -41,7 +42,7 @@ def pretraining_gains(view: View) -> Figure:
     return Figure(
         "pretraining_gains",
         "Gains over training from scratch",
-        CAPTION,
+        CAPTION + HOLLOW * any(is_scratch(entry.start) for entry in entries),
         tuple(panels),
         tuple(dict.fromkeys(entry.architecture for entry in entries)),
         pd.DataFrame(analysis.numbers(entries)),
