@@ -196,7 +196,7 @@ def test_an_interval_that_ignores_examples_is_narrower(tmp_path: Path) -> None:
     [bare] = Comparisons(tables.collect(tmp_path)).headlines()
     assert whole.resamples_examples
     assert not bare.resamples_examples
-    assert whole.cells[0].interval.half > bare.cells[0].interval.half
+    assert whole.cells[0].interval.half_width > bare.cells[0].interval.half_width
 
 
 def test_predictions_for_a_part_of_the_examples_are_no_ground_for_an_interval(tmp_path: Path) -> None:

@@ -414,7 +414,7 @@ def test_the_interval_holds_one_further_seed_with_its_probability() -> None:
     inside = [one.lower <= row[4] <= one.upper for one, row in zip(intervals, values, strict=True)]
     assert abs(float(np.mean(inside)) - 0.95) < 0.011  # three standard errors
     by_hand = 12.7062 * math.sqrt(2) * math.sqrt(1.5)  # t of one degree of freedom
-    assert prediction_interval(np.array([1.0, 3.0])).half == pytest.approx(by_hand, rel=1e-5)
+    assert prediction_interval(np.array([1.0, 3.0])).half_width == pytest.approx(by_hand, rel=1e-5)
     assert not prediction_interval(np.array([1.0])).known
 
 

@@ -42,15 +42,15 @@ def test_equal_variances_pool_to_the_textbook_degrees_of_freedom() -> None:
     assert pooled.degrees == pytest.approx(6)
     found = difference_interval(samples[1], samples[0], pooled)
     half = stats.t.ppf(0.975, 6) * math.sqrt(2 / 3)
-    assert (found.mean, found.half) == pytest.approx((10, half))
+    assert (found.mean, found.half_width) == pytest.approx((10, half))
 
 
 def test_an_architecture_that_varies_more_than_others_keeps_its_own_variance() -> None:
     usual, wild = scores(1.0, 1.01, 1.02), scores(0.2, 1.0, 1.8)
     pooled = pool([usual, usual, wild])
-    assert mean_interval(wild, pooled).half == pytest.approx(mean_interval(wild, pool([wild])).half)
+    assert mean_interval(wild, pooled).half_width == pytest.approx(mean_interval(wild, pool([wild])).half_width)
     assert (
-        mean_interval(usual, pooled).half == mean_interval(usual, pool([usual, usual])).half
+        mean_interval(usual, pooled).half_width == mean_interval(usual, pool([usual, usual])).half_width
     )  # and widens none of theirs
 
 
@@ -59,15 +59,15 @@ def test_high_variance_does_not_widen_the_interval_of_others_when_the_rest_hardl
     high = Sample(np.array([0.71, 0.43, 0.64]), high_variance=True)
     pooled = pool([usual, high, constant])
     assert pooled.variance == pytest.approx(usual.over_seeds.variance)
-    assert difference_interval(usual, constant, pooled).half < 0.01
-    assert difference_interval(usual, high, pooled).half > welch_difference(usual, high).half * 0.99
+    assert difference_interval(usual, constant, pooled).half_width < 0.01
+    assert difference_interval(usual, high, pooled).half_width > welch_difference(usual, high).half_width * 0.99
 
 
 def test_one_seed_borrows_the_variance_of_the_others() -> None:
     single, others = scores(0.5), [scores(0.6, 0.62, 0.64), scores(0.7, 0.72, 0.74)]
     found = mean_interval(single, pool([single, *others]))
     assert found.known
-    assert found.half > mean_interval(others[0], pool([single, *others])).half
+    assert found.half_width > mean_interval(others[0], pool([single, *others])).half_width
 
 
 def test_one_seed_everywhere_gives_no_interval() -> None:
@@ -86,14 +86,14 @@ def test_no_variance_at_all_is_an_interval_without_width() -> None:
     assert not found.excludes_zero
 
 
-@pytest.mark.parametrize("spreads", [(1, 1, 1, 1), (1, 1, 1, 4), (0.3, 1, 1, 3)])
+@pytest.mark.parametrize("estimates", [(1, 1, 1, 1), (1, 1, 1, 4), (0.3, 1, 1, 3)])
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_intervals_over_seeds_cover_the_truth(spreads: tuple[float, ...], seeds: int) -> None:
+def test_intervals_over_seeds_cover_the_truth(estimates: tuple[float, ...], seeds: int) -> None:
     rng = np.random.default_rng(0)
-    means = np.zeros(len(spreads))
+    means = np.zeros(len(estimates))
     differences, repeats = 0, 800
     for _ in range(repeats):
-        samples = [Sample(rng.normal(0, spread, seeds)) for spread in spreads]
+        samples = [Sample(rng.normal(0, spread, seeds)) for spread in estimates]
         pooled = pool(samples)
         found = [mean_interval(sample, pooled) for sample in samples]
         means += [interval.lower <= 0 <= interval.upper for interval in found]
@@ -125,7 +125,7 @@ def test_differences_are_paired_over_examples() -> None:
     easy = rng.normal(0, 3, 200)
     a, b = layout(rng, 3, easy, 0.01, 0.1), layout(rng, 3, easy, 0.01, 0.1)
     pooled = pool([a, b])
-    assert difference_interval(a, b, pooled).half < 0.3 * mean_interval(a, pooled).half
+    assert difference_interval(a, b, pooled).half_width < 0.3 * mean_interval(a, pooled).half_width
 
 
 def test_the_detectable_difference_is_found_four_times_in_five() -> None:
@@ -141,5 +141,5 @@ def test_the_detectable_difference_is_found_four_times_in_five() -> None:
 
 
 def test_an_interval_knows_its_half() -> None:
-    assert Interval(1.0, 0.5, 1.5).half == 0.5
-    assert math.isnan(Interval(1.0).half)
+    assert Interval(1.0, 0.5, 1.5).half_width == 0.5
+    assert math.isnan(Interval(1.0).half_width)

@@ -19,7 +19,7 @@ from archbench.reports.base.metrics import declare, metric, primary
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
-    Spread,
+    VarianceEstimate,
     difference_interval,
     mean_interval,
     pool,
@@ -54,7 +54,7 @@ class Comparisons:
         self._placed: dict[str, pd.DataFrame] = {}
         self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
         self._split: dict[str, tuple[pd.DataFrame, dict[tuple[Any, ...], pd.DataFrame]]] = {}
-        self._pooled: dict[tuple[frozenset[Any], str], Spread] = {}
+        self._pooled: dict[tuple[frozenset[Any], str], VarianceEstimate] = {}
 
     @cached_property
     def _gates(self) -> Gates:
@@ -152,7 +152,7 @@ class Comparisons:
             }
         return self._samples[key]
 
-    def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> Spread:
+    def pooled(self, settings: frozenset[tuple[Any, ...]], name: str) -> VarianceEstimate:
         """The variance between seeds by the metric ``name`` of everything trained in these settings.
 
         A setting is a data set under one condition, on one axis and one part of the budget; controls belong to theirs.

@@ -17,7 +17,7 @@ from archbench.reports.base.statistics import (
     POWER,
     Interval,
     Sample,
-    Spread,
+    VarianceEstimate,
     detectable,
     difference_interval,
     p_beyond,
@@ -81,7 +81,7 @@ def _is_ablation(asked: Question, name: str) -> bool:
 def contrast(
     asked: Question,
     samples: dict[str, Sample],
-    pooled: Spread,
+    pooled: VarianceEstimate,
     margin: float,
     tests: int = 1,
     gates: tuple[Gate, ...] = (),

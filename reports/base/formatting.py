@@ -64,9 +64,9 @@ def percent(ratio: float) -> str:
 
 def decimals(interval: Interval, usual: int = 3) -> int:
     """How many decimals an interval supports: two significant digits of its half-width."""
-    if not math.isfinite(interval.half) or interval.half <= 0:
+    if not math.isfinite(interval.half_width) or interval.half_width <= 0:
         return usual
-    return min(max(1 - math.floor(math.log10(interval.half)), 0), max(usual, 3))
+    return min(max(1 - math.floor(math.log10(interval.half_width)), 0), max(usual, 3))
 
 
 def value(number: float, places: int = 3) -> str:
@@ -82,14 +82,14 @@ def value(number: float, places: int = 3) -> str:
 def interval(interval: Interval, usual: int = 3) -> str:
     """A mean with its interval: '0.653 ± 0.021'; the mean alone where no interval is known."""
     places = decimals(interval, usual)
-    if not math.isfinite(interval.half):
+    if not math.isfinite(interval.half_width):
         return value(interval.mean, usual)
-    if interval.half == 0:
+    if interval.half_width == 0:
         return f"{value(interval.mean, usual)} ± 0"
     above, below = interval.upper - interval.mean, interval.mean - interval.lower
-    if abs(above - below) > 0.1 * interval.half:
+    if abs(above - below) > 0.1 * interval.half_width:
         return f"{value(interval.mean, places)} ({value(interval.lower, places)} to {value(interval.upper, places)})"
-    return f"{value(interval.mean, places)} ± {value(interval.half, places)}"
+    return f"{value(interval.mean, places)} ± {value(interval.half_width, places)}"
 
 
 def limits(interval: Interval, usual: int = 3) -> str:

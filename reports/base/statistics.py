@@ -43,12 +43,12 @@ class Interval:
     degrees: float = math.nan
 
     @property
-    def half(self) -> float:
+    def half_width(self) -> float:
         return (self.upper - self.lower) / 2
 
     @property
     def known(self) -> bool:
-        return math.isfinite(self.half)
+        return math.isfinite(self.half_width)
 
     @property
     def excludes_zero(self) -> bool:
@@ -68,10 +68,10 @@ class Sample:
     high_variance: bool = False
 
     @cached_property
-    def over_seeds(self) -> "Spread":
+    def over_seeds(self) -> "VarianceEstimate":
         """The variance of its own seeds."""
         n = len(self.values)
-        return Spread(float(self.values.var(ddof=1)), n - 1) if n > 1 else Spread()
+        return VarianceEstimate(float(self.values.var(ddof=1)), n - 1) if n > 1 else VarianceEstimate()
 
     @cached_property
     def by_example(self) -> Floats:
@@ -87,7 +87,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Spread:
+class VarianceEstimate:
     """A variance and its degrees of freedom; both nan where unknown.
 
     ``pooled_variance``: it is pooled, and not over those of high variance alone: those keep their own beside it.
@@ -97,11 +97,11 @@ class Spread:
     degrees: float = math.nan
     pooled_variance: bool = False
 
-    def over(self, n: float) -> "Spread":
-        return Spread(self.variance / n, self.degrees)
+    def over(self, n: float) -> "VarianceEstimate":
+        return VarianceEstimate(self.variance / n, self.degrees)
 
 
-def pool(samples: Sequence[Sample]) -> Spread:
+def pool(samples: Sequence[Sample]) -> VarianceEstimate:
     """The variance between seeds pooled over architectures, with Satterthwaite's degrees of freedom.
 
     One that varies far more than the others is left out, so that it widens no interval but its own, even where a single
@@ -111,8 +111,8 @@ def pool(samples: Sequence[Sample]) -> Spread:
     several = [sample for sample in samples if len(sample.values) > 1]
     several = [sample for sample in several if np.ptp(sample.values) > 0] or several
     usual = [sample for sample in several if not sample.high_variance]
-    spreads = _alike([sample.over_seeds for sample in usual or several])
-    return replace(_pooled(spreads), pooled_variance=bool(usual)) if spreads else Spread()
+    estimates = _alike([sample.over_seeds for sample in usual or several])
+    return replace(_pooled(estimates), pooled_variance=bool(usual)) if estimates else VarianceEstimate()
 
 
 def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
@@ -138,45 +138,49 @@ def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[s
 def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
     """The p value of the F test of an architecture's variance on one data set; None if not testable."""
     others = [samples[other].over_seeds for other in usual if other != name and other in samples]
-    others = [spread for spread in others if spread.degrees > 0]
-    tested_spread = samples[name].over_seeds if name in samples else Spread()
-    pooled = _pooled(others) if others else Spread()
-    if not tested_spread.degrees > 0 or not pooled.variance > 0:
+    others = [estimate for estimate in others if estimate.degrees > 0]
+    tested_variance = samples[name].over_seeds if name in samples else VarianceEstimate()
+    pooled = _pooled(others) if others else VarianceEstimate()
+    if not tested_variance.degrees > 0 or not pooled.variance > 0:
         return None
-    return max(_larger(tested_spread, pooled, sum(spread.degrees for spread in others)), 1e-300)
+    return max(_larger(tested_variance, pooled, sum(estimate.degrees for estimate in others)), 1e-300)
 
 
-def _alike(spreads: list[Spread]) -> list[Spread]:
+def _alike(estimates: list[VarianceEstimate]) -> list[VarianceEstimate]:
     """The variances without those that are larger than all others together by an F test; two stay at least."""
-    while len(spreads) > 2:
-        largest = max(range(len(spreads)), key=lambda index: spreads[index].variance)
-        rest = spreads[:largest] + spreads[largest + 1 :]
+    while len(estimates) > 2:
+        largest = max(range(len(estimates)), key=lambda index: estimates[index].variance)
+        rest = estimates[:largest] + estimates[largest + 1 :]
         others = _pooled(rest)
-        if not others.variance or len(spreads) * _larger(spreads[largest], others, sum(s.degrees for s in rest)) >= ODD:
+        if (
+            not others.variance
+            or len(estimates) * _larger(estimates[largest], others, sum(s.degrees for s in rest)) >= ODD
+        ):
             break
-        spreads = rest
-    return spreads
+        estimates = rest
+    return estimates
 
 
-def _larger(spread: Spread, others: Spread, freedom: float) -> float:
+def _larger(estimate: VarianceEstimate, others: VarianceEstimate, freedom: float) -> float:
     """The p value of a one-sided F test that a variance is larger."""
     from scipy.special import fdtrc
 
-    return float(fdtrc(spread.degrees, freedom, spread.variance / others.variance))
+    return float(fdtrc(estimate.degrees, freedom, estimate.variance / others.variance))
 
 
-def _pooled(spreads: Sequence[Spread]) -> Spread:
-    freedom = sum(spread.degrees for spread in spreads)
-    return Spread(
-        sum(s.degrees * s.variance for s in spreads) / freedom, _total(spreads, [s.degrees for s in spreads]).degrees
+def _pooled(estimates: Sequence[VarianceEstimate]) -> VarianceEstimate:
+    freedom = sum(estimate.degrees for estimate in estimates)
+    return VarianceEstimate(
+        sum(s.degrees * s.variance for s in estimates) / freedom,
+        _total(estimates, [s.degrees for s in estimates]).degrees,
     )
 
 
-def mean_interval(sample: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
+def mean_interval(sample: Sample, pooled: VarianceEstimate, level: float = LEVEL) -> Interval:
     """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
-    parts = [_seed_spread(sample, pooled)]
+    parts = [_seed_variance(sample, pooled)]
     if sample.examples is not None:
-        parts.append(_example_spread(sample.by_example, [sample]))
+        parts.append(_example_variance(sample.by_example, [sample]))
     return _t_interval(float(sample.values.mean()), parts, level)
 
 
@@ -186,18 +190,18 @@ def prediction_interval(values: Floats, level: float = LEVEL) -> Interval:
     ``s`` is the standard deviation of the ``n`` seeds and ``t`` has ``n - 1`` degrees of freedom: seeds that are
     independent and normal are all that it assumes. Unknown with one seed.
     """
-    spread = Sample(values).over_seeds
-    return _t_interval(float(values.mean()), [spread.over(1 / (1 + 1 / len(values)))], level)
+    estimate = Sample(values).over_seeds
+    return _t_interval(float(values.mean()), [estimate.over(1 / (1 + 1 / len(values)))], level)
 
 
-def difference_interval(a: Sample, b: Sample, pooled: Spread, level: float = LEVEL) -> Interval:
+def difference_interval(a: Sample, b: Sample, pooled: VarianceEstimate, level: float = LEVEL) -> Interval:
     """The difference of means `a - b` with its interval: seeds independent, test examples paired.
 
     Naming the best of several needs no correction: all its intervals must exclude zero, which under equal means is
     rarer than for one.
     """
-    parts = [*_difference_spreads(a, b, pooled), *_shared_examples(a, b)]
-    return _t_interval(_gap(a, b), parts, level, _fewest(a, b, pooled))
+    parts = [*_difference_variances(a, b, pooled), *_shared_examples(a, b)]
+    return _t_interval(_gap(a, b), parts, level, _most_degrees(a, b, pooled))
 
 
 def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
@@ -208,9 +212,9 @@ def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
 
 def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample], level: float = LEVEL) -> Interval:
     """The difference by the pooled t test: one variance between seeds for all ``samples``, without exception."""
-    spreads = [sample.over_seeds for sample in samples if len(sample.values) > 1]
-    freedom = sum(spread.degrees for spread in spreads)
-    pooled = Spread(_pooled(spreads).variance, freedom) if spreads else Spread()
+    estimates = [sample.over_seeds for sample in samples if len(sample.values) > 1]
+    freedom = sum(estimate.degrees for estimate in estimates)
+    pooled = VarianceEstimate(_pooled(estimates).variance, freedom) if estimates else VarianceEstimate()
     part = pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))
     return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)], level)
 
@@ -221,7 +225,7 @@ def paired_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
     parts = [pairs.over_seeds.over(len(pairs.values))]
     if a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape:
         pairs = Sample(pairs.values, a.examples - b.examples)
-        parts.append(_example_spread(pairs.by_example, [pairs]))
+        parts.append(_example_variance(pairs.by_example, [pairs]))
     return _t_interval(_gap(a, b), parts, level)
 
 
@@ -264,7 +268,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(
-    a: Sample, b: Sample, pooled: Spread, distance: float, tail: float, power: float, most: int = MOST_SEEDS
+    a: Sample, b: Sample, pooled: VarianceEstimate, distance: float, tail: float, power: float, most: int = MOST_SEEDS
 ) -> int | None:
     """Seeds of each that would show, with ``power``, that a difference lies ``distance`` off a bound.
 
@@ -276,19 +280,19 @@ def seeds_needed(
         total = _total([*shares(n), *examples])
         if math.isnan(total.variance):
             return None
-        degrees = min(total.degrees, _fewest(a, b, pooled, n))
+        degrees = min(total.degrees, _most_degrees(a, b, pooled, n))
         if (_t(degrees, 1 - tail) + _t(degrees, power)) * math.sqrt(total.variance) <= distance:
             return n
     return None
 
 
-def _by_seeds(a: Sample, b: Sample, pooled: Spread) -> Callable[[int], list[Spread]]:
+def _by_seeds(a: Sample, b: Sample, pooled: VarianceEstimate) -> Callable[[int], list[VarianceEstimate]]:
     """The seeds' shares in the variance of a difference, had every architecture so many seeds."""
     if _varies_more(a, pooled) or _varies_more(b, pooled):
-        spreads = [sample.over_seeds if _varies_more(sample, pooled) else pooled for sample in (a, b)]
-        return lambda n: [Spread(spread.variance / n, n - 1.0) for spread in spreads]
+        estimates = [sample.over_seeds if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+        return lambda n: [VarianceEstimate(estimate.variance / n, n - 1.0) for estimate in estimates]
     most = max(min(len(a.values), len(b.values)) - 1, 1)
-    return lambda n: [Spread(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
+    return lambda n: [VarianceEstimate(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
 
 
 def _above(t: float, degrees: float) -> float:
@@ -298,19 +302,19 @@ def _above(t: float, degrees: float) -> float:
     return float(ndtr(-t) if math.isinf(degrees) else stdtr(degrees, -t))
 
 
-def _seed_spread(sample: Sample, pooled: Spread) -> Spread:
+def _seed_variance(sample: Sample, pooled: VarianceEstimate) -> VarianceEstimate:
     """The seeds' share in the variance of a mean: from the pooled variance, or its own where that is much larger."""
     return (sample.over_seeds if _varies_more(sample, pooled) else pooled).over(len(sample.values))
 
 
-def _difference_spreads(a: Sample, b: Sample, pooled: Spread) -> list[Spread]:
+def _difference_variances(a: Sample, b: Sample, pooled: VarianceEstimate) -> list[VarianceEstimate]:
     """The seeds' shares in the variance of a difference; one where both come from the same pooled variance."""
     if _varies_more(a, pooled) or _varies_more(b, pooled):
-        return [_seed_spread(a, pooled), _seed_spread(b, pooled)]
+        return [_seed_variance(a, pooled), _seed_variance(b, pooled)]
     return [pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))]
 
 
-def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> float:
+def _most_degrees(a: Sample, b: Sample, pooled: VarianceEstimate, seeds: int | None = None) -> float:
     """The most degrees of freedom of a difference: those of a high-variance sample's seeds.
 
     Satterthwaite's are too many there for tests at the level that a family takes.
@@ -319,25 +323,25 @@ def _fewest(a: Sample, b: Sample, pooled: Spread, seeds: int | None = None) -> f
     return min(odd, default=math.inf) - 1
 
 
-def _varies_more(sample: Sample, pooled: Spread) -> bool:
+def _varies_more(sample: Sample, pooled: VarianceEstimate) -> bool:
     apart = sample.high_variance and pooled.pooled_variance
     return sample.over_seeds.degrees > 0 and (apart or sample.over_seeds.variance > pooled.variance * VARIES_MORE)
 
 
-def _example_spread(column_means: Floats, samples: Sequence[Sample]) -> Spread:
+def _example_variance(column_means: Floats, samples: Sequence[Sample]) -> VarianceEstimate:
     """The examples' share in the variance of a mean (of a difference): what the seeds' share holds already is out."""
     m = len(column_means)
     if m < 2:
-        return Spread(0.0, math.inf)
+        return VarianceEstimate(0.0, math.inf)
     error = sum(sample.interaction / len(sample.values) for sample in samples)
-    return Spread(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
+    return VarianceEstimate(max(float(column_means.var(ddof=1)) - error, 0.0) / m, m - 1)
 
 
-def _shared_examples(a: Sample, b: Sample) -> list[Spread]:
+def _shared_examples(a: Sample, b: Sample) -> list[VarianceEstimate]:
     """The examples' share in the variance of a difference; none where they are not the same for both, or unknown."""
     if a.examples is None or b.examples is None or a.examples.shape[1] != b.examples.shape[1]:
         return []
-    return [_example_spread(a.by_example - b.by_example, [a, b])]
+    return [_example_variance(a.by_example - b.by_example, [a, b])]
 
 
 def _gap(a: Sample, b: Sample) -> float:
@@ -352,18 +356,18 @@ def _interaction(examples: Floats) -> float:
     return float((rest**2).sum() / ((n - 1) * (m - 1)))
 
 
-def _total(parts: Sequence[Spread], weights: Sequence[float] | None = None) -> Spread:
+def _total(parts: Sequence[VarianceEstimate], weights: Sequence[float] | None = None) -> VarianceEstimate:
     """The sum of variances; Satterthwaite's degrees of freedom, those of their weighted sum."""
     weights = weights or [1.0] * len(parts)
     sizes = [weight * part.variance for weight, part in zip(weights, parts, strict=True)]
     total = sum(sizes)
     squares = sum(size**2 / part.degrees for size, part in zip(sizes, parts, strict=True))
     if math.isnan(total):
-        return Spread()
-    return Spread(total, total**2 / squares if squares > 0 else math.inf)
+        return VarianceEstimate()
+    return VarianceEstimate(total, total**2 / squares if squares > 0 else math.inf)
 
 
-def _t_interval(mean: float, parts: Sequence[Spread], level: float, most: float = math.inf) -> Interval:
+def _t_interval(mean: float, parts: Sequence[VarianceEstimate], level: float, most: float = math.inf) -> Interval:
     """The interval of a mean whose variance is the sum of ``parts``; ``most`` bounds its degrees of freedom."""
     total = _total(parts)
     if math.isnan(total.variance):
