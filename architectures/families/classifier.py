@@ -40,7 +40,7 @@ class Classifier(OneLabel):
         self.objective = HeadOnly() if frozen else Causal()
         trained = () if frozen else _read_parameters(base)
         for parameter in base.parameters():
-            parameter.requires_grad_(any(parameter is one for one in trained))
+            parameter.requires_grad_(any(parameter is other for other in trained))
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` positions with logits at ``outputs``."""

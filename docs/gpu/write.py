@@ -38,8 +38,8 @@ def write(out: Path, page: Path) -> None:
 def _machine(out: Path) -> str:
     """What the last parity piece ran on."""
     for name in reversed(PARITY):
-        if (found := _tables(out / name)) is not None:
-            facts = found["environment"].drop_duplicates("key").set_index("key")["value"]
+        if (result := _tables(out / name)) is not None:
+            facts = result["environment"].drop_duplicates("key").set_index("key")["value"]
             kept = [
                 key for key in ("device", "processor", "torch", "cuda", "cudnn", "python", "archbench") if key in facts
             ]
@@ -49,10 +49,10 @@ def _machine(out: Path) -> str:
 
 def _parity(out: Path) -> str:
     """Untrained and trained losses of the same runs in three ways."""
-    found = {name: given for name in PARITY if (given := _tables(out / name)) is not None}
-    if PARITY[0] not in found:
+    by_piece = {name: given for name in PARITY if (given := _tables(out / name)) is not None}
+    if PARITY[0] not in by_piece:
         return ""
-    curves = {name: _validation(given) for name, given in found.items()}
+    curves = {name: _validation(given) for name, given in by_piece.items()}
     rows = []
     for architecture, reference in curves[PARITY[0]].items():
         row = [architecture, value(reference[0], 4), value(reference[1], 4)]
@@ -77,10 +77,10 @@ def _validation(given: tables.Tables) -> dict[str, tuple[float, float]]:
 def _steps(out: Path) -> str:
     """Speed, share of the peak and memory of training steps."""
     peaks = {precision: _peak(out, precision) for precision in ("bf16", "float32")}
-    found = {piece: given for piece in ("steps", "recomputed") if (given := _tables(out / piece)) is not None}
+    by_piece = {piece: given for piece in ("steps", "recomputed") if (given := _tables(out / piece)) is not None}
     rows = [
         _step(run, piece, peaks[str(run["precision"])])
-        for piece, given in found.items()
+        for piece, given in by_piece.items()
         for _, run in placed(given, "compared").iterrows()
     ]
     if not rows:
@@ -129,11 +129,11 @@ def _several(out: Path) -> str:
     rows = []
     for folder in sorted(out.glob("several-*"), key=lambda path: int(path.name.rpartition("-")[2])):
         record = out / "pieces" / f"{folder.name}.json"
-        found = _tables(folder)
-        if found is None or not record.is_file():
+        result = _tables(folder)
+        if result is None or not record.is_file():
             continue
         seconds = float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
-        tokens = float(found["runs"]["train_tokens"].astype(float).sum())
+        tokens = float(result["runs"]["train_tokens"].astype(float).sum())
         rows.append([folder.name.rpartition("-")[2], f"{seconds:.0f}", f"{tokens / seconds:,.0f}"])
     if not rows:
         return ""
@@ -160,11 +160,11 @@ def _bench(out: Path) -> str:
 
 def _scores(out: Path, piece: str) -> str:
     """The primary scores of a preset, means over seeds."""
-    if (found := _tables(out / piece)) is None:
+    if (result := _tables(out / piece)) is None:
         return ""
-    primary = found["datasets"].set_index("dataset")["primary"]
-    test = found["scores"][found["scores"]["split"] == "test"].merge(
-        found["runs"][["run", "dataset", "architecture"]], on="run"
+    primary = result["datasets"].set_index("dataset")["primary"]
+    test = result["scores"][result["scores"]["split"] == "test"].merge(
+        result["runs"][["run", "dataset", "architecture"]], on="run"
     )
     rows = []
     for (dataset, architecture), scores in test.groupby(["dataset", "architecture"], sort=False):

@@ -79,12 +79,12 @@ def build(root: Path, say: Callable[[str], None], only: Iterable[str] = ()) -> l
 
     Raises ``ValueError`` for a name that has no tables.
     """
-    found: dict[str, list[Evidence]] = {}
+    by_report: dict[str, list[Evidence]] = {}
     jobs: dict[str, Callable[[Path, Callable[[str], None]], Path]] = {
-        name: partial(_comparison, found) for name in comparisons(root)
+        name: partial(_comparison, by_report) for name in comparisons(root)
     }
     jobs |= {f"inside/{name}": _inspection for name in inspections(root)}
-    jobs |= {LEDGER: partial(_ledger, found)} if comparisons(root) else {}
+    jobs |= {LEDGER: partial(_ledger, by_report)} if comparisons(root) else {}
     wanted = list(only) or list(jobs)
     if unknown := [name for name in wanted if name not in jobs]:
         raise ValueError(f"{', '.join(unknown)}: no tables below {root} (there are: {', '.join(jobs)})")
@@ -97,10 +97,10 @@ def build(root: Path, say: Callable[[str], None], only: Iterable[str] = ()) -> l
     return pages
 
 
-def _comparison(found: dict[str, list[Evidence]], folder: Path, say: Callable[[str], None]) -> Path:
+def _comparison(by_report: dict[str, list[Evidence]], folder: Path, say: Callable[[str], None]) -> Path:
     """Make a comparison's page; what it says of the claims is kept for the ledger."""
     (page, *_), judged = assemble.report(folder, anew=False, say=say)
-    found[folder.name] = evidence(folder.name, judged)
+    by_report[folder.name] = evidence(folder.name, judged)
     return page
 
 
@@ -109,13 +109,13 @@ def evidence(name: str, judged: Judged) -> list[Evidence]:
     return best_evidence.evidence(name, judged, claim_verdicts(judged))
 
 
-def _ledger(found: dict[str, list[Evidence]], place: Path, say: Callable[[str], None]) -> Path:
+def _ledger(by_report: dict[str, list[Evidence]], place: Path, say: Callable[[str], None]) -> Path:
     """Write the ledger over all comparisons; those whose page was not made now are judged by their tables."""
     root = place.parent
     for name in comparisons(root):
-        if name not in found:
-            found[name] = evidence(name, judge(tables.read(root / name / "tables")))
-    records = best_evidence.records([entry for name in comparisons(root) for entry in found[name]])
+        if name not in by_report:
+            by_report[name] = evidence(name, judge(tables.read(root / name / "tables")))
+    records = best_evidence.records([entry for name in comparisons(root) for entry in by_report[name]])
     (root / "ledger.md").write_text(ledger_page.markdown(records, fingerprint(root)), encoding="utf-8")
     page = root / "ledger.html"
     page.write_text(ledger_page.page(records, f"archbench {version()}"), encoding="utf-8")

@@ -75,8 +75,8 @@ class Pretrainings:
         entries = (*self.experiment.tasks, *self.experiment.conditions)
         size = stage.task.budget.parameters
         for name in dict.fromkeys(task.name for task in entries if task.start == stage.name):
-            scratch = [one for one in entries if one.name == name and one.start == SCRATCH and not one.checkpoint]
-            others = dict.fromkeys(f"{one.budget.parameters:,}" for one in scratch if one.budget.parameters != size)
+            scratch = [task for task in entries if task.name == name and task.start == SCRATCH and not task.checkpoint]
+            others = dict.fromkeys(f"{task.budget.parameters:,}" for task in scratch if task.budget.parameters != size)
             if others:
                 sizes = f"{size:,} parameters, models from scratch {', '.join(others)}"
                 self.say(f"{name}: models that start from {stage.name} have {sizes}: they also differ in size")

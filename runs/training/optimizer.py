@@ -140,10 +140,10 @@ class Muon:
             if len(active) == len(pieces):
                 self._update(pieces, self.momentum[shape], factor)
             elif active:
-                each = [self.momentum[shape][index] for index in active]
-                momentum = torch.stack(each)
+                moments = [self.momentum[shape][index] for index in active]
+                momentum = torch.stack(moments)
                 self._update([pieces[index] for index in active], momentum, factor)
-                torch._foreach_copy_(each, momentum.unbind())
+                torch._foreach_copy_(moments, momentum.unbind())
 
     def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""

@@ -69,7 +69,7 @@ def prompt(
         before += [*(translated[token] for token in source), *between, *words[int(target[0]) - first], *between]
     if set(objective) == {SPAN_CORRUPTION}:
         mark = tokenizer.label_ids[0]
-        between, words = [*between, mark], [[mark, *own] for own in words]
+        between, words = [*between, mark], [[mark, *tokens] for tokens in words]
     return Prompt(translated, before, between, words)
 
 

@@ -42,8 +42,8 @@ class Ranks:
 
     def share(self, parts: Sequence[Any]) -> Sequence[Any]:
         """The parts of a batch that this rank reads: contiguous; the last ranks may get fewer or none."""
-        each = -(-len(parts) // self.world_size)
-        return parts[self.rank * each : (self.rank + 1) * each]
+        count = -(-len(parts) // self.world_size)
+        return parts[self.rank * count : (self.rank + 1) * count]
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether any rank has set it."""

@@ -263,12 +263,12 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
                 return estimate(model, batch, allowed, drawn, SAMPLES, parts, model.objective.left_to_right)
             return -exact(model, batch, allowed, parts)
 
-    own: list[tuple[float, int]] = []
+    measured_here: list[tuple[float, int]] = []
     for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.world_size]:
         losses = grad_accumulation.retry_in_parts(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # not of targets that the model cannot produce; nan stays and marks divergence
-        own.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
-    for batch_nats, batch_tokens in trainer.ranks.in_order(own):
+        measured_here.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
+    for batch_nats, batch_tokens in trainer.ranks.in_order(measured_here):
         nats, tokens = nats + batch_nats, tokens + batch_tokens
     return nats / max(tokens, 1)
 

@@ -124,12 +124,12 @@ def _takeaway(stored: Sequence[Stored]) -> str:
     """Which architectures store at least one bit for each parameter at every size, and which less."""
     names = dict.fromkeys(point.architecture for point in stored)
     words = {name: {point.word for point in stored if point.architecture == name} for name in names}
-    said = {"at least one bit per parameter at every size": {"above"}, "less than one bit at every size": {"below"}}
+    outcomes = {"at least one bit per parameter at every size": {"above"}, "less than one bit at every size": {"below"}}
     parts = [
         f"{text}: {listing}"
-        for text, word in said.items()
+        for text, word in outcomes.items()
         if (listing := formatting.listing(name for name in names if words[name] == word))
     ]
-    mixed = formatting.listing(name for name in names if words[name] not in said.values())
+    mixed = formatting.listing(name for name in names if words[name] not in outcomes.values())
     parts += [f"mixed or not decided: {mixed}"] if mixed else []
     return f"Stored {'; '.join(parts)}." if parts else ""
