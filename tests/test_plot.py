@@ -4,8 +4,10 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 import archbench
-from archbench import command_line
+from archbench import command_line, plotting
 from archbench.plotting import inches
 from archbench.reports.analysis.pretraining import adapted
 from archbench.reports.analysis.saved_labels import SavedLabels
@@ -49,6 +51,16 @@ def store(collected: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     report_tables.write(collected, root / "tables")
     return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judged_once(store: Path) -> Iterator[None]:
+    """Judges the tables of ``store`` once for all tests; of other sources each time."""
+    judged = plotting.judged
+    kept = lru_cache(judged)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plotting, "judged", lambda source: (kept if source in (store, str(store)) else judged)(source))
+        yield
 
 
 def axes(count: int = 1) -> list[Axes]:
