@@ -18,6 +18,13 @@ from archbench.reports.base.statistics import LEVEL, Interval, holm
 
 ALPHA: Final = 1 - LEVEL
 P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
+OUTCOMES: Final = {  # in words, where none of the two is better
+    "equal": "equal within the margin",
+    "open": "not decided",
+    "unknown": "not tested",
+    "untrained": "not trained enough",
+    "accounting": "depends on the accounting",
+}
 Alternative = Literal["welch", "pooled"]
 
 
@@ -92,6 +99,11 @@ class Contrast:
         if self.p <= ALPHA:
             return "ahead" if self.difference.mean > 0 else "behind"
         return "equal" if self.p_beyond <= ALPHA else "open"
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no test because runs diverged."""
+        return self.outcome == "unknown" and bool(self.diverged)
 
     def under(self, rule: Alternative) -> "Contrast":
         """The contrast as it comes out under another rule for the variance between seeds."""

@@ -4,19 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from archbench.reports.analysis.comparison import Cell, Comparison
-from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.contrasts import OUTCOMES, Contrast
 from archbench.reports.analysis.judgement import Judged
 
-WORDS: Final = {
-    "wins": "wins",
-    "ties": "ties",
-    "loses": "loses",
-    "open": "not decided",
-    "unknown": "not tested",
-    "untrained": "not trained enough",
-    "alone": "no verdict",
-    "accounting": "depends on the accounting",
-}
+WORDS: Final = {**OUTCOMES, "wins": "wins", "ties": "ties", "loses": "loses", "alone": "no verdict"}
 
 
 def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:

@@ -76,7 +76,7 @@ def _decision(contrast: Contrast) -> str:
     if contrast.outcome == "equal":
         equal = f"{contrast.first} and {contrast.second} are equal within the margin"
         return f"{equal} of {margin} {measure.label} ({interval})."
-    if contrast.outcome == "unknown" and contrast.diverged:
+    if contrast.lost:
         return f"{contrast.first} vs. {contrast.second}: not tested because {contrast.diverged} diverged."
     if contrast.outcome == "unknown":
         return f"{contrast.first} vs. {contrast.second}: not tested; a test needs scores of both and two seeds of one."

@@ -59,7 +59,7 @@ def _sentences(judged: Judged, comparison: Comparison) -> str:
 
 def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
     for contrast in judged.tested.of(dataset):
-        if contrast.outcome in ("open", "accounting") or (contrast.outcome == "unknown" and contrast.diverged):
+        if contrast.outcome in ("open", "accounting") or contrast.lost:
             yield contrast_sentence(contrast)
 
 

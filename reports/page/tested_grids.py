@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from archbench.reports.analysis.contrasts import Alternative, Contrast, Contrasts, Control, turned
+from archbench.reports.analysis.contrasts import OUTCOMES, Alternative, Contrast, Contrasts, Control, turned
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
@@ -12,13 +12,6 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
-WORDS: Final = {
-    "equal": "equal within the margin",
-    "open": "not decided",
-    "unknown": "not tested",
-    "untrained": "not trained enough",
-    "accounting": "depends on the accounting",
-}
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     "welch": "by Welch's test",
     "pooled": "with the variance pooled over all architectures",
@@ -116,9 +109,9 @@ def unchecked(judged: Judged) -> str:
 
 def outcome(contrast: Contrast) -> str:
     """An outcome in a few words."""
-    if contrast.outcome == "unknown" and contrast.diverged:
+    if contrast.lost:
         return "diverged"
-    words = f"{contrast.better} better" if contrast.better else WORDS[contrast.outcome]
+    words = f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
     return f"{words}, by less than the margin" if contrast.small else words
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.contrasts import OUTCOMES, Contrast
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
@@ -34,15 +34,7 @@ EFFECTS: Final = CAPTION.replace(
 )
 LONGEST: Final = 72  # characters of what is compared
 CHANGED = "each against the same architecture without the change"
-WORDS: Final = {
-    "ahead": "better",
-    "behind": "worse",
-    "equal": "equal",
-    "open": "not decided",
-    "unknown": "not tested",
-    "untrained": "not trained enough",
-    "accounting": "depends on the accounting",
-}
+WORDS: Final = {**OUTCOMES, "ahead": "better", "behind": "worse", "equal": "equal"}
 HUES: Final = {"ahead": "green", "behind": "vermillion"}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
@@ -138,7 +130,7 @@ def _takeaway(contrasts: Sequence[Contrast]) -> str:
 
 def word(contrast: Contrast) -> str:
     """What became of the first of a contrast, in a word or two."""
-    if contrast.outcome == "unknown" and contrast.diverged:
+    if contrast.lost:
         return "diverged"
     return f"{WORDS[contrast.outcome]} (small)" if contrast.small else WORDS[contrast.outcome]
 
