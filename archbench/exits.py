@@ -32,7 +32,7 @@ interrupts: list[int] = []  # SIGINTs that arrived while no runs were in progres
 
 def status(call: Callable[[], int]) -> int:
     """The exit status of a command; a user's mistake becomes one line on stderr."""
-    from archbench.runs.base.locks import FULL
+    from archbench.runs.base.disk import FULL
     from archbench.tasks.base.errors import InputError
 
     try:

@@ -23,7 +23,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
     from archbench.reports import build
     from archbench.reports.analysis import merging
     from archbench.reports.base import tables
-    from archbench.runs.base import locks
+    from archbench.runs.base import disk
     from archbench.tasks.base.errors import InputError
 
     if len({folder.resolve() for folder in folders}) < len(folders):
@@ -35,7 +35,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"merge: {folder}: no such folder")
-    locks.check_writable(out)
+    disk.check_writable(out)
     result = Merge(out)
     sources = []
     for folder, name in zip(folders, _names(folders), strict=True):

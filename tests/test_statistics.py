@@ -86,14 +86,14 @@ def test_no_variance_at_all_is_an_interval_without_width() -> None:
     assert not found.excludes_zero
 
 
-@pytest.mark.parametrize("estimates", [(1, 1, 1, 1), (1, 1, 1, 4), (0.3, 1, 1, 3)])
+@pytest.mark.parametrize("spreads", [(1, 1, 1, 1), (1, 1, 1, 4), (0.3, 1, 1, 3)])
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_intervals_over_seeds_cover_the_truth(estimates: tuple[float, ...], seeds: int) -> None:
+def test_intervals_over_seeds_cover_the_truth(spreads: tuple[float, ...], seeds: int) -> None:
     rng = np.random.default_rng(0)
-    means = np.zeros(len(estimates))
+    means = np.zeros(len(spreads))
     differences, repeats = 0, 800
     for _ in range(repeats):
-        samples = [Sample(rng.normal(0, spread, seeds)) for spread in estimates]
+        samples = [Sample(rng.normal(0, spread, seeds)) for spread in spreads]
         pooled = pool(samples)
         found = [mean_interval(sample, pooled) for sample in samples]
         means += [interval.lower <= 0 <= interval.upper for interval in found]

@@ -101,7 +101,7 @@ class Contrast:
         return "equal" if self.p_beyond <= ALPHA else "open"
 
     @property
-    def lost(self) -> bool:
+    def lost_to_divergence(self) -> bool:
         """Whether there is no test because runs diverged."""
         return self.outcome == "unknown" and bool(self.diverged)
 

@@ -97,8 +97,8 @@ class Gates:
         empty = pd.Series(dtype=float)
         self._exact, self._shuffled = scores.get(EXACT, empty), scores.get(SHUFFLED, empty)
         self._accuracy = scores.get(ACCURACY, empty)
-        self._bigrams = _references(tables, BIGRAM, EXACT)
-        self._majorities = _references(tables, MAJORITY, ACCURACY)
+        self._bigrams = _baselines(tables, BIGRAM, EXACT)
+        self._majorities = _baselines(tables, MAJORITY, ACCURACY)
         self._saved = _saved(tables, self._shuffled)
 
     def of(self, dataset: str, architecture: str, runs: pd.DataFrame) -> Gate:
@@ -114,7 +114,7 @@ class Gates:
         )
 
 
-def _references(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> dict[str, float]:
+def _baselines(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> dict[str, float]:
     """The test score of a baseline, by data set."""
     rows = tables["references"]
     rows = rows[(rows["name"] == name) & (rows["metric"] == measured) & (rows["split"] == "test")]

@@ -76,7 +76,7 @@ def _decision(contrast: Contrast) -> str:
     if contrast.outcome == "equal":
         equal = f"{contrast.first} and {contrast.second} are equal within the margin"
         return f"{equal} of {margin} {measure.label} ({interval})."
-    if contrast.lost:
+    if contrast.lost_to_divergence:
         return f"{contrast.first} vs. {contrast.second}: not tested because {contrast.diverged} diverged."
     if contrast.outcome == "unknown":
         return f"{contrast.first} vs. {contrast.second}: not tested; a test needs scores of both and two seeds of one."
@@ -313,7 +313,7 @@ def cautions(comparison: Comparison) -> list[str]:
     if best and comparison.none_above_classical and not comparison.at_the_floor:
         name, score = best
         notes.append(
-            f"No architecture is better than the best simple baseline, {reference_label(name)} "
+            f"No architecture is better than the best simple baseline, {baseline_label(name)} "
             f"({value(score, comparison.metric.decimals)}; 95% intervals)."
         )
     return notes
@@ -420,7 +420,7 @@ def _looked_ahead(comparison: Comparison, name: str, checks: str) -> str:
     )
 
 
-_REFERENCES: Final = {
+_BASELINES: Final = {
     "majority": "majority class",
     "tfidf_logistic": "TF-IDF + logistic regression",
     "ngram": "n-gram model",
@@ -435,8 +435,8 @@ _REFERENCES: Final = {
 }
 
 
-def reference_label(name: str) -> str:
+def baseline_label(name: str) -> str:
     """A baseline's name as people say it."""
     if name.startswith(CHECKPOINT):
         return f"{name.removeprefix(CHECKPOINT)}, pretrained"
-    return _REFERENCES.get(name, name.replace("_", " "))
+    return _BASELINES.get(name, name.replace("_", " "))

@@ -24,7 +24,7 @@ from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.statistics import p_difference
@@ -314,7 +314,7 @@ class _ClaimJudge:
 
     def _better(self, claim: Claim) -> ClaimVerdict:
         """A claim about a baseline, judged by the interval of every architecture."""
-        label, scored = reference_label(claim.over), self._scored(claim)
+        label, scored = baseline_label(claim.over), self._scored(claim)
         if not scored:
             sets = formatting.listing(comparison.group.dataset for comparison in self._of(claim))
             return ClaimVerdict(claim, UNMET, f"Not scored: the {label} on {sets}.")

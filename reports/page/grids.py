@@ -12,7 +12,7 @@ from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, ReportedMetric, metric
 from archbench.reports.base.tables import Tables
@@ -123,7 +123,7 @@ def _reference_rows(comparisons: Sequence[Comparison]) -> list[tuple[GridCell, .
     names = dict.fromkeys(name for comparison in comparisons for name in comparison.baselines)
     return [
         (
-            GridCell(reference_label(row), kind="text quiet"),
+            GridCell(baseline_label(row), kind="text quiet"),
             *(_reference(comparison, row) for comparison in comparisons),
         )
         for row in sorted(names, key=lambda name: name.startswith(CHECKPOINT))

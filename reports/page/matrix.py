@@ -7,7 +7,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
-from archbench.reports.analysis.verdicts import changed, place, reference_label
+from archbench.reports.analysis.verdicts import baseline_label, changed, place
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
@@ -81,7 +81,7 @@ def _baseline(comparison: Comparison) -> GridCell:
     best = comparison.classical
     if best is None:
         return GridCell("", kind="text quiet")
-    return GridCell(formatting.value(best[1], comparison.metric.decimals), reference_label(best[0]), "text quiet")
+    return GridCell(formatting.value(best[1], comparison.metric.decimals), baseline_label(best[0]), "text quiet")
 
 
 def _lower(text: str) -> str:

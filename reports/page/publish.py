@@ -11,7 +11,7 @@ from archbench.reports.base.formatting import portable
 from archbench.reports.base.metrics import recorded
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
-from archbench.runs.base import locks
+from archbench.runs.base import disk
 
 TEXTS = ("source", "reference", "answer")
 LARGE = ("predictions", "curves")  # as Parquet alone
@@ -38,7 +38,7 @@ def check(root: Path, folder: Path) -> None:
         raise ValueError(f"--publish: {folder} is the folder of a comparison; name another one")
     if source in target.parents:
         raise ValueError(f"--publish: {folder} is inside the folder of the comparison; name one outside of it")
-    locks.check_writable(folder)
+    disk.check_writable(folder)
 
 
 def without_texts(tables: Tables) -> Tables:

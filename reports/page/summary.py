@@ -59,7 +59,7 @@ def _sentences(judged: Judged, comparison: Comparison) -> str:
 
 def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
     for contrast in judged.tested.of(dataset):
-        if contrast.outcome in ("open", "accounting") or contrast.lost:
+        if contrast.outcome in ("open", "accounting") or contrast.lost_to_divergence:
             yield contrast_sentence(contrast)
 
 

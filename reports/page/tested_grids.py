@@ -109,7 +109,7 @@ def unchecked(judged: Judged) -> str:
 
 def outcome(contrast: Contrast) -> str:
     """An outcome in a few words."""
-    if contrast.lost:
+    if contrast.lost_to_divergence:
         return "diverged"
     words = f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
     return f"{words}, by less than the margin" if contrast.small else words

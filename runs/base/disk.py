@@ -1,15 +1,20 @@
-"""How much of the disk a comparison will take, and how much there is."""
+"""The disk: how much of it a comparison will take, how much there is, and whether a folder can be written."""
 
+import contextlib
+import errno
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archbench.runs.base.messages import PlannedRun
+from archbench.tasks.base.errors import InputError
 
 if TYPE_CHECKING:
     from archbench.tasks.base.values import Prepared
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 BYTES_PER_PARAMETER = 4
 # While a run trains: two checkpoints and one that is being written, each with the weights, the best weights and the
 # optimizer's state, of which AdamW has two numbers for each weight.
@@ -19,6 +24,23 @@ TOKEN = 200  # bytes that a token of the vocabulary takes in the files of a toke
 COPIES = 4  # of predictions: beside the run, in a table as Parquet and as CSV, and where a table is made again
 NUMBERS = 400  # bytes of a row of predictions beside its texts
 REPORT = 5_000_000  # bytes of figures and page
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ``InputError`` where nothing can be written into ``folder``, new or not; leaves nothing there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; give another folder") from error
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def needed(plans: Sequence[PlannedRun], jobs: int) -> int:

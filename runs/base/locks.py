@@ -4,15 +4,13 @@ import contextlib
 import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from archbench.runs.base import lease
+from archbench.runs.base import disk, lease
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a limit on the size of files
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
 WORK = {LOCK: "compare", REPORT_LOCK: "report"}
@@ -91,27 +89,10 @@ def _make(root: Path) -> list[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in disk.FULL:
             raise
         raise InputError(f"{root}: this folder cannot be created: {error.strerror}; give another --out") from None
     return missing
-
-
-def check_writable(folder: Path) -> None:
-    """Raises ``InputError`` where nothing can be written into ``folder``, new or not; leaves nothing there."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        if error.errno in FULL:
-            raise
-        raise InputError(f"{folder}: cannot be written: {error.strerror}; give another folder") from error
-    finally:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
 
 
 def _sweep(root: Path, folders: Sequence[str]) -> None:

@@ -365,7 +365,7 @@ def _complete_baselines(matrix: "Matrix", root: Path, architectures: "Architectu
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
                 with one_thread():
-                    architectures.make_references(plan, root)
+                    architectures.make_baselines(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its baselines failed: {one_line(error)}")
     return tuple(errors)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from archbench.runs.base import lease, locks, misplaced, store
+from archbench.runs.base import disk, lease, misplaced, store
 from archbench.runs.base.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution.heartbeat import ProgressWriter
 from archbench.runs.executors.executor import Executor, ExecutorOptions, On, opened
@@ -209,7 +209,7 @@ class _Director:
             files.write_text(folder / ERROR, event.traceback or event.error)
             store.write_record(folder, {**plan.row(), "status": "failed", "error": event.error})
         except OSError as error:
-            if error.errno not in locks.FULL:
+            if error.errno not in disk.FULL:
                 raise
             self.full = str(error.strerror)
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import child, lease, locks, store
+from archbench.runs.base import child, disk, lease, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.tasks.base.errors import one_line
 
@@ -119,7 +119,7 @@ def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Ca
     except Interrupted:
         return Ended(plan.run, "interrupted")
     except Exception as error:
-        full = str(error.strerror) if isinstance(error, OSError) and error.errno in locks.FULL else ""
+        full = str(error.strerror) if isinstance(error, OSError) and error.errno in disk.FULL else ""
         return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)
     finally:
         sys.stdout.flush()

@@ -18,7 +18,7 @@ from archbench.architectures.conversion.quiet import quiet
 from archbench.architectures.families.variant import STOCK, Variant
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
-from archbench.runs.base import locks, store
+from archbench.runs.base import disk, store
 from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.export import card, facts
 from archbench.runs.scoring import finished
@@ -49,7 +49,7 @@ def export(folder: Path, target: Path) -> Exported:
         _vacant(target)
         return _placed(_exportable(folder), folder, target)
     except OSError as error:
-        if error.errno in locks.FULL:
+        if error.errno in disk.FULL:
             raise
         raise InputError(f"{target}: cannot be written: {error.strerror or error}; give another folder") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archbench.architectures.probes import Axis
-from archbench.runs.base import locks, store
+from archbench.runs.base import disk, store
 from archbench.runs.inside import heads, meaning, order, stream, writing
 from archbench.runs.inside.reading import read as read_pair
 from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
@@ -26,7 +26,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
     Shown is ``text`` with ``right`` as its right answer, else the first test example that the model does not guess
     right. Raises ``InputError`` where the run or a text cannot be looked at, or nothing can be written to ``out``.
     """
-    locks.check_writable(out)
+    disk.check_writable(out)
     subject = read(folder, text, right)
     if subject.cut:
         say(f"{subject.cut} tokens of the given text exceed the model's lengths and are ignored")

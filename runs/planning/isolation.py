@@ -86,7 +86,7 @@ class Architectures:
                 say(f"{plan.architecture}: counting the FLOPs of a training step at the size of its runs")
                 process.ask(*question)
 
-    def make_references(self, plan: Plan, root: Path) -> None:
+    def make_baselines(self, plan: Plan, root: Path) -> None:
         """Makes the baselines of a data set if they are missing; ``plan`` is of the run that makes them."""
         if not plan.foreign:
             baselines.make_missing(plan, root)

@@ -130,7 +130,7 @@ def _takeaway(contrasts: Sequence[Contrast]) -> str:
 
 def word(contrast: Contrast) -> str:
     """What became of the first of a contrast, in a word or two."""
-    if contrast.lost:
+    if contrast.lost_to_divergence:
         return "diverged"
     return f"{WORDS[contrast.outcome]} (small)" if contrast.small else WORDS[contrast.outcome]
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast, Contrasts
-from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
@@ -138,7 +138,7 @@ def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, obj
 
 def rows(comparison: Comparison) -> list[str]:
     """The names of a headline's rows: architectures, then baselines."""
-    return [cell.architecture for cell in comparison.scored] + [*map(reference_label, _baselines(comparison))]
+    return [cell.architecture for cell in comparison.scored] + [*map(baseline_label, _baselines(comparison))]
 
 
 def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[str] = ()) -> None:

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter
 from archbench.reports.analysis import sweeps
 from archbench.reports.analysis.scaling import Trend
 from archbench.reports.analysis.sweeps import SweepScore
-from archbench.reports.analysis.verdicts import reference_label
+from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.figures.canvas.drawing import Panel
@@ -74,7 +74,7 @@ def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view
         y_label = f"{measure.label} {measure.arrow}"
         drawing = partial(draw, scores=scores, looks=view.looks, y_label=y_label, baseline=best[1] if best else None)
         subtitle = _tokens(scores)
-        subtitle += [f"dashed: {reference_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
+        subtitle += [f"dashed: {baseline_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
         about = f"{measure.label} against {sweep.axis.plural}, {sweep.title}"
         panels.append(Panel(label(sweep.title, 80), below("; ".join(subtitle)), 2.7, drawing, about))
         rows += sweeps.numbers(sweep, scores)
