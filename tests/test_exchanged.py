@@ -228,7 +228,7 @@ def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> No
     with pytest.raises(
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):
-        sealed.read_about(path)
+        store.read_about(path)
 
 
 def test_reference_rows_of_an_older_version_are_made_again(tmp_path: Path) -> None:

@@ -17,8 +17,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archbench.runs.base.sealed import is_sealed, read_about, read_sealed
-from archbench.runs.base.store import FINISHED, MANIFEST, METRICS, RECORD, Row, changed, other_run, read_experiment
+from archbench.runs.base.sealed import is_sealed, read_sealed
+from archbench.runs.base.store import (
+    FINISHED,
+    MANIFEST,
+    METRICS,
+    RECORD,
+    Row,
+    changed,
+    other_run,
+    read_about,
+    read_experiment,
+)
 
 
 class Folder:

@@ -14,7 +14,7 @@ def paragraph(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
     runs = placed(tables, "compared")
     checkpoints = list(runs.loc[is_untrained_checkpoint(runs), "architecture"].dropna().unique())
-    trained = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    trained = _trained_runs(tables)
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
         several = len(checkpoints) > 1
@@ -29,8 +29,7 @@ def paragraph(tables: Tables) -> str:
 
 def line(tables: Tables) -> str:
     """Size, tokens and seeds of what was compared, in one line; empty where nothing was trained."""
-    runs = placed(tables, "compared")
-    runs = runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    runs = _trained_runs(tables)
     if runs["architecture"].isna().all():
         return ""
     planned = [
@@ -39,6 +38,12 @@ def line(tables: Tables) -> str:
         if grids.known(runs, key)
     ]
     return f"Trained {_from(runs)}: {', '.join([*planned, _seeds_each(runs)])}."
+
+
+def _trained_runs(tables: Tables) -> pd.DataFrame:
+    """The compared runs that were trained here, without checkpoints of ``transformers``."""
+    runs = placed(tables, "compared")
+    return runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
 
 
 def _seeds_each(runs: pd.DataFrame) -> str:

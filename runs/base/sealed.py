@@ -49,21 +49,6 @@ def read_sealed(path: Path) -> Any:
     return contents["sealed"]
 
 
-def read_about(path: Path) -> Any:
-    """The sealed card or baselines of the data set that the file is named after.
-
-    Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
-    """
-    value = read_sealed(path)
-    if not is_sealed(path) and is_sealed(path.parent.parent / "experiment.json"):
-        raise InputError(f"{path}: has lost its hash; delete it and run compare again")
-    rows = value if isinstance(value, list) else [value]
-    others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
-    if others:
-        raise InputError(f"{path}: is about the data set {min(others)}; delete it and run compare again")
-    return value
-
-
 def is_whole(contents: Any) -> bool:
     """Whether a value is what ``write_sealed`` writes, unchanged."""
     return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == _digest(contents["sealed"])

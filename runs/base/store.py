@@ -32,6 +32,21 @@ UNSEALED = ("output.txt", "error.txt", MANIFEST, METRICS)  # what may change aft
 Row = dict[str, Any]
 
 
+def read_about(path: Path) -> Any:
+    """The sealed card or baselines of the data set that the file is named after.
+
+    Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
+    """
+    value = sealed.read_sealed(path)
+    if not sealed.is_sealed(path) and sealed.is_sealed(path.parent.parent / "experiment.json"):
+        raise InputError(f"{path}: has lost its hash; delete it and run compare again")
+    rows = value if isinstance(value, list) else [value]
+    others = {str(row.get("dataset")) for row in rows if isinstance(row, dict)} - {path.stem}
+    if others:
+        raise InputError(f"{path}: is about the data set {min(others)}; delete it and run compare again")
+    return value
+
+
 def run_folder(root: Path, run: str) -> Path:
     return root / "runs" / run
 

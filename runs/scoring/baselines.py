@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from archbench.runs.base import sealed
+from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
@@ -37,7 +37,7 @@ def make(
 def exist(plan: Plan, root: Path) -> bool:
     """Whether the baselines of the plan's data set, as it is now, are there, made by the rules of this version."""
     try:
-        rows = sealed.read_about(_path(plan, root))
+        rows = store.read_about(_path(plan, root))
         return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False
