@@ -211,7 +211,7 @@ def test_widths_have_units(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
-    of_pretraining = ("pretraining", "gain_differences", "saved_labels", "pretraining_cost")
+    of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")
     store = "pretraining" if name in of_pretraining else "families"
     grid = printed.table(figure_stores.judged(store), name)
     texts = {form: printed.printed(grid, form) for form in printed.FORMATS}

@@ -27,6 +27,7 @@ from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
 from archbench.reports.page import lede, page, pretraining_grids, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.matrix import matrix
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
@@ -332,6 +333,31 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
+
+
+def test_who_is_better_after_pretraining_is_the_one_to_which_more_was_added(tmp_path: Path) -> None:
+    names = figure_stores.FAMILIES
+    judged = _with_gains(tmp_path, dict(zip(names, (0.0, 0.15, -0.15), strict=True)))
+    after = {(contrast.first, contrast.second): contrast for contrast in gains.after_pretraining(judged)}
+    assert after.keys() == {(contrast.first, contrast.second) for contrast in judged.tested.primary}
+    scores = {entry.architecture: entry.score.mean for entry in pretraining.adapted(judged) if entry.start == "own"}
+    for (first, second), contrast in after.items():
+        assert contrast.difference.mean == pytest.approx(scores[first] - scores[second])
+        assert contrast.corrected_for == len(after) and contrast.condition == "after own"
+    best = names[1]
+    assert [contrast.better for pair, contrast in after.items() if best in pair] == [best] * 2
+    lines = [line for line in bottom_line(judged) if line.startswith("After the same pretraining, finetuned (p < 0.05")]
+    assert len(lines) == 1 and f"{best} is better than" in lines[0] and "on sentiment (after own)" in lines[0]
+    assert lines[0] in summary.sentences(judged)
+    cells = {row[0].text: row[1].below for row in printed.table(judged, "verdicts").rows}
+    assert all(cells[name].endswith(f"; {scores[name]:.3f} after own") for name in names)
+    assert [row[1].text for row in printed.table(judged, "after_pretraining").rows] == ["after own"] * len(after)
+
+
+def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
+    judged = reference_pages.judged("objectives")
+    starts = {entry.start for entry in pretraining.adapted(judged)}
+    assert len(starts) > 3 and not any("after" in cell.below for row in matrix(judged).rows for cell in row)
 
 
 def test_pretrainings_with_the_same_outcome_are_named_together() -> None:

@@ -1,7 +1,7 @@
-"""Tests of what pretraining buys: whether each architecture gains by it, and whose gain is larger.
+"""Tests of what pretraining buys: whether each architecture gains by it, whose gain is larger, who is better after it.
 
-Both are tested for finetuning on the first number of examples that the task lists, against training from scratch on the
-same. Each is a family of tests, corrected by Holm's method.
+All are tested for finetuning on the first number of examples that the task lists, gains against training from scratch
+on the same. Each is a family of tests, corrected by Holm's method.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,9 +10,10 @@ from itertools import combinations
 
 from archbench.reports.analysis.comparison import Comparison, Setup, oriented
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import ALPHA
+from archbench.reports.analysis.contrasts import ALPHA, Contrast
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
+from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
@@ -62,19 +63,37 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
     return _corrected(gain for started in by_dataset(judged) for gain in _differences(judged.comparisons, started))
 
 
+@once_per_report
+def after_pretraining(judged: Judged) -> tuple[Contrast, ...]:
+    """The pairs of the primary contrasts, both after the same pretraining, which is the condition."""
+    questions = [
+        Question(comparison.group, started.first.metric.name, (primary.first, primary.second), f"after {start}")
+        for started in by_dataset(judged)
+        for start, comparison in _finetuned(started)
+        for primary in judged.tested.of(started.first.group.dataset)
+        if {primary.first, primary.second} <= {cell.architecture for cell in comparison.scored}
+    ]
+    return tuple(answered(judged.comparisons, questions))
+
+
+def _finetuned(started: Started) -> Iterator[tuple[str, Comparison]]:
+    """Each pretraining, and what was finetuned after it on the first number of examples."""
+    for setup, comparison in started.by_setup.items():
+        if not is_scratch(setup.start) and setup[1:] == (FINETUNE, started.first.setup.examples):
+            yield setup.start, comparison
+
+
 def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
     examples, metric = started.first.setup.examples, started.first.metric
     base = started.by_setup.get(Setup(examples=examples))
     if base is None:
         return
-    for setup, comparison in started.by_setup.items():
-        if is_scratch(setup.start) or setup[1:] != (FINETUNE, examples):
-            continue
+    for start, comparison in _finetuned(started):
         samples = _gained(comparisons, comparison, base, metric.name)
         pooled = pool(list(samples.values()))
         for first, second in combinations(samples, 2):
             interval = oriented(difference_interval(samples[first], samples[second], pooled), metric)
-            where = started.first.group.dataset, metric, setup.start, examples
+            where = started.first.group.dataset, metric, start, examples
             yield Gain(*where, first, second, interval, p_difference(interval))
 
 

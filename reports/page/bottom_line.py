@@ -1,12 +1,13 @@
 """The report in a few sentences: who wins, which pairs cannot be distinguished, and what limits both."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast, winner
-from archbench.reports.analysis.gains import Gain, differences, gains
+from archbench.reports.analysis.gains import Gain, after_pretraining, differences, gains
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import is_first_from_scratch
@@ -38,11 +39,11 @@ def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str
         else:
             wins = _better(primary)
         decided = _sentence(_held(judged), wins, primary)
-        return [decided, *_open(primary), *_pretrained(judged), *_changed(judged), *_grown(judged), *miniature]
+        return [decided, *_open(primary), *pretrained(judged), *_changed(judged), *_grown(judged), *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
-        return [_sentence("", _better(effects), effects), *_undecided(effects), *_pretrained(judged), *miniature]
+        return [_sentence("", _better(effects), effects), *_undecided(effects), *pretrained(judged), *miniature]
     sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
     return [*sizes[:MOST], *miniature] if sizes else []
 
@@ -76,8 +77,14 @@ def _held(judged: Judged) -> str:
     return f"From scratch, at {words[0]}" if is_first_from_scratch(judged) else f"At {words[0]}"
 
 
-def _pretrained(judged: Judged) -> Iterator[str]:
-    """What pretraining buys, and whose pretraining buys more, by the tests of ``gains``."""
+def pretrained(judged: Judged) -> Iterator[str]:
+    """Who is better after pretraining, what pretraining buys, and whose pretraining buys more."""
+    after = after_pretraining(judged)
+    if after:
+        placed = [replace(contrast, dataset=f"{contrast.dataset} ({contrast.condition})") for contrast in after]
+        undecided = sum(not contrast.decided for contrast in after)
+        rest = f"; {undecided} of {len(after)} pairs are not decided" if 0 < undecided < len(after) else ""
+        yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {_better(placed)}{rest}."
     tested = gains(judged)
     if not tested:
         return

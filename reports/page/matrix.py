@@ -6,13 +6,16 @@ from typing import Final
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.pretraining import adapted
 from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
 from archbench.reports.analysis.verdicts import baseline_label, changed, place
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.runs.experiment.spec import FINETUNE, is_scratch
 
 BASELINE: Final = "†"
 MOST_NAMES: Final = 2  # of other architectures after a verb in a cell
+MOST_STARTS: Final = 2  # pretrainings of a data set whose scores stand in the cells
 BASELINE_ROW: Final = "best simple baseline"
 
 
@@ -51,7 +54,25 @@ def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell
             if architecture in (contrast.first, contrast.second):
                 there = "different" if contrast.decided else "not decided"
                 lines.append(f"{there} {_lower(place(contrast.condition))}")
+    lines += _after_pretraining(judged, comparison, architecture)
     return GridCell(WORDS[word] + mark, "; ".join(dict.fromkeys(lines)), f"text {word}")
+
+
+def _after_pretraining(judged: Judged, comparison: Comparison, architecture: str) -> list[str]:
+    """The scores after pretraining, finetuned on as many examples; none if the data set has too many pretrainings."""
+    asked = comparison.group.dataset, FINETUNE, comparison.setup.examples
+    started = [
+        entry
+        for entry in adapted(judged)
+        if (entry.dataset, entry.adapt, entry.examples) == asked and not is_scratch(entry.start)
+    ]
+    if len({entry.start for entry in started}) > MOST_STARTS:
+        return []
+    return [
+        f"{formatting.value(entry.score.mean, entry.metric.decimals)} after {entry.start}"
+        for entry in started
+        if entry.architecture == architecture
+    ]
 
 
 def _others(architecture: str, word: str, contrasts: Sequence[Contrast]) -> list[str]:

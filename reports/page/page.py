@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from archbench.reports.analysis import (
+    gains,
     horizontal,
     merging,
     pretraining,
@@ -121,6 +122,7 @@ def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, S
         ("control", [control.contrast for control in tested.controls]),
         ("effect", tested.effects),
         ("factor", [factor.contrast for factor in tested.factors]),
+        ("after pretraining", gains.after_pretraining(judged)),
         ("doubling", shares.doublings(judged)),
     ]
     for trend in judged.trends:
@@ -228,6 +230,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "leads": _leads(judged),
         "adapted": pretraining_grids.adapted(judged),
         "other_sizes": pretraining_grids.other_sizes(judged),
+        "after_pretraining": tested_grids.contrasts(gains.after_pretraining(judged)),
         "gain_differences": pretraining_grids.gain_differences(judged),
         "elsewhere": pretraining_grids.elsewhere(tables),
         "pretrained": pretraining_grids.pretraining_runs(judged.comparisons),
@@ -283,6 +286,7 @@ def _family(role: str, statements: Mapping[str, str]) -> str:
         "control": "a control",
         "factor": "a change of the design",
         "effect": "the effect of a condition",
+        "after pretraining": "a contrast after pretraining",
         "doubling": "a doubling of the budget",
     }
     return words.get(role) or f"a comparison of sizes or depths ({role})"

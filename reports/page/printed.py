@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
-from archbench.reports.analysis import trials
+from archbench.reports.analysis import gains, trials
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.base import formatting
@@ -68,6 +68,12 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "runs that start from a pretraining",
         "Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
         "examples; 95% intervals, not corrected.",
+    ),
+    "after_pretraining": TableKind(
+        "which architecture is better after the same pretraining",
+        lambda judged: _contrasts(gains.after_pretraining(judged)),
+        "primary contrasts, and two of their architectures after the same pretraining",
+        f"Finetuned on the first number of examples. {_DIFFERENCES}",
     ),
     "gain_differences": TableKind(
         "which architecture gains more by pretraining",
@@ -166,10 +172,13 @@ def table(judged: Judged, name: str) -> Grid:
 
 def _contrasts(tested: Sequence[Contrast]) -> Grid:
     """A row for each contrast; outcomes that are decided are bold."""
-    head = ("data set", "metric", "architectures", "difference (95% interval)", "corrected p", "outcome")
+    several = any(contrast.condition for contrast in tested)
+    where = ("data set", "condition") if several else ("data set",)
+    head = (*where, "metric", "architectures", "difference (95% interval)", "corrected p", "outcome")
     rows = [
         (
             GridCell(contrast.dataset),
+            *([GridCell(contrast.condition)] if several else []),
             GridCell(metric(contrast.metric).label),
             GridCell(f"{contrast.first} vs. {contrast.second}"),
             GridCell(tested_grids.difference(contrast)),

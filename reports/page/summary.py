@@ -7,6 +7,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.verdicts import cautions, changed, contrast_sentence, elsewhere, left_out, verdict
 from archbench.reports.page import grids, pretraining_grids, tuning_grids
+from archbench.reports.page.bottom_line import pretrained
 
 
 def text(judged: Judged) -> list[list[str]]:
@@ -36,12 +37,13 @@ def _with_gain(cell: grids.GridCell) -> str:
 def sentences(judged: Judged) -> list[str]:
     """The decided and open contrasts of each data set with their caveats or, without contrasts, the effects of changes.
 
-    Sentences about size and depth follow if conditions differ in them.
+    Sentences about size and depth, and about pretraining, follow where conditions differ in them.
     """
     lines = [_sentences(judged, comparison) for comparison in judged.first]
     if not judged.tested.primary:
         lines += map(contrast_sentence, judged.tested.effects)
     lines += [f"{trend.sweep.title}: {line}" for trend in judged.trends for line in scaling.sentences(trend)]
+    lines += pretrained(judged)
     tables = judged.comparisons.tables
     if other_starts := pretraining_grids.elsewhere(tables):
         lines.append(f"{other_starts} The table by start has the scores; no test compares them.")
