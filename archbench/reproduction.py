@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from archbench.runs.planning.published import PublishedRun
 
 FILE = "reproduction.csv"
-RUNS = 3  # trained again by default
 
 
 @dataclass(frozen=True)

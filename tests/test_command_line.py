@@ -47,7 +47,7 @@ class FakeMatrix:
     plans: tuple[FakePlan, ...]
     entries: tuple[Placement, ...]
     datasets: tuple[dict[str, Any], ...]
-    untuned: tuple[str, ...] = ()
+    waiting_tasks: tuple[str, ...] = ()
     later: tuple[FakePlan, ...] = ()
 
 

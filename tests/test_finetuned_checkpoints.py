@@ -256,3 +256,9 @@ def test_what_is_wrong_with_a_checkpoint_is_said_before_training(data: Path, tmp
     ):
         with pytest.raises(InputError, match=rf"tasks\.kinds\.start: .*{message}"):
             planned(data, tmp_path / "out", f"../{name}", LABELS, start=["scratch", str(tmp_path / name)])
+
+
+def test_a_checkpoint_is_held_to_the_epochs_too(data: Path, tmp_path: Path) -> None:
+    short = {**LABELS, "budget": {"tokens": 4_000, "epochs": 0.5}}
+    with pytest.raises(InputError, match=r"kinds\.budget\.epochs: 0\.5: \./gpt2 would read its .* training tokens"):
+        planned(data, tmp_path / "out", "gpt2", short, start=["./gpt2"])

@@ -72,7 +72,7 @@ def test_every_architecture_has_the_same_trials(folder: Path, tmp_path: Path) ->
     found = planned(folder, tmp_path, tuning={"learning_rate": [0.01, 0.02], "dropout": [0.0, 0.2], "seeds": [7, 8]})
     assert Counter(entry.architecture for entry in found.entries) == dict.fromkeys(NAMES, 8)
     assert {entry.role for entry in found.entries} == {"trial"}
-    assert found.untuned == ("things",)
+    assert found.waiting_tasks == ("things",)
     assert {plan.seed for plan in found.plans} == {7, 8}
     assert {plan.tokens for plan in found.plans} == {6_000}
 
@@ -86,7 +86,7 @@ def test_the_reported_runs_take_what_validation_chose(folder: Path, tmp_path: Pa
         | {"encoder": {0.005: 0.9, 0.01: 0.3, 0.02: 0.9}},
     )
     found = planned(folder, tmp_path, tuning=tuning)
-    assert found.untuned == ()
+    assert found.waiting_tasks == ()
     assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
     assert {plan.seed for plan in plans(found, "compared").values()} == {0, 1}
 
@@ -115,14 +115,14 @@ def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -
     first = planned(folder, tmp_path, tuning=tuning)
     finish(first, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
     second = planned(folder, tmp_path, tuning=tuning)
-    assert second.untuned == ("things",)
+    assert second.waiting_tasks == ("things",)
     (line,) = grown_grids(second, [entry.run for entry in entries(first, "trial")])
     assert line == "things: a best setting is at the edge of the grid; adding 3 more trials, learning rate 0.005"
     assert grown_grids(second, []) == grown_grids(second, [entry.run for entry in entries(second, "trial")]) == []
     assert Counter(entry.architecture for entry in entries(second, "trial")) == dict.fromkeys(NAMES, 4)
     finish(second, tmp_path, {n: losses if n == "decoder" else middle for n in NAMES})
     third = planned(folder, tmp_path, tuning=tuning)
-    assert third.untuned == ()
+    assert third.waiting_tasks == ()
     rates = {plan.architecture: plan.training.learning_rate for plan in plans(third, "compared").values()}
     assert rates == {"decoder": 0.005, "encoder": 0.02, "encoder-decoder": 0.02}
 
@@ -135,7 +135,7 @@ def test_trials_that_fail_or_diverge_are_not_waited_for(folder: Path, tmp_path: 
         record = {**plan.row(), "status": status, "validation_loss": 0.4}
         store.write_record(store.run_folder(tmp_path, plan.run), record)
     found = planned(folder, tmp_path, tuning=tuning)
-    assert found.untuned == ()
+    assert found.waiting_tasks == ()
     assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
 
 
@@ -460,19 +460,19 @@ def test_a_variant_that_is_added_later_moves_no_one_elses_grid(folder: Path, tmp
     before = plans(planned(folder, tmp_path, tuning=tuning), "compared")
     added = {"tuning": tuning, "architectures": [*NAMES, "prefix-decoder"]}
     waiting = planned(folder, tmp_path, **added)
-    assert waiting.untuned == ("things",)
+    assert waiting.waiting_tasks == ("things",)
     assert set(before) == set(plans(waiting, "compared"))  # what is finished stays on the page meanwhile
     assert {plan.architecture for plan in waiting.later} == {"prefix-decoder"}
     finish(waiting, tmp_path, {**dict.fromkeys(NAMES, middle), "prefix-decoder": edge})
     after = planned(folder, tmp_path, **added)
-    assert after.untuned == ()
+    assert after.waiting_tasks == ()
     assert set(before) < set(plans(after, "compared"))
 
 
 def test_what_the_file_says_was_found_replaces_trials(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
     found = planned(folder, tmp_path, tasks=[task], tuning={"learning_rate": [0.01, 0.02]})
-    assert found.untuned == () and not entries(found, "trial")
+    assert found.waiting_tasks == () and not entries(found, "trial")
 
 
 def test_conditions_without_seeds_of_their_own_follow_the_command_line() -> None:

@@ -54,13 +54,13 @@ def test_a_checkpoint_of_another_version_is_told_with_its_cause(
     run = next((out / "runs").glob("colours-decoder-s0-*"))
     for name in ("record.json", store.MANIFEST):
         (run / name).unlink()
-    monkeypatch.setattr(checkpoint, "VERSION", 3)
+    monkeypatch.setattr(checkpoint, "VERSION", 99)
     checkpoint.save(run / "checkpoint", run.name, {part: {} for part in checkpoint.PARTS}, {"step": 1})
     kept = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
     status, errors = compare(folder, out, *SINGLE)
     assert status == 1
     (line,) = said(errors)
     assert line.startswith(f"archbench: {run.name} failed: ValueError: {run}/checkpoint/000001: ")
-    assert "version 3, but this archbench reads archbench checkpoint version 2; remove the folder" in line
+    assert "version 99, but this archbench reads archbench checkpoint version 3; remove the folder" in line
     assert line.endswith(f"; see {run / 'error.txt'}")
     assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == kept

@@ -67,7 +67,7 @@ def ignoring(source: list[int], target: list[int]) -> float:
 
 def scores(model: Model, task_of: Prepared) -> tuple[float, list[Score]]:
     """Bits per byte of the examples that are exchanged, with their own sources, and the score when exchanged."""
-    scorer = Scorer(model, task_of, "cpu", 0, lambda done, total: None, lambda: False)
+    scorer = Scorer(model, task_of, "cpu", lambda done, total: None, lambda: False)
     usual = scorer.score(task_of.test, answering=False)
     count = min(EXAMPLES, len(task_of.test))
     nats, size = usual.outputs.nats[:count].sum(), usual.outputs.bytes[:count].sum()
@@ -117,7 +117,7 @@ def test_examples_are_bounded_and_counted(tmp_path: Path, count: int, expected: 
 
 def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> None:
     made = prepared(tmp_path)
-    scorer = Scorer(Model(ignoring), made, "cpu", 0, lambda done, total: None, lambda: False)
+    scorer = Scorer(Model(ignoring), made, "cpu", lambda done, total: None, lambda: False)
     none = np.zeros(0)
     labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
     assert scorer.with_shuffled(labels) is labels

@@ -140,7 +140,7 @@ def test_what_writing_is_given_is_the_same_whatever_the_targets_are(kind: str) -
         targets = ["".join(order.choice(list(letters), order.integers(1, longest + 1))) for _ in sources]
         model = Recorded()
         scorer = Scorer(
-            model, prepared(encoded(sources, targets), kind), "cpu", 0, lambda done, total: None, lambda: False
+            model, prepared(encoded(sources, targets), kind), "cpu", lambda done, total: None, lambda: False
         )
         scorer.score(scorer.prepared.test)
         written = [part for part in model.given if part != "likelihood"]

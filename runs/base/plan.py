@@ -105,12 +105,21 @@ class Plan:
         return self.variant if self.foreign else ""
 
     @property
+    def is_pretraining(self) -> bool:
+        return bool(self.objective)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether weights are trained here: not those of a prompted model, nor of a checkpoint scored as it is."""
+        return self.tokens > 0
+
+    @property
     def limits(self) -> Limits:
         return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
 
     @property
     def snapshots(self) -> int:
-        return self.training.snapshots if self.tokens else 0
+        return self.training.snapshots if self.is_trained else 0
 
     @property
     def devices(self) -> int:
@@ -161,7 +170,7 @@ class Plan:
         text = json.dumps(identity, sort_keys=True)
         architecture = re.sub(r"[^A-Za-z0-9._-]+", "-", self.architecture).strip("-.")
         if architecture != self.architecture:
-            text += self.architecture  # what the folder's name does not tell apart
+            text += self.architecture  # two names can become the same folder name
         return f"{self.task.name}-{architecture}-s{self.seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def row(self) -> dict[str, Any]:
@@ -174,8 +183,10 @@ class Plan:
             **({"breaks": self.breaks} if self.breaks else {}),
             "family": self.family,
             "variant_digest": self._variant_digest()[:12],
-            "task": "pretraining" if self.objective else self.task.kind,
-            "dataset": self.task.name,
+            "task": "pretraining"
+            if self.is_pretraining
+            else self.task.kind,  # a task kind; the name is fixed by the format
+            "dataset": self.task.name,  # of the task: two tasks may have the same data
             "seed": self.seed,
             "match": self.match,
             "supervision": self.supervision,

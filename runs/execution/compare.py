@@ -59,7 +59,7 @@ def cache(shared: Path | None = None) -> Path:
 def run(
     experiment: Experiment,
     root: Path,
-    setting: RunOptions,
+    options: RunOptions,
     command: str,
     say: Say,
     declared: Mapping[str, str] | None = None,
@@ -73,50 +73,54 @@ def run(
     if until_decided is not None:
         until_decided.check(experiment)
     say = once(say)
-    with checked_architectures(experiment, setting, say) as architectures, locks.locked(root, say):
+    with checked_architectures(experiment, options, say) as architectures, locks.locked(root, say):
         heartbeat.pause(root)
         if until_decided is None:
-            return _complete(experiment, root, setting, say, architectures, {"command": command, "declared": declared})
+            return _train_in_rounds(
+                experiment, root, options, say, architectures, {"command": command, "declared": declared}
+            )
         growing: Experiment | None = until_decided.resumed(experiment, root)
         while growing is not None:
             head = {"command": command, "declared": declared, "until_decided": until_decided.record(growing, root)}
-            outcome = _complete(growing, root, setting, say, architectures, head)
+            outcome = _train_in_rounds(growing, root, options, say, architectures, head)
             growing = until_decided.further(growing, root, say) if outcome.status == 0 else None
     return outcome
 
 
-def _complete(
+def _train_in_rounds(
     experiment: Experiment,
     root: Path,
-    setting: RunOptions,
+    options: RunOptions,
     say: Say,
     architectures: "Architectures",
     head: Mapping[str, Any],
 ) -> Outcome:
-    """Does the missing runs of an experiment, trials first, and what belongs to them; ``head`` is recorded with it."""
+    """Train what is missing, pretrainings and trials first, then plan again until nothing waits; then the baselines.
+
+    ``head`` is recorded with the experiment.
+    """
     from archbench.runs.scoring import task_metrics
 
     trials: list[str] = []
     outcome, tried = Outcome(), frozenset[str]()
     while True:
-        matrix, device, jobs = planned(experiment, root, setting, say, architectures)
+        matrix, device, jobs = planned(experiment, root, options, say, architectures)
         if outcome.failed and tried == {plan.run for plan in matrix.plans}:
             break  # the others wait for runs that fail each time
         tried = frozenset(plan.run for plan in matrix.plans)
         for line in grown_grids(matrix, trials):
             say(line)
         trials = [entry.run for entry in matrix.entries if entry.role == "trial"]
-        if matrix.untuned:
-            say(
-                f"{_what_comes_first(matrix)} first; then {some_runs(len(matrix.later))} of {', '.join(matrix.untuned)}"
-            )
+        if matrix.waiting_tasks:
+            of_tasks = f"of {', '.join(matrix.waiting_tasks)}"
+            say(f"{_what_comes_first(matrix)} first; then {some_runs(len(matrix.later))} {of_tasks}")
         else:
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
-        outcome = performed(matrix.plans, root, device, jobs, setting.on, matrix.later)
+        outcome = performed(matrix.plans, root, device, jobs, options.on, matrix.later)
         outcome = replace(outcome, waiting=len(matrix.later))
-        if not matrix.untuned or outcome.signal is not None or outcome.full or outcome.unfinished:
+        if not matrix.waiting_tasks or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
     if outcome.signal is not None or outcome.full:
         return outcome
@@ -177,25 +181,25 @@ def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
 
 
 def planned(
-    experiment: Experiment, root: Path, setting: RunOptions, say: Say, architectures: "Architectures"
+    experiment: Experiment, root: Path, options: RunOptions, say: Say, architectures: "Architectures"
 ) -> "tuple[Matrix, str, int | None]":
     """The runs, the kind of device, the number of workers; None if that is the cluster's affair."""
     from archbench.runs.base import machine
     from archbench.runs.planning.matrix import plan
 
-    local = setting.on == "local"
-    device = machine.device(setting.device, here=local)
+    local = options.on == "local"
+    device = machine.device(options.device, here=local)
     kept = cache() if local else cache(root / "cache")
     where: dict[str, Any] = {"cache": kept, "root": root, "say": say, "architectures": architectures}
     with one_thread():
-        matrix = plan(experiment, device=device, deterministic=setting.deterministic, **where)
+        matrix = plan(experiment, device=device, deterministic=options.deterministic, **where)
     architectures.check_plans((*matrix.plans, *matrix.later), say)
     if local:
         _check_devices((*matrix.plans, *matrix.later), device, say)
-        return matrix, device, capacity.jobs(device, setting.jobs, _largest(matrix.plans))
+        return matrix, device, capacity.jobs(device, options.jobs, _largest(matrix.plans))
     if any(plan.match == "seconds" for plan in matrix.plans):
-        raise InputError(f"--on {setting.on}: budgets in seconds need speeds of this machine; use --on local")
-    return matrix, device, setting.jobs
+        raise InputError(f"--on {options.on}: budgets in seconds need speeds of this machine; use --on local")
+    return matrix, device, options.jobs
 
 
 def _largest(plans: "Sequence[Plan]") -> int:
@@ -206,7 +210,7 @@ def _largest(plans: "Sequence[Plan]") -> int:
 
 
 @contextlib.contextmanager
-def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say) -> "Iterator[Architectures]":
+def checked_architectures(experiment: Experiment, options: RunOptions, say: Say) -> "Iterator[Architectures]":
     """The architectures of an experiment, checked before any data are fetched or anything is written.
 
     Raises ``InputError``, also if two variants of a task have the same name or a user's variant breaks the contract.
@@ -214,8 +218,8 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
     from archbench.runs.base import machine
     from archbench.runs.planning.isolation import Architectures
 
-    machine.device(setting.device, here=setting.on == "local")
-    executor.check(setting.on)
+    machine.device(options.device, here=options.on == "local")
+    executor.check(options.on)
     with Architectures(Path(experiment.folder), cache()) as architectures:
         _check(experiment, architectures, say)
         yield architectures
@@ -224,7 +228,7 @@ def checked_architectures(experiment: Experiment, setting: RunOptions, say: Say)
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
     from archbench.runs.planning import external_checkpoints
 
-    entries = (*experiment.tasks, *experiment.conditions)
+    entries = experiment.tasks_and_conditions
     entered = dict.fromkeys(name_or_path for task in entries for name_or_path in task.all_candidates)
     for name_or_path in entered:
         if name_or_path.endswith(".py") and (Path(experiment.folder) / os.path.expanduser(name_or_path)).is_file():

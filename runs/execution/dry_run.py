@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def preview(
-    experiment: Experiment, root: Path, setting: RunOptions, say: Say, until_decided: UntilDecided | None = None
+    experiment: Experiment, root: Path, options: RunOptions, say: Say, until_decided: UntilDecided | None = None
 ) -> str:
     """A table of the planned runs in ``root``, and a line with time and disk space; how many may be added at most."""
     if until_decided is not None:
         until_decided.check(experiment)
     say = once(say)
-    with checked_architectures(experiment, setting, say) as architectures:
-        matrix, _, known = planned(experiment, root, setting, say, architectures)
+    with checked_architectures(experiment, options, say) as architectures:
+        matrix, _, known = planned(experiment, root, options, say, architectures)
         jobs = known or 1
         most: Matrix | None = None
         if until_decided is not None:
             grown = largest(experiment, until_decided.max_seeds, lambda entered: architectures.find(entered).name)
-            most, _, _ = planned(grown, root, setting, _silent, architectures)
+            most, _, _ = planned(grown, root, options, _silent, architectures)
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
     lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
     if matrix.later:
@@ -46,9 +46,9 @@ def _then(matrix: "Matrix", jobs: int) -> str:
     started = sum(bool(plan.start) for plan in matrix.later)
     starts = f", {started} of them from pretrained weights" if started else ""
     if any(entry.role == "trial" for entry in matrix.entries) or not started:
-        what = f"with the settings that the trials select ({', '.join(matrix.untuned)}){starts}"
+        what = f"with the settings that the trials select ({', '.join(matrix.waiting_tasks)}){starts}"
         return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; more trials if a grid grows"
-    where = ", ".join(matrix.untuned)
+    where = ", ".join(matrix.waiting_tasks)
     line = f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"
     return f"\n{aligned(_waiting(matrix.later))}\n{line}"
 

@@ -19,7 +19,7 @@ def run(
     experiment: Experiment,
     runs: Sequence[PublishedRun],
     root: Path,
-    setting: RunOptions,
+    options: RunOptions,
     command: str,
     say: Say,
 ) -> tuple[Outcome, tuple[ReproducedRun, ...]]:
@@ -31,22 +31,22 @@ def run(
     say = compare.once(say)
     check_folder(root)
     narrowed = published.narrowed(experiment, runs)
-    with compare.checked_architectures(narrowed, setting, say) as architectures, locks.locked(root, say):
+    with compare.checked_architectures(narrowed, options, say) as architectures, locks.locked(root, say):
         heartbeat.pause(root)
-        matrix, device, jobs = compare.planned(narrowed, root, setting, say, architectures)
+        matrix, device, jobs = compare.planned(narrowed, root, options, say, architectures)
         while pretrainings := published.pretrainings_first(matrix, root):
             say(f"pretraining first: {', '.join(dict.fromkeys(plan.task.name for plan in pretrainings))}")
-            outcome = compare.performed(pretrainings, root, device, jobs, setting.on)
+            outcome = compare.performed(pretrainings, root, device, jobs, options.on)
             if outcome.status or outcome.unfinished:
                 return outcome, ()
-            matrix, device, jobs = compare.planned(narrowed, root, setting, say, architectures)
+            matrix, device, jobs = compare.planned(narrowed, root, options, say, architectures)
         again = published.reproduced(matrix, experiment, runs)
         matrix = published.placed(matrix, again)
         for line in differences(again):
             say(line)
         compare.write_head(narrowed, matrix, root, command, reproduces=experiment.name)
         compare.warn_of_disk(matrix, root, jobs, say)
-        outcome = compare.performed(matrix.plans, root, device, jobs, setting.on)
+        outcome = compare.performed(matrix.plans, root, device, jobs, options.on)
         if outcome.signal is None and not outcome.full:
             with compare.one_thread():
                 outcome = replace(outcome, errors=task_metrics.complete(matrix.plans, root, say))

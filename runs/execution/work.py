@@ -65,21 +65,25 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     if plan.training.compile:
         compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
     machine.reset_peak_memory(plan.device)
-    if plan.tokens:
+    if plan.is_trained:
         state = TrainingLoop(plan, trainer, folder, notify, stop).run()
     else:
         trainer.finish(trainer.weights())
-        state = TrainingState(best=math.nan)
+        state = TrainingState(best_validation_loss=math.nan)
     stop()  # a process that has lost its lease ends here, before it writes
-    row = {**plan.row(), **_trained(plan, trainer, state), "peak_memory_bytes": machine.peak_memory_bytes(plan.device)}
+    row = {
+        **plan.row(),
+        **_training_columns(plan, trainer, state),
+        "peak_memory_bytes": machine.peak_memory_bytes(plan.device),
+    }
     if ranks.is_main:
         _write_facts(plan, prepared, trainer, state, folder)
-    if state.diverged:
-        notify(LogLine(plan.run, f"diverged, which is a result: {state.diverged}"))
-        row |= {"status": "diverged", "error": state.diverged}
+    if state.divergence:
+        notify(LogLine(plan.run, f"diverged, which is a result: {state.divergence}"))
+        row |= {"status": "diverged", "error": state.divergence}
     else:
-        scorer = Scorer(trainer.model, prepared, plan.device, 0, progress(plan.run, notify), stop, ranks)
-        row |= {**_score(plan, scorer, folder, shared), "status": "done", "error": ""}
+        scorer = Scorer(trainer.model, prepared, plan.device, progress(plan.run, notify), stop, ranks)
+        row |= {**_score_and_write(plan, scorer, folder, shared), "status": "done", "error": ""}
     if not ranks.is_main:
         return
     stop()
@@ -89,7 +93,9 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
-def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]) -> dict[str, Any]:
+def _score_and_write(
+    plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]
+) -> dict[str, Any]:
     """Score the validation split and, except for a trial, the test split; returns what this adds to the run's row.
 
     ``shared`` is a snapshot of the shared code, taken before the variant's code ran.
@@ -107,7 +113,7 @@ def _score(plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.P
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)
     _write_environment(plan, folder, scored.scores)
-    return _scored(scored)
+    return _scoring_columns(scored)
 
 
 def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
@@ -117,14 +123,12 @@ def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
         raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
 
 
-def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, Any]:
+def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, Any]:
     """The part of the row that training fills in."""
     tokens = state.position.tokens
-    examples = trainer.train
-    epoch = int(examples.source_lengths.sum() + examples.target_lengths.sum())
     return {
         "train_flops": state.flops,
-        **_parts(plan, trainer, state),
+        **_flops_by_part(plan, trainer, state),
         "executed_flops": state.executed_flops,
         "optimizer_flops": optimizer.flops(trainer.model, plan.training.optimizer) * state.step,
         "train_tokens": tokens,
@@ -133,17 +137,17 @@ def _trained(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, An
         "train_seconds": state.seconds,
         "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
         "tokens_per_parameter": tokens / plan.counts.parameters,
-        "epochs": tokens / epoch,
-        "padding_fraction": 1 - tokens / state.cells if state.cells else 0.0,
+        "epochs": tokens / budget.data_tokens(trainer.train),
+        "padding_fraction": 1 - tokens / state.padded_tokens if state.padded_tokens else 0.0,
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
-        "validation_loss": state.best,
-        "objective": _shares(plan.objective) or _objective(trainer.model.objective),
+        "validation_loss": state.best_validation_loss,
+        "objective": _shares_in_words(plan.objective) or _objective_name(trainer.model.objective),
         "selected_by": SAMPLED if plan.sampled else EXACT,
     }
 
 
-def _parts(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
+def _flops_by_part(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
     """Training FLOPs in attention, feed-forward networks and the output matrix."""
     model, lengths = trainer.model, budget.sample_lengths(trainer.train)
 
@@ -153,21 +157,21 @@ def _parts(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, floa
     return {f"{part}_flops": share * state.flops for part, share in flop_parts(model, count).items()}
 
 
-def _shares(objective: Mapping[str, float]) -> str:
+def _shares_in_words(objective: Mapping[str, float]) -> str:
     """The objective of a pretraining: "causal", or "prefix 0.5, span-corruption 0.5"; empty for a task."""
     if len(objective) == 1:
         return next(iter(objective))
     return ", ".join(f"{name} {share:g}" for name, share in objective.items())
 
 
-def _objective(objective: Objective) -> str:
+def _objective_name(objective: Objective) -> str:
     """``causal``, ``masked``, or ``suffix`` if the training loss is not a bound on the likelihood."""
     if not objective.estimated:
         return "causal"
     return "masked" if objective.bounded else "suffix"
 
 
-def _scored(scored: Scored) -> dict[str, Any]:
+def _scoring_columns(scored: Scored) -> dict[str, Any]:
     """The part of the row that scoring fills in; FLOPs and tokens are those of answering, from a cache."""
     speed = scored.generated_tokens / scored.generate_seconds if scored.generate_seconds else math.nan
     return {
@@ -195,7 +199,7 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
             "decoding": asdict(task.decoding(prepared)),
         },
     )
-    if plan.tokens:  # a checkpoint keeps its weights
+    if plan.is_trained:  # other runs keep the weights that they start from
         files.write_bytes(folder / "model.safetensors", packed(trainer.model.state_dict(), plan.run))
     _write_environment(plan, folder)
     text = io.StringIO()

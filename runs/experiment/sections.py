@@ -611,12 +611,16 @@ class Experiment(Section):
     against: Against | None = Field(default=None, exclude=True)
 
     @property
+    def tasks_and_conditions(self) -> tuple[Task, ...]:
+        return (*self.tasks, *self.conditions)
+
+    @property
     def lists_contrasts(self) -> bool:
         return self.contrasts != DEFAULT_CONTRASTS
 
     def last_seed(self, name: str) -> int:
         """The largest seed that a task or one of its conditions lists; -1 if none does."""
-        seeds = (seed for task in (*self.tasks, *self.conditions) if task.name == name for seed in task.seeds)
+        seeds = (seed for task in self.tasks_and_conditions if task.name == name for seed in task.seeds)
         return max(seeds, default=-1)
 
     def digestable(self) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def overridden(
 def _of_tasks(experiment: Experiment, names: Sequence[str]) -> tuple[Pretraining, ...]:
     """The pretrainings except those that only tasks other than ``names`` start from."""
     kept, left_out = set[str](), set[str]()
-    for task in (*experiment.tasks, *experiment.conditions):
+    for task in experiment.tasks_and_conditions:
         (kept if task.name in names else left_out).update(_behind(experiment, task.start))
     return tuple(stage for stage in experiment.pretraining if stage.name in kept or stage.name not in left_out)
 

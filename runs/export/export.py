@@ -174,10 +174,10 @@ def _exportable(folder: Path) -> FinishedRun:
         raise InputError(f"{folder}: this run diverged and cannot be exported: {record.get('error', '')}")
     run = finished.read(folder)
     if run.variant.checkpoint is not None:
-        what = "finetuned" if run.plan.tokens else "scored"
+        what = "finetuned" if run.plan.is_trained else "scored"
         raise InputError(
             f"{folder}: this run {what} a checkpoint, which has a class of transformers already; load "
-            f"{'the model.safetensors of the run with archbench' if run.plan.tokens else 'that checkpoint'} instead"
+            f"{'the model.safetensors of the run with archbench' if run.plan.is_trained else 'that checkpoint'} instead"
         )
     if run.plan.adapt != FINETUNE:
         raise InputError(

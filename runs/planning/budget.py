@@ -29,6 +29,16 @@ SAMPLE = 4096  # examples whose lengths stand for the data set's
 OVERHEAD_SECONDS = 2.5  # of a run for reading data, metrics and records; for expected times only
 
 
+def check_epochs(key: str, epochs: float | None, architecture: str, tokens: int, examples: EncodedExamples) -> None:
+    """Raises ``InputError`` if ``tokens`` are more than ``epochs`` passes over the examples; None: no limit."""
+    once = data_tokens(examples)
+    if epochs is not None and tokens > epochs * once:
+        raise InputError(
+            f"{key}.budget.epochs: {epochs:g}: {architecture} would read its {once:,.0f} training tokens "
+            f"{tokens / once:.1f} times; give more data or fewer tokens, or allow more epochs"
+        )
+
+
 def reference_width(parameters: int) -> int:
     """Width for a model of this size: that of about five layers of 12 width² parameters."""
     step = 16 if parameters < COARSE_FROM else 32
@@ -82,6 +92,11 @@ def flops_per_token(lengths: Lengths, native: bool) -> Measure:
         return float(np.sum(flops) / (source.sum() + target.sum()))
 
     return measure
+
+
+def data_tokens(examples: EncodedExamples) -> float:
+    """Tokens of all sources and targets of a split."""
+    return float(examples.source_lengths.sum() + examples.target_lengths.sum())
 
 
 def sample_lengths(examples: EncodedExamples) -> Lengths:

@@ -127,6 +127,7 @@ def finetuning_plan(
     if task.budget.seconds is not None:
         raise InputError(f"tasks.{task.name}.start: {variant.name} needs a budget in tokens or FLOPs; set one of these")
     tokens = round((task.budget.tokens or (task.budget.flops or 0.0) / flops) * task.share)
+    budget.check_epochs(f"tasks.{task.name}", task.budget.epochs, variant.name, tokens, prepared.train)
     tuned = task.tuned.get(variant.name)
     training = Training.of(task.training, **(tuned.model_dump(exclude_none=True) if tuned else {}))
     stepping = optimizer.flops(model, training.optimizer) * tokens / training.batch_tokens

@@ -11,7 +11,7 @@ from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import Experiment, Pretraining, Task
 from archbench.runs.experiment.starts import task_of
-from archbench.runs.planning import external_checkpoints
+from archbench.runs.planning import budget, external_checkpoints
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner
@@ -42,7 +42,7 @@ class Matrix:
     later: tuple[Plan, ...] = ()
 
     @property
-    def untuned(self) -> tuple[str, ...]:
+    def waiting_tasks(self) -> tuple[str, ...]:
         """The tasks with runs that wait for trials or for a pretraining."""
         return tuple(dict.fromkeys(plan.task.name for plan in self.later))
 
@@ -191,7 +191,7 @@ class _Planning:
 def _text_config(experiment: Experiment, stage: Pretraining, tasks: Mapping[str, TaskConfig]) -> TaskConfig:
     """The running text of a pretraining: its own data, or the texts of the task that starts from it."""
     config = task_config(stage.task, experiment.folder)
-    task = task_of(stage, (*experiment.tasks, *experiment.conditions))
+    task = task_of(stage, experiment.tasks_and_conditions)
     if task is None:
         return config
     read = tasks[task.name]
@@ -216,7 +216,7 @@ def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     """Every run once, with all axes that it serves; runs of the headline come first."""
     plans: dict[str, Plan] = {}
     axes = {placement.dataset: placement.match for _, placement in reversed(placed)}
-    early = {placement.run for _, placement in placed if _heads(placement, axes)}
+    early = {placement.run for _, placement in placed if _is_headline(placement, axes)}
     for plan, _ in placed:
         known = plans.get(plan.run)
         if known is not None:
@@ -227,7 +227,7 @@ def _merged(placed: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
     return tuple(plans.values())
 
 
-def _heads(placement: Placement, axes: Mapping[str, str]) -> bool:
+def _is_headline(placement: Placement, axes: Mapping[str, str]) -> bool:
     """Whether an entry belongs to its data set's first condition, or is a trial that other runs wait for."""
     first = not placement.condition and placement.match == axes[placement.dataset]
     return (first and placement.role in ("compared", "trial")) or placement.role == "pretraining"
@@ -268,7 +268,6 @@ def task_config(task: Task, folder: str) -> TaskConfig:
 def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
     """A data set's row: kind, origin and amount; its own primary metric if the task states none."""
     splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
-    tokens = int(prepared.train.source_lengths.sum() + prepared.train.target_lengths.sum())
     return {
         "dataset": prepared.name,
         "kind": prepared.kind,
@@ -282,6 +281,6 @@ def dataset_row(prepared: Prepared, primary: str) -> dict[str, Any]:
         "source_length": prepared.config.source_length,
         "target_length": prepared.config.target_length,
         **{f"{split}_examples": len(examples) for split, examples in splits.items()},
-        "train_tokens": tokens,
+        "train_tokens": int(budget.data_tokens(prepared.train)),
         "notes": dict(prepared.notes),
     }

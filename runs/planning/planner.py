@@ -80,12 +80,12 @@ class Planner:
 
     def ready(self) -> list[PlacedPlan]:
         """The runs of the task, then of its conditions and controls, that wait for no trial."""
-        return [placed for decided, placed in self._wanted() if decided and self._has_start(placed)]
+        return [placed for tuned, placed in self._wanted() if tuned and self._has_start(placed)]
 
     def later(self) -> list[PlacedPlan]:
         """The runs that wait for trials or for their start, with the recipe that they would have without trials."""
         waiting = [placed for placed in self._known_trials() if not self._has_start(placed)]
-        return waiting + [placed for decided, placed in self._wanted() if not (decided and self._has_start(placed))]
+        return waiting + [placed for tuned, placed in self._wanted() if not (tuned and self._has_start(placed))]
 
     def _known_trials(self) -> list[PlacedPlan]:
         return [placed for trials in self._trials for placed in trials.placed_plans()]
@@ -96,30 +96,30 @@ class Planner:
         return not run or (self.pretrainings is not None and self.pretrainings.is_finished(run))
 
     def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
-        """All runs of the task, then of its conditions and controls, and whether each waits for no trial."""
+        """All runs of the task, then of its conditions and controls, and whether the trials of each have ended."""
         for number, task in enumerate((self.task, *self.conditions)):
             for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
-                decided = self._is_decided(task, entrant)
-                is_first = number == position == 0 and self._is_first
-                runs = self._compared(task, entrant, match, baselines=is_first)
-                yield from ((decided, placed) for placed in runs)
-        if self.task.name in self.experiment.controls and self._is_first:
+                tuned = self._is_tuned(task, entrant)
+                makes_baselines = number == position == 0 and self._is_experiment_task
+                runs = self._compared(task, entrant, match, makes_baselines)
+                yield from ((tuned, placed) for placed in runs)
+        if self.task.name in self.experiment.controls and self._is_experiment_task:
             first = self._entrants(self.task)[0]
-            decided = self._is_decided(self.task, first)
-            yield from ((decided, placed) for placed in self._controls(first))
+            tuned = self._is_tuned(self.task, first)
+            yield from ((tuned, placed) for placed in self._controls(first))
 
     @property
-    def _is_first(self) -> bool:
+    def _is_experiment_task(self) -> bool:
         """Whether the task is one of the experiment's, and not a condition with fewer examples."""
         return any(self.task is task for task in self.experiment.tasks)
 
     @cached_property
     def _is_adapted(self) -> bool:
         """Whether starts, adaptations or numbers of examples are compared on the data set."""
-        tasks = (*self.experiment.tasks, *self.experiment.conditions)
+        tasks = self.experiment.tasks_and_conditions
         return any(task.is_adapted for task in tasks if task.name == self.task.name)
 
-    def _is_decided(self, task: Task, entrant: Entrant) -> bool:
+    def _is_tuned(self, task: Task, entrant: Entrant) -> bool:
         """Whether the trials of all candidates have ended."""
         trials = self._trials_of(task)
         return trials is None or trials.ended.issuperset(variant.name for _, variant in entrant.candidates)
@@ -158,12 +158,12 @@ class Planner:
         }
         return names & leading or names
 
-    def _compared(self, task: Task, entrant: Entrant, match: str, baselines: bool) -> Iterator[PlacedPlan]:
+    def _compared(self, task: Task, entrant: Entrant, match: str, makes_baselines: bool) -> Iterator[PlacedPlan]:
         """The runs of one architecture on one axis, seed by seed."""
         name_or_path, variant = self._chosen(task, entrant)
         recipe, role = self._recipe(task, variant), "compared" if task.share == 1 else "share"
         for seed in (*task.seeds, *self._added(task, entrant, match)):
-            first = baselines and seed == task.seeds[0]
+            first = makes_baselines and seed == task.seeds[0]
             plan = self._plan(task, name_or_path, variant, match, seed, recipe, baselines=first)
             placement = Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
             yield PlacedPlan(plan, placement)
@@ -241,16 +241,12 @@ class Planner:
             values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
         return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
 
-    @cached_property
-    def _whole(self) -> float:
-        """Data tokens of the training split."""
-        train = self.prepared.train
-        return max(1.0, float(train.source_lengths.sum() + train.target_lengths.sum()))
-
     def _epochs(self, task: Task) -> float:
         """Passes over the training data of the architecture that reads the most of it."""
         match, variants = task.budget.match[0], [variant for _, variant in self._variants(task)]
-        return max(self.fitted_sizes.tokens(task, variant, match) for variant in variants) / self._whole
+        return max(self.fitted_sizes.tokens(task, variant, match) for variant in variants) / max(
+            1.0, budget.data_tokens(self.prepared.train)
+        )
 
     @cached_property
     def _predictions(self) -> int:
@@ -259,15 +255,6 @@ class Planner:
     @cached_property
     def _kind_code(self) -> str:
         return foreign_code.of_kind(self.prepared.config)
-
-    def _check_epochs(self, task: Task, variant: Variant, tokens: int) -> None:
-        """Raises ``InputError`` if these tokens are more passes over the data than the budget allows."""
-        most = task.budget.epochs
-        if most is not None and tokens > most * self._whole:
-            raise InputError(
-                f"tasks.{task.name}.budget.epochs: {most:g}: {variant.name} would read its {self._whole:,.0f} training "
-                f"tokens {tokens / self._whole:.1f} times; give more data or fewer tokens, or allow more epochs"
-            )
 
     def _scoring_flops(self, variant: Variant, size: Size) -> float:
         """FLOPs of likelihoods and answers for the test examples, doubled for float32."""
@@ -296,7 +283,8 @@ class Planner:
             if narrow >= size.dim:
                 raise InputError(f"tasks.{task.name}.tuning.width: {narrow}: expected less than the width {size.dim}")
             size = budget.at_width(size, narrow)
-        self._check_epochs(task, variant, self.fitted_sizes.tokens(task, variant, match))
+        full_tokens = self.fitted_sizes.tokens(task, variant, match)
+        budget.check_epochs(f"tasks.{task.name}", task.budget.epochs, variant.name, full_tokens, self.prepared.train)
         order = Order(seed, training.batch_tokens)
         tokens = 0 if task.adapt == PROMPT else self.fitted_sizes.run_tokens(task, variant, match, order)
         measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
@@ -72,7 +71,7 @@ class Pretrainings:
 
     def _say_of_sizes(self, stage: Pretraining) -> None:
         """Says which tasks also train models of another size from scratch."""
-        entries = (*self.experiment.tasks, *self.experiment.conditions)
+        entries = self.experiment.tasks_and_conditions
         size = stage.task.budget.parameters
         for name in dict.fromkeys(task.name for task in entries if task.start == stage.name):
             scratch = [task for task in entries if task.name == name and task.start == SCRATCH and not task.checkpoint]
@@ -82,7 +81,7 @@ class Pretrainings:
                 self.say(f"{name}: models that start from {stage.name} have {sizes}: they also differ in size")
 
     def _is_used(self, name: str) -> bool:
-        tasks = (*self.experiment.tasks, *self.experiment.conditions)
+        tasks = self.experiment.tasks_and_conditions
         return any(task.start == name for task in tasks) or any(
             stage.before == name for stage in self.experiment.pretraining
         )
@@ -150,7 +149,7 @@ class Pretrainings:
         elif stage.share is not None:
             tokens = round(stage.share * tokens)
         tokens = round(tokens * self._factor(stage, cost))
-        self._check_epochs(stage, prepared, variant, tokens)
+        budget.check_epochs(f"pretraining.{stage.name}", task.budget.epochs, variant.name, tokens, prepared.train)
         training = Training.of(task.training)
         flops = tokens * cost.flops
         stepping = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
@@ -227,9 +226,7 @@ class Pretrainings:
 
         Each text is compared with each task once. Raises ``InputError`` where too much does.
         """
-        starts = {
-            task.name for task in (*self.experiment.tasks, *self.experiment.conditions) if task.start == stage.name
-        }
+        starts = {task.name for task in self.experiment.tasks_and_conditions if task.start == stage.name}
         for text, name in product(self._chain(stage), sorted(starts)):
             configs = self.configs[text.name], self.configs[name]
             if (key := seen_in.key(*configs)) in self._compared:
@@ -248,7 +245,7 @@ class Pretrainings:
         """Whether a pretraining reads the training texts of the task ``name``, which trains on them in any case."""
         if stage.task.data != OWN_TEXT:
             return False
-        owner = task_of(stage, (*self.experiment.tasks, *self.experiment.conditions))
+        owner = task_of(stage, self.experiment.tasks_and_conditions)
         return owner is not None and owner.name == name
 
     def _chain(self, stage: Pretraining) -> Iterator[Pretraining]:
@@ -256,15 +253,6 @@ class Pretrainings:
         yield stage
         if stage.before:
             yield from self._chain(self._named(stage.before))
-
-    def _check_epochs(self, stage: Pretraining, prepared: Prepared, variant: Variant, tokens: int) -> None:
-        most, whole = stage.task.budget.epochs, float(prepared.train.source_lengths.sum())
-        whole += float(prepared.train.target_lengths.sum())
-        if most is not None and tokens > most * whole:
-            raise InputError(
-                f"pretraining.{stage.name}.budget.epochs: {most:g}: {variant.name} would read its {whole:,.0f} tokens "
-                f"{tokens / whole:.1f} times; give more text or fewer tokens, or allow more epochs"
-            )
 
     def _sharing(self, configs: Mapping[str, TaskConfig]) -> dict[str, TaskConfig]:
         """The configurations with their tokenizers: what is joined by a start shares one."""
@@ -296,7 +284,7 @@ def _joined(experiment: Experiment) -> list[list[str]]:
     """The names of pretrainings and of the tasks that start from them, together where a start joins them."""
     groups = [{stage.name} for stage in experiment.pretraining]
     starts: dict[str, set[str]] = {}
-    for task in (*experiment.tasks, *experiment.conditions):
+    for task in experiment.tasks_and_conditions:
         if task.start != SCRATCH and not task.checkpoint:
             starts.setdefault(task.name, {task.name}).add(task.start)
     for stage in experiment.pretraining:

@@ -86,7 +86,7 @@ def pretrainings_first(matrix: Matrix, root: Path) -> tuple[Plan, ...]:
     """The pretrainings that runs of a narrowed experiment wait for and that can be trained in ``root`` now."""
     plans = {plan.run: plan for plan in (*matrix.plans, *matrix.later)}
     needed: dict[str, Plan] = {}
-    names = [plan.start for plan in matrix.later if not plan.objective]
+    names = [plan.start for plan in matrix.later if not plan.is_pretraining]
     while names:
         plan = plans[names.pop()]
         needed[plan.run] = plan
@@ -202,7 +202,7 @@ def _untuned(task: Task, **changes: Any) -> Task:
 
 def _stated(experiment: Experiment, run: PublishedRun) -> Task:
     """The task or the condition that a run belongs to; a control is one of the task itself."""
-    tasks = [task for task in (*experiment.tasks, *experiment.conditions) if task.name == run.dataset]
+    tasks = [task for task in experiment.tasks_and_conditions if task.name == run.dataset]
     own_share = 1.0 if run.role == "control" else run.share
     fitting = [task for task in tasks if (task.condition, task.share) == (run.condition, own_share)]
     if not fitting:

@@ -26,9 +26,9 @@ def make(
     if exist(plan, root):
         return
     rows = [asdict(baseline) for baseline in task.baselines(prepared)]
-    if plan.tokens:
+    if plan.is_trained:
         model = new_trainer(plan, prepared).model
-        scored = Scorer(model, prepared, plan.device, 0, progress(plan.run, notify), stop).score(prepared.test)
+        scored = Scorer(model, prepared, plan.device, progress(plan.run, notify), stop).score(prepared.test)
         rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
     facts = {"data": plan.data, "version": VERSION}
     sealed.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])

@@ -22,7 +22,6 @@ class Answer:
     the model's source length and not read.
     """
 
-    kind: str
     text: str
     probabilities: tuple[tuple[str, float], ...] = ()
     cut: int = 0
@@ -80,7 +79,7 @@ def predict(folder: Path, text: str, choice: Choice = AS_SCORED) -> Answer:
     source, cut = _source(ids[: made.limits.source_length]), max(0, len(ids) - made.limits.source_length)
     if run.form == "labels":
         return _classified(run, source, cut)
-    return Answer(run.kind, tokenizer.decode(_written(run.model, source, allowed_tokens, run.decoding, seed)), cut=cut)
+    return Answer(tokenizer.decode(_written(run.model, source, allowed_tokens, run.decoding, seed)), cut=cut)
 
 
 def _source(ids: list[int]) -> torch.Tensor:
@@ -108,10 +107,10 @@ def _continued(run: FinishedRun, ids: list[int], seed: int) -> Answer:
     limits, model, allowed_tokens = run.plan.limits, run.model, run.allowed_tokens
     if limits.source_length:
         source = _source(ids[-limits.source_length :])
-        return Answer(run.kind, run.tokenizer.decode(_written(model, source, allowed_tokens, run.decoding, seed)))
+        return Answer(run.tokenizer.decode(_written(model, source, allowed_tokens, run.decoding, seed)))
     start = _source(ids[-max(1, limits.target_length // 2) :])
     decoding = {**run.decoding, "max_tokens": limits.target_length - start.shape[1]}
-    return Answer(run.kind, run.tokenizer.decode(_written(model, _source([]), allowed_tokens, decoding, seed, start)))
+    return Answer(run.tokenizer.decode(_written(model, _source([]), allowed_tokens, decoding, seed, start)))
 
 
 @torch.no_grad()
@@ -119,7 +118,7 @@ def _classified(run: FinishedRun, source: torch.Tensor, cut: int) -> Answer:
     model, allowed_tokens, tokenizer = run.model, run.allowed_tokens, run.tokenizer
     ids = allowed_tokens.nonzero().squeeze(1)
     many = Batch(source.expand(len(ids), -1), ids[:, None])
-    nats, _ = model.objective.log_likelihood(model, many, allowed_tokens)
-    ranked = sorted(zip(nats.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    log_p, _ = model.objective.log_likelihood(model, many, allowed_tokens)
+    ranked = sorted(zip(log_p.exp().tolist(), ids.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
     probabilities = tuple((tokenizer.decode([label]), probability) for probability, label in ranked)
-    return Answer(run.kind, probabilities[0][0], probabilities, cut)
+    return Answer(probabilities[0][0], probabilities, cut)

@@ -22,7 +22,7 @@ from archbench.runs.base.weights import packed, unpacked
 from archbench.tasks.base.files import sync_folder, write_synced
 
 FORMAT = "archbench checkpoint"
-VERSION = 2
+VERSION = 3
 PARTS = ("model", "optimizer", "best")
 KEPT = 2
 

@@ -37,7 +37,7 @@ def new_trainer(
     return Trainer.build(
         build,
         plan.size,
-        window_limits(plan.objective, plan.limits) if plan.objective else plan.limits,
+        window_limits(plan.objective, plan.limits) if plan.is_pretraining else plan.limits,
         prepared,
         plan.training,
         plan.native,

@@ -27,7 +27,7 @@ EXACT, SAMPLED = "nll_per_token", "nll_per_token_sampled"  # what validation mea
 EVALUATIONS = 12
 LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
-SAVING = 20.0  # times as long as a checkpoint took, at least, until the next
+CHECKPOINT_SHARE = 0.05  # of the time goes into saving checkpoints, at most
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
 SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
@@ -38,22 +38,25 @@ PREFETCHED = {"cpu": 0, "cuda": 2}  # batches that a thread prepares: on a CPU i
 
 @dataclass
 class TrainingState:
-    """The state of training without weights and optimizer, which a checkpoint stores as JSON."""
+    """The state of training without weights and optimizer, which a checkpoint stores as JSON.
+
+    Losses are in nats per target token.
+    """
 
     step: int = 0
     position: Position = field(default_factory=Position)
     loss_tokens: float = 0.0
     flops: float = 0.0
     executed_flops: float = 0.0
-    cells: int = 0
+    padded_tokens: int = 0  # positions that were read, padding included
     seconds: float = 0.0
-    best: float = math.inf
+    best_validation_loss: float = math.inf
     best_step: int = 0
-    first: float = math.nan
-    evaluated: int = -1
-    pending: list[float] = field(default_factory=list)
+    first_loss: float = math.nan  # of step 1
+    last_evaluation: int = -1  # evaluations are numbered from 0 to EVALUATIONS; -1: none yet
+    losses_since_point: list[float] = field(default_factory=list)  # of the steps after the last point of the curve
     curves: list[dict[str, Any]] = field(default_factory=list)
-    diverged: str = ""
+    divergence: str = ""  # its cause; empty as long as there is none
     micro_batches: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +68,12 @@ class TrainingState:
 
 
 class TrainingLoop:
-    """One run's training: `run` leaves the best weights of the validation in the model."""
+    """One run's training: `run` leaves the best weights of the validation in the model.
+
+    A run diverges, which ends it, where a loss or the norm of a gradient is not finite (`_read_losses`), where a
+    validation loss is not finite (`_evaluate`), or where it has never improved and the loss at the end is more than
+    ``DIVERGED_FACTOR`` times the first (`_add_train_point`).
+    """
 
     def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
         self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
@@ -74,7 +82,7 @@ class TrainingLoop:
         self.notify, self.stop = notify, stop
         self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
-        self.best: dict[str, Tensor] = trainer.weights()
+        self.best_weights: dict[str, Tensor] = trainer.weights()
         self.unread: list[StepResult] = []  # losses that are still on the device, of the latest steps
         self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
         self.stream = trainer.stream(plan.tokens)
@@ -87,7 +95,7 @@ class TrainingLoop:
         due_at = time.monotonic() + CHECKPOINT_SECONDS
         for batch, position in self._batches():
             self._step(batch, position)
-            if self.state.diverged:
+            if self.state.divergence:
                 break
             self._evaluate_when_due()
             self._snapshot_when_due()
@@ -95,15 +103,15 @@ class TrainingLoop:
             if stopping or due:
                 begun = time.monotonic()
                 self._save()
-                due_at = time.monotonic() + max(CHECKPOINT_SECONDS, SAVING * (time.monotonic() - begun))
+                due_at = time.monotonic() + max(CHECKPOINT_SECONDS, (time.monotonic() - begun) / CHECKPOINT_SHARE)
             if stopping:
                 raise Interrupted
-        if not self.state.diverged:
+        if not self.state.divergence:
             self._save()
             if not self.state.best_step:
                 self._say("validation never improved in training; the weights that it began with are scored")
         self._count()
-        self.trainer.finish(self.best)
+        self.trainer.finish(self.best_weights)
         return self.state
 
     def _any_rank_wants(self, *flags: bool) -> tuple[bool, ...]:
@@ -113,16 +121,32 @@ class TrainingLoop:
         return self.ranks.any(*flags)
 
     def _batches(self) -> Iterator[tuple[Batch, Position]]:
-        if self.state.evaluated < 0:
+        if self.state.last_evaluation < 0:
             self._evaluate()
-        if self.state.diverged:
+        if self.state.divergence:
             return iter(())
         batches = self.stream.start(self.state.position)
         depth = PREFETCHED[self.trainer.device.type]
         return prefetch(batches, depth) if depth else batches
 
     def _step(self, batch: Batch, position: Position) -> None:
+        """Train on one batch; read its loss, and add a point to the training curve, when that is due."""
         state, begun = self.state, time.perf_counter()
+        self._train_on(batch, position)
+        is_point = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
+        if is_point or state.step % READ_STEPS[self.trainer.device.type] == 0 or self._is_due():
+            self._read_losses()
+        state.seconds += time.perf_counter() - begun
+        if state.divergence:
+            return
+        if is_point:
+            self._add_train_point()
+        speed = state.position.tokens / max(state.seconds, 1e-9)
+        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
+
+    def _train_on(self, batch: Batch, position: Position) -> None:
+        """Update the weights; ``position`` is where the stream of batches is after this one."""
+        state = self.state
         progress = (state.position.tokens + batch.tokens / 2) / self.plan.tokens
         self.unread.append(self.trainer.step(batch, state.step, min(progress, 1.0)))
         if self.trainer.parts > state.micro_batches:
@@ -132,24 +156,19 @@ class TrainingLoop:
             )
         state.step, state.position = state.step + 1, position
         self.uncounted.append(batch)
-        reported = state.step % max(1, self.steps // LOSS_POINTS) == 0 or state.step == self.steps
-        if reported or state.step % READ_STEPS[self.trainer.device.type] == 0 or self._is_due():
-            self._read()
-        state.seconds += time.perf_counter() - begun
-        if state.diverged:
-            return
-        if reported:
-            mean = sum(state.pending) / len(state.pending)
-            self._point("train", "loss", mean)
-            state.pending = []
-            never_better = self.plan.objective or not state.best_step  # of a pretraining the last weights are kept
-            if state.step == self.steps and never_better and mean > DIVERGED_FACTOR * state.first:
-                rise = f"loss risen from {state.first:.4g} at step 1 to {mean:.4g} at step {state.step}"
-                state.diverged = f"{rise}; best checkpoint: step {state.best_step}"
-        speed = state.position.tokens / max(state.seconds, 1e-9)
-        self.notify(Progress(self.plan.run, "train", position.tokens, self.plan.tokens, self.loss, speed))
 
-    def _read(self) -> None:
+    def _add_train_point(self) -> None:
+        """Add the mean loss since the last point to the curve; a last mean that is far too large is a divergence."""
+        state = self.state
+        mean = sum(state.losses_since_point) / len(state.losses_since_point)
+        self._point("train", "loss", mean)
+        state.losses_since_point = []
+        never_better = self.plan.is_pretraining or not state.best_step  # a pretraining keeps the last weights
+        if state.step == self.steps and never_better and mean > DIVERGED_FACTOR * state.first_loss:
+            rise = f"loss risen from {state.first_loss:.4g} at step 1 to {mean:.4g} at step {state.step}"
+            state.divergence = f"{rise}; best checkpoint: step {state.best_step}"
+
+    def _read_losses(self) -> None:
         """Take the losses from the device; the first that is not finite, or has no finite gradient, ends the run."""
         losses = torch.stack([torch.stack(tuple(stepped)) for stepped in self.unread]).tolist() if self.unread else []
         self.unread = []
@@ -157,11 +176,11 @@ class TrainingLoop:
             if not math.isfinite(loss + norm):
                 step = self.state.step - len(losses) + place + 1
                 cause = f"gradient not finite (loss {loss:.4g})" if math.isfinite(loss) else f"loss {loss}"
-                self.state.diverged = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
+                self.state.divergence = f"{cause} at step {step}; best checkpoint: step {self.state.best_step}"
                 return
-            if math.isnan(self.state.first):
-                self.state.first = loss
-            self.state.pending.append(loss)
+            if math.isnan(self.state.first_loss):
+                self.state.first_loss = loss
+            self.state.losses_since_point.append(loss)
             self.loss = loss
 
     def _count(self) -> None:
@@ -181,11 +200,11 @@ class TrainingLoop:
         state.executed_flops += float(np.sum(executed * rows))
         state.flops += float(np.sum(model.objective.training_flops(model, source, target, native).model))
         state.loss_tokens += float(np.sum(model.objective.loss_tokens(model, source, target, native)))
-        state.cells += sum(batch.cells for batch in batches)
+        state.padded_tokens += sum(batch.cells for batch in batches)
 
     def _is_due(self) -> bool:
         """Whether the validation subset is to be measured after this step."""
-        return self.state.step * EVALUATIONS // self.steps > self.state.evaluated
+        return self.state.step * EVALUATIONS // self.steps > self.state.last_evaluation
 
     def _evaluate_when_due(self) -> None:
         if self._is_due():
@@ -197,13 +216,13 @@ class TrainingLoop:
         Of a pretraining the last ones are kept: what follows is not judged by this likelihood.
         """
         state = self.state
-        state.evaluated = state.step * EVALUATIONS // self.steps
+        state.last_evaluation = state.step * EVALUATIONS // self.steps
         value = validation_loss(self.trainer, self.validation, self.plan.sampled)
         self._point("validation", SAMPLED if self.plan.sampled else EXACT, value)
         if not math.isfinite(value):
-            state.diverged = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
-        elif value < state.best or self.plan.objective:
-            state.best, state.best_step, self.best = value, state.step, self.trainer.weights()
+            state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
+        elif value < state.best_validation_loss or self.plan.is_pretraining:
+            state.best_validation_loss, state.best_step, self.best_weights = value, state.step, self.trainer.weights()
 
     def _snapshot_when_due(self) -> None:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
@@ -220,11 +239,11 @@ class TrainingLoop:
         state.curves.append({**where, "split": split, "metric": metric, "value": value})
 
     def _save(self) -> None:
-        self._read()
+        self._read_losses()
         self._count()
         whole = self.trainer.whole
         parts = {"model": whole(self.trainer.weights()), "optimizer": self.trainer.optimizer.state()}
-        parts["best"] = whole(self.best)
+        parts["best"] = whole(self.best_weights)
         if self.ranks.is_main:
             checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
@@ -238,7 +257,7 @@ class TrainingLoop:
             return
         if not self.ranks.is_main and self.trainer.sharded is None:  # now that damaged ones are removed
             saved = checkpoint.load(self.folder, self.plan.run, self._say)
-        self.best = self.trainer.resume(saved.tensors if saved else {})
+        self.best_weights = self.trainer.resume(saved.tensors if saved else {})
         self.state = TrainingState.from_json(state)
         self.trainer.parts = max(self.state.micro_batches, self.ranks.world_size)
 

@@ -35,7 +35,12 @@ NAMED = (
         "prefix=(source if self.prefix else 0.0) if self.masked else n",
         "prefix=0.0",
     ),
-    ("runs/training/train.py", "TrainingLoop._evaluate", "value < state.best", "value <= state.best"),
+    (
+        "runs/training/train.py",
+        "TrainingLoop._evaluate",
+        "value < state.best_validation_loss",
+        "value <= state.best_validation_loss",
+    ),
 )
 
 
