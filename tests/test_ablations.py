@@ -55,7 +55,7 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
     mine = catalogue.find("mine.py", tmp_path)
     assert mine.breaks == ()
     with pytest.raises(InputError, match="breaks the contract: no_look_ahead"):
-        compliance.hold(mine, tmp_path, lambda line: None)
+        compliance.require_contract(mine, tmp_path, lambda line: None)
 
 
 def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:

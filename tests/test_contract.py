@@ -222,9 +222,9 @@ def mine(tmp_path: Path) -> Variant:
 def test_a_pass_is_remembered(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(compliance, "PROGRESS_SECONDS", math.inf)
-    compliance.hold(mine, tmp_path / "cache", said.append)
+    compliance.require_contract(mine, tmp_path / "cache", said.append)
     assert [line.startswith("mine: checking the contract") for line in said] == [True]
-    compliance.hold(mine, tmp_path / "cache", said.append)
+    compliance.require_contract(mine, tmp_path / "cache", said.append)
     assert len(said) == 1
 
 
@@ -232,7 +232,7 @@ def test_a_long_check_shows_its_progress(mine: Variant, tmp_path: Path, monkeypa
     said: list[str] = []
     monkeypatch.setattr(compliance, "PROGRESS_SECONDS", -1.0)
     monkeypatch.setattr(contract, "CHECKS", contract.CHECKS[:2])
-    compliance.hold(mine, tmp_path / "cache", said.append)
+    compliance.require_contract(mine, tmp_path / "cache", said.append)
     assert said[1:] == ["mine: 1 of 2 properties checked", "mine: 2 of 2 properties checked"]
 
 
@@ -246,7 +246,7 @@ def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
     for name, status in (("mine.py", 0), ("peeking.py", 1)):
         assert run_command("check", name, "--thorough")[0] == status
     assert len(list((tmp_path / "contract").iterdir())) == 1
-    compliance.hold(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
+    compliance.require_contract(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
     assert not said
 
 
@@ -254,7 +254,7 @@ def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, mo
     made: list[int] = []
     monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(made.append(len(checks)) or ()))
     for lengths in ([(3, 5)], [(3, 5), (5, 3)], [(5, 3)], []):
-        compliance.hold(mine, tmp_path, lambda line: None, lengths)
+        compliance.require_contract(mine, tmp_path, lambda line: None, lengths)
     assert made == [len(contract.CHECKS), 1, 1]
 
 
@@ -270,12 +270,12 @@ def test_thorough_trials_are_remembered_apart(
 
     monkeypatch.setattr(contract, "results", results)
     run_command("check", "mine.py")
-    compliance.hold(mine, tmp_path, said.append)
-    compliance.hold(mine, tmp_path, said.append)
+    compliance.require_contract(mine, tmp_path, said.append)
+    compliance.require_contract(mine, tmp_path, said.append)
     assert tried == ["usual", "thorough"] and len(said) == 1
     (tmp_path / "other.py").write_text(DECODER)
     run_command("check", "other.py", "--thorough")
-    compliance.hold(catalogue.find("other.py", tmp_path), tmp_path, said.append)
+    compliance.require_contract(catalogue.find("other.py", tmp_path), tmp_path, said.append)
     assert len(said) == 1
 
 
@@ -284,12 +284,12 @@ def test_another_text_or_a_damaged_memory_is_checked_again(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(contract, "results", lambda *_: iter(()))
-    compliance.hold(mine, tmp_path, said.append)
-    compliance.hold(replace(mine, text=f"{mine.text}\n"), tmp_path, said.append)
+    compliance.require_contract(mine, tmp_path, said.append)
+    compliance.require_contract(replace(mine, text=f"{mine.text}\n"), tmp_path, said.append)
     assert len(said) == 2
     for kept in (tmp_path / "contract").iterdir():
         kept.write_text("")
-    compliance.hold(mine, tmp_path, said.append)
+    compliance.require_contract(mine, tmp_path, said.append)
     assert len(said) == 3
 
 
@@ -327,7 +327,7 @@ def test_a_pass_does_not_outlive_what_was_imported(
 
     def hold(shift: int) -> None:
         modules.write("own_parts.py", f"SHIFT = {shift}\n")
-        compliance.hold(catalogue.find("mine.py", tmp_path), tmp_path / "cache", lambda line: None)
+        compliance.require_contract(catalogue.find("mine.py", tmp_path), tmp_path / "cache", lambda line: None)
 
     with importable(tmp_path) as modules:
         modules.write("mine.py", IN_PARTS.format(*importing))
@@ -351,5 +351,5 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "contract").write_text("a file where the folder should be")
     monkeypatch.setattr(contract, "results", lambda *_: iter(()))
-    compliance.hold(mine, tmp_path, lambda line: None)
+    compliance.require_contract(mine, tmp_path, lambda line: None)
     assert (tmp_path / "contract").is_file()

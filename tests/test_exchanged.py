@@ -127,7 +127,7 @@ def test_a_folder_that_holds_another_run_is_of_no_use(
             f"{place.name}: its folder held the run {other}, which now lies in {aside}; {place.name} is done again"
             in errors
         )
-        assert store.changed(aside.rename(out / other), weights=True) == [] and store.is_finished(out / other)
+        assert store.modified_files(aside.rename(out / other), weights=True) == [] and store.is_finished(out / other)
         shutil.rmtree(out / other)
     assert sorted(done(errors)) == sorted(place.name for place in wrong)
     assert scores(out) == scores(folder / "whole")
@@ -144,7 +144,7 @@ def test_exchanged_weights_of_equal_size_are_noticed(folder: Path, out: Path) ->
     exchange(*weights)
     runs = used(out)
     for place in places:
-        assert store.changed(place) == ["model.safetensors"] and not store.is_finished(place)
+        assert store.modified_files(place) == ["model.safetensors"] and not store.is_finished(place)
         assert runs.loc[place.name, "error"] == "model.safetensors: damaged, cannot be read"
     code, errors = compare(folder, out, "--jobs", "1")
     assert code == 0 and sorted(done(errors)) == sorted(place.name for place in places)
@@ -228,7 +228,7 @@ def test_reference_rows_of_another_data_set_are_made_again(tmp_path: Path) -> No
     with pytest.raises(
         InputError, match=r"colours\.json: is about the data set other; delete it and run compare again"
     ):
-        store.read_about(path)
+        store.read_dataset_file(path)
 
 
 def test_reference_rows_of_an_older_version_are_made_again(tmp_path: Path) -> None:
@@ -332,4 +332,4 @@ def test_a_run_goes_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytes
     renamed.symlink_to(place)
     with pytest.raises(InputError, match=r"b-s0: holds the run a-s0; give the folder that run's name"):
         store.read_record(renamed)
-    assert not store.is_finished(renamed) and store.read_intact(renamed) == {}
+    assert not store.is_finished(renamed) and store.verified_record(renamed) == {}

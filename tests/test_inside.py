@@ -539,11 +539,11 @@ def ended(*arguments: str) -> int:
 
 def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = runs["encoder", "colours"]
-    before = store.changed(run, weights=True)
+    before = store.modified_files(run, weights=True)
     assert ended("inspect", str(run), "--text", "blue house 3") == 0
     written = Path(capsys.readouterr().out.strip())
     assert written == run.parent.parent / "inspect" / run.name / "index.html" and "blue" in written.read_text()
-    assert store.changed(run, weights=True) == before
+    assert store.modified_files(run, weights=True) == before
 
 
 @pytest.mark.parametrize(

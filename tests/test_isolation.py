@@ -111,7 +111,7 @@ def test_every_run_of_the_file_has_a_process_without_other_architectures(folder:
     status, runs = compared(folder)
     assert status == 0
     assert str(os.getpid()) not in processes(folder)
-    assert {row["status"] for path in runs.iterdir() if (row := store.read_intact(path))} == {"done"}
+    assert {row["status"] for path in runs.iterdir() if (row := store.verified_record(path))} == {"done"}
     (references,) = (folder / "out" / "references").iterdir()
     assert "untrained" in references.read_text(), "the baselines are the first architecture's, which is the file"
 

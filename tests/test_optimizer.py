@@ -217,7 +217,7 @@ def test_resuming_is_exact(recipe: OptimizerRecipe, stop: int) -> None:
         if state is not None:
             optimizer.load(state)
         for step in steps:
-            optimizer.set_learning_rate(schedule(step / 5, 0.2))
+            optimizer.set_schedule_factor(schedule(step / 5, 0.2))
             set_gradients(module, step)
             optimizer.step()
         return {name: tensor.clone() for name, tensor in optimizer.state().items()}
@@ -253,7 +253,7 @@ def test_zero_grad_and_learning_rate() -> None:
     optimizer = build(module, OptimizerRecipe(), "cpu")
     before = [p.detach().clone() for p in module.parameters()]
     set_gradients(module, 0)
-    optimizer.set_learning_rate(0.0)
+    optimizer.set_schedule_factor(0.0)
     optimizer.step()
     for old, new in zip(before, module.parameters(), strict=True):
         assert torch.equal(old, new)

@@ -288,8 +288,8 @@ def test_an_encoders_trial_records_exact_likelihoods(tmp_path: Path) -> None:
     plan = found.plans[0]
     work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
     given = trials.losses(tmp_path, [plan.run])
-    assert given is not None and given.exact is not None
-    assert given.exact != given.losses
+    assert given is not None and given.exact_nll is not None
+    assert given.exact_nll != given.losses
 
 
 def test_from_four_rates_on_the_minimum_of_a_fit_is_taken(folder: Path, tmp_path: Path) -> None:

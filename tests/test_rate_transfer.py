@@ -190,7 +190,7 @@ def _moved(optimizer: str, ratio: float, *, gradient: bool) -> dict[str, torch.T
         parameter.grad = torch.randn_like(parameter) if gradient else torch.zeros_like(parameter)
     recipe = FixedRecipe(optimizer, weight_decay=0.0 if gradient else 0.1)
     trained = optimizers.build(model, recipe, "cpu", ratio)
-    trained.set_learning_rate(0.5)
+    trained.set_schedule_factor(0.5)
     trained.step()
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 

@@ -132,7 +132,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "execute", publish)
         patched.setattr(compare, "_complete_baselines", lambda *_: ())
-        patched.setattr(TuningTrials, "exact_losses", {"decoder": 2.0, "prefix-decoder": 1.0})
+        patched.setattr(TuningTrials, "nll_by_architecture", {"decoder": 2.0, "prefix-decoder": 1.0})
         outcome = compare.run(experiment, folder / "whole", RunOptions(device="cpu", jobs=1), "archbench", str)
         assert outcome.status == 0
     tables.write(tables.collect(folder / "whole"), folder / "small" / "tables")

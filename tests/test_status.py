@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from archbench import background, command_line
 from archbench.runs.base import lease, locks, sealed, store
 from archbench.runs.base.messages import Ended, Event, Interrupted, Progress
-from archbench.runs.execution import compare, heartbeat, status, work
+from archbench.runs.execution import compare, progress_file, status, work
 from archbench.runs.execution.execute import execute
-from archbench.runs.execution.heartbeat import ProgressWriter
+from archbench.runs.execution.progress_file import ProgressWriter
 from archbench.runs.execution.status import RunStatus, seconds_left
 from archbench.runs.experiment import spec
 from archbench.tasks.base.errors import InputError
@@ -117,12 +117,12 @@ def test_a_comparison_at_work_says_how_far_each_run_is(held: tuple[Path, list[st
 
 def test_a_comparison_that_starts_again_has_nothing_at_work_yet(held: tuple[Path, list[str]]) -> None:
     root, _ = held
-    heartbeat.pause(root)
+    progress_file.pause(root)
     assert set(states(root).values()) == {"done", "failed", "diverged", "waiting"}
     assert status.read(root, NOW).runs[2].share == 0.25
-    written = (root / heartbeat.FILE).stat().st_mtime_ns
-    heartbeat.pause(root)
-    assert (root / heartbeat.FILE).stat().st_mtime_ns == written
+    written = (root / progress_file.FILE).stat().st_mtime_ns
+    progress_file.pause(root)
+    assert (root / progress_file.FILE).stat().st_mtime_ns == written
 
 
 def test_the_text_has_a_line_for_each_group_and_a_short_table(
@@ -244,14 +244,14 @@ def test_a_run_that_was_asked_to_stop_shows_its_share(tmp_path: Path) -> None:
     writer.close()
     comparison = status.read(root)
     assert comparison.runs[0].status == "done" and comparison.seconds_left == 0
-    assert comparison.runs[0].seconds == pytest.approx(heartbeat.read(root).seconds[plan.run])
-    assert heartbeat.read(root).runs == {} and not store.changed(place)
+    assert comparison.runs[0].seconds == pytest.approx(progress_file.read(root).seconds[plan.run])
+    assert progress_file.read(root).runs == {} and not store.modified_files(place)
 
 
 def test_the_directing_process_tells_of_runs_while_they_are_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress_file, "EVERY_SECONDS", 0.0)
     plans = [
         FakePlan("short-decoder-s0"),
         FakePlan("x-decoder-s0", "until stopped"),
@@ -279,14 +279,14 @@ def test_the_directing_process_tells_of_runs_while_they_are_at_work(
     director.join(30)
     assert [run.status for run in status.read(tmp_path).runs] == ["done", "done", "failed"]
     assert status.read(tmp_path).working is False
-    written = (tmp_path / heartbeat.FILE).stat().st_mtime_ns
+    written = (tmp_path / progress_file.FILE).stat().st_mtime_ns
     execute(plans[:2], tmp_path, 2, lambda event: None, "fake_work:perform")
-    assert (tmp_path / heartbeat.FILE).stat().st_mtime_ns == written, "nothing to do writes nothing"
+    assert (tmp_path / progress_file.FILE).stat().st_mtime_ns == written, "nothing to do writes nothing"
 
 
 def test_progress_is_written_at_a_low_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, written = [0.0], []
-    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(progress_file.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(sealed, "write_json", lambda path, value: written.append(path))
     writer = ProgressWriter(tmp_path, 1)
     for step in range(600):
@@ -294,7 +294,7 @@ def test_progress_is_written_at_a_low_rate(tmp_path: Path, monkeypatch: pytest.M
         writer.hear(Progress("a", "train", step, 600.0))
         writer.save_when_due()
     writer.close()
-    assert len(written) <= 60 / heartbeat.EVERY_SECONDS + 1
+    assert len(written) <= 60 / progress_file.EVERY_SECONDS + 1
 
 
 def test_a_comparison_goes_on_where_progress_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,8 +317,8 @@ JSON = st.recursive(
 @given(content=st.binary(max_size=20) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_progress_file_is_read_or_left_out(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.getbasetemp()
-    (root / heartbeat.FILE).write_bytes(content)
-    assert heartbeat.read(root).jobs >= 1
+    (root / progress_file.FILE).write_bytes(content)
+    assert progress_file.read(root).jobs >= 1
 
 
 def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str]]) -> None:

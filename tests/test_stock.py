@@ -159,7 +159,7 @@ def losses(model: Any, recipe: CurveRecipe) -> list[float]:
     batches = [Batch(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
     before = model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item()
     for step in range(50):
-        trained.set_learning_rate(optimizer.schedule(step / 50, 0.1))
+        trained.set_schedule_factor(optimizer.schedule(step / 50, 0.1))
         loss = mean_loss(model, batches[step % 5], allowed_tokens, generator, native=True)
         loss.backward()
         trained.step()

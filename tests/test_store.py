@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_no_part_of_a_finished_run(tmp_path: Path)
     left.write_bytes(b"half")
     run(tmp_path, "a-s0", status="done")
     left.unlink()
-    assert store.is_finished(folder) and not store.changed(folder)
+    assert store.is_finished(folder) and not store.modified_files(folder)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,15 +202,15 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: path.write_text("")])
 @pytest.mark.parametrize("name", FILES)
 def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name: str, damage: Any) -> None:
-    assert store.is_finished(finished) and store.changed(finished, weights=True) == []
+    assert store.is_finished(finished) and store.modified_files(finished, weights=True) == []
     flip(finished / "output.txt")
     assert store.is_finished(finished)
     damage(finished / name)
-    told = store.changed(finished, weights=True)
+    told = store.modified_files(finished, weights=True)
     assert told == ([] if name == "manifest.json" and damage is Path.unlink else [name])
     only_weights = "snapshots" in name and damage is flip  # compared by size alone where nothing reads them
     assert store.is_finished(finished) == only_weights
-    assert store.read_intact(finished).get("steps") == (1234 if only_weights else None)
+    assert store.verified_record(finished).get("steps") == (1234 if only_weights else None)
 
 
 @pytest.mark.fault(
@@ -244,9 +244,9 @@ def test_a_list_of_files_that_was_changed_vouches_for_nothing(finished: Path, ch
     found = json.loads(path.read_text())
     change(found["sealed"])
     path.write_text(json.dumps(found))
-    assert store.changed(finished) == [store.MANIFEST] and not store.is_finished(finished)
+    assert store.modified_files(finished) == [store.MANIFEST] and not store.is_finished(finished)
     path.write_text(json.dumps(found["sealed"]))
-    assert store.changed(finished) == [store.MANIFEST] and not store.is_finished(finished)
+    assert store.modified_files(finished) == [store.MANIFEST] and not store.is_finished(finished)
 
 
 @pytest.mark.parametrize("key", ["sealed", "sha256"])
@@ -261,13 +261,13 @@ def test_a_seal_whose_key_changed_is_broken(tmp_path: Path, key: str) -> None:
 
 def test_weights_are_compared_in_full_when_they_are_used(finished: Path) -> None:
     flip(finished / "model.safetensors")
-    assert store.changed(finished) == []
-    assert store.changed(finished, weights=True) == ["model.safetensors"]
+    assert store.modified_files(finished) == []
+    assert store.modified_files(finished, weights=True) == ["model.safetensors"]
 
 
 def test_a_run_that_is_done_again_has_no_seal(finished: Path) -> None:
     store.write_record(finished, {"run": "r", "status": "unfinished"})
-    assert not (finished / "manifest.json").exists() and store.changed(finished) == []
+    assert not (finished / "manifest.json").exists() and store.modified_files(finished) == []
 
 
 def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
@@ -349,7 +349,7 @@ def test_a_changed_experiment_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/zero", "../../secret"])
 def test_a_manifest_that_names_files_elsewhere_is_damaged(finished: Path, name: str) -> None:
     sealed.write_json(finished / "manifest.json", {name: [0, "x"]})
-    assert store.changed(finished) == ["manifest.json"]
+    assert store.modified_files(finished) == ["manifest.json"]
 
 
 def test_only_files_that_are_sealed_are_ours(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def expected(root: Path, run: str) -> dict[str, list[tuple[int, float]]]:
     curves = pd.read_csv(store.run_folder(root, run) / "curves.csv")
     for row in curves.itertuples():
         points.setdefault(f"{row.split}/{row.metric}", []).append((int(row.tokens), float(row.value)))
-    record = store.glance(store.run_folder(root, run))
+    record = store.peek_record(store.run_folder(root, run))
     for score in sealed.read_json(store.run_folder(root, run) / "scores.json"):
         at = int(record.get("train_tokens") or 0)
         points.setdefault(f"{score['split']}/{score['metric']}", []).append((at, float(score["value"])))

@@ -40,7 +40,7 @@ def unpack(file: Path, root: Path) -> int:
         archive.extractall(root, [m for m in archive if Path(m.name).parts[1] in new], filter="data")
     for name in new:
         folder = store.run_folder(root, name)
-        row = store.glance(folder)
+        row = store.peek_record(folder)
         if row.get("status") in store.FINISHED:
             (folder / store.MANIFEST).unlink(missing_ok=True)
             store.write_record(folder, row)

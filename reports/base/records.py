@@ -24,9 +24,9 @@ from archbench.runs.base.store import (
     METRICS,
     RECORD,
     Row,
-    changed,
+    modified_files,
     other_run,
-    read_about,
+    read_dataset_file,
     read_experiment,
 )
 
@@ -175,7 +175,7 @@ class Folder:
         So it is where it is about other data than all runs of the data set: `key` has their digest in each of its rows.
         """
         with contextlib.suppress(ValueError):
-            value = read_about(path)
+            value = read_dataset_file(path)
             rows = [row for row in (value if isinstance(value, list) else [value]) if isinstance(row, dict)]
             known = self._digests[path.stem]
             if not known or all(row.get(key, "") in known for row in rows):
@@ -250,7 +250,7 @@ def _changed(folder: Path, sealed: bool) -> list[str]:
     """The files of a run that are not to be used; where the experiment is `sealed` a finished run has to be as well."""
     try:
         bare = sealed and not (folder / MANIFEST).is_file()
-        return [MANIFEST] if bare and _finished(folder) else changed(folder)
+        return [MANIFEST] if bare and _finished(folder) else modified_files(folder)
     except OSError as error:
         return [Path(error.filename or MANIFEST).name]
 

@@ -43,7 +43,7 @@ class Ended:
     status: Literal["done", "failed", "interrupted", "skipped", "held"]
     error: str = ""
     traceback: str = ""
-    full: str = ""  # what the system says where the disk is
+    full: str = ""  # the system's message if the disk is full
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,20 @@
 """The records of an experiment on disk: where they lie, how they are written and read. Knows no torch.
 
     DIR/experiment.json            what was compared, and the names of its runs in order
-    DIR/.progress.json             how far the runs at work are; see ``execution.heartbeat``
+    DIR/.progress.json             how far the runs at work are; see ``execution.progress_file``
     DIR/data/<dataset>.json        what each data set is
     DIR/references/<dataset>.json  its simple baselines
-    DIR/runs/<run>/record.json     a row of the table of runs; beside it scores, curves, predictions, the model
-    DIR/runs/<run>/manifest.json   size and SHA-256 of each of them, once the run is finished
+    DIR/runs/<run>/                a run:
+        record.json                    its row of the table of runs, with its status and, where it failed, the error
+        plan.json task.json tokenizer.json variant.py   what it takes to load the model again
+        model.safetensors              the scored weights
+        curves.csv                     losses during training
+        scores.json predictions.parquet metrics.json
+        environment.json               machine, processor, versions of libraries
+        snapshots/                     weights during training, where they are asked for
+        checkpoint/                    while it trains; see ``training.checkpoint``
+        output.txt error.txt           what a worker printed, the traceback of a failure
+        manifest.json                  size and SHA-256 of these files, once the run is finished
 
 Every file is written under another name and renamed when it is complete and on the disk, so that a file with its final
 name is whole. A sealed file (`sealed`) states the run or data set that it is about. Readers compare this with the name
@@ -32,7 +41,7 @@ UNSEALED = ("output.txt", "error.txt", MANIFEST, METRICS)  # what may change aft
 Row = dict[str, Any]
 
 
-def read_about(path: Path) -> Any:
+def read_dataset_file(path: Path) -> Any:
     """The sealed card or baselines of the data set that the file is named after.
 
     Raises ``InputError`` also where they are of another data set, or have no seal where the experiment has one.
@@ -144,7 +153,7 @@ def other_run(folder: Path) -> str:
     The manifest seals the record with all other files, so that they are of the run that it names. Raises ``OSError``
     where the record cannot be read now.
     """
-    return _other(_row(folder), folder)
+    return _other(_parsed_record(folder), folder)
 
 
 def check_own(folder: Path) -> None:
@@ -161,7 +170,7 @@ def _other(row: Row, folder: Path) -> str:
     return "" if named == own_name(folder) else named
 
 
-def _row(folder: Path) -> Row:
+def _parsed_record(folder: Path) -> Row:
     """The record in ``folder``; empty where there is none or it cannot be read as one."""
     path = folder / RECORD
     try:
@@ -181,7 +190,7 @@ def run_of_weights(file: BinaryIO) -> str:
         return ""
 
 
-def changed(folder: Path, weights: bool = False) -> list[str]:
+def modified_files(folder: Path, weights: bool = False) -> list[str]:
     """The files of a finished run that are not as they were when it was finished; none where it never was.
 
     Weights, which are large, are compared by their size and the run that they name alone unless ``weights``. Raises
@@ -226,28 +235,28 @@ def read_record(folder: Path) -> Row | None:
     return row
 
 
-def glance(folder: Path) -> Row:
-    """The row of the run in ``folder`` without comparing any file with its seal; empty where there is none of it."""
-    row = _row(folder)
+def peek_record(folder: Path) -> Row:
+    """The row of the run in ``folder``, no file compared with its hash; empty where there is none of that run."""
+    row = _parsed_record(folder)
     return {} if _other(row, folder) else row
 
 
-def read_intact(folder: Path, weights: bool = False) -> Row:
+def verified_record(folder: Path, weights: bool = False) -> Row:
     """The row of the run in ``folder``; empty where it has to be done: it never started, is damaged or another run.
 
-    Weights are compared as in ``changed``. Raises ``OSError`` where a file cannot be read now: a run of hours is not
-    done again for that.
+    Weights are compared as in ``modified_files``. Raises ``OSError`` where a file cannot be read now: a run of hours is
+    not done again for that.
     """
-    row = _row(folder)
+    row = _parsed_record(folder)
     if _other(row, folder):
         return {}
     sealed = (folder / MANIFEST).is_file()
-    return row if sealed == (row.get("status") in FINISHED) and not changed(folder, weights) else {}
+    return row if sealed == (row.get("status") in FINISHED) and not modified_files(folder, weights) else {}
 
 
 def is_finished(folder: Path, weights: bool = False) -> bool:
-    """Whether the run in ``folder`` needs no more training; a damaged one does. ``weights`` as in ``read_intact``."""
-    return read_intact(folder, weights).get("status") in FINISHED
+    """Whether the run in ``folder`` needs no more training, which a damaged one does; ``weights`` as above."""
+    return verified_record(folder, weights).get("status") in FINISHED
 
 
 def find_run(text: str, root: Path = Path("results")) -> Path:

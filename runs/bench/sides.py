@@ -65,7 +65,7 @@ class TheirTrainer:
     def __init__(self, model: Any, where: Where) -> None:
         self.model, self.where = model.train(), where
         self.optimizer = optimizer.build(model, TRAINING, where.device)
-        self.optimizer.set_learning_rate(optimizer.schedule(PROGRESS, TRAINING.warmup))
+        self.optimizer.set_schedule_factor(optimizer.schedule(PROGRESS, TRAINING.warmup))
 
     def step(self, inputs: Inputs, forward: Callable[..., Any] | None = None) -> Tensor:
         """Train on a batch -> its loss in nats; ``forward`` in the place of the model is it, compiled."""

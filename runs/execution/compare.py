@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from archbench.runs.base import capacity, disk, locks, sealed, store
-from archbench.runs.execution import heartbeat
+from archbench.runs.execution import progress_file
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display, some_runs
 from archbench.runs.execution.until_decided import UntilDecided
@@ -74,7 +74,7 @@ def run(
         until_decided.check(experiment)
     say = once(say)
     with checked_architectures(experiment, options, say) as architectures, locks.locked(root, say):
-        heartbeat.pause(root)
+        progress_file.pause(root)
         if until_decided is None:
             return _train_in_rounds(
                 experiment, root, options, say, architectures, {"command": command, "declared": declared}

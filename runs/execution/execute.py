@@ -18,7 +18,7 @@ from types import FrameType
 
 from archbench.runs.base import disk, lease, misplaced, store
 from archbench.runs.base.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
-from archbench.runs.execution.heartbeat import ProgressWriter
+from archbench.runs.execution.progress_file import ProgressWriter
 from archbench.runs.executors.executor import Executor, ExecutorOptions, On, opened
 from archbench.runs.executors.worker import OUTPUT
 from archbench.tasks.base import files
@@ -84,7 +84,7 @@ def execute(
         shutil.rmtree(store.run_folder(root, run) / "checkpoint", ignore_errors=True)  # of one killed at its very end
         notify(Ended(run, "skipped"))
     for plan in waiting:
-        if different := store.changed(store.run_folder(root, plan.run), weights=True):
+        if different := store.modified_files(store.run_folder(root, plan.run), weights=True):
             notify(LogLine(plan.run, f"{different[0]} has changed since the run was finished; training it again"))
         _record_unfinished(root, plan)
     waiting.sort(key=lambda plan: (plan.stage, -plan.expected_seconds))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from archbench.runs.base import locks, store
-from archbench.runs.execution import compare, heartbeat
+from archbench.runs.execution import compare, progress_file
 from archbench.runs.execution.compare import RunOptions, Say
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment.spec import Experiment
@@ -32,7 +32,7 @@ def run(
     check_folder(root)
     narrowed = published.narrowed(experiment, runs)
     with compare.checked_architectures(narrowed, options, say) as architectures, locks.locked(root, say):
-        heartbeat.pause(root)
+        progress_file.pause(root)
         matrix, device, jobs = compare.planned(narrowed, root, options, say, architectures)
         while pretrainings := published.pretrainings_first(matrix, root):
             say(f"pretraining first: {', '.join(dict.fromkeys(plan.task.name for plan in pretrainings))}")

@@ -11,9 +11,9 @@ from typing import Any
 
 from archbench.runs.base import lease, locks, store
 from archbench.runs.base.messages import bounded
-from archbench.runs.execution import heartbeat
-from archbench.runs.execution.heartbeat import Heartbeat, RunProgress
+from archbench.runs.execution import progress_file
 from archbench.runs.execution.progress import aligned, duration, slowness, some_runs
+from archbench.runs.execution.progress_file import RunProgress, SavedProgress
 
 STATES = ("done", "at work", "waiting", "failed", "diverged", "interrupted")
 LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the text
@@ -89,31 +89,31 @@ def read(root: Path, now: float | None = None) -> Status:
     working = locks.is_locked(root)
     if working and not (root / "experiment.json").is_file():
         return Status(str(root), "", "", working, 0)
-    head, beat = store.read_experiment(root), heartbeat.read(root)
+    head, saved = store.read_experiment(root), progress_file.read(root)
     entries = [entry for entry in head.get("entries") or () if isinstance(entry, dict)]
     trials = {entry.get("run") for entry in entries if entry.get("role") == "trial"}
     rows, later = head.get("rows") or {}, head.get("later") or {}
     runs = tuple(
-        _run(root, run, rows.get(run) or {}, run in trials, beat, working, now) for run in dict.fromkeys(head["runs"])
+        _run(root, run, rows.get(run) or {}, run in trials, saved, working, now) for run in dict.fromkeys(head["runs"])
     )
-    left = seconds_left(runs, beat.jobs, later.get("expected_seconds", 0.0))
+    left = seconds_left(runs, saved.jobs, later.get("expected_seconds", 0.0))
     after = later.get("runs", 0)
     reporting = not working and bool(locks.is_locked(root, locks.REPORT_LOCK))
-    return Status(str(root), head["name"], head["command"], working, beat.jobs, runs, after, left, reporting)
+    return Status(str(root), head["name"], head["command"], working, saved.jobs, runs, after, left, reporting)
 
 
 def _run(
-    root: Path, run: str, labels: Mapping[str, Any], trial: bool, beat: Heartbeat, working: bool | None, now: float
+    root: Path, run: str, labels: Mapping[str, Any], trial: bool, saved: SavedProgress, working: bool | None, now: float
 ) -> RunStatus:
     folder = store.run_folder(root, run)
-    row = store.glance(folder)
+    row = store.peek_record(folder)
     known = {**row, **labels}
     status = row.get("status")
-    progress = beat.runs.get(run, RunProgress(working=False))
+    progress = saved.runs.get(run, RunProgress(working=False))
     state: dict[str, Any] = {"status": status}
     if status in store.FINISHED or status == "failed":
         cause = str(row.get("error") or "") if status != "done" else ""
-        state |= {"seconds": _took(run, row, beat), "cause": bounded(" ".join(cause.split()))}
+        state |= {"seconds": _took(run, row, saved), "cause": bounded(" ".join(cause.split()))}
         state |= {"share": 1.0, "scored": 1.0} if status == "done" else {}
     else:
         state = _unfinished(folder, progress, working, now)
@@ -132,20 +132,20 @@ def _run(
 def _unfinished(folder: Path, progress: RunProgress, working: bool | None, now: float) -> dict[str, Any]:
     """At work, interrupted or waiting; a run resumes at its share if it has a checkpoint, else from the beginning."""
     silent = max(now - progress.heard, 0.0)
-    held, beat = _held(folder, now)
-    if held and not (working and progress.working):  # the driver has ended; the job is still running
-        now_at = progress.after(held.progress(""), now)
-        silent, progress = beat, replace(now_at, tokens_per_second=held.tokens_per_second)
-    if held or (progress.working and (working or (working is None and silent < FRESH_SECONDS))):
+    holder, since_heartbeat = _lease_holder(folder, now)
+    if holder and not (working and progress.working):  # compare has ended; the job on the cluster is still running
+        now_at = progress.after(holder.progress(""), now)
+        silent, progress = since_heartbeat, replace(now_at, tokens_per_second=holder.tokens_per_second)
+    if holder or (progress.working and (working or (working is None and silent < FRESH_SECONDS))):
         facts = {key: getattr(progress, key) for key in ("phase", "share", "scored", "tokens_per_second", "seconds")}
-        return {"status": "at work", "silent_seconds": silent, "host": held.host if held else "", **facts}
+        return {"status": "at work", "silent_seconds": silent, "host": holder.host if holder else "", **facts}
     resumes = os.path.exists(folder / "checkpoint")
     begun = bool(progress.heard) or resumes
     kept = {"share": progress.share, "seconds": progress.seconds} if resumes and progress.heard else {}
     return {"status": "interrupted" if begun and not working else "waiting", **kept}
 
 
-def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
+def _lease_holder(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
     """The holder of the lease, None if it is stale, and the seconds since its last heartbeat."""
     holder = lease.holder(folder)
     if holder is None:
@@ -154,10 +154,10 @@ def _held(folder: Path, now: float) -> tuple[lease.Holder | None, float]:
     return (holder, silent) if silent < (holder.stale or lease.stale_seconds()) else (None, silent)
 
 
-def _took(run: str, row: Mapping[str, Any], beat: Heartbeat) -> float | None:
+def _took(run: str, row: Mapping[str, Any], saved: SavedProgress) -> float | None:
     """Seconds of a finished run: what its directing process measured, else what its record says of its parts."""
-    if run in beat.seconds:
-        return beat.seconds[run]
+    if run in saved.seconds:
+        return saved.seconds[run]
     parts = [_positive(row.get(key)) for key in TOOK]
     return sum(part for part in parts if part is not None) or None
 

@@ -52,7 +52,7 @@ def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) 
 
 
 def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ranks: Ranks = ALONE) -> None:
-    """What one of the processes that train a model does; only the lead writes into ``folder``."""
+    """What one of the processes that train a model does; only rank 0 writes into ``folder``."""
     machine.set_deterministic(plan.deterministic)
     machine.disable_cudnn_attention(plan.device)
     before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
@@ -70,7 +70,7 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     else:
         trainer.finish(trainer.weights())
         state = TrainingState(best_validation_loss=math.nan)
-    stop()  # a process that has lost its lease ends here, before it writes
+    stop()  # ends this process, before it writes, if another has taken over its lease
     row = {
         **plan.row(),
         **_training_columns(plan, trainer, state),
@@ -86,7 +86,7 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
         row |= {**_score_and_write(plan, scorer, folder, shared), "status": "done", "error": ""}
     if not ranks.is_main:
         return
-    stop()
+    stop()  # as above
     if plan.baselines:  # after this run's answers: their untrained model is given the targets of the test split
         baselines.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)

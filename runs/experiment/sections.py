@@ -273,7 +273,7 @@ class TrainingEntry(Section):
     Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.resolve``.
     """
 
-    batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096
+    batch_tokens: Annotated[Whole, Field(ge=1, le=2**26)] = 4096  # for budgets in tokens: resolve._with_batches
     learning_rate: Annotated[Rate | Literal["transfer"], WrapValidator(_rate_or_transfer)] = 0.003
     warmup: Fraction = 0.05
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 0.1

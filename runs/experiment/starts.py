@@ -36,12 +36,12 @@ from archbench.runs.experiment.sections import (
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 
-RESOLVED = (
+RESOLVED = (  # keys of a pretraining that are those of its task of running text
     *("name", "data", "columns", "encoding", "tokenizer", "vocabulary", "context", "test_examples"),
     *("architectures", "seeds", "budget", "model", "training"),
 )
 KIND = "generation"
-MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
+PRETRAINING_MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
 
 
@@ -60,7 +60,9 @@ def pretrainings(
             "context": written.context,
             "tokenizer": written.tokenizer,
         } | given
-        task = resolve(TaskEntry.model_construct(**(TaskEntry(data=written.data).__dict__ | values)), general, where)
+        defaults = TaskEntry(data=written.data).__dict__
+        entry_of_text = TaskEntry.model_construct(**(defaults | values))  # ``values`` are validated: no second time
+        task = resolve(entry_of_text, general, where)
         _check(written, task, where)
         budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
         own = tuple(key for key in ("architectures", "seeds") if key in written.model_fields_set)
@@ -93,9 +95,10 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
 
 
 def _check_match(axes: Sequence[str], where: str) -> None:
-    if axes[0] not in MATCHES:
+    if axes[0] not in PRETRAINING_MATCHES:
         raise InputError(
-            f'{where}: "{axes[0]}": a pretraining is matched by {" or ".join(MATCHES)}; give it one of these'
+            f'{where}: "{axes[0]}": a pretraining is matched by {" or ".join(PRETRAINING_MATCHES)}; '
+            "give it one of these"
         )
 
 

@@ -75,7 +75,7 @@ class Calibration:
     def _finished(self, dataset: str) -> str | None:
         """A finished run of the data set."""
         for folder in sorted((self.path.parent / "runs").glob("*")):
-            row = store.read_intact(folder)
+            row = store.verified_record(folder)
             if row.get("dataset") == dataset and row.get("status") in store.FINISHED:
                 return folder.name
         return None

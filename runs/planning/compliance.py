@@ -93,7 +93,7 @@ def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
     return int("fail" in kinds)
 
 
-def hold(
+def require_contract(
     variant: "Variant",
     cache: Path,
     say: Callable[[str], None],

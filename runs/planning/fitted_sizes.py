@@ -17,7 +17,7 @@ from archbench.runs.planning.measurements import Measurements
 from archbench.runs.planning.reading import Cost, Floats, Reading
 from archbench.tasks.base.values import Prepared
 
-KEPT = 0.9 * budget.TOLERANCE  # of FLOPs that may be missed, where tokens are held equal too
+MAX_FLOPS_DEVIATION = 0.9 * budget.TOLERANCE  # where a match holds tokens equal as well as FLOPs
 EXAMPLE_COSTS = ("flops", "loss_tokens")  # what a match may hold equal that differs from example to example
 READINGS = 16  # orders of the data that are kept at a time: each has an index for every example
 
@@ -30,14 +30,14 @@ class Order(NamedTuple):
 
 
 class FittedSizes:
-    """Fits to the budget of the reference, which is the task's first architecture, ``first``.
+    """Fits to the budget of the reference, which is the task's first architecture.
 
     ``measurements`` gives those of a variant.
     """
 
     def __init__(
         self,
-        first: Variant,
+        reference_variant: Variant,
         prepared: Prepared,
         device: str,
         calibration: Calibration,
@@ -45,7 +45,7 @@ class FittedSizes:
         measurements: Callable[[Variant], Measurements],
         cache: Path,
     ) -> None:
-        self.first, self.prepared, self.device, self.cache = first, prepared, device, cache
+        self.reference_variant, self.prepared, self.device, self.cache = reference_variant, prepared, device, cache
         self.calibration, self.limits, self.measurements = calibration, limits, measurements
         self.lengths = budget.sample_lengths(prepared.train)
         self._sizes: dict[tuple[Any, ...], Size] = {}
@@ -72,8 +72,8 @@ class FittedSizes:
         """The first architecture of the task itself, not of a condition, and its size."""
         wanted = task.budget.parameters
         assert wanted is not None
-        first = self.first
-        return first, self._fit(task, first, "parameters", float(wanted))
+        variant = self.reference_variant
+        return variant, self._fit(task, variant, "parameters", float(wanted))
 
     def size(self, task: Task, variant: Variant, match: str) -> Size:
         """The size that equals the reference's on this axis."""
@@ -106,14 +106,14 @@ class FittedSizes:
     def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
         """The training tokens of the run that reads the data in this order.
 
-        They are those of ``tokens`` unless the match holds FLOPs or tokens with a loss equal: then the run's own
-        batches are to cost what the reference's do. Where the match holds tokens equal too, both miss by half of what
-        these batches cost more or less, but FLOPs never by more than the tolerance; a budget of a few dozen batches may
-        miss tokens by more.
+        They are those of ``tokens``, unless the match holds FLOPs or tokens with a loss equal: then the batches of the
+        run cost what those of the reference do. If the match holds tokens equal too, no number of tokens meets both.
+        FLOPs then deviate by half of the excess cost of these batches, at most by ``MAX_FLOPS_DEVIATION``, and tokens
+        by the rest, which is more than the tolerance only where there are few batches.
         """
         expected = self.tokens(task, variant, match)
         quantity = next((name for name in EXAMPLE_COSTS if name in HELD[match]), "")
-        if not quantity or variant.name == self.first.name:
+        if not quantity or variant.name == self.reference_variant.name:
             return expected
         cost = self._example_cost(task, variant, self.size(task, variant, match), quantity)
         target, reading = self._reference_cost(task, match, order, quantity), self._reading(order)
@@ -124,8 +124,8 @@ class FittedSizes:
         excess = reading.total(expected, cost) / target - 1
         if abs(excess) <= budget.TOLERANCE / 2:
             return expected
-        kept = float(np.clip(excess / 2, -KEPT, KEPT))
-        return reading.tokens(target * (1 + kept), cost)
+        deviation = float(np.clip(excess / 2, -MAX_FLOPS_DEVIATION, MAX_FLOPS_DEVIATION))
+        return reading.tokens(target * (1 + deviation), cost)
 
     def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
         """The reference's values, for the same order of batches, on the axes that the match holds equal."""

@@ -101,11 +101,11 @@ class Architectures:
             process.close()
             raise
         variant = Variant(**described, is_builtin=False, build=partial(_refuse, described["name"]))
-        self._processes |= {variant.path: process, code(name_or_path, variant): process}
+        self._processes |= {variant.path: process, variant_id(name_or_path, variant): process}
         return variant
 
 
-def code(name_or_path: str, variant: Variant) -> str:
+def variant_id(name_or_path: str, variant: Variant) -> str:
     """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
     return str(Path(variant.path).resolve()) if name_or_path.endswith(".py") else name_or_path
 
@@ -231,7 +231,7 @@ def _describe(variant: Variant) -> dict[str, str]:
 
 
 def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]], trials: contract.Trials) -> None:
-    compliance.hold(variant, cache, partial(print, file=sys.stderr, flush=True), lengths, trials)
+    compliance.require_contract(variant, cache, partial(print, file=sys.stderr, flush=True), lengths, trials)
 
 
 def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:

@@ -132,9 +132,9 @@ class Planner:
         trials: list[TuningTrials] = []
         for task, tasks in tuned:
             if task.tuning is not None and (entered := self._entered(tasks)):
-                first = next((known for known in trials if known.task is self.task), None)
+                default_trials = next((known for known in trials if known.task is self.task), None)
                 leading = self._leading(entered)
-                trials.append(TuningTrials(task, entered, leading, self._plan, self._epochs, self.root, first))
+                trials.append(TuningTrials(task, entered, leading, self._plan, self._epochs, self.root, default_trials))
         return trials
 
     def _trials_of(self, task: Task) -> TuningTrials | None:
@@ -173,7 +173,7 @@ class Planner:
         trials = self._trials_of(task)
         if trials is None or len(entrant.candidates) == 1:
             return entrant.candidates[0]
-        losses = trials.exact_losses
+        losses = trials.nll_by_architecture
         return min(entrant.candidates, key=lambda candidate: losses.get(candidate[1].name, math.inf))
 
     def _added(self, task: Task, entrant: Entrant, match: str) -> range:
@@ -299,7 +299,7 @@ class Planner:
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
-            variant=isolation.code(name_or_path, variant),
+            variant=isolation.variant_id(name_or_path, variant),
             variant_text=variant.text,
             family=variant.family,
             task=self.prepared.config,

@@ -159,7 +159,7 @@ class Pretrainings:
         return Plan(
             experiment=self.experiment.name,
             architecture=variant.name,
-            variant=isolation.code(name_or_path, variant),
+            variant=isolation.variant_id(name_or_path, variant),
             variant_text=variant.text,
             family=variant.family,
             task=config,

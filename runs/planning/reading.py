@@ -3,8 +3,8 @@
 A cost is a number for each example: FLOPs, or tokens with a loss.
 
 The mean over all examples is not enough. A budget of less than an epoch reads some of the batches, each of examples of
-similar lengths, and what a token costs depends on these: for an encoder, whose canvas is as long for a short example as
-for a long one, by about a hundredth from seed to seed.
+similar lengths, and what a token costs depends on these. For an encoder, which has as many mask positions for a short
+example as for a long one, it varies by about a hundredth from seed to seed.
 """
 
 from collections.abc import Callable, Iterator

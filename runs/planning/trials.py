@@ -73,14 +73,14 @@ class TuningTrials:
         return chosen | {name: kept[name] for name in self._unchanged if name in kept}
 
     @cached_property
-    def exact_losses(self) -> dict[str, float]:
+    def nll_by_architecture(self) -> dict[str, float]:
         """The validation loss of each architecture at its best setting: exact, of targets alone, so that it compares.
 
         Of those that have none, because trials have not ended or failed, nothing.
         """
         by_name: dict[str, dict[tuple[float, float], list[float]]] = {}
         for (name, point), plans in self._plans.items():
-            values = tuning.exact_losses(self.root, [plan.run for plan in plans])
+            values = tuning.validation_nll(self.root, [plan.run for plan in plans])
             by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
         choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
         return {name: choice.loss for name, choice in choices.items() if choice is not None}

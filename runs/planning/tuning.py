@@ -40,12 +40,12 @@ class TrialLosses:
 
     They are infinite where training diverged, or never improved on the untrained model.
 
-    ``exact`` are the exact negative log-likelihoods of the validation examples that every trial scores, where the
-    objective only estimates them in training (None otherwise).
+    Where training only estimates the likelihood, ``exact_nll`` are the exact negative log-likelihoods of the validation
+    examples that every trial scores at its end; None elsewhere.
     """
 
     losses: tuple[float, ...]
-    exact: tuple[float, ...] | None = None
+    exact_nll: tuple[float, ...] | None = None
 
 
 def grid(tuning: Tuning, training: TrainingEntry, epochs: float) -> list[Point]:
@@ -80,9 +80,9 @@ def best(tried: Mapping[Point, TrialLosses]) -> Point | None:
 
     Exact likelihoods decide where all trials have them, as an estimate can be off by more at one rate than at another.
     """
-    exact = all(point.exact is not None for point in tried.values())
+    all_exact = all(given.exact_nll is not None for given in tried.values())
     losses = {
-        (point.learning_rate, point.dropout): (given.exact if exact else None) or given.losses
+        (point.learning_rate, point.dropout): given.exact_nll if all_exact and given.exact_nll else given.losses
         for point, given in tried.items()
     }
     choice = rate_choice.choose(losses)
@@ -94,38 +94,38 @@ def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
     values, exact = [], []
     for run in runs:
         folder = store.run_folder(root, run)
-        record = store.read_intact(folder)
+        record = store.verified_record(folder)
         status = record.get("status")
         if status not in (*store.FINISHED, "failed"):
             return None
         learned = status == "done" and record.get("best_step") != 0  # at step 0 the best weights are the untrained ones
         values.append(float(record["validation_loss"]) if learned else math.inf)
-        exact.append(_exact(folder) if learned else math.inf)
+        exact.append(_nll_beside_estimate(folder) if learned else math.inf)
     known = [value for value in exact if value is not None]
     return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
 
 
-def exact_losses(root: Path, runs: Sequence[str]) -> list[float]:
+def validation_nll(root: Path, runs: Sequence[str]) -> list[float]:
     """The exact nats per target token on validation of a point's trials; infinite where there is none."""
-    return [_validated(store.run_folder(root, run)) for run in runs]
+    return [_validation_nll(store.run_folder(root, run)) for run in runs]
 
 
-def _validated(folder: Path) -> float:
+def _validation_nll(folder: Path) -> float:
     scores = folder / "scores.json"
-    record = store.read_intact(folder)
+    record = store.verified_record(folder)
     if record.get("status") != "done" or record.get("best_step") == 0 or not scores.is_file():
         return math.inf
     rows = [row for row in sealed.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
     return float(rows[0]["value"]) if rows else math.inf
 
 
-def _exact(folder: Path) -> float | None:
-    """The exact nats per token of the validation examples, where the loss that chose the checkpoint is an estimate."""
+def _nll_beside_estimate(folder: Path) -> float | None:
+    """The exact nats per token of the validation examples; None where the loss that chose the checkpoint is exact."""
     curves = folder / "curves.csv"
     if not curves.is_file():
         return None
     points = csv.DictReader(io.StringIO(curves.read_text(encoding="utf-8")))
     if all(point["metric"] == EXACT for point in points if point["split"] == "validation"):
         return None
-    value = _validated(folder)
+    value = _validation_nll(folder)
     return value if math.isfinite(value) else None

@@ -37,7 +37,7 @@ def make(
 def exist(plan: Plan, root: Path) -> bool:
     """Whether the baselines of the plan's data set, as it is now, are there, made by the rules of this version."""
     try:
-        rows = store.read_about(_path(plan, root))
+        rows = store.read_dataset_file(_path(plan, root))
         return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False

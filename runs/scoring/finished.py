@@ -45,7 +45,7 @@ class FinishedRun:
 def read(folder: Path) -> FinishedRun:
     """The run in ``folder``; raises ``InputError`` where it is another run, unfinished or damaged."""
     store.check_own(folder)
-    different = store.changed(folder, weights=True)
+    different = store.modified_files(folder, weights=True)
     if different:
         raise InputError(f"{folder}: this run is damaged ({different[0]} has changed); run its compare command again")
     if not store.is_finished(folder) or not (folder / "task.json").is_file():

@@ -93,7 +93,7 @@ def sync(root: Path, tracker: Tracker) -> int:
     rows, sent = head.get("rows") or {}, 0
     for run in head["runs"]:
         folder = store.run_folder(root, run)
-        row = store.glance(folder)
+        row = store.peek_record(folder)
         try:
             points = curve(folder) + _scores(folder, row)
         except (InputError, KeyError, TypeError, ValueError):  # damaged: the next compare reports it

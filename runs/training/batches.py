@@ -105,7 +105,7 @@ def _shuffled(size: int, bits: np.random.PCG64) -> Indices:
 def _split_tokens(lengths: Lengths, pool: Indices, batch_tokens: int, bits: np.random.PCG64) -> list[Indices]:
     tokens = lengths[:, pool].sum(axis=0)
     total = int(tokens.sum())
-    usual = int((tokens**2).sum()) // max(1, total)  # the length of the example in which a token stands
+    usual = int((tokens**2).sum()) // max(1, total)  # mean length of the example of a token: room for one more
     parts = -(-total // max(batch_tokens - usual, batch_tokens // 2, 1))
 
     def fits(part: Lengths) -> bool:

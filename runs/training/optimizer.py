@@ -5,7 +5,9 @@ learning rate serves both (2502.16982). Matrices that are stored as one (`weight
 are orthogonalised apart, so that an update does not depend on how a model stores them. `weight.column_splits` says the
 same of a matrix that is stored as (inputs, outputs), as GPT-2 of `transformers` has them.
 
-A learning rate that was chosen at another width is scaled for hidden matrices (`hidden_factor`).
+The rate of a step is ``learning_rate`` times ``schedule(progress)``. A rate that was chosen on another number of tokens
+is also multiplied by ``token_factor`` (`runs.experiment.sections`), one that was chosen at another width, for hidden
+matrices alone, by `hidden_factor`.
 """
 
 import math
@@ -24,6 +26,7 @@ MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Muon's quintic
 NEWTON_SCHULZ_STEPS = 5
+ADAMW_UPDATE_RMS = 0.2  # root mean square of AdamW's updates, to which Muon's are scaled (2502.16982)
 RESTART = 3  # steps after which small matrices, whose errors in bfloat16 grow, are made anew
 WIDE = 1.5  # times as wide as high, and more: then small matrices save multiplications
 
@@ -148,7 +151,7 @@ class Muon:
     def _update(self, pieces: list[_Piece], momentum: Tensor, factor: float) -> None:
         """One step of `pieces` of one shape; `momentum` (n, small, large) is updated in place."""
         rate = self.learning_rate * factor
-        scale = -rate * self.width_factor * 0.2 * math.sqrt(max(pieces[0].shape))
+        scale = -rate * self.width_factor * ADAMW_UPDATE_RMS * math.sqrt(max(pieces[0].shape))
         gradients = torch.stack([piece.view(piece.matrix.grad) for piece in pieces if piece.matrix.grad is not None])
         momentum.lerp_(gradients, 1 - MOMENTUM)
         update = orthogonalised(gradients.lerp_(momentum, MOMENTUM), self.bf16).to(momentum.dtype)
@@ -206,19 +209,19 @@ class Optimizer:
         rest: dict[str, nn.Parameter],
         recipe: Recipe,
         hidden: Collection[str],
-        factor: float,
+        width_factor: float,
         bf16: bool = True,
     ) -> None:
-        """`factor` is that of the rate of the parameters named `hidden`; `bf16` as in `orthogonalised`."""
+        """`width_factor` multiplies the rate of the parameters named `hidden`; `bf16` as in `orthogonalised`."""
         self.recipe, self.rest = recipe, rest
-        self.factor = 1.0
+        self.schedule_factor = 1.0
         self.parameters = [*matrices.values(), *rest.values()]
-        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, factor, bf16)
-        self.adamw = _adamw(rest, recipe, dict.fromkeys(hidden, factor)) if rest else None
+        self.muon = Muon(matrices.values(), recipe.learning_rate, recipe.weight_decay, width_factor, bf16)
+        self.adamw = _adamw(rest, recipe, dict.fromkeys(hidden, width_factor)) if rest else None
 
     def step(self) -> None:
         """Update all parameters that have a gradient."""
-        self.muon.step(self.factor)
+        self.muon.step(self.schedule_factor)
         if self.adamw is not None:
             self.adamw.step()
 
@@ -226,9 +229,9 @@ class Optimizer:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def set_learning_rate(self, factor: float) -> None:
+    def set_schedule_factor(self, factor: float) -> None:
         """Use `factor` times the recipe's rate from the next step."""
-        self.factor = factor
+        self.schedule_factor = factor
         for group in self.adamw.param_groups if self.adamw is not None else []:
             group["lr"] = self.recipe.learning_rate * factor * group["width_factor"]
 

@@ -122,8 +122,8 @@ class ShardedOptimizer(Optimizer):
             if name in self.updates:
                 self.updates[name].zero_()
                 self.updates[name].grad = gradient
-        self.owned.step(self.factor)
-        decay = 1 - self.recipe.learning_rate * self.factor * self.recipe.weight_decay
+        self.owned.step(self.schedule_factor)
+        decay = 1 - self.recipe.learning_rate * self.schedule_factor * self.recipe.weight_decay
         for name, matrix in active.items():
             update = (
                 self.updates[name].detach() if name in self.updates else torch.empty(matrix.shape, device=matrix.device)
@@ -155,7 +155,7 @@ class ShardedOptimizer(Optimizer):
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Resume from the lead's whole state, which is empty on other ranks."""
+        """Resume from the whole state of rank 0, which is empty on other ranks."""
         for name, tensor in super().state().items():
             _spread(tensor, tensors.get(name), self.ranks)
         taken: dict[tuple[int, int], int] = {}
@@ -213,7 +213,7 @@ def _own_rows(whole: Tensor, ranks: Ranks) -> Tensor:
 
 
 def _spread(tensor: Any, whole: Tensor | None, ranks: Ranks) -> None:
-    """Copy the lead's ``whole`` tensor into a sharded one, or into one that every rank has."""
+    """Copy rank 0's ``whole`` tensor into a sharded one, or into one that every rank has."""
     received = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     if ranks.is_main:
         assert whole is not None

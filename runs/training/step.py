@@ -28,7 +28,7 @@ from archbench.runs.training.sharded import ShardedModel, gathered
 from archbench.runs.training.weight_transfer import PretrainedWeights, copy_weights, with_head
 from archbench.tasks.base.values import Prepared
 
-READ_STEPS = {"cpu": 1, "cuda": 16}  # steps after which losses are read: to read one waits for the device
+READ_STEPS = {"cpu": 1, "cuda": 16}  # steps between reads of the losses, because reading one waits for the GPU
 
 
 class TrainingStep(nn.Module):
@@ -165,7 +165,7 @@ class Trainer:
         return tensors if self.sharded is None else self.sharded.whole(tensors, everywhere=False)
 
     def resume(self, saved: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Take weights and optimizer state from whole tensors; returns the best weights. Sharded: those of the lead."""
+        """Take weights and optimizer state from whole tensors; returns the best weights. Sharded: those of rank 0."""
         if self.sharded is None:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load(saved["optimizer"])
@@ -248,9 +248,9 @@ class Trainer:
             every[own[0] : own[-1] + 1] = torch.stack(losses)
         return self.ranks.all_reduce(every).sum()
 
-    def _update(self, rate: float) -> Tensor:
-        """Update the weights at ``rate`` times the recipe's learning rate; return the gradient norm."""
-        self.optimizer.set_learning_rate(rate)
+    def _update(self, factor: float) -> Tensor:
+        """Update the weights at ``factor`` times the recipe's learning rate; return the gradient norm."""
+        self.optimizer.set_schedule_factor(factor)
         limit = self.training.clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
         self.optimizer.step()

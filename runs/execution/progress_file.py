@@ -52,7 +52,7 @@ class RunProgress:
 
 
 @dataclass(frozen=True)
-class Heartbeat:
+class SavedProgress:
     """The workers of the latest comparison, its unfinished runs, and the seconds that each finished run took."""
 
     jobs: int = 1
@@ -60,15 +60,15 @@ class Heartbeat:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def read(root: Path) -> Heartbeat:
-    """The last heartbeat in ``root``; an empty one where there is none, or none that can be read."""
+def read(root: Path) -> SavedProgress:
+    """What was saved in ``root`` last; empty where there is no file, or none that can be read."""
     try:
         value = sealed.read_json(root / FILE)
         runs = {str(run): _run_progress(entry) for run, entry in value["runs"].items()}
         seconds = {str(run): _finite(spent) for run, spent in value["seconds"].items()}
-        return Heartbeat(max(int(value["jobs"]), 1), runs, seconds)
+        return SavedProgress(max(int(value["jobs"]), 1), runs, seconds)
     except (InputError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        return Heartbeat()
+        return SavedProgress()
 
 
 def pause(root: Path) -> None:
@@ -114,12 +114,12 @@ class ProgressWriter:
 
     def save(self) -> None:
         self.saved, self.changed = time.monotonic(), False
-        _write(self.root, Heartbeat(self.jobs, self.runs, self.seconds))
+        _write(self.root, SavedProgress(self.jobs, self.runs, self.seconds))
 
 
-def _write(root: Path, heartbeat: Heartbeat) -> None:
+def _write(root: Path, progress: SavedProgress) -> None:
     with contextlib.suppress(OSError):  # a comparison goes on without it; a full disk shows elsewhere
-        sealed.write_json(root / FILE, asdict(heartbeat))
+        sealed.write_json(root / FILE, asdict(progress))
 
 
 def _run_progress(entry: Mapping[str, Any]) -> RunProgress:
