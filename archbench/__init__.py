@@ -60,7 +60,7 @@ def compare(
     from archbench.runs.experiment.validation import validated
 
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    setting = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic, "on": on})
+    options = validated(RunOptions, {"device": device, "jobs": jobs, "deterministic": deterministic, "on": on})
     published = None
     if against is None:
         base = inputs.experiment(experiment, set)
@@ -72,8 +72,8 @@ def compare(
     if published is not None:
         joining.keep(published, chosen, root)
     adding = {"until_decided": until_decided, "max_seeds": max_seeds, "against": against}
-    call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **setting.model_dump(), **adding)
-    outcome = run(chosen, root, setting, call, inputs.say, ledger.declaration(), rule)
+    call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **options.model_dump(), **adding)
+    outcome = run(chosen, root, options, call, inputs.say, ledger.declaration(), rule)
     _raise_if_stopped(outcome, root)
     build(root)
     return tables.read(root / "tables")
@@ -102,9 +102,9 @@ def reproduce(
     source, root = inputs.named_folder("folder", folder), inputs.named_folder("out", out)
     if source is None:
         raise InputError("folder: None: expected a folder")
-    setting = validated(RunOptions, {"device": device, "jobs": jobs, "on": on})
+    options = validated(RunOptions, {"device": device, "jobs": jobs, "on": on})
     call = f"archbench.reproduce({str(source)!r}, runs={runs!r})"
-    result = reproduction.reproduce(source, root, inputs.number_of_runs(runs), setting, call, inputs.say)
+    result = reproduction.reproduce(source, root, inputs.number_of_runs(runs), options, call, inputs.say)
     _raise_if_stopped(result.outcome, result.root)
     if result.rows is None:
         raise KeyboardInterrupt

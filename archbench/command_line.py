@@ -189,17 +189,17 @@ def _compare(
         match=_listed(match),
     )
     root, rule = out_folder(chosen, out), sequential(until_decided, max_seeds)
-    setting = RunOptions(device=device, jobs=jobs, deterministic=deterministic, on=executor.named(on))
+    options = RunOptions(device=device, jobs=jobs, deterministic=deterministic, on=executor.named(on))
     if dry_run:
-        typer.echo(preview(chosen, root, setting, say, rule))
+        typer.echo(preview(chosen, root, options, say, rule))
         return 0
     if detach:
-        executor.check(setting.on)
+        executor.check(options.on)
         return background.start(root, say)
     if published is not None:
         joining.keep(published, chosen, root)
     with tracking.background_sync(root, track, say) as points_sent:
-        outcome = run(chosen, root, setting, context.obj, say, ledger.declaration(), rule)
+        outcome = run(chosen, root, options, context.obj, say, ledger.declaration(), rule)
     status = conclude(outcome, root)
     if track is not None:
         try:
@@ -414,9 +414,9 @@ def _reproduce(
     from archbench.runs.executors import executor
 
     number, root = number_of_runs(runs), named_folder("--out", out)
-    setting = RunOptions(device=device, jobs=jobs, on=executor.named(on))
+    options = RunOptions(device=device, jobs=jobs, on=executor.named(on))
     tables = named_folder("reproduce", folder) or Path()
-    result = reproduction.reproduce(tables, root, number, setting, context.obj, say)
+    result = reproduction.reproduce(tables, root, number, options, context.obj, say)
     if result.rows is not None:
         print_reproduction(result)
     complain_of(result.outcome, result.root)

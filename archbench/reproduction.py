@@ -33,7 +33,7 @@ class Reproduction:
 
 
 def reproduce(
-    folder: Path, root: Path | None, number: int | None, setting: "RunOptions", command: str, say: Callable[[str], None]
+    folder: Path, root: Path | None, number: int | None, options: "RunOptions", command: str, say: Callable[[str], None]
 ) -> Reproduction:
     """Trains ``number`` runs (None: all) of the tables in ``folder`` again, in ``root``, and compares their scores."""
     from archbench.reports.analysis import reproduction
@@ -55,7 +55,7 @@ def reproduce(
     if root.resolve() in (folder.resolve(), (folder / "tables").resolve()):
         raise InputError(f"{root}: holds the published tables; give another --out")
     runs = [published_run(row, published) for row in chosen]
-    outcome, again = reproduce.run(experiment, runs, root, setting, command, say)
+    outcome, again = reproduce.run(experiment, runs, root, options, command, say)
     if outcome.signal is not None or outcome.unfinished or outcome.full or not again:
         return Reproduction(outcome, root)
     names = {item.published.run: item.plan.run for item in again}

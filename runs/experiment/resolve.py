@@ -42,7 +42,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     entry = validated(ExperimentEntry, data)
     resolved = [(task, _task(task, entry, folder, f"tasks[{i}]")) for i, task in enumerate(entry.tasks)]
     pretrainings = starts.pretrainings(entry, lambda task, general, place: _task(task, general, folder, place))
-    tasks, started = starts.started(resolved, pretrainings)
+    tasks, start_conditions = starts.expand(resolved, pretrainings)
     _check_names(tasks)
     _check_baselines(tasks)
     _check_metrics(tasks)
@@ -54,7 +54,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         architectures=entry.architectures,
         seeds=entry.seeds,
         tasks=tasks,
-        conditions=(*started, *_conditions(entry, tasks)),
+        conditions=(*start_conditions, *_conditions(entry, tasks)),
         pretraining=pretrainings,
         controls=_controlled(entry, tasks),
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,

@@ -136,11 +136,11 @@ def _of_tasks(experiment: Experiment, names: Sequence[str]) -> tuple[Pretraining
     """The pretrainings except those that only tasks other than ``names`` start from."""
     kept, left_out = set[str](), set[str]()
     for task in experiment.tasks_and_conditions:
-        (kept if task.name in names else left_out).update(_behind(experiment, task.start))
+        (kept if task.name in names else left_out).update(_chain(experiment, task.start))
     return tuple(stage for stage in experiment.pretraining if stage.name in kept or stage.name not in left_out)
 
 
-def _behind(experiment: Experiment, start: str) -> set[str]:
+def _chain(experiment: Experiment, start: str) -> set[str]:
     """The pretraining of a start and all that it goes on from."""
     by_name = {stage.name: stage for stage in experiment.pretraining}
     names = set[str]()
@@ -195,39 +195,52 @@ def _check_same_size(task: Task, before: Task, where: str, keys: Sequence[str] =
             raise InputError(f"{where}: {printable(before.name)} has {key} = {its}, here {mine}; make them equal")
 
 
-def started(
+def expand(
     tasks: Sequence[tuple[TaskEntry, Task]], known: Sequence[Pretraining]
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
-    """The tasks with their first start and number of examples, and conditions with the others."""
-    first, others = [], []
+    """The tasks with their first start, number of examples and adaptation; then conditions with all other ones."""
+    totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
+    first, conditions = [], []
     for index, (entry, task) in enumerate(tasks):
-        for name in entry.start:
-            _check_start(name, entry, task, known, f"tasks[{index}].start")
-        starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
-        for name in entry.tuned_starts:
-            if name not in starts:
-                unknown = f"{printable(name)} is not a start of this task{nearest(name, starts)}"
-                raise InputError(f"tasks[{index}].tuned_starts: {unknown}")
-        totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
-        _check_adapt(task, entry.adapt, f"tasks[{index}].adapt")
-        _check_prompts(entry, f"tasks[{index}]")
-        _check_checkpoints(entry, f"tasks[{index}]")
+        _check_starts(entry, task, known, f"tasks[{index}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
-            before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
-            if changes["adapt"] not in (FROZEN, PROMPT):
-                changes |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
-            elif len(entry.adapt) > 1:  # then these are rates of whole models
-                changes |= {"tuned": {}}
-            if before is not None:
-                changes |= _size(changes.get("budget", task.budget), before)
-                if len(some := _pretrained(task, before)) < len(task.architectures):
-                    changes |= {"architectures": some, "own_lists": ("architectures",)}
+            changes |= _started_from(changes, entry, task, known)
             if number == 0:
                 first.append(task.model_copy(update=changes))
             else:
-                as_condition = {"condition": _words(entry, changes), "retuned": task.tuning is not None}
-                others.append(task.model_copy(update=changes | as_condition))
-    return tuple(first), tuple(others)
+                as_condition = {"condition": _condition_name(entry, changes), "retuned": task.tuning is not None}
+                conditions.append(task.model_copy(update=changes | as_condition))
+    return tuple(first), tuple(conditions)
+
+
+def _check_starts(entry: TaskEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    for name in entry.start:
+        _check_start(name, entry, task, known, f"{where}.start")
+    starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
+    for name in entry.tuned_starts:
+        if name not in starts:
+            unknown = f"{printable(name)} is not a start of this task{nearest(name, starts)}"
+            raise InputError(f"{where}.tuned_starts: {unknown}")
+    _check_adapt(task, entry.adapt, f"{where}.adapt")
+    _check_prompts(entry, where)
+    _check_checkpoints(entry, where)
+
+
+def _started_from(
+    changes: Mapping[str, Any], entry: TaskEntry, task: Task, known: Sequence[Pretraining]
+) -> dict[str, Any]:
+    """What the start changes besides: the tuned rates and, after a pretraining, the size and the architectures."""
+    more: dict[str, Any] = {}
+    if changes["adapt"] not in (FROZEN, PROMPT):
+        more |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
+    elif len(entry.adapt) > 1:  # then these are rates of whole models
+        more |= {"tuned": {}}
+    before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
+    if before is not None:
+        more |= _size_of(before, changes.get("budget", task.budget))
+        if len(some := _pretrained(task, before)) < len(task.architectures):
+            more |= {"architectures": some, "own_lists": ("architectures",)}
+    return more
 
 
 def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
@@ -258,8 +271,8 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
                 yield changes | prompt
 
 
-def _size(budget: Budget, before: Task) -> dict[str, Any]:
-    """The size of a task's models: that of what they start from."""
+def _size_of(before: Task, budget: Budget) -> dict[str, Any]:
+    """The size of the models that a task starts from, in its ``budget``."""
     return {"budget": budget.model_copy(update={"parameters": before.budget.parameters}), "model": before.model}
 
 
@@ -267,7 +280,7 @@ def _is_pretraining(start: str) -> bool:
     return not is_scratch(start) and not is_checkpoint(start)
 
 
-def _words(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
+def _condition_name(entry: TaskEntry, changes: Mapping[str, Any]) -> str:
     """The name of a condition: what differs between the conditions of its task."""
     start, examples, shots = changes["start"], changes["examples"], changes.get("shots")
     before = "no pretraining" if start == SCRATCH else f"pretraining {start}"
