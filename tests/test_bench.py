@@ -30,7 +30,7 @@ MODELS = list(CLASSES)
 
 @pytest.fixture(scope="module")
 def setting(cache: Path) -> Iterator[BenchSetting]:
-    with suite._one_thread():
+    with suite._quiet_one_thread():
         plan = suite.planned(Request(device="cpu", shape="tiny", data=DATA))
         yield BenchSetting(TINY, Where("cpu", bf16=False), 2, suite._task(plan, cache, lambda line: None))
 

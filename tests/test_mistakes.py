@@ -11,6 +11,7 @@ import archbench
 from archbench import command_line, inputs
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
+from archbench.runs.base import machine
 from archbench.runs.execution import compare
 from archbench.runs.experiment.spec import from_dict
 from archbench.runs.planning import budget
@@ -176,7 +177,7 @@ def test_planning_has_one_thread_and_gives_the_others_back() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with compare.one_thread():
+        with machine.one_thread():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
     finally:

@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,17 @@ RECORDED = (
 )
 
 UNSEEN_GPU = 1e13  # FLOP/s expected of a GPU of a cluster
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """This process computes on one thread, as the workers do, so that speeds measured here are theirs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device(wanted: str, here: bool = True) -> Literal["cpu", "cuda"]:

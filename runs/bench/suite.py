@@ -70,7 +70,7 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
     is kept under another name. Raises ``InputError`` before anything is measured or written.
     """
     plan = planned(request)
-    with _one_thread():
+    with _quiet_one_thread():
         prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
@@ -280,13 +280,8 @@ def _measured(name: str, model: str, take: Callable[[], list[Measurement]], say:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _quiet_one_thread() -> Iterator[None]:
     """Both sides use one CPU thread, and only the benchmark prints messages."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     silent = {"TOKENIZERS_PARALLELISM": "false", "KINETO_LOG_LEVEL": "9"}
-    try:
-        with mock.patch.dict(os.environ, silent), quiet():
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with machine.one_thread(), mock.patch.dict(os.environ, silent), quiet():
+        yield

@@ -99,6 +99,7 @@ def _train_in_rounds(
 
     ``head`` is recorded with the experiment.
     """
+    from archbench.runs.base import machine
     from archbench.runs.scoring import task_metrics
 
     trials: list[str] = []
@@ -124,7 +125,7 @@ def _train_in_rounds(
             break
     if outcome.signal is not None or outcome.full:
         return outcome
-    with one_thread():
+    with machine.one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_baselines(matrix, root, architectures), *errors))
 
@@ -191,7 +192,7 @@ def planned(
     device = machine.device(options.device, here=local)
     kept = cache() if local else cache(root / "cache")
     where: dict[str, Any] = {"cache": kept, "root": root, "say": say, "architectures": architectures}
-    with one_thread():
+    with machine.one_thread():
         matrix = plan(experiment, device=device, deterministic=options.deterministic, **where)
     architectures.check_plans((*matrix.plans, *matrix.later), say)
     if local:
@@ -235,7 +236,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
             say(f"{name_or_path}: running the code in this file, in separate processes")
     for task in entries:
         if task.checkpoint:
-            external_checkpoints.found(architectures, task)
+            external_checkpoints.find(architectures, task)
     variants = {name_or_path: architectures.find(name_or_path) for name_or_path in entered}
     for task in entries:
         _apart(task.name, {name_or_path: variants[name_or_path].name for name_or_path in task.all_candidates})
@@ -255,19 +256,6 @@ def _apart(task: str, names: dict[str, str]) -> None:
                 "give each once, or rename one of the files"
             )
         known[name] = name_or_path
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """This process computes (and measures speeds) on one thread, as the workers do."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _say_what_is_left_out(matrix: "Matrix", root: Path, say: Say) -> None:
@@ -364,11 +352,13 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
 
 def _complete_baselines(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
     """Makes missing baselines of finished runs; returns a line for each data set for which that fails."""
+    from archbench.runs.base import machine
+
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
-                with one_thread():
+                with machine.one_thread():
                     architectures.make_baselines(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its baselines failed: {one_line(error)}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archbench.runs.base import locks, store
+from archbench.runs.base import locks, machine, store
 from archbench.runs.execution import compare, progress_file
 from archbench.runs.execution.compare import RunOptions, Say
 from archbench.runs.execution.execute import Outcome
@@ -48,7 +48,7 @@ def run(
         compare.warn_of_disk(matrix, root, jobs, say)
         outcome = compare.performed(matrix.plans, root, device, jobs, options.on)
         if outcome.signal is None and not outcome.full:
-            with compare.one_thread():
+            with machine.one_thread():
                 outcome = replace(outcome, errors=task_metrics.complete(matrix.plans, root, say))
     return outcome, again
 

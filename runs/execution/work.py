@@ -28,7 +28,7 @@ from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
-from archbench.runs.training.train import EXACT, SAMPLED, TrainingLoop, TrainingState
+from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, TrainingState
 from archbench.tasks.base import files
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
@@ -143,7 +143,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
         "best_step": state.best_step,
         "validation_loss": state.best_validation_loss,
         "objective": _shares_in_words(plan.objective) or _objective_name(trainer.model.objective),
-        "selected_by": SAMPLED if plan.sampled else EXACT,
+        "selected_by": SAMPLED_NLL if plan.sampled else EXACT_NLL,
     }
 
 

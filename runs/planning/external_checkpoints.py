@@ -25,11 +25,11 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds.task import prepare
 
-TOLD = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts that are reported
+REPORTED_COUNTS = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")  # counts that are reported
 SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
 
 
-def found(architectures: Architectures, task: Task) -> Variant:
+def find(architectures: Architectures, task: Task) -> Variant:
     """The checkpoint that a task starts from; raises ``InputError``, which names the task's start."""
     try:
         return architectures.find(task.checkpoint)
@@ -37,7 +37,7 @@ def found(architectures: Architectures, task: Task) -> Variant:
         raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
 
-def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[str], None]) -> Prepared:
+def encoded_for(variant: Variant, general: TaskConfig, cache: Path, say: Callable[[str], None]) -> Prepared:
     """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
     assert variant.checkpoint is not None
     text = variant.checkpoint.tokenizer
@@ -48,7 +48,7 @@ def prepared(general: TaskConfig, variant: Variant, cache: Path, say: Callable[[
     config = replace(general, tokenizer="pretrained", vocabulary=0, pretrained=str(path.resolve()))
     encoded = prepare(config, cache)
     task_metrics.check(encoded)
-    counts = [f"{encoded.notes[key]:,} {key.replace('_', ' ')}" for key in TOLD if encoded.notes.get(key)]
+    counts = [f"{encoded.notes[key]:,} {key.replace('_', ' ')}" for key in REPORTED_COUNTS if encoded.notes.get(key)]
     if counts:
         say(f"{general.name}: {variant.name}: {', '.join(counts)}")
     return encoded

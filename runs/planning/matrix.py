@@ -24,7 +24,7 @@ from archbench.tasks.kinds.task import prepare
 
 THREADS = 1  # of every worker process
 # counts that a user should hear of
-TOLD = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
+REPORTED_COUNTS = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
 
 Say = Callable[[str], None]
 
@@ -147,7 +147,7 @@ class _Planning:
     def plan_finetuning(self, task: Task) -> None:
         """The runs of a task and its conditions that train external checkpoints."""
         for entry in _by_start(self.experiment, task)[1]:
-            variant = external_checkpoints.found(self.architectures, entry)
+            variant = external_checkpoints.find(self.architectures, entry)
             prepared, is_first = self._encoded_for(variant, task, entry.examples)
             for seed in entry.seeds:
                 plan = external_checkpoints.finetuning_plan(
@@ -182,7 +182,7 @@ class _Planning:
     def _encoded_for(self, variant: Variant, task: Task, examples: int) -> tuple[Prepared, bool]:
         """The task as a checkpoint reads it, and whether it is encoded first here and so has the baselines."""
         config = replace(task_config(task, self.experiment.folder), examples=examples)
-        prepared = external_checkpoints.prepared(config, variant, self.setting.cache, self.say)
+        prepared = external_checkpoints.encoded_for(variant, config, self.setting.cache, self.say)
         is_first = task.name not in self.datasets
         self.datasets.setdefault(task.name, dataset_row(prepared, task.primary))
         return prepared, is_first
@@ -255,7 +255,7 @@ def _check_digest(experiment: Experiment, prepared: Prepared) -> None:
 
 def _counted(notes: Mapping[str, int]) -> str:
     """What was cut, left out or unknown, in words: "287 train truncated sources"."""
-    counted = [key for key in notes if any(word in key for word in TOLD) and notes[key]]
+    counted = [key for key in notes if any(word in key for word in REPORTED_COUNTS) and notes[key]]
     return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in counted)
 
 

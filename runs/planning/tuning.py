@@ -17,10 +17,10 @@ from pathlib import Path
 from archbench.runs.base import sealed, store
 from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
 from archbench.runs.planning import rate_choice
+from archbench.runs.training.train import EXACT_NLL
 
 EPOCHS = 4  # passes over the data above which dropout is tuned too
 DROPOUT = 0.1  # tried beside the recipe's own
-EXACT = "nll_per_token"  # the metric of likelihoods that are no estimate
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _validation_nll(folder: Path) -> float:
     record = store.verified_record(folder)
     if record.get("status") != "done" or record.get("best_step") == 0 or not scores.is_file():
         return math.inf
-    rows = [row for row in sealed.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT)]
+    rows = [row for row in sealed.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT_NLL)]
     return float(rows[0]["value"]) if rows else math.inf
 
 
@@ -125,7 +125,7 @@ def _nll_beside_estimate(folder: Path) -> float | None:
     if not curves.is_file():
         return None
     points = csv.DictReader(io.StringIO(curves.read_text(encoding="utf-8")))
-    if all(point["metric"] == EXACT for point in points if point["split"] == "validation"):
+    if all(point["metric"] == EXACT_NLL for point in points if point["split"] == "validation"):
         return None
     value = _validation_nll(folder)
     return value if math.isfinite(value) else None

@@ -23,7 +23,7 @@ from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_f
 from archbench.tasks.base import files
 from archbench.tasks.base.values import Examples
 
-EXACT, SAMPLED = "nll_per_token", "nll_per_token_sampled"  # what validation measures
+EXACT_NLL, SAMPLED_NLL = "nll_per_token", "nll_per_token_sampled"  # what validation measures
 EVALUATIONS = 12
 LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
@@ -218,7 +218,7 @@ class TrainingLoop:
         state = self.state
         state.last_evaluation = state.step * EVALUATIONS // self.steps
         value = validation_loss(self.trainer, self.validation, self.plan.sampled)
-        self._point("validation", SAMPLED if self.plan.sampled else EXACT, value)
+        self._point("validation", SAMPLED_NLL if self.plan.sampled else EXACT_NLL, value)
         if not math.isfinite(value):
             state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best_validation_loss or self.plan.is_pretraining:
