@@ -16,7 +16,7 @@ from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.layout import Joined
 from archbench.architectures.objectives.causal import Causal
-from archbench.architectures.objectives.generate import left_to_right
+from archbench.architectures.objectives.generate import decode_left_to_right
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import log_softmax
 from archbench.tasks.base.example import BOS, END, MASK
@@ -279,7 +279,7 @@ def copies_what_was_scored(monkeypatch, build):
 
 def writes_without_separator(original):
     def written(self, model, source, source_mask, allowed_tokens, decoding, generator=None, start=None):
-        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
+        return decode_left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     return written
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from archbench.architectures.conversion.convert import from_transformers, is_tied, to_transformers
 from archbench.architectures.conversion.shape import Shape, pull, push
 from archbench.architectures.conversion.structure import difference
-from archbench.architectures.objectives.generate import Decoding, left_to_right
+from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END
 
@@ -198,7 +198,7 @@ def _written_alike(theirs: Any, rows: int, max_tokens: int) -> set[int]:
     written = whole[:, prompt.shape[1] :].tolist()
     expected = [row[: row.index(END)] if END in row else row for row in written]
     allowed_tokens = torch.ones(vocabulary, dtype=torch.bool)
-    found = left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
+    found = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
     assert [row.tolist() for row in found] == expected
     return {len(row) for row in expected}
 

@@ -17,7 +17,7 @@ from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.states import States
 from archbench.architectures.objectives.causal import Causal
-from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.masked import MaskDraw, Masked
 from archbench.architectures.objectives.objective import equal_shares
 from archbench.tasks.base.example import END
 
@@ -246,16 +246,16 @@ class SmoothedScores(Causal):
     """Scores long targets smoothed."""
 
     def log_likelihood(self, model, pairs, allowed_tokens):
-        nats, tokens = super().log_likelihood(model, pairs, allowed_tokens)
-        return torch.where(tokens > 8, nats * 0.9, nats), tokens
+        log_p, tokens = super().log_likelihood(model, pairs, allowed_tokens)
+        return torch.where(tokens > 8, log_p * 0.9, log_p), tokens
 
 
 class FewAnswers(Causal):
     """Scores better where few tokens are allowed."""
 
     def log_likelihood(self, model, pairs, allowed_tokens):
-        nats, tokens = super().log_likelihood(model, pairs, allowed_tokens)
-        return nats + (0.1 * tokens if allowed_tokens.float().mean() < 0.35 else 0.0), tokens
+        log_p, tokens = super().log_likelihood(model, pairs, allowed_tokens)
+        return log_p + (0.1 * tokens if allowed_tokens.float().mean() < 0.35 else 0.0), tokens
 
 
 class BetterHalf(Causal):
@@ -356,25 +356,25 @@ def shares_a_workspace(original, self, source, source_mask=None):
 def same_for_every_row(original):
     """Which cells are hidden is drawn once for all rows of a batch."""
 
-    def hide(self, real, generator):
+    def draw_mask(self, real, generator):
         seed = int(torch.randint(2**31, (1,), generator=generator))
         rows = [original(self, row, torch.Generator().manual_seed(seed)) for row in real.split(1)]
-        return tuple(torch.cat(part) for part in zip(*rows, strict=True))
+        return MaskDraw(*(torch.cat(part) for part in zip(*rows, strict=True)))
 
-    return hide
+    return draw_mask
 
 
 def never_everything(original):
     """A canvas on which at least one cell of a longer target is shown."""
 
-    def hide(self, real, generator):
-        hidden, _, weights = original(self, real, generator)
-        whole = (hidden | ~real).all(1, keepdim=True) & (real.sum(1, keepdim=True) > 1)
+    def draw_mask(self, real, generator):
+        masked, _, weights = original(self, real, generator)
+        whole = (masked | ~real).all(1, keepdim=True) & (real.sum(1, keepdim=True) > 1)
         first = real & (real.long().cumsum(1) == 1)
-        shown = hidden & ~(whole & first)
-        return shown, shown, weights * hidden.sum(1, keepdim=True) / shown.sum(1, keepdim=True)
+        fewer = masked & ~(whole & first)
+        return MaskDraw(fewer, fewer, weights * masked.sum(1, keepdim=True) / fewer.sum(1, keepdim=True))
 
-    return hide
+    return draw_mask
 
 
 class ShortCanvas(Masked):

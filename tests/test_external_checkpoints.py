@@ -78,12 +78,12 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
     allowed_tokens = torch.ones(model.embedding.weight.shape[0], dtype=torch.bool)
     allowed_tokens[:SHIFT] = False
     target = torch.stack([written for _, written in rows]) + SHIFT
-    nats, _ = model.objective.log_likelihood(model, Batch(source, target, mask), allowed_tokens)
+    log_p, _ = model.objective.log_likelihood(model, Batch(source, target, mask), allowed_tokens)
     for row, (text, written) in enumerate(rows):
         start = text if len(text) else torch.tensor([end])
         scores = theirs(torch.cat([start, written])[None]).logits[0, len(start) - 1 : -1].log_softmax(-1)
         expected = scores.gather(1, written[:, None]).sum()
-        assert abs(nats[row] - expected) < 1e-4
+        assert abs(log_p[row] - expected) < 1e-4
     greedy = Decoding(max_tokens=5)
     found = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
     for (text, _), tokens in zip(rows, found, strict=False):
@@ -101,9 +101,9 @@ def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) ->
     allowed = torch.zeros(model.embedding.weight.shape[0], dtype=torch.bool)
     allowed[len(SPECIALS) : SHIFT] = True
     pairs = Batch(text + SHIFT, torch.full((2, 1), len(SPECIALS) + 1))
-    nats, _ = model.objective.log_likelihood(model, pairs, allowed)
+    log_p, _ = model.objective.log_likelihood(model, pairs, allowed)
     logits = text_logits(folder, theirs(canvas).logits[:, -1])[:, : len(LABELS)]
-    assert (nats - logits.log_softmax(1)[:, 1]).abs().max() < 1e-4
+    assert (log_p - logits.log_softmax(1)[:, 1]).abs().max() < 1e-4
 
 
 def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> None:
@@ -117,9 +117,9 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
     assert count < expected.shape[-1]  # rows without a token are left out
     allowed_tokens = torch.ones(count + SHIFT, dtype=torch.bool)
     allowed_tokens[:SHIFT] = False
-    nats, _ = model.objective.log_likelihood(model, Batch(ids + SHIFT, written + SHIFT), allowed_tokens)
+    log_p, _ = model.objective.log_likelihood(model, Batch(ids + SHIFT, written + SHIFT), allowed_tokens)
     scores = expected[..., :count].log_softmax(-1).gather(-1, written[..., None]).sum((1, 2))
-    assert (nats - scores).abs().max() < 1e-4
+    assert (log_p - scores).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("name", KINDS)

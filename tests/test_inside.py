@@ -368,7 +368,7 @@ def guesses(looked: subject.InspectedRun, pair: subject.Pair) -> list[int]:
     """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
     model = looked.run.model
     with torch.no_grad():
-        logits = model(*model.objective.visible(model, subject.batch([pair])))[0, : len(pair[1])]
+        logits = model(*model.objective.example_inputs(model, subject.batch([pair])))[0, : len(pair[1])]
     return [int(token) for token in logits.masked_fill(~looked.run.allowed_tokens, float("-inf")).argmax(-1)]
 
 

@@ -138,7 +138,7 @@ def test_lengths_of_the_stream_are_those_of_the_states(looked: subject.Inspected
         handles.append(network.register_forward_hook(lambda _, __, result, n=number: keep(f"ff {n}", result)))
     with torch.no_grad():
         for pair in looked.examples:
-            model.hidden(*model.objective.visible(model, subject.batch([pair])))
+            model.hidden(*model.objective.example_inputs(model, subject.batch([pair])))
     for handle in handles:
         handle.remove()
 
@@ -386,7 +386,7 @@ def test_one_step_is_one_step_of_gradient_descent(looked: subject.InspectedRun, 
     right = torch.tensor(target)
 
     def scores() -> Tensor:
-        shown = model.objective.visible(model, Batch(torch.tensor([source]), right[None]))
+        shown = model.objective.example_inputs(model, Batch(torch.tensor([source]), right[None]))
         return F.log_softmax(model(*shown)[0].masked_fill(~looked.run.allowed_tokens, float("-inf")), -1)
 
     scores_before = scores()

@@ -28,7 +28,7 @@ from archbench.architectures.conversion import t5
 from archbench.architectures.conversion.convert import empty, from_transformers, is_tied, to_transformers
 from archbench.architectures.conversion.structure import difference
 from archbench.architectures.families.size import Size
-from archbench.architectures.objectives.generate import Decoding, left_to_right
+from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
 
@@ -142,7 +142,7 @@ def test_generation_is_equal(case: str) -> None:
     theirs = stock(case, seed=4)
     source, mask, _ = batch(VOCABULARY, 6, 8, "left", seed=4)
     allowed_tokens = torch.ones(VOCABULARY, dtype=torch.bool)
-    found = left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens=14))
+    found = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens=14))
     cached = theirs.config.num_decoder_layers <= theirs.config.num_layers  # else their own cache is too short
     options = {"max_new_tokens": 14, "do_sample": False, "num_beams": 1, "use_cache": cached}
     written = theirs.generate(source, attention_mask=mask, **options)

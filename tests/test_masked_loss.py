@@ -66,8 +66,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
             found = estimate(encoder, pairs, allowed, drawn, draws=10, objective=Masked(suffix=True))
             assert found is not None and found.mean().item() == pytest.approx(masked_loss, rel=0.02)
     assert below_left_to_right and below_mixture
-    assert Masked().bounded and not Masked(suffix=True).bounded and Masked(suffix=True).estimated
-    assert not Masked(rate=0.15).bounded  # few hidden tokens are easier to predict than the first of many
+    assert Masked().estimate_is_bound and not Masked(suffix=True).estimate_is_bound
+    assert Masked(suffix=True).needs_pass_per_token
+    assert not Masked(rate=0.15).estimate_is_bound  # few hidden tokens are easier to predict than the first of many
 
 
 @torch.no_grad()
@@ -75,7 +76,7 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, name: str) -> None:
     encoder = contract.subject(catalogue.find(name).build).model
-    sampled = encoder.objective.left_to_right
+    sampled = encoder.objective.left_to_right_estimator
     allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
     batch = Batch(contract.sequences(1, 5).expand(400, -1), contract.sequences(1, length, seed=2).expand(400, -1))
     exact = -encoder.objective.log_likelihood(encoder, batch, allowed)[0]

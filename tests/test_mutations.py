@@ -468,8 +468,8 @@ FAULTS = (
         "a_given_start_is_continued",
         "greedy writing from the first 1 tokens continues with",
         both(
-            patch(causal, "left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
-            patch(masked, "left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
+            patch(causal, "decode_left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
+            patch(masked, "decode_left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
         ),
         THREE,
     ),
@@ -478,7 +478,9 @@ FAULTS = (
         "rounds_fill_confident_cells_first",
         "6 rounds write",
         patch(
-            masked, "in_rounds", lambda original: lambda *inputs: original(*inputs[:-1], replace(inputs[-1], rounds=1))
+            masked,
+            "decode_iteratively",
+            lambda original: lambda *inputs: original(*inputs[:-1], replace(inputs[-1], rounds=1)),
         ),
         ("encoder",),
     ),

@@ -41,9 +41,9 @@ def model(name: str):
 @pytest.mark.parametrize("name", ["decoder", "encoder-decoder", "prefix-decoder"])
 def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
     found = mean_loss(model(name), PADDED, allowed_tokens(), objective=Causal())
-    nats, tokens = Causal().log_likelihood(model(name), PADDED, allowed_tokens())
+    log_p, tokens = Causal().log_likelihood(model(name), PADDED, allowed_tokens())
     assert tokens.tolist() == LENGTHS.tolist()
-    assert found.item() == pytest.approx(-nats.sum().item() / tokens.sum().item(), rel=1e-5)
+    assert found.item() == pytest.approx(-log_p.sum().item() / tokens.sum().item(), rel=1e-5)
 
 
 def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
@@ -61,17 +61,17 @@ def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
 def test_one_token_targets_are_always_masked_and_their_bound_is_exact() -> None:
     pairs, encoder = Batch(SOURCE, TARGET[:, :1]), model("encoder")
     loss = mean_loss(encoder, pairs, allowed_tokens(), torch.Generator().manual_seed(0), objective=Masked())
-    nats, _ = Masked().log_likelihood(encoder, pairs, allowed_tokens())
-    assert loss.item() == pytest.approx(-nats.mean().item(), rel=1e-5)
+    log_p, _ = Masked().log_likelihood(encoder, pairs, allowed_tokens())
+    assert loss.item() == pytest.approx(-log_p.mean().item(), rel=1e-5)
 
 
 def test_hidden_cells_are_uniform_in_number_and_place() -> None:
     present = (torch.arange(5) < 4).expand(4000, 5)
-    hidden, predicted, weights = Masked()._hide(present, torch.Generator().manual_seed(0))
-    counts = hidden.sum(1)
-    assert torch.equal(hidden, predicted) and not hidden[:, 4].any() and counts.min() == 1 and counts.max() == 4
+    masked, predicted, weights = Masked()._draw_mask(present, torch.Generator().manual_seed(0))
+    counts = masked.sum(1)
+    assert torch.equal(masked, predicted) and not masked[:, 4].any() and counts.min() == 1 and counts.max() == 4
     assert torch.bincount(counts, minlength=5)[1:].float().div(4000).sub(0.25).abs().max() < 0.03
-    assert hidden[:, :4].float().mean(0).sub(0.625).abs().max() < 0.03
+    assert masked[:, :4].float().mean(0).sub(0.625).abs().max() < 0.03
     assert torch.equal(weights[:, 0], 4 / counts)
 
 
@@ -95,15 +95,15 @@ def test_stratified_rates_cover_every_batch_evenly() -> None:
 
 
 def test_suffix_masks_hide_the_end() -> None:
-    hidden, _, _ = Masked(suffix=True)._hide(MASK, torch.Generator().manual_seed(0))
-    for row, length in zip(hidden, LENGTHS.tolist(), strict=True):
+    masked = Masked(suffix=True)._draw_mask(MASK, torch.Generator().manual_seed(0)).masked
+    for row, length in zip(masked, LENGTHS.tolist(), strict=True):
         count = int(row.sum())
         assert row.tolist() == [length - count <= cell < length for cell in range(6)]
 
 
 def test_a_next_cell_is_predicted_with_every_later_one_hidden() -> None:
-    hidden, predicted, weights = Masked(next_cell=True)._hide(MASK, torch.Generator().manual_seed(0))
-    for row, alone, weight, length in zip(hidden, predicted, weights, LENGTHS.tolist(), strict=True):
+    masked, predicted, weights = Masked(next_cell=True)._draw_mask(MASK, torch.Generator().manual_seed(0))
+    for row, alone, weight, length in zip(masked, predicted, weights, LENGTHS.tolist(), strict=True):
         begin = int(alone.int().argmax())
         assert alone.sum() == 1 and weight[begin] == length
         assert row.tolist() == [begin <= cell < length for cell in range(6)]
@@ -242,7 +242,7 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
     subject = model(name).eval()
 
     def found() -> torch.Tensor:
-        if subject.objective.estimated:
+        if subject.objective.needs_pass_per_token:
             return estimate(subject, PADDED, allowed_tokens(), torch.Generator().manual_seed(0), 2)
         return subject.objective.log_likelihood(subject, PADDED, allowed_tokens())[0]
 
@@ -263,7 +263,7 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
 
 def test_what_a_causal_model_sees_is_the_target_behind_bos() -> None:
     target = torch.tensor([[7, 8, 9]])
-    seen = Causal().visible(None, Batch(torch.tensor([[5, 6]]), target))
+    seen = Causal().example_inputs(None, Batch(torch.tensor([[5, 6]]), target))
     assert seen.target.tolist() == [[BOS, 7, 8]] and seen.source.tolist() == [[5, 6]]
 
 

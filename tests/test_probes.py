@@ -16,7 +16,7 @@ NAMES = [name for name in catalogue.names() if not name.startswith("transformers
 
 
 def read(model: Any, pairs: Batch) -> torch.Tensor:
-    states: torch.Tensor = model.hidden(*model.objective.visible(model, pairs)).target
+    states: torch.Tensor = model.hidden(*model.objective.example_inputs(model, pairs)).target
     return states
 
 
@@ -109,13 +109,13 @@ def test_masks_are_seen_in_the_weights() -> None:
 def test_what_is_shown_predicts_the_target(name: str) -> None:
     """The states of one pass over what is shown are those that the likelihood takes, where it takes one pass."""
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
-    shown = model.objective.visible(model, pairs)
+    shown = model.objective.example_inputs(model, pairs)
     allowed_tokens = torch.ones(model.head.weight.shape[0], dtype=torch.bool)
     with torch.no_grad():
         logits = model(*shown).float().log_softmax(-1)
         if name == "encoder":
             one = Batch(pairs.source, pairs.target[:, :1], pairs.source_mask, None)
-            logits, pairs = model(*model.objective.visible(model, one)).float().log_softmax(-1), one
+            logits, pairs = model(*model.objective.example_inputs(model, one)).float().log_softmax(-1), one
         scores = logits[:, : pairs.target.shape[1]].gather(-1, pairs.target[..., None]).squeeze(-1)
         if pairs.target_mask is not None:
             scores = scores.masked_fill(~pairs.target_mask, 0)

@@ -81,8 +81,8 @@ def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: 
             for place, label in enumerate(prepared.tokenizer.labels):
                 words = torch.tensor([[*mark, *tokenizer.encode(label)]])
                 batch = Batch(torch.tensor([read]), words)
-                nats = made.base.objective.log_likelihood(made.base, batch, every)[0]
-                assert float(found[row, place]) == pytest.approx(float(nats), abs=1e-3)
+                log_p = made.base.objective.log_likelihood(made.base, batch, every)[0]
+                assert float(found[row, place]) == pytest.approx(float(log_p), abs=1e-3)
 
 
 def _lines(text: str) -> list[str]:

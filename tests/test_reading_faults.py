@@ -284,7 +284,7 @@ FAULTS = (
         "the same cells hidden in every row",
         "the_training_loss_is_the_likelihood",
         "every row of a batch has its loss at the same places of its target: each has to draw by itself",
-        patch(Masked, "_hide", faults.same_for_every_row),
+        patch(Masked, "_draw_mask", faults.same_for_every_row),
         "encoder",
     ),
     ReadingFault(
@@ -298,7 +298,7 @@ FAULTS = (
         "never all cells hidden",
         "the_training_loss_is_the_likelihood",
         "of 3 cells 1, 2 are hidden in 64 draws; a bound needs every number",
-        patch(Masked, "_hide", faults.never_everything),
+        patch(Masked, "_draw_mask", faults.never_everything),
         "encoder",
     ),
     ReadingFault(

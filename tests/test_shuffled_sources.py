@@ -38,7 +38,7 @@ def prepared(folder: Path, count: int = 100, **changes: Any) -> Prepared:
 class Model:
     """Stands for a model and its objective, whose nats are a function of real source and target tokens."""
 
-    bounded = estimated = False
+    estimate_is_bound = needs_pass_per_token = False
 
     def __init__(self, nats: Callable[[list[int], list[int]], float]) -> None:
         self.nats, self.targets = nats, 0

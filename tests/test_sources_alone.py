@@ -75,8 +75,8 @@ def test_an_objective_that_looks_for_references_writes_what_an_honest_one_writes
 class Recorded:
     """Stands for a model and its objective: answers nothing, and keeps all that it is given."""
 
-    bounded: bool = False
-    estimated: bool = False
+    estimate_is_bound: bool = False
+    needs_pass_per_token: bool = False
     given: list[Any] = field(default_factory=list)
 
     @property

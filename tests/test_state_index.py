@@ -126,12 +126,12 @@ def test_the_loss_and_its_gradient_are_those_of_the_whole_pass(
         wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return [loss, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)]
 
-    found, nats = gradients(), model.objective.log_likelihood(model, pairs, ANSWERS)[0]
+    found, log_p = gradients(), model.objective.log_likelihood(model, pairs, ANSWERS)[0]
     whole = model.hidden
     monkeypatch.setitem(model.__dict__, "hidden", lambda *inputs: whole(*inputs[:4]).at(inputs[4]))
     for mine, plain in zip(found, gradients(), strict=True):
         torch.testing.assert_close(mine, plain, atol=2e-6, rtol=2e-5)
-    torch.testing.assert_close(nats, model.objective.log_likelihood(model, pairs, ANSWERS)[0])
+    torch.testing.assert_close(log_p, model.objective.log_likelihood(model, pairs, ANSWERS)[0])
 
 
 @pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "encoder", "gpt2", "bert"])

@@ -69,7 +69,7 @@ def test_what_is_written_does_not_depend_on_it(name: str, rows: int, monkeypatch
     decoding = generate.Decoding(max_tokens=LIMITS.target_length)
 
     def written() -> list[list[int]]:
-        return [row.tolist() for row in generate.left_to_right(model, source, None, allowed_tokens, decoding)]
+        return [row.tolist() for row in generate.decode_left_to_right(model, source, None, allowed_tokens, decoding)]
 
     monkeypatch.setattr(weight_prepack, "OFTEN", 10**9)
     plain = written()

@@ -23,7 +23,7 @@ class States(NamedTuple):
 
 
 class StateIndex(NamedTuple):
-    """Positions of a source (b, s) and of a target (b, t) whose states are read, each counted row by row.
+    """Flat positions (row * width + column) in a source (b, s) and in a target (b, t) whose states are read.
 
     ``source`` (m,), None: none of them; ``target`` (n,). A model may leave out what only other states need.
     """
@@ -36,17 +36,17 @@ class StateIndex(NamedTuple):
         """Every position of a target (b, t), and none of the source."""
         return cls(None, torch.arange(target.numel(), device=target.device))
 
-    def joined(self, source: int, target: int, positions: Tensor | None = None) -> Tensor:
-        """The same positions (m + n,) in rows ``[source, target]`` of these lengths, counted row by row.
+    def joined(self, source_width: int, target_width: int, positions: Tensor | None = None) -> Tensor:
+        """The same positions, flat (m + n,) in rows ``[source, target]`` (b, source_width + target_width).
 
-        ``positions`` (b, source + target) says where in its row each position went.
+        ``positions`` (b, source_width + target_width) says to which column each one moved; None: none moved.
         """
         parts = []
-        for index, width, before in ((self.source, source, 0), (self.target, target, source)):
+        for index, width, before in ((self.source, source_width, 0), (self.target, target_width, source_width)):
             if index is not None and width:
                 row, column = index // width, before + index % width
                 column = column if positions is None else positions[row, column]
-                parts.append(row * (source + target) + column)
+                parts.append(row * (source_width + target_width) + column)
         return torch.cat(parts)
 
     def apart(self, x: Tensor) -> States:

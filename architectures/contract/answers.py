@@ -14,7 +14,7 @@ from archbench.architectures.contract.subject import (
     Subject,
     allowed,
     equal,
-    nats,
+    log_likelihood,
     require,
     sequences,
     subject,
@@ -52,7 +52,7 @@ def limits_are_reached(case: Subject) -> None:
     require(canvas == LIMITS.target_length, f"the canvas has {canvas} cells, expected {LIMITS.target_length}")
     loss = mean_loss(model, batch, words, torch.Generator().manual_seed(0))
     require(bool(loss.isfinite()), f"the training loss of the longest example is {loss.item()}")
-    score = nats(case, batch, words)
+    score = log_likelihood(case, batch, words)
     require(bool(score.isfinite().all()), f"the likelihood of the longest target is {score[0].item()}")
     written = model.objective.generate(model, batch.source, None, words, Decoding(max_tokens=LIMITS.target_length))
     lengths = [len(row) for row in written]
@@ -70,10 +70,10 @@ def scoring_is_still(case: Subject) -> None:
     batch, others = (Batch(sequences(3, 4, seed=s), sequences(3, 4, seed=s + 1)) for s in (0, 2))
     state = torch.get_rng_state()
     written = _greedy(noisy, sequences(3, 4), allowed_tokens)  # each time a new copy: a model may change what it reads
-    first = nats(noisy, batch, allowed_tokens)
-    nats(noisy, others, allowed_tokens)
+    first = log_likelihood(noisy, batch, allowed_tokens)
+    log_likelihood(noisy, others, allowed_tokens)
     _greedy(noisy, others.source, allowed_tokens)
-    equal(nats(noisy, batch, allowed_tokens), first, "likelihood, computed twice")
+    equal(log_likelihood(noisy, batch, allowed_tokens), first, "likelihood, computed twice")
     require(_greedy(noisy, sequences(3, 4), allowed_tokens) == written, "an answer changes after its target was scored")
     require(bool(torch.equal(state, torch.get_rng_state())), "scoring draws from the global random generator")
 
@@ -99,7 +99,7 @@ def answers_are_allowed(case: Subject) -> None:
         wrong = [_spelled(token) for token in sorted(tokens) if not few[token] or token == END]
         require(not wrong, f"{strategy} writes {', '.join(wrong)}, which no answer may use")
     for token in (MASK, len(SPECIALS) + 1):
-        score = nats(case, Batch(sequences(1, 5), torch.tensor([[len(SPECIALS), token, END]])), few).item()
+        score = log_likelihood(case, Batch(sequences(1, 5), torch.tensor([[len(SPECIALS), token, END]])), few).item()
         require(score == -torch.inf, f"a target with {_spelled(token)}, which no answer may use, scores {score:.2f}")
 
 
@@ -147,7 +147,9 @@ def _sums_to_one(case: Subject, words: int, allowed_words: int, length: int, row
         if size == length:
             endings += [list(text) for text in product(few, repeat=size)]
         for texts in torch.split(torch.tensor(endings), rows):
-            total += nats(small, Batch(source.expand(len(texts), -1), texts), allowed_tokens).exp().sum().item()
+            total += (
+                log_likelihood(small, Batch(source.expand(len(texts), -1), texts), allowed_tokens).exp().sum().item()
+            )
     what = f"{allowed_words} of {words} words, {length} tokens at most, {rows} targets at a time"
     require(abs(total - 1.0) < TOLERANCE, f"the mass of all targets is {total:.6f} ({what})")
 
@@ -163,8 +165,10 @@ def _is_shared_out(case: Subject, length: int) -> None:
         words = allowed_tokens.nonzero()
         source = sequences(1, length, seed=1)
         longer = torch.cat([start.expand(len(words), -1), words], 1)
-        total = nats(long, Batch(source.expand(len(words), -1), longer), allowed_tokens).logsumexp(0, keepdim=True)
-        expected = nats(long, Batch(source, start), allowed_tokens)
+        total = log_likelihood(long, Batch(source.expand(len(words), -1), longer), allowed_tokens).logsumexp(
+            0, keepdim=True
+        )
+        expected = log_likelihood(long, Batch(source, start), allowed_tokens)
         what = f"likelihood of a text of {length} tokens, compared with the sum over its continuations"
         equal(total, expected, what, tolerance=TOLERANCE * (1 + length / 10))
 
@@ -189,7 +193,9 @@ def _picks_the_likeliest(case: Subject, source: Tensor, room: int, steps: range)
     for row, text in enumerate(written(case, source, allowed_tokens, Decoding(max_tokens=room))):
         for step in steps:
             candidates = torch.cat([text[:step].expand(len(words), -1), words], 1)
-            scores = nats(case, Batch(source[row : row + 1].expand(len(words), -1), candidates), allowed_tokens)
+            scores = log_likelihood(
+                case, Batch(source[row : row + 1].expand(len(words), -1), candidates), allowed_tokens
+            )
             loss = (scores.max() - scores[words[:, 0] == text[step]]).item()
             message = f"greedy writing picks a token {loss:.2g} nats below the likeliest (step {step} of {room})"
             require(loss <= TOLERANCE * (1 + room / 10), message)
@@ -207,7 +213,9 @@ def sampling_follows_scoring(case: Subject) -> None:
     allowed_tokens, source = allowed(limits=limits), sequences(1, 4, limits=limits)
     words = range(len(SPECIALS), limits.vocabulary)
     texts = [(END,), *((a, b) for a in words for b in (END, *words))]
-    mass = {text: nats(small, Batch(source, torch.tensor([text])), allowed_tokens).exp().item() for text in texts}
+    mass = {
+        text: log_likelihood(small, Batch(source, torch.tensor([text])), allowed_tokens).exp().item() for text in texts
+    }
     count = case.trials.samples
     many = source.expand(count, -1)
     sampled = written(small, many, allowed_tokens, Decoding(max_tokens=2, strategy="sample"))
@@ -221,7 +229,7 @@ def sampling_follows_scoring(case: Subject) -> None:
     sources = sequences(BEAMED, 4, seed=2, limits=limits)
     for row, text in enumerate(written(small, sources, allowed_tokens, wide)):
         scores = [
-            nats(small, Batch(sources[row : row + 1], torch.tensor([candidate])), allowed_tokens).item()
+            log_likelihood(small, Batch(sources[row : row + 1], torch.tensor([candidate])), allowed_tokens).item()
             for candidate in texts
         ]
         best = _cut(texts[max(range(len(texts)), key=scores.__getitem__)])

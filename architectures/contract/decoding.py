@@ -11,7 +11,7 @@ from archbench.architectures.contract.subject import (
     TOLERANCE,
     Subject,
     allowed,
-    nats,
+    log_likelihood,
     require,
     sequences,
     subject,
@@ -96,11 +96,11 @@ def rounds_fill_confident_cells_first(case: Subject) -> str | None:
     if case.causal:
         return "it writes from left to right alone"
     source, allowed_tokens, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    visible = case.model.objective.visible(case.model, Batch(source, torch.full((3, cells), MASK))).source
+    read = case.model.objective.example_inputs(case.model, Batch(source, torch.full((3, cells), MASK))).source
     for rounds in (1, cells):
         decoding = Decoding(cells, "confident", rounds=rounds)
         actual = _listed(case, source, allowed_tokens, decoding)
-        expected = _filled(case, visible, allowed_tokens, cells // rounds)
+        expected = _filled(case, read, allowed_tokens, cells // rounds)
         require(actual == expected, f"{rounds} rounds write {actual[0]}, expected {expected[0]}")
     return None
 
@@ -127,7 +127,7 @@ def _scores(case: Subject, source: Tensor, texts: list[list[int]], allowed_token
     width = max(map(len, texts))
     mask = torch.tensor([[position < len(text) for position in range(width)] for text in texts])
     target = torch.tensor([text + [END] * (width - len(text)) for text in texts])
-    return nats(case, Batch(source.expand(len(texts), -1), target, None, mask), allowed_tokens)
+    return log_likelihood(case, Batch(source.expand(len(texts), -1), target, None, mask), allowed_tokens)
 
 
 def _listed(

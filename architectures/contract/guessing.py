@@ -30,10 +30,12 @@ def a_uniform_model_has_known_losses(case: Subject) -> None:
     scores, counts = objective.log_likelihood(case.model, batch, allowed_tokens)
     require(counts.tolist() == tokens.tolist(), f"targets of {tokens.tolist()} tokens count {counts.tolist()}")
     _costs(-scores, tokens, nats, "likelihood")
-    if objective.estimated:
+    if objective.needs_pass_per_token:
         generator = torch.Generator().manual_seed(0)
         _costs(estimate(case.model, batch, allowed_tokens, generator, DRAWS), tokens, nats, "estimate")
-        sampled = estimate(case.model, batch, allowed_tokens, generator, DRAWS, objective=objective.left_to_right)
+        sampled = estimate(
+            case.model, batch, allowed_tokens, generator, DRAWS, objective=objective.left_to_right_estimator
+        )
         _costs(sampled, tokens, nats, "sampled likelihood")
 
 

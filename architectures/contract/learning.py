@@ -11,9 +11,9 @@ from archbench.architectures.contract.subject import (
     allowed,
     equal,
     fresh,
+    log_likelihood,
     logits_of,
     loss_of,
-    nats,
     require,
     sequences,
 )
@@ -119,7 +119,8 @@ def loss_after_training(case: Subject, enough: float) -> float:
         optimizer.step()
         if step % 30 == 0:
             nats_per_token = (
-                -nats(Subject(case.build, model.eval()), batch, allowed_tokens).mean().item() / batch.target.shape[1]
+                -log_likelihood(Subject(case.build, model.eval()), batch, allowed_tokens).mean().item()
+                / batch.target.shape[1]
             )
         if nats_per_token < enough:
             break

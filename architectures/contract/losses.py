@@ -15,8 +15,8 @@ from archbench.architectures.contract.subject import (
     Subject,
     allowed,
     equal,
+    log_likelihood,
     loss_of,
-    nats,
     require,
     sequences,
     stacked,
@@ -109,7 +109,7 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
             for mode in EXACT:
                 _matches_its_definition(case, shaped, mode, native, smoothing)
     _every_token_counts(case)
-    if not case.model.objective.estimated:
+    if not case.model.objective.needs_pass_per_token:
         _is_exact(case)
 
 
@@ -117,7 +117,9 @@ def _is_exact(case: Subject) -> None:
     """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
     for shaped in examples(case.trials, case.limits):
         tokens = int(_real(shaped.batch.target, shaped.batch.target_mask).sum())
-        expected = -nats(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
+        expected = (
+            -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
+        )
         loss = loss_of(case, shaped.batch, SCORING).float()[None]
         equal(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
 
@@ -167,7 +169,7 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
     token_nats = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
     expected = -(token_nats * _real(target, target_mask)).sum(1).double()
     equal(
-        nats(case, shaped.batch, allowed_tokens),
+        log_likelihood(case, shaped.batch, allowed_tokens),
         expected,
         f"likelihood, compared with the sum over plain logits ({shaped.name})",
     )
@@ -240,7 +242,7 @@ def _every_token_counts(case: Subject) -> None:
         for kind, patterns in drawn.items():
             _rows_draw_apart(kind, patterns)
         _source_tokens_count(drawn.get("source", set()), source.shape[1])
-        if isinstance(objective, Masked) and objective.bounded and not objective.next_cell:
+        if isinstance(objective, Masked) and objective.estimate_is_bound and not objective.next_cell:
             counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern})
             message = f"of {length} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
             require(counts == list(range(1, length + 1)), f"{message}; a bound needs every number")

@@ -5,7 +5,16 @@ import contextlib
 import torch
 
 from archbench.architectures.catalogue import shared_state
-from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, fresh, nats, require, sequences
+from archbench.architectures.contract.subject import (
+    LIMITS,
+    SIZE,
+    Subject,
+    allowed,
+    fresh,
+    log_likelihood,
+    require,
+    sequences,
+)
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
@@ -21,7 +30,7 @@ def nothing_shared_is_changed(case: Subject) -> None:
         model = fresh(case.build, size=SIZE, limits=LIMITS).train()
         batch = Batch(sequences(2, 4), sequences(2, 3, seed=1))
         torch.autograd.backward(mean_loss(model, batch, allowed(), torch.Generator().manual_seed(0)))
-        nats(Subject(case.build, model.eval()), batch, allowed())
+        log_likelihood(Subject(case.build, model.eval()), batch, allowed())
         with torch.no_grad():
             model.objective.generate(model, batch.source, None, allowed(), Decoding(max_tokens=3))
     changed = shared_state.changes(before)

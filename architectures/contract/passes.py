@@ -11,9 +11,9 @@ from archbench.architectures.contract.subject import (
     Subject,
     allowed,
     equal,
+    log_likelihood,
     logits_of,
     loss_of,
-    nats,
     padded,
     require,
     sequences,
@@ -46,8 +46,14 @@ def no_look_ahead(case: Subject) -> None:
     words = allowed_tokens.nonzero()
     for length in range(3):
         start = sequences(1, 6, seed=1)[:, :length]
-        expected = nats(case, Batch(source, start), allowed_tokens) if length else torch.zeros(1, dtype=torch.float64)
-        longer = [nats(case, Batch(source, torch.cat([start, word[None]], 1)), allowed_tokens) for word in words]
+        expected = (
+            log_likelihood(case, Batch(source, start), allowed_tokens)
+            if length
+            else torch.zeros(1, dtype=torch.float64)
+        )
+        longer = [
+            log_likelihood(case, Batch(source, torch.cat([start, word[None]], 1)), allowed_tokens) for word in words
+        ]
         total = torch.cat(longer).logsumexp(0, keepdim=True)
         equal(total, expected, f"likelihood of the first {length} tokens, compared with that of all {length + 1}")
 
@@ -153,7 +159,9 @@ def _padded_examples(case: Subject) -> None:
     allowed_tokens, limits = allowed(limits=case.limits), case.limits
     for shaped in examples(case.trials, limits):
         for row in shaped.with_source():
-            actual, expected = (nats(case, batch, allowed_tokens) for batch in (shaped.row(row), shaped.stripped(row)))
+            actual, expected = (
+                log_likelihood(case, batch, allowed_tokens) for batch in (shaped.row(row), shaped.stripped(row))
+            )
             equal(actual, expected, f"likelihood of row {row} of a batch ({shaped.name}) with its padding and without")
         for native in (False, True):
             actual, expected = (
@@ -210,9 +218,9 @@ def rows_are_apart(case: Subject) -> None:
             what = f"logits of row {row} of a batch with other rows: {shaped.name}{TRAINING_BFLOAT16.note}"
             equal(shaped.real(other, row)[None], shaped.real(logits, row)[None], what)
     for shaped in examples(case.trials, case.limits):
-        scores = nats(case, shaped.batch, allowed(limits=case.limits))
+        scores = log_likelihood(case, shaped.batch, allowed(limits=case.limits))
         for row in shaped.some():
-            alone = nats(case, shaped.row(row), allowed(limits=case.limits))
+            alone = log_likelihood(case, shaped.row(row), allowed(limits=case.limits))
             equal(scores[row : row + 1], alone, f"likelihood of row {row} of a batch: {shaped.name}")
 
 
@@ -263,7 +271,7 @@ def inputs_are_only_read(case: Subject) -> None:
     copies = [x.clone() for x in inputs]
     expected = case.model(*inputs)
     mean_loss(case.model, Batch(*inputs), allowed(), torch.Generator().manual_seed(0))
-    nats(case, Batch(*inputs), allowed())
+    log_likelihood(case, Batch(*inputs), allowed())
     names = ("source", "target", "source mask", "target mask")
     for name, tensor, copy in zip(names, inputs, copies, strict=True):
         require(bool(torch.equal(tensor, copy)), f"the {name} has changed")

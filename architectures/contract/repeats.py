@@ -23,9 +23,9 @@ from archbench.architectures.contract.subject import (
     allowed,
     equal,
     fresh,
+    log_likelihood,
     logits_of,
     loss_of,
-    nats,
     require,
     sequences,
     subject,
@@ -123,7 +123,7 @@ def _values(case: Subject) -> dict[str, Tensor]:
         "logits": case.model(*text),
         "logits from a cache": torch.cat([first, second], 1),
         "the loss": mean_loss(case.model, text, allowed_tokens, generator, native=True)[None],
-        "likelihoods": nats(case, text, allowed_tokens),
+        "likelihoods": log_likelihood(case, text, allowed_tokens),
         "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
     }
     return {use: value.detach().clone() for use, value in values.items()}
@@ -145,7 +145,7 @@ def _scores(case: Subject, text: Batch) -> dict[str, Tensor]:
         second, _ = case.model.decode(text.target[:, :1], cache)
     return {
         "logits": logits_of(case, text),
-        "likelihoods": nats(case, text, allowed(limits=case.limits)),
+        "likelihoods": log_likelihood(case, text, allowed(limits=case.limits)),
         "logits from a cache": torch.cat([first, second], 1),
     }
 
@@ -302,7 +302,7 @@ def objectives_draw_from_their_generator(case: Subject) -> None:
 
     first, again = ([loss_of(case, texts(), SCORING, seed, True).item() for seed in range(DRAWS)] for _ in range(2))
     require(first == again, "the loss differs between two draws from the same generator")
-    if case.model.objective.estimated:
+    if case.model.objective.needs_pass_per_token:
         require(len(set(first)) > 1, "the loss hides the same tokens, whatever generator it is given")
     allowed_tokens = allowed(limits=case.limits)
     sample = Decoding(max_tokens=min(4, case.limits.target_length), strategy="sample")

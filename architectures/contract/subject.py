@@ -82,10 +82,10 @@ def allowed(end: bool = True, limits: Limits = LIMITS) -> Tensor:
 
 
 @torch.no_grad()
-def nats(case: Subject, batch: Batch, allowed_tokens: Tensor) -> Tensor:
-    """Log-likelihood (b,) of every target."""
-    likelihoods: Tensor = case.model.objective.log_likelihood(case.model, batch, allowed_tokens)[0]
-    return likelihoods
+def log_likelihood(case: Subject, batch: Batch, allowed_tokens: Tensor) -> Tensor:
+    """log p (b,) of every target in nats."""
+    log_p: Tensor = case.model.objective.log_likelihood(case.model, batch, allowed_tokens)[0]
+    return log_p
 
 
 @torch.no_grad()

@@ -33,16 +33,16 @@ class Framed:
     direct: bool = False
 
     @property
-    def estimated(self) -> bool:
-        return self.inner.estimated
+    def needs_pass_per_token(self) -> bool:
+        return self.inner.needs_pass_per_token
 
     @property
-    def bounded(self) -> bool:
-        return self.inner.bounded
+    def estimate_is_bound(self) -> bool:
+        return self.inner.estimate_is_bound
 
     @property
-    def left_to_right(self) -> "Framed":
-        return replace(self, inner=self.inner.left_to_right)
+    def left_to_right_estimator(self) -> "Framed":
+        return replace(self, inner=self.inner.left_to_right_estimator)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """What the inner objective prepares of the framed sources, which have no loss of their own."""

@@ -17,8 +17,8 @@ def count_positions(present: Tensor) -> Tensor:
 class Joined:
     """Source and target of each row in one sequence without gaps, padded at the right.
 
-    ``tokens`` (b, s + t); ``positions`` (b, s + t) says where each token of ``[source, target]`` went, None:
-    nowhere else.
+    ``tokens`` (b, s + t); ``positions`` (b, s + t) says to which column each token of ``[source, target]`` moved, None:
+    no token moved. ``source_width`` is s.
     """
 
     tokens: Tensor

@@ -65,12 +65,12 @@ class Prompted(OneLabel):
         prompts = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], batch_first=True)
         every_token = torch.ones(self.base.head.weight.shape[0], dtype=torch.bool, device=device)
-        nats = []
+        log_p = []
         for words in prompt.words:
             target = torch.tensor(words, device=device).expand(len(rows), -1)
             batch = Batch(prompts, target, None if bool(mask.all()) else mask)
-            nats.append(self.base.objective.log_likelihood(self.base, batch, every_token)[0])
-        return torch.stack(nats, dim=1).float()
+            log_p.append(self.base.objective.log_likelihood(self.base, batch, every_token)[0])
+        return torch.stack(log_p, dim=1).float()
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of the likelihood of every label's words after a source."""

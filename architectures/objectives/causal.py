@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.objectives.generate import Decoding, left_to_right
+from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
     LossInputs,
@@ -32,10 +32,10 @@ class Causal:
     same, whatever their lengths: else a label would drown in the text before it.
     """
 
-    estimated = bounded = False
+    needs_pass_per_token = estimate_is_bound = False
 
     @property
-    def left_to_right(self) -> "Causal":
+    def left_to_right_estimator(self) -> "Causal":
         return self
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
@@ -61,21 +61,21 @@ class Causal:
         return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Exact log-likelihood of each target, including END: nats (b,) and tokens (b,)."""
+        """Exact log-likelihood of each target, including END: log p in nats (b,), and tokens (b,)."""
         if parts > 1:
             split = [self.log_likelihood(model, part, allowed_tokens) for part in batch.split(parts)]
-            return torch.cat([nats for nats, _ in split]), torch.cat([tokens for _, tokens in split])
+            return torch.cat([log_p for log_p, _ in split]), torch.cat([tokens for _, tokens in split])
         at = StateIndex(None, index_of(batch.real()[1], batch.target))
         states = model.hidden(batch.source, _shift(batch.target), batch.source_mask, batch.target_mask, at).target
         real, labels = mask_or_ones(batch.target, batch.target_mask), select(batch.target, at.target)[:, None]
         scores = torch.zeros(real.numel(), dtype=torch.float64, device=real.device)
         for part in in_parts(len(labels), len(allowed_tokens)):
-            nats = log_softmax(model.logits(states[part]), allowed_tokens).gather(-1, labels[part])
-            scores[at.target[part]] = nats.squeeze(-1).double()
+            log_p = log_softmax(model.logits(states[part]), allowed_tokens).gather(-1, labels[part])
+            scores[at.target[part]] = log_p.squeeze(-1).double()
         return scores.view(real.shape).sum(1), real.sum(1)
 
-    def visible(self, model: Any, batch: Batch) -> Batch:
-        """The inputs to predict the whole target in one pass: the source, and the target after BOS."""
+    def example_inputs(self, model: Any, batch: Batch) -> Batch:
+        """The source, and the whole target shifted by BOS: one pass predicts every token of it."""
         return batch._replace(target=_shift(batch.target))
 
     def generate(
@@ -93,7 +93,7 @@ class Causal:
         ``source_mask`` (b, s) is None without padding. ``start`` (b, m): tokens that the targets begin with, which are
         not returned (from left to right only).
         """
-        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
+        return decode_left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example: three times the forward pass."""

@@ -37,7 +37,7 @@ class Decoding:
 
 
 @prepacked_weights()
-def left_to_right(
+def decode_left_to_right(
     model: Any,
     source: Tensor,
     source_mask: Tensor | None,
@@ -78,7 +78,7 @@ def left_to_right(
     return [_before_end(row) for row in written.cpu()]
 
 
-def in_rounds(
+def decode_iteratively(
     model: Any, source: Tensor, source_mask: Tensor | None, allowed_tokens: Tensor, decoding: Decoding
 ) -> list[Tensor]:
     """Fill the canvas in ``rounds``, the most confident cells first (Mask-Predict 1904.09324, MaskGIT 2202.04200).

@@ -1,7 +1,7 @@
 """Masked language modelling, as any-order prediction that can be scored exactly and written with."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.objectives.generate import Decoding, in_rounds, left_to_right
+from archbench.architectures.objectives.generate import Decoding, decode_iteratively, decode_left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
     LossInputs,
@@ -26,27 +26,40 @@ from archbench.tasks.base.example import BOS, MASK
 CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one is computed from stays in the cache
 
 
+class MaskDraw(NamedTuple):
+    """For tokens (b, t): which are masked, which of those are predicted, and the weight of the loss of each.
+
+    All three are (b, t) and in host memory.
+    """
+
+    masked: Tensor
+    predicted: Tensor
+    weights: Tensor
+
+
 @dataclass(frozen=True)
 class Masked:
-    """Predict masked positions, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
+    """Predict masked tokens, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
 
-    For a target of n tokens, k is drawn from 1..n, k cells are hidden and their loss is weighted by n / k: its
-    expectation is the mean over all orders of writing, which bounds -log p where the order is drawn at random, not from
-    left to right. Cells after END are [MASK], attended, without loss.
+    Of a target of n tokens, k random ones are masked, k drawn from 1..n, and the loss of each is weighted by n / k. The
+    expected loss is that of generating the target in some order, averaged over all orders: an upper bound of -log p for
+    generation in a random order, not from left to right. Cells after END are [MASK], too: attended to, without loss.
 
-    ``suffix``: hide the last k cells, the states that writing from left to right meets (2410.01600); each of them is
-    predicted from the same beginning, so that the loss is no bound on the likelihood in any order. ``next_cell``: hide
-    the same cells and predict the first of them alone, with weight n: the expectation is -log p from left to right.
+    ``suffix``: the last k tokens are masked, as in generation from left to right (2410.01600). All k are predicted from
+    the same tokens before them, so that the loss bounds the likelihood of no order.
+    ``next_cell``: the last k tokens are masked and only the first of these is predicted, with weight n. The expected
+    loss is -log p from left to right.
 
     ``stratified``: the rates of a batch are spread evenly over (0, 1), with one random offset (2107.00630, I.1). Each
-    is still uniform, so that the expected loss is the same; the loss of a batch varies less.
+    rate by itself is still uniform, so that the expected loss is the same; it varies less from batch to batch.
 
-    With native supervision half of the sources have ``source_rate`` of their tokens hidden as well and predicted
-    (1810.04805), with a weight equal to the target's. ``joint``: source and target are one text, whose tokens are
-    hidden at one rate: the any-order bound of the whole text.
+    ``source_rate``: with native supervision this share of the tokens is masked in half of the sources, and predicted
+    (1810.04805); in total they weigh as much as the targets.
+    ``joint``: with native supervision source and target are one text instead, whose tokens are masked at one rate: the
+    any-order bound of the whole text.
 
-    ``rate`` hides this part of a text, always (1810.04805: 0.15), instead of a part that is drawn; then the loss is no
-    bound on the likelihood in any order.
+    ``rate``: always this share of a text is masked (1810.04805: 0.15), instead of a share that is drawn. The loss then
+    bounds the likelihood of no order.
     """
 
     suffix: bool = False
@@ -56,52 +69,52 @@ class Masked:
     joint: bool = False
     rate: float | None = None
 
-    estimated = True
+    needs_pass_per_token = True
 
     @property
-    def bounded(self) -> bool:
+    def estimate_is_bound(self) -> bool:
         return not self.suffix and self.rate is None
 
     @property
-    def left_to_right(self) -> "Masked":
+    def left_to_right_estimator(self) -> "Masked":
         """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
         return replace(self, suffix=False, next_cell=True, stratified=False, rate=None)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
         source_real, real = batch.real()
-        hidden_source = source_weights = None
+        masked_source = source_weights = None
         if native and self.joint:
             width = source_real.shape[1]
-            whole = self._hide(torch.cat([source_real, real], 1), generator)
-            hidden_source, source_weights = whole[0][:, :width], whole[2][:, :width]
-            hidden, predicted, weights = (part[:, width:] for part in whole)
+            whole = self._draw_mask(torch.cat([source_real, real], 1), generator)
+            masked_source, source_weights = whole.masked[:, :width], whole.weights[:, :width]
+            draw = MaskDraw(*(part[:, width:] for part in whole))
         else:
-            hidden_source = self._hide_source(source_real, generator) if native else None
-            hidden, predicted, weights = self._hide(real, generator)
+            masked_source = self._draw_source_mask(source_real, generator) if native else None
+            draw = self._draw_mask(real, generator)
         source, source_mask = _ended(batch.source, batch.source_mask)
-        if hidden_source is not None:
-            source = source.masked_fill(F.pad(hidden_source, (0, 1)).to(source.device), MASK)
-        canvas = _canvas(batch.target.masked_fill(hidden.to(source.device), MASK), batch.target_mask, model.canvas)
+        if masked_source is not None:
+            source = source.masked_fill(F.pad(masked_source, (0, 1)).to(source.device), MASK)
+        canvas = _canvas(batch.target.masked_fill(draw.masked.to(source.device), MASK), batch.target_mask, model.canvas)
         inputs = LossInputs(
             source,
             canvas,
             source_mask,
             None,
-            at=index_of(F.pad(predicted, (0, canvas.shape[1] - predicted.shape[1])), source),
-            labels=select(batch.target, index_of(predicted, source)),
-            weights=weights[predicted].to(source.device),
+            at=index_of(F.pad(draw.predicted, (0, canvas.shape[1] - real.shape[1])), source),
+            labels=select(batch.target, index_of(draw.predicted, source)),
+            weights=draw.weights[draw.predicted].to(source.device),
             row_tokens=real.sum(1),
         )
-        if hidden_source is None:
+        if masked_source is None:
             return inputs
-        source_labels = select(batch.source, index_of(hidden_source, source))
+        source_labels = select(batch.source, index_of(masked_source, source))
         if source_weights is None:
             shares = equal_shares(source_labels, real.sum())
         else:
-            shares = source_weights[hidden_source].to(source.device)
+            shares = source_weights[masked_source].to(source.device)
         return inputs._replace(
-            source_at=index_of(F.pad(hidden_source, (0, 1)), source),
+            source_at=index_of(F.pad(masked_source, (0, 1)), source),
             source_labels=source_labels,
             source_weights=shares,
         )
@@ -111,7 +124,7 @@ class Masked:
         return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Exact log-likelihood by the chain rule, left to right, including END: nats (b,) and tokens (b,).
+        """Exact log-likelihood by the chain rule, left to right, including END: log p in nats (b,), and tokens (b,).
 
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
         """
@@ -128,12 +141,12 @@ class Masked:
             mask = None if source_mask is None else source_mask[row]
             at = StateIndex(None, torch.arange(len(row), device=row.device) * model.canvas + cell)
             states = model.hidden(source[row], canvas, mask, None, at).target
-            nats = log_softmax(model.logits(states), allowed_tokens).gather(-1, batch.target[row, cell][:, None])
-            scores[row, cell] = nats.squeeze(-1).double()
+            log_p = log_softmax(model.logits(states), allowed_tokens).gather(-1, batch.target[row, cell][:, None])
+            scores[row, cell] = log_p.squeeze(-1).double()
         return scores.sum(1), present.sum(1)
 
-    def visible(self, model: Any, batch: Batch) -> Batch:
-        """The inputs after half of the target: the source and BOS, that half, then [MASK]."""
+    def example_inputs(self, model: Any, batch: Batch) -> Batch:
+        """The source and BOS, and the canvas with the second half of the target masked."""
         present = mask_or_ones(batch.target, batch.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
@@ -158,8 +171,8 @@ class Masked:
         """
         source, source_mask = _ended(source, source_mask)
         if decoding.strategy == "confident":
-            return in_rounds(model, source, source_mask, allowed_tokens, decoding)
-        return left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
+            return decode_iteratively(model, source, source_mask, allowed_tokens, decoding)
+        return decode_left_to_right(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over the masks."""
@@ -169,29 +182,28 @@ class Masked:
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Expected tokens with loss in one example."""
         if native and self.joint:
-            return expected_hidden(source + target, self.rate)
-        predicted = 0.0 * target + 1.0 if self.next_cell else expected_hidden(target, self.rate)
+            return expected_mask_count(source + target, self.rate)
+        predicted = 0.0 * target + 1.0 if self.next_cell else expected_mask_count(target, self.rate)
         return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of generating a target from left to right: a forward pass per token."""
         return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
 
-    def _hide(self, real: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Cells to mask (b, t), those of them to predict (b, t), and their weights (b, t); all in host memory."""
+    def _draw_mask(self, real: Tensor, generator: torch.Generator | None) -> MaskDraw:
+        """Draws what is masked of texts whose tokens, not padding, are ``real`` (b, t)."""
         lengths = real.sum(1, keepdim=True)
         if self.rate is None:
-            hidden = drawn_count(lengths, self._rates(len(real), generator))
+            mask_count = drawn_count(lengths, self._rates(len(real), generator))
         else:
-            hidden = fixed_count(lengths, self.rate)
+            mask_count = fixed_count(lengths, self.rate)
         if self.suffix or self.next_cell:
-            order = lengths - 1 - torch.arange(real.shape[1])
+            from_end = lengths - 1 - torch.arange(real.shape[1])  # 0 at the last token
+            masked = (from_end < mask_count) & real
+            predicted = masked & (from_end == mask_count - 1) if self.next_cell else masked
         else:
-            noise = torch.rand(real.shape, generator=generator)
-            order = noise.masked_fill(~real, 2.0).argsort(1).argsort(1)
-        masked = (order < hidden) & real
-        predicted = masked & (order == hidden - 1) if self.next_cell else masked
-        return masked, predicted, (lengths / predicted.sum(1, keepdim=True)).expand(real.shape)
+            masked = predicted = random_cells(mask_count, real, generator)
+        return MaskDraw(masked, predicted, (lengths / predicted.sum(1, keepdim=True)).expand(real.shape))
 
     def _rates(self, rows: int, generator: torch.Generator | None) -> Tensor:
         """A mask rate in [0, 1) for each row (rows, 1)."""
@@ -200,28 +212,35 @@ class Masked:
         offset = torch.rand(1, 1, generator=generator)
         return (offset + torch.randperm(rows, generator=generator)[:, None] / rows) % 1.0
 
-    def _hide_source(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _draw_source_mask(self, real: Tensor, generator: torch.Generator | None) -> Tensor:
         """The source tokens to mask (b, s): none in half of the rows, a fraction ``source_rate`` in the others."""
         chosen = torch.rand(len(real), 1, generator=generator) < 0.5
         return (torch.rand(real.shape, generator=generator) < self.source_rate) & chosen & real
 
 
-def drawn_count(lengths: Tensor, drawn: Tensor) -> Tensor:
-    """How many of n tokens are hidden (b, 1): 1 to n, equally likely where ``drawn`` (b, 1) is uniform on [0, 1)."""
-    return (drawn * lengths).long().clamp(max=lengths - 1) + 1
+def random_cells(count: Tensor, candidates: Tensor, generator: torch.Generator | None) -> Tensor:
+    """``count`` (b, 1) random cells of each row among its ``candidates`` (b, t): True at these, (b, t)."""
+    noise = torch.rand(candidates.shape, generator=generator)
+    rank = noise.masked_fill(~candidates, 2.0).argsort(1).argsort(1)  # noise is below 1: candidates rank first
+    return (rank < count) & candidates
+
+
+def drawn_count(lengths: Tensor, uniform: Tensor) -> Tensor:
+    """How many of n tokens are masked (b, 1): 1 to n, equally likely where ``uniform`` (b, 1) is so on [0, 1)."""
+    return (uniform * lengths).long().clamp(max=lengths - 1) + 1
 
 
 def fixed_count(lengths: Tensor, rate: float) -> Tensor:
-    """How many of n tokens are hidden (b, 1) at a fixed rate: one at least."""
+    """How many of n tokens are masked (b, 1) at a fixed rate: one at least."""
     return (rate * lengths).round().long().clamp(min=1)
 
 
-def expected_hidden(tokens: Amount, rate: float | None) -> Amount:
-    """The expected number of hidden tokens among ``tokens``, at a fixed rate or, with None, by `drawn_count`."""
+def expected_mask_count(tokens: Amount, rate: float | None) -> Amount:
+    """The expected number of masked tokens among ``tokens``, at a fixed rate or, with None, by `drawn_count`."""
     if rate is None:
         return (tokens + 1.0) / 2.0
-    hidden: Amount = np.maximum(np.round(rate * tokens), 1.0)
-    return hidden
+    mask_count: Amount = np.maximum(np.round(rate * tokens), 1.0)
+    return mask_count
 
 
 def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -1,13 +1,13 @@
-"""Objectives: what is hidden in training, how a target is scored exactly, and how one is written.
+"""Objectives: what a model predicts in training, how a target is scored exactly, and how one is generated.
 
 Targets (b, t) hold no BOS, END where they have one, and padding at the right (``target_mask``, None: none).
 ``allowed_tokens`` (v,) marks the tokens that a target may use; probabilities of targets are over these alone.
 
     target            the  cat  sat  END
     Causal reads      BOS  the  cat  sat         and predicts the row above, left to right
-    Masked reads      the  [M]  [M]  END  [M]    and predicts the hidden cells; the canvas goes on past END
+    Masked reads      the  [M]  [M]  END  [M]    and predicts the masked cells; the canvas goes on past END
 
-``objective.prepare(model, batch, generator, native)`` draws what is hidden, in the host's memory, and
+``objective.prepare(model, batch, generator, native)`` draws what is masked, in the host's memory, and
 ``objective.loss(model, inputs, allowed_tokens)`` sums the losses; a training step calls both.
 """
 
@@ -80,13 +80,14 @@ class Batch(NamedTuple):
 
 
 class LossInputs(NamedTuple):
-    """A model's inputs and targets in a training step: everything that a loss needs besides the weights.
+    """A model's inputs and labels in a training step: everything that a loss needs besides the parameters.
 
-    ``source`` (b, s) and ``target`` (b, t) with their masks are read as they are. Of the target's states those at
-    ``at`` (n,), counted row by row, predict ``labels`` (n,); likewise, where there are any, those of the source. The
-    loss is the weighted sum of negative log-likelihoods: a token of a target weighs 1 on average, ``row_tokens`` (b,)
-    counts those of each row, in the host's memory. ``weights`` (n,) are fixed before a batch is split, so that the
-    losses of its parts add up.
+    ``source`` (b, s), ``target`` (b, t) and their masks: what the model reads, shifted or masked already.
+    ``at`` (n,): flat positions (row * t + column) of the target states that predict ``labels`` (n,).
+    ``weights`` (n,): the loss is the sum of weight * -log p(label). On average a token of a target weighs 1. They are
+    set before a batch is split into parts, so that the losses of the parts add up to that of the batch.
+    ``row_tokens`` (b,): how many tokens each row counts in the loss's divisor, in the host's memory.
+    ``source_at``, ``source_labels``, ``source_weights`` (m,): the same for source states; None: none predicts.
     """
 
     source: Tensor
@@ -103,12 +104,14 @@ class LossInputs(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the targets, including END: the divisor of a loss."""
+        """What the summed loss is divided by: target tokens including END; tokens of a source that is to be filled in
+        count, too (see ``CausalAndMasked``).
+        """
         return int(self.row_tokens.sum())
 
     @property
-    def states(self) -> StateIndex:
-        """The positions that predict something."""
+    def predicting_positions(self) -> StateIndex:
+        """The positions of source and target whose states predict a label."""
         return StateIndex(self.source_at, self.at)
 
     def to(self, device: torch.device) -> LossInputs:
@@ -164,17 +167,17 @@ class Objective(Protocol):
     """
 
     @property
-    def estimated(self) -> bool:
-        """Whether validation in training uses ``estimate``, because the exact likelihood needs a pass per token."""
+    def needs_pass_per_token(self) -> bool:
+        """Whether the exact likelihood needs a forward pass per token, so that validation uses ``estimate``."""
         ...
 
     @property
-    def bounded(self) -> bool:
-        """Whether the estimate is a bound on -log p."""
+    def estimate_is_bound(self) -> bool:
+        """Whether the expectation of ``estimate`` is an upper bound of -log p."""
         ...
 
     @property
-    def left_to_right(self) -> Objective:
+    def left_to_right_estimator(self) -> Objective:
         """The objective whose ``estimate`` has the expectation -log p; itself where likelihoods are not estimated."""
         ...
 
@@ -190,11 +193,14 @@ class Objective(Protocol):
         ...
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Nats (b,) and tokens (b,) of every target; in more ``parts`` it takes less memory."""
+        """log p in nats (b,), at most 0, and tokens (b,) of every target; in more ``parts`` it takes less memory."""
         ...
 
-    def visible(self, model: Any, batch: Batch) -> Batch:
-        """The batch as the model reads it after half of each target."""
+    def example_inputs(self, model: Any, batch: Batch) -> Batch:
+        """The model inputs that inspection shows.
+
+        Causal: the whole target, shifted by one. Masked: the canvas with the second half of the target masked.
+        """
         ...
 
     def generate(
@@ -228,7 +234,7 @@ class Objective(Protocol):
 
 def is_exact(objective: Objective, target_length: int) -> bool:
     """Whether validation in training uses exact likelihoods: targets have one token, so every mask predicts it."""
-    return not objective.estimated or target_length == 1
+    return not objective.needs_pass_per_token or target_length == 1
 
 
 def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -242,8 +248,10 @@ def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smooth
 
 
 def hidden_states(model: Any, inputs: LossInputs) -> States:
-    """The states that predict something: (m, d) of the source, (n, d) of the target."""
-    states: States = model.hidden(inputs.source, inputs.target, inputs.source_mask, inputs.target_mask, inputs.states)
+    """The states that predict a label: (m, d) of the source, (n, d) of the target."""
+    states: States = model.hidden(
+        inputs.source, inputs.target, inputs.source_mask, inputs.target_mask, inputs.predicting_positions
+    )
     return states
 
 
@@ -263,14 +271,14 @@ def mean_loss(
 
 
 @torch.no_grad()
-def exact(model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> Tensor:
-    """Exact log-likelihood of each target by the model's own objective: nats (b,).
+def exact_log_likelihood(model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> Tensor:
+    """log p of each target in nats (b,), at most 0, by the model's own objective.
 
     ``parts`` is passed on only where it is needed: an objective from outside the package may not take it.
     """
     more = (parts,) if parts > 1 else ()
-    nats: Tensor = model.objective.log_likelihood(model, batch, allowed_tokens, *more)[0]
-    return nats
+    log_p: Tensor = model.objective.log_likelihood(model, batch, allowed_tokens, *more)[0]
+    return log_p
 
 
 def estimate(
@@ -282,9 +290,10 @@ def estimate(
     parts: int = 1,
     objective: Objective | None = None,
 ) -> Tensor:
-    """The mean loss of each target over ``draws`` of what is hidden: nats (b,), read in ``parts`` of the rows.
+    """An estimate of -log p of each target in nats (b,): its mean loss over ``draws`` of masks.
 
-    Where the objective is ``bounded`` it estimates the any-order bound on -log p, with ``left_to_right`` -log p itself.
+    Its expectation is -log p itself for a ``left_to_right_estimator``, and for another objective an upper bound of
+    -log p over orders of generation, where it has ``estimate_is_bound``. The batch is read in ``parts`` of its rows.
     """
     objective, total = objective or model.objective, []
     for _ in range(draws):
@@ -304,7 +313,10 @@ def _row_losses(model: Any, inputs: LossInputs, allowed_tokens: Tensor) -> Tenso
 
 
 def index_of(chosen: Tensor, like: Tensor) -> Tensor:
-    """Positions that are chosen on the host (b, n), counted row by row, as indices (m,) on the device of ``like``."""
+    """Flat positions (m,), row * n + column, of what is True in ``chosen`` (b, n), which is in host memory.
+
+    The index is on the device of ``like``.
+    """
     return chosen.flatten().nonzero().squeeze(1).to(like.device)
 
 

@@ -166,9 +166,9 @@ def _shares_in_words(objective: Mapping[str, float]) -> str:
 
 def _objective_name(objective: Objective) -> str:
     """``causal``, ``masked``, or ``suffix`` if the training loss is not a bound on the likelihood."""
-    if not objective.estimated:
+    if not objective.needs_pass_per_token:
         return "causal"
-    return "masked" if objective.bounded else "suffix"
+    return "masked" if objective.estimate_is_bound else "suffix"
 
 
 def _scoring_columns(scored: Scored) -> dict[str, Any]:

@@ -27,9 +27,9 @@ class ExampleReading:
 def read(subject: InspectedRun, pair: tuple[list[int], list[int]]) -> ExampleReading:
     """Reads one example as its objective shows it to the model."""
     model = subject.run.model
-    visible = model.objective.visible(model, batch([pair]))
+    inputs = model.objective.example_inputs(model, batch([pair]))
     with probes.watched(model) as layers:
-        model.hidden(*visible)
-    source, target = visible.source[0].tolist(), visible.target[0].tolist()
+        model.hidden(*inputs)
+    source, target = inputs.source[0].tolist(), inputs.target[0].tolist()
     axes: dict[Axis, list[int]] = {"both": source + target, "source": source or [BOS], "target": target}
     return ExampleReading(tuple(layers), axes, len(source))

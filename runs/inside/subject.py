@@ -45,7 +45,7 @@ class InspectedRun:
     @property
     def loss_name(self) -> str:
         """What a loss of this run is, in nats."""
-        estimate = "any-order bound" if self.run.model.objective.bounded else "masked loss"
+        estimate = "any-order bound" if self.run.model.objective.estimate_is_bound else "masked loss"
         return "nats per target token" + ("" if self.exact else f", {estimate}")
 
 

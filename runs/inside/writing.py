@@ -34,8 +34,8 @@ RULES = {  # temperature, top_k, top_p; greedy decoding is the likeliest one alo
 def probabilities(subject: InspectedRun, pair: Pair) -> Tensor:
     """Log-probabilities (t, v) of the next token at every position of the target, the ones before it given."""
     model, target = subject.run.model, pair[1]
-    visible = model.objective.visible(model, batch([pair]))
-    cache = model.prefill(visible.source if visible.source.shape[1] else None, None)
+    inputs = model.objective.example_inputs(model, batch([pair]))
+    cache = model.prefill(inputs.source if inputs.source.shape[1] else None, None)
     tokens = torch.tensor([[BOS, *target[:-1]]])
     logits, _ = model.decode(tokens, cache)
     return log_softmax(logits[0], subject.run.allowed_tokens)

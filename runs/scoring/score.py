@@ -79,8 +79,8 @@ class Scorer:
         middle = time.perf_counter()
         nats, estimate = self._likelihoods(examples, self._estimated())
         end = time.perf_counter()
-        bounded = self.model.objective.bounded
-        outputs = self._outputs(examples, nats, estimate if bounded else None, answers)
+        is_bound = self.model.objective.estimate_is_bound
+        outputs = self._outputs(examples, nats, estimate if is_bound else None, answers)
         lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
         flops = [
             float(self.model.objective.answer_flops(self.model, float(source), length))
@@ -88,7 +88,7 @@ class Scorer:
         ]
         return Scored(
             outputs,
-            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if bounded else estimate)),
+            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if is_bound else estimate)),
             score_seconds=end - middle,
             generate_seconds=middle - begun,
             generated_tokens=int(sum(lengths)),
@@ -194,7 +194,7 @@ class Scorer:
         return answers
 
     def _likelihood(self, batch: Batch, parts: int) -> Tensor:
-        return objective.exact(self.model, batch, self.allowed, parts)
+        return objective.exact_log_likelihood(self.model, batch, self.allowed, parts)
 
     def _estimate(self, batch: Batch, number: int, parts: int) -> Tensor:
         drawn = torch.Generator().manual_seed(seed_from(SEED, number))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archbench.architectures.objectives.objective import Batch, estimate, exact
+from archbench.architectures.objectives.objective import Batch, estimate, exact_log_likelihood
 from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
@@ -279,8 +279,8 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16):
             if sampled:
                 drawn = torch.Generator().manual_seed(seed_from(0, number))
-                return estimate(model, batch, allowed, drawn, SAMPLES, parts, model.objective.left_to_right)
-            return -exact(model, batch, allowed, parts)
+                return estimate(model, batch, allowed, drawn, SAMPLES, parts, model.objective.left_to_right_estimator)
+            return -exact_log_likelihood(model, batch, allowed, parts)
 
     measured_here: list[tuple[float, int]] = []
     for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.world_size]:

@@ -156,7 +156,7 @@ def _likelihood(build: Build) -> Iterator[tuple[str, Tensor]]:
         for what, allowed_tokens in (("all", _answers()), ("few", few)):
             for place, value in enumerate(model.objective.log_likelihood(model, pairs, allowed_tokens)):
                 yield f"{name}, {what} {place}", value
-        if model.objective.estimated:
+        if model.objective.needs_pass_per_token:
             yield f"{name}, estimate", estimate(model, pairs, _answers(), torch.Generator().manual_seed(0), 3)
         yield f"{name}, again", model.objective.log_likelihood(model, pairs, _answers())[0]
         yield f"{name}, answers", few

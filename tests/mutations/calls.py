@@ -96,8 +96,8 @@ OPERATORS = (
             keyword("torch.rand", "generator", "None"),
             *each(
                 [
-                    ("self._hide(real, generator)", "self._hide(real, None)"),
-                    ("self._hide_source(source_real, generator)", "self._hide_source(source_real, None)"),
+                    ("self._draw_mask(real, generator)", "self._draw_mask(real, None)"),
+                    ("self._draw_source_mask(source_real, generator)", "self._draw_source_mask(source_real, None)"),
                 ]
             ),
         ),
@@ -114,8 +114,8 @@ OPERATORS = (
                         "torch.rand(1, 1, generator=generator).expand(len({_a}), 1)",
                     ),
                     (
-                        "torch.rand(real.shape, generator=generator)",
-                        "torch.rand(real[:1].shape, generator=generator).expand(real.shape)",
+                        "torch.rand(_a.shape, generator=generator)",
+                        "torch.rand({_a}[:1].shape, generator=generator).expand({_a}.shape)",
                     ),
                     (
                         "torch.rand(len(_a), 1, generator=generator, dtype=torch.float64)",

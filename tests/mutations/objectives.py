@@ -75,9 +75,9 @@ OPERATORS = (
                 [
                     ("equal_shares(_a, _b)", "equal_shares({_a}, {_b}) * len({_a})"),
                     ("_x / inputs.tokens", "{_x}"),
-                    ("lengths / hidden", "torch.ones_like(lengths / hidden)"),
+                    ("lengths / mask_count", "torch.ones_like(lengths / mask_count)"),
                     ("torch.stack(total).mean(0)", "torch.stack(total).sum(0)"),
-                    ("weights[hidden]", "weights[hidden].flip(0)"),
+                    ("draw.weights[draw.predicted]", "draw.weights[draw.predicted].flip(0)"),
                     (
                         "(uniform * lengths).long().clamp(max=lengths - 1) + 1",
                         "(uniform * lengths).long().clamp(max=lengths - 1)",
@@ -101,7 +101,7 @@ OPERATORS = (
             ),
             *each(
                 [
-                    ("self._hide_source(source_real, generator) if native else None", "None"),
+                    ("self._draw_source_mask(source_real, generator) if native else None", "None"),
                     ("native and model.source_predicts and batch.source.shape[1] > 1", "False"),
                 ]
             ),
