@@ -89,7 +89,7 @@ def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
 def attends_padding(original):
     def mask(self, window=None):
         # one pass over a sequence, or over its later part, and neither a step of writing nor cross-attention
-        itself = not self.latest and bool((self.queries[:, -1] == self.keys[:, -1]).all())
+        itself = not self.single_step and bool((self.queries[:, -1] == self.keys[:, -1]).all())
         return original(replace(self, present=None, masks={}) if itself else self, window)
 
     return mask
@@ -246,8 +246,9 @@ def positions_twice(original):
 
 
 def without_cross(original):
-    def flops(self, tokens, pairs, memory=0.0, memory_pairs=0.0):
-        return self.attention.flops(tokens, tokens, pairs(self.attention.window)) + self.feedforward.flops(tokens)
+    def flops(self, tokens, pairs_at_window, memory=0.0, memory_pairs=0.0):
+        pairs = pairs_at_window(self.attention.window)
+        return self.attention.flops(tokens, tokens, pairs) + self.feedforward.flops(tokens)
 
     return flops
 

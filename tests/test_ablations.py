@@ -185,7 +185,7 @@ def test_a_cached_average_is_that_of_one_pass(lengths: tuple[int, ...]) -> None:
         past: KeyValues | None = None
         parts: list[Tensor] = []
         for part in torch.split(torch.arange(6), lengths):
-            context = AttentionContext(part[None], places[:, : part[-1] + 1], causal=True, latest=len(part) == 1)
+            context = AttentionContext(part[None], places[:, : part[-1] + 1], causal=True, single_step=len(part) == 1)
             y, past = average(x[:, part], context, past)
             parts.append(y)
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-6)

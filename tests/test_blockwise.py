@@ -80,13 +80,13 @@ def test_it_serves_bfloat16_on_a_processor_alone() -> None:
         assert not blockwise.serves(q.to("meta"), k, 0.0)
 
 
-def test_a_view_that_only_looks_back_needs_no_mask() -> None:
+def test_a_view_that_only_is_causal_square_needs_no_mask() -> None:
     places = torch.arange(5)[None]
     assert AttentionContext(places, places, causal=True).additive() is None
     padded = AttentionContext(places, places, causal=True, present=torch.tensor([[True, True, True, False, False]]))
-    assert padded.looks_back and padded.additive() is not None
-    assert not AttentionContext(places, places, causal=True, prefix=torch.tensor([[2]])).looks_back
-    assert not AttentionContext(places[:, 4:], places, causal=True).looks_back
+    assert padded.is_causal_square and padded.additive() is not None
+    assert not AttentionContext(places, places, causal=True, prefix=torch.tensor([[2]])).is_causal_square
+    assert not AttentionContext(places[:, 4:], places, causal=True).is_causal_square
 
 
 @pytest.mark.parametrize(

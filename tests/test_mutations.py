@@ -22,7 +22,7 @@ from archbench.architectures.components.key_values import KeyValueBuffer, KeyVal
 from archbench.architectures.components.norm import LayerNorm, PreNorm
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families import decoder, encoder, encoder_decoder
-from archbench.architectures.families.encoder import Canvas
+from archbench.architectures.families.encoder import EncoderState
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.objectives import causal, generate, masked
 from archbench.architectures.objectives.masked import Masked
@@ -287,7 +287,7 @@ FAULTS = (
         "decoding from selected rows of a cache: off by",
         both(
             patch(KeyValues, "rows", lambda original: lambda self, index: original(self, 0 * index)),
-            patch(Canvas, "rows", lambda original: lambda self, index: original(self, 0 * index)),
+            patch(EncoderState, "rows", lambda original: lambda self, index: original(self, 0 * index)),
         ),
         ("decoder", "prefix-decoder", "encoder", "encoder-decoder"),
         (

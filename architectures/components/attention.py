@@ -22,15 +22,22 @@ class AttentionContext:
     """The keys that each query may attend to.
 
     ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions. ``causal``: only keys at or before the query.
-    ``latest``: no key comes after a query. ``first_query``: positions before it have keys but no queries, because their
-    outputs are unused. ``present`` (b, k) is False at masked keys. ``prefix`` (b, 1): keys at positions below it are
-    visible to all queries, despite ``causal``. ``rotation`` and ``bias`` come from the positional scheme.
+    ``single_step``: one query, after all keys: the causal mask hides nothing. ``first_query``: positions before it have
+    keys but no queries, because their outputs are unused. ``present`` (b, k) is False at masked keys. ``prefix``
+    (b, 1): a length; keys at positions below it are visible to all queries, despite ``causal``. ``rotation`` and
+    ``bias`` (1 or b, heads, q, k) come from the positional scheme.
+
+    Masks are (1 or b, 1 or heads, 1 or q, k), in two forms, each computed once per window:
+    ``mask()`` is boolean, True at visible keys; with a ``bias`` it is that bias, minus infinity at hidden keys. None:
+    every query sees all keys, without a bias.
+    ``additive()`` is always what is added to scores. None: nothing is, or causality alone
+    (``is_causal_square``), which a caller can apply without a mask.
     """
 
     queries: Tensor
     keys: Tensor
     causal: bool = False
-    latest: bool = False
+    single_step: bool = False
     first_query: int = 0
     present: Tensor | None = None
     prefix: Tensor | None = None
@@ -53,19 +60,19 @@ class AttentionContext:
         return self.causal and square and not self._needs_mask(window)
 
     def mask(self, window: int | None = None) -> Tensor | None:
-        """Additive or boolean mask (b, 1 or heads, q, k), or None if everything is visible; cached per window."""
+        """The boolean mask, or the bias with minus infinity at hidden keys; None if all is visible (see the class)."""
         if window not in self.masks:
             self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
         return self.masks[window]
 
     @property
-    def looks_back(self) -> bool:
-        """Whether query i sees no key after key i; other masks may hide more."""
+    def is_causal_square(self) -> bool:
+        """Whether queries and keys are the same positions and query i sees no key after i; masks may hide more."""
         return self.causal and self.prefix is None and self.queries is self.keys and not self.first_query
 
     def additive(self, window: int | None = None) -> Tensor | None:
-        """The additive mask (1 or b, 1 or heads, q, k); None if ``looks_back`` is enough."""
-        if self.looks_back and not self._needs_mask(window):
+        """The mask as a summand of scores; None if there is none, or ``is_causal_square`` says all (see the class)."""
+        if self.is_causal_square and not self._needs_mask(window):
             return None
         if window not in self.additive_masks:
             mask = self.mask(window)
@@ -92,7 +99,7 @@ class AttentionContext:
     def _visible(self, window: int | None) -> Tensor | None:
         """The keys that each query sees (1 or b, 1 or q, k); None: all."""
         visible = None if self.present is None else self.present[:, None, :]
-        causal = self.causal and not self.latest
+        causal = self.causal and not self.single_step
         if not causal and window is None:
             return visible
         distance = self.keys[:, None, :] - self.queries[:, self.first_query :, None]

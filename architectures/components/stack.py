@@ -18,7 +18,11 @@ LATE = 0.5  # of the length: if no earlier state is read, the last attention com
 
 
 class AttentionLike(Protocol):
-    """Self-attention or what stands in its place: (b, q, d) -> (b, q, d) and what later tokens need; with FLOPs."""
+    """Self-attention or what stands in its place: (b, q, d) -> (b, q, d), and the state that later tokens need.
+
+    The state has to be ``KeyValues``: a cache keeps it and selects its rows. Some things are done with ``Attention``
+    itself alone: cross-attention, the weights that ``inspect`` shows, and fewer queries in scoring (``_narrowed``).
+    """
 
     dim: int
     window: int | None
@@ -49,7 +53,11 @@ class FeedForwards(Protocol):
 
 
 class CrossAttentionCache:
-    """Input of cross-attention: states (b, s, d) that every layer projects, or the keys and values of each layer."""
+    """What cross-attention reads: the encoder's states, and the ``context`` that says which of them are present.
+
+    ``memory`` has two forms. In one pass over a target, as in training: states (b, s, d), which every layer projects
+    to its own keys and values. In decoding: those keys and values of each layer, computed once and kept.
+    """
 
     def __init__(self, memory: Tensor | Sequence[KeyValues], context: AttentionContext) -> None:
         self.memory, self.context = memory, context
@@ -121,10 +129,16 @@ class Block(nn.Module):
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y)), key_values
 
-    def flops(self, tokens: Amount, pairs: AttentionPairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0) -> Amount:
-        """FLOPs of a forward pass: ``pairs`` query-key pairs within, ``memory_pairs`` with ``memory`` positions."""
+    def flops(
+        self, tokens: Amount, pairs_at_window: AttentionPairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0
+    ) -> Amount:
+        """FLOPs of a forward pass over ``tokens`` positions.
+
+        ``pairs_at_window(window)`` is the number of query-key pairs of self-attention with that window;
+        ``memory_pairs`` are those of cross-attention to ``memory`` positions.
+        """
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
-        total = self.attention.flops(tokens, tokens, pairs(self.attention.window)) + feedforward.flops(tokens)
+        total = self.attention.flops(tokens, tokens, pairs_at_window(self.attention.window)) + feedforward.flops(tokens)
         return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
 
 
@@ -181,15 +195,16 @@ class Stack(nn.Module):
     def flops(
         self,
         tokens: Amount,
-        pairs: AttentionPairs,
+        pairs_at_window: AttentionPairs,
         memory: Amount = 0.0,
         memory_pairs: Amount = 0.0,
         selected: Amount | None = None,
     ) -> Amount:
+        """FLOPs of all blocks, as of ``Block.flops``; the last feed-forward network reads ``selected`` positions."""
         total: Amount = 0.0
         for block in self.blocks:
             assert isinstance(block, Block)
-            total = total + block.flops(tokens, pairs, memory, memory_pairs)
+            total = total + block.flops(tokens, pairs_at_window, memory, memory_pairs)
         if selected is not None:
             last: Any = self.blocks[-1].feedforward
             total = total - last.flops(tokens) + last.flops(selected)

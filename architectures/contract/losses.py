@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.components.states import StateIndex
+from archbench.architectures.components.states import StateIndex, mask_or_ones
 from archbench.architectures.contract.batches import NUMBERS, ShapedBatch, batches, examples
 from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import (
@@ -116,7 +116,7 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
 def _is_exact(case: Subject) -> None:
     """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
     for shaped in examples(case.trials, case.limits):
-        tokens = int(_real(shaped.batch.target, shaped.batch.target_mask).sum())
+        tokens = int(mask_or_ones(shaped.batch.target, shaped.batch.target_mask).sum())
         expected = (
             -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
         )
@@ -150,10 +150,10 @@ def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothin
     with mode.of(case.model):
         logits = case.model(source, inputs, source_mask, target_mask).detach()
         states = case.model.hidden(source, inputs, source_mask, target_mask).source
-    allowed_tokens, real = allowed(limits=case.limits), _real(target, target_mask)
+    allowed_tokens, real = allowed(limits=case.limits), mask_or_ones(target, target_mask)
     loss = _nats(logits, target, allowed_tokens, smoothing)[real].mean()
     if native and case.model.source_predicts and source.shape[1] > 1:
-        later = _real(source, source_mask)[:, 1:]  # padding stands at the right
+        later = mask_or_ones(source, source_mask)[:, 1:]  # padding stands at the right
         source_logits = case.model.logits(states).detach()[:, :-1]
         loss = loss + _nats(source_logits, source[:, 1:], torch.ones_like(allowed_tokens), smoothing)[
             later
@@ -167,7 +167,7 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
     allowed_tokens = allowed(limits=case.limits)
     inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
     token_nats = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
-    expected = -(token_nats * _real(target, target_mask)).sum(1).double()
+    expected = -(token_nats * mask_or_ones(target, target_mask)).sum(1).double()
     equal(
         log_likelihood(case, shaped.batch, allowed_tokens),
         expected,
@@ -193,7 +193,7 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
 
 def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool) -> None:
     """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and weights n / k."""
-    real, width = _real(batch.target, batch.target_mask), inputs.target.shape[1]
+    real, width = mask_or_ones(batch.target, batch.target_mask), inputs.target.shape[1]
     require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
     canvas = F.pad(batch.target.masked_fill(~real, MASK), (0, width - batch.target.shape[1]), value=MASK)
     hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
@@ -331,7 +331,7 @@ def _is_read_alike(case: Subject) -> None:
         target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
         batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
-        reads[length] = int(_real(inputs.target, inputs.target_mask)[0].sum())
+        reads[length] = int(mask_or_ones(inputs.target, inputs.target_mask)[0].sum())
     (short_width, short_place), (long_width, long_place) = reads.items()
     message = f"training reads {short_place} positions of a target of 2 tokens beside one of {short_width}"
     require(short_place == long_place, f"{message}, {long_place} beside one of {long_width}")
@@ -422,7 +422,7 @@ def _confined(case: Subject, inputs: LossInputs, mode: Mode) -> bool:
 
 def _visible(case: Subject, inputs: LossInputs, row: int, column: int, from_source: bool) -> set[int]:
     """The tokens that may be read at a position of a row."""
-    real = [_real(inputs.source, inputs.source_mask)[row], _real(inputs.target, inputs.target_mask)[row]]
+    real = [mask_or_ones(inputs.source, inputs.source_mask)[row], mask_or_ones(inputs.target, inputs.target_mask)[row]]
     source, target = inputs.source[row], inputs.target[row]
     if not case.causal:
         return {*source[real[0]].tolist(), *target[real[1]].tolist()}
@@ -439,7 +439,7 @@ def _where(inputs: LossInputs, token: int) -> str:
         positions = (tokens == token).nonzero()
         if len(positions):
             row, column = positions[0].tolist()
-            padding = "" if _real(tokens, mask)[row, column] else ", which is padding"
+            padding = "" if mask_or_ones(tokens, mask)[row, column] else ", which is padding"
             return f"{kind} token {column} of row {row}{padding}"
     return "a token that was not read"
 
@@ -450,7 +450,3 @@ def _nats(logits: Tensor, labels: Tensor, allowed_tokens: Tensor, smoothing: flo
     index = allowed_tokens.long().cumsum(0) - 1
     label_nats = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
     return (1 - smoothing) * label_nats - smoothing * scores.mean(-1)
-
-
-def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    return torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
+from archbench.architectures.catalogue.shared_state import listed
 from archbench.architectures.contract.modes import SCORING, TRAINING
 from archbench.architectures.contract.state import reachable, settings
 from archbench.architectures.contract.subject import (
@@ -58,7 +59,7 @@ def nothing_is_remembered(case: Subject) -> None:
     for text in texts:
         _scores(case, text)
     written_to = [n for n, buffer in case.model.named_buffers() if not torch.equal(buffer, buffers.get(n, buffer))]
-    require(not written_to, f"scoring changes the buffers {_short(written_to)}")
+    require(not written_to, f"scoring changes the buffers {listed(written_to)}")
     for text in texts:
         _uses(case, text)  # what is computed once and kept is kept from now on
     before, around = reachable(model=case.model, build=case.build), settings()
@@ -67,7 +68,7 @@ def nothing_is_remembered(case: Subject) -> None:
     after, later = reachable(model=case.model, build=case.build), settings()
     paths = (path for path in {**before, **after} if "._buffers[" not in path)  # training may declare those it changes
     changed = [path for path in paths if before.get(path) != after.get(path)]
-    require(not changed, f"passes change {_short(changed)}")
+    require(not changed, f"passes change {listed(changed)}")
     moved = [name for name, value in around.items() if later[name] != value]
     require(not moved, f"passes change {', '.join(moved)}")
     for text in texts:
@@ -150,11 +151,6 @@ def _scores(case: Subject, text: Batch) -> dict[str, Tensor]:
     }
 
 
-def _short(paths: list[str]) -> str:
-    rest = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(paths[:3]) + rest
-
-
 def a_training_step_repeats(case: Subject) -> None:
     """A training step with dropout repeats bit by bit from its seed, whatever the clock and other generators say.
 
@@ -176,7 +172,7 @@ def a_training_step_repeats(case: Subject) -> None:
             with _later(1e6 * step + 1000.5):
                 again = _step(noisy, batch, step)
             differing = [name for name, tensor in first.items() if not torch.equal(tensor, again[name])]
-            require(not differing, f"step {step}, repeated from its seed, gives another {_short(differing)}")
+            require(not differing, f"step {step}, repeated from its seed, gives another {listed(differing)}")
     finally:
         random.setstate(random_states[0])
         np.random.set_state(random_states[1])
@@ -238,7 +234,7 @@ def dropout_is_noise_in_training(case: Subject) -> None:
         others = [
             f"{n} {m.p:g}" for n, m in model.named_modules() if isinstance(m, nn.Dropout) and m.p not in (0.0, rate)
         ]
-        require(not others, f"where `size.dropout` is {rate}, the rate of {_short(others)}")
+        require(not others, f"where `size.dropout` is {rate}, the rate of {listed(others)}")
     for low, high in pairwise(RATES):
         message = f"dropout {high} moves logits by {moved[high]:.2g} in training, dropout {low} by {moved[low]:.2g}"
         require(moved[high] > GROWS * moved[low], message)

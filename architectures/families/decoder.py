@@ -19,7 +19,8 @@ class DecoderOnly(Family):
     """Reads ``[source, BOS, target]`` causally.
 
     ``prefix``: the source is read in both directions (prefix language model, 1910.10683) and has no loss of its own.
-    Without ``masked`` source and target are (an ablation): in one pass every token sees what it should predict.
+    ``masked=False`` (an ablation): there is no causal mask and every token attends to all others, so that in one pass
+    it sees the token that it should predict.
     """
 
     family = "decoder"
@@ -52,12 +53,7 @@ class DecoderOnly(Family):
         joined = join(source, target, source_mask, target_mask)
         positions = position_ids(joined.tokens.shape[1], target.device)
         geometry = self.positions(positions, positions)
-        both_ways = [(source, source_mask)] if self.prefix or not self.masked else []
-        both_ways += [] if self.masked else [(target, target_mask)]
-        lengths = [
-            mask_or_ones(part, as_bool(mask)).sum(1, keepdim=True) for part, mask in both_ways if part is not None
-        ]
-        prefix = torch.stack(lengths).sum(0) if lengths else None
+        prefix = self._prefix_length(source, target, source_mask, target_mask)
         context = AttentionContext(
             positions, positions, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
         )
@@ -95,10 +91,23 @@ class DecoderOnly(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
-        visible = causal(n, prefix=(source if self.prefix else 0.0) if self.masked else n)
+        prefix = source if self.prefix else 0.0
+        visible = causal(n, prefix=prefix if self.masked else n)
         executed, seen = (self.stack.flops(n, pairs, selected=outputs) for pairs in (rectangle(n, n), visible))
         head = self.head.flops(outputs)
         return Flops(executed + head, seen + head)
+
+    def _prefix_length(
+        self, source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None
+    ) -> Tensor | None:
+        """How many tokens at the start of each row all its tokens see (b, 1), whatever the causal mask; None: none."""
+        parts = []
+        if source is not None and (self.prefix or not self.masked):
+            parts.append((source, source_mask))
+        if not self.masked:
+            parts.append((target, target_mask))
+        lengths = [mask_or_ones(tokens, as_bool(mask)).sum(1, keepdim=True) for tokens, mask in parts]
+        return torch.stack(lengths).sum(0) if lengths else None
 
 
 def extend(
@@ -107,9 +116,14 @@ def extend(
     """Run new tokens (b, n) through a causal stack after what the cache holds -> states (b, n, d), longer cache."""
     new, key_positions, present = cache.extend(tokens)
     geometry = positions(new, key_positions)
-    latest = tokens.shape[1] == 1
     context = AttentionContext(
-        new, key_positions, causal=True, latest=latest, present=present, rotation=geometry.rotation, bias=geometry.bias
+        new,
+        key_positions,
+        causal=True,
+        single_step=tokens.shape[1] == 1,
+        present=present,
+        rotation=geometry.rotation,
+        bias=geometry.bias,
     )
     x, layers = stack(embedding(tokens, geometry.added), context, cache.layers, cache.memory)
     return x, Cache(layers, present, key_positions, new[:, -1] + 1, cache.memory)

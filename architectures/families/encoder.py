@@ -9,26 +9,29 @@ from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
+from archbench.architectures.components.states import StateIndex, States, as_bool, position_ids
 from archbench.architectures.families.family import Family
-from archbench.architectures.families.layout import count_positions
+from archbench.architectures.families.layout import concatenated, count_positions
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Objective
 from archbench.tasks.base.example import MASK
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """An encoder's state between tokens: the source (b, s), its mask, and the generated tokens (b, n)."""
+class EncoderState:
+    """What decoding keeps between tokens: the source (b, s), its mask, and the tokens written so far (b, n).
+
+    ``written`` is None before BOS, which is no written token.
+    """
 
     source: Tensor | None
     source_mask: Tensor | None
     written: Tensor | None
 
-    def rows(self, index: Tensor) -> "Canvas":
+    def rows(self, index: Tensor) -> "EncoderState":
         """The rows at ``index`` (m,), which may repeat or omit rows."""
         selected = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
-        return Canvas(*selected)
+        return EncoderState(*selected)
 
 
 class EncoderOnly(Family):
@@ -67,14 +70,8 @@ class EncoderOnly(Family):
     ) -> States:
         """States of the source (b, s, d) and of the canvas (b, t, d)."""
         width = 0 if source is None else source.shape[1]
-        tokens = target if source is None else torch.cat([source, target], 1)
-        present = None
-        positions = position_ids(tokens.shape[1], tokens.device)
-        if source_mask is not None or target_mask is not None:
-            present = mask_or_ones(target, as_bool(target_mask))
-            if source is not None:
-                present = torch.cat([mask_or_ones(source, as_bool(source_mask)), present], 1)
-            positions = count_positions(present)
+        tokens, present = concatenated(source, target, source_mask, target_mask)
+        positions = position_ids(tokens.shape[1], tokens.device) if present is None else count_positions(present)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
             positions, positions, present=present, rotation=geometry.rotation, bias=geometry.bias
@@ -86,24 +83,25 @@ class EncoderOnly(Family):
         target_states = _mean(x, present) if self.pooled else x[:, width:]
         return States(x[:, :width], target_states).at(at)
 
-    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> Canvas:
+    def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> EncoderState:
         """Keep the source (b, s), which an encoder reads again with every canvas."""
-        return Canvas(source, as_bool(source_mask), None)
+        return EncoderState(source, as_bool(source_mask), None)
 
-    def decode(self, tokens: Tensor, cache: Canvas) -> tuple[Tensor, Canvas]:
+    def decode(self, tokens: Tensor, cache: EncoderState) -> tuple[Tensor, EncoderState]:
         """Write tokens (b, n) -> logits (b, n, v) of the cell after each, given the cells before it.
 
         The first token ever is BOS, which fills no cell: its logits are those of cell 0. One forward pass per token.
         """
         outputs, written = [], cache.written
         for token in tokens.unbind(1):
+            # the first token is BOS, which fills no cell
             written = token[:, None][:, :0] if written is None else torch.cat([written, token[:, None]], 1)
             cell = written.shape[1]
             rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
             canvas = torch.cat([written, rest], 1)
             at = StateIndex(None, position_ids(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
             outputs.append(self.logits(self.hidden(cache.source, canvas, cache.source_mask, None, at).target))
-        return torch.stack(outputs, 1), Canvas(cache.source, cache.source_mask, written)
+        return torch.stack(outputs, 1), EncoderState(cache.source, cache.source_mask, written)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""

@@ -110,6 +110,6 @@ class EncoderDecoder(Family):
             source, mask = torch.full((rows, 1), BOS, device=device), None
         states, present = self.encode(source, mask)
         keys = position_ids(states.shape[1], device)
-        return states, AttentionContext(
-            keys[:, :1], keys, present=None if mask is None else mask_or_ones(source, present)
-        )
+        present = None if mask is None else mask_or_ones(source, present)
+        # One query stands for all of the target's: without causality or a window each of them sees the same keys.
+        return states, AttentionContext(keys[:, :1], keys, present=present)

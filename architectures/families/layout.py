@@ -32,14 +32,24 @@ class Joined:
         return States(x[:, : self.source_width], x[:, self.source_width :])
 
 
-def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None) -> Joined:
-    """Close the gaps: ``[a b . .] + [c d .]`` becomes ``[a b c d . . .]``."""
-    width = 0 if source is None else source.shape[1]
+def concatenated(
+    source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """``[source, target]`` as one sequence (b, s + t), and where it is not padding (b, s + t), None: everywhere."""
     tokens = target if source is None else torch.cat([source, target], 1)
     if source_mask is None and target_mask is None:
-        return Joined(tokens, None, width)
+        return tokens, None
     present = mask_or_ones(target, as_bool(target_mask))
     if source is not None:
         present = torch.cat([mask_or_ones(source, as_bool(source_mask)), present], 1)
+    return tokens, present
+
+
+def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None) -> Joined:
+    """Close the gaps: ``[a b . .] + [c d .]`` becomes ``[a b c d . . .]``."""
+    width = 0 if source is None else source.shape[1]
+    tokens, present = concatenated(source, target, source_mask, target_mask)
+    if present is None:
+        return Joined(tokens, None, width)
     order = (~present).long().argsort(dim=1, stable=True)
     return Joined(tokens.gather(1, order), order.argsort(1), width)

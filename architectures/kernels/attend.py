@@ -31,12 +31,12 @@ class KeysValues(Protocol):
 class Visibility(Protocol):
     """The keys visible to each query within a ``window``, as masks (1 or b, 1 or h, n, m) that are built on demand.
 
-    ``looks_back``: query i sees no key after i. ``plainly_causal``: it sees all others. ``mask`` is True at
-    visible keys, or is added to scores; ``additive`` is added, None where ``looks_back`` is enough.
+    ``is_causal_square``: queries and keys are the same positions, and query i sees no key after i. ``plainly_causal``:
+    it sees all others. ``mask`` and ``additive``: see ``AttentionContext``.
     """
 
     @property
-    def looks_back(self) -> bool: ...
+    def is_causal_square(self) -> bool: ...
 
     def plainly_causal(self, window: int | None) -> bool: ...
 
@@ -53,7 +53,7 @@ def attend(
     ``h`` is a multiple of ``kv_heads``; ``dropout`` applies to attention weights.
     """
     if blockwise.serves(q, seen.keys, dropout):
-        return blockwise.attention(q, seen.keys, seen.values, context.additive(window), context.looks_back, scale)
+        return blockwise.attention(q, seen.keys, seen.values, context.additive(window), context.is_causal_square, scale)
     if seen.buffer is not None and not dropout and single.serves(q, seen.keys):
         count, buffer = seen.keys.shape[2], seen.buffer
         y = single.attention(q, buffer.keys, buffer.values, count, context.mask(window), scale)

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from archbench.architectures.kernels.product import in_bf16
+
 LONGEST = 1024  # keys
 BLOCK = 128  # queries, the last block half as many more or fewer
 WIDE = 256  # where nothing is causal, so that small blocks would skip nothing
@@ -27,8 +29,7 @@ GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
 def serves(queries: Tensor, keys: Tensor, dropout: float) -> bool:
     """Whether ``attention`` is the faster way for these: bfloat16 autocast on a CPU, no dropout, not too long."""
-    bf16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return queries.device.type == "cpu" and bf16 and not dropout and keys.shape[2] <= LONGEST
+    return in_bf16(queries) and not dropout and keys.shape[2] <= LONGEST
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:

@@ -61,7 +61,7 @@ OPERATORS = (
                 ("distance <= 0", "distance <= 1"),
                 ("distance <= 0", "distance < 0"),
                 ("self.keys < self.prefix", "self.keys <= self.prefix"),
-                ("self.causal and not self.latest", "False"),
+                ("self.causal and not self.single_step", "False"),
                 ("tokens.shape[1] == 1", "tokens.shape[1] >= 1"),
             ]
         ),
@@ -108,7 +108,7 @@ OPERATORS = (
                 ("context.additive(window)", "context.additive(None)"),
                 ("context.mask(window)", "context.mask(None)"),
                 ("context.plainly_causal(window)", "context.plainly_causal(None)"),
-                ("pairs(self.attention.window)", "pairs(None)"),
+                ("pairs_at_window(self.attention.window)", "pairs_at_window(None)"),
             ]
         ),
     ),

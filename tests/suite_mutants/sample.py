@@ -32,7 +32,7 @@ NAMED = (
     (
         "architectures/families/decoder.py",
         "DecoderOnly.flops",
-        "prefix=(source if self.prefix else 0.0) if self.masked else n",
+        "prefix=prefix if self.masked else n",
         "prefix=0.0",
     ),
     (
