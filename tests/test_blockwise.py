@@ -72,12 +72,12 @@ def test_blocks_are_all_queries_once_and_none_is_a_sliver(length: int, causal: b
 
 def test_it_serves_bfloat16_on_a_processor_alone() -> None:
     q, k = torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, blockwise.LONGEST, 4)
-    assert not blockwise.serves(q, k, 0.0)
+    assert not blockwise.applies(q, k, 0.0)
     with torch.autocast("cpu", torch.bfloat16):
-        assert blockwise.serves(q, k, 0.0)
-        assert not blockwise.serves(q, k, 0.1)
-        assert not blockwise.serves(q, torch.zeros(1, 1, blockwise.LONGEST + 1, 4), 0.0)
-        assert not blockwise.serves(q.to("meta"), k, 0.0)
+        assert blockwise.applies(q, k, 0.0)
+        assert not blockwise.applies(q, k, 0.1)
+        assert not blockwise.applies(q, torch.zeros(1, 1, blockwise.LONGEST + 1, 4), 0.0)
+        assert not blockwise.applies(q.to("meta"), k, 0.0)
 
 
 def test_a_view_that_only_is_causal_square_needs_no_mask() -> None:
@@ -118,7 +118,7 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
         return [loss.detach(), *found]
 
     exact, ours = gradients(bf16=False), gradients(bf16=True)
-    monkeypatch.setattr(blockwise, "serves", lambda *arguments: False)
+    monkeypatch.setattr(blockwise, "applies", lambda *arguments: False)
     theirs = gradients(bf16=True)
 
     def errors(found: list[Tensor]) -> list[float]:
@@ -180,5 +180,5 @@ def test_a_softmax_of_few_keys_is_a_softmax(keys: int) -> None:
     expected = scores.softmax(-1)
     found = blockwise._softmax(scores.detach().clone())
     torch.testing.assert_close(found, expected)
-    slope = blockwise._softmax_slope(above.clone(), found)
+    slope = blockwise._softmax_grad(above.clone(), found)
     torch.testing.assert_close(slope, torch.autograd.grad(expected, scores, above)[0], rtol=1e-5, atol=1e-6)

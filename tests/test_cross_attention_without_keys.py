@@ -81,14 +81,14 @@ def test_keys_and_values_are_made_where_they_serve_better(why: str) -> None:
     module, queries, length = attention(dropout=0.1 * (why == "dropout")), 4, 40
     memory = torch.randn(1, blockwise.SHORT - 1 if why == "short" else length, 64)
 
-    def serves(module: Attention, memory: Tensor, queries: int) -> bool:
+    def applies(module: Attention, memory: Tensor, queries: int) -> bool:
         q = torch.randn(1, module.heads, queries, module.head_dim)
-        return direct.serves(q, memory, module.query_key_value.weight, module.active_dropout)
+        return direct.applies(q, memory, module.query_key_value.weight, module.active_dropout)
 
     with torch.autocast("cpu", torch.bfloat16, enabled=why != "float32"):
-        assert not serves(module, memory, queries + (why == "many queries"))
+        assert not applies(module, memory, queries + (why == "many queries"))
     with torch.autocast("cpu", torch.bfloat16):
-        assert serves(attention(), torch.randn(1, length, 64), queries)
+        assert applies(attention(), torch.randn(1, length, 64), queries)
 
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "shared-encoder-decoder", "t5-gated"])

@@ -27,8 +27,8 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def serves(q: Tensor, seen: KeyValues) -> bool:
-    return seen.buffer is not None and single.serves(q, seen.keys)
+def applies(q: Tensor, seen: KeyValues) -> bool:
+    return seen.buffer is not None and single.applies(q, seen.keys)
 
 
 def attended(q: Tensor, seen: KeyValues, mask: Tensor | None, scale: float) -> Tensor:
@@ -54,7 +54,7 @@ def masks(length: int) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_single_query_finds_what_any_attention_finds(length: int, kv_heads: int, mask: str) -> None:
     seen, q = kept(length, kv_heads).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert serves(q, seen)
+    assert applies(q, seen)
     allowed = masks(length)[mask]
     expected = F.scaled_dot_product_attention(q, seen.keys, seen.values, allowed, scale=0.3, enable_gqa=True)
     torch.testing.assert_close(attended(q, seen, allowed, 0.3), expected)
@@ -103,14 +103,14 @@ def test_memory_grows_by_few_places_that_lie_idle() -> None:
 
 def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
     seen, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert not serves(q, kept(5)), "without a room"
-    assert not serves(q.expand(-1, -1, 2, -1), seen)
-    assert not serves(q.double(), seen)
+    assert not applies(q, kept(5)), "without a room"
+    assert not applies(q.expand(-1, -1, 2, -1), seen)
+    assert not applies(q.double(), seen)
     with torch.enable_grad():
-        assert not serves(q, seen)
+        assert not applies(q, seen)
         assert kept(5).buffered().buffer is None
     with FlopCounterMode(display=False):
-        assert not serves(q, seen)
+        assert not applies(q, seen)
     double = KeyValues(*(each.double() for each in kept(5)[:2]))
     assert double.buffered().buffer is None
 
@@ -137,7 +137,7 @@ def test_writing_looks_by_single_queries_and_sees_the_same(
     steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
     depth = len((model.decoder if crosses else model.stack).blocks)
     assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
-    monkeypatch.setattr(single, "serves", lambda q, keys: False)
+    monkeypatch.setattr(single, "applies", lambda q, keys: False)
     torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
 
 

@@ -17,7 +17,7 @@ def test_values_and_gradients_are_those_of_the_plain_version(rows: int, kind: to
     angles = drawn(rows, 1, 5, 4, seed=2)
     cos, sin = (torch.cat([part, part], -1).to(kind) for part in (angles.cos(), angles.sin()))
     x.requires_grad_()
-    assert rotate.serves(x)
+    assert rotate.applies(x)
     ways = (results(run, x, cos, sin, above) for run in (rotate.rotated, rotate.plain))
     for found, expected in zip(*ways, strict=True):
         torch.testing.assert_close(found, expected, atol=near, rtol=near)
@@ -30,6 +30,6 @@ def results(run, x, cos, sin, above):
 
 def test_a_single_position_without_gradients_takes_the_plain_version() -> None:
     x = drawn(3, 2, 1, 8, seed=0)
-    assert rotate.serves(x)
+    assert rotate.applies(x)
     with torch.no_grad():
-        assert not rotate.serves(x)
+        assert not rotate.applies(x)

@@ -52,9 +52,9 @@ def attend(
 
     ``h`` is a multiple of ``kv_heads``; ``dropout`` applies to attention weights.
     """
-    if blockwise.serves(q, seen.keys, dropout):
+    if blockwise.applies(q, seen.keys, dropout):
         return blockwise.attention(q, seen.keys, seen.values, context.additive(window), context.is_causal_square, scale)
-    if seen.buffer is not None and not dropout and single.serves(q, seen.keys):
+    if seen.buffer is not None and not dropout and single.applies(q, seen.keys):
         count, buffer = seen.keys.shape[2], seen.buffer
         y = single.attention(q, buffer.keys, buffer.values, count, context.mask(window), scale)
     else:
@@ -79,6 +79,6 @@ def attend_states(
 
     ``weight`` (h * e + 2 * kv_heads * e, d) and ``bias`` make queries, keys and values, in this order.
     """
-    if direct.serves(q, states, weight, dropout):
+    if direct.applies(q, states, weight, dropout):
         return direct.attention(q, states, weight, bias, context.additive(window), scale)
     return attend(q, project(states), context, window, dropout, scale)

@@ -27,7 +27,7 @@ VECTOR = 16  # numbers in float32 that a processor computes at once
 GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
 
-def serves(queries: Tensor, keys: Tensor, dropout: float) -> bool:
+def applies(queries: Tensor, keys: Tensor, dropout: float) -> bool:
     """Whether ``attention`` is the faster way for these: bfloat16 autocast on a CPU, no dropout, not too long."""
     return in_bf16(queries) and not dropout and keys.shape[2] <= LONGEST
 
@@ -45,87 +45,87 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(
-        context: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
         b, h, n, e = q.shape
         shared, m = h // k.shape[1], k.shape[2]
-        kind = torch.float32 if m < SHORT else torch.bfloat16
-        flat_q = _rows(q * scale if scale != 1.0 else q, 1, kind)
-        flat_k, flat_v = _rows(k, shared, kind), _rows(v, shared, kind)
+        dtype = torch.float32 if m < SHORT else torch.bfloat16
+        flat_q = _rows(q * scale if scale != 1.0 else q, 1, dtype)
+        flat_k, flat_v = _rows(k, shared, dtype), _rows(v, shared, dtype)
         rows, keys = flat_q.shape[1], flat_k.shape[1]
         out = torch.empty(b, n, h, e, dtype=torch.bfloat16)
-        low = _added(mask, causal, (n, m), (rows, keys), kind)
+        padded_mask = _padded_mask(mask, causal, (n, m), (rows, keys), dtype)
         kept = []
         for begin, end, seen in _blocks(rows, keys, causal):
             scores = torch.bmm(flat_q[:, begin:end], flat_k[:, :seen].mT)
-            if low is not None:
-                _each(scores, b, h).add_(low[..., begin:end, :seen])
+            if padded_mask is not None:
+                _each(scores, b, h).add_(padded_mask[..., begin:end, :seen])
             elif causal:
-                scores += _triangle(begin, end, kind)
+                scores += _triangle(begin, end, dtype)
             weights = _softmax(scores)
             block = torch.bmm(weights, flat_v[:, :seen])
             out[:, begin:end].copy_(_each(block, b, h)[:, :, : max(0, n - begin)].transpose(1, 2))
             kept.append(weights)
-        context.save_for_backward(flat_q, flat_k, flat_v, *kept)
+        ctx.save_for_backward(flat_q, flat_k, flat_v, *kept)
         shape = None if mask is None else mask.shape
-        context.more = (b, h, n, m), causal, scale, shared, shape, (q.dtype, k.dtype, v.dtype)
+        ctx.more = (b, h, n, m), causal, scale, shared, shape, (q.dtype, k.dtype, v.dtype)
         return out.flatten(2)
 
     @staticmethod
     @once_differentiable
     @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        q, k, v, *kept = context.saved_tensors
-        (b, h, n, m), causal, scale, shared, mask_shape, kinds = context.more
-        g = _rows(above.view(b, n, h, -1).transpose(1, 2), 1, q.dtype)
-        by_q, by_k, by_v = torch.empty_like(q), None, None
-        by_mask = None if mask_shape is None or not context.needs_input_grad[3] else torch.zeros(mask_shape)
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        q, k, v, *kept = ctx.saved_tensors
+        (b, h, n, m), causal, scale, shared, mask_shape, dtypes = ctx.more
+        grad_rows = _rows(grad_output.view(b, n, h, -1).transpose(1, 2), 1, q.dtype)
+        grad_q, grad_k, grad_v = torch.empty_like(q), None, None
+        grad_mask = None if mask_shape is None or not ctx.needs_input_grad[3] else torch.zeros(mask_shape)
         for weights, (begin, end, seen) in reversed([*zip(kept, _blocks(q.shape[1], k.shape[1], causal), strict=True)]):
-            part = g[:, begin:end]
-            slope = _softmax_slope(torch.bmm(part, v[:, :seen].mT), weights)
-            if by_mask is not None:
-                by_mask[..., begin:end, :seen] += _summed(_each(slope, b, h)[:, :, : max(0, n - begin), :m], mask_shape)
-            by_q[:, begin:end] = torch.bmm(slope, k[:, :seen])
-            more_k, more_v = torch.bmm(slope.mT, q[:, begin:end]), torch.bmm(weights.mT, part)
-            if by_k is None or by_v is None:  # the last block, which sees all keys
-                by_k, by_v = (more_k, more_v) if len(kept) == 1 else (more_k.float(), more_v.float())
+            part = grad_rows[:, begin:end]
+            grad_scores = _softmax_grad(torch.bmm(part, v[:, :seen].mT), weights)
+            if grad_mask is not None:
+                grad_mask[..., begin:end, :seen] += _summed(
+                    _each(grad_scores, b, h)[:, :, : max(0, n - begin), :m], mask_shape
+                )
+            grad_q[:, begin:end] = torch.bmm(grad_scores, k[:, :seen])
+            more_k, more_v = torch.bmm(grad_scores.mT, q[:, begin:end]), torch.bmm(weights.mT, part)
+            if grad_k is None or grad_v is None:  # the last block, which sees all keys
+                grad_k, grad_v = (more_k, more_v) if len(kept) == 1 else (more_k.float(), more_v.float())
             else:
-                by_k[:, :seen] += more_k
-                by_v[:, :seen] += more_v
-        assert by_k is not None and by_v is not None, "there is a block at least"
-        by_q = _each(by_q, b, h)[:, :, :n].to(kinds[0])
-        by_k, by_v = (
-            _unshared(_each(x, b, h)[:, :, :m], shared).to(kind)
-            for x, kind in zip((by_k, by_v), kinds[1:], strict=True)
+                grad_k[:, :seen] += more_k
+                grad_v[:, :seen] += more_v
+        assert grad_k is not None and grad_v is not None, "there is a block at least"
+        grad_q = _each(grad_q, b, h)[:, :, :n].to(dtypes[0])
+        grad_k, grad_v = (
+            _unshared(_each(x, b, h)[:, :, :m], shared).to(dtype)
+            for x, dtype in zip((grad_k, grad_v), dtypes[1:], strict=True)
         )
-        return by_q.mul_(scale) if scale != 1.0 else by_q, by_k, by_v, by_mask, None, None
+        return grad_q.mul_(scale) if scale != 1.0 else grad_q, grad_k, grad_v, grad_mask, None, None
 
 
 def _softmax(scores: Tensor) -> Tensor:
     """Over keys; PyTorch's takes ten times as long for rows that do not fill a vector. ``scores`` are written over."""
     if scores.shape[-1] >= VECTOR:
         return scores.softmax(-1)
-    chances = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-    return chances.div_(chances.sum(-1, keepdim=True))
+    probs = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+    return probs.div_(probs.sum(-1, keepdim=True))
 
 
-def _softmax_slope(above: Tensor, weights: Tensor) -> Tensor:
-    """The gradient of scores by that of their softmax, ``above``, which is written over."""
+def _softmax_grad(grad_output: Tensor, weights: Tensor) -> Tensor:
+    """The gradient in scores from ``grad_output``, that in their softmax ``weights``; it is written over."""
     if weights.shape[-1] >= VECTOR:
-        return torch._softmax_backward_data(above, weights, -1, weights.dtype)
-    along = above.mul_(weights)
-    return along.addcmul_(weights, along.sum(-1, keepdim=True), value=-1)
+        return torch._softmax_backward_data(grad_output, weights, -1, weights.dtype)
+    product = grad_output.mul_(weights)
+    return product.addcmul_(weights, product.sum(-1, keepdim=True), value=-1)
 
 
-def _rows(x: Tensor, times: int, kind: torch.dtype) -> Tensor:
-    """(b, h, n, e) -> (b * h * times, n, e) of ``kind``, every head repeated ``times``; bfloat16 is rounded up."""
+def _rows(x: Tensor, times: int, dtype: torch.dtype) -> Tensor:
+    """(b, h, n, e) -> (b * h * times, n, e) of ``dtype``, every head repeated ``times``; bfloat16 is rounded up."""
     b, h, n, e = x.shape
     count = b * h * times
     whole, length = count, n
-    if kind == torch.bfloat16:
+    if dtype == torch.bfloat16:
         whole, length = -(-count // GROUP) * GROUP if count >= MANY else count, -(-n // STEP) * STEP
-    y = torch.empty(whole, length, e, dtype=kind)
+    y = torch.empty(whole, length, e, dtype=dtype)
     y[:count].view(b, h, times, length, e)[:, :, :, :n].copy_(x[:, :, None])
     y[:count, n:].zero_()
     y[count:].zero_()
@@ -137,23 +137,23 @@ def _each(x: Tensor, b: int, h: int) -> Tensor:
     return x[: b * h].view(b, h, *x.shape[1:])
 
 
-def _added(
-    mask: Tensor | None, causal: bool, given: tuple[int, int], shape: tuple[int, int], kind: torch.dtype
+def _padded_mask(
+    mask: Tensor | None, causal: bool, given: tuple[int, int], shape: tuple[int, int], dtype: torch.dtype
 ) -> Tensor | None:
-    """The bias added to scores of ``shape``, minus infinity at missing keys; None: none, or only causality."""
+    """What is added to scores of ``shape``: the mask, minus infinity at keys that fill up; None: none, or causality."""
     (n, m), (rows, keys) = given, shape
     if mask is None:
         if causal or keys == m:
             return None
-        row = torch.zeros(keys, dtype=kind)
+        row = torch.zeros(keys, dtype=dtype)
         row[m:] = float("-inf")
         return row.expand(rows, keys)
-    low = (mask[..., :1, :] if mask.stride(2) == 0 else mask).to(kind)
+    padded_mask = (mask[..., :1, :] if mask.stride(2) == 0 else mask).to(dtype)
     if keys > m:
-        low = F.pad(low, (0, keys - m), value=float("-inf"))
-    if low.shape[2] < n:
-        return low.expand(-1, -1, rows, -1)
-    return F.pad(low, (0, 0, 0, rows - n)) if rows > n else low
+        padded_mask = F.pad(padded_mask, (0, keys - m), value=float("-inf"))
+    if padded_mask.shape[2] < n:
+        return padded_mask.expand(-1, -1, rows, -1)
+    return F.pad(padded_mask, (0, 0, 0, rows - n)) if rows > n else padded_mask
 
 
 def _unshared(x: Tensor, times: int) -> Tensor:
@@ -169,12 +169,12 @@ def _blocks(queries: int, keys: int, causal: bool) -> list[tuple[int, int, int]]
     return [(begin, end, end if causal else keys) for begin, end in itertools.pairwise([*begins, queries])]
 
 
-def _triangle(begin: int, end: int, kind: torch.dtype) -> Tensor:
+def _triangle(begin: int, end: int, dtype: torch.dtype) -> Tensor:
     """Minus infinity where a key (end,) comes after a query (end - begin,)."""
-    return torch.full((end - begin, end), float("-inf"), dtype=kind).triu_(begin + 1)
+    return torch.full((end - begin, end), float("-inf"), dtype=dtype).triu_(begin + 1)
 
 
-def _summed(slope: Tensor, shape: torch.Size) -> Tensor:
+def _summed(grad_scores: Tensor, shape: torch.Size) -> Tensor:
     """The gradient of scores (b, h, n, m) in what was added to them, of ``shape`` (1 or b, 1 or h, ...), in float32."""
-    alike = [dimension for dimension in (0, 1) if shape[dimension] < slope.shape[dimension]]
-    return slope.sum(alike, keepdim=True, dtype=torch.float32) if alike else slope.float()
+    alike = [dimension for dimension in (0, 1) if shape[dimension] < grad_scores.shape[dimension]]
+    return grad_scores.sum(alike, keepdim=True, dtype=torch.float32) if alike else grad_scores.float()

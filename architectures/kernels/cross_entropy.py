@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from archbench.architectures.kernels.product import ROUND, in_bf16, rounded
 
 LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at a time: on a CPU they stay in its cache
-SLOPES = 2**22  # at a time, half of a logit's size
+HELD = 2**22  # gradients of logits that are held at a time, each of half a logit's size
 ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices, and of few shapes
 
 
@@ -52,7 +52,7 @@ def total(
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: Any,
+        ctx: Any,
         states: Tensor,
         matrix: Tensor,
         bias: Tensor | None,
@@ -62,8 +62,8 @@ class _Total(torch.autograd.Function):
         smoothing: float,
     ) -> Tensor:
         device, count = "cpu" if states.is_meta else states.device.type, len(states)  # plans are counted as on a CPU
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
-        x, w = rounded(states, count) if in_bf16(states) else states.to(kind), matrix.to(kind)
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        x, w = rounded(states, count) if in_bf16(states) else states.to(dtype), matrix.to(dtype)
         weights = weights.expand(count)
         if len(x) > count:
             labels = F.pad(
@@ -72,68 +72,72 @@ class _Total(torch.autograd.Function):
             weights = F.pad(weights, (0, len(x) - count))
         added = _added(bias, allowed_tokens, matrix)
         allowed = None if allowed_tokens is None else allowed_tokens.float()
-        learns = any(context.needs_input_grad)
+        learns = any(ctx.needs_input_grad)
         loss = torch.zeros((), device=states.device)
-        by_states = torch.empty(x.shape, dtype=states.dtype, device=states.device) if learns else None
-        by_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
+        grad_states = torch.empty(x.shape, dtype=states.dtype, device=states.device) if learns else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
         chunks = _chunks(len(x), len(matrix), device)
-        slopes = _Slopes(chunks, x, w, weights) if learns else None
-        room = torch.empty(max(rows.stop - rows.start for rows in chunks), len(matrix), device=x.device)
+        matrix_gradient = _MatrixGradient(chunks, x, w, weights) if learns else None
+        buffer = torch.empty(max(rows.stop - rows.start for rows in chunks), len(matrix), device=x.device)
         for rows in chunks:
             chunk, label, weight = x[rows], labels[rows, None], weights[rows, None]
-            logits = room[: len(chunk)].copy_(chunk @ w.T)
+            logits = buffer[: len(chunk)].copy_(chunk @ w.T)
             if added is not None:
                 logits += added
-            most = logits.amax(-1, keepdim=True)
+            row_max = logits.amax(-1, keepdim=True)
             scores = logits.gather(1, label)
             if smoothing:
                 scores = (1 - smoothing) * scores + smoothing * _mean(logits, allowed)
-            chances = torch.softmax(logits, -1, out=logits if device == "cpu" else None)
-            # the most likely token has a chance of 1 / v at least, whose logarithm is safe
-            divisor = most - chances.amax(-1, keepdim=True).log()
+            probs = torch.softmax(logits, -1, out=logits if device == "cpu" else None)
+            # the most likely token has a probability of 1 / v at least, whose logarithm is safe
+            divisor = row_max - probs.amax(-1, keepdim=True).log()
             loss = loss - ((scores - divisor) * weight).sum()
-            if slopes is None or by_states is None:
+            if matrix_gradient is None or grad_states is None:
                 continue
-            slope = chances  # of the loss of each row in its logits
+            grad_logits = probs  # in place; of the loss of each row before it is weighted
             if smoothing:
-                slope.sub_(smoothing * (1.0 / slope.shape[1] if allowed is None else allowed / allowed.sum()))
-            slope.scatter_add_(1, label, slope.new_full((1, 1), smoothing - 1.0).expand(label.shape))
-            if by_bias is not None:
-                by_bias += (slope.T @ weight).squeeze(1)
-            by_states[rows] = (slopes.add(slope, rows) @ w) * weight
-        by_matrix = None if slopes is None else slopes.by_matrix if count else torch.zeros_like(matrix)
-        by_states = None if by_states is None else by_states[:count]
-        context.save_for_backward(by_states, by_matrix, by_bias)
-        context.kinds = matrix.dtype, None if bias is None else bias.dtype
+                grad_logits.sub_(
+                    smoothing * (1.0 / grad_logits.shape[1] if allowed is None else allowed / allowed.sum())
+                )
+            grad_logits.scatter_add_(1, label, grad_logits.new_full((1, 1), smoothing - 1.0).expand(label.shape))
+            if grad_bias is not None:
+                grad_bias += (grad_logits.T @ weight).squeeze(1)
+            grad_states[rows] = (matrix_gradient.add(grad_logits, rows) @ w) * weight
+        grad_matrix = None
+        if matrix_gradient is not None:
+            grad_matrix = matrix_gradient.total if count else torch.zeros_like(matrix)
+        grad_states = None if grad_states is None else grad_states[:count]
+        ctx.save_for_backward(grad_states, grad_matrix, grad_bias)
+        ctx.dtypes = matrix.dtype, None if bias is None else bias.dtype
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        by_states, by_matrix, by_bias = context.saved_tensors
-        kind, bias_kind = context.kinds
-        bias = None if by_bias is None else (by_bias * above).to(bias_kind)
-        return by_states * above, (by_matrix * above).to(kind), bias, None, None, None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        grad_states, grad_matrix, grad_bias = ctx.saved_tensors
+        dtype, bias_dtype = ctx.dtypes
+        bias = None if grad_bias is None else (grad_bias * grad_output).to(bias_dtype)
+        return grad_states * grad_output, (grad_matrix * grad_output).to(dtype), bias, None, None, None, None
 
 
-class _Slopes:
-    """Slopes of logits, in the type of products, and what they make of the matrix: as many at once as fit."""
+class _MatrixGradient:
+    """Collects the gradients of logits, in the type of products, and makes that of the matrix of as many as fit."""
 
     def __init__(self, chunks: list[slice], x: Tensor, w: Tensor, weights: Tensor) -> None:
         longest = max(1, *(rows.stop - rows.start for rows in chunks))
-        most = max(longest, SLOPES // len(w) // longest * longest)
-        self.held = torch.empty(min(most, len(x)), len(w), dtype=w.dtype, device=w.device)
+        max_rows = max(longest, HELD // len(w) // longest * longest)
+        self.held = torch.empty(min(max_rows, len(x)), len(w), dtype=w.dtype, device=w.device)
         self.x, self.weights, self.begin, self.longest = x, weights.to(w.dtype), 0, longest
-        self.by_matrix: Tensor | None = None
+        self.total: Tensor | None = None
 
-    def add(self, slope: Tensor, rows: slice) -> Tensor:
-        """Take the slopes (m, v) of some rows in -> them, in the type of products."""
-        kept = self.held[rows.start - self.begin : rows.stop - self.begin].copy_(slope)
+    def add(self, grad_logits: Tensor, rows: slice) -> Tensor:
+        """Take in the gradients of the logits of some rows (m, v) -> them, in the type of products."""
+        kept = self.held[rows.start - self.begin : rows.stop - self.begin].copy_(grad_logits)
         if rows.stop == len(self.x) or rows.stop - self.begin + self.longest > len(self.held):
             left = self.held[: rows.stop - self.begin]
             right = self.x[self.begin : rows.stop] * self.weights[self.begin : rows.stop, None]
             more = left.T @ right
-            self.by_matrix = more.float() if self.by_matrix is None else self.by_matrix.add_(more)
+            self.total = more.float() if self.total is None else self.total.add_(more)
             self.begin = rows.stop
         return kept
 
@@ -155,8 +159,8 @@ def _mean(logits: Tensor, allowed: Tensor | None) -> Tensor:
 
 def _chunks(rows: int, vocabulary: int, device: str) -> list[slice]:
     """Parts of ``rows``, multiples of ``ROWS`` but for the last; each of at most ``LOGITS`` logits or ``ROWS`` rows."""
-    most = max(LOGITS.get(device, LOGITS["cuda"]) // vocabulary // ROWS, 1)  # times ROWS
+    max_blocks = max(LOGITS.get(device, LOGITS["cuda"]) // vocabulary // ROWS, 1)  # of ROWS rows each
     blocks = -(-rows // ROWS)
-    parts = max(1, -(-blocks // most))
+    parts = max(1, -(-blocks // max_blocks))
     ends = [min(rows, blocks * part // parts * ROWS) for part in range(parts + 1)]
     return [slice(begin, end) for begin, end in itertools.pairwise(ends)]

@@ -12,12 +12,12 @@ from archbench.architectures.kernels import blockwise
 DIRECT = 4  # keys and values have to take so many times the multiplications of doing without them
 
 
-def serves(q: Tensor, states: Tensor, weight: Tensor, dropout: float) -> bool:
+def applies(q: Tensor, states: Tensor, weight: Tensor, dropout: float) -> bool:
     """Whether ``attention`` takes less time, by measurement, than keys and values do for so few queries."""
     _, heads, queries, e = q.shape
     keys = (len(weight) - heads * e) // 2  # kv_heads * e
     few = DIRECT * queries * heads <= keys and states.shape[1] >= blockwise.SHORT
-    return few and blockwise.serves(states, states[:, None], dropout)
+    return few and blockwise.applies(states, states[:, None], dropout)
 
 
 def attention(

@@ -15,11 +15,11 @@ class Halves(Linear):
     """A linear map (..., d) -> (..., h) twice, the halves of its output."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        run = halves_apart if serves(x) else halves
+        run = halves_apart if applies(x) else halves
         return run(x, self.weight, self.bias)
 
 
-def serves(x: Tensor) -> bool:
+def applies(x: Tensor) -> bool:
     """Whether halves apart are faster: many rows on a CPU in float32, without gradients."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() < ROWS * x.shape[-1]:
         return False
@@ -42,4 +42,4 @@ def halves_apart(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor
 def gated(activation: Callable[[Tensor], Tensor], gate: Tensor, up: Tensor) -> Tensor:
     """``activation(gate) * up``, multiplied in place where the factor is not needed elsewhere."""
     hidden = activation(gate)
-    return hidden.mul_(up) if serves(gate) and hidden.data_ptr() != gate.data_ptr() else hidden * up
+    return hidden.mul_(up) if applies(gate) and hidden.data_ptr() != gate.data_ptr() else hidden * up

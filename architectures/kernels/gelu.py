@@ -20,10 +20,10 @@ _LINEAR = torch.tensor(LINEAR)
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))`` of any shape (1606.08415), as in GPT-2."""
-    return by_exponential(x) if serves(x) else plain(x)
+    return by_exponential(x) if applies(x) else plain(x)
 
 
-def serves(x: Tensor) -> bool:
+def applies(x: Tensor) -> bool:
     """Whether ``by_exponential`` is faster: on a CPU in float32 or bfloat16, outside of torch.compile."""
     known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
     return known and not torch.compiler.is_compiling()
@@ -44,26 +44,26 @@ def by_exponential(x: Tensor) -> Tensor:
 
 class _Gelu(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         flat = x.contiguous().view(-1)
         y = torch.empty_like(flat)
         derivative = torch.empty_like(flat)
         buffers = torch.empty(3, min(AT_ONCE, len(flat)))
         for begin in range(0, len(flat), AT_ONCE):
             part = slice(begin, min(begin + AT_ONCE, len(flat)))
-            z, square, chance = buffers[:, : part.stop - begin].unbind()
+            z, square, sigmoid = buffers[:, : part.stop - begin].unbind()
             z.copy_(flat[part])
             torch.mul(z, z, out=square)
-            torch.add(_LINEAR, square, alpha=CUBIC, out=chance).mul_(z).sigmoid_()
-            y[part] = z.mul_(chance)
+            torch.add(_LINEAR, square, alpha=CUBIC, out=sigmoid).mul_(z).sigmoid_()
+            y[part] = z.mul_(sigmoid)
             slope = torch.add(_LINEAR, square, alpha=3 * CUBIC, out=square).mul_(z)
-            derivative[part] = slope.addcmul_(slope, chance, value=-1).add_(chance)
-        context.save_for_backward(derivative)
+            derivative[part] = slope.addcmul_(slope, sigmoid, value=-1).add_(sigmoid)
+        ctx.save_for_backward(derivative)
         return y.view(x.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> Tensor:
-        (derivative,) = context.saved_tensors
-        slope: Tensor = above * derivative.view(above.shape)
-        return slope
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        (derivative,) = ctx.saved_tensors
+        grad_x: Tensor = grad_output * derivative.view(grad_output.shape)
+        return grad_x

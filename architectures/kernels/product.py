@@ -32,15 +32,15 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
         return F.linear(x, weight, bias)
-    if serves_bf16(x, weight):
+    if bf16_applies(x, weight):
         return product_bf16(x, weight, bias)
-    if serves_onednn(x, weight):
+    if onednn_applies(x, weight):
         return product_onednn(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
-def serves_bf16(x: Tensor, weight: Tensor) -> bool:
-    """Whether rows are rounded up in bfloat16."""
+def bf16_applies(x: Tensor, weight: Tensor) -> bool:
+    """Whether ``product_bf16`` is faster: in bfloat16 on a CPU, rows that are to be rounded up."""
     if not in_bf16(x):
         return False
     rows = _rows(x)
@@ -53,7 +53,7 @@ def product_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y
 
 
-def serves_onednn(x: Tensor, weight: Tensor) -> bool:
+def onednn_applies(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN may be faster than PyTorch's own choice: float32 on its CPUs, without gradients."""
     return (
         x.dtype == weight.dtype == torch.float32
@@ -110,29 +110,29 @@ def _whole(rows: int) -> int:
 
 class _Rounded(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = _rows(x)
         left, right = rounded(x, rows), weight.to(torch.bfloat16)
         y = left @ right.mT if bias is None else torch.addmm(bias.to(torch.bfloat16), left, right.mT)
-        context.save_for_backward(left, right)
-        context.kinds = x.dtype, weight.dtype, None if bias is None else bias.dtype
+        ctx.save_for_backward(left, right)
+        ctx.dtypes = x.dtype, weight.dtype, None if bias is None else bias.dtype
         return y[:rows].view(*x.shape[:-1], len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:
-        left, right = context.saved_tensors
-        kind, weight_kind, bias_kind = context.kinds
-        rows = _rows(above)
-        slope = rounded(above, rows)
-        by_x, by_weight, by_bias = None, None, None
-        if context.needs_input_grad[0]:
-            by_x = (slope @ right)[:rows].view(*above.shape[:-1], right.shape[1]).to(kind)
-        if context.needs_input_grad[1]:
-            by_weight = (slope.mT @ left).to(weight_kind)
-        if bias_kind is not None and context.needs_input_grad[2]:
-            by_bias = slope.sum(0, dtype=torch.float32).to(bias_kind)
-        return by_x, by_weight, by_bias
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        left, right = ctx.saved_tensors
+        dtype, weight_dtype, bias_dtype = ctx.dtypes
+        rows = _rows(grad_output)
+        grad_rows = rounded(grad_output, rows)
+        grad_x, grad_weight, grad_bias = None, None, None
+        if ctx.needs_input_grad[0]:
+            grad_x = (grad_rows @ right)[:rows].view(*grad_output.shape[:-1], right.shape[1]).to(dtype)
+        if ctx.needs_input_grad[1]:
+            grad_weight = (grad_rows.mT @ left).to(weight_dtype)
+        if bias_dtype is not None and ctx.needs_input_grad[2]:
+            grad_bias = grad_rows.sum(0, dtype=torch.float32).to(bias_dtype)
+        return grad_x, grad_weight, grad_bias
 
 
 class Linear(nn.Linear):

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """``x * (mean(x ** 2, -1) + eps) ** -0.5 * weight`` of (..., d) and (d,) (1910.07467)."""
-    return written_out(x, weight, eps) if serves(x, weight) else plain(x, weight, eps)
+    return written_out(x, weight, eps) if applies(x, weight) else plain(x, weight, eps)
 
 
-def serves(x: Tensor, weight: Tensor) -> bool:
+def applies(x: Tensor, weight: Tensor) -> bool:
     """Whether ``written_out`` is faster: with gradients, on a CPU in float32, outside of torch.compile."""
     training = torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     return training and not torch.compiler.is_compiling()
@@ -31,20 +31,20 @@ def written_out(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         scale = x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
         normed = x * scale
-        context.save_for_backward(normed, weight, scale)
+        ctx.save_for_backward(normed, weight, scale)
         y: Tensor = normed * weight
         return y
 
     @staticmethod
     @once_differentiable
     @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
-    def backward(context: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        normed, weight, scale = context.saved_tensors
-        along = above * normed
-        by_weight = along.view(-1, len(weight)).sum(0)
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        normed, weight, scale = ctx.saved_tensors
+        along = grad_output * normed
+        grad_weight = along.view(-1, len(weight)).sum(0)
         drift = (along @ weight)[..., None].mul_(-1 / len(weight))
-        by_x = torch.mul(above, weight, out=along).addcmul_(normed, drift).mul_(scale)
-        return by_x, by_weight, None
+        grad_x = torch.mul(grad_output, weight, out=along).addcmul_(normed, drift).mul_(scale)
+        return grad_x, grad_weight, None

@@ -12,11 +12,11 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
     """
-    run = written_out if serves(x) else plain
+    run = written_out if applies(x) else plain
     return run(x, cos.to(x.dtype), sin.to(x.dtype))
 
 
-def serves(x: Tensor) -> bool:
+def applies(x: Tensor) -> bool:
     """Whether ``written_out`` is faster: for more than single positions, outside of torch.compile."""
     single = x.shape[2] == 1 and not torch.is_grad_enabled()
     return not (single or torch.compiler.is_compiling())
@@ -35,15 +35,15 @@ def written_out(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 class _Rotation(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        context.save_for_backward(cos, sin)
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
         return _rotate(x, cos, sin)
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, above: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = context.saved_tensors
-        return _rotate(above, cos, -sin), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _rotate(grad_output, cos, -sin), None, None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

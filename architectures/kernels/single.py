@@ -14,7 +14,7 @@ def prefers_buffer(keys: Tensor) -> bool:
     return keys.device.type == "cpu" and keys.dtype == torch.float32 and not torch.is_grad_enabled()
 
 
-def serves(q: Tensor, keys: Tensor) -> bool:
+def applies(q: Tensor, keys: Tensor) -> bool:
     """Whether ``attention`` is faster for queries (b, h, n, e); never while FLOPs are counted: only used keys count."""
     alone = q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
     return alone and not is_in_torch_dispatch_mode()

@@ -40,7 +40,7 @@ TABLE = (
     Kernel(
         product.product,
         "bfloat16 autocast on a CPU, a number of rows that is no multiple of 64",
-        product.serves_bf16,
+        product.bf16_applies,
         product.product_bf16,
         F.linear,
         "test_product.py",
@@ -48,7 +48,7 @@ TABLE = (
     Kernel(
         product.product,
         "no gradients, float32 on a CPU for which oneDNN is faster",
-        product.serves_onednn,
+        product.onednn_applies,
         product.product_onednn,
         F.linear,
         "test_product.py",
@@ -64,7 +64,7 @@ TABLE = (
     Kernel(
         gated.Halves.forward,
         "no gradients, float32 on a CPU, at least 256 rows",
-        gated.serves,
+        gated.applies,
         gated.halves_apart,
         gated.halves,
         "test_components.py",
@@ -72,7 +72,7 @@ TABLE = (
     Kernel(
         attend.attend,
         "bfloat16 autocast on a CPU, no dropout, at most 1024 keys",
-        blockwise.serves,
+        blockwise.applies,
         blockwise.attention,
         fused.attention,
         "test_blockwise.py",
@@ -80,7 +80,7 @@ TABLE = (
     Kernel(
         attend.attend,
         "no gradients, float32 on a CPU, one query a row, keys and values in a buffer",
-        single.serves,
+        single.applies,
         single.attention,
         fused.attention,
         "test_key_values.py",
@@ -88,7 +88,7 @@ TABLE = (
     Kernel(
         attend.attend_states,
         "bfloat16 autocast on a CPU, few queries",
-        direct.serves,
+        direct.applies,
         direct.attention,
         attend.attend,
         "test_cross_attention_without_keys.py",
@@ -96,7 +96,7 @@ TABLE = (
     Kernel(
         rotate.rotated,
         "outside of torch.compile, more than one position or gradients",
-        rotate.serves,
+        rotate.applies,
         rotate.written_out,
         rotate.plain,
         "test_rotate.py",
@@ -104,7 +104,7 @@ TABLE = (
     Kernel(
         rms.rms_norm,
         "outside of torch.compile, training in float32 on a CPU",
-        rms.serves,
+        rms.applies,
         rms.written_out,
         rms.plain,
         "test_rms.py",
@@ -112,7 +112,7 @@ TABLE = (
     Kernel(
         gelu.gelu_tanh,
         "outside of torch.compile, float32 or bfloat16 on a CPU",
-        gelu.serves,
+        gelu.applies,
         gelu.by_exponential,
         gelu.plain,
         "test_gelu.py",

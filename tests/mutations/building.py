@@ -56,12 +56,15 @@ OPERATORS = (
             *each(
                 [
                     (
-                        "torch.mul(above, weight, out=along).addcmul_(normed, drift).mul_(scale)",
-                        "torch.mul(above, weight, out=along).mul_(scale)",
+                        "torch.mul(grad_output, weight, out=along).addcmul_(normed, drift).mul_(scale)",
+                        "torch.mul(grad_output, weight, out=along).mul_(scale)",
                     ),
                     ("along.view(-1, len(weight)).sum(0)", "along.view(-1, len(weight)).mean(0)"),
-                    ("(slopes.add(slope, rows) @ w) * weight", "slopes.add(slope, rows) @ w"),
-                    ("(slope.T @ weight).squeeze(1)", "slope.sum(0)"),
+                    (
+                        "(matrix_gradient.add(grad_logits, rows) @ w) * weight",
+                        "matrix_gradient.add(grad_logits, rows) @ w",
+                    ),
+                    ("(grad_logits.T @ weight).squeeze(1)", "grad_logits.sum(0)"),
                     ("smoothing - 1.0", "-1.0"),
                     ("self.weights[_a]", "1.0"),
                 ]
