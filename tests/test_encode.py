@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archbench.tasks.base.dataset import Table, text
+from archbench.tasks.base.dataset import Table, text_in_memory
 from archbench.tasks.base.example import END, UNK
+from archbench.tasks.base.kind import TOKENIZERS
 from archbench.tasks.text.arrays import MANIFEST, ArrayWriter, opened, writing
 from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
-from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
+from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
 STORY = "Der Fuchs läuft über 12 Hügel.\nDie 龍 schläft — 😀! " * 7
 SOURCES = ["a good day", "", "très bien, merci", "x" * 40]
@@ -32,7 +33,7 @@ def pairs_of(folder: Path, tokenizer: Tokenizer, layout: Layout) -> tuple[PairEx
 
 def windows_of(folder: Path, tokenizer: Tokenizer, source_length: int, target_length: int) -> Windows:
     with writing(folder) as writer:
-        write_text(writer, "train", text(STORY), tokenizer)
+        write_text(writer, "train", text_in_memory(STORY), tokenizer)
     found = opened(folder)
     assert found is not None
     return read_windows(found[0], "train", source_length, target_length)

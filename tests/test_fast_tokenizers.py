@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archbench.tasks.base.example import BOS, END, LABEL, MASK, PAD, SPECIALS, UNK
+from archbench.tasks.base.kind import TOKENIZERS
 from archbench.tasks.text.fast_tokenizers import library_tokenizer, pretrained_tokenizer
-from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, train_tokenizer
+from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
 TEXTS = ["the cat sat on the mat, the cats' mats don't matter", "five days\nfünf Tage 12,345", "naïve café 😀 ١٢ Ⅳ²"]
 ODD = ["<end>", " <mask><pad> ", "a\x00b", "e\u0301 ‿ x_y", "👩\u200d👩", "\u2028\r\n\t \x1c\x85", "", " ", "\ufeffx"]

@@ -13,7 +13,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion import checkpoint
 from archbench.runs.experiment import spec
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.data import files, sources
+from archbench.tasks.data import files
 
 SECONDS = 60  # far more than a refusal takes
 
@@ -75,7 +75,6 @@ REFUSED: dict[str, Callable[[Path], object]] = {
     "experiment": spec.load,
     "variant": lambda path: catalogue.find(str(path)),
     "data": lambda path: files.existing(path.name, path.parent),
-    "fingerprint": lambda path: sources.fingerprint(path.name, folder=path.parent),
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import small_plans
 
-from archbench.tasks.base.dataset import Table, dataset, text
+from archbench.tasks.base.dataset import Table, make_dataset, text_in_memory
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin, monolingual, phrases
@@ -23,17 +23,17 @@ def test_a_text_counts_where_half_of_its_sequences_stand_in_the_other() -> None:
         "The old MAN who lived -- by the sea went out",
         "who lived by the sea went out every day again and again",
     )
-    leaked = overlap(text(STORY), [OTHER, copied, half, "the old man"])
+    leaked = overlap(text_in_memory(STORY), [OTHER, copied, half, "the old man"])
     assert leaked == Overlap(4, 1, copied) and leaked.too_much
-    assert overlap(text(OTHER), [STORY]) == Overlap(1, 0)
+    assert overlap(text_in_memory(OTHER), [STORY]) == Overlap(1, 0)
 
 
 def test_a_short_text_counts_where_it_is_a_whole_line() -> None:
-    lines = text(f"{STORY}\nThe old man!\n{OTHER}\nhis boat")
+    lines = text_in_memory(f"{STORY}\nThe old man!\n{OTHER}\nhis boat")
     assert overlap(lines, ["the old man", "the old", "lost boat", "his boat", "...", ""]) == Overlap(
         6, 2, "the old man"
     )
-    many = text("\n".join(f"line {number}" for number in range(200_000)))
+    many = text_in_memory("\n".join(f"line {number}" for number in range(200_000)))
     assert overlap(many, [f"line {number}" for number in range(0, 400_000, 100)]).seen == 2000
 
 
@@ -42,15 +42,17 @@ def test_sequences_are_found_across_pieces_of_text() -> None:
     long = " ".join(words)
     places = range(100_000, 300_000, 1000)
     tested = [" ".join(words[place : place + 8]) for place in places]
-    assert overlap(text(long), tested).seen == len(tested)
+    assert overlap(text_in_memory(long), tested).seen == len(tested)
 
 
 def test_what_is_tested_are_texts_and_not_labels() -> None:
     table = Table(["a text"], ["label"])
-    made = dataset("anything", table, table, table, licence="", origin="")
+    made = make_dataset("anything", table, table, table, licence="", origin="")
     assert texts_of_tests(made, labels=True) == ["a text"] and texts_of_tests(made, labels=False) == ["a text", "label"]
-    lines = text("KING\n\nwho lived by the sea and went out\nevery morning to look for his lost boat again\nEND\n")
-    pieces = texts_of_tests(dataset("generation", lines, lines, lines, licence="", origin=""), False)
+    lines = text_in_memory(
+        "KING\n\nwho lived by the sea and went out\nevery morning to look for his lost boat again\nEND\n"
+    )
+    pieces = texts_of_tests(make_dataset("generation", lines, lines, lines, licence="", origin=""), False)
     assert pieces == ["KING who lived by the sea and went out", "every morning to look for his lost boat again"]
 
 

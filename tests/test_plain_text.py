@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
+from archbench.tasks.base.dataset import Dataset, Table, Text, make_dataset, text_in_memory
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.builtin_data import builtin, plain_text
 from archbench.tasks.builtin_data.plain_text import SPAN, Part
@@ -22,11 +22,11 @@ PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))
 
 def made(kind: str, *splits: Text | Table) -> Dataset:
     train, validation, test = splits
-    return dataset(kind, train, validation, test, licence=kind, origin=kind)
+    return make_dataset(kind, train, validation, test, licence=kind, origin=kind)
 
 
 LABELLED = made("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
-PLAYS = made("generation", *(text(PLAY[: SPAN * n]) for n in (101, 9, 9)))
+PLAYS = made("generation", *(text_in_memory(PLAY[: SPAN * n]) for n in (101, 9, 9)))
 PAIRS = made("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
 ALL = [Part("labelled", LABELLED), Part("play", PLAYS), Part("pairs-a-b:200", PAIRS)]
 

@@ -577,7 +577,7 @@ def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
     (before,) = of_role(matrix, "pretraining")
     prepared = from_plan.prepared_data(before)
     whole = prepared.tokenizer.decode(prepared.train.tokens)  # type: ignore[attr-defined]
-    table = task_data.loaded(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
+    table = task_data.raw_data(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
     columns = [table.train.sources, table.train.targets]  # type: ignore[union-attr]
     wanted = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
     assert whole.splitlines() == wanted

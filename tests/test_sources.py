@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archbench.tasks.base.dataset import CHUNK, Dataset, Table, Text, content_digest, text
+from archbench.tasks.base.dataset import CHUNK, Dataset, Table, Text, content_digest, text_in_memory
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
 from archbench.tasks.base.values import TaskConfig
@@ -130,14 +130,16 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_chunks_keep_every_character(documents: list[str], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("archbench.tasks.base.dataset.CHUNK", size)
-        chunks = list(text(*documents).chunks())
+        chunks = list(text_in_memory(*documents).chunks())
     assert "".join(chunks) == "".join(documents)
     assert all(0 < len(chunk) <= size for chunk in chunks)
 
 
 def test_digest_depends_on_content_alone() -> None:
-    assert content_digest(text("ab", "c")) == content_digest(text("abc"))
-    assert content_digest(text("abc"), text("")) != content_digest(text("ab"), text("c"))
+    assert content_digest(text_in_memory("ab", "c")) == content_digest(text_in_memory("abc"))
+    assert content_digest(text_in_memory("abc"), text_in_memory("")) != content_digest(
+        text_in_memory("ab"), text_in_memory("c")
+    )
     assert content_digest(Table(["ab"], ["c"])) != content_digest(Table(["a"], ["bc"]))
 
 
@@ -403,15 +405,10 @@ def test_the_first_byte_that_is_no_text_is_found(tmp_path: Path, before: int, ba
         files.text(path, "utf-8")
 
 
-def test_fingerprints_change_with_the_files(folder: Path) -> None:
-    before = sources.fingerprint("train.tsv", folder=folder)
-    assert before == sources.fingerprint("train.tsv", folder=folder)
-    os.utime(folder / "train.tsv", ns=(1, 1))
-    assert sources.fingerprint("train.tsv", folder=folder) != before
-    assert sources.fingerprint("train.tsv", folder=folder, encoding="latin-1") != before
-    assert sources.fingerprint("shakespeare") != sources.fingerprint("sentiment")
-    assert sources.fingerprint("hub:a/b") is None
-    assert sources.fingerprint(f"hub:a/b@{'0' * 40}") is not None
+def test_names_have_a_version_unless_only_reading_could_tell() -> None:
+    assert sources.name_version("shakespeare") != sources.name_version("sentiment")
+    assert sources.name_version("hub:a/b") is None
+    assert sources.name_version(f"hub:a/b@{'0' * 40}") == f"hub:a/b@{'0' * 40} []"
 
 
 # The hub --------------------------------------------------------------------------------------------------------

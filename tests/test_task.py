@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, UNK
 from archbench.tasks.base.values import Examples, Score
@@ -53,7 +54,7 @@ def config(kind: str, folder: Path, **changes: Any) -> TaskConfig:
         "summarization": {"text": "en", "summary": "de"},
         "memorization": {},
     }
-    files = {split: f"{split}.{suffix}" for split in prepare.SPLITS}
+    files = {split: f"{split}.{suffix}" for split in SPLITS}
     base = TaskConfig(
         kind=kind,
         name="tiny",
@@ -149,9 +150,9 @@ def test_changed_data_and_settings_are_encoded_anew_and_moved_files_are_not(fold
     first = config("translation", folder)
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    for split in prepare.SPLITS:
+    for split in SPLITS:
         shutil.copy(folder / f"{split}.tsv", moved / f"copy-{split}.tsv")
-    names: dict[str, str | list[str]] = {split: f"copy-{split}.tsv" for split in prepare.SPLITS}
+    names: dict[str, str | list[str]] = {split: f"copy-{split}.tsv" for split in SPLITS}
     assert key(replace(first, folder=str(moved), data=names, name="other")) == key(first)
     keys = [key(first), *(key(replace(first, **{k: v})) for k, v in CHANGES.items())]
     with (folder / "train.tsv").open("a") as file:
@@ -342,7 +343,7 @@ def test_the_lead_has_as_many_words_as_training_summaries_have_in_the_median(fol
     sources = [f"first{n} second third fourth fifth" for n in range(30)]
     targets = [" ".join(["first", "second", "x", "y", "z"][: 1 + n % 5]) for n in range(30)]
     lines = ["text\tsummary", *(f"{a}\t{b}" for a, b in zip(sources, targets, strict=True))]
-    for split in prepare.SPLITS:
+    for split in SPLITS:
         (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     (folder / "test.tsv").write_text("text\tsummary\nOne, two, three. Four.\tone two three\n")
     rows = baselines(prepared("summarization", folder, columns={}))
@@ -443,9 +444,11 @@ def test_wrong_input_is_named_in_one_line(kind: str, spoil: Spoil, message: str,
 
 
 def test_an_empty_split_is_refused(folder: Path) -> None:
-    from archbench.tasks.base.dataset import dataset, text
+    from archbench.tasks.base.dataset import make_dataset, text_in_memory
     from archbench.tasks.text.arrays import writing
 
-    empty = dataset("generation", text(""), text("a"), text("a"), licence="", origin="")
+    empty = make_dataset(
+        "generation", text_in_memory(""), text_in_memory("a"), text_in_memory("a"), licence="", origin=""
+    )
     with pytest.raises(InputError, match="train split is empty"), writing(folder / "out") as writer:
         prepare.write(writer, empty, config("generation", folder), registry.BUILTIN["generation"])

@@ -184,8 +184,8 @@ def test_a_file_is_a_kind_and_its_code_is_part_of_a_run(tmp_path: Path) -> None:
 def test_a_kind_of_others_takes_built_in_data_of_its_form(tmp_path: Path) -> None:
     (tmp_path / "sums.py").write_text(KIND)
     path = written(tmp_path, "sums.py")
-    for data, served in {"phrases-en-de:50": "translation", "random-strings:50": "", "sentiment": ""}.items():
-        assert registry.served_as(registry.find("sums.py", tmp_path), data) == served
+    for data, served in {"phrases-en-de:50": "translation", "random-strings:50": None, "sentiment": None}.items():
+        assert registry.builtin_kind(registry.find("sums.py", tmp_path), data) == served
     assert registry.primary(registry.find("sums.py", tmp_path), "bible-en-de") == "exact_match"
     path.write_text(path.read_text().replace("sums.csv", "sentiment"))
     with pytest.raises(InputError, match=r'tasks\[0\].kind: "sums": the built-in "sentiment" is for classification'):
@@ -233,7 +233,7 @@ def test_every_built_in_kind_names_metrics_that_there_are() -> None:
         assert kind.encoded_as == kind.name and kind.numerics > 1
 
 
-@pytest.mark.parametrize("like", [name for name, kind in registry.BUILTIN.items() if not kind.only])
+@pytest.mark.parametrize("like", [name for name, kind in registry.BUILTIN.items() if not kind.only_data])
 def test_a_new_kind_is_like_a_built_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Callable[..., str], like: str
 ) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, SPECIALS, UNK
+from archbench.tasks.base.kind import TOKENIZERS
 from archbench.tasks.text import coders
-from archbench.tasks.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer, train_tokenizer, training_sample
+from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer, train_tokenizer, training_sample
 
 TEXTS = ["the cat sat on the mat, the cats' mats don't matter", "five days\nfünf Tage 12,345", "naïve café 😀"]
 ODD = ["<end>", "<mask> <pad>", "a\x00b", "e\u0301", "👩‍👩‍👧", "\u2028\r\n\t ", "", " ", "don't 's", "\ufeffx"]

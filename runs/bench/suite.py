@@ -23,6 +23,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.planning.matrix import task_config
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.kinds import registry, task
@@ -36,7 +37,6 @@ LACKING = {"bert": ("generation",)}  # measures that a model does not have: it w
 UNASKED = {"tiny": ("compiled",)}  # measures that a shape leaves out unless they are named: compiling takes minutes
 
 Ended = Literal["done", "failed", "interrupted"]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,14 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
 
 def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
     """The real task, with sources and targets that fit the shape."""
-    shape, kind = plan.shape, registry.BUILTIN[registry.serving(plan.data)[0]]
+    shape, kind = plan.shape, registry.BUILTIN[registry.kinds_served_by(plan.data)[0]]
     entry: dict[str, Any] = {"data": plan.data, "tokenizer": "bpe", "vocabulary": min(shape.vocabulary, 4096)}
     source, target = shape.source_length, shape.target_length
     if kind.form == "running text":
         entry |= {"context": source + target, "source_length": source}
     else:
         entry |= {"source_length": source} | (
-            {"target_length": target} if kind.form == "pairs" and not kind.only else {}
+            {"target_length": target} if kind.form == "pairs" and not kind.only_data else {}
         )
     settings = {"name": "bench", "architectures": ["decoder"], "budget": {"parameters": 100_000, "tokens": 100_000}}
     resolved = spec.from_dict({**settings, "tasks": [{**entry, "test_examples": shape.examples}]}, origin="--data")

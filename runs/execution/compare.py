@@ -3,7 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from archbench.runs.executors.executor import On
 from archbench.runs.experiment.sections import Flag, Section, Whole
 from archbench.runs.experiment.spec import METRICS, Experiment
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.progress import Say
 from archbench.tasks.metrics import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from archbench.runs.base.plan import Plan
     from archbench.runs.planning.isolation import Architectures
     from archbench.runs.planning.matrix import Matrix
-
-Say = Callable[[str], None]
 
 
 class RunOptions(Section):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from archbench.runs.base import disk, store
 from archbench.runs.base.messages import PlannedRun
-from archbench.runs.execution.compare import RunOptions, Say, checked_architectures, once, planned
+from archbench.runs.execution.compare import RunOptions, checked_architectures, once, planned
 from archbench.runs.execution.progress import aligned, duration, some_runs
 from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import Experiment
+from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
     from archbench.runs.base.plan import Plan

@@ -27,6 +27,7 @@ from archbench.runs.experiment.validation import nearest, printable, validated
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.builtin_data import builtin
+from archbench.tasks.data.sources import is_accepted
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics import registry as metrics
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -236,16 +237,16 @@ def _task(entry: TaskEntry, experiment: ExperimentEntry, folder: str, place: str
 
 def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
     """The kind that the entry names or, without one, the default kind of the built-in data."""
-    kinds = registry.serving(entry.data)
+    kinds = registry.kinds_served_by(entry.data)
     if entry.kind is None:
         if not kinds:
             known = " or ".join(registry.BUILTIN)
             raise InputError(f"{place}.kind: missing; expected {known}{_unknown(entry.data)}")
         return registry.BUILTIN[kinds[0]]
     kind = registry.find(entry.kind, folder, f"{place}.kind")
-    if kind.only and not kinds:
-        raise InputError(f'{place}.kind: "{kind.name}" accepts only {printable(kind.only)}; set data to that')
-    if kinds and not registry.served_as(kind, entry.data):
+    if not is_accepted(kind, entry.data):
+        raise InputError(f'{place}.kind: "{kind.name}" accepts only {printable(kind.only_data)}; set data to that')
+    if kinds and registry.builtin_kind(kind, entry.data) is None:
         raise InputError(
             f'{place}.kind: "{kind.name}": the built-in {printable(entry.data)} is for {" or ".join(kinds)}'
         )
@@ -276,7 +277,7 @@ def default_name(data: object) -> str:
     """The name of built-in data, a corpus or a file; empty for a table of splits."""
     if not isinstance(data, str):
         return ""
-    return data.partition(":")[0] if registry.serving(data) else PurePath(data.partition("@")[0]).stem
+    return data.partition(":")[0] if registry.kinds_served_by(data) else PurePath(data.partition("@")[0]).stem
 
 
 def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:

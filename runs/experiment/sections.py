@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 
 from archbench.runs.experiment.validation import nearest, printable
+from archbench.tasks.base.dataset import SPLITS
 
 Item = TypeVar("Item")
 Match = Literal["parameters", "flops", "flops-by-tokens", "loss-tokens", "seconds"]
@@ -49,7 +50,6 @@ USUAL_STARTS: dict[str, object] = {
     "verbalizers": {},
 }
 OBJECTIVES = ("own", "causal", "prefix", "masked", "span-corruption")
-SPLITS = ("train", "validation", "test")
 PARAMETER_FLOOR = 20_000
 MOST_SEEDS = 10_000  # when seeds are given as a number
 TUNING_SEED = 1_000  # the default seed of trials; no reported run has it by default

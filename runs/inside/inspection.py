@@ -1,7 +1,6 @@
 """All that is measured inside one run, as plain values in one JSON file: what the page of `archbench inspect` shows."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from archbench.runs.inside.reading import read as read_pair
 from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 
 SCHEMA = 3
 FILE = "inspection.json"
 KEPT, DRAWN = 256, 32  # tokens along an axis of an attention map
-Say = Callable[[str], None]
 
 
 def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | None = None) -> Path:

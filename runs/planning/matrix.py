@@ -1,6 +1,6 @@
 """From an experiment to its runs: data prepared, sizes fitted to the budget, one plan for every run."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from archbench.runs.planning.planner import Planner
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.scoring import task_metrics
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
@@ -25,8 +26,6 @@ from archbench.tasks.kinds.task import prepare
 THREADS = 1  # of every worker process
 # counts that a user should hear of
 REPORTED_COUNTS = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

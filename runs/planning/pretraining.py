@@ -1,6 +1,6 @@
 """Plans the pretrainings of an experiment: one tokenizer for all that start from one, a run for each architecture."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -22,6 +22,7 @@ from archbench.runs.training import compiled
 from archbench.runs.training.pretraining_objectives import OWN, has_source_loss, sentinel_count
 from archbench.runs.training.weight_transfer import weights_for_stacks
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data.overlap import WORDS
 from archbench.tasks.kinds import seen_in, shared_tokenizer
@@ -29,7 +30,6 @@ from archbench.tasks.kinds.task import prepare
 
 ROLE = "pretraining"
 COSTS = {"flops-by-tokens": "flops", "loss-tokens": "loss_tokens"}  # of a token that is read, by axis
-Say = Callable[[str], None]
 
 
 class Pretrainings:

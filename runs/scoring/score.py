@@ -21,6 +21,7 @@ from archbench.runs.training.batches import EncodedExamples, collate_sources, fi
 from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
 from archbench.tasks.metrics.intervals import ratio_score
@@ -117,7 +118,7 @@ class Scorer:
         examples = self.prepared.validation
         assert isinstance(examples, PairExamples | Windows)
         wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
-        order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+        order = seeded_order(len(examples), 0)
         return Subset(examples, np.sort(order[:wanted]))
 
     def _estimated(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.tasks.base.example import Example
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.text.splits import Subset
 
 METRIC = "bits_per_byte_shuffled"
@@ -20,8 +21,7 @@ _EXCHANGE = 0x65786368  # seeds the exchange of sources
 
 def partners(count: int) -> NDArray[np.int64]:
     """The example whose source each of ``count`` examples reads, (n,): a fixed random cycle, so none keeps its own."""
-    bits = np.random.PCG64(np.random.SeedSequence([_EXCHANGE, count]))
-    cycle = np.argsort(bits.random_raw(count), kind="stable")
+    cycle = seeded_order(count, [_EXCHANGE, count])
     chosen = np.empty(count, np.int64)
     chosen[cycle] = np.roll(cycle, -1)
     return chosen

@@ -6,7 +6,7 @@ predictions. Their scores are in ``metrics.json`` of the run's folder.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from archbench.runs.base import foreign_code, sealed, store
 from archbench.runs.base.plan import Plan
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.metrics import registry
 from archbench.tasks.metrics.metric import Metric
@@ -23,8 +24,6 @@ from archbench.tasks.metrics.metric import Metric
 FILE = store.METRICS
 TRIED = 20  # references that a metric is tried on before anything is trained
 PREDICTIONS = "predictions.parquet"
-
-Say = Callable[[str], None]
 
 
 def check(prepared: Prepared) -> None:

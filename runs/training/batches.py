@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import PAD, Example
+from archbench.tasks.base.random_order import drawn_order
 
 Indices = NDArray[np.int64]
 Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
@@ -86,7 +87,7 @@ def plan_epoch(
     if len(target_lengths) == 0:
         return []
     bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
-    order = _shuffled(len(target_lengths), bits)
+    order = drawn_order(len(target_lengths), bits)
     lengths = np.stack([source_lengths, target_lengths])
     tokens = lengths.sum(axis=0)
     if not np.ptp(lengths, axis=1).any():
@@ -94,12 +95,7 @@ def plan_epoch(
     else:
         pools = np.array_split(order, max(1, round(int(tokens.sum()) / (POOL * batch_tokens))))
         batches = [batch for pool in pools for batch in _split_tokens(lengths, pool, batch_tokens, bits)]
-    return [batches[index] for index in _shuffled(len(batches), bits)]
-
-
-def _shuffled(size: int, bits: np.random.PCG64) -> Indices:
-    """A permutation from raw random bits: unlike NumPy's `permutation`, the same in every version of NumPy."""
-    return np.argsort(bits.random_raw(size), kind="stable")
+    return [batches[index] for index in drawn_order(len(batches), bits)]
 
 
 def _split_tokens(lengths: Lengths, pool: Indices, batch_tokens: int, bits: np.random.PCG64) -> list[Indices]:

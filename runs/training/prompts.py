@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import numpy as np
-
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.prompted import Prompt, Prompted
 from archbench.architectures.families.size import Limits, Size
@@ -16,6 +14,7 @@ from archbench.runs.training.pretraining_objectives import ObjectiveShares
 from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS, UNK
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Prepared
 from archbench.tasks.text.rearranged import SPAN_CORRUPTION
 from archbench.tasks.text.tokenizers import Tokenizer
@@ -33,8 +32,7 @@ def chosen(examples: Examples, shots: int, seed: int) -> list[int]:
         raise InputError(f"shots: {shots}: there are {len(examples):,} training examples; give at most as many")
     if not shots:
         return []
-    random = np.random.PCG64(np.random.SeedSequence([_KEY, seed])).random_raw(len(examples))
-    order = [int(place) for place in np.argsort(random, kind="stable")]
+    order = [int(place) for place in seeded_order(len(examples), [_KEY, seed])]
     labels = {place: int(examples[place].target[0]) for place in order}
     counts: Counter[int] = Counter()
     shown: list[int] = []

@@ -21,6 +21,7 @@ from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch
 from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
 from archbench.tasks.base import files
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples
 
 EXACT_NLL, SAMPLED_NLL = "nll_per_token", "nll_per_token_sampled"  # what validation measures
@@ -294,7 +295,7 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
 
 def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:
     """The same few validation examples at every evaluation and for every architecture."""
-    order = np.argsort(np.random.PCG64(0).random_raw(len(examples)), kind="stable")
+    order = seeded_order(len(examples), 0)
     ends = np.cumsum((examples.source_lengths + examples.target_lengths)[order])
     wanted = min(max(budget // 100, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
     chosen = order[: int(np.searchsorted(ends, wanted)) + 1]

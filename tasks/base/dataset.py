@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # characters
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,18 @@ class Dataset:
     notes: dict[str, int] = field(default_factory=dict)
 
 
-def text(*documents: str) -> Text:
+def seen_in_train(train: Table, test: Table) -> int:
+    """The number of test rows whose source training has too."""
+    known = set(train.sources)
+    return sum(source in known for source in test.sources)
+
+
+def text_in_memory(*documents: str) -> Text:
     """Text that is held in memory, for example one string for each work."""
     return Text(documents, sum(len(document.encode()) for document in documents))
 
 
-def dataset(
+def make_dataset(
     kind: str,
     train: Text | Table,
     validation: Text | Table,

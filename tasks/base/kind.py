@@ -28,7 +28,8 @@ class TaskKind:
 
     ``source_length`` and ``target_length`` are the usual limits in tokens, END counted; of running text their sum is
     the context. ``tokenizer`` is the usual one of ``tokenizers``; ``shortest_source`` is the least source length.
-    ``one_answer`` says that an answer is right or wrong. ``only`` names the built-in data that the kind takes alone.
+    ``one_answer`` says that an answer is right or wrong. ``only_data`` is the built-in data set that the kind is
+    limited to, empty for a kind that takes any data.
 
     ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``baselines(prepared)`` are by default (None)
     those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
@@ -52,7 +53,7 @@ class TaskKind:
     shortest_source: int = 1
     test_examples: int = 500
     one_answer: bool = False
-    only: str = ""
+    only_data: str = ""
     decoding: Callable[[Prepared], DecodingConfig] | None = field(default=None, repr=False)
     measure: Callable[[Prepared, Outputs], list[Score]] | None = field(default=None, repr=False)
     baselines: Callable[[Prepared], list[Baseline]] | None = field(default=None, repr=False)

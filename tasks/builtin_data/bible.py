@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Table, dataset, text
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, make_dataset, text_in_memory
 from archbench.tasks.base.groups import normal, sides
-from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, Say, rows
+from archbench.tasks.base.progress import Say
+from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, rows
 
 LANGUAGES = {"en": "3", "fr": "l", "es": "v", "de": "e"}
 COLUMN = {language: 3 + index for index, language in enumerate(LANGUAGES)}
@@ -84,9 +85,9 @@ def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
             if split != "train" or side != "train":
                 tested.update(_grams(row[COLUMN["en"]], SEQUENCE))
     kept["train"] = [verse for verse in kept["train"] if tested.isdisjoint(_grams(verse, SEQUENCE))]
-    splits = (text("\n".join(kept[split]) + "\n") for split in ("train", "validation", "test"))
+    splits = (text_in_memory("\n".join(kept[split]) + "\n") for split in SPLITS)
     notes = {f"{split}_verses": len(verses) for split, verses in kept.items()}
-    return dataset("generation", *splits, licence=LICENCE, origin=ORIGIN, notes=notes)
+    return make_dataset("generation", *splits, licence=LICENCE, origin=ORIGIN, notes=notes)
 
 
 def groups(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
@@ -172,8 +173,8 @@ def _share(grams: list[str], known: Callable[[str], bool]) -> float:
 
 
 def _dataset(kind: str, pairs: dict[str, list[tuple[str, str]]], notes: Counter[str]) -> Dataset:
-    train, validation, test = (_table(pairs[split]) for split in ("train", "validation", "test"))
-    return dataset(kind, train, validation, test, licence=LICENCE, origin=ORIGIN, notes=dict(notes))
+    train, validation, test = (_table(pairs[split]) for split in SPLITS)
+    return make_dataset(kind, train, validation, test, licence=LICENCE, origin=ORIGIN, notes=dict(notes))
 
 
 def _table(pairs: Iterable[tuple[str, str]]) -> Table:

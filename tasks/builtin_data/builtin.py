@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Text, dataset
+from archbench.tasks.base.dataset import SPLITS, Dataset, Text, make_dataset
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data import (
     bible,
     hard_phrases,
@@ -22,7 +23,6 @@ from archbench.tasks.builtin_data import (
     shakespeare,
 )
 from archbench.tasks.builtin_data.languages import LANGUAGES
-from archbench.tasks.builtin_data.packages import Say
 
 JOIN = "+"  # between running texts that are read together
 NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
@@ -220,11 +220,11 @@ def _joined(name: str) -> Builtin:
 
 def _together(parts: Sequence[Dataset]) -> Dataset:
     splits = []
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         texts = [getattr(part, split) for part in parts]
         splits.append(Text([piece for text in texts for piece in text.pieces], sum(text.bytes for text in texts)))
     licence = "; ".join(dict.fromkeys(part.licence for part in parts))
-    return dataset("generation", *splits, licence=licence, origin="; ".join(part.origin for part in parts))
+    return make_dataset("generation", *splits, licence=licence, origin="; ".join(part.origin for part in parts))
 
 
 def _as_text(name: str) -> Builtin:

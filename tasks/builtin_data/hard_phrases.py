@@ -24,17 +24,16 @@ import re
 from collections import Counter
 from itertools import product
 
-from archbench.tasks.base.dataset import Dataset, dataset
+from archbench.tasks.base.dataset import SPLITS, Dataset, make_dataset
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data import phrases
 from archbench.tasks.builtin_data.languages import LANGUAGES, Language
 from archbench.tasks.builtin_data.meanings import DURATIONS, Cell, Meaning
-from archbench.tasks.builtin_data.packages import Say
 from archbench.tasks.builtin_data.phrases import TEST, VALIDATION, Phrase, drawn, parse, shaped
 
 SUFFIX = "-hard"
 NAME = re.compile(rf"phrases-([a-z]{{2,3}})-([a-z]{{2,3}}){SUFFIX}(?::([0-9_]+))?")
 VERSION = 1  # raise when the same names would give other phrases
-SPLITS = ("train", "validation", "test")
 GRIDS = {
     "thousands": "blocks of a thousand numbers",
     "hundreds": "hundreds with tens",
@@ -70,7 +69,7 @@ def load(name: str, kind: str, say: Say) -> Dataset:
         f"generated from CLDR and num2words, {source.code} to {target.code}; test and validation combine what training "
         f"never shows together: {', '.join(GRIDS.values())} (all listed in tasks/builtin_data/hard_phrases.py)"
     )
-    return dataset(kind, train, validation, test, licence=phrases.LICENCE, origin=origin, notes=notes)
+    return make_dataset(kind, train, validation, test, licence=phrases.LICENCE, origin=origin, notes=notes)
 
 
 def draw(

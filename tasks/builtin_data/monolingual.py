@@ -14,11 +14,10 @@ translation of another.
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
-from archbench.tasks.base.dataset import Dataset, Text, dataset, text
+from archbench.tasks.base.dataset import SPLITS, Dataset, Text, make_dataset, text_in_memory
+from archbench.tasks.base.progress import Say
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.builtin_data import phrases
-from archbench.tasks.builtin_data.packages import Say
 from archbench.tasks.builtin_data.phrases import TEST, VALIDATION, Phrase
 
 PREFIX = "phrases-text-"
@@ -33,15 +32,15 @@ def load(name: str, say: Say) -> Dataset:
     source, target, size = phrases.parse(name, NAME, f"{PREFIX}en-de")
     say(f"{name}: generating {size:,} phrases")
     splits = phrases.draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
-    train, validation, test = (_text(splits[split]) for split in ("train", "validation", "test"))
+    train, validation, test = (_text(splits[split]) for split in SPLITS)
     origin = f"generated from CLDR and num2words, {source.code} and {target.code}"
-    return dataset("generation", train, validation, test, licence=phrases.LICENCE, origin=origin)
+    return make_dataset("generation", train, validation, test, licence=phrases.LICENCE, origin=origin)
 
 
 def _text(drawn: Sequence[Phrase]) -> Text:
     """Blocks of lines, the two languages in turns."""
-    order = np.argsort(np.random.PCG64(_ORDER).random_raw(len(drawn)), kind="stable")
+    order = seeded_order(len(drawn), _ORDER)
     sides = [phrase.source for phrase in drawn], [drawn[index].target for index in order]
-    return text(
+    return text_in_memory(
         *("\n".join(side[begin : begin + BLOCK]) + "\n" for begin in range(0, len(drawn), BLOCK) for side in sides)
     )

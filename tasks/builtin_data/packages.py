@@ -23,8 +23,8 @@ from pathlib import Path
 
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 
-Say = Callable[[str], None]
 Row = list[str]
 DAMAGE = (
     tarfile.TarError,

@@ -22,12 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
 
-from archbench.tasks.base.dataset import Dataset, Table, amount, dataset
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, amount, make_dataset
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data import phrases
 from archbench.tasks.builtin_data.languages import LANGUAGES, Language, language
 from archbench.tasks.builtin_data.near_misses import SORTS, near_misses
-from archbench.tasks.builtin_data.packages import Say
 
 PREFIX = "phrases-pairs-"
 NAME = re.compile(rf"{PREFIX}([a-z]{{2,3}})-([a-z]{{2,3}})(?::([0-9_]+))?")
@@ -62,14 +62,14 @@ def load(name: str, say: Say) -> Dataset:
     source, target, size = parse(name)
     say(f"{name}: generating {size:,} pairs of phrases")
     splits = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
-    train, validation, test = (table(splits[split]) for split in ("train", "validation", "test"))
+    train, validation, test = (table(splits[split]) for split in SPLITS)
     sorts = Counter(group.sort for group in splits["test"])
     origin = (
         f"generated from CLDR and num2words, {source.code} and {target.code}; near misses differ in one number, unit, "
         "month or in the order of two parts, and every phrase occurs once with each label"
     )
     notes = {f"test_pairs_by_{sort}": EACH * sorts[sort] for sort in SORTS}
-    return dataset("classification", train, validation, test, licence=phrases.LICENCE, origin=origin, notes=notes)
+    return make_dataset("classification", train, validation, test, licence=phrases.LICENCE, origin=origin, notes=notes)
 
 
 def parse(name: str) -> tuple[Language, Language, int]:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeVar
 
-from archbench.tasks.base.dataset import Dataset, Table, Text, amount, dataset, text
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, Text, amount, make_dataset, text_in_memory
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data.languages import LANGUAGES, Language, language
 from archbench.tasks.builtin_data.meanings import Meaning, meanings
-from archbench.tasks.builtin_data.packages import Say
 
 Place = TypeVar("Place")
 NAME = re.compile(r"phrases-([a-z]{2,3})-([a-z]{2,3})(?::([0-9_]+))?")
@@ -60,10 +60,10 @@ def load(name: str, kind: str, say: Say) -> Dataset:
     source, target, size = parse(name)
     say(f"{name}: generating {size:,} phrases")
     splits = draw(source, target, {"train": size, "validation": VALIDATION, "test": TEST})
-    train, validation, test = (shaped(kind, splits[split]) for split in ("train", "validation", "test"))
+    train, validation, test = (shaped(kind, splits[split]) for split in SPLITS)
     origin = f"generated from CLDR and num2words, {source.code} to {target.code}"
     notes = {"held_out_combinations_in_test": TEST // 2}
-    return dataset(kind, train, validation, test, licence=LICENCE, origin=origin, notes=notes)
+    return make_dataset(kind, train, validation, test, licence=LICENCE, origin=origin, notes=notes)
 
 
 def parse(name: str, pattern: re.Pattern[str] = NAME, usual: str = "phrases-en-de") -> tuple[Language, Language, int]:
@@ -146,6 +146,6 @@ def _share(key: str) -> float:
 def shaped(kind: str, phrases: list[Phrase]) -> Text | Table:
     """Phrases for a kind of task: pairs, sources with their kind as label, or running text."""
     if kind == "generation":
-        return text("".join(f"{phrase.source} = {phrase.target}\n" for phrase in phrases))
+        return text_in_memory("".join(f"{phrase.source} = {phrase.target}\n" for phrase in phrases))
     targets = [phrase.kind if kind == "classification" else phrase.target for phrase in phrases]
     return Table([phrase.source for phrase in phrases], targets)

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from archbench.tasks.base.errors import InputError, shortened
 from archbench.tasks.base.files import write_bytes
-from archbench.tasks.builtin_data.packages import ATTEMPTS, PATIENCE, Say
+from archbench.tasks.base.progress import Say
+from archbench.tasks.builtin_data.packages import ATTEMPTS, PATIENCE
 
 FOLDER = "ARCHBENCH_DATA"
 HOST = "https://raw.githubusercontent.com"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archbench.tasks.base.dataset import Dataset, Table, Text, dataset
+from archbench.tasks.base.dataset import Dataset, Table, Text, make_dataset
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.random_order import seeded_order
 
 PREFIX = "as-text:"
 SPAN = 64  # characters of running text in a prompt, and as many in its answer
@@ -50,7 +51,7 @@ def mixture(parts: Sequence[Part]) -> Dataset:
     """
     tested, ordered = parts[0], sorted(parts, key=lambda part: part.name)
     train = _balanced([_prompted(part.name, part.data.train) for part in ordered])
-    return dataset(
+    return make_dataset(
         "translation",
         _joined(train),
         _joined(_balanced([_prompted(part.name, part.data.validation) for part in ordered])),
@@ -104,8 +105,7 @@ def _cut(table: Table, characters: int) -> Table:
     """Examples in a seeded order while they hold no more than so many characters, in the table's own order."""
     if _characters(table) <= characters:
         return table
-    bits = np.random.PCG64(np.random.SeedSequence([_ORDER, len(table)]))
-    order = np.argsort(bits.random_raw(len(table)), kind="stable")
+    order = seeded_order(len(table), [_ORDER, len(table)])
     lengths = np.array([len(a) + len(b) for a, b in zip(table.sources, table.targets, strict=True)])
     kept = np.sort(order[np.cumsum(lengths[order]) <= characters])
     return Table([table.sources[i] for i in kept], [table.targets[i] for i in kept])

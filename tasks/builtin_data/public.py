@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
+from archbench.tasks.base.dataset import Dataset, Table, Text, make_dataset, seen_in_train, text_in_memory
 from archbench.tasks.base.groups import components, normal, sides
-from archbench.tasks.builtin_data.packages import Say
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data.pinned_files import Fetch, PinnedFile, Publisher, contents
 
 VERSION = 1  # raise when the same files would be read otherwise
@@ -48,9 +48,8 @@ def load(name: str, cache: Path, say: Say, fetch: Fetch | None = None) -> Datase
     train, validation, test = public.read(contents(name, public.publisher, cache, say, fetch))
     notes = {}
     if isinstance(train, Table) and isinstance(test, Table):
-        known = set(train.sources)
-        notes["test_sources_seen_in_train"] = sum(source in known for source in test.sources)
-    return dataset(
+        notes["test_sources_seen_in_train"] = seen_in_train(train, test)
+    return make_dataset(
         public.kind,
         train,
         validation,
@@ -91,7 +90,7 @@ def read_text(raw: Sequence[bytes]) -> tuple[Text, Text, Text]:
     whole = raw[0].decode()
     wanted = [round(len(whole) * (1 - 2 * SHARE)), round(len(whole) * (1 - SHARE))]
     ends = [0, *(whole.find("\n", position - 1) + 1 or position for position in wanted), len(whole)]
-    train, validation, test = (text(whole[start:stop]) for start, stop in pairwise(ends))
+    train, validation, test = (text_in_memory(whole[start:stop]) for start, stop in pairwise(ends))
     return train, validation, test
 
 

@@ -14,9 +14,10 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.tasks.base.dataset import Dataset, Table, amount, dataset
+from archbench.tasks.base.dataset import Dataset, Table, amount, make_dataset
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.builtin_data.packages import Say
+from archbench.tasks.base.progress import Say
+from archbench.tasks.base.random_order import drawn_order
 
 FAMILY = "random-strings"
 NAME = re.compile(rf"{FAMILY}(?::([0-9_]+))?")
@@ -41,7 +42,7 @@ def load(name: str, say: Say) -> Dataset:
     table = draw(size)
     notes = {"bits_in_all_strings": size * BITS, "test_strings_seen_in_train_by_design": size}
     origin = f"{size:,} uniformly random strings of {LENGTH} characters, the same in all splits"
-    return dataset("memorization", table, table, table, licence=LICENCE, origin=origin, notes=notes)
+    return make_dataset("memorization", table, table, table, licence=LICENCE, origin=origin, notes=notes)
 
 
 def parse(name: str) -> int:
@@ -55,7 +56,7 @@ def parse(name: str) -> int:
 
 def draw(size: int) -> Table:
     """``size`` keys and their strings, from seeded streams of their own."""
-    order = np.argsort(_stream(0).random_raw(MAXIMUM), kind="stable")[:size]
+    order = drawn_order(MAXIMUM, _stream(0))[:size]
     keys = order[:, None] // len(ALPHABET) ** np.arange(KEY) % len(ALPHABET)
     strings = (_stream(1).random_raw(size * LENGTH) >> np.uint64(64 - EACH)).reshape(size, LENGTH)
     return Table(_spelt(keys), _spelt(strings))

@@ -9,9 +9,10 @@ import io
 import tarfile
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Table, dataset
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, make_dataset
 from archbench.tasks.base.groups import components, normal, sides
-from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, Say, members, rows
+from archbench.tasks.base.progress import Say
+from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, members, rows
 
 FILES = ("amazonReviewSnippets", "nytEditorialSnippets", "tweets")
 INNER, SUFFIX = "additional_resources/hutto_ICWSM_2014.tar.gz", "_GroundTruth.txt"
@@ -25,10 +26,9 @@ def load(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
     groups = components([_keys(source, number, sentence) for source, number, _, sentence in raw_rows])
     placed = sides([_name(raw_rows[group]) for group in groups], SHARES)
     train, validation, test = (
-        _table([row for row, side in zip(raw_rows, placed, strict=True) if side == split])
-        for split in ("train", "validation", "test")
+        _table([row for row, side in zip(raw_rows, placed, strict=True) if side == split]) for split in SPLITS
     )
-    return dataset(
+    return make_dataset(
         "classification",
         train,
         validation,

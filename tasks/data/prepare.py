@@ -1,7 +1,7 @@
-"""From a task's configuration to its encoded examples, made once and reused while data and settings stay the same.
+"""From a task's raw data to its encoded examples, made once and reused while data and settings stay the same.
 
-Encoded data are found by a key that can be computed before encoding: the settings, and the version of built-in data or
-the SHA-256 of the user's files. The digest of a prepared task is that of its content.
+Encoded data are found by a key that can be computed before the raw data are loaded: the settings, and the version of
+built-in data or the SHA-256 of the user's files. The digest of a prepared task is that of its content.
 """
 
 import hashlib
@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.tasks.base.dataset import Dataset, Table, Text, dataset, text
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, Text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END
 from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.progress import Say
+from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import ArrayWriter, opened, writing
@@ -32,14 +34,12 @@ from archbench.tasks.text.tokenizers import (
 )
 
 SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
-SPLITS = ("train", "validation", "test")
 _SUBSET = 0x74657374  # seeds the choice of test examples
-Say = Callable[[str], None]
-Load = Callable[[], Dataset]
+LoadRaw = Callable[[], Dataset]
 
 
-def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load: Load) -> Prepared:
-    """The encoded task; the first time the data are loaded and a tokenizer is trained on the training split.
+def encode(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load_raw: LoadRaw) -> Prepared:
+    """The encoded task. The first time, ``load_raw()`` is called and a tokenizer is trained on the training split.
 
     Raises InputError where the data cannot be had or cannot serve the task.
     """
@@ -49,7 +49,7 @@ def prepare(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: 
     if arrays is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
-            write(writer, load(), config, kind)
+            write(writer, load_raw(), config, kind)
             if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         arrays = opened(folder)
@@ -67,21 +67,21 @@ def key(config: TaskConfig, kind: TaskKind) -> str:
     return _hash([*known, {"texts of": config.texts_of}] if config.texts_of else known)
 
 
-def write(writer: ArrayWriter, dataset: Dataset, config: TaskConfig, kind: TaskKind) -> None:
+def write(writer: ArrayWriter, raw: Dataset, config: TaskConfig, kind: TaskKind) -> None:
     """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
-    splits = {name: getattr(dataset, name) for name in SPLITS}
+    splits = {name: getattr(raw, name) for name in SPLITS}
     _check_filled(config, splits)
-    tokenizer = _tokenizer(config, kind, dataset.train)
-    notes = dict(dataset.notes)
+    tokenizer = _tokenizer(config, kind, raw.train)
+    notes = dict(raw.notes)
     for name, split in splits.items():
         counts = _write_split(writer, name, split, tokenizer, config, kind)
         notes |= {f"{name}_{count}": value for count, value in counts.items()}
     writer.facts |= {
         "tokenizer": tokenizer.to_json(),
-        "digest": dataset.digest,
-        "licence": dataset.licence,
-        "origin": dataset.origin,
-        "pairs": isinstance(dataset.train, Table),
+        "digest": raw.digest,
+        "licence": raw.licence,
+        "origin": raw.origin,
+        "pairs": isinstance(raw.train, Table),
         "notes": notes,
     }
 
@@ -160,8 +160,7 @@ def _subset(config: TaskConfig, train: PairExamples | Windows) -> PairExamples:
 
 def _chosen(size: int, count: int) -> NDArray[np.int64]:
     """At most ``count`` of ``size`` examples in random order, always the same."""
-    bits = np.random.PCG64(np.random.SeedSequence([_SUBSET, size]))
-    return np.argsort(bits.random_raw(size), kind="stable")[:count]
+    return seeded_order(size, [_SUBSET, size])[:count]
 
 
 def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Tokenizer:
@@ -226,30 +225,9 @@ def _check_pairs(config: TaskConfig, split: str, rows: int, counts: Mapping[str,
         )
 
 
-def load(config: TaskConfig, kind: TaskKind, cache: Path, say: Say, served_as: str) -> Dataset:
-    return sources.load(
-        kind,
-        config.data,
-        cache,
-        say,
-        columns=config.columns,
-        encoding=config.encoding,
-        folder=config.folder,
-        where=f"tasks.{config.name}",
-        served_as=served_as,
-    )
-
-
-def as_text(data: Dataset, labels: bool) -> Dataset:
-    """The texts of a table's rows as running text, a line each: sources, and targets where they are not ``labels``."""
-    splits = []
-    for name in SPLITS:
-        table = getattr(data, name)
-        assert isinstance(table, Table)
-        rows = zip(table.sources, table.targets, strict=True)
-        lines = [" ".join(part.split()) for row in rows for part in (row[:1] if labels else row)]
-        splits.append(text("".join(f"{line}\n" for line in lines)))
-    return dataset("generation", *splits, licence=data.licence, origin=data.origin)
+def raw_data_identity(config: TaskConfig) -> list[Any]:
+    """Plain values that are equal for tasks with the same raw data, found without loading them."""
+    return [config.kind, config.texts_of, dict(config.columns), config.encoding, version(config)]
 
 
 def version(config: TaskConfig) -> Any:
@@ -261,7 +239,7 @@ def version(config: TaskConfig) -> Any:
     try:
         if isinstance(data, str):
             is_file = not data.startswith("hub:") and sources.is_file(data, Path(config.folder))
-            return _content(config, data) if is_file else [data, sources.fingerprint(data, folder=config.folder)]
+            return _content(config, data) if is_file else [data, sources.name_version(data)]
         named = {split: [names] if isinstance(names, str) else names for split, names in data.items()}
         return {split: [_content(config, name) for name in names] for split, names in named.items()}
     except InputError as error:

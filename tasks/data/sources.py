@@ -10,16 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from archbench.tasks.base.dataset import Dataset, Table, Text, dataset
+from archbench.tasks.base.dataset import SPLITS, Dataset, Table, Text, make_dataset, seen_in_train, text_in_memory
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
 from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data import builtin
-from archbench.tasks.builtin_data.packages import Say
 from archbench.tasks.data import files, hub
 
 Data = str | Mapping[str, str | Sequence[str]]
-SPLITS = ("train", "validation", "test")
 SHARE = 0.05
 LONG_LINE = 40  # characters; a test line at least this long counts as seen if train contains it
 UNKNOWN = "as given by its owner; not checked"
@@ -35,47 +34,54 @@ def load(
     encoding: str = "utf-8",
     folder: str | Path = ".",
     where: str = "tasks",
-    served_as: str = "",
+    builtin_kind: str | None = None,
     open_hub: hub.Open = hub.open_hub,
 ) -> Dataset:
     """The three splits of ``data`` for a kind of task.
 
     ``data`` is a built-in name, ``hub:owner/name``, a file, or files by split (parallel text as a list of two).
     Relative paths start at the experiment's ``folder``. ``where`` names the task in messages (``tasks.trec``).
-    ``served_as`` is the kind whose built-in data are loaded, by default ``kind``. Raises a one-line ``InputError``.
+    ``builtin_kind`` is the kind that built-in data are made for, by default ``kind``. Raises a one-line ``InputError``.
     """
     try:
         named = _columns(kind, columns or {})
-        _check_known(kind, data)
+        if not is_accepted(kind, data):
+            raise InputError(f'data: {kind.name} accepts only "{kind.only_data}"; set data to that')
         if isinstance(data, str) and data.startswith("hub:"):
             return _from_hub(kind, open_hub(hub.parse(data)), named)
         if isinstance(data, str) and not is_file(data, Path(folder)):
-            return builtin.load(data, served_as or kind.name, cache, say)
+            return builtin.load(data, builtin_kind or kind.name, cache, say)
         return _from_files(kind, data, Path(folder), encoding, named)
     except InputError as error:
         raise InputError(f"{where}.{error}") from error
 
 
-def fingerprint(
-    data: Data, *, columns: Mapping[str, str] | None = None, encoding: str = "utf-8", folder: str | Path = "."
-) -> str | None:
-    """A cheap text that changes whenever the data may have changed: names, versions, sizes and times.
+def rows_as_text(data: Dataset, labels: bool) -> Dataset:
+    """The texts of a table's rows as running text, a line each: sources, and targets where they are not ``labels``."""
+    splits = []
+    for name in SPLITS:
+        table = getattr(data, name)
+        assert isinstance(table, Table)
+        rows = zip(table.sources, table.targets, strict=True)
+        lines = [" ".join(part.split()) for row in rows for part in (row[:1] if labels else row)]
+        splits.append(text_in_memory("".join(f"{line}\n" for line in lines)))
+    return make_dataset("generation", *splits, licence=data.licence, origin=data.origin)
 
-    It reads no data. None if only reading could tell (a hub name without a full commit). Raises ``InputError`` for a
-    missing file.
+
+def name_version(name: str) -> str | None:
+    """A text that changes whenever the data of a built-in or hub name do, found without reading them.
+
+    None for a hub name without a full commit: only reading the data could tell.
     """
-    if isinstance(data, str) and data.startswith("hub:"):
-        revision = hub.parse(data).revision or ""
-        return f"{data} {sorted((columns or {}).items())}" if len(revision) == 40 else None
-    if isinstance(data, str) and not is_file(data, Path(folder)):
-        return f"{data} {builtin.find(data).version}"
-    given = {"train": data} if isinstance(data, str) else data
-    parts = [f"{encoding} {sorted((columns or {}).items())}"]
-    for split, value in given.items():
-        for name in [value] if isinstance(value, str) else value:
-            path = files.existing(name, Path(folder))
-            parts.append(f"{split} {path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    return "\n".join(parts)
+    if name.startswith("hub:"):
+        revision = hub.parse(name).revision or ""
+        return f"{name} []" if len(revision) == 40 else None  # "[]" is in the keys of data that are encoded already
+    return f"{name} {builtin.find(name).version}"
+
+
+def is_accepted(kind: TaskKind, data: Data) -> bool:
+    """False where the kind takes only built-in data and these are not; which of those serve it, ``builtin`` knows."""
+    return not kind.only_data or (isinstance(data, str) and builtin.is_builtin(data))
 
 
 def is_file(data: str, folder: Path) -> bool:
@@ -92,12 +98,6 @@ def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
         if key not in wanted:
             raise InputError(f'columns: {kind.name} has no "{key}"; it takes {" and ".join(wanted)}')
     return tuple(columns.get(key, key) for key in wanted)
-
-
-def _check_known(kind: TaskKind, data: Data) -> None:
-    """Some kinds accept only one built-in data set."""
-    if kind.only and not (isinstance(data, str) and builtin.is_builtin(data)):
-        raise InputError(f'data: {kind.name} accepts only "{kind.only}"; set data to that')
 
 
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
@@ -184,7 +184,7 @@ def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> T
 
 def _finished_text(kind: TaskKind, splits: dict[str, Text], origin: str) -> Dataset:
     notes = {"test_lines_seen_in_train": _seen_lines(splits["train"], splits["test"])}
-    return dataset(kind.name, *(splits[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
+    return make_dataset(kind.name, *(splits[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=notes)
 
 
 def _finished_table(kind: TaskKind, splits: dict[str, Table], origin: str, names: Mapping[str, str]) -> Dataset:
@@ -197,13 +197,14 @@ def _finished_table(kind: TaskKind, splits: dict[str, Table], origin: str, names
         if not len(full[split]):
             raise InputError(f"data: {split} ({names[split]}) has no row with both a source and a target")
     full = _completed(full, kind, names)
-    known = set(full["train"].sources)
-    notes["test_sources_seen_in_train"] = sum(source in known for source in full["test"].sources)
+    notes["test_sources_seen_in_train"] = seen_in_train(full["train"], full["test"])
     if kind.form == "labels":
         labels = {label for table in full.values() for label in table.targets}
         folded = Counter(label.casefold() for label in labels)
         notes["labels_that_differ_in_case_alone"] = sum(folded[label.casefold()] > 1 for label in labels)
-    return dataset(kind.name, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes))
+    return make_dataset(
+        kind.name, *(full[split] for split in SPLITS), licence=UNKNOWN, origin=origin, notes=dict(notes)
+    )
 
 
 def _filled(table: Table) -> Table:

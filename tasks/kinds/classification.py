@@ -5,8 +5,8 @@ import numpy as np
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import majority_rows, tfidf_logistic_rows
-from archbench.tasks.metrics import metrics
-from archbench.tasks.metrics.intervals import macro_f1_score, mean_score, ratio_score
+from archbench.tasks.metrics.builtin import text_score
+from archbench.tasks.metrics.intervals import ratio_score
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:
@@ -20,8 +20,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     labels = outputs.references[: len(answers)]
     scores = []
     if len(answers):
-        scores.append(mean_score("accuracy", [a == b for a, b in zip(labels, answers, strict=True)]))
-        scores.append(macro_f1_score(metrics.macro_f1(labels, answers), labels, answers))
+        scores += [text_score(name, labels, answers) for name in KIND.metrics]
     known = np.isin(np.array(outputs.references), np.array(prepared.tokenizer.labels))
     if known.any():
         tokens = outputs.tokens[known].astype(np.float64)

@@ -75,23 +75,25 @@ def numerics(name: str) -> int:
     return BUILTIN[name].numerics if name in BUILTIN else 1
 
 
-def serving(data: Any) -> tuple[str, ...]:
+def kinds_served_by(data: Any) -> tuple[str, ...]:
     """The kinds of task that built-in data can serve, the usual one first; none where the data are not built in."""
     if not isinstance(data, str) or not builtin.is_builtin(data):
         return ()
     return tuple(name for name in builtin.find(data).kinds if name in BUILTIN)
 
 
-def served_as(kind: TaskKind, data: Any) -> str:
-    """The built-in kind whose examples ``kind`` takes from built-in data; empty where they do not serve it.
+def builtin_kind(kind: TaskKind, data: Any) -> str | None:
+    """The built-in kind as which built-in data serve ``kind``; None where they do not, or are not built in.
 
-    A foreign kind takes data of a built-in kind of the same form, unless that kind accepts only certain data.
+    A built-in kind is served as itself; a foreign one as a built-in kind of the same form that is not limited to
+    certain data.
     """
-    serving_kinds = serving(data)
-    if kind.name in serving_kinds or not kind.origin:
-        return kind.name if kind.name in serving_kinds else ""
-    alike = (name for name in serving_kinds if BUILTIN[name].form == kind.form and not BUILTIN[name].only)
-    return next(alike, "")
+    served = kinds_served_by(data)
+    if kind.name in served:
+        return kind.name
+    if not kind.origin:
+        return None
+    return next((name for name in served if BUILTIN[name].form == kind.form and not BUILTIN[name].only_data), None)
 
 
 def primary(kind: TaskKind, data: Any) -> str:

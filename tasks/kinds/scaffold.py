@@ -8,7 +8,7 @@ from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
-LIKE = tuple(name for name, kind in registry.BUILTIN.items() if not kind.only)  # kinds that any data can serve
+LIKE = tuple(name for name, kind in registry.BUILTIN.items() if not kind.only_data)  # kinds that any data can serve
 FORMS = {
     "running text": "a part of running text (a .txt file) and its continuation",
     "labels": "a text and its label, which must occur in the training split",

@@ -2,38 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from archbench.tasks.base import files
 from archbench.tasks.base.dataset import Text
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.data import overlap, prepare
 from archbench.tasks.data.overlap import Overlap
 from archbench.tasks.kinds import registry
-from archbench.tasks.kinds.task import loaded
+from archbench.tasks.kinds.task import raw_data
 
 VERSION = 2  # raise when the same data would be counted differently
 
 
 def key(text: TaskConfig, task: TaskConfig) -> str:
     """Names what ``overlap_of`` counts: equal for the same texts."""
-    configs = [
-        [config.kind, config.texts_of, dict(config.columns), config.encoding, prepare.version(config)]
-        for config in (text, task)
-    ]
-    return hashlib.sha256(json.dumps([VERSION, *configs]).encode()).hexdigest()
+    identities = [prepare.raw_data_identity(config) for config in (text, task)]
+    return hashlib.sha256(json.dumps([VERSION, *identities]).encode()).hexdigest()
 
 
-def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Callable[[str], None]) -> Overlap:
+def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Say) -> Overlap:
     """The test texts of ``task`` in a pretraining's training text. Raises ``InputError`` where data cannot be had."""
     path = cache / "overlap" / f"{key(text, task)}.json"
     if path.is_file():
         return Overlap(**json.loads(path.read_text(encoding="utf-8")))
-    pretraining = loaded(text, cache, say).train
+    pretraining = raw_data(text, cache, say).train
     assert isinstance(pretraining, Text)
     labels = registry.of(task).form == "labels"
-    seen = overlap.overlap(pretraining, overlap.texts_of_tests(loaded(task, cache, say), labels))
+    seen = overlap.overlap(pretraining, overlap.texts_of_tests(raw_data(task, cache, say), labels))
     files.write_text(path, json.dumps(asdict(seen)))
     return seen

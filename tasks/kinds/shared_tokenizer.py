@@ -2,27 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
-from archbench.tasks.kinds.task import loaded
+from archbench.tasks.kinds.task import raw_data
 from archbench.tasks.text.tokenizers import train_tokenizer, training_sample
 
 LIMIT = 20_000_000  # characters of text that it is trained on, about
 
 
-def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path, say: Callable[[str], None]) -> Path:
+def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path, say: Say) -> Path:
     """The JSON file of the tokenizer, below ``cache``. Raises ``InputError`` where data cannot be had."""
-    known = [
-        [config.kind, config.texts_of, dict(config.columns), config.encoding, prepare.version(config)]
-        for config in configs
-    ]
+    known = [prepare.raw_data_identity(config) for config in configs]
     name = hashlib.sha256(json.dumps([prepare.SCHEMA, kind, vocabulary, known]).encode()).hexdigest()
     made = cache / "tokenizers" / f"{name}.json"
     if not made.is_file():
@@ -38,9 +36,9 @@ def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path,
     return made
 
 
-def _texts(config: TaskConfig, cache: Path, say: Callable[[str], None]) -> tuple[Iterator[str], int]:
+def _texts(config: TaskConfig, cache: Path, say: Say) -> tuple[Iterator[str], int]:
     """The training texts of a task, and their size."""
-    return prepare.training_texts(registry.of(config), loaded(config, cache, say).train)
+    return prepare.training_texts(registry.of(config), raw_data(config, cache, say).train)
 
 
 def _sample(parts: Sequence[Iterator[str]], size: int, kind: str) -> Iterator[str]:

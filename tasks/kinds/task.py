@@ -1,20 +1,27 @@
-"""A task from end to end: prepared examples, decoding settings, metrics and baselines, whatever its kind."""
+"""A task from end to end: prepared examples, decoding settings, metrics and baselines, whatever its kind.
+
+The path of the data:
+
+    raw_data    TaskConfig -> Dataset    texts of three splits: built-in data, the hub or files (data/sources.py)
+    encode      Dataset -> arrays        a tokenizer and token ids, kept in the cache (data/prepare.py, text/encode.py)
+    prepare     TaskConfig -> Prepared   the arrays from the cache, where they are not in it after these two steps
+"""
 
 from dataclasses import replace
 from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.kind import Form, TaskKind
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Baseline as Baseline
 from archbench.tasks.base.values import DecodingConfig as DecodingConfig
-from archbench.tasks.base.values import Examples as Examples
 from archbench.tasks.base.values import Outputs as Outputs
 from archbench.tasks.base.values import Prepared as Prepared
 from archbench.tasks.base.values import Score as Score
 from archbench.tasks.base.values import TaskConfig as TaskConfig
 from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
-from archbench.tasks.data import prepare as encoded
-from archbench.tasks.data.prepare import Say
+from archbench.tasks.data import sources
+from archbench.tasks.data.prepare import encode
 from archbench.tasks.kinds import classification, generation, registry, text_to_text
 from archbench.tasks.metrics.builtin import TEXTS, text_score
 
@@ -28,20 +35,28 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
     """
     kind = registry.of(config)
     primary = registry.primary(kind, config.data)
-    return encoded.prepare(config, kind, primary, cache, say, lambda: loaded(config, cache, say))
+    return encode(config, kind, primary, cache, say, lambda: raw_data(config, cache, say))
 
 
-def loaded(config: TaskConfig, cache: Path, say: Say) -> Dataset:
-    """The raw data of a task. Raises InputError where they cannot be had."""
+def raw_data(config: TaskConfig, cache: Path, say: Say) -> Dataset:
+    """The texts of a task, before any tokenizer. Raises InputError where they cannot be had."""
     if config.texts_of:
         kind = registry.find(config.texts_of, config.folder, f"tasks.{config.name}.kind")
         file = config.texts_of if registry.is_file(config.texts_of) else ""
-        source = replace(config, kind=kind.name, kind_file=file, texts_of="")
-        if kind.form != "running text":
-            return encoded.as_text(loaded(source, cache, say), kind.form == "labels")
-        return loaded(source, cache, say)
+        data = raw_data(replace(config, kind=kind.name, kind_file=file, texts_of=""), cache, say)
+        return data if kind.form == "running text" else sources.rows_as_text(data, kind.form == "labels")
     kind = registry.of(config)
-    return encoded.load(config, kind, cache, say, registry.served_as(kind, config.data))
+    return sources.load(
+        kind,
+        config.data,
+        cache,
+        say,
+        columns=config.columns,
+        encoding=config.encoding,
+        folder=config.folder,
+        where=f"tasks.{config.name}",
+        builtin_kind=registry.builtin_kind(kind, config.data),
+    )
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import SPECIALS, UNK, Tokens
+from archbench.tasks.base.kind import TOKENIZERS
 from archbench.tasks.text.coders import (
     PIECE,
     BytePairs,
@@ -35,8 +36,6 @@ from archbench.tasks.text.coders import (
     trained_merges,
     valid,
 )
-
-TOKENIZERS = ("char", "byte", "word", "bpe")
 
 
 @final
