@@ -14,7 +14,7 @@ from archbench.tasks.base.dataset import Table, text_in_memory
 from archbench.tasks.base.example import END, UNK
 from archbench.tasks.base.kind import TOKENIZERS
 from archbench.tasks.text.arrays import MANIFEST, ArrayWriter, opened, writing
-from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
+from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
@@ -23,9 +23,9 @@ SOURCES = ["a good day", "", "très bien, merci", "x" * 40]
 TARGETS = ["ein guter Tag", "leer", "sehr gut 😀", "y"]
 
 
-def pairs_of(folder: Path, tokenizer: Tokenizer, layout: Layout) -> tuple[PairExamples, dict[str, int]]:
+def pairs_of(folder: Path, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[PairExamples, dict[str, int]]:
     with writing(folder) as writer:
-        notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, layout)
+        notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, encoding)
     found = opened(folder)
     assert found is not None
     return read_pairs(found[0], "train"), notes
@@ -48,7 +48,7 @@ def stream(size: int, source_length: int, target_length: int) -> Windows:
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_pairs_come_back_with_their_text(kind: str, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(kind, [*SOURCES, *TARGETS], 400)
-    pairs, notes = pairs_of(tmp_path / "p", tokenizer, Layout(40, 64, labels=False))
+    pairs, notes = pairs_of(tmp_path / "p", tokenizer, PairEncoding(40, 64, labels=False))
     assert len(pairs) == 4
     for index, (source, target) in enumerate(zip(SOURCES, TARGETS, strict=True)):
         assert pairs[index].source.tolist() == tokenizer.encode(source)
@@ -63,7 +63,7 @@ def test_pairs_come_back_with_their_text(kind: str, tmp_path: Path) -> None:
 
 def test_long_sources_are_cut_at_their_end_and_long_targets_left_out(tmp_path: Path) -> None:
     tokenizer = train_tokenizer("byte", [])
-    pairs, notes = pairs_of(tmp_path / "p", tokenizer, Layout(12, 6, labels=False))
+    pairs, notes = pairs_of(tmp_path / "p", tokenizer, PairEncoding(12, 6, labels=False))
     assert [pairs.target_text(i) for i in range(len(pairs))] == ["leer", "y"]
     assert pairs[1].source.tolist() == tokenizer.encode("x" * 12)
     assert pairs.source_text(1) == "x" * 40
@@ -72,7 +72,7 @@ def test_long_sources_are_cut_at_their_end_and_long_targets_left_out(tmp_path: P
 
 def test_labels_are_one_token_and_unseen_ones_unknown(tmp_path: Path) -> None:
     tokenizer = train_tokenizer("byte", [], labels=["leer", "y"])
-    pairs, notes = pairs_of(tmp_path / "p", tokenizer, Layout(40, 1, labels=True))
+    pairs, notes = pairs_of(tmp_path / "p", tokenizer, PairEncoding(40, 1, labels=True))
     assert [pairs[i].target.tolist() for i in range(4)] == [[UNK], [5], [UNK], [6]]
     assert (notes["unseen_labels"], notes["unknown_tokens"]) == (2, 0)
     assert pairs.target_text(0) == "ein guter Tag"
@@ -87,7 +87,7 @@ def test_windows_stand_for_exactly_the_bytes_of_their_text(kind: str, lengths: t
     assert STORY.encode().startswith(raw)
     assert len(windows) == len(windows.tokens) // windows.stride
     assert windows.target_bytes.tolist() == [len(windows.target_raw(i)) for i in range(len(windows))]
-    assert windows.widths.sum() == len(STORY.encode())
+    assert windows.bytes_per_token.sum() == len(STORY.encode())
     for index in range(len(windows)):
         assert len(windows[index].source) == lengths[0]
         assert len(windows[index].target) == lengths[1]
@@ -132,7 +132,7 @@ def test_epochs_differ_in_offset_and_cover_them_all() -> None:
 
 def test_gathering_equals_taking_one_by_one(tmp_path: Path) -> None:
     tokenizer = train_tokenizer("byte", [])
-    pairs, _ = pairs_of(tmp_path / "p", tokenizer, Layout(40, 64, labels=False))
+    pairs, _ = pairs_of(tmp_path / "p", tokenizer, PairEncoding(40, 64, labels=False))
     chosen = np.array([2, 0, 3, 1], np.int64)
     for examples in (pairs, stream(90, 3, 5), stream(90, 0, 5), Subset(pairs, np.array([3, 2, 1, 0]))):
         sources, targets = examples.gather(chosen)
@@ -141,7 +141,7 @@ def test_gathering_equals_taking_one_by_one(tmp_path: Path) -> None:
 
 
 def test_a_subset_is_those_examples(tmp_path: Path) -> None:
-    pairs, _ = pairs_of(tmp_path / "p", train_tokenizer("byte", []), Layout(40, 64, labels=False))
+    pairs, _ = pairs_of(tmp_path / "p", train_tokenizer("byte", []), PairEncoding(40, 64, labels=False))
     subset = Subset(pairs, np.array([2, 0]))
     assert len(subset) == 2
     assert [subset.target_text(i) for i in range(2)] == [TARGETS[2], TARGETS[0]]

@@ -24,7 +24,7 @@ from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import predict
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, SPECIALS, UNK
-from archbench.tasks.text.tokenizers import pretrained_tokenizer
+from archbench.tasks.text.tokenizers import from_library_json
 
 KINDS = {"gpt2": checkpoint_folders.gpt2, "bert": checkpoint_folders.bert, "t5": checkpoint_folders.t5}
 LABELS = ("negative", "positive")
@@ -39,7 +39,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pat
 
 def ours(folder: Path) -> Any:
     variant = catalogue.find(str(folder))
-    tokenizer = pretrained_tokenizer(variant.checkpoint.tokenizer, LABELS)
+    tokenizer = from_library_json(variant.checkpoint.tokenizer, LABELS)
     return variant.builder(LABELS)(variant.checkpoint.size, Limits(tokenizer.vocabulary, 16, 8))
 
 
@@ -124,7 +124,7 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_its_tokenizer_accounts_for_every_byte(checkpoints: dict[str, Any], name: str) -> None:
-    tokenizer = pretrained_tokenizer(catalogue.find(str(checkpoints[name][0])).checkpoint.tokenizer, LABELS)
+    tokenizer = from_library_json(catalogue.find(str(checkpoints[name][0])).checkpoint.tokenizer, LABELS)
     text = "The 27 lovely  days, Märzbier!\n[MASK] </s> <|endoftext|> \u6f22 end "
     pieces = list(tokenizer.encode_stream([text]))
     assert sum(int(widths.sum()) for _, _, widths in pieces) == len(text.encode())
@@ -218,7 +218,7 @@ def test_labels_that_cannot_be_told_apart_are_named(
     checkpoints: dict[str, Any], labels: tuple[str, str], message: str
 ) -> None:
     variant = catalogue.find(str(checkpoints["bert"][0]))
-    vocabulary = pretrained_tokenizer(variant.checkpoint.tokenizer, labels).vocabulary
+    vocabulary = from_library_json(variant.checkpoint.tokenizer, labels).vocabulary
     with pytest.raises(InputError, match=message):
         variant.builder(labels)(variant.checkpoint.size, Limits(vocabulary, 16, 1))
 
@@ -226,7 +226,7 @@ def test_labels_that_cannot_be_told_apart_are_named(
 @pytest.mark.parametrize("name", KINDS)
 def test_it_is_counted_without_its_weights_as_with_them(checkpoints: dict[str, Any], name: str) -> None:
     pretrained = catalogue.find(str(checkpoints[name][0])).checkpoint
-    limits = Limits(pretrained_tokenizer(pretrained.tokenizer, LABELS).vocabulary, 16, 8)
+    limits = Limits(from_library_json(pretrained.tokenizer, LABELS).vocabulary, 16, 8)
     blank, built = pretrained.blank(limits), pretrained.build(limits, LABELS)
     assert count(blank) == count(built) and next(blank.parameters()).is_meta
     assert {k: v.shape for k, v in blank.state_dict().items()} == {k: v.shape for k, v in built.state_dict().items()}
@@ -334,8 +334,8 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
 def test_bits_are_counted_only_where_tokens_tell_the_text(checkpoints: dict[str, Any]) -> None:
     texts = ["a lovely day", "The day, 27 M\u00e4rz"]
     kept = {
-        name: pretrained_tokenizer(catalogue.find(str(folder)).checkpoint.tokenizer, LABELS).keeps(texts)
+        name: from_library_json(catalogue.find(str(folder)).checkpoint.tokenizer, LABELS).is_lossless(texts)
         for name, (folder, _) in checkpoints.items()
     }
     assert kept == {"gpt2": True, "bert": False, "t5": True}
-    assert not pretrained_tokenizer(catalogue.find(str(checkpoints["t5"][0])).checkpoint.tokenizer).keeps(["\u6f22"])
+    assert not from_library_json(catalogue.find(str(checkpoints["t5"][0])).checkpoint.tokenizer).is_lossless(["\u6f22"])

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from archbench.tasks.base.example import BOS, END, LABEL, MASK, PAD, SPECIALS, UNK
 from archbench.tasks.base.kind import TOKENIZERS
-from archbench.tasks.text.fast_tokenizers import library_tokenizer, pretrained_tokenizer
+from archbench.tasks.text.fast_tokenizers import to_library_tokenizer, to_transformers_tokenizer
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
 TEXTS = ["the cat sat on the mat, the cats' mats don't matter", "five days\nfünf Tage 12,345", "naïve café 😀 ١٢ Ⅳ²"]
 ODD = ["<end>", " <mask><pad> ", "a\x00b", "e\u0301 ‿ x_y", "👩\u200d👩", "\u2028\r\n\t \x1c\x85", "", " ", "\ufeffx"]
 LABELS = ["no", "yes", "very good", "größer", "<end>", "cat", "label: x", ""]
 OURS = {kind: train_tokenizer(kind, TEXTS, 320, LABELS) for kind in TOKENIZERS}
-THEIRS = {kind: library_tokenizer(ours) for kind, ours in OURS.items()}
+THEIRS = {kind: to_library_tokenizer(ours) for kind, ours in OURS.items()}
 TEXT = st.text() | st.text("the cats<end>é\u0301\u0660²Ⅳ_‿ \x1c\n'") | st.sampled_from([*ODD, *LABELS, f"{LABEL}yes"])
 
 
@@ -30,7 +30,7 @@ def test_words_end_at_every_code_point_as_ours_do() -> None:
     codes = [*range(0x3000), *range(0x3000, 0xD800, 9), *range(0xE000, 0x110000, 31)]
     texts = ["a".join(map(chr, codes[start : start + 20_000])) for start in range(0, len(codes), 20_000)]
     ours = train_tokenizer("word", texts, 20_000)
-    theirs = library_tokenizer(ours)
+    theirs = to_library_tokenizer(ours)
     for text in texts:
         assert theirs.encode(text).ids == ours.encode(text)
 
@@ -55,7 +55,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp(request.param)
-    pretrained_tokenizer(OURS[request.param], "source-bos", 9, "left", "right").save_pretrained(folder)
+    to_transformers_tokenizer(OURS[request.param], "source-bos", 9, "left", "right").save_pretrained(folder)
     return OURS[request.param], AutoTokenizer.from_pretrained(folder)
 
 
@@ -87,4 +87,4 @@ def test_a_saved_tokenizer_cuts_and_pads_for_its_model(saved: tuple[Tokenizer, A
 
 def test_the_beginning_of_a_window_stands_after_bos() -> None:
     ours = OURS["char"]
-    assert library_tokenizer(ours, "bos-text").encode("the cat").ids == [BOS, *ours.encode("the cat")]
+    assert to_library_tokenizer(ours, "bos-text").encode("the cat").ids == [BOS, *ours.encode("the cat")]

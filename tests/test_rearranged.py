@@ -8,7 +8,7 @@ import pytest
 
 from archbench.runs.training.batches import Stream
 from archbench.tasks.base.example import END
-from archbench.tasks.text.rearranged import PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
+from archbench.tasks.text.rearranged import ALL_TARGET, PREFIX, SPAN_CORRUPTION, Rearranged, Spans
 from archbench.tasks.text.splits import Windows
 
 SENTINELS = range(5, 11)
@@ -39,7 +39,7 @@ def restored(source: list[int], target: list[int]) -> list[int]:
     return [token for mark in source for token in answers.get(mark, [mark])]
 
 
-@pytest.mark.parametrize("way", [WHOLE, PREFIX, SPAN_CORRUPTION])
+@pytest.mark.parametrize("way", [ALL_TARGET, PREFIX, SPAN_CORRUPTION])
 def test_source_and_target_give_the_window_back(way: str) -> None:
     examples = rearranged(way)
     for index in range(len(examples)):
@@ -79,7 +79,7 @@ def test_a_split_is_drawn_uniformly() -> None:
 
 
 def test_ways_are_mixed_by_their_shares() -> None:
-    ways = ((WHOLE, 0.25), (PREFIX, 0.25), (SPAN_CORRUPTION, 0.5))
+    ways = ((ALL_TARGET, 0.25), (PREFIX, 0.25), (SPAN_CORRUPTION, 0.5))
     examples = Rearranged(windows(40, 2000), ways, SENTINELS).epoch(3, 0)
     corrupted = np.array([np.isin(examples[index].source, SENTINELS).any() for index in range(len(examples))])
     assert abs(corrupted.mean() - 0.5) < 0.05

@@ -103,12 +103,7 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
 
 def _path(name: str, folder: Path | None) -> Path:
     """Where an architecture would be, if its name is a path. Raises ``InputError`` for a name that cannot be one."""
-    if name.endswith(".py") and not name.isprintable():
-        raise InputError(f"architectures: {name!r}: the file's name has control characters; rename it")
-    try:
-        return (folder or Path()) / Path(name).expanduser()
-    except RuntimeError as error:  # no such user
-        raise InputError(f'architectures: "{name}": {error}') from error
+    return code.named_path(name, folder or Path(), "architectures")
 
 
 def _checked_path(path: Path) -> Path:
@@ -193,18 +188,7 @@ def _from_file(path: Path) -> Variant:
 
 def _module(path: Path) -> ModuleType:
     """The module in a variant file, after its code has run."""
-    spec = importlib.util.spec_from_file_location(f"variant_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        with limited():
-            spec.loader.exec_module(module)
-    except BaseException as error:
-        if is_signalled(error):
-            raise
-        line = getattr(error, "lineno", None) or code.line_in(error, str(spec.origin))
-        raise InputError(f"{path}:{line or 1}: the variant file fails: {one_line(error)}") from error
-    return module
+    return code.run_file(path, f"variant_{path.stem}", before="", failure="the variant file fails", within=limited())
 
 
 def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False) -> Variant:

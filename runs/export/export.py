@@ -26,7 +26,7 @@ from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
 from archbench.tasks.base.files import write_text
-from archbench.tasks.text.fast_tokenizers import Layout, pretrained_tokenizer
+from archbench.tasks.text.fast_tokenizers import Template, to_transformers_tokenizer
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ def settings(run: FinishedRun) -> Any:
 def fast_tokenizer(run: FinishedRun) -> Any:
     """The run's tokenizer for ``transformers``: BOS stands where the family reads it, texts are cut as in the task."""
     family, length = run.model.family, run.plan.limits.source_length
-    layout: Layout = "source" if family == "encoder-decoder" else "source-bos"
+    layout: Template = "source" if family == "encoder-decoder" else "source-bos"
     if not length:
         layout, length = "bos-text", max(1, run.plan.limits.target_length // 2)
     cut: Literal["left", "right"] = "left" if run.form == "running text" else "right"
     padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
-    return pretrained_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
+    return to_transformers_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
 
 
 def model(run: FinishedRun) -> tuple[Any, bool]:

@@ -267,7 +267,7 @@ class Pretrainings:
                         "therefore share a tokenizer; give both the same tokenizer and vocabulary"
                     )
             where = self.setting.cache, self.say
-            path = shared_tokenizer.path(
+            path = shared_tokenizer.trained_file(
                 [configs[name] for name in names], first.task.tokenizer, first.task.vocabulary, *where
             )
             for name in names:

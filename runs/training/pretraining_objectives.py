@@ -21,7 +21,7 @@ from archbench.architectures.objectives.objective import Objective
 from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
-from archbench.tasks.text.rearranged import FILLED, PREFIX, SPAN_CORRUPTION, WHOLE, Rearranged, Spans
+from archbench.tasks.text.rearranged import ALL_SOURCE, ALL_TARGET, PREFIX, SPAN_CORRUPTION, Rearranged, Spans
 from archbench.tasks.text.splits import Windows
 
 OWN: Final = "own"
@@ -117,8 +117,11 @@ def pretraining_windows(model: Any, prepared: Prepared, shares: ObjectiveShares)
         return train
     assert isinstance(train, Windows)
     windows = replace(train, source_length=0, target_length=train.stride)
-    splits = {CAUSAL: PREFIX if model.source_predicts and len(shares) == 1 else WHOLE, MASKED: FILLED}
-    ways = tuple((splits.get(objective, objective), share) for objective, share in shares.items())
+    # Where sources have a loss too, a random split leaves every token a loss, and the model learns to read a source as
+    # on tasks. Elsewhere the tokens of a source would have none, so a causal window is all target.
+    causal_layout = PREFIX if model.source_predicts and len(shares) == 1 else ALL_TARGET
+    window_layouts = {CAUSAL: causal_layout, MASKED: ALL_SOURCE}
+    ways = tuple((window_layouts.get(objective, objective), share) for objective, share in shares.items())
     return Rearranged(windows, ways, prepared.tokenizer.label_ids)
 
 

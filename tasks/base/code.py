@@ -1,6 +1,7 @@
-"""Python code of the user or of another package (a task kind, a metric, a variant): loaded, mistakes in one line.
+"""Loads Python code of the user or of another package (a task kind, a metric, a variant).
 
-Whatever such code raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
+Whatever such code raises, also ``SystemExit`` and ``KeyboardInterrupt``, becomes a one-line ``InputError``; signals do
+not.
 """
 
 import difflib
@@ -8,16 +9,27 @@ import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
+from archbench.tasks.base.errors import InputError, expand_home, irregular, is_signalled, one_line
+
+
+def named_path(name: str, folder: Path, where: str) -> Path:
+    """The path, relative to ``folder``, that the user's ``name`` of code stands for, whether or not a file is there.
+
+    ``where`` begins messages. Raises ``InputError`` for a name that cannot be a path.
+    """
+    if name.endswith(".py") and not name.isprintable():
+        raise InputError(f"{where}: {name!r}: the file's name has control characters; rename it")
+    return folder / expand_home(name, where)
 
 
 def module(path: Path, where: str) -> ModuleType:
-    """The module in a Python file, after its code has run; cached while the file is unchanged.
+    """The module of a Python file, after its code has run; cached while the file is unchanged.
 
     ``where`` begins messages. Raises ``InputError`` where there is no such file or its code fails.
     """
@@ -30,21 +42,32 @@ def module(path: Path, where: str) -> ModuleType:
 
 @lru_cache
 def _module(path: Path, digest: str, where: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{path.stem}_{digest[:12]}", path)
+    return run_file(path, f"{path.stem}_{digest[:12]}", f"{where}: ", "fails")
+
+
+def run_file(
+    path: Path, name: str, before: str, failure: str, within: AbstractContextManager[None] | None = None
+) -> ModuleType:
+    """A new module called ``name``, after the code of the file has run ``within`` a context.
+
+    Raises ``InputError`` where the code fails: what stands ``before`` it, file and line, the ``failure``, the error.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
-    loaded_module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(loaded_module)
+        with within or nullcontext():
+            spec.loader.exec_module(module)
     except BaseException as error:
         if is_signalled(error):
             raise
         line = getattr(error, "lineno", None) or line_in(error, str(spec.origin)) or 1
-        raise InputError(f"{where}: {path}:{line}: fails: {one_line(error)}") from error
-    return loaded_module
+        raise InputError(f"{before}{path}:{line}: {failure}: {one_line(error)}") from error
+    return module
 
 
 def line_in(error: BaseException, path: str) -> int | None:
-    """The last line of the file at ``path`` (absolute) that the error came through."""
+    """The last line of the file at ``path`` (absolute) in the error's traceback."""
     lines, trace = [], error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == path:

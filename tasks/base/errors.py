@@ -32,10 +32,18 @@ def is_signalled(error: BaseException) -> bool:
     return isinstance(error, Signalled) or (is_default and isinstance(error, KeyboardInterrupt))
 
 
+def expand_home(name: str, where: str) -> Path:
+    """The path ``name`` with a leading ``~`` replaced; raises ``InputError`` if there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f'{where}: "{name}": {error}') from error
+
+
 def irregular(path: Path) -> str:
     """``is a pipe; ...`` where reading ``path`` might never end: a pipe, a device or a socket; else empty.
 
-    A link to a regular file is one, and so is a file that the shell redirects into ``/dev/stdin``.
+    A link to a regular file counts as regular, and so does a file that the shell redirects into ``/dev/stdin``.
     """
     try:
         mode = path.stat().st_mode

@@ -33,7 +33,7 @@ def likelihood_rows(prepared: Prepared) -> list[Baseline]:
     after its source for running text, alone for pairs (from the training targets); where targets vary in length it pays
     for their end, as models do. ``lzma`` compresses all test targets together after the training text: later ones
     profit from earlier ones. ``unigram`` and ``bigram`` are over the task's tokens and never see a source. They are
-    omitted if tokens do not determine the bytes, as are bits per byte of models.
+    omitted where decoding does not give back the texts, as are bits per byte of models.
     """
     test = prepared.test
     train = prepared.train
@@ -51,7 +51,7 @@ def likelihood_rows(prepared: Prepared) -> list[Baseline]:
         "ngram": float(ngram_bits(train_ngram(text), targets, contexts).sum()),
         "lzma": lzma_bits(text[-LZMA_LIMIT:], b"".join(targets)),
     }
-    if prepared.tokenizer.keeps(_targets(test)):
+    if prepared.tokenizer.is_lossless(_targets(test)):
         values |= token_ngrams.bits(prepared)
     return [Baseline(name, "test", "bits_per_byte", bits / size) for name, bits in values.items()]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from archbench.tasks.base.dataset import CHUNK, Table, Text
-from archbench.tasks.base.errors import InputError, irregular, shortened
+from archbench.tasks.base.errors import InputError, expand_home, irregular, shortened
 from archbench.tasks.data.tsv_quoting import Quoted, is_quoted
 
 OTHER_NAMES = {  # common column names of data sets for each of ours; a message suggests them, no code assumes them
@@ -134,7 +134,7 @@ def codec(encoding: str) -> str:
 
 def existing(name: str, folder: Path) -> Path:
     """The path of a file beside the experiment. Raises ``InputError`` that suggests the nearest existing file."""
-    path = folder / home(name)
+    path = folder / expand_home(name, "data")
     if os.path.isfile(path):  # pathlib's method raises for a name that is too long; this one returns False
         return path
     if os.path.isdir(path):
@@ -155,14 +155,6 @@ def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
     listed = ", ".join(shortened(name) for name in there[:LISTED])
     more = f" and {len(there) - LISTED:,} more" if len(there) > LISTED else ""
     return InputError(f'columns: no column "{column}"{place and f" in {place}"} (it has: {listed}{more}){hint}')
-
-
-def home(name: str) -> Path:
-    """A path with a leading ``~`` replaced. Raises ``InputError`` if there is no such user."""
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise InputError(f'data: "{name}": {error}') from error
 
 
 def _chunks(path: Path, name: str) -> Iterator[str]:

@@ -23,12 +23,12 @@ from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import ArrayWriter, opened, writing
-from archbench.tasks.text.encode import Layout, read_pairs, read_windows, write_pairs, write_text
+from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import (
     Tokenizer,
+    from_library_json,
     load_tokenizer,
-    pretrained_tokenizer,
     train_tokenizer,
     training_sample,
 )
@@ -107,8 +107,8 @@ def _write_split(
         counts = write_text(writer, name, split, tokenizer)
         _check_windows(config, name, counts["tokens"])
         return counts
-    layout = Layout(config.source_length, config.target_length, labels=kind.form == "labels")
-    counts = write_pairs(writer, name, split, tokenizer, layout)
+    encoding = PairEncoding(config.source_length, config.target_length, labels=kind.form == "labels")
+    counts = write_pairs(writer, name, split, tokenizer, encoding)
     _check_pairs(config, name, len(split), counts)
     return counts
 
@@ -166,7 +166,7 @@ def _chosen(size: int, count: int) -> NDArray[np.int64]:
 def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Tokenizer:
     labels = _labels(config, kind, train) if kind.form == "labels" and isinstance(train, Table) else []
     if config.tokenizer == "pretrained":
-        return pretrained_tokenizer(Path(config.pretrained).read_text(encoding="utf-8"), labels)
+        return from_library_json(Path(config.pretrained).read_text(encoding="utf-8"), labels)
     labels = labels or [f"<{number}>" for number in range(config.sentinels)]
     if config.shared_tokenizer:
         return load_tokenizer(Path(config.shared_tokenizer).read_text(encoding="utf-8")).relabelled(labels)

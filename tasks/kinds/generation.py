@@ -25,12 +25,12 @@ def decoding(prepared: Prepared) -> DecodingConfig:
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """Likelihoods of the references; repetition, variety and copying of the sampled continuations."""
-    kept = prepared.tokenizer.keeps(outputs.references)
-    scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
+    lossless = prepared.tokenizer.is_lossless(outputs.references)
+    scores = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, lossless)
     if prepared.config.source_length and len(outputs.answers):
         scores.append(text_score("rouge_l", outputs.references[: len(outputs.answers)], outputs.answers))
     scores += sample_scores([ids[ids >= UNK] for ids in outputs.answer_ids], prepared)
-    return scores + (sample_likelihood(outputs, prepared) if kept else [])
+    return scores + (sample_likelihood(outputs, prepared) if lossless else [])
 
 
 def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:

@@ -26,11 +26,11 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """Stored bits, strings that are recalled exactly, likelihoods."""
     answers = outputs.answers
     wanted = outputs.references[: len(answers)]
-    kept = prepared.tokenizer.keeps(outputs.references)  # a checkpoint's own tokenizer may not
+    lossless = prepared.tokenizer.is_lossless(outputs.references)  # a checkpoint's own tokenizer may lack capitals
     return [
-        *([stored(outputs.nats, len(prepared.train), random_strings.BITS)] if kept else []),
+        *([stored(outputs.nats, len(prepared.train), random_strings.BITS)] if lossless else []),
         *([text_score("exact_match", wanted, answers)] if len(answers) else []),
-        *likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept),
+        *likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, lossless),
     ]
 
 

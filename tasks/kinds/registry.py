@@ -46,7 +46,7 @@ def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
     Messages begin with ``where``. Raises ``InputError`` if there is none or it is no task kind.
     """
     if is_file(name):
-        path = _path(name, Path(folder), where)
+        path = code.named_path(name, Path(folder), where)
         return _foreign(getattr(code.module(path, where), ATTRIBUTE, None), str(path), where)
     if name in BUILTIN:
         return BUILTIN[name]
@@ -100,15 +100,6 @@ def primary(kind: TaskKind, data: Any) -> str:
     """The metric that a task of this kind is judged by with these data."""
     known = isinstance(data, str) and builtin.is_builtin(data)
     return builtin.find(data).primary.get(kind.name, kind.primary) if known else kind.primary
-
-
-def _path(name: str, folder: Path, where: str) -> Path:
-    if not name.isprintable():
-        raise InputError(f"{where}: {name!r}: the file's name has control characters; rename it")
-    try:
-        return folder / Path(name).expanduser()
-    except RuntimeError as error:  # no such user
-        raise InputError(f'{where}: "{name}": {error}') from error
 
 
 def _foreign(kind: Any, origin: str, where: str) -> TaskKind:

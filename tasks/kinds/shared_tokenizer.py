@@ -18,18 +18,21 @@ from archbench.tasks.text.tokenizers import train_tokenizer, training_sample
 LIMIT = 20_000_000  # characters of text that it is trained on, about
 
 
-def path(configs: Sequence[TaskConfig], kind: str, vocabulary: int, cache: Path, say: Say) -> Path:
-    """The JSON file of the tokenizer, below ``cache``. Raises ``InputError`` where data cannot be had."""
+def trained_file(configs: Sequence[TaskConfig], algorithm: str, vocabulary: int, cache: Path, say: Say) -> Path:
+    """The JSON file of the tokenizer, below ``cache``; it is trained first where the file is not there.
+
+    ``algorithm`` is a kind of tokenizer, such as "bpe". Raises ``InputError`` where data cannot be had.
+    """
     known = [prepare.raw_data_identity(config) for config in configs]
-    name = hashlib.sha256(json.dumps([prepare.SCHEMA, kind, vocabulary, known]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps([prepare.SCHEMA, algorithm, vocabulary, known]).encode()).hexdigest()
     made = cache / "tokenizers" / f"{name}.json"
     if not made.is_file():
-        say(f"{', '.join(config.name for config in configs)}: training a {kind} tokenizer")
+        say(f"{', '.join(config.name for config in configs)}: training a {algorithm} tokenizer")
         texts = [_texts(config, cache, say) for config in configs]
         size = sum(length for _, length in texts)
-        sample = _sample([part for part, _ in texts], size, kind)
+        sample = _sample([part for part, _ in texts], size, algorithm)
         try:
-            tokenizer = train_tokenizer(kind, sample, vocabulary)
+            tokenizer = train_tokenizer(algorithm, sample, vocabulary)
         except InputError as error:
             raise InputError(f"pretraining.{configs[0].name}.{error}") from error
         files.write_text(made, tokenizer.to_json())
@@ -41,6 +44,6 @@ def _texts(config: TaskConfig, cache: Path, say: Say) -> tuple[Iterator[str], in
     return prepare.training_texts(registry.of(config), raw_data(config, cache, say).train)
 
 
-def _sample(parts: Sequence[Iterator[str]], size: int, kind: str) -> Iterator[str]:
+def _sample(parts: Sequence[Iterator[str]], size: int, algorithm: str) -> Iterator[str]:
     texts = chain.from_iterable(parts)
-    return texts if kind == "char" else training_sample(texts, size, LIMIT)
+    return texts if algorithm == "char" else training_sample(texts, size, LIMIT)

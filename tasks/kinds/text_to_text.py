@@ -28,8 +28,8 @@ def baselines_by(metrics: Sequence[str], *rows: TextRows) -> Baselines:
 
 
 def _measure(metrics: tuple[str, ...], prepared: Prepared, outputs: Outputs) -> list[Score]:
-    kept = prepared.tokenizer.keeps(outputs.references)
-    likelihoods = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, kept)
+    lossless = prepared.tokenizer.is_lossless(outputs.references)
+    likelihoods = likelihood_scores(outputs.nats, outputs.tokens, outputs.bytes, outputs.bound_nats, lossless)
     answers = outputs.answers
     wanted = outputs.references[: len(answers)]
     if not len(answers):

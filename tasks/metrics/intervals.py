@@ -66,19 +66,24 @@ def mean_score(metric: str, values: Sequence[float] | Sequence[bool]) -> Score:
 
 
 def likelihood_scores(
-    nats: Floats, tokens: NDArray[np.int64], size: NDArray[np.int64], bound: Floats | None = None, kept: bool = True
+    nats: Floats,
+    tokens: NDArray[np.int64],
+    byte_counts: NDArray[np.int64],
+    bound: Floats | None = None,
+    lossless: bool = True,
 ) -> list[Score]:
     """Nats per token, perplexity and bits per byte of the references, and the bound on the last where there is one.
 
-    ``kept``: the tokens tell the bytes; otherwise bits are of less than those bytes, and are left out.
+    All arguments are (n,), a value for each reference. ``lossless``: False where decoding does not give back the text,
+    so that the likelihood covers fewer bytes than the text has; bits per byte are then omitted.
     """
     loss = ratio_score("nll_per_token", nats, tokens.astype(np.float64))
     value, lower, upper = (exponential(x) for x in (loss.value, loss.lower, loss.upper))
     scores = [loss, Score("perplexity", value, lower, upper, loss.n)]
-    if not kept:
+    if not lossless:
         return scores
     named = [("bits_per_byte", nats)] if bound is None else [("bits_per_byte", nats), ("bits_per_byte_bound", bound)]
-    return scores + [ratio_score(name, part, size.astype(np.float64), 1 / math.log(2)) for name, part in named]
+    return scores + [ratio_score(name, part, byte_counts.astype(np.float64), 1 / math.log(2)) for name, part in named]
 
 
 def macro_f1_score(value: float, references: Sequence[str], answers: Sequence[str]) -> Score:

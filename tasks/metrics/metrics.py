@@ -1,6 +1,6 @@
 """The metrics, as pure functions of answers and likelihoods; each docstring gives the meaning.
 
-Likelihoods are in nats, sums over examples: ``nats`` (n,), ``tokens`` (n,) and ``bytes`` (n,).
+Likelihoods come as one value for each example, (n,): ``nats``, and the counts of its tokens or bytes.
 """
 
 import math
@@ -27,9 +27,9 @@ def perplexity(nats: NDArray[np.float64], tokens: NDArray[np.int64]) -> float:
     return exponential(nll_per_token(nats, tokens))
 
 
-def bits_per_byte(nats: NDArray[np.float64], size: NDArray[np.int64]) -> float:
+def bits_per_byte(nats: NDArray[np.float64], byte_counts: NDArray[np.int64]) -> float:
     """Bits per UTF-8 byte of the scored text: the one likelihood that compares across tokenizers."""
-    return float(nats.sum() / math.log(2) / size.sum())
+    return float(nats.sum() / math.log(2) / byte_counts.sum())
 
 
 def exponential(value: float) -> float:

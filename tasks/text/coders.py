@@ -27,7 +27,7 @@ class Coder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]: ...
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         """UTF-8 bytes of ``text`` that each of its tokens stands for; they sum to the bytes of ``text``."""
         ...
 
@@ -57,7 +57,7 @@ class Bytes(_Spelled):
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         return np.ones(len(ids), np.int64)
 
     def state(self) -> None:
@@ -76,7 +76,7 @@ class Characters(_Spelled):
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         return [self._ids[code_points(text)] for text in texts]
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         codes = code_points(text)
         return 1 + (codes > 0x7F).astype(np.int64) + (codes > 0x7FF) + (codes > 0xFFFF)
 
@@ -96,18 +96,19 @@ class Words(_Spelled):
         find = self._ids.get
         return [np.array([find(word, -1) for word in _WORD.findall(text)], np.int32) for text in texts]
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         return np.array([len(word.encode()) for word in _WORD.findall(text)], np.int64)
 
     def state(self) -> list[str]:
         return self.words
 
 
-class Library:
-    """A tokenizer of the ``tokenizers`` library as it is, from its JSON: that of a pretrained model.
+class LibraryCoder:
+    """A pretrained model's own tokenizer, of the ``tokenizers`` library, from its JSON.
 
-    ``special`` are the tokens that stand for no text: where a text spells one it counts as unknown, like what the
-    tokenizer does not know. What it decodes may differ from what was encoded (an uncased one forgets capitals).
+    ``special`` are the ids of tokens that stand for no text: where the text contains one in writing, it is unknown,
+    like whatever the tokenizer does not know. The decoded text may differ from the encoded one (an uncased tokenizer
+    forgets capitals).
     """
 
     def __init__(self, serialized: str) -> None:
@@ -130,7 +131,7 @@ class Library:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._known(np.array(encoding.ids, np.int32)) for encoding in encoded]
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         """From the end of the token before to its own end, the last one to the end of the text; none without tokens."""
         before = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
         ends = [end for _, end in self._library.encode(text, add_special_tokens=False).offsets]
@@ -159,13 +160,13 @@ class BytePairs(_Spelled):
         tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
         self.table = [b"".join(spelling[character] for character in token) for token in tokens]
         self._lengths = np.array([len(token) for token in self.table], np.int64)
-        self._library = _library_tokenizer(model)
+        self._library = _library_bpe(model)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encoded]
 
-    def widths(self, text: str, ids: Tokens) -> NDArray[np.int64]:
+    def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
         return self._lengths[ids]
 
     def state(self) -> dict[str, Any]:
@@ -242,14 +243,14 @@ def trained_merges(texts: Iterable[str], room: int) -> dict[str, Any]:
     """The JSON of a BPE model with at most ``room`` tokens, all 256 bytes among them."""
     from tokenizers.trainers import BpeTrainer
 
-    library = _library_tokenizer({"vocab": {}, "merges": []})
+    library = _library_bpe({"vocab": {}, "merges": []})
     trainer = BpeTrainer(vocab_size=room, initial_alphabet=sorted(byte_spelling()), show_progress=False)
     library.train_from_iterator((piece for text in texts for piece in pieces([text])), trainer)
     model = json.loads(library.to_str())["model"]
     return {"vocab": model["vocab"], "merges": model["merges"]}
 
 
-def _library_tokenizer(model: dict[str, Any]) -> Any:
+def _library_bpe(model: dict[str, Any]) -> Any:
     """A tokenizer of the library without normaliser or special tokens; on one thread, which survives a fork."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer as LibraryTokenizer

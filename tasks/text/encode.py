@@ -31,12 +31,12 @@ def read_pairs(arrays: Mapping[str, NDArray[Any]], split: str) -> PairExamples:
 
 def read_windows(arrays: Mapping[str, NDArray[Any]], split: str, source_length: int, target_length: int) -> Windows:
     """The running text that `write_text` wrote, cut from its beginning."""
-    tokens, widths, text = (arrays[f"{split}.{name}"] for name in ("tokens", "widths", "text"))
-    return Windows(tokens, widths, text, source_length, target_length)
+    tokens, bytes_per_token, text = (arrays[f"{split}.{name}"] for name in ("tokens", "widths", "text"))
+    return Windows(tokens, bytes_per_token, text, source_length, target_length)
 
 
 @dataclass(frozen=True)
-class Layout:
+class PairEncoding:
     """How pairs are encoded: limits in tokens (END counted), and whether targets are labels or text with END."""
 
     source_length: int
@@ -44,7 +44,9 @@ class Layout:
     labels: bool
 
 
-def write_pairs(writer: ArrayWriter, split: str, table: Table, tokenizer: Tokenizer, layout: Layout) -> dict[str, int]:
+def write_pairs(
+    writer: ArrayWriter, split: str, table: Table, tokenizer: Tokenizer, encoding: PairEncoding
+) -> dict[str, int]:
     """Writes one split and returns counts.
 
     Sources beyond ``source_length`` tokens lose their end, examples with a target beyond ``target_length`` are left
@@ -53,17 +55,17 @@ def write_pairs(writer: ArrayWriter, split: str, table: Table, tokenizer: Tokeni
     notes: Counter[str] = Counter()
     lengths, sizes = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
     for block in _blocks(table):
-        sources, targets = _encoded(block, tokenizer, layout)
-        kept = [row for row, target in enumerate(targets) if len(target) <= layout.target_length]
-        tokens = list(chain.from_iterable((sources[row][: layout.source_length], targets[row]) for row in kept))
+        sources, targets = _encoded(block, tokenizer, encoding)
+        kept = [row for row, target in enumerate(targets) if len(target) <= encoding.target_length]
+        tokens = list(chain.from_iterable((sources[row][: encoding.source_length], targets[row]) for row in kept))
         texts = [valid(text).encode() for row in kept for text in (block.sources[row], block.targets[row])]
         lengths.append(np.array([len(part) for part in tokens], np.int64))
         sizes.append(np.array([len(text) for text in texts], np.int64))
         writer.append(f"{split}.tokens", _joined(tokens).astype(token_type(tokenizer)))
         writer.append(f"{split}.text", np.frombuffer(b"".join(texts), np.uint8))
         notes["excluded_targets"] += len(targets) - len(kept)
-        notes["truncated_sources"] += sum(len(sources[row]) > layout.source_length for row in kept)
-        notes["unseen_labels"] += sum(int(targets[row][0] == UNK) for row in kept) if layout.labels else 0
+        notes["truncated_sources"] += sum(len(sources[row]) > encoding.source_length for row in kept)
+        notes["unseen_labels"] += sum(int(targets[row][0] == UNK) for row in kept) if encoding.labels else 0
         notes["unknown_tokens"] += sum(int((part == UNK).sum()) for part in tokens)
         notes["longest_target"] = max([notes["longest_target"], *(len(target) for target in targets)])
     writer.append(f"{split}.offsets", np.cumsum(np.concatenate(lengths)))
@@ -75,10 +77,10 @@ def write_pairs(writer: ArrayWriter, split: str, table: Table, tokenizer: Tokeni
 def write_text(writer: ArrayWriter, split: str, text: Text, tokenizer: Tokenizer) -> dict[str, int]:
     """Writes one split of running text, piece by piece, and returns counts."""
     notes: Counter[str] = Counter(tokens=0)
-    narrow = tokenizer.kind in ("byte", "char")
-    for piece, ids, widths in chain([_NOTHING], tokenizer.encode_stream(text.chunks())):
+    byte_type = np.uint8 if tokenizer.kind in ("byte", "char") else np.uint32
+    for piece, ids, bytes_per_token in chain([_NOTHING], tokenizer.encode_stream(text.chunks())):
         writer.append(f"{split}.tokens", ids.astype(token_type(tokenizer)))
-        writer.append(f"{split}.widths", widths.astype(np.uint8 if narrow else np.uint32))
+        writer.append(f"{split}.widths", bytes_per_token.astype(byte_type))
         writer.append(f"{split}.text", np.frombuffer(piece.encode(), np.uint8))
         notes["tokens"] += len(ids)
         notes["unknown_tokens"] += int((ids == UNK).sum())
@@ -99,9 +101,9 @@ def _blocks(table: Table) -> Iterator[Table]:
         yield Table(table.sources[start : start + _ROWS], table.targets[start : start + _ROWS])
 
 
-def _encoded(block: Table, tokenizer: Tokenizer, layout: Layout) -> tuple[list[Tokens], list[Tokens]]:
+def _encoded(block: Table, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[list[Tokens], list[Tokens]]:
     sources = tokenizer.encode_batch(block.sources)
-    if layout.labels:
+    if encoding.labels:
         return sources, [np.array([tokenizer.label_id(label)], np.int32) for label in block.targets]
     end = np.array([END], np.int32)
     return sources, [np.concatenate([target, end]) for target in tokenizer.encode_batch(block.targets)]

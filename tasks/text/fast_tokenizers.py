@@ -1,7 +1,7 @@
-"""Our tokenizers as ones of the ``tokenizers`` library, with the same ids for every text, and for ``transformers``.
+"""Exports archbench's tokenizers to the ``tokenizers`` library and to ``transformers``; every text has the same ids.
 
-Every kind is spelled as GPT-2 spells bytes, so that one decoder gives text back for all. A label is the one token that
-has a space in it ("label: very" and its bytes): no text is ever spelled so, and decoding drops what marks it.
+Tokens of every kind are spelled in the characters that GPT-2 writes bytes in, so that one decoder serves all kinds.
+Only a label has a space in its spelling ("label: very"), so no text is spelled like one; decoding drops "label: ".
 """
 
 import json
@@ -14,16 +14,20 @@ from archbench.tasks.base.example import BOS, LABEL, SPECIALS, UNK
 from archbench.tasks.text.coders import byte_spelling
 from archbench.tasks.text.tokenizers import Tokenizer
 
-Layout = Literal["source-bos", "bos-text", "source"]
+Template = Literal["source-bos", "bos-text", "source"]
 NAMES = dict(zip(("pad_token", "bos_token", "eos_token", "mask_token", "unk_token"), SPECIALS, strict=True))
-LAYOUTS: dict[Layout, str] = {"source-bos": f"$A {SPECIALS[BOS]}", "bos-text": f"{SPECIALS[BOS]} $A", "source": "$A"}
+TEMPLATES: dict[Template, str] = {
+    "source-bos": f"$A {SPECIALS[BOS]}",
+    "bos-text": f"{SPECIALS[BOS]} $A",
+    "source": "$A",
+}
 
 
-def library_tokenizer(tokenizer: Tokenizer, layout: Layout = "source") -> Any:
+def to_library_tokenizer(tokenizer: Tokenizer, template: Template = "source") -> Any:
     """A ``tokenizers.Tokenizer`` that encodes text (of up to ``PIECE`` characters a piece) to the ids of ``tokenizer``.
 
-    ``layout`` says where BOS stands when special tokens are added. Special tokens and labels never come out of text as
-    long as ``encode_special_tokens`` stays true, which the library does not save: `pretrained_tokenizer` does.
+    ``template`` is where BOS is put when special tokens are added. Special tokens and labels never come out of text as
+    long as ``encode_special_tokens`` stays true, which the library does not save: `to_transformers_tokenizer` does.
     """
     from tokenizers import Tokenizer as LibraryTokenizer
     from tokenizers import decoders, processors
@@ -32,23 +36,27 @@ def library_tokenizer(tokenizer: Tokenizer, layout: Layout = "source") -> Any:
     library = LibraryTokenizer(model)
     library.pre_tokenizer = pre_tokenizer
     library.decoder = decoders.Sequence([decoders.Replace(_pattern(rf"\A{LABEL}"), ""), decoders.ByteLevel()])
-    if layout != "source":
+    if template != "source":
         library.post_processor = processors.TemplateProcessing(
-            single=LAYOUTS[layout], special_tokens=[(SPECIALS[BOS], BOS)]
+            single=TEMPLATES[template], special_tokens=[(SPECIALS[BOS], BOS)]
         )
     library.add_special_tokens(list(SPECIALS))
     library.encode_special_tokens = True
     return library
 
 
-def pretrained_tokenizer(
-    tokenizer: Tokenizer, layout: Layout, length: int, padding: Literal["left", "right"], cut: Literal["left", "right"]
+def to_transformers_tokenizer(
+    tokenizer: Tokenizer,
+    template: Template,
+    length: int,
+    padding: Literal["left", "right"],
+    cut: Literal["left", "right"],
 ) -> Any:
     """The same as a ``PreTrainedTokenizerFast`` that reads ``length`` tokens, pads at one side and cuts at another."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(
-        tokenizer_object=library_tokenizer(tokenizer, layout),
+        tokenizer_object=to_library_tokenizer(tokenizer, template),
         **NAMES,
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,

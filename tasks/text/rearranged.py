@@ -1,13 +1,13 @@
-"""Windows of running text, rearranged for pretraining: all of it target or source, a random split, corrupted spans.
+"""Windows of running text as pairs of source and target, in one of four ways, for pretraining.
 
     window           the cat sat on the mat
-    whole            ""                          ->  "the cat sat on the mat<end>"
-    filled           "the cat sat on the mat"    ->  "<end>"
+    all-target       ""                          ->  "the cat sat on the mat<end>"
+    all-source       "the cat sat on the mat"    ->  "<end>"
     prefix           "the cat"                   ->  "sat on the mat<end>"
     span-corruption  "the <0> on the <1>"        ->  "<0> cat sat <1> mat<end>"
 
-Everything random is a pure function of (seed, epoch, window), so that training resumes exactly, and the same in every
-version of NumPy.
+Random draws are a pure function of (seed, epoch, window), so that training resumes exactly, and they are the same in
+every version of NumPy.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from archbench.tasks.base.example import END, Example
 from archbench.tasks.text.splits import Windows, spans
 
-WHOLE: Final = "whole"
-FILLED: Final = "filled"  # the objective hides tokens of it
+ALL_TARGET: Final = "all-target"
+ALL_SOURCE: Final = "all-source"  # the objective hides tokens of the source
 PREFIX: Final = "prefix"
 SPAN_CORRUPTION: Final = "span-corruption"
-NOISE: Final = 0.15  # of the tokens of a window are in corrupted spans
-MEAN_SPAN: Final = 3.0  # tokens; both as in T5 (1910.10683, section 3.3.4)
+NOISE: Final = 0.15  # share of the tokens of a window that are in corrupted spans
+MEAN_SPAN: Final = 3.0  # tokens of a span; both values as in T5 (1910.10683, section 3.3.4)
 _KEY: Final = 0x70726574  # keeps these random numbers apart from other uses of the same seed
 _CHOICE, _SPLIT, _SPANS, _GAPS = range(4)
 
@@ -51,8 +51,9 @@ class Spans:
 class Rearranged:
     """The windows of one epoch as pairs; each window is rearranged in one of several ``ways``, drawn by its share.
 
-    ``windows`` have no source. ``sentinels`` are the ids that stand for corrupted spans, in their order. Raises
-    ``ValueError`` where there are fewer sentinels than spans.
+    ``windows`` have no source. ``ways`` are pairs of a way and its share. ``sentinels`` are the ids that stand for
+    corrupted spans, in the order of the spans; ``number`` is the epoch. Raises ``ValueError`` where there are fewer
+    sentinels than spans.
     """
 
     windows: Windows
@@ -112,7 +113,7 @@ class Rearranged:
 
     @cached_property
     def _chosen(self) -> Ints:
-        """The way that each window is rearranged in (n,)."""
+        """The index of the way that each window is rearranged in, (n,)."""
         shares = np.cumsum([share for _, share in self.ways])
         drawn = self._uniform(_CHOICE, np.arange(len(self)), 1)[:, 0] * shares[-1]
         indices: Ints = np.searchsorted(shares, drawn, side="right")
@@ -133,9 +134,9 @@ class Rearranged:
         return sources, targets
 
     def _begin(self, way: str, rows: Ints) -> Ints:
-        """How many tokens of each window come before its target (m,)."""
-        if way in (WHOLE, FILLED):
-            return np.full(len(rows), self._length if way == FILLED else 0, np.int64)
+        """The number of tokens of each window that come before its target, (m,)."""
+        if way in (ALL_TARGET, ALL_SOURCE):
+            return np.full(len(rows), self._length if way == ALL_SOURCE else 0, np.int64)
         return 1 + (self._uniform(_SPLIT, rows, 1)[:, 0] * (self._length - 1)).astype(np.int64)
 
     def _rearranged(self, way: str, block: NDArray[Any], rows: Ints) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -147,9 +148,9 @@ class Rearranged:
         return block[in_source], ended[~np.pad(in_source, ((0, 0), (0, 1)))]
 
     def _corrupted(self, block: NDArray[Any], rows: Ints) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Each span is one sentinel in the source; the target has the spans, each after its sentinel, and END."""
+        """In the source a sentinel replaces each span; the target is the spans, each after its sentinel, and END."""
         noise, count = self._spans.noise, self._spans.count
-        sizes = np.empty((len(rows), 2 * count), np.int64)  # of what is kept and what is corrupted, in turns
+        sizes = np.empty((len(rows), 2 * count), np.int64)  # tokens of gaps (not corrupted) and of spans, in turns
         sizes[:, ::2] = self._parts(_GAPS, rows, self._length - noise, count)
         sizes[:, 1::2] = self._parts(_SPANS, rows, noise, count)
         starts = np.cumsum(sizes, axis=1) - sizes
@@ -158,7 +159,7 @@ class Rearranged:
         np.put_along_axis(first, starts[:, 1::2], True, axis=1)
         marks = np.asarray(self.sentinels)[np.minimum(segment // 2, count - 1)].astype(block.dtype)
         source = np.where(first, marks, block)[~corrupted | first]
-        pairs = np.stack([marks, block], axis=-1)  # before each token its sentinel, kept where a span begins
+        pairs = np.stack([marks, block], axis=-1)  # each token after its sentinel, which stays only where a span begins
         kept = np.stack([first, corrupted], axis=-1)
         pairs, kept = (part.reshape(len(rows), 2 * self._length) for part in (pairs, kept))
         pairs = np.pad(pairs, ((0, 0), (0, 1)), constant_values=END)

@@ -83,7 +83,7 @@ class Windows:
     """
 
     tokens: NDArray[Any]
-    widths: NDArray[Any]
+    bytes_per_token: NDArray[Any]
     text: NDArray[np.uint8]
     source_length: int
     target_length: int
@@ -155,7 +155,7 @@ class Windows:
         cuts = np.stack([starts, starts + self.source_length], axis=1).ravel()
         end = self.offset + self.stride * len(self)
         edges = np.unique(np.concatenate([[0], cuts, [end]]))
-        spans = np.add.reduceat(self.widths[:end], edges[:-1], dtype=np.int64)
+        spans = np.add.reduceat(self.bytes_per_token[:end], edges[:-1], dtype=np.int64)
         byte_offsets = np.concatenate([[0], np.cumsum(spans)])
         return byte_offsets[np.searchsorted(edges, np.concatenate([cuts, [end]]))]
 

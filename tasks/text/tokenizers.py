@@ -28,7 +28,7 @@ from archbench.tasks.text.coders import (
     Bytes,
     Characters,
     Coder,
-    Library,
+    LibraryCoder,
     Words,
     alphabet,
     frequent_words,
@@ -66,19 +66,19 @@ class Tokenizer:
         allowed = np.zeros(self.vocabulary, np.bool_)
         allowed[self._shift :] = True
         allowed[UNK] = self.kind in ("char", "word")
-        if isinstance(self._coder, Library):
+        if isinstance(self._coder, LibraryCoder):
             allowed[[self._shift + index for index in self._coder.special]] = False
             allowed[UNK] = self._coder.unknown is not None
         return allowed
 
-    def keeps(self, texts: Iterable[str]) -> bool:
-        """Whether decoding restores the texts, except for white space at the ends.
+    def is_lossless(self, texts: Iterable[str]) -> bool:
+        """Whether decoding gives back the texts, except for white space at the ends.
 
         True for archbench's tokenizers (unknown tokens are counted elsewhere); a pretrained one may lack capitals.
         """
-        if not isinstance(self._coder, Library):
+        if not isinstance(self._coder, LibraryCoder):
             return True
-        whole = [text for text in texts if "\ufffd" not in text]  # those that a window does not cut
+        whole = [text for text in texts if "\ufffd" not in text]  # a window cuts no character of these
         return all(
             UNK not in ids and self.decode(ids).strip() == text.strip()
             for text, ids in zip(whole, self.encode_batch(whole), strict=True)
@@ -111,13 +111,13 @@ class Tokenizer:
         return [self._numbered(part) for part in self._coder.encode([valid(text) for text in texts])]
 
     def encode_stream(self, chunks: Iterable[str]) -> Iterator[tuple[str, Tokens, NDArray[np.int64]]]:
-        """(text, ids, widths) for consecutive pieces of running text, the same however it is cut into chunks.
+        """(text, ids, bytes per token) for consecutive pieces of running text, the same however it is cut into chunks.
 
-        ``widths`` are the UTF-8 bytes of the text that each token stands for.
+        Bytes per token (t,) are the UTF-8 bytes of the text that each token stands for.
         """
         for text in pieces(chunks):
             ids = self._coder.encode([text])[0]
-            yield text, self._numbered(ids), self._coder.widths(text, ids)
+            yield text, self._numbered(ids), self._coder.bytes_per_token(text, ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: special tokens are dropped, a label gives its text, a cut character gives U+FFFD."""
@@ -170,9 +170,9 @@ def load_tokenizer(text: str) -> Tokenizer:
     return Tokenizer(saved["kind"], _coder(saved["kind"], saved["state"]), saved["labels"])
 
 
-def pretrained_tokenizer(serialized: str, labels: Sequence[str] = ()) -> Tokenizer:
-    """A tokenizer around the JSON of one of the ``tokenizers`` library."""
-    return Tokenizer("pretrained", Library(serialized), labels)
+def from_library_json(serialized: str, labels: Sequence[str] = ()) -> Tokenizer:
+    """A tokenizer of the ``tokenizers`` library, from its JSON, wrapped as one of archbench."""
+    return Tokenizer("pretrained", LibraryCoder(serialized), labels)
 
 
 def training_sample(texts: Iterable[str], size: int, limit: int = 20_000_000) -> Iterator[str]:
@@ -198,5 +198,5 @@ def _coder(kind: str, state: Any) -> Coder:
     if kind == "char":
         return Characters(state)
     if kind == "pretrained":
-        return Library(state)
+        return LibraryCoder(state)
     return Words(state) if kind == "word" else BytePairs(state)
