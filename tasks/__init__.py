@@ -1,6 +1,6 @@
 """Examples, tokenizers, data sources, metrics and the task kinds; nothing here knows a model.
 
-What a file that adds a task kind or a metric needs comes from here: ``from archbench.tasks import TaskKind, Metric``.
+A file that adds a task kind or a metric imports what it needs from here: ``from archbench.tasks import TaskKind``.
 """
 
 from importlib import import_module

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from archbench.tasks.base.dataset import Table, text_in_memory
 from archbench.tasks.base.example import END, UNK
 from archbench.tasks.base.kind import TOKENIZERS
-from archbench.tasks.text.arrays import MANIFEST, ArrayWriter, opened, writing
+from archbench.tasks.text.arrays import MANIFEST, ArrayWriter, open_arrays, writing
 from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
@@ -26,7 +26,7 @@ TARGETS = ["ein guter Tag", "leer", "sehr gut 😀", "y"]
 def pairs_of(folder: Path, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[PairExamples, dict[str, int]]:
     with writing(folder) as writer:
         notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, encoding)
-    found = opened(folder)
+    found = open_arrays(folder)
     assert found is not None
     return read_pairs(found[0], "train"), notes
 
@@ -34,7 +34,7 @@ def pairs_of(folder: Path, tokenizer: Tokenizer, encoding: PairEncoding) -> tupl
 def windows_of(folder: Path, tokenizer: Tokenizer, source_length: int, target_length: int) -> Windows:
     with writing(folder) as writer:
         write_text(writer, "train", text_in_memory(STORY), tokenizer)
-    found = opened(folder)
+    found = open_arrays(folder)
     assert found is not None
     return read_windows(found[0], "train", source_length, target_length)
 
@@ -163,7 +163,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_arrays_come_back_read_only_with_their_facts(folder: Path) -> None:
-    arrays, facts = opened(folder) or ({}, {})
+    arrays, facts = open_arrays(folder) or ({}, {})
     assert arrays["numbers"].tolist() == [*range(10), *range(5)]
     assert (len(arrays["none"]), arrays["none"].dtype) == (0, np.uint16)
     assert facts == {"answer": 42}
@@ -180,10 +180,10 @@ def test_damage_is_noticed_and_mended(folder: Path, name: str, damage: str) -> N
         path.unlink()
     else:
         path.write_bytes(raw[:-9] if damage == "truncate" else raw[:20] + bytes([raw[20] ^ 1]) + raw[21:])
-    assert opened(folder) is None
+    assert open_arrays(folder) is None
     with writing(folder) as writer:
         writer.append("numbers", np.arange(3))
-    assert (opened(folder) or ({}, {}))[0]["numbers"].tolist() == [0, 1, 2]
+    assert (open_arrays(folder) or ({}, {}))[0]["numbers"].tolist() == [0, 1, 2]
     assert os.listdir(folder.parent) == ["made"]
 
 
@@ -197,14 +197,14 @@ def test_a_writer_that_fails_leaves_nothing_and_an_intact_folder_stays(folder: P
     with writing(folder) as writer:
         writer.append("numbers", np.arange(1))
     assert os.listdir(folder.parent) == ["made"]
-    assert len((opened(folder) or ({}, {}))[0]["numbers"]) == 15
+    assert len((open_arrays(folder) or ({}, {}))[0]["numbers"]) == 15
 
 
 def test_big_folders_are_checked_by_samples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archbench.tasks.text.arrays.FULL_CHECK", 10)
-    assert opened(folder) is not None
+    assert open_arrays(folder) is not None
     (folder / "numbers").write_bytes(b"x" * 120)
-    assert opened(folder) is None
+    assert open_arrays(folder) is None
 
 
 @pytest.mark.slow

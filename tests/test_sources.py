@@ -402,7 +402,7 @@ def test_the_first_byte_that_is_no_text_is_found(tmp_path: Path, before: int, ba
     path.write_bytes(b"ab\n" * (before // 3) + b"\n" * (before % 3) + bad)
     lines = 1 + before // 3 + before % 3
     with pytest.raises(InputError, match=rf"byte {bad[0]:#04x} at {before:,} \(line {lines:,}\)"):
-        files.text(path, "utf-8")
+        files.read_text(path, "utf-8")
 
 
 def test_names_have_a_version_unless_only_reading_could_tell() -> None:
@@ -515,7 +515,7 @@ def test_hub_values_that_are_no_numbers_are_no_text() -> None:
 
     source = hub.Source({"train": Rows.from_dict({"text": ["a", "b"], "label": [1.5, float("nan")]})}, "hub:a/b")
     with pytest.raises(InputError, match=r'column "label" of train is nan in row 1, which is not text'):
-        hub.tables(source, ("text", "label"))
+        hub.read_tables(source, ("text", "label"))
 
 
 def test_hub_columns_that_are_not_there(tmp_path: Path, local_hub: hub.Open) -> None:

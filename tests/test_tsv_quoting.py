@@ -23,7 +23,7 @@ CELLS = st.text(alphabet='ab "\t\n,', min_size=1, max_size=6)
 
 def read(folder: Path, content: str) -> Table:
     (folder / "a.tsv").write_bytes(content.encode())
-    return files.table(folder / "a.tsv", "utf-8", COLUMNS)
+    return files.read_table(folder / "a.tsv", "utf-8", COLUMNS)
 
 
 def written(rows: list[tuple[str, str]], **options: object) -> str:
@@ -43,7 +43,7 @@ def test_what_a_csv_writer_writes_is_read_back(quoting: int, end: str, tmp_path:
 def test_what_pandas_writes_is_read_back(quoting: int, tmp_path: Path) -> None:
     frame = pd.DataFrame(ROWS, columns=list(COLUMNS))
     frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False, quoting=quoting)
-    found = files.table(tmp_path / "a.tsv", "utf-8", COLUMNS)
+    found = files.read_table(tmp_path / "a.tsv", "utf-8", COLUMNS)
     assert list(zip(found.sources, found.targets, strict=True)) == ROWS
 
 

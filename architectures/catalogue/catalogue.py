@@ -166,7 +166,7 @@ def _names(package: ModuleType) -> list[str]:
 
 
 def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
-    module = code.loaded(entry, "architectures")
+    module = code.load_entry(entry, "architectures")
     if not isinstance(module, ModuleType):
         where = f"architectures: {entry.name} of another package ({entry.value})"
         raise InputError(f"{where} is a {type(module).__name__}; expected a module with build(size, limits)")

@@ -28,7 +28,7 @@ def named_path(name: str, folder: Path, where: str) -> Path:
     return folder / expand_home(name, where)
 
 
-def module(path: Path, where: str) -> ModuleType:
+def load_file(path: Path, where: str) -> ModuleType:
     """The module of a Python file, after its code has run; cached while the file is unchanged.
 
     ``where`` begins messages. Raises ``InputError`` where there is no such file or its code fails.
@@ -88,7 +88,7 @@ def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
     return next((entry for entry in entries if entry.name == name), None)
 
 
-def loaded(entry: importlib.metadata.EntryPoint, where: str) -> Any:
+def load_entry(entry: importlib.metadata.EntryPoint, where: str) -> Any:
     """The object of an entry point, after its module has run; raises ``InputError`` if that fails."""
     try:
         return entry.load()

@@ -4,7 +4,7 @@ generation      Text    the works of an author, read in chunks, never all at onc
 classification  Table   sources are texts, targets their labels
 translation     Table   sources are sentences, targets their translations
 summarization   Table   sources are texts, targets their summaries
-memorization    Table   sources are keys, targets the random strings to be known by heart
+memorization    Table   sources are keys, targets the random strings to memorize
 """
 
 import hashlib

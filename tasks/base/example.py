@@ -7,7 +7,7 @@
     memorization    ("k4gq", "zq5mafs3p2ydk7ow<end>")    a key and its random string
 
 Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
-The target carries its END where it has one and never its BOS; families and objectives add that.
+A target ends with END unless it is a label or a window without source. It has no BOS: families and objectives add it.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 PAD, BOS, END, MASK, UNK = range(5)
 SPECIALS = ("<pad>", "<bos>", "<end>", "<mask>", "<unk>")
-LABEL = "label: "  # how the token of a label begins in a tokenizer that left archbench
+LABEL = "label: "  # begins the spelling of a label's token in an exported tokenizer
 
 Tokens = NDArray[np.int32]
 

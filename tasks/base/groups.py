@@ -1,4 +1,4 @@
-"""Splits by group: documents, chapters or duplicates go to one side whole, in an order that depends on names alone."""
+"""Splits by group: all parts of a document or chapter, and all duplicates, get the same split."""
 
 import hashlib
 import re
@@ -8,7 +8,10 @@ from collections.abc import Hashable, Iterable, Sequence
 
 
 def normal(value: str) -> str:
-    """Text reduced to its words, for finding duplicates: "Yay!  It's me" -> "yay it s me"; without words, as it is."""
+    """Text reduced to its words, for finding duplicates: "Yay!  It's me" -> "yay it s me".
+
+    A text without words is only folded, with single spaces.
+    """
     folded = unicodedata.normalize("NFKC", value).casefold()
     return " ".join(re.findall(r"\w+", folded)) or " ".join(folded.split())
 
@@ -32,7 +35,7 @@ def components(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 
 
 def sides(groups: Sequence[Hashable], shares: dict[str, float], seed: int = 0) -> list[str]:
-    """A split for each item so that groups stay together: ``shares`` are filled in turn, "train" takes the rest.
+    """The split of each item, the same within a group: ``shares`` are filled in turn, "train" takes the rest.
 
     Groups are ordered by a hash of their name and ``seed``. No share is exceeded: a group that does not fit into one is
     offered to the next.

@@ -10,7 +10,6 @@ from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepa
 Form = Literal["running text", "labels", "pairs"]
 FORMS: tuple[Form, ...] = get_args(Form)
 TOKENIZERS = ("char", "byte", "word", "bpe")
-LIKELIHOODS = ("nll_per_token", "perplexity", "bits_per_byte", "bits_per_byte_bound")  # of references, for any text
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -19,22 +18,23 @@ class TaskKind:
     """A kind of task with all of its defaults.
 
     ``form`` is what an example is: a beginning of running text and how it goes on ("running text"), a text and one of
-    the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` name the parts
-    of a table: one of running text, else source and target. ``does`` completes "it was trained to": "translate a text".
+    the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` are the names
+    of the columns of a table: one for running text, else source and target. ``does`` completes the sentence "it was
+    trained to ...": "translate a text".
 
-    ``metrics`` are the names of those that its answers, which are texts, are scored by. Of pairs and running text the
+    ``metrics`` are the names of the metrics that score its answers, which are texts. For pairs and running text,
     likelihoods are scored as well. ``primary`` is the metric that a task is judged by unless its data set or the
     experiment says otherwise; it may be any of ``judged`` (default: the metrics, and for texts bits per byte).
 
     ``source_length`` and ``target_length`` are the usual limits in tokens, END counted; of running text their sum is
-    the context. ``tokenizer`` is the usual one of ``tokenizers``; ``shortest_source`` is the least source length.
-    ``one_answer`` says that an answer is right or wrong. ``only_data`` is the built-in data set that the kind is
-    limited to, empty for a kind that takes any data.
+    the context. ``shortest_source`` is the smallest limit of sources. ``tokenizer`` is the usual one of ``tokenizers``.
+    ``one_answer``: an answer is either right or wrong. ``only_data`` is the built-in data set that the kind is limited
+    to, empty for a kind that takes any data.
 
     ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``baselines(prepared)`` are by default (None)
     those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
-    use it, the code of others is part of a run's identity. ``origin`` says where a kind of the user or of another
-    package is from.
+    use it: the code of other kinds is part of a run's identity. ``origin`` is the file or package of a kind that is not
+    archbench's own.
 
     Raises ``ValueError`` for values that contradict each other.
     """

@@ -21,8 +21,9 @@ class TaskConfig:
     paths are beside the experiment file, in ``folder``. ``source_length`` and ``target_length`` are in tokens, END
     counted. ``source_length=0`` with running text means language modelling of whole windows. ``vocabulary`` bounds the
     ids of ``bpe`` and ``word``, special tokens and labels included; ``char`` and ``byte`` size themselves. With the
-    tokenizer "pretrained", ``pretrained`` is the JSON file of one of the ``tokenizers`` library. ``shared_tokenizer``
-    is the JSON file of an archbench tokenizer that several tasks share (empty: one is trained on the training split).
+    tokenizer "pretrained", ``pretrained`` is the JSON file of a tokenizer of the ``tokenizers`` library.
+    ``shared_tokenizer`` is the JSON file of an archbench tokenizer that several tasks share (empty: the task trains its
+    own on the training split).
 
     ``texts_of`` is the kind, or the file of a user's kind, of a task whose texts are read as running text, without
     labels. Empty: the data are running text themselves.
@@ -134,8 +135,8 @@ class Outputs:
 class Score:
     """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples.
 
-    ``per_example`` holds what it is the mean of, one value for each example, where that goes into the table of
-    predictions.
+    ``value`` is the mean of ``per_example``, which is empty unless the table of predictions has a value for each
+    example.
     """
 
     metric: str
@@ -158,7 +159,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How answers are produced; ``count`` bounds how many examples are answered, ``max_tokens`` counts END."""
+    """How answers are produced; ``count`` bounds how many examples are answered, ``max_tokens`` counts END.
+
+    Models take ``Decoding`` of ``architectures/objectives/generate.py``: architectures know no tasks, and tasks import
+    nothing from architectures. ``runs/scoring/score.py`` makes the one from the other.
+    """
 
     strategy: Literal["greedy", "sample", "beam"] = "greedy"
     temperature: float = 1.0

@@ -16,10 +16,10 @@ from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 VERSION = 3  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
 ROWS = 100_000  # training examples that are read, spread evenly
-MEMORY = 1 << 24  # characters of training sources that the nearest is looked for in
+MEMORY = 1 << 24  # characters of training sources among which the nearest is searched
 SAMPLE = 10_000  # training examples whose lengths are measured
 LZMA_LIMIT = 1_000_000  # bytes of training text that lzma reads, its last ones
-STRENGTHS = (1.0, 10.0)  # inverse regularisation, of which the better on validation is taken
+STRENGTHS = (1.0, 10.0)  # inverse regularisation; the better on validation is taken
 WORD = r"(?u)\w+|[^\w\s]"
 TextRows = Callable[[Prepared, Sequence[str]], list[Baseline]]  # answers to the test sources, by metrics of texts
 _END = b"\xff"  # stands for END: never part of UTF-8
@@ -29,11 +29,12 @@ _BLOCK = 256
 def likelihood_rows(prepared: Prepared) -> list[Baseline]:
     """``ngram``, ``lzma``, ``unigram`` and ``bigram``: bits per byte of the test targets.
 
-    The first two are over bytes and read at most 4 MB and 1 MB of training text. The n-gram model predicts each target
-    after its source for running text, alone for pairs (from the training targets); where targets vary in length it pays
-    for their end, as models do. ``lzma`` compresses all test targets together after the training text: later ones
-    profit from earlier ones. ``unigram`` and ``bigram`` are over the task's tokens and never see a source. They are
-    omitted where decoding does not give back the texts, as are bits per byte of models.
+    The first two are over bytes and read at most 4 MB and 1 MB of training text. For running text the n-gram model
+    predicts each target after its source; for pairs it reads the training targets and never sees a source. Where
+    targets vary in length, their end costs bits too, as it does for models. ``lzma`` compresses all test targets
+    together after the training text: later ones profit from earlier ones. ``unigram`` and ``bigram`` are over the
+    task's tokens and never see a source. They are omitted where decoding does not give back the texts, as are bits per
+    byte of models.
     """
     test = prepared.test
     train = prepared.train

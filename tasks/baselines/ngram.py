@@ -21,7 +21,7 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Level:
-    """Counts after contexts of one length: n-grams and contexts as sorted integers, with what was counted of them."""
+    """Counts after contexts of one length: n-grams and contexts as sorted integers, with their counts."""
 
     grams: Keys
     counts: NDArray[np.int64]
@@ -38,7 +38,7 @@ class NGram:
 
 
 def train_ngram(text: bytes, order: int = ORDER) -> NGram:
-    """The model of a training text, at most 8 bytes an n-gram, the predicted one counted."""
+    """The model of a training text; ``order`` is the longest n-gram in bytes, the predicted byte counted, at most 8."""
     values = np.frombuffer(text, np.uint8)
     return NGram(tuple(_level(windows(values, length)) for length in range(1, min(order, len(values)) + 1)))
 

@@ -1,4 +1,4 @@
-"""Unigram and bigram models over a task's own tokens, which see targets alone: classical likelihoods without a source.
+"""Unigram and bigram models over the tokens of a task's targets: classical likelihoods without a source.
 
     unigram   p(t)     =                               w1 count(t) / N + w0 / A
     bigram    p(t | c) = w2 count(c t) / count(c)  +  w1 count(t) / N + w0 / A
@@ -38,7 +38,7 @@ class TargetTokens:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """What was counted in training targets: ``tokens`` (v,), and pairs as sorted integers ``context * v + token``.
+    """Counts of training targets: of ``tokens`` (v,), and of pairs, which are sorted integers ``context * v + token``.
 
     ``after`` (v,) counts what followed each context; ``allowed`` (v,) are the tokens that a target may use.
     """

@@ -41,7 +41,7 @@ GROUPS = {
 }
 SHARES = {"test": 0.25, "validation": 0.05}
 LONGEST, RATIO = 300, 2.2  # characters; how much longer one side may be than the other
-SEQUENCE = 8  # words; the text to pretrain on shares none with what is tested
+SEQUENCE = 8  # words; training text to pretrain on shares no such sequence with verses that are tested
 GRAM, SHARED = 5, 0.5  # a test verse with half of its five-word sequences in training is dropped
 
 MARKER = re.compile(r"\(?\d+:\d+[a-z]?\)?|\*+")
@@ -69,7 +69,7 @@ def translation(language: str, cache: Path, say: Say, fetch: Fetch | None = None
 
 
 def english(cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
-    """English verses as running text: nothing in training that translation or ``groups`` tests or validates on.
+    """English verses as running text; training has no verse that translation or ``groups`` tests or validates on.
 
     Training verses that share a sequence of ``SEQUENCE`` words with those are left out too.
     """

@@ -1,4 +1,4 @@
-"""Data sets that every machine can have without a data hub, by name: made here, from packages, or from publishers."""
+"""Built-in data sets by name, none from a data hub: generated here, from Python packages, or from their publishers."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,8 @@ NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
 class Builtin:
     """A built-in data set: the kinds of task it serves (the usual one first), one line about it, and how it is made.
 
-    ``load(kind, cache, say)`` returns the data; ``version`` changes whenever they would. ``primary`` is the metric that
-    a task with these data is judged by, by kind, where it is not that of the kind.
+    ``load(kind, cache, say)`` returns the data; ``version`` changes whenever the data would. ``primary`` gives, by
+    kind, the metric that a task with these data is judged by, where that is not the kind's own.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Builtin:
 
 
 def listing() -> list[Builtin]:
-    """The built-in data sets for display: of phrases a few of the many pairs of languages, of mixtures one."""
+    """The built-in data sets for display, with only a few of the many pairs of languages and one mixture."""
     phrase_names = (
         *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard", "phrases-pairs-en-de"),
         f"{monolingual.PREFIX}en-de",
@@ -69,7 +69,7 @@ def is_builtin(name: str) -> bool:
 
 
 def find(name: str) -> Builtin:
-    """The built-in data set of that name. Raises ``InputError`` with the nearest name there is."""
+    """The built-in data set of that name. Raises ``InputError``, which suggests the nearest name."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
     if JOIN in name:

@@ -1,8 +1,9 @@
 """Generated phrases whose tests combine what training never shows together: ``phrases-en-de-hard``, and other pairs.
 
-The phrases are those of `phrases`, split otherwise. What a phrase combines are cells of eight grids. Some cells of each
-grid are held out for test, others for validation, and no phrase of training has any of them. Every test phrase has one
-of test and none of validation; every validation phrase the other way round.
+The phrases are those of `phrases`, split otherwise. Each pair of parts that a phrase combines is a cell of one of eight
+grids. Some cells of each grid are held out for test, others for validation, and no training phrase has any of them.
+Every test phrase has a test cell and no validation cell, and every validation phrase has a validation cell and no test
+cell.
 
     grid         row, column                       test                             validation
     thousands    tens and ones of the thousands    (3 row + column) % 10 == 0       == 5
@@ -75,7 +76,7 @@ def load(name: str, kind: str, say: Say) -> Dataset:
 def draw(
     source: Language, target: Language, sizes: dict[str, int], seed: int = 0
 ) -> tuple[dict[str, list[Phrase]], dict[str, int]]:
-    """``sizes[split]`` phrases for each split, no source twice, and how many of test hold out a cell of each grid.
+    """``sizes[split]`` phrases for each split, no source twice, and the test phrases with a test cell, by grid.
 
     Raises ``InputError`` where there are too few.
     """

@@ -46,7 +46,7 @@ class Language:
         return unit.rpartition("-")[2] not in _unit(self.locale, unit, 25).replace("{0}", "").split("-")
 
     def counted(self, n: int, unit: str) -> str:
-        """(25, "mass-kilogram") -> "twenty-five kilograms"; ``n`` is ``invariable`` or a thousand times so."""
+        """(25, "mass-kilogram") -> "twenty-five kilograms"; ``n``, or ``n`` / 1000, is ``invariable``."""
         return _unit(self.locale, unit, n).format(self.number(n))
 
     def measured(self, value: Decimal, unit: str) -> str:

@@ -31,10 +31,10 @@ Cell = tuple[str, int, int]  # a grid, and the row and column that a meaning tak
 class Meaning:
     """One thing to say: ``say(language)`` puts it into words.
 
-    ``combination`` names how it is put together, coarsely: a block of numbers, a month and a decade, ...
-    Meanings of the same combination can be kept out of training together; an empty one never is. ``cells`` name all
-    that it combines, finely: two parts of a number, a month and whether a weekday is named, a unit and how its number
-    is written, ...
+    ``combination`` names how it is put together, coarsely: a block of numbers, a month and a decade, ... Meanings of
+    the same combination can be held out of training together; an empty combination never is. ``cells`` name all that
+    it combines, finely: two parts of a number, a month and whether a weekday is named, a unit and how its number is
+    written, ...
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Meaning:
 
 
 class Dice:
-    """Draws from ``random.random`` alone, whose stream Python keeps the same in every version."""
+    """Draws only from ``random.random``, whose stream is the same in every version of Python."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)

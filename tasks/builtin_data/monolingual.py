@@ -1,4 +1,4 @@
-"""Phrases of two languages as running text, each by itself: ``phrases-text-en-de``, to pretrain on.
+"""Phrases of two languages as running text, without translations: ``phrases-text-en-de``, to pretrain on.
 
     three hundred and forty-two
     Sunday, May 3, 1987
@@ -7,8 +7,8 @@
     1.234,5 Kilometer
 
 Training has the phrases that ``phrases-en-de`` trains on, or more of the same stream: no phrase that it tests on, and
-no combination that it holds out. The lines of the second language are in another order, so that no line tells the
-translation of another.
+no combination that it holds out. The lines of the second language are in another order, so that their positions do not
+reveal what is the translation of what.
 """
 
 import re

@@ -10,16 +10,16 @@ from archbench.tasks.builtin_data.languages import Language
 from archbench.tasks.builtin_data.meanings import CURRENCIES, FIRST_DAY, LAST_DAY, Dice, Vocabulary, shared
 
 SORTS = ("number", "unit", "month", "order")
-Say = Callable[[Language], str]
+Wording = Callable[[Language], str]
 
 
 @dataclass(frozen=True)
 class NearMiss:
-    """Two things to say, and the sort of what they differ in; by chance they may be the same."""
+    """Two meanings in words, and the sort of their difference; by chance they may be the same."""
 
     sort: str
-    first: Say
-    second: Say
+    first: Wording
+    second: Wording
 
 
 def near_misses(source: Language, target: Language, seed: int = 0) -> Iterator[NearMiss]:
@@ -99,14 +99,14 @@ def _counted(
     return NearMiss("unit", _worded(method, amount, unit), _worded(method, amount, other_unit))
 
 
-def _worded(method: str, *values: Any) -> Say:
+def _worded(method: str, *values: Any) -> Wording:
     """The text that a method of `Language` writes."""
     return lambda language: str(getattr(language, method)(*values))
 
 
-def _ordered(first: int, second: int) -> Say:
+def _ordered(first: int, second: int) -> Wording:
     return lambda language: language.join(language.ordinal(first), language.ordinal(second))
 
 
-def _lasting(counts: tuple[int, int], units: tuple[str, str]) -> Say:
+def _lasting(counts: tuple[int, int], units: tuple[str, str]) -> Wording:
     return lambda language: language.join(*map(language.counted, counts, units))

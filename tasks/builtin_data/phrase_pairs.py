@@ -5,15 +5,15 @@
 
 Phrases come in fours: two that differ in one number, unit, month or in the order of two parts, each with its own
 translation ("yes") and with that of the other ("no"). So half of the labels are "yes", and every phrase of either
-language occurs once with "yes" and once with "no": neither side alone tells the label. In a group
+language occurs once with "yes" and once with "no": neither side by itself tells the label. In a group
 
-    - both phrases of a language have the same number of words, so that the numbers of words do not tell it either;
-    - a word that both languages have, such as "April", stands equally often in both phrases of a language, so that no
+    - both phrases of a language have the same number of words, so that the numbers of words do not tell the label;
+    - a word that both languages have, such as "April", occurs equally often in both phrases of a language, so that no
       word is more frequent under one label.
 
-No sum of what single words and pairs of neighbouring words weigh can therefore separate the labels: a bag of words
-stays at chance, and a model has to compare the two sides. Lengths in characters are not matched. No phrase is in two
-groups, so that those of validation and test are new; what they combine, training knows.
+A weighted sum of counts of words and of pairs of neighbouring words can therefore not separate the labels: a bag of
+words stays at chance, and a model has to compare the two sides. Lengths in characters are not matched. No phrase is in
+two groups, so that the phrases of validation and test are new; training knows the parts that they combine.
 """
 
 import re
@@ -114,7 +114,7 @@ def table(groups: list[PhraseGroup]) -> Table:
 
 
 def _groups(source: Language, target: Language, seed: int) -> Iterator[PhraseGroup]:
-    """Groups of phrases that were in none before; ends where there seem to be no more."""
+    """Groups of phrases that were in no group before; ends where no more are found."""
     seen: set[tuple[Language, str]] = set()
     idle = 0
     for miss in near_misses(source, target, seed):
@@ -130,7 +130,7 @@ def _groups(source: Language, target: Language, seed: int) -> Iterator[PhraseGro
 
 
 def _fits(sources: tuple[str, str], targets: tuple[str, str]) -> bool:
-    """Whether nothing that can be counted on both sides differs within the group."""
+    """Whether phrases are short, and no count of words tells the two phrases of a language apart (see above)."""
     short = max(map(len, sources)) <= phrases.SOURCE_CHARACTERS and max(map(len, targets)) <= phrases.TARGET_CHARACTERS
     alike = all(len(left.split()) == len(right.split()) for left, right in (sources, targets))
     counts = [[_words(side) for side in sides] for sides in (sources, targets)]

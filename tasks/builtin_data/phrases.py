@@ -8,7 +8,7 @@
     currency   twenty-five Swiss francs         -> fünfundzwanzig Schweizer Franken
 
 Phrases are drawn from a seeded stream: a longer training split begins with the shorter one, and the other splits stay.
-A hash of the normalised source decides a phrase's side. Half of validation and test are new phrases whose combinations
+A hash of the normalised source decides a phrase's split. Half of validation and test are new phrases whose combinations
 training knows, half are combinations that training never shows (a block of numbers, a month with a decade, a unit with
 a range).
 """

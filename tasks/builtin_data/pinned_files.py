@@ -69,7 +69,7 @@ Fetch = Callable[[str, PinnedFile], bytes]
 def contents(name: str, publisher: Publisher, cache: Path, say: Say, fetch: Fetch | None = None) -> list[bytes]:
     """The content of the publisher's files for the data set ``name``, in their order.
 
-    Raises ``InputError`` where a file is nowhere to be had.
+    Raises ``InputError`` where a file is neither on disk nor can be fetched.
     """
     cached = {file: raw for file in publisher.files if (raw := _cached(file, cache)) is not None}
     lacking = [file for file in publisher.files if file not in cached]

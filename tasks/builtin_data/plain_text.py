@@ -1,4 +1,4 @@
-"""Data sets as plain text, alone or mixed: every example is a prompt and its answer (T5, 1910.10683; GPT-2).
+"""One data set or several as plain text: every example is a prompt and its answer (T5, 1910.10683; GPT-2).
 
     sentiment: I love this camera.              -> positive
     phrases-en-de: five hours                   -> fünf Stunden
@@ -26,7 +26,7 @@ _ORDER = 0x6D6978  # seeds which examples of the longer data sets are kept
 
 @dataclass(frozen=True)
 class Part:
-    """A data set by its name, and its own examples."""
+    """A data set: its name and its examples."""
 
     name: str
     data: Dataset
@@ -46,8 +46,8 @@ def parse(name: str) -> tuple[str, ...]:
 def mixture(parts: Sequence[Part]) -> Dataset:
     """Prompts and answers: test of ``parts[0]``, training and validation of all parts.
 
-    Every part has as many characters of a split as the shortest (to one example), so that none outweighs the others;
-    where there is one part all of it stays.
+    Every part has as many characters of a split as the shortest part (to one example), so that none outweighs the
+    others; a single part stays whole.
     """
     tested, ordered = parts[0], sorted(parts, key=lambda part: part.name)
     train = _balanced([_prompted(part.name, part.data.train) for part in ordered])
@@ -102,7 +102,7 @@ def _characters(table: Table) -> int:
 
 
 def _cut(table: Table, characters: int) -> Table:
-    """Examples in a seeded order while they hold no more than so many characters, in the table's own order."""
+    """At most ``characters`` characters of examples, chosen in a seeded order; they stay in the table's own order."""
     if _characters(table) <= characters:
         return table
     order = seeded_order(len(table), [_ORDER, len(table)])

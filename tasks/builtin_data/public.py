@@ -27,7 +27,7 @@ Splits = tuple[Text, Text, Text] | tuple[Table, Table, Table]
 class PublicData:
     """A public data set: the kind of task it is for, one line about it, its files and how they are read.
 
-    ``primary`` is the metric that judges it, empty for that of the kind.
+    ``primary`` is the metric that judges it, empty for the kind's own.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class PublicData:
 
 
 def load(name: str, cache: Path, say: Say, fetch: Fetch | None = None) -> Dataset:
-    """The data set of that name in ``PUBLIC``; raises ``InputError`` where its files are nowhere to be had."""
+    """The data set of that name in ``PUBLIC``; raises ``InputError`` where its files cannot be had."""
     public = PUBLIC[name]
     train, validation, test = public.read(contents(name, public.publisher, cache, say, fetch))
     notes = {}

@@ -67,5 +67,5 @@ def _stream(number: int) -> np.random.PCG64:
 
 
 def _spelt(rows: NDArray[np.int64] | NDArray[np.uint64]) -> list[str]:
-    """Rows of places in the alphabet as text."""
+    """Rows of indices into the alphabet as text."""
     return ["".join(ALPHABET[index] for index in row) for row in rows.tolist()]

@@ -1,6 +1,6 @@
 """``sentiment``: 13,098 sentences of tweets, product reviews and editorials that people rated, in three classes.
 
-Duplicates stay on one side, and so do all sentences of a review or an editorial. The film reviews of the same source
+Duplicates stay in one split, and so do all sentences of a review or an editorial. The film reviews of the same source
 are left out: they overlap SST-2.
 """
 
@@ -68,7 +68,7 @@ def _lines(raw: str) -> list[Row]:
 
 
 def _keys(source: str, number: str, sentence: str) -> list[tuple[str, ...]]:
-    """What ties a sentence to others: its words, and its review or editorial (tweets stand alone)."""
+    """The keys that a sentence shares with its group: its words, and its review or editorial (a tweet has none)."""
     document = number.rpartition("_")[0]
     return [("words", normal(sentence)), *([("document", source, document)] if document else [])]
 

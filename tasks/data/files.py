@@ -27,8 +27,8 @@ OTHER_NAMES = {  # common column names of data sets for each of ours; a message 
     "summary": ("highlights", "abstract", "headline", "target"),
 }
 LONGEST_NAME = 255  # characters
-LISTED = 12  # most columns that a message names
-REACH = 10_000  # most characters that a cut may move to reach the end of a line
+LISTED = 12  # columns that a message names at most
+REACH = 10_000  # characters that a cut may move at most, to reach the end of a line
 LONGEST = 2**31 - 1  # characters of a cell: the csv module's largest portable limit; its default is 131,072
 Columns = tuple[str, str]
 
@@ -68,7 +68,7 @@ class Span:
             at += len(chunk)
 
 
-def text(path: Path, encoding: str) -> Text:
+def read_text(path: Path, encoding: str) -> Text:
     """A whole text file. Raises ``InputError`` if it is empty or not in the encoding."""
     measured = _measured(Span(path, codec(encoding)))
     if not measured.bytes:
@@ -90,7 +90,7 @@ def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
     return parts
 
 
-def table(path: Path, encoding: str, columns: Columns) -> Table:
+def read_table(path: Path, encoding: str, columns: Columns) -> Table:
     """Two columns of a ``.csv``, ``.tsv`` or ``.jsonl`` file; cells without surrounding space."""
     rows = (
         _json_rows(path, encoding, columns) if path.suffix.lower() == ".jsonl" else _cell_rows(path, encoding, columns)
@@ -101,7 +101,7 @@ def table(path: Path, encoding: str, columns: Columns) -> Table:
     return Table([source for source, _ in pairs], [target for _, target in pairs])
 
 
-def parallel(source: Path, target: Path, encoding: str) -> Table:
+def read_parallel(source: Path, target: Path, encoding: str) -> Table:
     """Two text files; a source and its target have the same line number.
 
     Raises ``InputError`` if the files have different numbers of lines.
@@ -147,7 +147,7 @@ def existing(name: str, folder: Path) -> Path:
     raise InputError(f'data: no file "{shortened(name)}" in {folder.resolve()}{hint}')
 
 
-def missing(column: str, names: Iterable[str], place: str = "") -> InputError:
+def missing_column(column: str, names: Iterable[str], place: str = "") -> InputError:
     """The error for a table in ``place`` whose column ``names`` lack ``column``."""
     there = list(names)
     other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), "")
@@ -254,7 +254,7 @@ def _column(column: str, header: list[str], path: Path) -> int:
     if not any(header):
         raise InputError(f"data: {path.name} has no header line with the names of its columns")
     if column not in header:
-        raise missing(column, header, path.name)
+        raise missing_column(column, header, path.name)
     if header.count(column) > 1:
         raise InputError(
             f'columns: {path.name} has {header.count(column)} columns called "{column}"; rename all but one'
@@ -284,7 +284,7 @@ def _values(line: str, columns: Columns, place: str) -> Columns:
 
 def _value(row: Mapping[str, Any], column: str, place: str) -> str:
     if column not in row:
-        raise missing(column, row, place)
+        raise missing_column(column, row, place)
     value = row[column]
     if isinstance(value, dict | list):
         raise InputError(f'columns: column "{column}" in {place} is not text')

@@ -16,7 +16,7 @@ from typing import Any, cast
 from archbench.tasks.base.dataset import Table, Text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.data import hub_files
-from archbench.tasks.data.files import missing
+from archbench.tasks.data.files import missing_column
 
 PART = r"\w[\w.-]*"
 NAME = re.compile(rf"hub:(?!.*\.\.)({PART}(?:/{PART})?)(?:/({PART}))?(?:@([\w./-]+))?")
@@ -81,7 +81,7 @@ def parse(data: str) -> Name:
     return Name(match[1], match[2], match[3])
 
 
-def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
+def read_tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
     """A table for each split that has rows with a target; class numbers become their names."""
     splits = {}
     for split, table in _present(source).items():
@@ -97,7 +97,7 @@ def tables(source: Source, columns: tuple[str, str]) -> dict[str, Table]:
     return splits
 
 
-def texts(source: Source, column: str) -> dict[str, Rows]:
+def read_texts(source: Source, column: str) -> dict[str, Rows]:
     """The rows of a text column for each split that has any."""
     tables = {split: _flat(table, (column,)) for split, table in _present(source).items()}
     return {split: Rows(table, column, 0, len(table)) for split, table in tables.items() if len(table)}
@@ -205,7 +205,7 @@ def _flat(table: Any, columns: tuple[str, ...]) -> Any:
     flat = table.flatten()
     for column in columns:
         if column not in flat.column_names:
-            raise missing(column, flat.column_names)
+            raise missing_column(column, flat.column_names)
     return flat.select_columns(list(dict.fromkeys(columns)))
 
 

@@ -1,7 +1,7 @@
 """The hub's files as its client keeps them, compared with the hashes that the hub gave for them.
 
 The client names what it keeps by the hub's ETag: the SHA-256 of a large file, git's SHA-1 of a small one. It compares
-lengths alone.
+only lengths.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ CHUNK = 2**20  # bytes
 
 
 def altered(cache: Path, repository: str, commit: str | None) -> list[Path]:
-    """The files of a data set, all its revisions where ``commit`` is None, that differ from the hub's.
+    """The files of a data set that differ from the hub's; of all its revisions where ``commit`` is None.
 
     ``cache`` is the client's. Files that it does not name by a hash, as on systems without links, are not looked at.
     """
@@ -23,7 +23,7 @@ def altered(cache: Path, repository: str, commit: str | None) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file that the client keeps, so that it fetches it again."""
+    """Removes a file that the client keeps, so that the client fetches it again."""
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 

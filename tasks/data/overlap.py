@@ -1,7 +1,8 @@
-"""How much of what a task tests on stands in a pretraining text.
+"""How much of a task's test split occurs in a pretraining text.
 
-A text counts as seen where at least half of its sequences of eight words do (GPT-3 drops examples with sequences of
-13 words, 2005.14165, appendix C). A text of fewer words counts where a line of the pretraining text has the same words.
+A text counts as seen where at least half of its sequences of eight words occur in the pretraining text (GPT-3 drops
+examples with sequences of 13 words, 2005.14165, appendix C). A text of fewer words counts where a line of the
+pretraining text has the same words.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ LIMIT = 0.01  # of the checked examples
 
 @dataclass(frozen=True)
 class Overlap:
-    """The examples of a test split that were checked, those of them that are seen, and the first of these."""
+    """The number of test texts that were checked, how many of them were seen, and the first of these."""
 
     checked: int
     seen: int
@@ -29,7 +30,7 @@ class Overlap:
 
 
 def overlap(pretraining: Text, tested: Sequence[str]) -> Overlap:
-    """The texts of ``tested`` that stand in the pretraining text."""
+    """The texts of ``tested`` that occur in the pretraining text."""
     grams_by_text = [_grams(text) for text in tested]
     short_texts = ["" if grams else normal(text) for text, grams in zip(tested, grams_by_text, strict=True)]
     known = _shared(pretraining.chunks(), {gram for grams in grams_by_text for gram in grams})

@@ -22,7 +22,7 @@ from archbench.tasks.base.progress import Say
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.data import files, sources
-from archbench.tasks.text.arrays import ArrayWriter, opened, writing
+from archbench.tasks.text.arrays import ArrayWriter, open_arrays, writing
 from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import (
@@ -45,16 +45,16 @@ def encode(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: S
     """
     name = key(config, kind)
     folder = cache / "encoded" / name
-    arrays = opened(folder)
-    if arrays is None:
+    encoded = open_arrays(folder)
+    if encoded is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
             write(writer, load_raw(), config, kind)
             if key(config, kind) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
-        arrays = opened(folder)
-        assert arrays is not None, f"{folder} was damaged while it was written"
-    return _prepared(config, kind, primary, *arrays)
+        encoded = open_arrays(folder)
+        assert encoded is not None, f"{folder} was damaged while it was written"
+    return _prepared(config, kind, primary, *encoded)
 
 
 def key(config: TaskConfig, kind: TaskKind) -> str:
@@ -159,7 +159,7 @@ def _subset(config: TaskConfig, train: PairExamples | Windows) -> PairExamples:
 
 
 def _chosen(size: int, count: int) -> NDArray[np.int64]:
-    """At most ``count`` of ``size`` examples in random order, always the same."""
+    """The first ``count`` of ``size`` examples in a random order that never changes."""
     return seeded_order(size, [_SUBSET, size])[:count]
 
 
@@ -179,7 +179,7 @@ def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Token
 
 
 def training_texts(kind: TaskKind, train: Text | Table) -> tuple[Iterator[str], int]:
-    """The texts that the tokenizer is trained on, and their size: of labelled examples the sources alone."""
+    """The texts that the tokenizer is trained on, and their size: of labelled examples only the sources."""
     if isinstance(train, Text):
         return train.chunks(), train.bytes
     columns = [train.sources] if kind.form == "labels" else [train.sources, train.targets]

@@ -102,8 +102,8 @@ def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
 
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
     if kind.form == "running text":
-        return _finished_text(kind, _hub_text(hub.texts(source, columns[0])), source.origin)
-    splits: dict[str, Table] = hub.tables(source, (columns[0], columns[1]))
+        return _finished_text(kind, _hub_text(hub.read_texts(source, columns[0])), source.origin)
+    splits: dict[str, Table] = hub.read_tables(source, (columns[0], columns[1]))
     if "train" not in splits:
         raise InputError(f'data: no row of train in {source.origin} has a "{columns[1]}"; name another column')
     return _finished_table(kind, splits, source.origin, dict.fromkeys(splits, source.origin))
@@ -170,16 +170,16 @@ def _file_text(paths: dict[str, Path], encoding: str) -> dict[str, Text]:
     """Missing splits are taken from the end of train."""
     missing = [split for split in SPLITS[1:] if split not in paths]
     if not missing:
-        return {split: files.text(path, encoding) for split, path in paths.items()}
+        return {split: files.read_text(path, encoding) for split, path in paths.items()}
     shares = (1 - SHARE * len(missing), *(SHARE for _ in missing))
     parts = dict(zip(["train", *missing], files.cut(paths["train"], encoding, shares), strict=True))
-    return parts | {split: files.text(paths[split], encoding) for split in SPLITS[1:] if split in paths}
+    return parts | {split: files.read_text(paths[split], encoding) for split in SPLITS[1:] if split in paths}
 
 
 def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> Table:
     if len(paths) == 2:
-        return files.parallel(paths[0], paths[1], encoding)
-    return files.table(paths[0], encoding, (columns[0], columns[1]))
+        return files.read_parallel(paths[0], paths[1], encoding)
+    return files.read_table(paths[0], encoding, (columns[0], columns[1]))
 
 
 def _finished_text(kind: TaskKind, splits: dict[str, Text], origin: str) -> Dataset:

@@ -63,7 +63,7 @@ def sample_likelihood(outputs: Outputs, prepared: Prepared) -> list[Score]:
 
 
 def baselines(prepared: Prepared) -> list[Baseline]:
-    """An n-gram model and lzma, in bits per byte; what the test text has as ``sample_bits_per_byte``."""
+    """An n-gram model and lzma, in bits per byte; the test text's own ``sample_bits_per_byte``."""
     test = prepared.test
     assert isinstance(test, Subset)
     indices = range(len(test))

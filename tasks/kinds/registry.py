@@ -47,7 +47,7 @@ def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
     """
     if is_file(name):
         path = code.named_path(name, Path(folder), where)
-        return _foreign(getattr(code.module(path, where), ATTRIBUTE, None), str(path), where)
+        return _foreign(getattr(code.load_file(path, where), ATTRIBUTE, None), str(path), where)
     if name in BUILTIN:
         return BUILTIN[name]
     entry = code.entry(ENTRY_POINTS, name)
@@ -55,7 +55,7 @@ def find(name: str, folder: str | Path = ".", where: str = "kind") -> TaskKind:
         beside = (Path(folder) / f"{name}.py").is_file()
         near = f'; did you mean "{name}.py"?' if beside else code.hint(name, names())
         raise InputError(f'{where}: "{name}": there is no such kind of task{near}')
-    kind = _foreign(code.loaded(entry, where), f"{name} of another package ({entry.value})", where)
+    kind = _foreign(code.load_entry(entry, where), f"{name} of another package ({entry.value})", where)
     if kind.name != name:
         raise InputError(f'{where}: {kind.origin}: calls itself "{kind.name}"; the two names have to be the same')
     return kind

@@ -1,4 +1,4 @@
-"""How much of a task's test split stands in the text of a pretraining: computed once for the same data."""
+"""How much of a task's test split occurs in the text of a pretraining: computed once for the same data."""
 
 import hashlib
 import json

@@ -15,7 +15,7 @@ from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import raw_data
 from archbench.tasks.text.tokenizers import train_tokenizer, training_sample
 
-LIMIT = 20_000_000  # characters of text that it is trained on, about
+LIMIT = 20_000_000  # about the most characters of text that it is trained on
 
 
 def trained_file(configs: Sequence[TaskConfig], algorithm: str, vocabulary: int, cache: Path, say: Say) -> Path:

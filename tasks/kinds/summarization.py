@@ -1,6 +1,6 @@
-"""Summarization: a text in few words. Primary metric: ROUGE-L, the field's.
+"""Summarization: a text in few words. Primary metric: ROUGE-L, as usual in the field.
 
-ROUGE, because the row to beat, the source's beginning, has no likelihood.
+It is not a likelihood because the baseline to beat, the beginning of the source, has none.
 """
 
 from archbench.tasks.base.kind import TaskKind

@@ -23,7 +23,7 @@ def measured_by(metrics: Sequence[str]) -> Measure:
 
 
 def baselines_by(metrics: Sequence[str], *rows: TextRows) -> Baselines:
-    """Baselines: methods that answer without a model, by these metrics; an n-gram model and lzma."""
+    """Baselines: ``rows``, which answer without a model, by these metrics; likelihoods of classical methods."""
     return partial(_baselines, tuple(metrics), rows)
 
 

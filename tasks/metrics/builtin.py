@@ -1,4 +1,4 @@
-"""The metrics that archbench has, by name."""
+"""archbench's own metrics, by name."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +17,7 @@ _PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
 
 
 def text_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
-    """The metric of that name of answers that are texts. Raises KeyError where there is none."""
+    """The score of answers by the metric of texts called ``metric``. Raises KeyError where there is none."""
     score = TEXTS[metric].score
     assert score is not None
     return score(references, answers)

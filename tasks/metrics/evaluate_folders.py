@@ -71,7 +71,7 @@ def _value(loaded: Any, name: str) -> Callable[[Sequence[str], Sequence[str]], f
 
 
 def named_result(results: Any, name: str) -> Any:
-    """The result that is meant: that of the name, else the only one. Raises ``ValueError``."""
+    """The result called ``name``, else the only one. Raises ``ValueError``."""
     if not isinstance(results, dict) or not results:
         raise ValueError(f"gives a {type(results).__name__}; expected a dictionary of results")
     if name not in results and len(results) > 1:

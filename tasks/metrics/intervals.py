@@ -20,7 +20,7 @@ from archbench.tasks.metrics.rouge import rouge
 
 Floats = NDArray[np.float64]
 RESAMPLES = 1000
-FAILURES = 0.05  # of the samples that a metric may have no value for
+FAILURES = 0.05  # share of the samples that may have no value
 _CELLS = 1 << 22  # random counts that are held at a time
 
 
@@ -131,7 +131,7 @@ def chrf_score(value: float, references: Sequence[str], answers: Sequence[str]) 
 
 
 def rouge_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
-    """The mean F1 of `rouge`, which stays beside it: it takes a tokenizer to find it again."""
+    """The mean F1 of `rouge`, with the F1 of each example: computing that again takes our tokenizer."""
     values = rouge(metric, references, answers).tolist()
     return replace(mean_score(metric, values), per_example=tuple(values))
 

@@ -19,14 +19,14 @@ FACTS = ("label", "better", "meaning", "least", "most", "unit", "decimals", "mar
 class Metric:
     """A metric; ``better`` is empty for a descriptive metric.
 
-    Values lie from ``least`` to ``most``, in ``unit`` ("" for shares), and are printed with so many ``decimals``.
+    Values lie from ``least`` to ``most``, in ``unit`` ("" for shares), and are printed with ``decimals`` digits.
     ``margin`` is the smallest relevant difference, None if none is declared. ``across_tokenizers``: comparable between
     models with different tokenizers (metrics per token are not). ``recorded``: the table of predictions has one value
     for each example.
 
     ``function`` computes it from what it ``reads``: ``(references, answers)`` (n,) of texts, ``(nats, tokens)`` or
     ``(nats, bytes)`` (n,) of likelihoods, token ids of answers; None where the scoring loop computes it.
-    ``score`` gives a metric of texts with its interval; None: the function again on examples that are drawn with
+    ``score`` computes a metric of texts with its interval; None: ``function`` is called again on examples drawn with
     replacement.
 
     Raises ``ValueError`` for values that contradict each other.

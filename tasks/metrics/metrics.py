@@ -103,7 +103,7 @@ def rouge_l(references: Sequence[str], answers: Sequence[str]) -> float:
 
 
 def repetition(texts: Sequence[Tokens], order: int = 4) -> float:
-    """Share of 4-grams that stood in the same text before (seq-rep-4, 1908.04319), over all texts; 0 without any."""
+    """Share of 4-grams that occur earlier in the same text (seq-rep-4, 1908.04319), over all texts; 0 without any."""
     repeats, total = repeated(texts, order).sum(axis=0)
     return float(repeats / total) if total else 0.0
 
@@ -117,7 +117,7 @@ def distinct_2(texts: Sequence[Tokens]) -> float:
 def copied(texts: Sequence[Tokens], stream: NDArray[Any], order: int) -> float:
     """Share of windows of ``order`` tokens that occur verbatim in the training ``stream``, over all texts.
 
-    `copy_order` gives the order that stands for at least 8 tokens and 20 bytes; 0 without any window.
+    `copy_order` gives the order for windows of at least 8 tokens and about 20 bytes; 0 without any window.
     """
     hits, total = copies(texts, stream, order).sum(axis=0)
     return float(hits / total) if total else 0.0

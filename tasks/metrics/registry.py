@@ -48,7 +48,7 @@ def evaluate_parts(place: str) -> tuple[Path, str]:
 
 
 def file_of(place: str, folder: str | Path) -> Path | None:
-    """The Python file of a metric that is in one."""
+    """The Python file that ``place`` names; None where the metric is elsewhere."""
     name, mark, _ = place.rpartition(":")
     is_file = bool(mark) and name.endswith(".py") and not place.startswith(EVALUATE)
     return Path(folder) / Path(name).expanduser() if is_file else None
@@ -57,7 +57,7 @@ def file_of(place: str, folder: str | Path) -> Path | None:
 def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric:
     """The metric that ``place`` stands for; paths are relative to ``folder``.
 
-    ``where`` begins messages. Raises ``InputError`` where there is none, its code fails or says too little.
+    ``where`` begins messages. Raises ``InputError`` where there is none, its code fails or declares too little.
     """
     where, name = f"{where}: {place}", name_of(place)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", name) or place.endswith(".py"):
@@ -74,11 +74,11 @@ def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric
         return evaluate_folders.find(Path(folder) / metric_folder, key, where)
     path = file_of(place, folder)
     if path is not None:
-        return _of_module(code.module(path, where), name, where)
+        return _of_module(code.load_file(path, where), name, where)
     entry = code.entry(ENTRY_POINTS, place)
     if entry is None:
         raise InputError(f"{where}: unknown metric{code.hint(place, [*TEXTS, *sorted(offered())])}")
-    return _declared(code.loaded(entry, where), None, name, where)
+    return _declared(code.load_entry(entry, where), None, name, where)
 
 
 def score(metric: Metric, references: Sequence[str], answers: Sequence[str]) -> Score:
@@ -104,7 +104,7 @@ def tried(metric: Metric, references: Sequence[str], where: str) -> None:
 
 
 def declared(function: Any, module: ModuleType | None, name: str, where: str, document: str) -> dict[str, Any]:
-    """What code says of a metric: attributes of the function, else constants of its module, as ``Metric`` takes it."""
+    """The arguments of ``Metric`` that code declares: attributes of the function, else constants of its module."""
 
     def attribute(key: str) -> Any:
         return getattr(function, key, getattr(module, key.upper(), None))
@@ -144,7 +144,7 @@ def _of_module(module: ModuleType, name: str, where: str) -> Metric:
 
 
 def _declared(value: Any, module: ModuleType | None, name: str, where: str) -> Metric:
-    """A metric from what stands in a file: one that is made, or a function that says what it is."""
+    """A metric from a value in a file: a ``Metric``, or a function with declarations."""
     if isinstance(value, Metric):
         if value.name != name or value.function is None or value.reads != "texts":
             raise InputError(f'{where}: expected Metric(name="{name}", ..., function=...) that reads texts')

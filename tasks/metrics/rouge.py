@@ -1,8 +1,8 @@
 """ROUGE (Lin 2004, W04-1013) by the package ``rouge-score``, over the words of any script.
 
-That package's own tokenizer keeps a-z and 0-9 alone: "été" becomes "t", Russian and Chinese nothing, with scores of 0.
-Here a word is a run of letters and digits with their marks, so that text in ASCII is cut as there; of scripts that are
-written without spaces (Han, kana, Thai, Lao, Burmese, Khmer) every character is one, as is usual for Chinese.
+That package's own tokenizer keeps only a-z and 0-9: "été" becomes "t", Russian and Chinese nothing, with scores of 0.
+Here a word is a run of letters and digits with their marks, so that text in ASCII is cut as there; in scripts that are
+written without spaces (Han, kana, Thai, Lao, Burmese, Khmer) every character is a word, as is usual for Chinese.
 """
 
 import re
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 TYPES = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
-WORDS = (
-    1000  # of each text that are read (``-l`` of ROUGE 1.5.5): a common subsequence takes the product of both counts
-)
+# Words of each text that are read (``-l`` of ROUGE 1.5.5): the time for a longest common subsequence grows with the
+# product of both counts.
+WORDS = 1000
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
 _UNSPACED += "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _JOINERS = "\u200c\u200d"
@@ -56,7 +56,7 @@ def signature() -> str:
 
 
 class _Tokenizer:
-    """What ``RougeScorer`` asks for words."""
+    """The tokenizer that ``RougeScorer`` calls."""
 
     tokenize = staticmethod(words)
 

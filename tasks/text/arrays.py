@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from archbench.tasks.base.files import sync
 
 MANIFEST = "manifest.json"
-FULL_CHECK = 1 << 28  # bytes of a folder that are hashed completely when it is opened
+FULL_CHECK = 1 << 28  # bytes of the largest folder that is hashed completely when it is open_arrays
 _BLOCK = 1 << 16
-_STALE = 86_400.0  # seconds after which what an interrupted writer left is removed
+_STALE = 86_400.0  # age in seconds at which the remains of an interrupted writer are removed
 
 
 @dataclass
 class ArrayWriter:
-    """Appends to named one-dimensional arrays in ``folder``; ``facts`` are kept in the manifest."""
+    """Appends to named one-dimensional arrays in ``folder``; ``facts`` go into the manifest."""
 
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
@@ -90,11 +90,11 @@ def writing(folder: Path) -> Iterator[ArrayWriter]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def opened(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+def open_arrays(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
     """Arrays by name, memory-mapped read-only, and facts of a folder; None where it is absent or damaged.
 
-    Sizes are always checked, SHA-256 up to ``FULL_CHECK`` bytes in all; beyond, a hash of 16 blocks spread over each
-    file, which notices a wrong file but not every flipped byte.
+    Sizes are always checked. A folder of at most ``FULL_CHECK`` bytes is checked by SHA-256, a larger one by a hash of
+    16 blocks spread over each file, which notices a wrong file but not every flipped byte.
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
@@ -137,15 +137,15 @@ def _sampled(path: Path, size: int) -> str:
 
 
 def _place(aside: Path, folder: Path) -> None:
-    """Moves ``aside`` to ``folder``; one that stands there already stays if it is intact."""
-    if folder.exists() and opened(folder) is None:
+    """Moves ``aside`` to ``folder``, unless an intact folder is already there."""
+    if folder.exists() and open_arrays(folder) is None:
         discarded = _aside(folder)
         os.rename(folder, discarded)
         shutil.rmtree(discarded, ignore_errors=True)
     try:
         os.rename(aside, folder)
     except OSError:
-        if opened(folder) is None:
+        if open_arrays(folder) is None:
             raise
 
 
@@ -154,7 +154,7 @@ def _aside(folder: Path) -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    """Removes files that killed writers left more than a day ago."""
+    """Removes folders that killed writers left more than a day ago."""
     for path in parent.glob(".partial-*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE:

@@ -18,7 +18,7 @@ _SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 class Coder(Protocol):
-    """A kind of tokenizer, counting its own tokens from 0 and unknown ones as -1."""
+    """A kind of tokenizer without special tokens and labels: its ids count from 0, and an unknown token is -1."""
 
     @property
     def table(self) -> Sequence[bytes]:
@@ -65,7 +65,7 @@ class Bytes(_Spelled):
 
 
 class Characters(_Spelled):
-    """Unicode code points, those of ``characters``."""
+    """The Unicode code points in ``characters``; others are unknown."""
 
     def __init__(self, characters: str) -> None:
         self.characters = characters
@@ -85,7 +85,7 @@ class Characters(_Spelled):
 
 
 class Words(_Spelled):
-    """Words with the space before them, single punctuation marks, and other white space, those of ``words``."""
+    """The tokens in ``words``: words with the space before them, single punctuation marks, other white space."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
@@ -125,14 +125,14 @@ class LibraryCoder:
         vocabulary = self._library.get_vocab(with_added_tokens=True)
         marked = {token["id"] for token in saved["added_tokens"] if token["special"]}
         self.special = frozenset(marked | {index for token, index in vocabulary.items() if token.startswith(LABEL)})
-        self.table = [b""] * (max(vocabulary.values()) + 1)  # only their number: tokens are decoded together
+        self.table = [b""] * (max(vocabulary.values()) + 1)  # only its length counts: tokens are decoded together
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         encoded = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
         return [self._known(np.array(encoding.ids, np.int32)) for encoding in encoded]
 
     def bytes_per_token(self, text: str, ids: Tokens) -> NDArray[np.int64]:
-        """From the end of the token before to its own end, the last one to the end of the text; none without tokens."""
+        """From the end of the previous token to its own end, for the last token to the end of the text."""
         before = np.concatenate([[0], np.cumsum([len(character.encode()) for character in text])])
         ends = [end for _, end in self._library.encode(text, add_special_tokens=False).offsets]
         byte_ends = before[np.maximum.accumulate(np.array(ends, np.int64))] if ends else np.zeros(0, np.int64)
@@ -187,11 +187,11 @@ def code_points(text: str) -> NDArray[np.uint32]:
 
 
 def pieces(chunks: Iterable[str]) -> Iterator[str]:
-    """Running text in pieces of at most ``PIECE`` characters, the same however it comes in chunks.
+    """Running text in pieces of at most ``PIECE`` characters, the same however the text comes in chunks.
 
-    A piece ends before a single space or line break between two other characters: no tokenizer of ours joins across
-    it, so that encoding piece by piece changes nothing; one of a pretrained model may begin a piece with a token of its
-    own. Only text without such a place (``PIECE`` characters long) is cut elsewhere.
+    A piece ends before a single space or line break between two other characters. No token of archbench's tokenizers
+    reaches across such a place, so that encoding piece by piece changes nothing; a pretrained model's tokenizer may
+    begin each piece with an extra token. Text is cut elsewhere only where ``PIECE`` characters have no such place.
     """
     held = ""
     for chunk in chunks:

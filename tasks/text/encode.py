@@ -96,7 +96,7 @@ _NOTHING = ("", np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
 def _blocks(table: Table) -> Iterator[Table]:
-    """The table in slices, an empty one at least."""
+    """The table in slices of ``_ROWS`` rows; an empty table is one empty slice."""
     for start in range(0, max(1, len(table)), _ROWS):
         yield Table(table.sources[start : start + _ROWS], table.targets[start : start + _ROWS])
 

@@ -52,7 +52,7 @@ def to_transformers_tokenizer(
     padding: Literal["left", "right"],
     cut: Literal["left", "right"],
 ) -> Any:
-    """The same as a ``PreTrainedTokenizerFast`` that reads ``length`` tokens, pads at one side and cuts at another."""
+    """A ``PreTrainedTokenizerFast`` that reads ``length`` tokens; ``padding`` and ``cut`` are sides of a text."""
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(

@@ -66,7 +66,7 @@ class PairExamples:
         return self
 
     def take(self, indices: NDArray[np.int64]) -> "PairExamples":
-        """The examples at ``indices`` alone, in memory."""
+        """Only the examples at ``indices``, in memory."""
         parts = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
         return PairExamples(*_taken(self.tokens, self.offsets, parts), *_taken(self.text, self.text_offsets, parts))
 
@@ -76,7 +76,9 @@ class PairExamples:
 
 @dataclass(frozen=True)
 class Windows:
-    """Running text cut into windows of equal length from ``offset`` on, whatever remains at the end left out.
+    """Running text cut into windows of equal length from ``offset`` on; a shorter rest at the end is left out.
+
+    ``bytes_per_token`` (t,) are the UTF-8 bytes of ``text`` that each of ``tokens`` (t,) stands for.
 
     source_length 3, target_length 4, ends    "abcdefghijkl"  ->  "abc" "def<end>", "ghi" "jkl<end>"
     source_length 0, target_length 4          "abcdefghijkl"  ->  "" "abcd", "" "efgh", "" "ijkl"
@@ -165,7 +167,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Subset:
-    """The examples at ``indices`` of others."""
+    """The examples at ``indices`` of a split."""
 
     examples: PairExamples | Windows
     indices: NDArray[np.int64]

@@ -85,11 +85,11 @@ class Tokenizer:
         )
 
     def relabelled(self, labels: Sequence[str]) -> "Tokenizer":
-        """The same tokens of text with other labels; the ids of text move by their number."""
+        """The same tokens of text with other labels; the number of labels shifts the ids of text."""
         return Tokenizer(self.kind, self._coder, labels)
 
     def same_text(self, other: "Tokenizer") -> bool:
-        """Whether both number the same tokens of text in the same order."""
+        """Whether both have the same tokens of text in the same order; labels may differ."""
         return (self.kind, self._coder.state()) == (other.kind, other._coder.state())
 
     def label_id(self, label: str) -> int:
@@ -176,7 +176,7 @@ def from_library_json(serialized: str, labels: Sequence[str] = ()) -> Tokenizer:
 
 
 def training_sample(texts: Iterable[str], size: int, limit: int = 20_000_000) -> Iterator[str]:
-    """About ``limit`` of ``size`` characters or bytes of text: the beginning of every text, by the same share."""
+    """About ``limit`` of ``size`` characters or bytes of text: the same share of every text, from its beginning."""
     share = min(1.0, limit / max(1, size))
     for text in texts:
         yield text if share == 1.0 else text[: max(1, round(len(text) * share))]
