@@ -50,7 +50,7 @@ def run_file(
 ) -> ModuleType:
     """A new module called ``name``, after the code of the file has run ``within`` a context.
 
-    Raises ``InputError`` where the code fails: what stands ``before`` it, file and line, the ``failure``, the error.
+    Raises ``InputError`` where the code fails; its message is "{before}{file}:{line}: {failure}: {error}".
     """
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None

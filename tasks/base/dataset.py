@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits, all ``Text`` or all ``Table``, with what is known about them.
+    """Three splits, all ``Text`` or all ``Table``, with their licence, origin and digest.
 
     ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts dropped and shared rows.
     """

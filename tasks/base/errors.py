@@ -13,7 +13,7 @@ IRREGULAR = (
 
 
 class InputError(ValueError):
-    """Wrong input: the message names the place, what was given, what was expected and what to do, in one line.
+    """Wrong input: a message of one line gives the place, the value, the expected value and a remedy.
 
     The command line prints it on stderr and exits with status 2.
     """
@@ -62,7 +62,7 @@ def shortened(text: str, most: int = 60) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """``ValueError: what it says``, on one line of at most 300 characters; some errors cannot be written out."""
+    """``ValueError: its message``, on one line of at most 300 characters; some errors cannot be written out."""
     try:
         message = str(error)
     except BaseException as other:

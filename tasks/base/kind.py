@@ -1,4 +1,4 @@
-"""A kind of task as one value: what its examples are, how long they may be, how answers are given, scored and shown."""
+"""A kind of task as one value: the form and lengths of its examples, and how answers are given, scored and shown."""
 
 import re
 from collections.abc import Callable
@@ -17,10 +17,10 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 class TaskKind:
     """A kind of task with all of its defaults.
 
-    ``form`` is what an example is: a beginning of running text and how it goes on ("running text"), a text and one of
-    the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` are the names
-    of the columns of a table: one for running text, else source and target. ``does`` completes the sentence "it was
-    trained to ...": "translate a text".
+    ``form`` is the form of an example: a beginning of running text and its continuation ("running text"), a text and
+    one of the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` are the
+    names of the columns of a table: one for running text, else source and target. ``does`` completes "it was trained
+    to ...": "translate a text".
 
     ``metrics`` are the names of the metrics that score its answers, which are texts. For pairs and running text,
     likelihoods are scored as well. ``primary`` is the metric that a task is judged by unless its data set or the

@@ -32,7 +32,7 @@ class TaskConfig:
     training split (0: all of it): smaller subsets are part of larger ones.
 
     ``kind`` is the name of a kind; ``kind_file`` is the Python file of one that is the user's, beside the experiment.
-    ``metrics`` are what answers are scored by beside the metrics of the kind; they decide nothing else.
+    ``metrics`` score answers beside the metrics of the kind; they decide nothing else.
     """
 
     kind: str

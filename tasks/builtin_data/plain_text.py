@@ -21,7 +21,7 @@ from archbench.tasks.base.random_order import seeded_order
 PREFIX = "as-text:"
 SPAN = 64  # characters of running text in a prompt, and as many in its answer
 VERSION = 2  # raise when the same data would be said otherwise
-_ORDER = 0x6D6978  # seeds which examples of the longer data sets are kept
+_ORDER = 0x6D6978  # seeds the choice of examples of the longer data sets
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def read_text(raw: Sequence[bytes]) -> tuple[Text, Text, Text]:
 
 
 def _lines(raw: bytes, encoding: str = "utf-8") -> list[str]:
-    """Lines without surrounding space; "\\n" alone ends one."""
+    """Lines without surrounding space; only "\\n" ends a line."""
     return [line.strip() for line in raw.decode(encoding).removesuffix("\n").split("\n")]
 
 
@@ -150,7 +150,7 @@ PUBLIC = {
             ),
         ),
         read_multi30k,
-        primary="bleu",  # what others report on it
+        primary="bleu",  # as papers report on it
     ),
     "sst2": PublicData(
         "classification",

@@ -58,7 +58,7 @@ def encode(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: S
 
 
 def key(config: TaskConfig, kind: TaskKind) -> str:
-    """Names what `write` makes of the configuration, without loading the data."""
+    """The name of the encoded data in the cache, found without loading the raw data."""
     settings = (kind.encoded_as, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
     known = [SCHEMA, *settings, config.source_length, config.target_length, version(config)]
     for file in filter(None, (config.pretrained, config.shared_tokenizer)):

@@ -18,7 +18,7 @@ from archbench.tasks.kinds import classification, generation, memorization, summ
 from archbench.tasks.metrics.builtin import TEXTS
 
 ENTRY_POINTS = "archbench.tasks"
-ATTRIBUTE = "kind"  # what a file calls the kind that it defines
+ATTRIBUTE = "kind"  # the name in a file of the kind that the file defines
 BUILTIN: Mapping[str, TaskKind] = {
     kind.name: kind
     for kind in (generation.KIND, classification.KIND, translation.KIND, summarization.KIND, memorization.KIND)

@@ -18,7 +18,7 @@ VERSION = 2  # raise when the same data would be counted differently
 
 
 def key(text: TaskConfig, task: TaskConfig) -> str:
-    """Names what ``overlap_of`` counts: equal for the same texts."""
+    """Identifies an overlap: the same for the same texts of both."""
     identities = [prepare.raw_data_identity(config) for config in (text, task)]
     return hashlib.sha256(json.dumps([VERSION, *identities]).encode()).hexdigest()
 

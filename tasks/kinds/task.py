@@ -31,7 +31,8 @@ USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classi
 def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Prepared:
     """The encoded task, made under ``cache`` the first time and reused while data and settings stay the same.
 
-    ``say`` takes a line about what takes long. Raises InputError where the data cannot be had or cannot serve the task.
+    ``say`` is called with a line before slow steps. Raises InputError where the data cannot be had or cannot serve the
+    task.
     """
     kind = registry.of(config)
     primary = registry.primary(kind, config.data)

@@ -198,6 +198,6 @@ def _characters(text: str, n: int) -> Counter[str]:
 
 
 def _percentiles(values: Floats) -> tuple[float, float]:
-    """2.5% and 97.5%, without interpolation, so that infinite values stay what they are."""
+    """2.5% and 97.5%, without interpolation, so that infinite values stay infinite."""
     lower, upper = np.quantile(values, [0.025, 0.975], method="nearest")
     return float(lower), float(upper)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from archbench.tasks.base.files import sync
 
 MANIFEST = "manifest.json"
-FULL_CHECK = 1 << 28  # bytes of the largest folder that is hashed completely when it is open_arrays
+FULL_CHECK = 1 << 28  # bytes of the largest folder that is hashed completely when it is opened
 _BLOCK = 1 << 16
 _STALE = 86_400.0  # age in seconds at which the remains of an interrupted writer are removed
 

@@ -36,7 +36,7 @@ class Coder(Protocol):
         ...
 
     def state(self) -> Any:
-        """What rebuilds the coder, as plain JSON values."""
+        """Plain JSON values from which the coder can be rebuilt."""
         ...
 
 
@@ -106,9 +106,8 @@ class Words(_Spelled):
 class LibraryCoder:
     """A pretrained model's own tokenizer, of the ``tokenizers`` library, from its JSON.
 
-    ``special`` are the ids of tokens that stand for no text: where the text contains one in writing, it is unknown,
-    like whatever the tokenizer does not know. The decoded text may differ from the encoded one (an uncased tokenizer
-    forgets capitals).
+    ``special`` are the ids of tokens that stand for no text: text that spells one is unknown, like all text that the
+    tokenizer does not know. The decoded text may differ from the encoded one (an uncased tokenizer forgets capitals).
     """
 
     def __init__(self, serialized: str) -> None:
@@ -174,7 +173,7 @@ class BytePairs(_Spelled):
 
 
 def _unknown(model: dict[str, Any], library: Any) -> int | None:
-    """The id that a tokenizer of the library gives to what it does not know, if it has one."""
+    """The id that a tokenizer of the library gives to unknown text, if it has one."""
     if model.get("unk_id") is not None:
         return int(model["unk_id"])
     unknown = library.token_to_id(model["unk_token"]) if model.get("unk_token") else None
@@ -207,7 +206,7 @@ def pieces(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def valid(text: str) -> str:
-    """The text with what UTF-8 cannot express (lone surrogates) replaced by "?"."""
+    """The text with "?" for each lone surrogate, which UTF-8 cannot express."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

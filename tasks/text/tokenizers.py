@@ -4,9 +4,9 @@
     tokens  <pad> ... <unk>     labels    text
 
 Special tokens and labels never come out of text: the text "<end>" is five ordinary characters. ``byte`` and ``bpe``
-(byte-level BPE, 1508.07909, with GPT-2's splitting into words) give back any text exactly; ``char`` and ``word`` may
-give UNK for what the training split lacks. A word carries the space before it, so known words come back exactly too.
-``pretrained`` is the tokenizer that a pretrained model came with.
+(byte-level BPE, 1508.07909, with GPT-2's splitting into words) give back any text exactly; ``char`` and ``word``
+give UNK for characters and words that the training split lacks. A word includes the space before it, so known words
+come back exactly too. ``pretrained`` is the tokenizer that a pretrained model came with.
 """
 
 import hashlib
