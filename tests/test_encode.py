@@ -215,7 +215,8 @@ def test_huge_text_is_encoded_in_bounded_memory(kind: str, tmp_path: Path) -> No
     line = "The quick brown fox jumps over the lazy dog, again and again and again.\n"
     (tmp_path / "big.txt").write_text(line * (200_000_000 // len(line)))
     script = (
-        "import sys\nfrom pathlib import Path\nfrom archbench.tasks.kinds.task import TaskConfig, prepare\n"
+        "import sys\nfrom pathlib import Path\nfrom archbench.tasks.base.values import TaskConfig\n"
+        "from archbench.tasks.kinds.task import prepare\n"
         "folder = Path(sys.argv[1])\n"
         f"config = TaskConfig('generation', 'big', 'big.txt', tokenizer='{kind}', folder=str(folder))\n"
         "assert len(prepare(config, folder / 'cache').train) > 1000\n"

@@ -14,11 +14,11 @@ import pytest
 from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, UNK
-from archbench.tasks.base.values import Examples, Score
+from archbench.tasks.base.values import Examples, Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.baselines import ngram
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
-from archbench.tasks.kinds.task import Outputs, Prepared, TaskConfig, baselines, decoding, measure
+from archbench.tasks.kinds.task import baselines, decoding, measure
 from archbench.tasks.kinds.task import prepare as prepare_task
 
 COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz"}

@@ -8,6 +8,7 @@ from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
 from archbench.runs.training import optimizer
+from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.metrics.builtin import BUILTIN
 
 FAMILIES = {
@@ -102,7 +103,7 @@ def _data(facts: Facts) -> str:
     data = facts.data
     if not data:
         return "## Task and data\n\nThe data set is recorded in the folder of the comparison, not with this run."
-    counts = ", ".join(f"{data[f'{split}_examples']:,} {split}" for split in ("train", "validation", "test"))
+    counts = ", ".join(f"{data[f'{split}_examples']:,} {split}" for split in SPLITS)
     rows = [
         ("task", f"{data['kind']}: {facts.run.does}"),
         ("data set", data["dataset"]),

@@ -4,7 +4,7 @@ The path of the data:
 
     raw_data    TaskConfig -> Dataset    texts of three splits: built-in data, the hub or files (data/sources.py)
     encode      Dataset -> arrays        a tokenizer and token ids, kept in the cache (data/prepare.py, text/encode.py)
-    prepare     TaskConfig -> Prepared   the arrays from the cache, where they are not in it after these two steps
+    prepare     TaskConfig -> Prepared   opens the arrays in the cache; both steps run only where it lacks them
 """
 
 from dataclasses import replace
@@ -13,12 +13,7 @@ from pathlib import Path
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.kind import Form, TaskKind
 from archbench.tasks.base.progress import Say
-from archbench.tasks.base.values import Baseline as Baseline
-from archbench.tasks.base.values import DecodingConfig as DecodingConfig
-from archbench.tasks.base.values import Outputs as Outputs
-from archbench.tasks.base.values import Prepared as Prepared
-from archbench.tasks.base.values import Score as Score
-from archbench.tasks.base.values import TaskConfig as TaskConfig
+from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
 from archbench.tasks.data import sources
 from archbench.tasks.data.prepare import encode
