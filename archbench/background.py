@@ -4,14 +4,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+
+from archbench.tasks.base.progress import Say
 
 LOG = "compare.log"
 POLL_SECONDS = 0.2
 
 
-def start(root: Path, say: Callable[[str], None]) -> int:
+def start(root: Path, say: Say) -> int:
     """Starts this command without ``--detach``; returns 0 once runs are planned, or its exit status if it ends before.
 
     Its output goes to ``root/compare.log``. Raises ``InputError`` if a comparison is running in ``root`` already, and

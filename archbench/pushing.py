@@ -1,9 +1,10 @@
 """A report, and its models if asked for, on the Hugging Face hub: ``archbench push``."""
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from archbench.tasks.base.progress import Say
 
 MODELS = "-models"  # what the name of the repository of models ends with
 CARD = "README.md"
@@ -22,7 +23,7 @@ class Upload:
         return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
 
-def push(root: Path, target: str, models: bool, dry_run: bool, say: Callable[[str], None]) -> list[str]:
+def push(root: Path, target: str, models: bool, dry_run: bool, say: Say) -> list[str]:
     """Puts the report of the comparison in ``root`` into the data set repository ``target`` ("hub:owner/name").
 
     The texts of data sets stay here, as with ``report --publish``. With ``models``, one model of each architecture and
@@ -95,7 +96,7 @@ def _card(root: Path, report: Path) -> str:
     return "\n".join(lines)
 
 
-def _export(root: Path, target: Path, say: Callable[[str], None]) -> None:
+def _export(root: Path, target: Path, say: Say) -> None:
     """The first finished run of each architecture on each data set, as a model of transformers."""
     from archbench.reports.base import tables
     from archbench.runs.base import store

@@ -1,9 +1,10 @@
 """Trains runs of published tables again and compares their scores with the published ones."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Reproduction:
 
 
 def reproduce(
-    folder: Path, root: Path | None, number: int | None, options: "RunOptions", command: str, say: Callable[[str], None]
+    folder: Path, root: Path | None, number: int | None, options: "RunOptions", command: str, say: Say
 ) -> Reproduction:
     """Trains ``number`` runs (None: all) of the tables in ``folder`` again, in ``root``, and compares their scores."""
     from archbench.reports.analysis import reproduction

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archbench.tasks.base.progress import Say
+
 if TYPE_CHECKING:
     from archbench.runs.tracking.mirror import Picture
 
@@ -34,7 +36,7 @@ def replay(root: Path, name: str, sent_before: int = 0) -> str:
 
 
 @contextlib.contextmanager
-def background_sync(root: Path, name: str | None, say: Callable[[str], None]) -> Iterator[Callable[[], int]]:
+def background_sync(root: Path, name: str | None, say: Say) -> Iterator[Callable[[], int]]:
     """Keeps the tracker called ``name`` up to date until the block ends; does nothing without a name.
 
     Yields a function that returns the number of points sent so far.

@@ -4,12 +4,13 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from archbench.runs.base import disk, lease
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 
 UNLOCKED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # what file systems without locks answer
 LOCK, REPORT_LOCK = ".lock", ".report.lock"
@@ -18,7 +19,7 @@ WRITTEN = {LOCK: (".", "data", "references", "runs/*", "runs/*/snapshots"), REPO
 
 
 @contextlib.contextmanager
-def locked(root: Path, say: Callable[[str], None], lock: str = LOCK) -> Iterator[None]:
+def locked(root: Path, say: Say, lock: str = LOCK) -> Iterator[None]:
     """Holds ``root``, or with ``REPORT_LOCK`` its tables and report, for one process; another waits and says so once.
 
     The kernel holds the lock, and gives it back when the process ends in whatever way: none is ever left behind. Raises
@@ -61,7 +62,7 @@ def is_locked(root: Path, lock: str = LOCK) -> bool | None:
     return False
 
 
-def _held(root: Path, lock: str, say: Callable[[str], None]) -> int | None:
+def _held(root: Path, lock: str, say: Say) -> int | None:
     """The descriptor of a lock that is held until it is closed; None where whoever held it took it away."""
     try:
         handle = os.open(root / lock, os.O_RDWR | os.O_CREAT, 0o644)

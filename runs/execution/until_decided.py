@@ -13,6 +13,7 @@ from typing import Any
 from archbench.runs.base import store
 from archbench.runs.experiment.spec import Experiment
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 
 KEY = "until_decided"  # in ``experiment.json``
 
@@ -56,7 +57,7 @@ class UntilDecided:
             **({"earlier": earlier} if earlier else {}),
         }
 
-    def further(self, experiment: Experiment, root: Path, say: Callable[[str], None]) -> Experiment | None:
+    def further(self, experiment: Experiment, root: Path, say: Say) -> Experiment | None:
         """The experiment with one seed more where contrasts are open; None where none is added."""
         named = self.still_open(root)
         seeds = 1 + max((count for counts in experiment.added.values() for count in counts.values()), default=0)

@@ -18,6 +18,7 @@ from archbench.runs.base import machine, sealed, store
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.training.step import READ_STEPS, Trainer
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
 
 SECONDS = 3.0
@@ -44,7 +45,7 @@ class Work:
 class Calibration:
     """Training speeds by architecture and size, kept in ``root/calibration.json``."""
 
-    def __init__(self, root: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, say: Say) -> None:
         self.path, self.say = root / "calibration.json", say
 
     def rate(self, work: Work, variant: Variant, size: Size, measure: Callable[[], float]) -> float:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from archbench.runs.base.messages import visible
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
     from archbench.architectures.contract import Result, Trials
@@ -96,7 +97,7 @@ def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
 def require_contract(
     variant: "Variant",
     cache: Path,
-    say: Callable[[str], None],
+    say: Say,
     lengths: Sequence[tuple[int, int]] = (),
     trials: "Trials | None" = None,
 ) -> None:

@@ -4,7 +4,6 @@ Their earlier training is in no budget.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled, optimizer
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds.task import prepare
 
@@ -37,7 +37,7 @@ def find(architectures: Architectures, task: Task) -> Variant:
         raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
 
-def encoded_for(variant: Variant, general: TaskConfig, cache: Path, say: Callable[[str], None]) -> Prepared:
+def encoded_for(variant: Variant, general: TaskConfig, cache: Path, say: Say) -> Prepared:
     """The task as the checkpoint reads it: encoded with its tokenizer, a copy of which is kept in ``cache``."""
     assert variant.checkpoint is not None
     text = variant.checkpoint.tokenizer

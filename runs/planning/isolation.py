@@ -28,6 +28,7 @@ from archbench.runs.planning import compliance, measurements
 from archbench.runs.planning.measurements import Measurements
 from archbench.runs.scoring import baselines
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.progress import Say
 
 FOLDERS = ("architectures", "runs", "tasks")  # whose code an answer depends on
 DESCRIBED = ("name", "path", "family", "document", "text")  # of a variant
@@ -77,7 +78,7 @@ class Architectures:
         if process is not None and not process.knows(*question):
             process.ask(*question)
 
-    def check_plans(self, plans: Sequence[Plan], say: Callable[[str], None]) -> None:
+    def check_plans(self, plans: Sequence[Plan], say: Say) -> None:
         """Raises ``InputError`` if a foreign variant computes more than it declares, at the size of its runs."""
         for plan in {(plan.code, plan.size, plan.limits, plan.native): plan for plan in plans if plan.foreign}.values():
             process = self._processes[plan.code]

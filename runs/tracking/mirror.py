@@ -8,13 +8,14 @@ missing. A point that could not be sent is sent the next time.
 import csv
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from archbench.runs.base import sealed, store
 from archbench.tasks.base.errors import InputError, one_line
+from archbench.tasks.base.progress import Say
 
 Name = Literal["tensorboard", "wandb"]
 PACKAGES: tuple[Name, ...] = ("tensorboard", "wandb")
@@ -145,7 +146,7 @@ class BackgroundSync:
     Errors of the tracker are reported once and change nothing else: what was not sent is sent later.
     """
 
-    def __init__(self, root: Path, name: Name, say: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, name: Name, say: Say) -> None:
         self.root, self.name, self.say = root, name, say
         self.tracker: Tracker | None = None
         self.ended = threading.Event()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from archbench.runs.base.weights import packed, unpacked
 from archbench.tasks.base.files import sync_folder, write_synced
+from archbench.tasks.base.progress import Say
 
 FORMAT = "archbench checkpoint"
 VERSION = 3
@@ -64,7 +65,7 @@ def save(folder: Path, run: str, tensors: Mapping[str, Mapping[str, Tensor]], st
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load(folder: Path, run: str, say: Callable[[str], None]) -> Checkpoint | None:
+def load(folder: Path, run: str, say: Say) -> Checkpoint | None:
     """The newest intact checkpoint of `run`, or None if there is none.
 
     Damaged checkpoints are reported to `say` and removed. Raises ValueError for a checkpoint of another program or

@@ -7,7 +7,6 @@ On a CPU compiling took 16 to 63 s with nothing in the cache, and steps were 0.9
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from archbench.architectures.components.stack import Block, Stack
 from archbench.runs.experiment.sections import Training
 from archbench.tasks.base.errors import one_line
+from archbench.tasks.base.progress import Say
 
 COMPILERS = ("g++", "c++", "clang++")
 PAYS = {"cpu": 5e14, "cuda": 2e16}  # FLOPs of training from which "auto" compiles
@@ -28,7 +28,7 @@ def chosen(training: Training, device: str, flops: float) -> Training:
     return training.model_copy(update={"compile": flops >= PAYS[device]})
 
 
-def compile_blocks(model: Any, cache: Path, say: Callable[[str], None]) -> bool:
+def compile_blocks(model: Any, cache: Path, say: Say) -> bool:
     """Have stacks train with compiled blocks, for any lengths; False, and a line, where no compiler is found.
 
     Validation and writing, which have shapes of their own, call the blocks as they are.

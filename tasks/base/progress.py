@@ -1,4 +1,4 @@
-"""How long work tells its progress."""
+"""How long work reports its progress."""
 
 from collections.abc import Callable
 
