@@ -15,12 +15,12 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.standing import standing
-from archbench.reports.analysis.verdicts import contrast_sentence
+from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
-from archbench.reports.page.bottom_line import limits
+from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
 
@@ -99,6 +99,34 @@ def test_the_matrix_ranks_those_that_are_trained_enough(tmp_path: Path) -> None:
         "encoder": "untrained",
         "encoder-decoder": "loses",
     }
+
+
+def test_matrix_card_sentence_and_bold_mark_agree_on_who_wins(tmp_path: Path) -> None:
+    """The encoder is not trained enough and stands aside; the decoder beats the encoder-decoder."""
+    found = judged(tmp_path, with_bigram(SHAKESPEARE, 3.0))
+    [comparison] = found.first
+    words = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(found).rows}
+    assert [name for name, word in words.items() if word == "wins"] == ["decoder"]
+    assert [cell.architecture for cell in comparison.cells if cell.best] == ["decoder"]
+    card = verdict(comparison, found.tested.primary).sentence
+    assert card.startswith("decoder wins") and "better than encoder-decoder. Not trained enough" in card
+    assert "decoder wins on shakespeare (encoder not trained enough)" in bottom_line(found)[0]
+
+
+@pytest.mark.parametrize("best", ["decoder", "encoder"])
+def test_of_a_default_and_its_variants_only_the_default_can_win(tmp_path: Path, best: str) -> None:
+    """A variant that beats the default is not tested against the other variants."""
+    truth = SHAKESPEARE.truth | {best: 2.2, "prefix-decoder": 2.9}
+    synthetic.write_store(tmp_path, [replace(SHAKESPEARE, truth=truth)])
+    synthetic.specify(tmp_path, "contrasts", [[name, "decoder"] for name in truth if name != "decoder"])
+    found = judge(tables.collect(tmp_path))
+    [comparison] = found.first
+    [sentence, *_], card = bottom_line(found), verdict(comparison, found.tested.primary).sentence
+    cells = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(found).rows}
+    assert cells[best] == ("wins" if best == "decoder" else "better")
+    assert [cell.architecture for cell in comparison.cells if cell.best] == (["decoder"] if best == "decoder" else [])
+    assert card.startswith("decoder wins with" if best == "decoder" else "encoder has the best mean")
+    assert "is better than" in sentence and "win" not in sentence and "No architecture wins" not in card
 
 
 def test_in_an_ablation_only_the_whole_architecture_has_to_pass(tmp_path: Path) -> None:

@@ -190,34 +190,56 @@ class Contrasts:
                 yield contrast if contrast.first == first else turned(contrast)
 
 
-def winner(contrasts: Sequence[Contrast]) -> str:
-    """The architecture that is better in each of a data set's contrasts that name it, and is in most; else empty."""
-    names = dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second))
-    for name in names:
-        rivals = [contrast for contrast in contrasts if name in (contrast.first, contrast.second)]
-        if len(rivals) == len(names) - 1 and all(contrast.better == name for contrast in rivals):
-            return name
-    return ""
+def architectures_of(contrasts: Sequence[Contrast]) -> list[str]:
+    """The architectures that contrasts name, in their order."""
+    return list(dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second)))
+
+
+def not_trained_enough(primary: Sequence[Contrast]) -> list[str]:
+    """The architectures that fail a gate in a contrast, in the order of the contrasts."""
+    failing = {gate.architecture for contrast in primary for gate in contrast.failed_gates}
+    return [name for name in architectures_of(primary) if name in failing]
+
+
+def wins(architecture: str, primary: Sequence[Contrast]) -> bool:
+    """Whether an architecture wins on a data set: it is better than each rival that its primary contrasts name.
+
+    An intersection-union test (Berger 1982) of corrected tests. Rivals that are not trained enough stand aside; at
+    least one has to be left. Where not every pair is declared, as with a default and its variants, who is not tested
+    against all rivals does not win: at most one architecture wins on a data set.
+    """
+    enough = set(architectures_of(primary)) - set(not_trained_enough(primary))
+    rivals = enough - {architecture}
+    beaten = {contrast.worse for contrast in primary if contrast.better == architecture}
+    return architecture in enough and bool(rivals) and rivals <= beaten
+
+
+def winner(primary: Sequence[Contrast]) -> str:
+    """The architecture that wins on a data set; empty if none does."""
+    return next((name for name in architectures_of(primary) if wins(name, primary)), "")
+
+
+def every_pair(primary: Sequence[Contrast]) -> bool:
+    """Whether the primary contrasts of a data set are every pair of the architectures that they name."""
+    count = len(architectures_of(primary))
+    return len(primary) == count * (count - 1) // 2
 
 
 def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
-    """The comparison with its best architecture marked: the one that is ahead in each of its primary contrasts.
+    """The comparison with its best architecture marked: the one that wins, if it also has the best mean of all.
 
-    An intersection-union test (Berger 1982) of corrected tests. An architecture that no primary contrast names must be
-    worse too, by the interval of its difference. So must one that is not trained enough.
+    An architecture that no primary contrast names must be worse too, by the interval of its difference.
     """
-    primary = [contrast for contrast in primary if not contrast.untrained]
-    names = {name for contrast in primary for name in (contrast.first, contrast.second)}
-    others = [name for name in comparison.group.architectures if name not in names]
-
+    others = set(comparison.group.architectures) - set(architectures_of(primary))
     best = winner(primary)
-    if best != comparison.leader or set(others) & set(comparison.open_rivals):
+    if best != comparison.leader or others & set(comparison.open_rivals):
         best = ""
     cells = tuple(replace(cell, best=cell.architecture == best) for cell in comparison.cells)
+    tested = [contrast for contrast in primary if not contrast.untrained]
     return replace(
         comparison,
         cells=cells,
-        detects={frozenset((contrast.first, contrast.second)): contrast.detectable for contrast in primary},
+        detects={frozenset((contrast.first, contrast.second)): contrast.detectable for contrast in tested},
     )
 
 

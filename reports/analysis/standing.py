@@ -4,36 +4,46 @@ from collections.abc import Sequence
 from typing import Final
 
 from archbench.reports.analysis.comparison import Cell, Comparison
-from archbench.reports.analysis.contrasts import OUTCOMES, Contrast
+from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, architectures_of, wins
 from archbench.reports.analysis.judgement import Judged
 
-WORDS: Final = {**OUTCOMES, "wins": "wins", "ties": "ties", "loses": "loses", "alone": "no verdict"}
+WORDS: Final = {
+    **OUTCOMES,
+    "wins": "wins",
+    "better": "better",
+    "ties": "ties",
+    "loses": "loses",
+    "alone": "no verdict",
+}
 
 
 def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:
     """How an architecture stands in the primary contrasts of a data set that name it.
 
-    ``wins``: better in all of them. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and
-    one or more as equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested.
-    ``untrained``: it is not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count.
-    ``accounting``: it does not lose, and the outcome of one or more depends on the accounting.
+    ``wins``: better than every other one (`contrasts.wins`). ``better``: better in all of them, but not tested against
+    every other one. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and one or more as
+    equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested. ``untrained``: it is
+    not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count. ``accounting``: it does not
+    lose, and the outcome of one or more depends on the accounting.
     """
-    named = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
-    if named and not trained:
+    if wins(architecture, contrasts):
+        return "wins"
+    own = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
+    if own and not trained:
         return "untrained"
-    if named and all(contrast.outcome == "untrained" for contrast in named):
+    if own and all(contrast.outcome == "untrained" for contrast in own):
         return "alone"
-    named = [contrast for contrast in named if contrast.outcome != "untrained"]
-    tested = [contrast for contrast in named if contrast.outcome != "unknown"]
+    own = [contrast for contrast in own if contrast.outcome != "untrained"]
+    tested = [contrast for contrast in own if contrast.outcome != "unknown"]
     if not tested:
         return "unknown"
     if any(contrast.worse == architecture for contrast in tested):
         return "loses"
     if any(contrast.outcome == "accounting" for contrast in tested):
         return "accounting"
-    if all(contrast.better == architecture for contrast in named):
-        return "wins"
-    return "ties" if all(contrast.decided for contrast in named) else "open"
+    if all(contrast.better == architecture for contrast in own):
+        return "better"
+    return "ties" if all(contrast.decided for contrast in own) else "open"
 
 
 def state(judged: Judged, comparison: Comparison, architecture: str) -> str:
@@ -44,7 +54,7 @@ def state(judged: Judged, comparison: Comparison, architecture: str) -> str:
 
 def in_primary(judged: Judged) -> list[str]:
     """The architectures that primary contrasts name, in their order."""
-    return list(dict.fromkeys(name for contrast in judged.tested.primary for name in (contrast.first, contrast.second)))
+    return architectures_of(judged.tested.primary)
 
 
 def behind_baseline(comparison: Comparison, cell: Cell) -> bool:

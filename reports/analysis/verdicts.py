@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
-from archbench.reports.analysis.contrasts import Contrast, Contrasts, turned, winner
+from archbench.reports.analysis.contrasts import (
+    Contrast,
+    Contrasts,
+    architectures_of,
+    every_pair,
+    not_trained_enough,
+    turned,
+    winner,
+)
 from archbench.reports.base.formatting import decimals, limits, listing, number, p, value
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
@@ -140,18 +148,18 @@ def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
 
 
 def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
-    """The architecture that wins each of its primary contrasts, where there is one; else who has the best mean."""
-    names = dict.fromkeys(name for contrast in primary for name in (contrast.first, contrast.second))
+    """The architecture that wins, where there is one; else who has the best mean."""
+    names, aside = architectures_of(primary), not_trained_enough(primary)
     others = set(comparison.group.architectures) - set(names)
     among = " among the architectures in primary contrasts" if others else ""
     if best := winner(primary):
-        rest = listing(other for other in names if other != best)
-        return f"{best} wins{among} with {_amount(comparison, best)}: better than {rest}."
-    pairs = len(names) * (len(names) - 1) // 2
-    if len(primary) == pairs and all(contrast.outcome == "equal" for contrast in primary):
-        return f"{listing(names)} are equal within the margin ({_amount(comparison, next(iter(names)))})."
+        rest = listing(other for other in names if other != best and other not in aside)
+        without = f" Not trained enough to be compared: {listing(aside)}." if aside else ""
+        return f"{best} wins{among} with {_amount(comparison, best)}: better than {rest}.{without}"
+    if every_pair(primary) and all(contrast.outcome == "equal" for contrast in primary):
+        return f"{listing(names)} are equal within the margin ({_amount(comparison, names[0])})."
     means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
-    return _leaders(comparison, primary, means, list(names), among)
+    return _leaders(comparison, primary, means, names, among)
 
 
 def _leaders(
@@ -167,7 +175,8 @@ def _leaders(
     beaten = {contrast.worse for contrast in primary if contrast.better in leaders}
     rest = listing(name for name in names if name in beaten)
     better = f", and is better than {rest}" if len(leaders) == 1 and beaten else ""
-    return f"No architecture wins. {listing(leaders)} {has}{among}, {_amount(comparison, leaders[0])}{better}."
+    no_winner = "No architecture wins. " if every_pair(primary) else ""
+    return f"{no_winner}{listing(leaders)} {has}{among}, {_amount(comparison, leaders[0])}{better}."
 
 
 def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:

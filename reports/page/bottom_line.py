@@ -6,7 +6,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
-from archbench.reports.analysis.contrasts import Contrast, winner
+from archbench.reports.analysis.contrasts import Contrast, architectures_of, every_pair, not_trained_enough, winner
 from archbench.reports.analysis.gains import Gain, after_pretraining, differences, gains
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.judgement import Judged
@@ -136,12 +136,8 @@ def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
 
 
 def _complete(primary: Sequence[Contrast]) -> bool:
-    """Whether every pair of the named architectures is tested on each data set, so that one of them can win."""
-    for contrasts in _by_dataset(primary).values():
-        names = {name for contrast in contrasts for name in (contrast.first, contrast.second)}
-        if len(contrasts) != len(names) * (len(names) - 1) // 2:
-            return False
-    return True
+    """Whether every pair of the named architectures is tested on each data set, so that each of them can win."""
+    return all(map(every_pair, _by_dataset(primary).values()))
 
 
 def _undetermined(judged: Judged) -> list[str]:
@@ -178,20 +174,26 @@ def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
     by_dataset = _by_dataset(primary)
     kinds = {dataset: contrasts[0].task for dataset, contrasts in by_dataset.items()}
     winners = {dataset: winner(contrasts) for dataset, contrasts in by_dataset.items()}
+    places = {dataset: _with_those_aside(dataset, contrasts) for dataset, contrasts in by_dataset.items()}
     wins: dict[str, list[str]] = {}
     for kind in dict.fromkeys(kinds.values()):
         sets = [dataset for dataset in by_dataset if kinds[dataset] == kind]
         names = {winners[dataset] for dataset in sets}
         if len(sets) > 1 and len(names) == 1 and ("" in names or not any(dataset in below for dataset in sets)):
-            wins.setdefault(names.pop(), []).append(f"at {kind} ({listing(sets)})")
+            wins.setdefault(names.pop(), []).append(f"at {kind} ({listing(places[dataset] for dataset in sets)})")
         else:
             for dataset in sets:
-                wins.setdefault(winners[dataset], []).append(f"on {dataset}")
-    named = {name for contrast in primary for name in (contrast.first, contrast.second)}
-    no_winner = "no family wins" if named <= FAMILIES else "no architecture wins"
+                wins.setdefault(winners[dataset], []).append(f"on {places[dataset]}")
+    no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
     parts = [f"{name} wins {listing(where)}" for name, where in wins.items() if name]
     parts += [f"{no_winner} {' or '.join(where)}" for name, where in wins.items() if not name]
     return "; ".join(parts)
+
+
+def _with_those_aside(dataset: str, contrasts: Sequence[Contrast]) -> str:
+    """A data set's name; where an architecture wins there, also those that it did not have to beat."""
+    aside = not_trained_enough(contrasts) if winner(contrasts) else []
+    return f"{dataset} ({listing(aside)} not trained enough)" if aside else dataset
 
 
 def _better(contrasts: Sequence[Contrast]) -> str:

@@ -25,7 +25,7 @@ CAPTION: Final = (
     "loses: worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; "
     "not decided: at least one contrast is open. †: not better than the best simple baseline (95% interval)."
 )
-HUES: Final = {"wins": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
+HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 BASELINE: Final = "†"
 _TINT: Final = 0.28
 _AROUND, _NAMES, _LINE = 0.5, 1.5, 0.165  # inches: above and below, names at the left, a line of text
