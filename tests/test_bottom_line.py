@@ -67,16 +67,16 @@ def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
     assert (
         "no family wins on phrases-en-de; decoder and encoder-decoder are better than encoder on phrases-en-de" in first
     )
-    assert second == "Cannot be distinguished: decoder vs. encoder-decoder on phrases-en-de."
+    assert second == "Not decided: decoder vs. encoder-decoder on phrases-en-de."
     head, *rows = matrix(found).head, *matrix(found).rows
     cells = {row[0].text: row[1].below for row in rows}
-    assert cells["decoder"].endswith("; beats encoder; undecided vs. encoder-decoder")
+    assert cells["decoder"].endswith("; beats encoder; not decided vs. encoder-decoder")
     assert ";" not in cells["encoder"] and head[1].text == "phrases-en-de"
 
 
 def test_a_data_set_without_any_decision_is_named_once(tmp_path: Path) -> None:
     short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=dict.fromkeys(FAMILIES, 0.6), seeds=3, spread=0.08)))
-    assert "Cannot be distinguished: every pair on sentiment." in short
+    assert "Not decided: every pair on sentiment." in short
 
 
 def test_claims_decided_in_miniature_are_named_last() -> None:

@@ -184,7 +184,7 @@ def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SHAKESPEARE])
     [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
     assert comparison.leader == "decoder"
-    assert comparison.decided
+    assert comparison.leader_excludes_all_rivals
     assert all(interval.mean > 0 for interval in comparison.differences.values())
 
 

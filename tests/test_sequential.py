@@ -268,7 +268,7 @@ def test_the_page_says_where_another_variance_changes_the_outcome() -> None:
 
     same = replace(pair(0.01), p_welch=0.02, p_beyond_welch=1.0, p_pooled=0.01, p_beyond_pooled=1.0)
     assert alternatives([same]) == (
-        "The outcome is the same by Welch's test and with the variance pooled over all architectures."
+        "The outcome is the same by Welch's test and with one variance for all architectures in primary contrasts."
     )
     [other] = [replace(same, p_welch=0.2)]
     assert alternatives([same, other]).endswith(": decoder vs. encoder on sentiment (not decided by Welch's test).")

@@ -1,4 +1,4 @@
-"""Architectures compared on one data set by one metric: means, intervals, who leads and whether that is decided."""
+"""Architectures compared on one data set by one metric: means, intervals and who leads."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -58,8 +58,8 @@ class Comparison:
     behind each baseline that is a checkpoint.
 
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
-    leader is better. `decided` is true where all of them exclude zero. `detects` has the differences between two
-    architectures that their primary contrast would find.
+    leader is better; they are not corrected for multiple tests. `detects` has the differences between two architectures
+    that their primary contrast would find.
     """
 
     group: Group
@@ -75,7 +75,8 @@ class Comparison:
     detects: Mapping[frozenset[str], float] = field(default_factory=dict)
 
     @property
-    def decided(self) -> bool:
+    def leader_excludes_all_rivals(self) -> bool:
+        """Whether the intervals of all differences from the leader exclude 0 (not corrected: no test decides this)."""
         return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
 
     @property
@@ -92,7 +93,7 @@ class Comparison:
 
     @property
     def open_rivals(self) -> list[str]:
-        """The architectures that the leader cannot be distinguished from."""
+        """The architectures whose interval of the difference from the leader includes 0, or is unknown."""
         return [name for name, interval in self.differences.items() if not interval.excludes_zero]
 
     @property

@@ -43,7 +43,8 @@ class Contrast:
     differently because something else is held equal or other tokens have a loss; empty where nowhere.
 
     Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
-    Welch's test, by one variance pooled over all architectures, and by pairs of equal seeds; nan where unknown.
+    Welch's test, by one variance for all architectures in primary contrasts, and by pairs of equal seeds; nan where
+    unknown.
     ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None elsewhere.
     """
 

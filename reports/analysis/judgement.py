@@ -167,6 +167,7 @@ class _Tester:
     def _primary(self, comparison: Comparison, tests: int, alpha_share: float) -> Iterator[Contrast]:
         samples = self._samples(comparison.group, comparison.metric.name)
         declared = self._declared(comparison.group)
+        # Only these are pooled, so that a variant that is added later changes no primary p value.
         within = {name for pair in declared for name in pair}
         named = {name: sample for name, sample in samples.items() if name in within}
         for pair in declared:

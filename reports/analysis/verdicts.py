@@ -24,8 +24,10 @@ UNLIKE: Final = 1.5  # times as many tokens with loss as another architecture ha
 
 @dataclass(frozen=True)
 class Verdict:
-    """One data set's outcome: `state` is `decided`, `open` or `none`; `warnings` in a word and `notes` in sentences
-    are what to bear in mind."""
+    """One data set's outcome: `state` is `decided` (by corrected tests), `open` or `none`.
+
+    `warnings` in a word and `notes` in sentences are what to bear in mind.
+    """
 
     comparison: Comparison
     state: str
@@ -41,10 +43,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     ``changed`` are those of its pairs that have another outcome under a further condition.
     """
     tested = any(contrast.outcome != "unknown" for contrast in primary)
-    state, mark, sentence = _sentence(comparison)
-    if tested:
-        state, mark = _state(primary)
-        sentence = _summary(comparison, primary)
+    state, mark, sentence = _by_tests(comparison, primary) if tested else _by_intervals(comparison)
     warnings = {
         "early training": comparison.early,
         "not above the best simple baseline": comparison.none_above_classical,
@@ -140,11 +139,12 @@ def p_text(contrast: Contrast) -> str:
     return f"{text}, corrected for {contrast.corrected_for} tests" if contrast.corrected_for > 1 else text
 
 
-def _state(primary: Sequence[Contrast]) -> tuple[str, str]:
-    decided = sum(contrast.decided for contrast in primary)
+def _by_tests(comparison: Comparison, primary: Sequence[Contrast]) -> tuple[str, str, str]:
+    """State, mark and sentence of a data set by its primary contrasts."""
+    sentence, decided = _summary(comparison, primary), sum(contrast.decided for contrast in primary)
     if decided == len(primary):
-        return "decided", "decided"
-    return "open", f"{decided} of {len(primary)} pairs decided" if decided else "not decided"
+        return "decided", "decided", sentence
+    return "open", f"{decided} of {len(primary)} pairs decided" if decided else "not decided", sentence
 
 
 def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
@@ -238,7 +238,8 @@ def same_outcome(contrast: Contrast, other: Contrast) -> bool:
     return (contrast.outcome, contrast.better) == (other.outcome, other.better)
 
 
-def _sentence(comparison: Comparison) -> tuple[str, str, str]:
+def _by_intervals(comparison: Comparison) -> tuple[str, str, str]:
+    """State, mark and sentence of a data set without a tested primary contrast: nothing is decided there."""
     scored, leader = comparison.scored, comparison.leader
     if not scored:
         diverged = int((comparison.group.runs["status"] == "diverged").sum())
@@ -257,19 +258,18 @@ def _sentence(comparison: Comparison) -> tuple[str, str, str]:
     leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
     if not any(interval.known for interval in comparison.differences.values()):
         return "open", "not tested", f"{leads}. One seed gives no interval."
-    if comparison.decided:
+    if comparison.leader_excludes_all_rivals:
         others = f"to {comparison.nearest}"
         if len(comparison.differences) > 1:
             others = f"to every other architecture (nearest: {comparison.nearest})"
         return (
-            "decided",
-            "decided",
-            f"{leader} is best with {_amount(comparison, leader)}; the 95% interval of its difference {others} "
-            "excludes 0.",
+            "open",
+            "not tested (uncorrected interval excludes 0)",
+            f"{leads}; the 95% interval of its difference {others} excludes 0 (not corrected).",
         )
     if len(equal) == len(scored):
-        return "open", "not decided", f"{leads}."
-    return "open", "not decided", f"{leads}, but {_rivals(comparison)}"
+        return "open", "not tested", f"{leads}."
+    return "open", "not tested", f"{leads}, but {_rivals(comparison)}"
 
 
 def _rivals(comparison: Comparison) -> str:
@@ -383,7 +383,7 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
     if missing:
         notes.append(f"Runs without a score; runs counted: {listing(missing)}.")
     least = comparison.detectable(comparison.leader)
-    if least > 0 and not comparison.decided and not tested:
+    if least > 0 and not comparison.leader_excludes_all_rivals and not tested:
         size = value(least, decimals(comparison.differences[comparison.nearest], comparison.metric.decimals))
         notes.append(
             f"Minimum detectable difference between {comparison.leader} and {comparison.nearest}: {size} (80% power, "

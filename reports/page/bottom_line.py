@@ -1,4 +1,4 @@
-"""The report in a few sentences: who wins, which pairs cannot be distinguished, and what limits both."""
+"""The report in a few sentences: who wins, which pairs are not decided, and what limits both."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +23,7 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
+ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
@@ -231,11 +232,11 @@ def _on(contrasts: Sequence[Contrast]) -> str:
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
-    """The pairs that are equal within the margin, cannot be distinguished, or depend on the accounting."""
+    """The pairs that are equal within the margin, are not decided, or depend on the accounting."""
     for outcome, words in (
         ("equal", "Equal within the margin"),
-        ("open", "Cannot be distinguished"),
-        ("accounting", "Depends on the accounting"),
+        ("open", "Not decided"),
+        ("accounting", f"Depends on the accounting ({ACCOUNTING})"),
     ):
         if outcome == "equal" and not _complete(primary):
             continue

@@ -84,7 +84,7 @@ def _others(architecture: str, word: str, contrasts: Sequence[Contrast]) -> list
             return []
         lost = [contrast.better for contrast in own_contrasts if contrast.worse == architecture]
         open_to = [_other(contrast, architecture) for contrast in own_contrasts if contrast.outcome == "open"]
-        standing = (("beats", beaten), ("loses to", lost), ("undecided vs.", open_to))
+        standing = (("beats", beaten), ("loses to", lost), ("not decided vs.", open_to))
         return [f"{verb} {_named(names)}" for verb, names in standing if names]
     small = all(contrast.small for contrast in contrasts if contrast.better == architecture)
     return ["by less than the margin"] if small else []

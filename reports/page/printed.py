@@ -33,6 +33,7 @@ class TableKind:
     note: str = ""
 
 
+_FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."
 _DIFFERENCES: Final = (
     "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "
     "number of tests. Bold: decided."
@@ -41,8 +42,9 @@ TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
         lambda judged: grids.headline(grids.with_answers(judged.comparisons, judged.first)),
-        note="Means over seeds with 95% intervals. Bold: better in every primary contrast (corrected), and the "
-        "intervals of its differences from all other architectures exclude 0 (not corrected).",
+        note="Means over seeds with 95% intervals. Bold: wins (better in its primary contrasts with all other "
+        "architectures that are trained enough; corrected), has the best mean of all, and the intervals of its "
+        "differences from architectures without a primary contrast exclude 0 (not corrected).",
     ),
     "verdicts": TableKind(
         "which architecture wins on which data set",
@@ -73,14 +75,13 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "which architecture is better after the same pretraining",
         lambda judged: _contrasts(gains.after_pretraining(judged)),
         "primary contrasts, and two of their architectures after the same pretraining",
-        f"Finetuned on the first number of examples. {_DIFFERENCES}",
+        f"{_FINETUNED} {_DIFFERENCES}",
     ),
     "gain_differences": TableKind(
         "which architecture gains more by pretraining",
         pretraining_grids.gain_differences,
         "two architectures with runs from the same pretraining and from scratch",
-        "Finetuned on the first number of examples. The gain of the first minus that of the second, with a 95% "
-        "interval; p corrected for all rows.",
+        f"{_FINETUNED} The gain of the first minus that of the second, with a 95% interval; p corrected for all rows.",
     ),
     "saved_labels": TableKind(
         "examples that training from scratch needs for the score of a pretrained model",

@@ -14,7 +14,7 @@ from archbench.reports.page.grids import Grid, GridCell, text_cell
 
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
     "welch": "by Welch's test",
-    "pooled": "with the variance pooled over all architectures",
+    "pooled": "with one variance for all architectures in primary contrasts",
 }
 SAVED: Final = "saved by the right sources"
 GATE_COLUMNS: Final = ("bits per byte", "bigram", SAVED, "accuracy", "majority class")
@@ -136,9 +136,7 @@ def alternatives(primary: Sequence[Contrast]) -> str:
         return (
             f"With other estimates of the variance between seeds, these outcomes differ: {formatting.listing(changed)}."
         )
-    return (
-        "The outcome is the same by Welch's test and with the variance pooled over all architectures." if tested else ""
-    )
+    return f"The outcome is the same {' and '.join(ALTERNATIVES.values())}." if tested else ""
 
 
 def added_seeds(rule: Rule | None) -> list[str]:
@@ -147,9 +145,9 @@ def added_seeds(rule: Rule | None) -> list[str]:
         return []
     first = [str(count) for count in sorted(set(rule.seeds.values()))]
     sentences = [
-        f"Seeds were added while contrasts were open: tests after {' or '.join(first)} seeds and after each further "
-        f"one up to {rule.max_seeds}; half of the 5% error is spent at the last test, the other half equally at the "
-        "earlier ones. p values include this; differences and intervals are those at the decision."
+        f"Seeds were added while contrasts were not decided: tests after {' or '.join(first)} seeds and after each "
+        f"further one up to {rule.max_seeds}; half of the 5% error is spent at the last test, the other half equally "
+        "at the earlier ones. p values include this; differences and intervals are those at the decision."
     ]
     if rule.earlier:
         counts = formatting.listing(map(str, rule.earlier))

@@ -21,9 +21,10 @@ from archbench.reports.figures.canvas.text_wrapping import wrapped
 from archbench.reports.figures.figure import Figure, View, place
 
 CAPTION: Final = (
-    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better in every contrast; "
-    "loses: worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; "
-    "not decided: at least one contrast is open. †: not better than the best simple baseline (95% interval)."
+    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than all "
+    "others that are trained enough; better: better in each of its contrasts, which are not with all others; loses: "
+    "worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; not "
+    "decided: all other cases. †: not better than the best simple baseline (95% interval)."
 )
 HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 BASELINE: Final = "†"
