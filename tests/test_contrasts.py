@@ -432,7 +432,7 @@ def test_who_varies_more_on_all_data_sets_together_has_high_variance() -> None:
     marked = [replace(one, high_variance=name == "c") for name, one in lucky[0].items()]
     a, _, c = marked
     assert pool(marked) == pool(marked[:2])
-    assert difference_interval(a, c, pool(marked)).degrees == 2  # of c's own seeds
+    assert difference_interval(a, c, pool(marked)).df == 2  # of c's own seeds
     only = [replace(one, high_variance=True) for one in marked[:2]]  # as one architecture under two conditions
     assert difference_interval(*only, pool(only)) == difference_interval(*marked[:2], pool(marked[:2]))
     assert with_high_variance([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()

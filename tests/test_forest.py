@@ -347,7 +347,7 @@ def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_pat
     pooled = pool([sample for group in samples[:2] for sample in group.values()])
     expected = difference_interval(samples[1]["decoder"], samples[0]["decoder"], pooled)
     found = judged.tested.effects[0].difference
-    assert (found.mean, found.error) == pytest.approx((expected.mean, expected.error))
+    assert (found.mean, found.standard_error) == pytest.approx((expected.mean, expected.standard_error))
 
 
 def test_a_broken_specification_has_no_baselines(tmp_path: Path) -> None:

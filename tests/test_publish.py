@@ -27,7 +27,7 @@ def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) 
     one, other = (judge(tables.read(folder / "tables")) for folder in folders)
     for first, second in zip(one.tested.primary, other.tested.primary, strict=True):
         assert (first.outcome, first.first, first.second) == (second.outcome, second.first, second.second)
-        assert first.difference.error == pytest.approx(second.difference.error, rel=1e-4)
+        assert first.difference.standard_error == pytest.approx(second.difference.standard_error, rel=1e-4)
         assert first.difference.mean == pytest.approx(second.difference.mean)
     for mine, theirs in zip(one.first, other.first, strict=True):
         assert mine.examples and theirs.examples

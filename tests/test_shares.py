@@ -43,7 +43,9 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
     found = judge(tables.collect(tmp_path))
     claim = next(one for one in claim_verdicts(found) if one.claim.name == "more-data-gated")
     ones = [shares.doublings(found)[0], found.tested.controls[0].contrast, claim.contrasts[0]]
-    assert len({(one.difference.mean, one.difference.error, one.difference.degrees) for one in ones}) == 1 < len(runs)
+    assert (
+        len({(one.difference.mean, one.difference.standard_error, one.difference.df) for one in ones}) == 1 < len(runs)
+    )
 
 
 def test_the_seeds_of_a_control_count_on_its_part_of_the_budget(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_equal_variances_pool_to_the_textbook_degrees_of_freedom() -> None:
     samples = [scores(1, 2, 3), scores(11, 12, 13), scores(21, 22, 23)]
     pooled = pool(samples)
     assert pooled.variance == pytest.approx(1)
-    assert pooled.degrees == pytest.approx(6)
+    assert pooled.df == pytest.approx(6)
     found = difference_interval(samples[1], samples[0], pooled)
     half = stats.t.ppf(0.975, 6) * math.sqrt(2 / 3)
     assert (found.mean, found.half_width) == pytest.approx((10, half))

@@ -18,7 +18,7 @@ from scipy.special import chdtrc, fdtrc, stdtr
 
 from archbench.reports.analysis.contrasts import ALPHA
 from archbench.reports.analysis.sequential import Rule
-from archbench.reports.base.statistics import ODD, VARIES_MORE
+from archbench.reports.base.statistics import F_TEST_LEVEL, OWN_VARIANCE_RATIO
 
 MOST: Final = 12
 EDGE: Final = 2.0  # the margin, in standard deviations of a seed
@@ -131,7 +131,7 @@ def _differences(scenario: Scenario, scores: Array, seeds: Array, count: int) ->
     variances = (((scores - means[..., None]) * used) ** 2).sum(3) / (seeds - 1)
     high = _high_variance(scenario, variances, seeds - 1.0)
     variance, freedom, pooled = _pooled(variances, seeds - 1.0, high)
-    own = (high[:, None] & pooled[:, None, None]) | (variances > VARIES_MORE * variance[..., None])
+    own = (high[:, None] & pooled[:, None, None]) | (variances > OWN_VARIANCE_RATIO * variance[..., None])
     parts = np.where(own, variances, variance[..., None]) / seeds
     weights = parts**2 / np.where(own, seeds - 1, freedom[..., None])
     most = np.where(high[:, None] & pooled[:, None, None], seeds - 1.0, np.inf)
@@ -155,7 +155,7 @@ def _high_variance(scenario: Scenario, variances: Array, degrees: Array) -> Arra
     others = (sums - variances * degrees) / (freedoms - degrees)
     chances = np.maximum(fdtrc(degrees, freedoms - degrees, variances / others), 1e-300)
     statistic = -2 * np.log(chances).sum(1)
-    high: Array = variances.shape[2] * chdtrc(2 * scenario.sets, statistic) < ODD
+    high: Array = variances.shape[2] * chdtrc(2 * scenario.sets, statistic) < F_TEST_LEVEL
     return high
 
 
@@ -172,7 +172,7 @@ def _pooled(variances: Array, degrees: Array, high: Array) -> tuple[Array, Array
         others = (variances * degrees * rest).sum(2) / np.maximum(freedom, 1)
         own, its = (np.take_along_axis(values, largest, 2)[..., 0] for values in (variances, degrees))
         several = kept.sum(2)
-        out = (several > 2) & (several * fdtrc(its, freedom, own / np.maximum(others, 1e-300)) < ODD)
+        out = (several > 2) & (several * fdtrc(its, freedom, own / np.maximum(others, 1e-300)) < F_TEST_LEVEL)
         kept = np.where(out[..., None], rest, kept)
     sums, squares = (variances * degrees * kept).sum(2), (variances**2 * degrees * kept).sum(2)
     return sums / (degrees * kept).sum(2), sums**2 / squares, usual.any(1)

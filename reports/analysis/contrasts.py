@@ -82,7 +82,7 @@ class Contrast:
     @property
     def flat(self) -> bool:
         """Whether no score of either varied, so that no test is possible."""
-        return self.difference.error == 0
+        return self.difference.standard_error == 0
 
     @property
     def outcome(self) -> str:
@@ -274,14 +274,14 @@ def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contras
 def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
-    numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.error}
+    numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.standard_error}
     values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
     facts = {name: value for name, value in values.items() if name != "difference"}
     facts["untrained"] = contrast.untrained
     return {
         **facts,
         **numbers,
-        "degrees": gap.degrees,
+        "degrees": gap.df,
         "outcome": contrast.outcome,
     }
 
@@ -289,5 +289,5 @@ def row(contrast: Contrast) -> dict[str, object]:
 def turned(contrast: Contrast) -> Contrast:
     """The same contrast from the second's side."""
     gap = contrast.difference
-    difference = Interval(-gap.mean, -gap.upper, -gap.lower, gap.error, gap.degrees)
+    difference = Interval(-gap.mean, -gap.upper, -gap.lower, gap.standard_error, gap.df)
     return replace(contrast, first=contrast.second, second=contrast.first, difference=difference)

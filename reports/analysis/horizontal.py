@@ -173,8 +173,8 @@ def redrawn(curve: Sequence[Interval], generator: np.random.Generator) -> Floats
     """Means of a curve drawn again, (draws, points)."""
     columns = []
     for interval in curve:
-        degrees = interval.degrees if math.isfinite(interval.degrees) else 1e6
-        error = interval.error if math.isfinite(interval.error) else 0.0
+        degrees = interval.df if math.isfinite(interval.df) else 1e6
+        error = interval.standard_error if math.isfinite(interval.standard_error) else 0.0
         columns.append(interval.mean + error * generator.standard_t(degrees, DRAWS))
     return np.stack(columns, 1)
 

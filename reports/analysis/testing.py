@@ -97,7 +97,7 @@ def contrast(
     difference, needed, needed_to_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
         difference = oriented(difference_interval(a, b, pooled), metric(name))
-        routes = () if difference.error == 0 else _routes(difference.mean, margin, alpha)
+        routes = () if difference.standard_error == 0 else _routes(difference.mean, margin, alpha)
         counts = [(seeds_needed(a, b, pooled, distance, tail, power), goal) for goal, distance, tail, power in routes]
         known = [(count, goal) for count, goal in counts if count is not None]
         needed, needed_to_show = min(known, default=(None, ""), key=lambda entry: entry[0])

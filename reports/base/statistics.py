@@ -9,7 +9,7 @@ The variance between seeds is the pooled one of all architectures: with few seed
 architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away; one
 that is larger beyond chance does not enter the pooled one. One whose seeds vary more than the others' over all data
 sets together (``high_variance``) keeps its own everywhere, also where it happens to be small, with no more degrees of
-freedom than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
+df than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
 chosen by simulated coverage and by the false verdicts of whole families.
 """
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 RULES: Final = 1  # version of the rules by which contrasts are judged (docs/statistics.md)
 LEVEL: Final = 0.95
-VARIES_MORE: Final = 1.75  # times the pooled variance from which an architecture keeps its own
-ODD: Final = 0.01  # level of the test by which a larger variance is left out of the pooled one
+OWN_VARIANCE_RATIO: Final = 1.75  # times the pooled variance from which an architecture keeps its own
+F_TEST_LEVEL: Final = 0.01  # of the F test by which a larger variance is left out of the pooled one
 MOST_SEEDS: Final = 100
 POWER: Final = 0.8
 
@@ -34,13 +34,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence limits; limits, standard error and degrees of freedom are nan where unknown."""
+    """A mean with its confidence limits, standard error and degrees of freedom, which are nan where unknown."""
 
     mean: float
     lower: float = math.nan
     upper: float = math.nan
-    error: float = math.nan
-    degrees: float = math.nan
+    standard_error: float = math.nan
+    df: float = math.nan
 
     @property
     def half_width(self) -> float:
@@ -90,15 +90,15 @@ class Sample:
 class VarianceEstimate:
     """A variance and its degrees of freedom; both nan where unknown.
 
-    ``pooled_variance``: it is pooled, and not over those of high variance alone: those keep their own beside it.
+    ``is_over_usual``: it is pooled over architectures without high variance; one with high variance keeps its own.
     """
 
     variance: float = math.nan
-    degrees: float = math.nan
-    pooled_variance: bool = False
+    df: float = math.nan
+    is_over_usual: bool = False
 
     def over(self, n: float) -> "VarianceEstimate":
-        return VarianceEstimate(self.variance / n, self.degrees)
+        return VarianceEstimate(self.variance / n, self.df)
 
 
 def pool(samples: Sequence[Sample]) -> VarianceEstimate:
@@ -112,7 +112,7 @@ def pool(samples: Sequence[Sample]) -> VarianceEstimate:
     several = [sample for sample in several if np.ptp(sample.values) > 0] or several
     usual = [sample for sample in several if not sample.high_variance]
     estimates = _alike([sample.over_seeds for sample in usual or several])
-    return replace(_pooled(estimates), pooled_variance=bool(usual)) if estimates else VarianceEstimate()
+    return replace(_pooled(estimates), is_over_usual=bool(usual)) if estimates else VarianceEstimate()
 
 
 def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[str]) -> set[str]:
@@ -125,25 +125,28 @@ def with_high_variance(sets: Sequence[Mapping[str, Sample]], usual: Collection[s
 
     names, high = {name for samples in sets for name in samples}, set[str]()
 
-    def varies_more(name: str) -> bool:
-        chances = [_chance(samples, name, set(usual) - high) for samples in sets]
-        known = [chance for chance in chances if chance is not None]
-        return bool(known and len(names) * chdtrc(2 * len(known), -2 * sum(map(math.log, known))) < ODD)
+    def is_significantly_larger(name: str) -> bool:
+        p_values = [_f_test_on(samples, name, set(usual) - high) for samples in sets]
+        known = [p for p in p_values if p is not None]
+        return bool(known and len(names) * chdtrc(2 * len(known), -2 * sum(map(math.log, known))) < F_TEST_LEVEL)
 
-    while more := {name for name in names - high if varies_more(name)}:
+    while more := {name for name in names - high if is_significantly_larger(name)}:
         high |= more
     return high
 
 
-def _chance(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
-    """The p value of the F test of an architecture's variance on one data set; None if not testable."""
+def _f_test_on(samples: Mapping[str, Sample], name: str, usual: Collection[str]) -> float | None:
+    """The p value of the F test of an architecture's variance on one data set against that of the others.
+
+    None if it is not testable.
+    """
     others = [samples[other].over_seeds for other in usual if other != name and other in samples]
-    others = [estimate for estimate in others if estimate.degrees > 0]
+    others = [estimate for estimate in others if estimate.df > 0]
     tested_variance = samples[name].over_seeds if name in samples else VarianceEstimate()
     pooled = _pooled(others) if others else VarianceEstimate()
-    if not tested_variance.degrees > 0 or not pooled.variance > 0:
+    if not tested_variance.df > 0 or not pooled.variance > 0:
         return None
-    return max(_larger(tested_variance, pooled, sum(estimate.degrees for estimate in others)), 1e-300)
+    return max(_f_test(tested_variance, pooled, sum(estimate.df for estimate in others)), 1e-300)
 
 
 def _alike(estimates: list[VarianceEstimate]) -> list[VarianceEstimate]:
@@ -154,95 +157,95 @@ def _alike(estimates: list[VarianceEstimate]) -> list[VarianceEstimate]:
         others = _pooled(rest)
         if (
             not others.variance
-            or len(estimates) * _larger(estimates[largest], others, sum(s.degrees for s in rest)) >= ODD
+            or len(estimates) * _f_test(estimates[largest], others, sum(s.df for s in rest)) >= F_TEST_LEVEL
         ):
             break
         estimates = rest
     return estimates
 
 
-def _larger(estimate: VarianceEstimate, others: VarianceEstimate, freedom: float) -> float:
+def _f_test(estimate: VarianceEstimate, others: VarianceEstimate, others_df: float) -> float:
     """The p value of a one-sided F test that a variance is larger."""
     from scipy.special import fdtrc
 
-    return float(fdtrc(estimate.degrees, freedom, estimate.variance / others.variance))
+    return float(fdtrc(estimate.df, others_df, estimate.variance / others.variance))
 
 
 def _pooled(estimates: Sequence[VarianceEstimate]) -> VarianceEstimate:
-    freedom = sum(estimate.degrees for estimate in estimates)
+    df = sum(estimate.df for estimate in estimates)
     return VarianceEstimate(
-        sum(s.degrees * s.variance for s in estimates) / freedom,
-        _total(estimates, [s.degrees for s in estimates]).degrees,
+        sum(s.df * s.variance for s in estimates) / df,
+        _total(estimates, [s.df for s in estimates]).df,
     )
 
 
-def mean_interval(sample: Sample, pooled: VarianceEstimate, level: float = LEVEL) -> Interval:
-    """The mean over seeds with its interval at `level`; `pooled` comes from `pool` over all architectures."""
+def mean_interval(sample: Sample, pooled: VarianceEstimate) -> Interval:
+    """The mean over seeds with its 95% interval; `pooled` comes from `pool` over all architectures."""
     parts = [_seed_variance(sample, pooled)]
     if sample.examples is not None:
         parts.append(_example_variance(sample.by_example, [sample]))
-    return _t_interval(float(sample.values.mean()), parts, level)
+    return _t_interval(float(sample.values.mean()), parts)
 
 
-def prediction_interval(values: Floats, level: float = LEVEL) -> Interval:
-    """Where the score of one further seed lies with probability ``level``: ``mean ± t * s * sqrt(1 + 1/n)``.
+def prediction_interval(values: Floats) -> Interval:
+    """Where the score of one further seed lies with a probability of 95%: ``mean ± t * s * sqrt(1 + 1/n)``.
 
     ``s`` is the standard deviation of the ``n`` seeds and ``t`` has ``n - 1`` degrees of freedom: seeds that are
     independent and normal are all that it assumes. Unknown with one seed.
     """
     estimate = Sample(values).over_seeds
-    return _t_interval(float(values.mean()), [estimate.over(1 / (1 + 1 / len(values)))], level)
+    return _t_interval(float(values.mean()), [estimate.over(1 / (1 + 1 / len(values)))])
 
 
-def difference_interval(a: Sample, b: Sample, pooled: VarianceEstimate, level: float = LEVEL) -> Interval:
+def difference_interval(a: Sample, b: Sample, pooled: VarianceEstimate) -> Interval:
     """The difference of means `a - b` with its interval: seeds independent, test examples paired.
 
     Naming the best of several needs no correction: all its intervals must exclude zero, which under equal means is
     rarer than for one.
     """
     parts = [*_difference_variances(a, b, pooled), *_shared_examples(a, b)]
-    return _t_interval(_gap(a, b), parts, level, _most_degrees(a, b, pooled))
+    return _t_interval(_gap(a, b), parts, _df_cap(a, b, pooled))
 
 
-def welch_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+def welch_difference(a: Sample, b: Sample) -> Interval:
     """The difference by Welch's t test (1947): each architecture keeps the variance of its own seeds."""
     parts = [sample.over_seeds.over(len(sample.values)) for sample in (a, b)]
-    return _t_interval(_gap(a, b), [*parts, *_shared_examples(a, b)], level)
+    return _t_interval(_gap(a, b), [*parts, *_shared_examples(a, b)])
 
 
-def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample], level: float = LEVEL) -> Interval:
+def pooled_difference(a: Sample, b: Sample, samples: Sequence[Sample]) -> Interval:
     """The difference by the pooled t test: one variance between seeds for all ``samples``, without exception."""
     estimates = [sample.over_seeds for sample in samples if len(sample.values) > 1]
-    freedom = sum(estimate.degrees for estimate in estimates)
-    pooled = VarianceEstimate(_pooled(estimates).variance, freedom) if estimates else VarianceEstimate()
+    df = sum(estimate.df for estimate in estimates)
+    pooled = VarianceEstimate(_pooled(estimates).variance, df) if estimates else VarianceEstimate()
     part = pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))
-    return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)], level)
+    return _t_interval(_gap(a, b), [part, *_shared_examples(a, b)])
 
 
-def paired_difference(a: Sample, b: Sample, level: float = LEVEL) -> Interval:
+def paired_difference(a: Sample, b: Sample) -> Interval:
     """The difference by the paired t test; ``a`` and ``b`` have the same seeds, in the same order."""
     pairs = Sample(a.values - b.values)
     parts = [pairs.over_seeds.over(len(pairs.values))]
     if a.examples is not None and b.examples is not None and a.examples.shape == b.examples.shape:
         pairs = Sample(pairs.values, a.examples - b.examples)
         parts.append(_example_variance(pairs.by_example, [pairs]))
-    return _t_interval(_gap(a, b), parts, level)
+    return _t_interval(_gap(a, b), parts)
 
 
-def detectable(difference: Interval, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest true difference that such an interval would exclude zero for, with probability `power`."""
-    if not math.isfinite(difference.degrees):
+def detectable(difference: Interval, level: float = LEVEL) -> float:
+    """The smallest true difference that such an interval at `level` would exclude zero for, with a power of 80%."""
+    if not math.isfinite(difference.df):
         return math.nan
-    return float((_t(difference.degrees, (1 + level) / 2) + _t(difference.degrees, power)) * difference.error)
+    return float((_t(difference.df, (1 + level) / 2) + _t(difference.df, POWER)) * difference.standard_error)
 
 
 def p_difference(difference: Interval) -> float:
     """Two-sided p of no difference; nan where there is no interval."""
-    if not math.isfinite(difference.error):
+    if not math.isfinite(difference.standard_error):
         return math.nan
-    if difference.error == 0:
+    if difference.standard_error == 0:
         return float(difference.mean == 0)
-    return 2 * _above(abs(difference.mean) / difference.error, difference.degrees)
+    return 2 * _above(abs(difference.mean) / difference.standard_error, difference.df)
 
 
 def p_beyond(difference: Interval, margin: float) -> float:
@@ -250,11 +253,11 @@ def p_beyond(difference: Interval, margin: float) -> float:
 
     Scores that do not vary at all, as those of models that get nothing right, show no equality.
     """
-    if not math.isfinite(difference.error):
+    if not math.isfinite(difference.standard_error):
         return math.nan
-    if difference.error == 0:
+    if difference.standard_error == 0:
         return 1.0
-    return _above((margin - abs(difference.mean)) / difference.error, difference.degrees)
+    return _above((margin - abs(difference.mean)) / difference.standard_error, difference.df)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -268,64 +271,67 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(
-    a: Sample, b: Sample, pooled: VarianceEstimate, distance: float, tail: float, power: float, most: int = MOST_SEEDS
+    a: Sample, b: Sample, pooled: VarianceEstimate, distance: float, tail: float, power: float
 ) -> int | None:
     """Seeds of each that would show, with ``power``, that a difference lies ``distance`` off a bound.
 
-    ``tail`` is the error allowed on the side that is tested. None above ``most``: more seeds do not
+    ``tail`` is the error allowed on the side that is tested. None above ``MOST_SEEDS``: more seeds do not
     reduce the variance between test examples.
     """
     examples, shares = _shared_examples(a, b), _by_seeds(a, b, pooled)
-    for n in range(2, most + 1):
+    for n in range(2, MOST_SEEDS + 1):
         total = _total([*shares(n), *examples])
         if math.isnan(total.variance):
             return None
-        degrees = min(total.degrees, _most_degrees(a, b, pooled, n))
-        if (_t(degrees, 1 - tail) + _t(degrees, power)) * math.sqrt(total.variance) <= distance:
+        df = min(total.df, _df_cap(a, b, pooled, n))
+        if (_t(df, 1 - tail) + _t(df, power)) * math.sqrt(total.variance) <= distance:
             return n
     return None
 
 
 def _by_seeds(a: Sample, b: Sample, pooled: VarianceEstimate) -> Callable[[int], list[VarianceEstimate]]:
     """The seeds' shares in the variance of a difference, had every architecture so many seeds."""
-    if _varies_more(a, pooled) or _varies_more(b, pooled):
-        estimates = [sample.over_seeds if _varies_more(sample, pooled) else pooled for sample in (a, b)]
+    if _keeps_own_variance(a, pooled) or _keeps_own_variance(b, pooled):
+        estimates = [sample.over_seeds if _keeps_own_variance(sample, pooled) else pooled for sample in (a, b)]
         return lambda n: [VarianceEstimate(estimate.variance / n, n - 1.0) for estimate in estimates]
-    most = max(min(len(a.values), len(b.values)) - 1, 1)
-    return lambda n: [VarianceEstimate(2 * pooled.variance / n, pooled.degrees * ((n - 1) / most))]
+    df_now = max(min(len(a.values), len(b.values)) - 1, 1)
+    return lambda n: [VarianceEstimate(2 * pooled.variance / n, pooled.df * ((n - 1) / df_now))]
 
 
-def _above(t: float, degrees: float) -> float:
+def _above(t: float, df: float) -> float:
     """The probability that a t variable lies above ``t``."""
     from scipy.special import ndtr, stdtr
 
-    return float(ndtr(-t) if math.isinf(degrees) else stdtr(degrees, -t))
+    return float(ndtr(-t) if math.isinf(df) else stdtr(df, -t))
 
 
 def _seed_variance(sample: Sample, pooled: VarianceEstimate) -> VarianceEstimate:
     """The seeds' share in the variance of a mean: from the pooled variance, or its own where that is much larger."""
-    return (sample.over_seeds if _varies_more(sample, pooled) else pooled).over(len(sample.values))
+    return (sample.over_seeds if _keeps_own_variance(sample, pooled) else pooled).over(len(sample.values))
 
 
 def _difference_variances(a: Sample, b: Sample, pooled: VarianceEstimate) -> list[VarianceEstimate]:
     """The seeds' shares in the variance of a difference; one where both come from the same pooled variance."""
-    if _varies_more(a, pooled) or _varies_more(b, pooled):
+    if _keeps_own_variance(a, pooled) or _keeps_own_variance(b, pooled):
         return [_seed_variance(a, pooled), _seed_variance(b, pooled)]
     return [pooled.over(1 / (1 / len(a.values) + 1 / len(b.values)))]
 
 
-def _most_degrees(a: Sample, b: Sample, pooled: VarianceEstimate, seeds: int | None = None) -> float:
+def _df_cap(a: Sample, b: Sample, pooled: VarianceEstimate, seeds: int | None = None) -> float:
     """The most degrees of freedom of a difference: those of a high-variance sample's seeds.
 
     Satterthwaite's are too many there for tests at the level that a family takes.
     """
-    odd = (seeds or len(sample.values) for sample in (a, b) if sample.high_variance and pooled.pooled_variance)
-    return min(odd, default=math.inf) - 1
+    high_variance_seeds = (
+        seeds or len(sample.values) for sample in (a, b) if sample.high_variance and pooled.is_over_usual
+    )
+    return min(high_variance_seeds, default=math.inf) - 1
 
 
-def _varies_more(sample: Sample, pooled: VarianceEstimate) -> bool:
-    apart = sample.high_variance and pooled.pooled_variance
-    return sample.over_seeds.degrees > 0 and (apart or sample.over_seeds.variance > pooled.variance * VARIES_MORE)
+def _keeps_own_variance(sample: Sample, pooled: VarianceEstimate) -> bool:
+    """Whether the variance of a sample's own seeds counts instead of the pooled one."""
+    apart = sample.high_variance and pooled.is_over_usual
+    return sample.over_seeds.df > 0 and (apart or sample.over_seeds.variance > pooled.variance * OWN_VARIANCE_RATIO)
 
 
 def _example_variance(column_means: Floats, samples: Sequence[Sample]) -> VarianceEstimate:
@@ -361,23 +367,23 @@ def _total(parts: Sequence[VarianceEstimate], weights: Sequence[float] | None = 
     weights = weights or [1.0] * len(parts)
     sizes = [weight * part.variance for weight, part in zip(weights, parts, strict=True)]
     total = sum(sizes)
-    squares = sum(size**2 / part.degrees for size, part in zip(sizes, parts, strict=True))
+    squares = sum(size**2 / part.df for size, part in zip(sizes, parts, strict=True))
     if math.isnan(total):
         return VarianceEstimate()
     return VarianceEstimate(total, total**2 / squares if squares > 0 else math.inf)
 
 
-def _t_interval(mean: float, parts: Sequence[VarianceEstimate], level: float, most: float = math.inf) -> Interval:
-    """The interval of a mean whose variance is the sum of ``parts``; ``most`` bounds its degrees of freedom."""
+def _t_interval(mean: float, parts: Sequence[VarianceEstimate], df_cap: float = math.inf) -> Interval:
+    """The 95% interval of a mean whose variance is the sum of ``parts``; ``df_cap`` bounds its degrees of freedom."""
     total = _total(parts)
     if math.isnan(total.variance):
         return Interval(mean)
-    error, degrees = math.sqrt(total.variance), min(total.degrees, most)
-    half = _t(degrees, (1 + level) / 2) * error
-    return Interval(mean, mean - half, mean + half, error, degrees)
+    standard_error, df = math.sqrt(total.variance), min(total.df, df_cap)
+    half = _t(df, (1 + LEVEL) / 2) * standard_error
+    return Interval(mean, mean - half, mean + half, standard_error, df)
 
 
-def _t(degrees: float, probability: float) -> float:
+def _t(df: float, probability: float) -> float:
     from scipy.special import ndtri, stdtrit
 
-    return float(ndtri(probability) if math.isinf(degrees) else stdtrit(degrees, probability))
+    return float(ndtri(probability) if math.isinf(df) else stdtrit(df, probability))
