@@ -287,7 +287,7 @@ def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -
         if "encoder-decoder" in run:
             synthetic.fail(tmp_path, run)
     found = judge(tables.collect(tmp_path))
-    assert verdict(found.first[0], found.tested.of("sentiment")).mark == "1 of 3 pairs decided"
+    assert verdict(found.first[0], found.tested.primary_on("sentiment")).mark == "1 of 3 pairs decided"
 
 
 def test_no_number_of_seeds_replaces_test_examples() -> None:

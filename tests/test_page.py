@@ -173,7 +173,7 @@ def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: floa
     judged = judge(tables.collect(tmp_path))
     [comparison] = judged.first
     assert [cell.best for cell in comparison.cells] == [False, gap > 0]
-    found = verdict(comparison, judged.tested.of("sentiment"))
+    found = verdict(comparison, judged.tested.primary_on("sentiment"))
     assert found.mark == ("decided" if gap else "not decided")
     assert contrast_sentence(judged.tested.primary[0]).startswith(
         "encoder is better than decoder" if gap else "decoder and encoder cannot be distinguished"

@@ -256,7 +256,7 @@ def test_contrasts_have_the_other_p_values_where_they_are_defined(tmp_path: Path
     found = judge(tables.collect(tmp_path))
     for one in found.tested.primary:
         assert 0 <= one.p_welch <= 1 and 0 <= one.p_pooled <= 1 and math.isnan(one.p_paired)
-        assert one.under("pooled").outcome in ("ahead", "behind", "equal", "open")
+        assert one.with_variance_rule("pooled").outcome in ("ahead", "behind", "equal", "open")
     for folder in (tmp_path / "runs").iterdir():
         synthetic.change_record(tmp_path, folder.name, batch_tokens=4096)
     assert all(0 <= one.p_paired <= 1 for one in judge(tables.collect(tmp_path)).tested.primary)

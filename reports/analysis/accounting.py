@@ -67,7 +67,7 @@ def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Co
     for comparison in others[contrast.dataset]:
         if _runs(comparison, pair) <= _runs(first, pair):
             continue  # the same runs again
-        for other in tested.under(contrast.dataset, condition(comparison.group), pair):
+        for other in tested.pair_under_condition(contrast.dataset, condition(comparison.group), pair):
             if other.decided and not other.flat and not same_outcome(contrast, other):
                 by_outcome.setdefault(_words(other), []).append(beside(first.group, other.condition))
     if not by_outcome:

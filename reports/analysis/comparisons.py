@@ -12,7 +12,7 @@ import pandas as pd
 from archbench.reports.analysis.comparison import CHECKPOINT, TARGET, UNTRAINED, Cell, Comparison, oriented
 from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
-from archbench.reports.analysis.groups import ROLES, SETTING, Group, compared_groups, is_untrained_checkpoint, placed
+from archbench.reports.analysis.groups import ROLES, SETTING, Group, compared_groups, is_checkpoint_as_is, placed
 from archbench.reports.analysis.sides import Side, SideSetup
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.metrics import declare, metric, primary
@@ -294,9 +294,7 @@ class Comparisons:
         runs, scores = self.tables["runs"], by_metric.get(name)
         if scores is None or not metric(name).across_tokenizers:
             return {}
-        others = runs[
-            (runs["dataset"] == group.dataset) & is_untrained_checkpoint(runs) & runs["run"].isin(scores.index)
-        ]
+        others = runs[(runs["dataset"] == group.dataset) & is_checkpoint_as_is(runs) & runs["run"].isin(scores.index)]
         others = others[~others["run"].isin(group.runs["run"])]
         return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
 

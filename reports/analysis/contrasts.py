@@ -106,7 +106,7 @@ class Contrast:
         """Whether there is no test because runs diverged."""
         return self.outcome == "unknown" and bool(self.diverged)
 
-    def under(self, rule: Alternative) -> "Contrast":
+    def with_variance_rule(self, rule: Alternative) -> "Contrast":
         """The contrast as it comes out under another rule for the variance between seeds."""
         values = {"p": getattr(self, f"p_{rule}"), "p_beyond": getattr(self, f"p_beyond_{rule}")}
         return replace(self, **values)
@@ -171,11 +171,11 @@ class Contrasts:
     effects: tuple[Contrast, ...] = ()
     factors: tuple[Factor, ...] = ()
 
-    def of(self, dataset: str) -> list[Contrast]:
+    def primary_on(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""
         return [contrast for contrast in self.primary if contrast.dataset == dataset]
 
-    def under(self, dataset: str, condition: str, pair: Pair) -> Iterator[Contrast]:
+    def pair_under_condition(self, dataset: str, condition: str, pair: Pair) -> Iterator[Contrast]:
         """The contrast of a pair under a further condition, turned as the pair stands."""
         for contrast in self.exploratory:
             if (contrast.dataset, contrast.condition) == (dataset, condition) and {

@@ -70,7 +70,7 @@ def after_pretraining(judged: Judged) -> tuple[Contrast, ...]:
         Question(comparison.group, started.first.metric.name, (primary.first, primary.second), f"after {start}")
         for started in by_dataset(judged)
         for start, comparison in _finetuned(started)
-        for primary in judged.tested.of(started.first.group.dataset)
+        for primary in judged.tested.primary_on(started.first.group.dataset)
         if {primary.first, primary.second} <= {cell.architecture for cell in comparison.scored}
     ]
     return tuple(answered(judged.comparisons, questions))

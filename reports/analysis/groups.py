@@ -67,7 +67,7 @@ def compared_groups(tables: Tables) -> Iterator[Group]:
     runs = placed(tables, "compared")
     named = runs[runs["dataset"].notna() & runs["architecture"].notna()]
     for dataset, rows in named.groupby("dataset", sort=False):
-        rows = rows if is_untrained_checkpoint(rows).all() else rows[~is_untrained_checkpoint(rows)]
+        rows = rows if is_checkpoint_as_is(rows).all() else rows[~is_checkpoint_as_is(rows)]
         rows = rows.fillna({"condition": ""})
         varying = [name for name in CONDITIONS if rows[name].nunique(dropna=True) > 1]
         parts: list[tuple[Any, pd.DataFrame]] = [((), rows)]
@@ -100,6 +100,6 @@ def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def is_untrained_checkpoint(runs: pd.DataFrame) -> "pd.Series[bool]":
+def is_checkpoint_as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that scored a checkpoint without training it."""
     return (runs["match"] == UNMATCHED).fillna(False).astype(bool)

@@ -68,7 +68,7 @@ def judge(tables: Tables) -> Judged:
     tested = contrasts(comparisons, headlines, tested_sweeps)
     return Judged(
         comparisons,
-        tuple(marked(comparison, tested.of(comparison.group.dataset)) for comparison in first),
+        tuple(marked(comparison, tested.primary_on(comparison.group.dataset)) for comparison in first),
         tuple(further),
         tested,
         tuple(tested_sweeps),

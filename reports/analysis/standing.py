@@ -49,7 +49,7 @@ def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = T
 def state(judged: Judged, comparison: Comparison, architecture: str) -> str:
     """The standing of an architecture on the data set of a comparison."""
     trained = judged.comparisons.gate(comparison.group, architecture).passed
-    return standing(architecture, judged.tested.of(comparison.group.dataset), trained)
+    return standing(architecture, judged.tested.primary_on(comparison.group.dataset), trained)
 
 
 def in_primary(judged: Judged) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from archbench.reports.analysis.comparison import oriented
 from archbench.reports.analysis.comparisons import Comparisons
@@ -34,7 +34,7 @@ class Question:
     """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are."""
 
     group: Group = field(compare=False)
-    metric: str
+    metric_name: str
     pair: Pair
     condition: str = ""
     dataset: str = field(init=False)
@@ -47,9 +47,9 @@ def answered(comparisons: Comparisons, questions: Sequence[Question]) -> list[Co
     """The contrasts of the questions, Holm-corrected for all of them together."""
     contrasts = []
     for question in questions:
-        samples = comparisons.samples(question.group, question.metric)
-        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric)
-        margin = comparisons.margins.get(question.metric, math.nan)
+        samples = comparisons.samples(question.group, question.metric_name)
+        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric_name)
+        margin = comparisons.margins.get(question.metric_name, math.nan)
         gates = failed_gates(comparisons, question)
         contrasts.append(contrast(question, samples, pooled, margin, len(questions), gates))
     return holm_corrected(contrasts)
@@ -91,21 +91,23 @@ def contrast(
 
     ``alpha_share`` is the part of the error that may be spent here; p values are divided by it.
     """
-    group, name, pair = asked.group, asked.metric, asked.pair
+    group, metric_name, pair = asked.group, asked.metric_name, asked.pair
     alpha = ALPHA * alpha_share / tests
-    a, b = (samples.get(name_of_side) for name_of_side in pair)
+    a, b = (samples.get(name) for name in pair)
     difference, needed, needed_to_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
-        difference = oriented(difference_interval(a, b, pooled), metric(name))
+        difference = oriented(difference_interval(a, b, pooled), metric(metric_name))
         routes = () if difference.standard_error == 0 else _routes(difference.mean, margin, alpha)
-        counts = [(seeds_needed(a, b, pooled, distance, tail, power), goal) for goal, distance, tail, power in routes]
+        counts = [
+            (seeds_needed(a, b, pooled, route.distance, route.tail, route.power), route.shown) for route in routes
+        ]
         known = [(count, goal) for count, goal in counts if count is not None]
         needed, needed_to_show = min(known, default=(None, ""), key=lambda entry: entry[0])
     return Contrast(
         dataset=group.dataset,
         task=group.task,
         condition=asked.condition,
-        metric=name,
+        metric=metric_name,
         first=pair[0],
         second=pair[1],
         difference=difference,
@@ -170,13 +172,25 @@ def _survivor(group: Group, pair: Pair) -> str:
     return ""
 
 
-def _routes(mean: float, margin: float, alpha: float) -> list[tuple[str, float, float, float]]:
-    """The ways in which a true difference of ``mean`` can be decided: what is shown, distance, error there, power.
+class _Route(NamedTuple):
+    """A way to decide a contrast: what is shown, how far the true difference is off the bound that is tested.
+
+    ``tail`` is the error allowed on that side, ``power`` the probability of success.
+    """
+
+    shown: str
+    distance: float
+    tail: float
+    power: float
+
+
+def _routes(mean: float, margin: float, alpha: float) -> list[_Route]:
+    """The ways in which a true difference of ``mean`` can be decided.
 
     It is shown to differ from 0 or, where it is within the margin, from the margin. There both sides are ruled out, so
     that each gets half of the chance of missing it.
     """
-    routes = [("difference", abs(mean), alpha / 2, POWER)]
+    routes = [_Route("difference", abs(mean), alpha / 2, POWER)]
     if abs(mean) < margin:
-        routes.append(("equality", margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
+        routes.append(_Route("equality", margin - abs(mean), alpha, 1 - (1 - POWER) / 2))
     return routes

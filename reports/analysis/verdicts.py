@@ -181,13 +181,13 @@ def _leaders(
 
 def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:
     """Under each further condition a data set's primary pairs: as they were tested first, and there."""
-    first = [contrast for contrast in tested.of(dataset) if contrast.outcome != "unknown"]
+    first = [contrast for contrast in tested.primary_on(dataset) if contrast.outcome != "unknown"]
     exploratory = (contrast for contrast in tested.exploratory if contrast.dataset == dataset and contrast.condition)
     pairs = {
         condition: [
             (base, other)
             for base in first
-            for other in tested.under(dataset, condition, (base.first, base.second))
+            for other in tested.pair_under_condition(dataset, condition, (base.first, base.second))
             if other.outcome != "unknown" and not other.flat
         ]
         for condition in dict.fromkeys(contrast.condition for contrast in exploratory)
@@ -295,7 +295,7 @@ def _amount(comparison: Comparison, architecture: str) -> str:
 
 def cautions(comparison: Comparison) -> list[str]:
     """Cautions about the order, in sentences: a broken contract, early training, a better simple baseline."""
-    notes = [*_cheats(comparison), *_untrained(comparison)]
+    notes = [*_cheats(comparison), *_never_improved(comparison)]
     if comparison.early and comparison.scored:
         ratio = number(comparison.tokens_per_parameter)
         notes.append(
@@ -335,7 +335,7 @@ def left_out(tables: Tables) -> list[str]:
     return [f"Not used, because changed since they were written: {name}." for name in names]
 
 
-def _untrained(comparison: Comparison) -> Iterator[str]:
+def _never_improved(comparison: Comparison) -> Iterator[str]:
     """Architectures with runs whose validation loss never improved on the untrained model."""
     runs = comparison.group.runs
     if "best_step" not in runs:

@@ -9,7 +9,7 @@ The variance between seeds is the pooled one of all architectures: with few seed
 architecture whose own variance is much larger keeps it, so that a seed that did not train is not averaged away; one
 that is larger beyond chance does not enter the pooled one. One whose seeds vary more than the others' over all data
 sets together (``high_variance``) keeps its own everywhere, also where it happens to be small, with no more degrees of
-df than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
+freedom than its own seeds give. All this, and that a t interval does better than resampling seeds and examples, was
 chosen by simulated coverage and by the false verdicts of whole families.
 """
 

@@ -19,7 +19,7 @@ from archbench.reports.analysis import scaling, stored_bits
 from archbench.reports.analysis.comparison import NATIVE, TARGET, Cell, Comparison
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, joined
+from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, joined
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.sides import Side
@@ -279,7 +279,9 @@ class _ClaimJudge:
         by_setting: dict[str, list[str]] = {}
         for contrast in evidence:
             for condition in conditions:
-                for other in self.tested.under(contrast.dataset, condition, (contrast.first, contrast.second)):
+                for other in self.tested.pair_under_condition(
+                    contrast.dataset, condition, (contrast.first, contrast.second)
+                ):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
                         setting = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
                         by_setting.setdefault(setting, []).append(words(other))
@@ -440,7 +442,7 @@ class _ClaimJudge:
                 generated=str(origins.get(comparison.group.dataset, "")).startswith("generated"),
                 repeated=not _most(comparison.group.runs, "epochs") <= 1.0,
                 partly=not _lowest(comparison.group.runs, "epochs") >= 1.0,
-                checkpoints=bool(is_untrained_checkpoint(comparison.group.runs).all()),
+                checkpoints=bool(is_checkpoint_as_is(comparison.group.runs).all()),
             )
             for comparison in self.first
         }
@@ -474,7 +476,7 @@ class _ClaimJudge:
             return
         primary = [
             contrast
-            for contrast in self.tested.of(comparison.group.dataset)
+            for contrast in self.tested.primary_on(comparison.group.dataset)
             if {contrast.first, contrast.second} == set(pair)
         ]
         if primary:

@@ -308,9 +308,9 @@ def limits(judged: Judged) -> str:
     ]
     if failed:
         parts.append(f"controls fail on {listing(failed)}")
-    untrained = list(_untrained(tested.primary))
-    if untrained:
-        parts.append(f"not trained enough to be compared: {'; '.join(untrained)}")
+    failing = list(_failing_gates(tested.primary))
+    if failing:
+        parts.append(f"not trained enough to be compared: {'; '.join(failing)}")
     below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
@@ -329,7 +329,7 @@ def limits(judged: Judged) -> str:
     return f"Limits: {'; '.join(parts)}." if parts else ""
 
 
-def _untrained(primary: Sequence[Contrast]) -> Iterator[str]:
+def _failing_gates(primary: Sequence[Contrast]) -> Iterator[str]:
     """Which architectures fail which gates; those that fail the same ones on a data set together."""
     failing = {(contrast.dataset, gate.architecture): gate for contrast in primary for gate in contrast.failed_gates}
     alike: dict[tuple[str, tuple[str, ...]], list[Gate]] = {}

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
-from archbench.reports.analysis.groups import is_untrained_checkpoint, placed
+from archbench.reports.analysis.groups import is_checkpoint_as_is, placed
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import grids, pretraining_grids
@@ -13,7 +13,7 @@ from archbench.runs.experiment.spec import SCRATCH, is_scratch
 def paragraph(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
     runs = placed(tables, "compared")
-    checkpoints = list(runs.loc[is_untrained_checkpoint(runs), "architecture"].dropna().unique())
+    checkpoints = list(runs.loc[is_checkpoint_as_is(runs), "architecture"].dropna().unique())
     trained = _trained_runs(tables)
     sentences = [_trained(trained), *_budget_sentences(trained)] if trained["architecture"].notna().any() else []
     if checkpoints:
@@ -43,7 +43,7 @@ def line(tables: Tables) -> str:
 def _trained_runs(tables: Tables) -> pd.DataFrame:
     """The compared runs that were trained here, without checkpoints of ``transformers``."""
     runs = placed(tables, "compared")
-    return runs[~is_untrained_checkpoint(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    return runs[~is_checkpoint_as_is(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
 
 
 def _seeds_each(runs: pd.DataFrame) -> str:

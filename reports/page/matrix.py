@@ -24,7 +24,7 @@ def matrix(judged: Judged) -> Grid:
 
     Without rows where nothing is a primary contrast.
     """
-    columns = [comparison for comparison in judged.first if judged.tested.of(comparison.group.dataset)]
+    columns = [comparison for comparison in judged.first if judged.tested.primary_on(comparison.group.dataset)]
     head = [text_cell("architecture"), *(_head(comparison) for comparison in columns)]
     rows = [
         (text_cell(architecture), *(_cell(judged, entry, architecture) for entry in columns))
@@ -41,7 +41,7 @@ def _head(comparison: Comparison) -> GridCell:
 
 
 def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell:
-    contrasts = judged.tested.of(comparison.group.dataset)
+    contrasts = judged.tested.primary_on(comparison.group.dataset)
     cell = next((cell for cell in comparison.cells if cell.architecture == architecture), None)
     if cell is None or not cell.values:
         return GridCell("no score" if cell else "", kind="text unknown")

@@ -26,7 +26,7 @@ from archbench.reports.analysis import (
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast, row
-from archbench.reports.analysis.groups import Group, is_untrained_checkpoint, placed
+from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, placed
 from archbench.reports.analysis.judgement import FEW, Judged
 from archbench.reports.analysis.standing import behind_baseline
 from archbench.reports.analysis.verdicts import changed, left_out, verdict
@@ -211,7 +211,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),
         "variants_in_use": tuning_grids.variants_in_use(trials.chosen_variants(tables)),
         "verdicts": [
-            verdict(comparison, tested.of(comparison.group.dataset), changed(comparison.group.dataset, tested))
+            verdict(comparison, tested.primary_on(comparison.group.dataset), changed(comparison.group.dataset, tested))
             for comparison in first
         ],
         "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
@@ -352,7 +352,7 @@ def _methods(judged: Judged) -> dict[str, Any]:
         "environment": grids.environment(tables),
         "glossary": grids.glossary(tables, metrics),
         "architectures": _architectures(tables["runs"]),
-        "checkpoints": bool(is_untrained_checkpoint(tables["runs"]).any()),
+        "checkpoints": bool(is_checkpoint_as_is(tables["runs"]).any()),
     }
 
 

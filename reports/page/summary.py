@@ -54,13 +54,13 @@ def sentences(judged: Judged) -> list[str]:
 def _sentences(judged: Judged, comparison: Comparison) -> str:
     """The verdict on one data set, the primary contrasts that are not decided, and the cautions."""
     dataset = comparison.group.dataset
-    outcome = verdict(comparison, judged.tested.of(dataset))
+    outcome = verdict(comparison, judged.tested.primary_on(dataset))
     further = elsewhere(changed(dataset, judged.tested))
     return " ".join([f"{dataset}: {outcome.sentence}", *_undecided(judged, dataset), *further, *cautions(comparison)])
 
 
 def _undecided(judged: Judged, dataset: str) -> Iterator[str]:
-    for contrast in judged.tested.of(dataset):
+    for contrast in judged.tested.primary_on(dataset):
         if contrast.outcome in ("open", "accounting") or contrast.lost_to_divergence:
             yield contrast_sentence(contrast)
 

@@ -128,7 +128,7 @@ def alternatives(primary: Sequence[Contrast]) -> str:
     tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
     changed = []
     for contrast in tested:
-        others = {words: contrast.under(rule) for rule, words in ALTERNATIVES.items()}
+        others = {words: contrast.with_variance_rule(rule) for rule, words in ALTERNATIVES.items()}
         named = [f"{outcome(other)} {words}" for words, other in others.items() if other.outcome != contrast.outcome]
         if named:
             changed.append(f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({'; '.join(named)})")
@@ -212,7 +212,7 @@ def sensitivity(tested: Contrasts) -> Grid:
             for contrast in contrasts
             if (contrast.dataset, contrast.condition) == (dataset, condition)
         }
-        first = {frozenset((contrast.first, contrast.second)): contrast for contrast in tested.of(dataset)}
+        first = {frozenset((contrast.first, contrast.second)): contrast for contrast in tested.primary_on(dataset)}
         cells = [_under(by_pair.get(frozenset(pair)), first.get(frozenset(pair)), pair) for pair in pairs]
         if any(cell.text for cell in cells):
             rows.append((text_cell(dataset), text_cell(condition or "first condition"), *cells))

@@ -40,7 +40,7 @@ def headline(view: View) -> Figure:
 
 def in_short(view: View) -> Figure:
     """The architectures of the primary contrasts, where that leaves something out."""
-    brief = [_short(comparison, view.judged.tested.of(comparison.group.dataset)) for comparison in view.first]
+    brief = [_short(comparison, view.judged.tested.primary_on(comparison.group.dataset)) for comparison in view.first]
     shorter = any(len(entry.cells) > len(short.cells) for entry, short in zip(view.first, brief, strict=True))
     scored = [comparison for comparison in brief if comparison.scored and shorter]
     return _figure("in_short", "The architectures of the primary contrasts", view, scored)

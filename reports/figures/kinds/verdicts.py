@@ -54,7 +54,7 @@ def verdicts(view: View) -> Figure:
     names = in_primary(view.judged)
     cells, rows = list[Verdict](), list[dict[str, object]]()
     for comparison in view.first:
-        if not view.judged.tested.of(comparison.group.dataset):
+        if not view.judged.tested.primary_on(comparison.group.dataset):
             continue
         for cell in comparison.scored:
             if cell.architecture in names:
