@@ -120,11 +120,11 @@ def panels(frame: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[
     limits = (lower / 1.08, upper * 1.08)
     return [
         Panel(
-            str(model),
-            f"beside {classes[str(model)]}, {where}",
-            1.0 + _ROW * len(rows),
-            partial(_draw, rows=rows, limits=limits),
-            f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
+            title=str(model),
+            below=f"beside {classes[str(model)]}, {where}",
+            height=1.0 + _ROW * len(rows),
+            draw=partial(_draw, rows=rows, limits=limits),
+            description=f"How many times better ours is than transformers, {model}: {_spoken(rows)}",
         )
         for model, rows in frame.groupby("model", sort=False)
     ]

@@ -156,7 +156,7 @@ def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(fou
 
 def test_a_description_is_quoted(found: Tables) -> None:
     panel = replace(drawn(found)["headline"].panels[0], description='what "it" shows <&>')
-    figure = Figure("name", "", "", (panel,), (), pd.DataFrame())
+    figure = Figure(name="name", title="", caption="", panels=(panel,), architectures=(), numbers=pd.DataFrame())
     assert 'aria-label="what &quot;it&quot; shows &lt;&amp;&gt;"' in drawn_figure(figure).inline.panels[0]
 
 
@@ -167,7 +167,10 @@ def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
         axes.plot([0, 1], [0, 1])
         axes.set_yticks([0, 1], ["nearest training example", "decoder"])
 
-    bare, long = (drawing.Panel("title", below, 1.5, draw, "") for below in ("", "a line " * 24))
+    bare, long = (
+        drawing.Panel(title="title", below=below, height=1.5, draw=draw, description="")
+        for below in ("", "a line " * 24)
+    )
     with styled("light"):
         assert len(bare.heading(WIDE)) == 1 and len(long.heading(WIDE)) > 2
         assert long.whole(WIDE) > bare.whole(WIDE) == 1.5
@@ -200,7 +203,9 @@ def headlines(count: int) -> tuple[drawing.Panel, ...]:
 def scores(comparison: Comparison) -> drawing.Panel:
     draw = partial(headline.scores, comparison=comparison, looks=looks(NAMES))
     with styled("light"):
-        return drawing.Panel(*titled(comparison), rows_height(headline.rows(comparison)), draw, "")
+        title, below = titled(comparison)
+        height = rows_height(headline.rows(comparison))
+        return drawing.Panel(title=title, below=below, height=height, draw=draw, description="")
 
 
 def differences(count: int) -> tuple[drawing.Panel, ...]:
@@ -233,7 +238,10 @@ def measured(count: int) -> tuple[drawing.Panel, ...]:
         axes.set_xlabel("what was given to each architecture in the training of it, " * 3)
         axes.set_ylabel("what came of it at the end, in units that need many words to be said")
 
-    return tuple(drawing.Panel("a title " * 10, CONDITION, 2.7, draw, "") for _ in range(count))
+    return tuple(
+        drawing.Panel(title="a title " * 10, below=CONDITION, height=2.7, draw=draw, description="")
+        for _ in range(count)
+    )
 
 
 @cache
@@ -269,7 +277,7 @@ def test_labels_of_a_map_do_not_touch(queries: int, keys: int) -> None:
     def maps(count: int) -> tuple[drawing.Panel, ...]:
         weights = [[1 / keys] * keys] * queries
         draw = partial(attention, weights=weights, queries=["asks"] * queries, keys=["key"] * keys)
-        return (drawing.Panel("a map", "", 4.4, draw, ""),) * count
+        return (drawing.Panel(title="a map", below="", height=4.4, draw=draw, description=""),) * count
 
     for canvas in laid_out(maps, 2, 2):
         for axis in (axis for axes in canvas.axes for axis in (axes.xaxis, axes.yaxis)):
@@ -283,7 +291,9 @@ def test_a_label_that_fills_the_panel_widens_the_canvas() -> None:
         axes.barh([0, 1], [1, 2])
         axes.set_yticks([0, 1], ["W" * 60, "short"])
 
-    (canvas,) = laid_out(lambda count: (drawing.Panel("a title", "", 2, draw, ""),) * count, 1, 1)[:1]
+    (canvas,) = laid_out(
+        lambda count: (drawing.Panel(title="a title", below="", height=2, draw=draw, description=""),) * count, 1, 1
+    )[:1]
     (axes,) = (axes for axes in canvas.axes if axes.axison)
     assert 1.9 <= axes.bbox.width / canvas.dpi < 2.1
     assert all(canvas.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x0 for box in tick_labels(axes.yaxis))
@@ -354,8 +364,10 @@ def test_lines_are_no_wider_than_their_room_and_lose_no_letter(text: str) -> Non
 )
 def test_a_data_set_has_a_row_where_all_have_as_many_panels(titles: str, columns: int) -> None:
     """And a picture is not too tall."""
-    panels = tuple(drawing.Panel(title, "", 2, lambda axes: None, "") for title in titles)
-    row = Figure("", "", "", panels, (), pd.DataFrame()).row
+    panels = tuple(
+        drawing.Panel(title=title, below="", height=2, draw=lambda axes: None, description="") for title in titles
+    )
+    row = Figure(name="", title="", caption="", panels=panels, architectures=(), numbers=pd.DataFrame()).panels_per_row
     with styled("light"):
         assert drawing.columns_for(panels, row) == columns
 

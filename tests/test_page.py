@@ -525,7 +525,7 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
     for row in grid.rows[:-1]:
         for comparison, cell in zip(judged.first, row[1:], strict=True):
             found = next(each for each in comparison.cells if each.architecture == row[0].text)
-            best = comparison.classical
+            best = comparison.best_simple_baseline
             assert best
             ends = [comparison.metric.gain(end - best[1]) for end in (found.interval.lower, found.interval.upper)]
             assert (matrix.BASELINE in cell.text) == (min(ends) <= 0)

@@ -110,7 +110,7 @@ class Comparison:
         return detectable(self.differences[other]) if other in self.differences else math.nan
 
     @property
-    def classical(self) -> tuple[str, float] | None:
+    def best_simple_baseline(self) -> tuple[str, float] | None:
         """The best baseline that a classical method gave: its name and value."""
         if not self.metric.better:
             return None
@@ -119,12 +119,12 @@ class Comparison:
         return max(rows, key=lambda row: self.metric.gain(row[1]), default=None)
 
     @property
-    def none_above_classical(self) -> bool:
+    def none_beats_baseline(self) -> bool:
         """Whether no architecture's interval lies beyond the best baseline, on the better side.
 
         A score without an interval is taken as it is.
         """
-        best = self.classical
+        best = self.best_simple_baseline
         if not (self.scored and best):
             return False
         intervals = [cell.interval for cell in self.scored]

@@ -18,7 +18,7 @@ from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.metrics import metric
 from archbench.runs.experiment.spec import SCRATCH
 
-EXACT = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
+BITS_PER_BYTE = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
 
 
 SETTING = (
@@ -121,4 +121,4 @@ def _setting(comparison: Comparison, name: str, seeds: Collection[int]) -> tuple
 def _metric(base: Comparison, other: Comparison) -> str:
     names = {comparison.metric.name for comparison in (base, other) if comparison.scored} or {base.metric.name}
     name = names.pop()
-    return name if not names and metric(name).across_tokenizers else EXACT
+    return name if not names and metric(name).across_tokenizers else BITS_PER_BYTE

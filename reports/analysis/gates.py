@@ -19,7 +19,7 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval, Sample, mean_interval, pool
 
-EXACT: Final = "bits_per_byte"
+BITS_PER_BYTE: Final = "bits_per_byte"
 SHUFFLED: Final = "bits_per_byte_shuffled"
 BIGRAM: Final = "bigram"
 ACCURACY: Final = "accuracy"
@@ -77,7 +77,7 @@ class Gate:
         return " and ".join(f"{words} ({numbers})" for words, numbers in self._failed())
 
     def _failed(self) -> Iterator[tuple[str, str]]:
-        bit_decimals = metric(EXACT).decimals
+        bit_decimals = metric(BITS_PER_BYTE).decimals
         if self.behind_bigram:
             bits, bigram = formatting.value(self.bits, bit_decimals), formatting.value(self.bigram, bit_decimals)
             yield "no better than a bigram model", f"{bits} vs. {bigram} bits per byte"
@@ -95,9 +95,9 @@ class Gates:
 
     def __init__(self, tables: Mapping[str, pd.DataFrame], scores: "Mapping[str, pd.Series[Any]]") -> None:
         empty = pd.Series(dtype=float)
-        self._exact, self._shuffled = scores.get(EXACT, empty), scores.get(SHUFFLED, empty)
+        self._exact, self._shuffled = scores.get(BITS_PER_BYTE, empty), scores.get(SHUFFLED, empty)
         self._accuracy = scores.get(ACCURACY, empty)
-        self._bigrams = _baselines(tables, BIGRAM, EXACT)
+        self._bigrams = _baselines(tables, BIGRAM, BITS_PER_BYTE)
         self._majorities = _baselines(tables, MAJORITY, ACCURACY)
         self._saved = _saved(tables, self._shuffled)
 

@@ -19,7 +19,7 @@ class Scale:
 
     @cached_property
     def floor(self) -> float:
-        best = self.comparison.classical
+        best = self.comparison.best_simple_baseline
         return best[1] if best else self.comparison.metric.worst
 
     @property

@@ -59,7 +59,7 @@ def in_primary(judged: Judged) -> list[str]:
 
 def behind_baseline(comparison: Comparison, cell: Cell) -> bool:
     """Whether an architecture is not better, by its 95% interval, than the best simple baseline."""
-    best = comparison.classical
+    best = comparison.best_simple_baseline
     if best is None or not cell.values:
         return False
     interval = cell.interval

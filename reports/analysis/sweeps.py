@@ -150,14 +150,14 @@ def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
 
 def baseline(sweep: Sweep, scores: Sequence[SweepScore]) -> tuple[str, float] | None:
     """The best baseline, unless it lies so far off that the scores beside it could not be distinguished."""
-    best, means = sweep.base.classical, [score.interval.mean for score in scores]
+    best, means = sweep.base.best_simple_baseline, [score.interval.mean for score in scores]
     half = (max(means) - min(means)) / 2
     return best if best and min(means) - half <= best[1] <= max(means) + half else None
 
 
 def numbers(sweep: Sweep, scores: Sequence[SweepScore]) -> list[dict[str, object]]:
     """The scores as rows of a table, each beside the best baseline of its data set."""
-    name, value = sweep.base.classical or ("", math.nan)
+    name, value = sweep.base.best_simple_baseline or ("", math.nan)
     return [
         {
             "dataset": sweep.dataset,

@@ -16,7 +16,7 @@ from archbench.reports.base.tables import Tables
 from archbench.runs.planning import rate_choice
 from archbench.runs.planning.rate_choice import Regret
 
-EXACT: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
+NLL_PER_TOKEN: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
 FLAT: Final = 0.01  # trials whose losses differ by less than this part of them do not distinguish the settings
 
 
@@ -173,7 +173,7 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
 def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, float]:
     """The exact validation loss of each variant at its best setting, by the rule that planned the runs."""
     scores = tables["scores"]
-    exact = scores[((scores["split"] == "validation") & (scores["metric"] == EXACT)).fillna(False)]
+    exact = scores[((scores["split"] == "validation") & (scores["metric"] == NLL_PER_TOKEN)).fillna(False)]
     exact_losses = tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float)
     failed = (tried["status"] != "done").fillna(True) | _never_improved(tried)
     losses: dict[Key, dict[tuple[float, float], list[float]]] = {}
@@ -284,8 +284,10 @@ def _exact(tables: Tables) -> pd.DataFrame:
     """The exact nats per token on validation, and of how many examples, of runs whose training only estimates them."""
     curves, scores = tables["curves"], tables["scores"]
     validated = (curves["split"] == "validation").fillna(False)
-    estimated = set(curves["run"][validated & (curves["metric"] != EXACT).fillna(False)])
-    wanted = (scores["split"] == "validation") & (scores["metric"] == EXACT) & scores["run"].isin(list(estimated))
+    estimated = set(curves["run"][validated & (curves["metric"] != NLL_PER_TOKEN).fillna(False)])
+    wanted = (
+        (scores["split"] == "validation") & (scores["metric"] == NLL_PER_TOKEN) & scores["run"].isin(list(estimated))
+    )
     return scores[wanted.fillna(False)].drop_duplicates("run").set_index("run")[["value", "n"]].astype(float)
 
 

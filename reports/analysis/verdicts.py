@@ -19,7 +19,9 @@ from archbench.reports.base.formatting import decimals, limits, listing, number,
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 
-UNLIKE: Final = 1.5  # times as many tokens with loss as another architecture has, from which the page reports it
+LOSS_TOKENS_RATIO_REPORTED: Final = (
+    1.5  # times as many tokens with loss as another architecture has, from which the page reports it
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     state, mark, sentence = _by_tests(comparison, primary) if tested else _by_intervals(comparison)
     warnings = {
         "early training": comparison.early,
-        "not above the best simple baseline": comparison.none_above_classical,
+        "not above the best simple baseline": comparison.none_beats_baseline,
     }
     visible = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     notes = [*elsewhere(changed), *_notes(comparison, tested)]
@@ -318,8 +320,8 @@ def cautions(comparison: Comparison) -> list[str]:
             f"{listing(comparison.unbounded)}: checkpoints were selected on the masked loss, which does not bound this "
             "likelihood."
         )
-    best = comparison.classical
-    if best and comparison.none_above_classical and not comparison.at_the_floor:
+    best = comparison.best_simple_baseline
+    if best and comparison.none_beats_baseline and not comparison.at_the_floor:
         name, score = best
         notes.append(
             f"No architecture is better than the best simple baseline, {baseline_label(name)} "
@@ -366,7 +368,7 @@ def _spent(comparison: Comparison) -> Iterator[str]:
         yield f"{text}, {most}{number(epochs)} epochs." if math.isfinite(epochs) else f"{text}."
     if "train_loss_tokens" in runs:
         counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
-        if len(counts) > 1 and counts.max() > UNLIKE * counts.min() > 0:
+        if len(counts) > 1 and counts.max() > LOSS_TOKENS_RATIO_REPORTED * counts.min() > 0:
             tokens = f"{number(counts.min())} to {number(counts.max())}"
             yield f"Tokens with a loss in training: {tokens}, depending on the architecture."
 

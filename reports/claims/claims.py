@@ -377,7 +377,7 @@ class _ClaimJudge:
         below = [
             comparison.group.dataset
             for comparison in self.first
-            if comparison.none_above_classical and comparison.group.dataset in sets
+            if comparison.none_beats_baseline and comparison.group.dataset in sets
         ]
         return (
             f" (no architecture is better than the best simple baseline on {formatting.listing(below)})"

@@ -20,7 +20,7 @@ from archbench.reports.figures.canvas.svg import Inline, inline
 from archbench.tasks.base.files import write_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """A figure of several panels, its caption and its numbers; with a key unless its rows are named.
 
@@ -46,8 +46,8 @@ class Figure:
         return {name: self.looks[name] for name in self.architectures} if self.keyed else {}
 
     @property
-    def row(self) -> int:
-        """Panels that belong side by side: two or three for each data set where all have as many, else one."""
+    def panels_per_row(self) -> int:
+        """How many panels belong side by side: two or three for each data set where all have as many, else one."""
         counts = set(Counter(panel.title for panel in self.panels).values())
         return counts.pop() if counts in ({2}, {3}) else 1
 
@@ -136,7 +136,7 @@ def compared_names(tables: Tables) -> list[str]:
 def drawn(figure: Figure) -> DrawnFigure:
     """Draw a figure in as many columns as keep it from being too tall."""
     with styled("light"):
-        columns = drawing.columns_for(figure.panels, figure.row)
+        columns = drawing.columns_for(figure.panels, figure.panels_per_row)
     return DrawnFigure(figure, drawing.together(figure.panels, columns, figure.key))
 
 

@@ -64,14 +64,14 @@ def written(
 
 
 def _on_canvas(made: Figure, inches: float | None) -> Canvas:
-    columns = drawing.columns_for(made.panels, made.row) if inches is None else _columns(made, inches)
+    columns = drawing.columns_for(made.panels, made.panels_per_row) if inches is None else _columns(made, inches)
     return drawing.on_canvas(made.panels, columns, made.key, inches)
 
 
 def _columns(made: Figure, inches: float) -> int:
     """As many columns as fit with panels of the usual width, in whole groups where one fits."""
     fit = max(1, int(inches / drawing.narrow_panel()))
-    return min(len(made.panels), fit - fit % made.row if fit >= made.row else fit)
+    return min(len(made.panels), fit - fit % made.panels_per_row if fit >= made.panels_per_row else fit)
 
 
 def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:
@@ -95,7 +95,7 @@ def onto(shown: View, name: str, axes: Axes | Sequence[Axes]) -> Canvas:
 def _panels(made: Figure, count: int) -> tuple[Panel, ...]:
     if count == len(made.panels):
         return made.panels
-    if count == 1 and len(made.panels) == made.row:
+    if count == 1 and len(made.panels) == made.panels_per_row:
         return made.panels[:1]
     titles = ", ".join(dict.fromkeys(panel.title for panel in made.panels))
     raise ValueError(

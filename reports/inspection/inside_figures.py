@@ -32,7 +32,16 @@ def figures(inspection: Row) -> Iterator[Figure]:
 
 
 def _figure(key: str, title: str, caption: str, panels: Sequence[Panel], numbers: Sequence[Row]) -> Figure:
-    return Figure(key, title, caption, tuple(panels), (), pd.DataFrame(list(numbers)), keyed=False, coloured=False)
+    return Figure(
+        name=key,
+        title=title,
+        caption=caption,
+        panels=tuple(panels),
+        architectures=(),
+        numbers=pd.DataFrame(list(numbers)),
+        keyed=False,
+        coloured=False,
+    )
 
 
 def map_name(number: int, inspection: Row) -> str:
@@ -57,7 +66,7 @@ def _maps(inspection: Row) -> Iterator[Figure]:
                 keys=_numbered(attention["keys"])[columns],
             )
             title = f"Attention of {attention['layer']}, {attention['part']}, head {head + 1}: {role}"
-            panels.append(Panel(f"head {head + 1}", role, 4.8, draw, title))
+            panels.append(Panel(title=f"head {head + 1}", below=role, height=4.8, draw=draw, description=title))
             numbers += [
                 {
                     "head": head + 1,
@@ -93,7 +102,11 @@ def _removed(inspection: Row) -> Figure:
         axes.set_xlabel(inspection["loss_name"])
 
     panel = Panel(
-        "Loss increase without each head", "", 0.9 + 0.26 * len(heads), draw, inside_words.heads_in_words(inspection)
+        title="Loss increase without each head",
+        below="",
+        height=0.9 + 0.26 * len(heads),
+        draw=draw,
+        description=inside_words.heads_in_words(inspection),
     )
     caption = (
         "Increase of the loss on test examples when the head's output is removed (bars: two standard errors over "
@@ -115,11 +128,11 @@ def _removed(inspection: Row) -> Figure:
 def _projected(inspection: Row) -> Figure:
     points, share = inspection["projection"]["points"], inspection["projection"]["share"]
     panel = Panel(
-        "The most frequent tokens",
-        f"on the first two principal components: {100 * share:.0f}% of the variance",
-        5.6,
-        partial(inside_panels.projection, points=points),
-        f"Embeddings of {len(points)} tokens, projected",
+        title="The most frequent tokens",
+        below=f"on the first two principal components: {100 * share:.0f}% of the variance",
+        height=5.6,
+        draw=partial(inside_panels.projection, points=points),
+        description=f"Embeddings of {len(points)} tokens, projected",
     )
     caption = (
         "Principal components of the embeddings; colours: groups of tokens with similar use. Some dots "
@@ -148,7 +161,15 @@ def _schemes(inspection: Row) -> Iterator[Figure]:
             numbers = _cells(scheme["values"], "distance", "pair", "cosine")
         elif kind == "bias":
             draw = partial(inside_panels.biases, values=scheme["values"], first=scheme["first"])
-            panels = [Panel("Bias by distance", "", 3.2, draw, f"{title}: bias of each head by distance")]
+            panels = [
+                Panel(
+                    title="Bias by distance",
+                    below="",
+                    height=3.2,
+                    draw=draw,
+                    description=f"{title}: bias of each head by distance",
+                )
+            ]
             caption = "Bias that each head adds to attention scores, by distance. Negative: earlier tokens."
             numbers = _cells(scheme["values"], "head", "distance", "bias", 1, scheme["first"])
         else:
@@ -163,7 +184,13 @@ def _squares(title: str, values: Sequence[Sequence[float]], x_label: str, y_labe
         values, x_label, y_label = list(zip(*values, strict=True)), y_label, x_label
     height = 1.2 + 3.4 * min(rows, columns) / max(rows, columns)
     draw = partial(inside_panels.squares, values=values, x_label=x_label, y_label=y_label)
-    return Panel(title, "blue above zero, vermillion below", height, draw, f"{title}, by {y_label} and {x_label}")
+    return Panel(
+        title=title,
+        below="blue above zero, vermillion below",
+        height=height,
+        draw=draw,
+        description=f"{title}, by {y_label} and {x_label}",
+    )
 
 
 def _cells(
@@ -183,7 +210,15 @@ def _norms(inspection: Row) -> Figure:
         ticks = list(dict.fromkeys(row["layer"] for row in rows))
         lines = _by_layer(rows, ticks, "part", "norm")
         draw = partial(inside_panels.lines, values_by_name=lines, ticks=ticks, y_label="norm (mean over positions)")
-        panels.append(Panel(_axis(axis), "", 3.6, draw, f"Norm of the residual stream by layer, {_axis(axis)}"))
+        panels.append(
+            Panel(
+                title=_axis(axis),
+                below="",
+                height=3.6,
+                draw=draw,
+                description=f"Norm of the residual stream by layer, {_axis(axis)}",
+            )
+        )
     caption = "Norm of the residual stream after each layer, and of the outputs that its sublayers add."
     return _figure("stream", "Residual stream", caption, panels, inspection["norms"])
 
@@ -200,7 +235,15 @@ def _probed(inspection: Row) -> Figure:
             inside_panels.chances(axes, chance)
             axes.set_ylim(0, 1.03)
 
-        panels.append(Panel(_axis(axis), "", 3.8, draw, f"Accuracy of linear probes by layer, {_axis(axis)}"))
+        panels.append(
+            Panel(
+                title=_axis(axis),
+                below="",
+                height=3.8,
+                draw=draw,
+                description=f"Accuracy of linear probes by layer, {_axis(axis)}",
+            )
+        )
     caption = (
         "One linear classifier per layer for the 20 most frequent answers, fitted on two thirds of the examples and "
         "tested on the rest. Dotted: always predicting the most frequent answer."
@@ -222,7 +265,13 @@ def _axis(axis: str) -> str:
 def _right(inspection: Row) -> Figure:
     rows, token = inspection["positions"][:MOST_POSITIONS], inside_words.token_of(inspection["text"])
     draw = partial(inside_panels.right_tokens, rows=rows, token=token)
-    panel = Panel(f"The {token}", "", 3.2, draw, f"Probability of the {token} at each position")
+    panel = Panel(
+        title=f"The {token}",
+        below="",
+        height=3.2,
+        draw=draw,
+        description=f"Probability of the {token} at each position",
+    )
     numbers = [
         {key: row[key] for key in ("place", "token", "probability", "entropy")} for row in inspection["positions"]
     ]
@@ -246,11 +295,11 @@ def _training(inspection: Row) -> Figure:
         axes.set_ylim(-0.04 * top, 1.04 * top)
 
     panel = Panel(
-        "The first token of the answer",
-        "by training step",
-        3.8,
-        draw,
-        "Probability of the most likely tokens over training",
+        title="The first token of the answer",
+        below="by training step",
+        height=3.8,
+        draw=draw,
+        description="Probability of the most likely tokens over training",
     )
     caption = (
         "Probability at each snapshot of the finally most likely tokens"
@@ -265,7 +314,13 @@ def _step(inspection: Row) -> Figure:
     every, token = inspection["step"]["positions"], inside_words.token_of(inspection["text"])
     rows = every[:MOST_POSITIONS]
     draw = partial(inside_panels.before_and_after, rows=rows, token=token)
-    panel = Panel("One gradient step", "", 3.4, draw, f"Probability of the {token} before and after one step")
+    panel = Panel(
+        title="One gradient step",
+        below="",
+        height=3.4,
+        draw=draw,
+        description=f"Probability of the {token} before and after one step",
+    )
     caption = (
         f"The probability of the {token} at every position, before and after one step on this example."
         f"{inside_words.beyond(every, MOST_POSITIONS)}"

@@ -21,7 +21,9 @@ from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
-UNLIKE: Final = 1.25  # times the FLOPs of the first architecture, from which on the difference is reported
+FLOPS_RATIO_REPORTED: Final = (
+    1.25  # times the FLOPs of the first architecture, from which on the difference is reported
+)
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
 ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
@@ -66,7 +68,7 @@ def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
 
 def _below(judged: Judged) -> set[str]:
     """The data sets on which no architecture is better than a simple baseline."""
-    return {comparison.group.dataset for comparison in judged.first if comparison.none_above_classical}
+    return {comparison.group.dataset for comparison in judged.first if comparison.none_beats_baseline}
 
 
 def _held(judged: Judged) -> str:
@@ -311,7 +313,7 @@ def limits(judged: Judged) -> str:
     failing = list(_failing_gates(tested.primary))
     if failing:
         parts.append(f"not trained enough to be compared: {'; '.join(failing)}")
-    below = [comparison.group.dataset for comparison in first if comparison.none_above_classical]
+    below = [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
     undetermined = _undetermined(judged)
@@ -382,7 +384,7 @@ def _cost(first: Sequence[Comparison], named: Container[str]) -> str:
     parts = [
         f"{name} {_range(min(values), max(values))}"
         for name, values in ratios.items()
-        if max(values) > UNLIKE or min(values) < 1 / UNLIKE
+        if max(values) > FLOPS_RATIO_REPORTED or min(values) < 1 / FLOPS_RATIO_REPORTED
     ]
     return f"training FLOPs are not equal: {listing(parts)} those of {base}" if 0 < len(parts) <= MOST else ""
 

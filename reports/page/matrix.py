@@ -30,7 +30,7 @@ def matrix(judged: Judged) -> Grid:
         (text_cell(architecture), *(_cell(judged, entry, architecture) for entry in columns))
         for architecture in in_primary(judged)
     ]
-    if any(comparison.classical for comparison in columns):
+    if any(comparison.best_simple_baseline for comparison in columns):
         rows.append((GridCell(BASELINE_ROW, kind="text quiet"), *map(_baseline, columns)))
     return Grid(tuple(head), tuple(rows) if columns else ())
 
@@ -99,7 +99,7 @@ def _other(contrast: Contrast, architecture: str) -> str:
 
 
 def _baseline(comparison: Comparison) -> GridCell:
-    best = comparison.classical
+    best = comparison.best_simple_baseline
     if best is None:
         return GridCell("", kind="text quiet")
     return GridCell(formatting.value(best[1], comparison.metric.decimals), baseline_label(best[0]), "text quiet")

@@ -10,7 +10,7 @@ from archbench.reports.analysis.groups import Group
 
 EXAMPLES: Final = 5
 LONGEST: Final = 500
-EXACT: Final = "exact match"
+EXACT_MATCH: Final = "exact match"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _marked(architecture: str, row: "pd.Series[Any]", labels: bool) -> MarkedAns
     if labels:
         return MarkedAnswer(architecture, text, "right" if matches else "wrong", bool(matches))
     if matches:
-        return MarkedAnswer(architecture, text, EXACT, True)
+        return MarkedAnswer(architecture, text, EXACT_MATCH, True)
     return MarkedAnswer(architecture, text, f"chrF {_chrf(str(row['answer']), str(row['reference'])):.0f}")
 
 

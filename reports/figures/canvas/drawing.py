@@ -40,7 +40,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 ENDINGS: Final[Mapping[str, Kind]] = {kind: kind for kind in KINDS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """One panel: its title and a text below it, how to draw it, what it says without eyes.
 

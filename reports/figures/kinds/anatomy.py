@@ -84,7 +84,7 @@ def anatomy(view: View) -> Figure:
             height = rows_height([bar.architecture for bar in bars])
             about = f"{cost.title} of each architecture relative to {base}"
             words = cost.words if len(columns) > 1 else ""
-            panels.append(Panel(cost.title, words, height, drawing, about))
+            panels.append(Panel(title=cost.title, below=words, height=height, draw=drawing, description=about))
             rows += [
                 row
                 for comparison, dataset_bars in by_dataset
@@ -93,12 +93,12 @@ def anatomy(view: View) -> Figure:
             ]
             flops = bars if cost.whole else flops
     return Figure(
-        "anatomy",
-        "What the budget is spent on",
-        CAPTION.format(base=label(base)),
-        tuple(panels),
-        named(comparisons),
-        pd.DataFrame(rows),
+        name="anatomy",
+        title="What the budget is spent on",
+        caption=CAPTION.format(base=label(base)),
+        panels=tuple(panels),
+        architectures=named(comparisons),
+        numbers=pd.DataFrame(rows),
         keyed=False,
         takeaway=_takeaway(flops, base),
     )

@@ -52,17 +52,23 @@ def capacity(view: View) -> Figure:
     named = tuple(dict.fromkeys(point.architecture for point in shown))
     panels = tuple(
         Panel(
-            label(dataset, 40),
-            "",
-            3.4,
-            partial(draw, stored=[point for point in shown if point.dataset == dataset], looks=view.looks),
-            f"Stored bits against trainable parameters, {dataset}, with lines of equal bits per parameter",
+            title=label(dataset, 40),
+            below="",
+            height=3.4,
+            draw=partial(draw, stored=[point for point in shown if point.dataset == dataset], looks=view.looks),
+            description=f"Stored bits against trainable parameters, {dataset}, with lines of equal bits per parameter",
         )
         for dataset in dict.fromkeys(point.dataset for point in shown)
     )
     takeaway = _takeaway(shown)
     return Figure(
-        "capacity", "Stored bits against size", CAPTION, panels, named, pd.DataFrame(numbers(shown)), takeaway=takeaway
+        name="capacity",
+        title="Stored bits against size",
+        caption=CAPTION,
+        panels=panels,
+        architectures=named,
+        numbers=pd.DataFrame(numbers(shown)),
+        takeaway=takeaway,
     )
 
 

@@ -40,7 +40,15 @@ def causes(view: View) -> Figure:
     title = "Causes of the differences"
     caption = f"{CAPTION}{_meanings(waterfalls)}"
     return Figure(
-        "causes", title, caption, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(waterfalls)
+        name="causes",
+        title=title,
+        caption=caption,
+        panels=panels,
+        architectures=named,
+        numbers=table,
+        keyed=False,
+        coloured=False,
+        takeaway=_takeaway(waterfalls),
     )
 
 
@@ -50,7 +58,13 @@ def panel(entry: Waterfall) -> Panel:
     below = label(f"{entry.first} to {entry.last}{f', {entry.axis}' if entry.axis else ''}", 200)
     setting = f"{entry.dataset}{f' at {entry.axis}' if entry.axis else ''}"
     about = f"How the difference from {entry.first} to {entry.last} on {setting} divides among changes"
-    return Panel(label(entry.dataset, 80), below, rows_height(names, LONGEST), partial(draw, entry=entry), about)
+    return Panel(
+        title=label(entry.dataset, 80),
+        below=below,
+        height=rows_height(names, LONGEST),
+        draw=partial(draw, entry=entry),
+        description=about,
+    )
 
 
 def draw(axes: Axes, entry: Waterfall) -> None:

@@ -45,14 +45,28 @@ def compute(view: View) -> Figure:
             if (entry.dataset, entry.metric.name) == (dataset, LOSS) and view.shows(dataset, entry.slow, entry.fast)
         ]
         drawing = partial(draw, points=points, arrows=arrows, looks=view.looks)
-        panels.append(Panel(label(dataset, 80), "", 3.2, drawing, f"Test loss against training FLOPs, {dataset}"))
+        panels.append(
+            Panel(
+                title=label(dataset, 80),
+                below="",
+                height=3.2,
+                draw=drawing,
+                description=f"Test loss against training FLOPs, {dataset}",
+            )
+        )
         rows += budgets.numbers(measured, points)
         names += [point.architecture for point in points]
         shown += arrows
     named = tuple(dict.fromkeys(names))
     takeaway = _takeaway(shown)
     return Figure(
-        "compute", "Loss against compute", CAPTION, tuple(panels), named, pd.DataFrame(rows), takeaway=takeaway
+        name="compute",
+        title="Loss against compute",
+        caption=CAPTION,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=pd.DataFrame(rows),
+        takeaway=takeaway,
     )
 
 

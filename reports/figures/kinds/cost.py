@@ -62,13 +62,21 @@ def cost(view: View) -> Figure:
         frontiers[words] = [point.architecture for point in best]
         drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
         about = f"Score against {words}, relative to {base}"
-        panels.append(Panel(words[0].upper() + words[1:], below, 3.0, drawing, about))
+        panels.append(
+            Panel(title=words[0].upper() + words[1:], below=below, height=3.0, draw=drawing, description=about)
+        )
         rows += _rows(usable, points, column, best)
     several = len({comparison.group.dataset for comparison in usable}) > 1
     caption = CAPTION.format(base=label(base), marks=_MARKS if several else "")
     takeaway = _takeaway(frontiers)
     return Figure(
-        "cost", "Quality against cost", caption, tuple(panels), named(usable), pd.DataFrame(rows), takeaway=takeaway
+        name="cost",
+        title="Quality against cost",
+        caption=caption,
+        panels=tuple(panels),
+        architectures=named(usable),
+        numbers=pd.DataFrame(rows),
+        takeaway=takeaway,
     )
 
 

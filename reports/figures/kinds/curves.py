@@ -111,7 +111,15 @@ def _figure(view: View, axis: str) -> Figure:
         about = f"Validation loss against training {axis}, {comparison.group.dataset}"
         title, condition_text = titled(comparison)
         drawing = partial(draw, curves=lines, looks=view.looks, axis=axis)
-        panels.append(Panel(title, "; ".join(filter(None, [condition_text, *_dashes(lines)])), 2.7, drawing, about))
+        panels.append(
+            Panel(
+                title=title,
+                below="; ".join(filter(None, [condition_text, *_dashes(lines)])),
+                height=2.7,
+                draw=drawing,
+                description=about,
+            )
+        )
         frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
         all_lines += [(comparison, line) for line in lines]
         broken += breaking(comparison)
@@ -123,12 +131,12 @@ def _figure(view: View, axis: str) -> Figure:
     )
     broken_note = _BROKEN.format(names=listing(dict.fromkeys(broken))) if broken else ""
     return Figure(
-        f"curves_{axis}",
-        _TITLES[axis],
-        _CAPTION.format(bounds=notes, broken=broken_note, axes=_LOGARITHMIC * (axis == "flops")),
-        tuple(panels),
-        tuple(dict.fromkeys(line.architecture for line in kinds)),
-        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        name=f"curves_{axis}",
+        title=_TITLES[axis],
+        caption=_CAPTION.format(bounds=notes, broken=broken_note, axes=_LOGARITHMIC * (axis == "flops")),
+        panels=tuple(panels),
+        architectures=tuple(dict.fromkeys(line.architecture for line in kinds)),
+        numbers=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
         takeaway=_takeaway(all_lines, axis),
     )
 

@@ -36,7 +36,15 @@ def distances(view: View) -> Figure:
     named = tuple(dict.fromkeys(name for entry in shown for name in (entry.slow, entry.fast)))
     title, panels = "Budget ratios at equal score", tuple(part.panel for part in parts)
     return Figure(
-        "distances", title, CAPTION, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(shown)
+        name="distances",
+        title=title,
+        caption=CAPTION,
+        panels=panels,
+        architectures=named,
+        numbers=table,
+        keyed=False,
+        coloured=False,
+        takeaway=_takeaway(shown),
     )
 
 
@@ -60,7 +68,13 @@ class Distances:
         first = self.rows[0]
         about = f"Budget ratios at equal {first.metric.label} on {first.dataset}"
         height = rows_height(list(map(_name, self.rows)), LONGEST)
-        return Panel(label(first.dataset, 80), first.metric.label, height, partial(draw, rows=self.rows), about)
+        return Panel(
+            title=label(first.dataset, 80),
+            below=first.metric.label,
+            height=height,
+            draw=partial(draw, rows=self.rows),
+            description=about,
+        )
 
     def numbers(self) -> list[dict[str, object]]:
         return numbers(self.rows)

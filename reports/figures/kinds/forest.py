@@ -22,16 +22,15 @@ from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, r
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
-CAPTION: Final = (
-    "Difference in the primary metric from the architecture above each panel, better to the right: mean and 95% "
+_CAPTION: Final = (
+    "Difference in the primary metric {origin}, better to the right: mean and 95% "
     "interval over seeds, and over test examples where the score of each was recorded. Shaded: the equivalence "
     "margin. Words at "
     'the right: outcome by corrected p values (intervals are not corrected); "small": better or worse, but by less '
     "than the margin."
 )
-EFFECTS: Final = CAPTION.replace(
-    "from the architecture above each panel", "that a change makes to the same architecture"
-)
+CAPTION: Final = _CAPTION.format(origin="from the architecture above each panel")
+EFFECTS: Final = _CAPTION.format(origin="that a change makes to the same architecture")
 LONGEST: Final = 72  # characters of what is compared
 CHANGED = "each against the same architecture without the change"
 WORDS: Final = {**OUTCOMES, "ahead": "better", "behind": "worse", "equal": "equal"}
@@ -58,7 +57,13 @@ class Forest:
         about = f"Difference in {measure.label} {origin} on {self.dataset}, with intervals and margin"
         height = rows_height(self.names, LONGEST)
         below = label(f"against {self.against}" if self.against else CHANGED, 200)
-        return Panel(label(self.dataset, 80), below, height, partial(draw, forest=self), about)
+        return Panel(
+            title=label(self.dataset, 80),
+            below=below,
+            height=height,
+            draw=partial(draw, forest=self),
+            description=about,
+        )
 
     def numbers(self) -> list[dict[str, object]]:
         """The rows as those of a table; a positive difference is better."""
@@ -116,7 +121,15 @@ def _figure(name: str, title: str, caption: str, contrasts: Sequence[Contrast], 
     named = tuple(dict.fromkeys(contrast.first for contrast in contrasts))
     panels = tuple(part.panel for part in parts)
     return Figure(
-        name, title, caption, panels, named, table, keyed=False, coloured=False, takeaway=_takeaway(contrasts)
+        name=name,
+        title=title,
+        caption=caption,
+        panels=panels,
+        architectures=named,
+        numbers=table,
+        keyed=False,
+        coloured=False,
+        takeaway=_takeaway(contrasts),
     )
 
 

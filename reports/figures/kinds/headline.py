@@ -50,12 +50,12 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
     partly = any(not comparison.resamples_examples for comparison in scored)
     covers = "seeds, and over test examples where single answers are recorded" if partly else "seeds and test examples"
     return Figure(
-        name,
-        title,
-        CAPTION.format(covers=covers),
-        tuple(panel for comparison in scored for panel in _panels(comparison, view)),
-        named(scored),
-        pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.judged.tested)]),
+        name=name,
+        title=title,
+        caption=CAPTION.format(covers=covers),
+        panels=tuple(panel for comparison in scored for panel in _panels(comparison, view)),
+        architectures=named(scored),
+        numbers=pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.judged.tested)]),
         keyed=False,
         takeaway=_takeaway(scored, view.judged.tested),
     )
@@ -66,21 +66,37 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     height = rows_height(rows(comparison))
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
     weak = untrained(comparison, view.judged.tested)
-    yield Panel(title, below, height, partial(scores, comparison=comparison, looks=view.looks, weak=weak), about)
+    yield Panel(
+        title=title,
+        below=below,
+        height=height,
+        draw=partial(scores, comparison=comparison, looks=view.looks, weak=weak),
+        description=about,
+    )
     gaps = differences(comparison, view.judged.tested)
     if gaps:
         margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
         draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak)
         about = f"Difference in {comparison.metric.label} from {best_shown(comparison)} on {comparison.group.dataset}"
         height = rows_height([cell.architecture for cell in comparison.scored])
-        yield Panel(title, f"against {best_shown(comparison)}, the best mean", height, draw, about)
+        yield Panel(
+            title=title,
+            below=f"against {best_shown(comparison)}, the best mean",
+            height=height,
+            draw=draw,
+            description=about,
+        )
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     """What the primary contrasts name, and the best baseline."""
     in_contrasts = {name for contrast in primary for name in (contrast.first, contrast.second)}
     cells = tuple(cell for cell in comparison.cells if cell.architecture in in_contrasts)
-    return replace(comparison, cells=cells, baselines=dict([comparison.classical]) if comparison.classical else {})
+    return replace(
+        comparison,
+        cells=cells,
+        baselines=dict([comparison.best_simple_baseline]) if comparison.best_simple_baseline else {},
+    )
 
 
 def best_shown(comparison: Comparison) -> str:
@@ -279,7 +295,7 @@ def _reference(axes: Axes, row: int, value: float, limits: tuple[float, float]) 
 def _limits(comparison: Comparison) -> tuple[float, float]:
     """The range of the scores, of intervals that are not absurdly wide, and of the best baseline."""
     seeds = [value for cell in comparison.scored for value in cell.values.values()]
-    best = comparison.classical
+    best = comparison.best_simple_baseline
     inner = seeds + ([best[1]] if best and best[0] != UNTRAINED else [])
     low, high = min(inner), max(inner)
     span = (high - low) or max(abs(high) * 0.1, 0.1)

@@ -57,7 +57,15 @@ def pretraining(view: View) -> Figure:
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
     rows = pd.DataFrame(analysis.numbers(entries))
     title = "What pretraining buys"
-    return Figure("pretraining", title, CAPTION, tuple(panels), named, rows, takeaway=_takeaway(view.judged, entries))
+    return Figure(
+        name="pretraining",
+        title=title,
+        caption=CAPTION,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=rows,
+        takeaway=_takeaway(view.judged, entries),
+    )
 
 
 def _is_curve(entries: Sequence[Adapted]) -> bool:
@@ -73,7 +81,11 @@ def _over_examples(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
         words = ADAPTED.get(adapt, adapt)
         about = f"{way_entries[0].metric.label} against training examples, {way_entries[0].dataset}, {words}"
         yield Panel(
-            label(way_entries[0].dataset, 80), words, 2.8, partial(draw, entries=way_entries, looks=looks), about
+            title=label(way_entries[0].dataset, 80),
+            below=words,
+            height=2.8,
+            draw=partial(draw, entries=way_entries, looks=looks),
+            description=about,
         )
 
 
@@ -89,7 +101,13 @@ def _by_start(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
             rows.setdefault(e.start if e.adapt == adapt else f"{e.start}, {ADAPTED[e.adapt]}", []).append(e)
         about = f"{matching[0].metric.label} by start, {matching[0].dataset}, {words}"
         drawing = partial(draw_starts, rows=rows, looks=looks)
-        yield Panel(label(matching[0].dataset, 80), words, rows_height([*rows]), drawing, about)
+        yield Panel(
+            title=label(matching[0].dataset, 80),
+            below=words,
+            height=rows_height([*rows]),
+            draw=drawing,
+            description=about,
+        )
 
 
 def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:

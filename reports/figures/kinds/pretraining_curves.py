@@ -36,7 +36,15 @@ def pretraining_curves(view: View) -> Figure:
             continue
         drawing = partial(curves.draw, curves=lines, looks=view.looks, axis="tokens")
         about = f"Held-out loss against tokens, pretraining {pretraining}"
-        panels.append(Panel(label(str(pretraining), 80), below(_objectives(shown)), 2.7, drawing, about))
+        panels.append(
+            Panel(
+                title=label(str(pretraining), 80),
+                below=below(_objectives(shown)),
+                height=2.7,
+                draw=drawing,
+                description=about,
+            )
+        )
         frames.append(curves.numbers(lines, str(pretraining), "tokens"))
         ends.append((str(pretraining), lines))
         all_lines += lines
@@ -45,7 +53,15 @@ def pretraining_curves(view: View) -> Figure:
     named = tuple(dict.fromkeys(line.architecture for line in all_lines))
     takeaway = f"Loss at the end, in nats per token: {_takeaway(ends)}." if ends else ""
     title = "Learning curves of pretraining"
-    return Figure("pretraining_curves", title, caption, tuple(panels), named, rows, takeaway=takeaway)
+    return Figure(
+        name="pretraining_curves",
+        title=title,
+        caption=caption,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=rows,
+        takeaway=takeaway,
+    )
 
 
 def _whole(runs: pd.DataFrame) -> pd.DataFrame:

@@ -40,12 +40,12 @@ def pretraining_gains(view: View) -> Figure:
         for dataset in dict.fromkeys(entry.dataset for entry in entries)
     ]
     return Figure(
-        "pretraining_gains",
-        "Gains over training from scratch",
-        CAPTION + HOLLOW * any(is_scratch(entry.start) for entry in entries),
-        tuple(panels),
-        tuple(dict.fromkeys(entry.architecture for entry in entries)),
-        pd.DataFrame(analysis.numbers(entries)),
+        name="pretraining_gains",
+        title="Gains over training from scratch",
+        caption=CAPTION + HOLLOW * any(is_scratch(entry.start) for entry in entries),
+        panels=tuple(panels),
+        architectures=tuple(dict.fromkeys(entry.architecture for entry in entries)),
+        numbers=pd.DataFrame(analysis.numbers(entries)),
         takeaway=_takeaway(entries),
     )
 
@@ -56,7 +56,13 @@ def _panel(entries: Sequence[Adapted], first: int, looks: Looks) -> Panel:
         rows = _rows([entry for entry in entries if entry.examples == first])
     metric, dataset = entries[0].metric, entries[0].dataset
     about = f"Differences in {metric.label} from training from scratch by start, {dataset}"
-    return Panel(label(dataset, 80), metric.label, rows_height([*rows]), partial(draw, rows=rows, looks=looks), about)
+    return Panel(
+        title=label(dataset, 80),
+        below=metric.label,
+        height=rows_height([*rows]),
+        draw=partial(draw, rows=rows, looks=looks),
+        description=about,
+    )
 
 
 def _rows(entries: Sequence[Adapted]) -> dict[str, list[Adapted]]:

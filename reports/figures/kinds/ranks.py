@@ -60,12 +60,22 @@ def ranks(view: View) -> Figure:
     for dataset, points in by_dataset.items():
         drawing = partial(draw_ranks, points=points, looks=view.looks)
         about = f"Ranks under each condition, {dataset}"
-        panels.append(Panel(label(dataset, 80), "", _height(points), drawing, about))
+        panels.append(
+            Panel(title=label(dataset, 80), below="", height=_height(points), draw=drawing, description=about)
+        )
         rows += [_row(dataset, point) | {"rank": 1 + point.beaten_by} for point in points]
     named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
     takeaway = _takeaway(by_dataset)
     title = "Does the order depend on what is held equal?"
-    return Figure("ranks", title, RANKS, tuple(panels), named, pd.DataFrame(rows), takeaway=takeaway)
+    return Figure(
+        name="ranks",
+        title=title,
+        caption=RANKS,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=pd.DataFrame(rows),
+        takeaway=takeaway,
+    )
 
 
 def slopes(view: View) -> Figure:
@@ -78,7 +88,15 @@ def slopes(view: View) -> Figure:
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
             drawing = partial(draw_slopes, points=points, looks=view.looks, y_label=y_label)
             about = f"{comparison.metric.label} under each condition, {comparison.group.dataset}"
-            panels.append(Panel(label(comparison.group.dataset, 80), "", _height(points), drawing, about))
+            panels.append(
+                Panel(
+                    title=label(comparison.group.dataset, 80),
+                    below="",
+                    height=_height(points),
+                    draw=drawing,
+                    description=about,
+                )
+            )
             ends = [{"mean": p.score.mean, "lower": p.score.lower, "upper": p.score.upper} for p in points]
             metric = {"metric": comparison.metric.name}
             rows += [
@@ -87,7 +105,15 @@ def slopes(view: View) -> Figure:
     named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
     title = "Scores under each condition"
     takeaway = _leaders(by_dataset)
-    return Figure("headline_further", title, SLOPES, tuple(panels), named, pd.DataFrame(rows), takeaway=takeaway)
+    return Figure(
+        name="headline_further",
+        title=title,
+        caption=SLOPES,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=pd.DataFrame(rows),
+        takeaway=takeaway,
+    )
 
 
 def draw_ranks(axes: Axes, points: Sequence[Placed], looks: Looks) -> None:

@@ -34,12 +34,22 @@ def shares(view: View) -> Figure:
             y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
             about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
             drawing = partial(draw, points=points, looks=view.looks, y_label=y_label)
-            panels.append(Panel(label(comparison.group.dataset, 80), "", 2.7, drawing, about))
+            panels.append(
+                Panel(title=label(comparison.group.dataset, 80), below="", height=2.7, draw=drawing, description=about)
+            )
             rows += budgets.numbers(comparison, points)
             names += [point.architecture for point in points]
     numbers = pd.DataFrame(rows)
     title, named = "Score against budget", tuple(dict.fromkeys(names))
-    return Figure("shares", title, CAPTION, tuple(panels), named, numbers, takeaway=_takeaway(view))
+    return Figure(
+        name="shares",
+        title=title,
+        caption=CAPTION,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=numbers,
+        takeaway=_takeaway(view),
+    )
 
 
 def draw(axes: Axes, points: list[Share], looks: Looks, y_label: str) -> None:

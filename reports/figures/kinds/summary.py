@@ -42,7 +42,7 @@ class Scaled:
 
 def summary(view: View) -> Figure:
     """One panel, where two architectures and two data sets can be put on the scale."""
-    usable = [comparison for comparison in view.first if Scale(comparison).known and comparison.classical]
+    usable = [comparison for comparison in view.first if Scale(comparison).known and comparison.best_simple_baseline]
     everything = [score for comparison in usable for score in scaled_scores(comparison)]
     datasets = list(dict.fromkeys(score.dataset for score in everything))
     everywhere = _averages(everything)
@@ -54,7 +54,9 @@ def summary(view: View) -> Figure:
         height = max(_AROUND + len(names) * (_LANE * len(datasets) + _GAP), rows_height(names, below=1))
         drawing = partial(draw, scores=scores, looks=view.looks)
         about = "Scores of all data sets, from the best simple baseline to the best possible score"
-        panels = (Panel("All data sets on one scale", listed, height, drawing, about),)
+        panels = (
+            Panel(title="All data sets on one scale", below=listed, height=height, draw=drawing, description=about),
+        )
     others = [comparison.group.dataset for comparison in view.first if comparison.group.dataset not in datasets]
     left_out = f" Left out, without a simple baseline below the best value: {listing(others)}." if others else ""
     rows = [
@@ -72,12 +74,12 @@ def summary(view: View) -> Figure:
         for score in scaled_scores(comparison)
     ]
     return Figure(
-        "summary",
-        "All data sets on one scale",
-        CAPTION + left_out,
-        panels,
-        tuple(names),
-        pd.DataFrame(rows),
+        name="summary",
+        title="All data sets on one scale",
+        caption=CAPTION + left_out,
+        panels=panels,
+        architectures=tuple(names),
+        numbers=pd.DataFrame(rows),
         keyed=False,
         takeaway=_takeaway(everything) if panels else "",
     )

@@ -76,13 +76,29 @@ def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view
         subtitle = _tokens(scores)
         subtitle += [f"dashed: {baseline_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []
         about = f"{measure.label} against {sweep.axis.plural}, {sweep.title}"
-        panels.append(Panel(label(sweep.title, 80), below("; ".join(subtitle)), 2.7, drawing, about))
+        panels.append(
+            Panel(
+                title=label(sweep.title, 80),
+                below=below("; ".join(subtitle)),
+                height=2.7,
+                draw=drawing,
+                description=about,
+            )
+        )
         rows += sweeps.numbers(sweep, scores)
         names += [score.architecture for score in scores]
         trends.append(trend)
     named = tuple(dict.fromkeys(names))
     numbers = pd.DataFrame(rows)
-    return Figure(name, title, caption, tuple(panels), named, numbers, takeaway=_takeaway(trends, view))
+    return Figure(
+        name=name,
+        title=title,
+        caption=caption,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=numbers,
+        takeaway=_takeaway(trends, view),
+    )
 
 
 def _tokens(scores: Sequence[SweepScore]) -> list[str]:

@@ -41,7 +41,9 @@ def tuning(view: View) -> Figure:
         own_chosen = [setting for setting in chosen if (setting.dataset, setting.condition) == (dataset, condition)]
         drawing = partial(draw, trials=own_trials, chosen=own_chosen, looks=view.looks)
         about = f"Excess validation loss against learning rate, {', '.join(filter(None, (dataset, condition)))}"
-        panels.append(Panel(label(dataset, 80), below(condition), 2.4, drawing, about))
+        panels.append(
+            Panel(title=label(dataset, 80), below=below(condition), height=2.4, draw=drawing, description=about)
+        )
     factors = sorted({setting.factor for setting in chosen} - {1.0})
     caption = CAPTION.format(
         linear=LINEAR,
@@ -52,7 +54,15 @@ def tuning(view: View) -> Figure:
     named = tuple(dict.fromkeys(trial.architecture for trial in tried))
     table = numbers(tried, chosen)
     takeaway = " ".join(filter(None, (_says(chosen), _excess(tried, chosen))))
-    return Figure("tuning", "Loss against learning rate", caption, tuple(panels), named, table, takeaway=takeaway)
+    return Figure(
+        name="tuning",
+        title="Loss against learning rate",
+        caption=caption,
+        panels=tuple(panels),
+        architectures=named,
+        numbers=table,
+        takeaway=takeaway,
+    )
 
 
 def draw(axes: Axes, trials: Sequence[Trial], chosen: Sequence[TunedSetting], looks: Looks) -> None:

@@ -74,16 +74,16 @@ def verdicts(view: View) -> Figure:
     lines = max((len(wrapped(cell.words, room, small())) for cell in cells), default=1)
     head = max((len(wrapped(label(name), room)) for name in columns), default=1)
     height = _AROUND + _LINE * head + (_LINE * (lines + 1) + _BETWEEN) * len(names)
-    panels = (Panel("Verdicts", "", height, drawing, about),) if cells else ()
+    panels = (Panel(title="Verdicts", below="", height=height, draw=drawing, description=about),) if cells else ()
     named = tuple(dict.fromkeys(cell.architecture for cell in cells))
     takeaway = _takeaway(cells)
     return Figure(
-        "verdicts",
-        "Who wins where",
-        CAPTION,
-        panels,
-        named,
-        pd.DataFrame(rows),
+        name="verdicts",
+        title="Who wins where",
+        caption=CAPTION,
+        panels=panels,
+        architectures=named,
+        numbers=pd.DataFrame(rows),
         keyed=False,
         coloured=False,
         takeaway=takeaway,
