@@ -22,7 +22,7 @@ from archbench import reports
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import judge
-from archbench.reports.analysis.standing import WORDS, standing
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, standing
 from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, detectable
@@ -528,7 +528,7 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
             best = comparison.best_simple_baseline
             assert best
             ends = [comparison.metric.gain(end - best[1]) for end in (found.interval.lower, found.interval.upper)]
-            assert (matrix.BASELINE in cell.text) == (min(ends) <= 0)
+            assert (NOT_ABOVE_BASELINE in cell.text) == (min(ends) <= 0)
             assert cell.kind.split()[1] in WORDS
     top = html[: html.index('id="outcome"')]
     assert top.count("<table") == 1 and 'id="figure-summary"' in top

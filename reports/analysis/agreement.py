@@ -7,7 +7,7 @@ corrected for its own number of tests, and a control has seeds of its own, so th
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, turned
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.verdicts import p_text
 from archbench.reports.base.formatting import listing
@@ -61,5 +61,4 @@ def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tupl
 
 def _outcome(contrast: Contrast) -> str:
     contrast = contrast.ignoring_accounting
-    words = {"equal": "equal within the margin", "open": "not decided"}
-    return words.get(contrast.outcome) or f"{_side(contrast.better)} better"
+    return f"{_side(contrast.better)} better" if contrast.better else OUTCOMES[contrast.outcome]

@@ -127,9 +127,13 @@ class Comparison:
         best = self.best_simple_baseline
         if not (self.scored and best):
             return False
-        intervals = [cell.interval for cell in self.scored]
-        ends = [(interval.lower, interval.upper) if interval.known else (interval.mean,) for interval in intervals]
-        return not any(min(self.metric.gain(end - best[1]) for end in limits) > 0 for limits in ends)
+        return not any(min(self.gains_over(best[1], cell)) > 0 for cell in self.scored)
+
+    def gains_over(self, value: float, cell: Cell) -> tuple[float, ...]:
+        """How much better than a baseline's value both ends of a score's interval are; its mean, if it has none."""
+        interval = cell.interval
+        ends = (interval.lower, interval.upper) if interval.known else (interval.mean,)
+        return tuple(self.metric.gain(end - value) for end in ends)
 
     @property
     def at_the_end(self) -> bool:

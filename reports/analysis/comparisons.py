@@ -186,7 +186,7 @@ class Comparisons:
 
     def on_parts(self, comparison: Comparison) -> pd.DataFrame:
         """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
-        rows, axis = self._on_parts, comparison.group.runs["match"].iloc[0]
+        rows, axis = self._on_parts, comparison.group.match
         chosen = (rows["dataset"] == comparison.group.dataset) & (rows["match"] == axis)
         chosen_rows: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
         return chosen_rows
@@ -196,7 +196,7 @@ class Comparisons:
 
         Where all train on the target alone under the first condition, "X|target supervision" is X.
         """
-        dataset, axis = comparison.group.dataset, comparison.group.runs["match"].iloc[0]
+        dataset, axis = comparison.group.dataset, comparison.group.match
         key = (dataset, axis, named)
         if key not in self._sides:
             side = Side.parse(named)

@@ -28,6 +28,12 @@ class Group:
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(self.runs["architecture"]))
 
+    @property
+    def match(self) -> str:
+        """What is held equal in its first run, as in ``budget.match``."""
+        match: str = self.runs["match"].iloc[0]
+        return match
+
     @cached_property
     def by_architecture(self) -> Mapping[str, pd.DataFrame]:
         """The runs of each architecture."""

@@ -62,11 +62,11 @@ def by_dataset(judged: Judged) -> list[Started]:
     names = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
     started = []
     for first in judged.first:
-        dataset, axis = first.group.dataset, first.group.runs["match"].iloc[0]
+        dataset, axis = first.group.dataset, first.group.match
         if dataset in names and first.metric.better:
             by_setup: dict[Setup, Comparison] = {}
             for comparison in (first, *judged.further):
-                if comparison.group.dataset == dataset and comparison.group.runs["match"].iloc[0] == axis:
+                if comparison.group.dataset == dataset and comparison.group.match == axis:
                     by_setup.setdefault(comparison.setup, comparison)  # other conditions come later, with equal setups
             started.append(Started(first, by_setup))
     return started

@@ -7,6 +7,7 @@ from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, architectures_of, wins
 from archbench.reports.analysis.judgement import Judged
 
+NOT_ABOVE_BASELINE: Final = "\N{DAGGER}"  # marks a score that is no better than the best simple baseline
 WORDS: Final = {
     **OUTCOMES,
     "wins": "wins",
@@ -62,6 +63,4 @@ def behind_baseline(comparison: Comparison, cell: Cell) -> bool:
     best = comparison.best_simple_baseline
     if best is None or not cell.values:
         return False
-    interval = cell.interval
-    ends = (interval.lower, interval.upper) if interval.known else (interval.mean,)
-    return min(comparison.metric.gain(end - best[1]) for end in ends) <= 0
+    return min(comparison.gains_over(best[1], cell)) <= 0

@@ -181,12 +181,12 @@ def numbers(sweep: Sweep, scores: Sequence[SweepScore]) -> list[dict[str, object
 
 
 def _sweeps(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Iterator[Sweep]:
-    match = base.group.runs["match"].iloc[0]
+    match = base.group.match
     by_condition = {
         comparison.group.condition.get("condition", ""): comparison
         for comparison in (base, *further)
         if comparison.group.dataset == base.group.dataset
-        and comparison.group.runs["match"].iloc[0] == match
+        and comparison.group.match == match
         and comparison.metric == base.metric
         and comparison.scored
     }

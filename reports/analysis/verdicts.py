@@ -15,7 +15,7 @@ from archbench.reports.analysis.contrasts import (
     turned,
     winner,
 )
-from archbench.reports.base.formatting import decimals, limits, listing, number, p, value
+from archbench.reports.base.formatting import capitalized, decimals, limits, listing, number, p, value
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 
@@ -75,7 +75,7 @@ def _decision(contrast: Contrast) -> str:
     if contrast.outcome == "untrained":
         return f"{contrast.first} vs. {contrast.second}: no verdict. {contrast.untrained}."
     if contrast.outcome == "accounting":
-        return f"{contrast.first} vs. {contrast.second}: depends on the accounting. {_capital(contrast.accounting)}."
+        return f"{contrast.first} vs. {contrast.second}: depends on the accounting. {capitalized(contrast.accounting)}."
     if contrast.better:
         small = f", by less than the margin of {margin}" if contrast.small else ""
         return (
@@ -95,10 +95,6 @@ def _decision(contrast: Contrast) -> str:
         f"{contrast.first} and {contrast.second} cannot be distinguished ({_favour(contrast, places)}, 95% interval "
         f"{interval}; {p_text(contrast)}{uncorrected(contrast)}). {_power(contrast)}"
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def uncorrected(contrast: Contrast) -> str:

@@ -98,6 +98,11 @@ def limits(interval: Interval, usual: int = 3) -> str:
     return f"{value(interval.lower, places)} to {value(interval.upper, places)}"
 
 
+def capitalized(text: str) -> str:
+    """The text with a capital at the beginning; the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def listing(words: Iterable[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     items = list(words)

@@ -35,7 +35,6 @@ class ReportedMetric:
     decimals: int = 3
     least: float = -math.inf
     most: float = math.inf
-    unit: str = ""
     margin: float = 0.0
     across_tokenizers: bool = False
     recorded: bool = False
@@ -68,6 +67,11 @@ class ReportedMetric:
     def arrow(self) -> str:
         return {"higher": "↑", "lower": "↓", "": ""}[self.better]
 
+    @property
+    def label_with_arrow(self) -> str:
+        """The label, and an arrow to the better side where there is one."""
+        return f"{self.label} {self.arrow}".strip()
+
     def gain(self, difference: float) -> float:
         """`difference` with the sign that makes better positive."""
         return -difference if self.better == "lower" else difference
@@ -87,7 +91,6 @@ def _read(row: Mapping[Any, Any]) -> ReportedMetric:
         int(known.get("decimals", 3)),
         float(known.get("least", -math.inf)),
         float(known.get("most", math.inf)),
-        unit,
         float(known.get("margin", 0.0)),
         bool(known.get("across_tokenizers", False)),
         bool(known.get("recorded", False)),

@@ -42,8 +42,8 @@ def against(comparison: Comparison, cell: Cell, value: float) -> str:
     """Whether an architecture is better or worse than a baseline by its interval."""
     if not cell.interval.known:
         return UNKNOWN
-    ends = [comparison.metric.gain(end - value) for end in (cell.interval.lower, cell.interval.upper)]
-    return BETTER if min(ends) > 0 else WORSE if max(ends) < 0 else OPEN
+    gains = comparison.gains_over(value, cell)
+    return BETTER if min(gains) > 0 else WORSE if max(gains) < 0 else OPEN
 
 
 def learned(comparison: Comparison) -> list[str]:

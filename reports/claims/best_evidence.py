@@ -154,7 +154,7 @@ def _settings(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> dict[s
 
 def _axes(comparisons: Sequence[Comparison]) -> Iterator[str]:
     for comparison in comparisons:
-        match = str(comparison.group.runs["match"].iloc[0]).partition(",")[0]
+        match = str(comparison.group.match).partition(",")[0]
         yield MATCHES.get(match, match)
 
 

@@ -27,6 +27,7 @@ from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
+from archbench.reports.base.formatting import capitalized
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims import baseline_rows
@@ -218,9 +219,11 @@ class _ClaimJudge:
         beyond, unmet = list(self._beyond(claim)), list(self._unmet(claim))
         elsewhere = f"archbench compare --preset {claim.preset}" if claim.preset else ""
         if beyond:  # one of no size is not beyond this scale, only not tested
-            return ClaimVerdict(claim, OUT_OF_REACH if claim.parameters else UNMET, f"{_sentence('; '.join(beyond))}.")
+            return ClaimVerdict(
+                claim, OUT_OF_REACH if claim.parameters else UNMET, f"{capitalized('; '.join(beyond))}."
+            )
         if unmet:
-            return ClaimVerdict(claim, UNMET, f"{_sentence('; '.join(unmet))}.", elsewhere)
+            return ClaimVerdict(claim, UNMET, f"{capitalized('; '.join(unmet))}.", elsewhere)
         if claim.bits:
             return self._remembered(claim)
         if claim.over:
@@ -232,7 +235,7 @@ class _ClaimJudge:
         rest = [contrast for contrast in evidence if contrast not in counted]
         apart = f"not counted ({_why_not_counted(claim)}): {gathered(rest)}" if rest else ""
         if not counted:
-            return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.", elsewhere)
+            return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
         ungated = self._without_gates({contrast.dataset for contrast in counted})
         cautions = self._caution(claim, counted) + (f" ({ungated})" if claim.gated and ungated else "")
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
@@ -329,7 +332,7 @@ class _ClaimJudge:
         rest = [f"{cell.architecture} on {at.group.dataset}" for at, cell in cells if (at, cell) not in counted]
         apart = f"not counted ({_why_not_counted(claim)}): {formatting.listing(rest)}" if rest else ""
         if not counted:
-            return ClaimVerdict(claim, UNMET, f"{_sentence(apart)}.")
+            return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.")
         outcomes = {
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
@@ -554,7 +557,3 @@ def _least(comparisons: Sequence[Comparison], column: str) -> float:
     """The least value that any run has in a column; nan where none has one."""
     known = [comparison.group.runs[column].dropna() for comparison in comparisons if column in comparison.group.runs]
     return min((float(values.astype(float).min()) for values in known if len(values)), default=math.nan)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

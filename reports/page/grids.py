@@ -14,7 +14,7 @@ from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting, provenance
-from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, ReportedMetric, metric
+from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, metric
 from archbench.reports.base.tables import Tables
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
@@ -33,11 +33,10 @@ class GridCell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: a head, rows whose first entry names them, and what a reader has to know about it."""
+    """A table: a head, rows whose first entry names them."""
 
     head: tuple[GridCell, ...]
     rows: tuple[tuple[GridCell, ...], ...]
-    note: str = ""
 
 
 def text_cell(text: str) -> GridCell:
@@ -49,7 +48,7 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
     """Architectures by data sets and metrics, usually the primary one of each; baselines below."""
     head = [text_cell("architecture")]
     head += [
-        GridCell(comparison.group.dataset, _joined(_measured(comparison.metric), _tested(comparison)))
+        GridCell(comparison.group.dataset, _joined(comparison.metric.label_with_arrow, _tested(comparison)))
         for comparison in comparisons
     ]
     architectures = dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.cells)
@@ -230,10 +229,6 @@ def span(runs: pd.DataFrame, column: str, form: Any = formatting.number) -> str:
     values = runs[column].dropna().astype(float)
     least, greatest = form(values.min()), form(values.max())
     return str(least) if least == greatest else f"{least} to {greatest}"
-
-
-def _measured(measure: ReportedMetric) -> str:
-    return f"{measure.label} {measure.arrow}".strip()
 
 
 def _tested(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from archbench.reports.analysis.contrasts import ALPHA, Contrast
 from archbench.reports.base import formatting
-from archbench.reports.base.formatting import portable
+from archbench.reports.base.formatting import capitalized, portable
 from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, ClaimRecord, Evidence
 from archbench.reports.claims.evidence import bears_out, outcome, words
 from archbench.reports.claims.ledger import (
@@ -133,7 +133,7 @@ def page(records: Sequence[ClaimRecord], made_by: str) -> str:
 
 
 def _markdown(text: ClaimText) -> str:
-    head = f"`{text.claim.name}`. {_capital(text.claim.source)}. Tested as: {text.claim.reading}."
+    head = f"`{text.claim.name}`. {capitalized(text.claim.source)}. Tested as: {text.claim.reading}."
     lines = [f"### “{text.claim.statement}”", "", head, ""]
     if text.best:
         lines += [f"- **Best evidence, [{text.best.report}]({text.best.report}/):** {text.best.text}"]
@@ -178,7 +178,7 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
     counted = entry.ruling.counted
     if not counted:
         p = "" if math.isnan(entry.ruling.p) else f" (greatest {_p(entry.ruling.p)})"
-        yield f"{_capital(entry.ruling.evidence.removesuffix('.'))}{p}."
+        yield f"{capitalized(entry.ruling.evidence.removesuffix('.'))}{p}."
         return
     against = [contrast for contrast in counted if not bears_out(entry.ruling.claim, contrast)]
     listed = counted if len(counted) <= SHOWN else against
@@ -186,12 +186,12 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
         borne_out = len(counted) - len(listed)
         yield f"{borne_out} of {len(counted)} tests bear the claim out{'; the others:' if listed else '.'}"
     if listed:
-        yield f"{_capital('; '.join(_by_dataset(listed)))}."
+        yield f"{capitalized('; '.join(_by_dataset(listed)))}."
     families = dict.fromkeys(contrast.corrected_for for contrast in counted if contrast.corrected_for > 1)
     if families:
         yield f"Each p value is corrected for {' or '.join(map(str, families))} tests."
     if entry.ruling.differs:
-        yield f"{_capital(entry.ruling.differs)}."
+        yield f"{capitalized(entry.ruling.differs)}."
 
 
 def _by_dataset(contrasts: Sequence[Contrast]) -> Iterator[str]:
@@ -217,7 +217,7 @@ def _other(best: Evidence | None, entry: Evidence, corrected: float) -> str:
         verdict += f" ({_p(corrected)}, corrected for all reports{lost})"
     if best is None or ruling.verdict == best.ruling.verdict:
         return f"{verdict}."
-    sentences = (verdict, _deviation(entry), _capital("; ".join(_differences(best, entry))))
+    sentences = (verdict, _deviation(entry), capitalized("; ".join(_differences(best, entry))))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
@@ -225,13 +225,13 @@ def _deviation(entry: Evidence) -> str:
     """What of a report's test does not bear the claim out; empty where all of that is what the test lacks."""
     ruling = entry.ruling
     if not ruling.counted:
-        return _capital(ruling.evidence.removesuffix("."))
+        return capitalized(ruling.evidence.removesuffix("."))
     others = [contrast for contrast in ruling.counted if not bears_out(ruling.claim, contrast)]
     shown = [contrast for contrast in others if outcome(contrast) not in ("untrained", "unknown")]
     if len(shown) > SHOWN:
         count = len(ruling.counted)
         return f"{count - len(others)} of {count} tests bear the claim out"
-    return _capital("; ".join(_by_dataset(shown)))
+    return capitalized("; ".join(_by_dataset(shown)))
 
 
 def _differences(best: Evidence, entry: Evidence) -> list[str]:
@@ -247,7 +247,7 @@ def _differences(best: Evidence, entry: Evidence) -> list[str]:
 def _untested(record: ClaimRecord) -> str:
     count = len(record.untested)
     if record.verdict in (UNMET, OUT_OF_REACH):
-        return f"{_capital(_needs(record.claim))}."
+        return f"{capitalized(_needs(record.claim))}."
     if record.verdict == SUPERSEDED:
         later = successors()[record.claim.name]
         return f"Superseded by the reading: {later.reading}."
@@ -284,7 +284,3 @@ def _next_step(record: ClaimRecord) -> str:
 def _p(value: float) -> str:
     text = formatting.p(value)
     return (f"p {text}" if text.startswith("<") else f"p = {text}").replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -7,13 +7,12 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import adapted
-from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 from archbench.reports.analysis.verdicts import baseline_label, changed, place
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
 
-BASELINE: Final = "†"
 MOST_NAMES: Final = 2  # of other architectures after a verb in a cell
 MOST_STARTS: Final = 2  # pretrainings of a data set whose scores stand in the cells
 BASELINE_ROW: Final = "best simple baseline"
@@ -36,7 +35,7 @@ def matrix(judged: Judged) -> Grid:
 
 
 def _head(comparison: Comparison) -> GridCell:
-    measure = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+    measure = comparison.metric.label_with_arrow
     return GridCell(comparison.group.dataset, f"{comparison.group.task}, {measure}", "text")
 
 
@@ -46,7 +45,7 @@ def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell
     if cell is None or not cell.values:
         return GridCell("no score" if cell else "", kind="text unknown")
     word = state(judged, comparison, architecture)
-    mark = f" {BASELINE}" if behind_baseline(comparison, cell) else ""
+    mark = f" {NOT_ABOVE_BASELINE}" if behind_baseline(comparison, cell) else ""
     mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
     lines = [mean, *_others(architecture, word, contrasts)]
     if word == "wins":

@@ -28,7 +28,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast, row
 from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, placed
 from archbench.reports.analysis.judgement import FEW, Judged
-from archbench.reports.analysis.standing import behind_baseline
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, behind_baseline
 from archbench.reports.analysis.verdicts import changed, left_out, verdict
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.statistics import RULES
@@ -205,7 +205,7 @@ def _findings(judged: Judged) -> dict[str, Any]:
     doubled, standings = shares.doublings(judged), matrix.matrix(judged)
     return {
         "matrix": standings,
-        "words": {cell.text.removesuffix(f" {matrix.BASELINE}") for row in standings.rows for cell in row[1:]},
+        "words": {cell.text.removesuffix(f" {NOT_ABOVE_BASELINE}") for row in standings.rows for cell in row[1:]},
         "untrained": any(contrast.untrained for contrast in tested.primary),
         "accounting": any(contrast.accounting for contrast in tested.primary),
         "baselines": any(behind_baseline(comparison, cell) for comparison in first for cell in comparison.cells),

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 from archbench.reports.analysis import gains, trials
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
 from archbench.reports.base.metrics import metric
@@ -50,7 +51,7 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "which architecture wins on which data set",
         matrix.matrix,
         "primary contrasts",
-        "By the corrected tests; bold: wins. \N{DAGGER}: no better than the best simple baseline.",
+        f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: no better than the best simple baseline.",
     ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",

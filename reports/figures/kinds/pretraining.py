@@ -130,7 +130,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
-    axes.set_ylabel(f"{entries[0].metric.label} {entries[0].metric.arrow}".strip())
+    axes.set_ylabel(entries[0].metric.label_with_arrow)
     if len(starts) > 1:
         styles: dict[str, Any] = {start: STYLES[index % len(STYLES)] for index, start in enumerate(starts)}
         if any(entry.start == SCRATCH for entry in entries):
@@ -153,7 +153,7 @@ def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks)
     if majority is not None:
         axes.axvline(majority, color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
     metric = next(iter(rows.values()))[0].metric
-    axes.set_xlabel(f"{metric.label} {metric.arrow}".strip())
+    axes.set_xlabel(metric.label_with_arrow)
 
 
 def _pretrainings(entries: Sequence[Adapted]) -> list[str]:

@@ -85,7 +85,7 @@ def slopes(view: View) -> Figure:
     for comparison in view.first:
         points = by_dataset.get(comparison.group.dataset)
         if points:
-            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            y_label = comparison.metric.label_with_arrow
             drawing = partial(draw_slopes, points=points, looks=view.looks, y_label=y_label)
             about = f"{comparison.metric.label} under each condition, {comparison.group.dataset}"
             panels.append(

@@ -31,7 +31,7 @@ def shares(view: View) -> Figure:
             if view.shows(comparison.group.dataset, point.architecture)
         ]
         if points:
-            y_label = f"{comparison.metric.label} {comparison.metric.arrow}".strip()
+            y_label = comparison.metric.label_with_arrow
             about = f"{comparison.metric.label} against training tokens, {comparison.group.dataset}"
             drawing = partial(draw, points=points, looks=view.looks, y_label=y_label)
             panels.append(

@@ -71,7 +71,7 @@ def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view
         if sweep.axis.name != name or not scores:
             continue
         measure, best = sweep.base.metric, sweeps.baseline(sweep, scores)
-        y_label = f"{measure.label} {measure.arrow}"
+        y_label = measure.label_with_arrow
         drawing = partial(draw, scores=scores, looks=view.looks, y_label=y_label, baseline=best[1] if best else None)
         subtitle = _tokens(scores)
         subtitle += [f"dashed: {baseline_label(best[0])}, {value(best[1], measure.decimals)}"] if best else []

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from archbench.reports.analysis.standing import WORDS, behind_baseline, in_primary, state
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import PANEL_WIDTH, Panel
@@ -24,10 +24,10 @@ CAPTION: Final = (
     "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than all "
     "others that are trained enough; better: better in each of its contrasts, which are not with all others; loses: "
     "worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; not "
-    "decided: all other cases. †: not better than the best simple baseline (95% interval)."
+    "decided: all other cases. "
+    f"{NOT_ABOVE_BASELINE}: not better than the best simple baseline (95% interval)."
 )
 HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
-BASELINE: Final = "†"
 _TINT: Final = 0.28
 _AROUND, _NAMES, _LINE = 0.5, 1.5, 0.165  # inches: above and below, names at the left, a line of text
 _CELL: Final = 1.0  # inches of text, at most
@@ -46,7 +46,7 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        return f"{WORDS[self.state]}{BASELINE if self.behind else ''}"
+        return f"{WORDS[self.state]}{NOT_ABOVE_BASELINE if self.behind else ''}"
 
 
 def verdicts(view: View) -> Figure:
