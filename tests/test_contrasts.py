@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 from archbench.reports.analysis import testing
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import oriented
-from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.contrasts import Contrast, row, turned
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
@@ -478,3 +479,29 @@ def test_no_interval_of_a_difference_leaves_the_scale(name: str, lower: float, u
     found = oriented(given, metric(name))
     assert (found.lower, found.upper) == (lower, upper)
     assert p_difference(found) == p_difference(given)
+
+
+STATISTICS = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text(encoding="utf-8")
+
+
+def test_the_document_has_every_column_of_the_contrasts() -> None:
+    table = STATISTICS.partition("### Columns of contrasts.csv\n")[2].partition("\n## ")[0]
+    named = [
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line[: line.index(" | ")])
+    ]
+    assert sorted(named) == sorted(["role", *row(contrast(0.1, 0.01))])
+
+
+def test_p_values_follow_from_the_table_as_the_document_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    primary = judged(tmp_path / "store", SENTIMENT, SHAKESPEARE).tested.primary
+    (tmp_path / "results" / "mine" / "report").mkdir(parents=True)
+    table = pd.DataFrame([{"role": "primary", **row(entry)} for entry in primary])
+    table.to_csv(tmp_path / "results" / "mine" / "report" / "contrasts.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall(r"```python\n(.*?)```", STATISTICS, re.DOTALL)
+    names: dict[str, pd.DataFrame] = {}
+    exec(code, names)
+    assert names["rows"]["checked"].to_list() == pytest.approx([entry.p for entry in primary])
