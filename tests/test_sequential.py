@@ -333,7 +333,7 @@ def test_seeds_are_added_where_contrasts_are_open_until_none_is(
         return statuses[state["outcome"]]
 
     monkeypatch.setattr(compare, "checked_architectures", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(compare, "_complete", complete)
+    monkeypatch.setattr(compare, "_train_in_rounds", complete)
     base, lines = experiment(), list[str]()
 
     def run(most: int, answers: list[Any]) -> None:
