@@ -7,7 +7,7 @@ from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, architectures_of, wins
 from archbench.reports.analysis.judgement import Judged
 
-NOT_ABOVE_BASELINE: Final = "\N{DAGGER}"  # marks a score that is no better than the best simple baseline
+NOT_ABOVE_BASELINE: Final = "\N{DAGGER}"  # marks a score not shown to be better than the best simple baseline
 WORDS: Final = {
     **OUTCOMES,
     "wins": "wins",

@@ -86,7 +86,7 @@ def pretrained(judged: Judged) -> Iterator[str]:
     if after:
         placed = [replace(contrast, dataset=f"{contrast.dataset} ({contrast.condition})") for contrast in after]
         undecided = sum(not contrast.decided for contrast in after)
-        rest = f"; {undecided} of {len(after)} pairs are not decided" if 0 < undecided < len(after) else ""
+        rest = f"; not decided: {undecided} of {len(after)} tests" if 0 < undecided < len(after) else ""
         yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {_better(placed)}{rest}."
     tested = gains(judged)
     if not tested:

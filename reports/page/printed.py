@@ -43,15 +43,16 @@ TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
         lambda judged: grids.headline(grids.with_answers(judged.comparisons, judged.first)),
-        note="Means over seeds with 95% intervals. Bold: wins (better in its primary contrasts with all other "
-        "architectures that are trained enough; corrected), has the best mean of all, and the intervals of its "
-        "differences from architectures without a primary contrast exclude 0 (not corrected).",
+        note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that "
+        "primary contrasts name and that is trained enough; corrected) and has the best mean; intervals of its "
+        "differences from architectures outside the primary contrasts also exclude 0 (not corrected).",
     ),
     "verdicts": TableKind(
         "which architecture wins on which data set",
         matrix.matrix,
         "primary contrasts",
-        f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: no better than the best simple baseline.",
+        f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: not shown to be better than the best simple "
+        "baseline (95% interval).",
     ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",

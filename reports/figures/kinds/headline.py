@@ -23,10 +23,10 @@ from archbench.reports.figures.figure import Figure, View, named, place, titled
 
 CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
-    "marks) and baselines (grey; arrow: outside the panel). Bold: wins (better in its primary contrasts with all other "
-    "architectures that are trained enough), has the best mean of all, and the 95% intervals of its differences from "
-    "architectures without a primary contrast exclude 0. Right: difference from the best mean with its 95% interval "
-    "(not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram model or the "
+    "marks) and baselines (grey; arrow: outside the panel). Bold: wins (is better than every other architecture that "
+    "primary contrasts name and that is trained enough) and has the best mean; 95% intervals of its differences from "
+    "architectures outside the primary contrasts also exclude 0. Right: difference from the best mean with its 95% "
+    "interval (not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram model or the "
     "majority class, or without use of its source; such a model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least

@@ -21,11 +21,12 @@ from archbench.reports.figures.canvas.text_wrapping import wrapped
 from archbench.reports.figures.figure import Figure, View, place
 
 CAPTION: Final = (
-    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than all "
-    "others that are trained enough; better: better in each of its contrasts, which are not with all others; loses: "
-    "worse in at least one; ties: every pair decided, never worse, and equal within the margin at least once; not "
-    "decided: all other cases. "
-    f"{NOT_ABOVE_BASELINE}: not better than the best simple baseline (95% interval)."
+    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than every "
+    "other architecture that is trained enough; better: better in each of its contrasts, but not tested against every "
+    "architecture; loses: worse in at least one; ties: every pair decided, never worse, and equal within the margin at "
+    "least once; not decided: a contrast is open, and none is lost. Not trained enough: no better than a bigram or the "
+    "majority class, or without use of its source. "
+    f"{NOT_ABOVE_BASELINE}: not shown to be better than the best simple baseline (95% interval)."
 )
 HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 _TINT: Final = 0.28
