@@ -26,8 +26,8 @@ CAPTION: Final = (
     "marks) and baselines (grey; arrow: outside the panel). Bold: wins (is better than every other architecture that "
     "primary contrasts name and that is trained enough) and has the best mean; 95% intervals of its differences from "
     "architectures outside the primary contrasts also exclude 0. Right: difference from the best mean with its 95% "
-    "interval (not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram model or the "
-    "majority class, or without use of its source; such a model takes part in no verdict."
+    "interval (not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram model or "
+    "the majority class, or without use of its source; such a model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
