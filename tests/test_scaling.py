@@ -188,8 +188,8 @@ def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_p
     assert [panel.title for panel in drawn(judged)["scaling"].panels] == list(found)
 
 
-@pytest.mark.parametrize("further", [at(320_000, 0.5, tokens=200_000), at(50_000, 0.5, tokens=200_000)])
-def test_one_point_on_fewer_tokens_is_a_change(tmp_path: Path, further: Planted) -> None:
+@pytest.mark.parametrize("further", [at(value, 0.5, tokens=200_000) for value in (320_000, 50_000, 3_000_000)])
+def test_one_point_on_other_tokens_is_a_change(tmp_path: Path, further: Planted) -> None:
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [further, at(50_000, 0.4)])
     judged = read(tmp_path)
     [trend] = judged.trends

@@ -219,30 +219,17 @@ def _at(architecture: str, words: str) -> str:
 def _values(comparisons: Comparisons, axis: Axis, dataset: str) -> Iterator[tuple[str, dict[str, int]]]:
     """For each sweep what it was given, '' for the first, and the setting's value under each of its conditions.
 
-    The task itself is under no name. The first sweep has one point of each value, those that were trained on as much as
-    the task before others; what is left makes sweeps of points that were trained on as much as one another.
+    The task itself is under no name. All points of a sweep were trained on as much as one another, those of the first
+    sweep on as much as the task.
     """
     tasks = (_settings(task) for task in entered(comparisons.tables, "tasks") if task.get("name") == dataset)
     base = next(tasks, {})
     entries = [("", base.get(axis.setting), _length(base)), *_conditions(comparisons, axis, dataset, base)]
     taken = Counter(condition for condition, _, _ in entries if condition)
     whole = [entry for entry in entries if type(entry[1]) is int and entry[1] > 0 and taken[entry[0]] <= 1]
-    whole.sort(key=lambda entry: entry[2] != _length(base))
-    first = _of_each_value(whole)
-    yield "", {condition: value for condition, value, _ in first}
-    left = [entry for entry in whole if entry not in first]
-    for given in dict.fromkeys(given for _, _, given in left):
-        yield (
-            given,
-            {
-                condition: value
-                for condition, value, _ in _of_each_value([entry for entry in left if entry[2] == given])
-            },
-        )
-
-
-def _of_each_value(entries: Sequence[tuple[str, Any, str]]) -> list[tuple[str, Any, str]]:
-    return list({value: (condition, value, given) for condition, value, given in reversed(entries)}.values())
+    for length in dict.fromkeys((_length(base), *(length for _, _, length in whole))):
+        by_value = {value: condition for condition, value, given in reversed(whole) if given == length}
+        yield "" if length == _length(base) else length, {condition: value for value, condition in by_value.items()}
 
 
 def _conditions(
