@@ -28,7 +28,7 @@ from archbench.runs.planning import published
 from archbench.runs.planning.published import PublishedRun, ReproducedRun
 from archbench.runs.planning.trials import TuningTrials
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "distances"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "public-budgets"
 EXPERIMENT: dict[str, Any] = {
     "name": "small",
     "architectures": ["decoder", "encoder"],
@@ -395,7 +395,7 @@ def test_the_choice_spreads_over_data_sets_and_architectures_and_is_always_the_s
     found = tables.read(REFERENCE / "tables")
     first = [row["run"] for row in analysis.choose(found, None)]
     shuffled = {name: frame.sample(frac=1, random_state=1).reset_index(drop=True) for name, frame in found.items()}
-    assert [row["run"] for row in analysis.choose(shuffled, None)] == first and len(set(first)) == len(first) == 50
+    assert [row["run"] for row in analysis.choose(shuffled, None)] == first and len(set(first)) == len(first) == 72
     three = analysis.choose(found, 3)
     assert [row["run"] for row in three] == first[:3]
     assert len({row["dataset"] for row in three[:2]}) == 2 and len({row["architecture"] for row in three}) == 3
