@@ -347,7 +347,7 @@ def test_who_is_better_after_pretraining_is_the_one_to_which_more_was_added(tmp_
     best = names[1]
     assert [contrast.better for pair, contrast in after.items() if best in pair] == [best] * 2
     lines = [line for line in bottom_line(judged) if line.startswith("After the same pretraining, finetuned (p < 0.05")]
-    assert len(lines) == 1 and f"{best} is better than" in lines[0] and "on sentiment (after own)" in lines[0]
+    assert len(lines) == 1 and f"{best} is better than" in lines[0] and "on sentiment after own" in lines[0]
     assert lines[0] in summary.sentences(judged)
     cells = {row[0].text: row[1].below for row in printed.table(judged, "verdicts").rows}
     assert all(cells[name].endswith(f"; {scores[name]:.3f} after own") for name in names)

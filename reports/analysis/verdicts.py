@@ -19,9 +19,7 @@ from archbench.reports.base.formatting import capitalized, decimals, limits, lis
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 
-LOSS_TOKENS_RATIO_REPORTED: Final = (
-    1.5  # times as many tokens with loss as another architecture has, from which the page reports it
-)
+LOSS_TOKENS_RATIO_REPORTED: Final = 1.5  # smaller ratios between two architectures are not reported
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
-FLOPS_RATIO_REPORTED: Final = (
-    1.25  # times the FLOPs of the first architecture, from which on the difference is reported
-)
+FLOPS_RATIO_REPORTED: Final = 1.25  # smaller ratios to the first architecture are not reported
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
 ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
@@ -84,7 +82,7 @@ def pretrained(judged: Judged) -> Iterator[str]:
     """Who is better after pretraining, what pretraining buys, and whose pretraining buys more."""
     after = after_pretraining(judged)
     if after:
-        placed = [replace(contrast, dataset=f"{contrast.dataset} ({contrast.condition})") for contrast in after]
+        placed = [replace(contrast, dataset=f"{contrast.dataset} {contrast.condition}") for contrast in after]
         undecided = sum(not contrast.decided for contrast in after)
         rest = f"; not decided: {undecided} of {len(after)} tests" if 0 < undecided < len(after) else ""
         yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {_better(placed)}{rest}."

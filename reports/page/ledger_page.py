@@ -261,6 +261,7 @@ def _needs(claim: Claim) -> str:
         return f"needs models pretrained under equal budgets{f', {size}' if size else ''}"
     data = f"{'natural text' if claim.natural else 'data'} for {formatting.listing(claim.kind)}"
     data += ", all of which every model reads" if claim.whole else ""
+    data += ", which no model reads more than once" if claim.once else ""
     data += f", read at least {claim.epochs:g} times" if claim.epochs else ""
     several = f"a test over several {claim.several}" if claim.several else ""
     return f"needs {formatting.listing(filter(None, (several, f'models {size}' if size else '', data)))}"

@@ -72,8 +72,9 @@ class TrainingLoop:
     """One run's training: `run` leaves the best weights of the validation in the model.
 
     A run diverges, which ends it, where a loss or the norm of a gradient is not finite (`_read_losses`), where a
-    validation loss is not finite (`_evaluate`), or where it has never improved and the loss at the end is more than
-    ``DIVERGED_FACTOR`` times the first (`_add_train_point`).
+    validation loss is not finite (`_evaluate`), or where the loss at the end is more than ``DIVERGED_FACTOR`` times the
+    first although the last weights would be kept: in a pretraining, or if validation never improved
+    (`_add_train_point`).
     """
 
     def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
