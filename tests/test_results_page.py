@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from archbench.reports.base import tables
+from archbench.reports.page import grids
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -21,4 +22,6 @@ def test_the_table_of_results_is_that_of_the_published_tables() -> None:
         name, runs = folder.parent.name, len(published["runs"])
         text = "README.md" if name == "public" else f"presets.md#{name}"
         row = re.escape(f"| [{name}](reference/{text}) | {runs} | {listed('processor')} | ")
-        assert re.search(f"{row}{commit} \\|", page), name
+        match = re.search(f"{row}({commit}) \\|", page)
+        assert match, name
+        assert match[1].split()[-1] in grids.made_by(published), f"{name}: the report names another commit"

@@ -20,6 +20,7 @@ from archbench.reports.base.tables import Tables
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"
 COMMIT_KEYS: Final = ("archbench_commit", "commit")
+PUBLISHED_KEY: Final = "published_commit"  # in tables of before commits were recorded
 
 
 @dataclass(frozen=True)
@@ -297,4 +298,5 @@ def made_by(tables: Tables) -> str:
     versions = experiment.loc[experiment["key"] == "archbench", "value"].astype(str).tolist()
     rows = pd.concat([experiment[["key", "value"]], tables["environment"][["key", "value"]].dropna()])
     commits = rows.loc[rows["key"].isin(COMMIT_KEYS), "value"].astype(str)
-    return provenance.made_by(versions[0] if versions else "", commits)
+    published = experiment.loc[experiment["key"] == PUBLISHED_KEY, "value"].astype(str).tolist()
+    return provenance.made_by("".join(versions[:1]), commits, "".join(published[:1]))
