@@ -114,6 +114,16 @@ class Plan:
         return self.tokens > 0
 
     @property
+    def total_tokens(self) -> float:
+        """Read in training, its pretraining included."""
+        return self.tokens + self.pretraining_tokens
+
+    @property
+    def total_flops(self) -> float:
+        """Of training, its pretraining included."""
+        return self.flops + self.pretraining_flops
+
+    @property
     def limits(self) -> Limits:
         return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
 

@@ -12,10 +12,11 @@ import numpy as np
 from archbench.architectures.families.size import Limits, count
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives import objective
-from archbench.runs.base import disk, foreign_code, machine
+from archbench.runs.base import machine
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import UNMATCHED, Experiment, Task, Training
 from archbench.runs.planning import budget
+from archbench.runs.planning.assembly import PlanAssembler, RunCost
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training import compiled, optimizer
@@ -74,37 +75,19 @@ def scoring_plan(
     model = checkpoint.blank(limits)
     source, target = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
     scoring = SCORING * float(np.sum(model.objective.answer_flops(model, source, target)))
-    return Plan(
-        experiment=experiment.name,
-        architecture=variant.name,
-        variant=str(Path(variant.path).resolve()),
-        variant_text=variant.text,
-        family=variant.family,
-        task=prepared.config,
-        data=prepared.digest,
-        vocabulary=limits.vocabulary,
+    plan = PlanAssembler(experiment.name, prepared, setting).plan(
+        variant,
+        str(Path(variant.path).resolve()),
+        Training.of(task.training),
+        RunCost(tokens=0, flops=0.0, loss_tokens=0.0, optimizer_flops=0.0, scoring_flops=scoring),
+        size=checkpoint.size,
+        counts=count(model),
         seed=task.seeds[0],
         match=UNMATCHED,
         supervision=task.supervision,
-        training=compiled.chosen(Training.of(task.training), setting.device, 0.0),
-        size=checkpoint.size,
-        counts=count(model),
-        targets={},
-        tokens=0,
-        flops=0.0,
-        optimizer_flops=0.0,
-        device=setting.device,
         precision="float32",
-        threads=setting.threads,
-        deterministic=setting.deterministic,
-        cache=str(setting.cache),
-        expected_seconds=scoring / setting.speed,
-        scoring_seconds=scoring / setting.speed,
-        description=variant.document,
-        baselines=baselines,
-        predictions=disk.predictions(prepared),
-        kind_code=foreign_code.of_kind(prepared.config),
     )
+    return replace(plan, baselines=baselines)
 
 
 def finetuning_plan(

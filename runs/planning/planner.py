@@ -11,7 +11,6 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.prompted import Prompt
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import (
@@ -25,12 +24,13 @@ from archbench.runs.experiment.sections import (
     Training,
 )
 from archbench.runs.planning import budget, external_checkpoints, isolation
+from archbench.runs.planning.assembly import PlanAssembler, RunCost
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials
-from archbench.runs.training import compiled, prompts
+from archbench.runs.training import prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
@@ -67,6 +67,7 @@ class Planner:
     ) -> None:
         self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
         self.root, self.architectures, self.pretrainings = root, architectures, pretrainings
+        self.assembler = PlanAssembler(experiment.name, prepared, setting)
         self.variants = self._variants(task)
         self.conditions = conditions
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
@@ -248,14 +249,6 @@ class Planner:
             1.0, budget.data_tokens(self.prepared.train)
         )
 
-    @cached_property
-    def _predictions(self) -> int:
-        return disk.predictions(self.prepared)
-
-    @cached_property
-    def _kind_code(self) -> str:
-        return foreign_code.of_kind(self.prepared.config)
-
     def _scoring_flops(self, variant: Variant, size: Size) -> float:
         """FLOPs of likelihoods and answers for the test examples, doubled for float32."""
         test = self.prepared.test
@@ -289,55 +282,45 @@ class Planner:
         tokens = 0 if task.adapt == PROMPT else self.fitted_sizes.run_tokens(task, variant, match, order)
         measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)
         update = measured.optimizer_flops(size, self.limits, training.optimizer)
-        stepping, speed = update * tokens / training.batch_tokens, self.setting.speed * training.devices
         scoring = 0.0 if trial else self._scoring_flops(variant, size)
         targets = self.fitted_sizes.targets(task, match, order)
         if task.adapt == PROMPT and start is not None:
             self._check_prompt(task, start, seed)
             del targets["tokens"]
             scoring *= len(self.prepared.tokenizer.labels)
-        return Plan(
-            experiment=self.experiment.name,
-            architecture=variant.name,
-            variant=isolation.variant_id(name_or_path, variant),
-            variant_text=variant.text,
-            family=variant.family,
-            task=self.prepared.config,
-            data=self.prepared.digest,
-            vocabulary=self.limits.vocabulary,
+        plan = self.assembler.plan(
+            variant,
+            isolation.variant_id(name_or_path, variant),
+            training,
+            RunCost(
+                tokens=tokens,
+                flops=flops,
+                loss_tokens=tokens * self.fitted_sizes.loss_share(task, variant, size),
+                optimizer_flops=update * tokens / training.batch_tokens,
+                scoring_flops=scoring,
+            ),
+            size=replace(size, dropout=training.dropout),
+            counts=measured.counts(size, self.limits),
             seed=seed,
             match=match,
             supervision=self.fitted_sizes.supervision(task, variant, size, self.task.supervision),
-            training=compiled.chosen(training, self.setting.device, flops),
-            size=replace(size, dropout=training.dropout),
-            counts=measured.counts(size, self.limits),
-            targets=targets,
-            tokens=tokens,
-            flops=flops,
-            loss_tokens=tokens * self.fitted_sizes.loss_share(task, variant, size),
-            optimizer_flops=stepping,
-            device=self.setting.device,
             precision=self.fitted_sizes.precision(task),
-            threads=self.setting.threads,
-            deterministic=self.setting.deterministic,
-            cache=str(self.setting.cache),
-            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping + scoring) / speed,
-            scoring_seconds=scoring / speed,
-            description=variant.document,
+        )
+        return replace(
+            plan,
+            targets=targets,
             baselines=baselines,
             trial=trial,
+            predictions=0 if trial else plan.predictions,
             heads=measured.heads(size, self.limits),
-            breaks=", ".join(variant.breaks),
-            predictions=0 if trial else self._predictions,
-            kind_code=self._kind_code,
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, self.limits),
-            start=start.run if start else "",
             adapt=task.adapt,
             examples=len(self.prepared.train) if self._is_adapted else 0,
+            start=start.run if start else "",
             start_name=_start_name(task),
-            pretraining_tokens=start.tokens + start.pretraining_tokens if start else 0.0,
-            pretraining_flops=start.flops + start.pretraining_flops if start else 0.0,
+            pretraining_tokens=start.total_tokens if start else 0.0,
+            pretraining_flops=start.total_flops if start else 0.0,
             shots=task.shots,
             verbalizers=task.verbalizers,
         )

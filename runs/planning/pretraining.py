@@ -7,18 +7,18 @@ from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
-from archbench.runs.base import disk, foreign_code, store
+from archbench.runs.base import store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Training
 from archbench.runs.experiment.starts import OWN_TEXT, task_of
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget, external_checkpoints, isolation
+from archbench.runs.planning.assembly import PlanAssembler, RunCost
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import PretrainingCost
-from archbench.runs.training import compiled
 from archbench.runs.training.pretraining_objectives import OWN, has_source_loss, sentinel_count
 from archbench.runs.training.weight_transfer import weights_for_stacks
 from archbench.tasks.base.errors import InputError
@@ -49,6 +49,7 @@ class Pretrainings:
         self.configs = self._sharing(configs)
         self.prepared: dict[str, Prepared] = {}
         self._sizes: dict[str, FittedSizes] = {}
+        self._assemblers: dict[str, PlanAssembler] = {}
         self._compared: set[str] = set()  # texts and tasks, by the key of their overlap
 
     def prepare(self) -> list[Prepared]:
@@ -57,6 +58,7 @@ class Pretrainings:
             self.say(f"{stage.name}: preparing the text")
             prepared = prepare(self.configs[stage.name], self.setting.cache, self.say)
             self.prepared[stage.name] = prepared
+            self._assemblers[stage.name] = PlanAssembler(self.experiment.name, prepared, self.setting)
             limits = Limits(prepared.tokenizer.vocabulary, stage.task.source_length, stage.task.target_length)
             first = self.architectures.find(stage.task.architectures[0])
             where = self.setting.device, Calibration(self.root, self.say), limits
@@ -151,49 +153,37 @@ class Pretrainings:
         tokens = round(tokens * self._factor(stage, cost))
         budget.check_epochs(f"pretraining.{stage.name}", task.budget.epochs, variant.name, tokens, prepared.train)
         training = Training.of(task.training)
-        flops = tokens * cost.flops
-        stepping = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
+        update = measured.optimizer_flops(size, limits, training.optimizer)
         lengths = prepared.test.source_lengths.astype(float), prepared.test.target_lengths.astype(float)
-        scoring = external_checkpoints.SCORING * measured.answer_flops(size, limits, lengths)
-        speed = self.setting.speed * training.devices
-        return Plan(
-            experiment=self.experiment.name,
-            architecture=variant.name,
-            variant=isolation.variant_id(name_or_path, variant),
-            variant_text=variant.text,
-            family=variant.family,
-            task=config,
-            data=prepared.digest,
-            vocabulary=limits.vocabulary,
+        counts = measured.counts(size, limits)
+        plan = self._assemblers[stage.name].plan(
+            variant,
+            isolation.variant_id(name_or_path, variant),
+            training,
+            RunCost(
+                tokens=tokens,
+                flops=tokens * cost.flops,
+                loss_tokens=tokens * cost.loss_tokens,
+                optimizer_flops=update * tokens / training.batch_tokens,
+                scoring_flops=external_checkpoints.SCORING * measured.answer_flops(size, limits, lengths),
+            ),
+            size=replace(size, dropout=training.dropout),
+            counts=counts,
             seed=seed,
             match=task.budget.match[0],
             supervision="native" if has_source_loss(cost.objective) else "target",
-            training=compiled.chosen(training, self.setting.device, flops),
-            size=replace(size, dropout=training.dropout),
-            counts=measured.counts(size, limits),
-            targets={"parameters": float(measured.counts(size, limits).parameters), "tokens": float(tokens)},
-            tokens=tokens,
-            flops=flops,
-            loss_tokens=tokens * cost.loss_tokens,
-            optimizer_flops=stepping,
-            device=self.setting.device,
             precision=sizes.precision(task),
-            threads=self.setting.threads,
-            deterministic=self.setting.deterministic,
-            cache=str(self.setting.cache),
-            expected_seconds=budget.OVERHEAD_SECONDS + (flops + stepping + scoring) / speed,
-            scoring_seconds=scoring / speed,
-            description=variant.document,
+        )
+        return replace(
+            plan,
+            targets={"parameters": float(counts.parameters), "tokens": float(tokens)},
             heads=measured.heads(size, limits),
-            breaks=", ".join(variant.breaks),
-            predictions=disk.predictions(prepared),
-            kind_code=foreign_code.of_kind(config),
             foreign=catalogue.is_foreign(name_or_path),
             sampled=measured.is_sampled(size, limits),
             start=before.run if before else "",
             start_name=stage.before,
-            pretraining_tokens=before.tokens + before.pretraining_tokens if before else 0.0,
-            pretraining_flops=before.flops + before.pretraining_flops if before else 0.0,
+            pretraining_tokens=before.total_tokens if before else 0.0,
+            pretraining_flops=before.total_flops if before else 0.0,
             objective=cost.objective,
             mask_rate=stage.mask_rate,
         )
