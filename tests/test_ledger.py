@@ -218,3 +218,17 @@ def test_a_command_comes_without_the_place_and_pace_of_its_runs() -> None:
     ruling = replace(entry("one").ruling, command="archbench compare x.toml --out /a/b --jobs 2 --seeds 9")
     words = ledger_page.markdown([record(CLAIM, [replace(entry("one"), ruling=ruling)])], "")
     assert "To decide it: `archbench compare x.toml --seeds 9`." in words
+
+
+def test_the_first_table_lists_the_decided_claims_with_links_to_their_places(tmp_path: Path) -> None:
+    records = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=single(SHAKESPEARE, seeds=5)))
+    decided = [claim for claim in records if claim.verdict in best_evidence.DECIDED]
+    words, page = ledger_page.markdown(records, ""), ledger_page.page(records, "archbench")
+    rows = re.findall(r"^\| \[“(.+?)”\]\(#(.+?)\) \| (.+?) \| (.+?) \| \[(\w+)\]", words, re.MULTILINE)
+    assert len(rows) == len(decided) > 0
+    for statement, anchor, reading, verdict, report in rows:
+        (claim,) = (claim for claim in decided if claim.claim.statement == statement)
+        assert claim.best is not None and report == claim.best.report
+        assert reading == claim.claim.reading and claim.verdict.startswith(verdict)
+        assert f'<a href="#{claim.claim.name}">“' in page
+        assert set(anchor) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") and anchor
