@@ -117,9 +117,9 @@ def test_the_report_is_made_again_from_the_folder_alone(place: Path, tmp_path: P
 
 def changed(place: Path, folder: Path, name: str, change: Any) -> str:
     """A copy of the published tables with one table changed."""
-    found = tables.read(place / "published" / "tables")
-    found[name] = change(found[name])
-    tables.write(found, folder / "tables")
+    frames = tables.read(place / "published" / "tables")
+    frames[name] = change(frames[name])
+    tables.write(frames, folder / "tables")
     return str(folder)
 
 

@@ -11,9 +11,9 @@ BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 
 
-def verdict(name: str, **found: Any) -> str:
-    (one,) = [each for each in inside_claims.SAYINGS if each.name == name]
-    return one.judge(found)[0]
+def verdict(name: str, **measurements: Any) -> str:
+    (saying,) = [saying for saying in inside_claims.SAYINGS if saying.name == name]
+    return saying.judge(measurements)[0]
 
 
 def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self", at: tuple[int, int] = (0, 0)) -> Any:
@@ -133,8 +133,8 @@ def test_what_comes_later_is_seen_in_one_head_of_one_layer() -> None:
 
 def test_a_map_that_was_cut_counts_from_where_it_begins() -> None:
     later, earlier = map_of([[1.0]], at=(3, 4)), map_of([[1.0]], at=(4, 3))
-    for one in (later, earlier):
-        one["weights"] = [[[1.0]]]
+    for attention_map in (later, earlier):
+        attention_map["weights"] = [[[1.0]]]
     assert verdict("looks-back-only", maps=[later]) == OPPOSITE
     assert verdict("looks-back-only", maps=[earlier]) == REPRODUCED
 
@@ -150,5 +150,5 @@ def test_an_encoder_decoder_has_a_part_that_reads_and_one_that_writes() -> None:
 
 @pytest.mark.parametrize("family", ["decoder", "encoder", "encoder-decoder"])
 def test_what_is_said_of_one_family_is_not_asked_of_another(family: str) -> None:
-    names = {one.name for one in inside_claims.SAYINGS if one.family in ("", family)}
+    names = {saying.name for saying in inside_claims.SAYINGS if saying.family in ("", family)}
     assert len(names) == len(inside_claims.SAYINGS) - 2
