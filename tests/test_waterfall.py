@@ -41,8 +41,8 @@ def paths(judgement: Judged) -> dict[tuple[str, str], Waterfall]:
 
 
 def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
-    found = paths(judged(tmp_path, FURTHER))
-    entry = found["decoder", "encoder"]
+    by_pair = paths(judged(tmp_path, FURTHER))
+    entry = by_pair["decoder", "encoder"]
     assert [step.changes for step in entry.steps] == [
         ("no loss on the source",),
         ("prefix mask",),

@@ -83,11 +83,11 @@ class TokenPoint:
 def plans(root: Path) -> dict[tuple[str, str, int, float], Plan]:
     """The runs, the narrow ones first; those of the narrowest model serve both rules."""
     usual = _usual(root)
-    found = {}
+    trials = {}
     for width, family, rule, rate in product(WIDTHS, FAMILIES, RULES, RATES):
         scaled = NARROW if rule == "transfer" and width != NARROW else None
-        found[rule, family, width, rate] = _trial(usual[family], width, rate, scaled)
-    return found
+        trials[rule, family, width, rate] = _trial(usual[family], width, rate, scaled)
+    return trials
 
 
 def token_plans(root: Path) -> dict[tuple[str, int, float], Plan]:
@@ -150,9 +150,9 @@ def _trained(root: Path, plan: Plan) -> float:
 
 
 def _loss(root: Path, run: str) -> float:
-    given = tuning.losses(root, [run])
-    assert given is not None, f"{run} has not ended"
-    return (given.exact or given.losses)[0]
+    losses = tuning.losses(root, [run])
+    assert losses is not None, f"{run} has not ended"
+    return (losses.exact or losses.losses)[0]
 
 
 def points() -> list[Point]:
@@ -171,7 +171,9 @@ def token_points() -> list[TokenPoint]:
 
 def best_on_tokens(known: list[TokenPoint], family: str, tokens: int) -> TokenPoint:
     """The run with the lowest loss."""
-    return min((one for one in known if (one.family, one.tokens) == (family, tokens)), key=lambda one: one.loss)
+    return min(
+        (point for point in known if (point.family, point.tokens) == (family, tokens)), key=lambda point: point.loss
+    )
 
 
 def moved_by_tokens(known: list[TokenPoint], family: str, tokens: int) -> float:
@@ -182,8 +184,8 @@ def moved_by_tokens(known: list[TokenPoint], family: str, tokens: int) -> float:
 
 def best(known: list[Point], rule: str, family: str, width: int) -> Point:
     """The run with the lowest loss."""
-    own = [one for one in known if (one.rule, one.family, one.width) == (rule, family, width)]
-    return min(own, key=lambda one: one.loss)
+    matching = [point for point in known if (point.rule, point.family, point.width) == (rule, family, width)]
+    return min(matching, key=lambda point: point.loss)
 
 
 def moved(known: list[Point], rule: str, family: str, width: int) -> float:
@@ -205,10 +207,10 @@ def draw() -> None:
     for (row, rule), (column, family) in product(enumerate(RULES), enumerate(FAMILIES)):
         panel, style = axes[row, column], look[family]
         for width in WIDTHS:
-            own = [one for one in known if (one.rule, one.family, one.width) == (rule, family, width)]
+            curve = [point for point in known if (point.rule, point.family, point.width) == (rule, family, width)]
             panel.plot(
-                [one.rate for one in own],
-                [one.loss for one in own],
+                [point.rate for point in curve],
+                [point.loss for point in curve],
                 color=style.colour,
                 marker=style.marker,
                 markersize=4,
@@ -245,11 +247,11 @@ def main() -> None:
     training.add_argument("families", nargs="*", default=FAMILIES)
     commands.add_parser("tokens").add_argument("root", type=Path)
     commands.add_parser("draw")
-    given = parser.parse_args()
-    if given.command == "train":
-        train(given.root, given.families)
-    elif given.command == "tokens":
-        train_on_tokens(given.root)
+    arguments = parser.parse_args()
+    if arguments.command == "train":
+        train(arguments.root, arguments.families)
+    elif arguments.command == "tokens":
+        train_on_tokens(arguments.root)
     else:
         draw()
 
