@@ -268,8 +268,8 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     shift = new.text_ids.start - old.text_ids.start
     texts = [torch.tensor([tokenizer.encode("red house 12")]) for tokenizer in (old, new)]
     logits = [
-        one.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
-        for one, text in zip((original, made), texts, strict=True)
+        training.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
+        for training, text in zip((original, made), texts, strict=True)
     ]
     at = [slice(tokenizer.text_ids.start, tokenizer.text_ids.stop) for tokenizer in (old, new)]
     assert torch.equal(logits[0][..., at[0]], logits[1][..., at[1]]) and shift != 0
@@ -313,16 +313,16 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
     tasks = [{**COLOURS, "start": ["scratch", "own"], "examples": [10, 20, "all"]}]
     matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
     prepared = {plan.task.examples: from_plan.prepared_data(plan) for plan in matrix.plans if not plan.objective}
-    own = from_plan.prepared_data(of_role(matrix, "pretraining")[0]).tokenizer
-    assert all(one.tokenizer.same_text(own) for one in prepared.values())
-    texts = {count: [one.train.source_text(i) for i in range(len(one.train))] for count, one in prepared.items()}
+    tokenizer = from_plan.prepared_data(of_role(matrix, "pretraining")[0]).tokenizer
+    assert all(data.tokenizer.same_text(tokenizer) for data in prepared.values())
+    texts = {count: [data.train.source_text(i) for i in range(len(data.train))] for count, data in prepared.items()}
     assert texts[20][:10] == texts[10] and set(texts[20]) < set(texts[0]) and len(texts[20]) == 20
-    for count, one in prepared.items():
+    for count, data in prepared.items():
         for index in range(min(count, 5)):
-            row = one.train[index]
-            assert one.tokenizer.decode(row.source) == one.train.source_text(index)
-            assert one.tokenizer.decode(row.target) == one.train.target_text(index)
-    assert len({one.digest for one in prepared.values()}) == 3
+            row = data.train[index]
+            assert data.tokenizer.decode(row.source) == data.train.source_text(index)
+            assert data.tokenizer.decode(row.target) == data.train.target_text(index)
+    assert len({data.digest for data in prepared.values()}) == 3
 
 
 def test_a_start_has_the_rates_of_its_own_trials(folder: Path, tmp_path: Path) -> None:
@@ -413,8 +413,8 @@ def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, 
     """Padding changes nothing, a frozen model stays as it was, and its run can be read and asked again."""
     tasks = [{**COLOURS, "adapt": ["frozen", "head"]}]
     frozen, whole = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
-    made = {plan.adapt: trainer(plan) for plan in (frozen, whole)}
-    model = made["head"].model
+    trainings = {plan.adapt: trainer(plan) for plan in (frozen, whole)}
+    model = trainings["head"].model
     torch.nn.init.normal_(model.head.weight)
     batch = Batch(torch.tensor([[9, 10, 11, 0], [12, 13, 14, 15]]), torch.tensor([[5], [6]]))
     padded = batch._replace(source_mask=torch.tensor([[True, True, True, False], [True] * 4]))
@@ -425,11 +425,11 @@ def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, 
         assert torch.allclose(alone[0], together[0], atol=1e-5)
         written, _ = model.decode(torch.tensor([[1], [1]]), model.prefill(padded.source, padded.source_mask))
         assert torch.allclose(written, together, atol=1e-6)
-    for way, one in made.items():
-        before = {name: value.clone() for name, value in one.model.state_dict().items()}
-        for number, (part, _) in enumerate(one.stream(600).start()):
-            one.step(part, number, 0.5)
-        changed = {name for name, value in one.model.state_dict().items() if not torch.equal(value, before[name])}
+    for way, training in trainings.items():
+        before = {name: value.clone() for name, value in training.model.state_dict().items()}
+        for number, (part, _) in enumerate(training.stream(600).start()):
+            training.step(part, number, 0.5)
+        changed = {name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])}
         assert "head.weight" in changed
         assert (changed == {"head.weight"}) == (way == "frozen") and not any("base.head" in name for name in changed)
         if family == "encoder-decoder":
@@ -535,8 +535,10 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
             assert all(torch.equal(state[name], loaded.weights[name]) for name in state)
             continue
         for name, value in state.items():
-            one = name.replace("encoder.", "stack.").replace("decoder.", "stack.").replace("cross.", "attention.")
-            assert torch.equal(value, loaded.weights[one]), name
+            start_name = (
+                name.replace("encoder.", "stack.").replace("decoder.", "stack.").replace("cross.", "attention.")
+            )
+            assert torch.equal(value, loaded.weights[start_name]), name
         perform(plan, tmp_path)
         (after,) = [p for p in planned(folder, tmp_path, **changes).plans if p.start == plan.run]
         assert after.size == before.size and after.pretraining_tokens == 4_000
@@ -570,9 +572,13 @@ def test_wrong_input_about_what_goes_on_is_one_line(
 def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
     folder: Path, tmp_path: Path, task: dict[str, Any]
 ) -> None:
-    own = {**TEXT, "data": "task"}
+    pretraining = {**TEXT, "data": "task"}
     matrix = planned(
-        folder, tmp_path, architectures=["decoder"], pretraining=[own], tasks=[{**task, "start": ["own", "scratch"]}]
+        folder,
+        tmp_path,
+        architectures=["decoder"],
+        pretraining=[pretraining],
+        tasks=[{**task, "start": ["own", "scratch"]}],
     )
     (before,) = of_role(matrix, "pretraining")
     prepared = from_plan.prepared_data(before)
@@ -657,9 +663,9 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
     source, target = contract.sequences(1, 5), torch.tensor([[END]])
 
     def nats(hidden: tuple[int, ...]) -> float:
-        shown = source.clone()
-        shown[0, list(hidden)] = MASK
-        states = model.hidden(shown, torch.tensor([[BOS]]))
+        visible = source.clone()
+        visible[0, list(hidden)] = MASK
+        states = model.hidden(visible, torch.tensor([[BOS]]))
         logits, last = (model.logits(part)[0].log_softmax(-1) for part in states)
         filled = -sum(float(logits[i - 1, source[0, i]]) for i in hidden)
         return filled * 4 / len(hidden) - float(last[0, END])
@@ -672,11 +678,13 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
     inputs = objective.prepare(model, batch, torch.Generator().manual_seed(0), True)
     assert set(inputs.row_tokens.tolist()) == {5} and inputs.source_labels is not None
     assert len(inputs.source_labels) / 3000 == pytest.approx(2.5 if rate is None else 2, rel=0.03)
-    drawn = float(objective.loss(model, inputs, allowed)) / 3000
-    assert drawn == pytest.approx(expected, rel=0.02)
+    estimate = float(objective.loss(model, inputs, allowed)) / 3000
+    assert estimate == pytest.approx(expected, rel=0.02)
     assert objective.loss_tokens(model, 5.0, 1.0, True) == (3.5 if rate is None else 3.0)
     plain = Batch(contract.sequences(2, 4), contract.sequences(2, 3, seed=1))
-    usual, same = (one.prepare(model, plain, None, True) for one in (model.objective, objective))
+    usual, same = (
+        training_objective.prepare(model, plain, None, True) for training_objective in (model.objective, objective)
+    )
     assert all(a is b or torch.equal(a, b) for a, b in zip(usual, same, strict=True))
 
 
@@ -779,7 +787,7 @@ def test_a_head_alone_trains_at_ten_times_the_rate(folder: Path, tmp_path: Path)
 
 
 def test_a_setting_of_the_command_line_reaches_a_pretraining_by_its_name() -> None:
-    found = spec.from_dict(values(), settings={"pretraining.own.budget.tokens": 7_000})
-    assert [one.task.budget.tokens for one in found.pretraining] == [7_000]
+    experiment = spec.from_dict(values(), settings={"pretraining.own.budget.tokens": 7_000})
+    assert [pretraining.task.budget.tokens for pretraining in experiment.pretraining] == [7_000]
     with pytest.raises(InputError, match=r'--set pretraining.onw.context: no pretraining "onw"; did you mean "own"'):
         spec.from_dict(values(), settings={"pretraining.onw.context": 8})

@@ -77,18 +77,18 @@ def test_each_dropout_has_a_fit_of_its_own() -> None:
 def test_many_sets_are_chosen_from_as_one_is() -> None:
     losses = np.random.Generator(np.random.PCG64(0)).standard_normal((50, 5, 2))
     log_rates, _, _ = minima(np.log2(RATES), losses)
-    for log_rate, own in zip(log_rates, losses, strict=True):
-        choice = choose({(rate, 0.0): tuple(values) for rate, values in zip(RATES, own, strict=True)})
+    for log_rate, rate_losses in zip(log_rates, losses, strict=True):
+        choice = choose({(rate, 0.0): tuple(values) for rate, values in zip(RATES, rate_losses, strict=True)})
         assert choice is not None and choice.learning_rate == pytest.approx(2**log_rate, rel=0.005)
 
 
 def test_regret_grows_with_the_noise_and_vanishes_without() -> None:
     def expected(noise: float, seeds: int = 2) -> float:
         random = np.random.Generator(np.random.PCG64(1))
-        losses = {(r, 0.0): tuple(parabola(r) + noise * random.standard_normal(seeds)) for r in RATES}
-        found = regret(losses)
-        assert found is not None and found.lower <= found.expected <= found.upper
-        return found.expected
+        losses = {(rate, 0.0): tuple(parabola(rate) + noise * random.standard_normal(seeds)) for rate in RATES}
+        estimate = regret(losses)
+        assert estimate is not None and estimate.lower <= estimate.expected <= estimate.upper
+        return estimate.expected
 
     assert expected(0.0) == pytest.approx(0.0, abs=1e-9)
     assert 0 < expected(0.005) < expected(0.05)
@@ -97,9 +97,9 @@ def test_regret_grows_with_the_noise_and_vanishes_without() -> None:
 def test_regret_takes_the_spread_of_other_runs_where_trials_have_none() -> None:
     losses = tried({rate: parabola(rate) for rate in RATES[1:4]})
     assert regret(losses) is None
-    found = regret(losses, (4 * 0.02**2, 4))
-    assert found is not None and found.seed_sd == pytest.approx(0.02)
-    assert found.expected > 0
+    estimate = regret(losses, (4 * 0.02**2, 4))
+    assert estimate is not None and estimate.seed_sd == pytest.approx(0.02)
+    assert estimate.expected > 0
     assert regret({key: losses[key] for key in list(losses)[:1]}, (1.0, 4)) is None
     assert regret({}, (1.0, 4)) is None
 
@@ -130,5 +130,5 @@ def test_where_losses_rise_faster_at_higher_rates_the_fit_is_no_worse(simulation
 def test_regret_is_no_more_than_the_loss_that_was_reached() -> None:
     """A parabola through three steep losses has its minimum below zero, where no negative log-likelihood is."""
     steep = {(0.01, 0.0): [0.5136], (0.02, 0.0): [0.0234], (0.04, 0.0): [0.0006]}
-    found = regret(steep, spread=(1e-8, 1))
-    assert found is not None and 0 <= found.expected <= 0.0007
+    estimate = regret(steep, spread=(1e-8, 1))
+    assert estimate is not None and 0 <= estimate.expected <= 0.0007

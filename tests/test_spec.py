@@ -296,8 +296,8 @@ def test_defaults_follow_the_kind() -> None:
     ],
 )
 def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, name: str) -> None:
-    found = spec.from_dict(changed("tasks", [task])).tasks[0]
-    assert (found.kind, found.name) == (kind, name)
+    resolved = spec.from_dict(changed("tasks", [task])).tasks[0]
+    assert (resolved.kind, resolved.name) == (kind, name)
 
 
 def test_counts_may_be_written_as_floats() -> None:
@@ -405,8 +405,8 @@ def test_batches_that_are_left_open_follow_the_budget(tokens: int, batch: int) -
     task = {"kind": "classification", "name": "t", "data": "t.tsv"}
     values = {"name": "x", "architectures": ["decoder"], "budget": {"parameters": 30_000, "tokens": tokens}}
     assert spec.from_dict({**values, "tasks": [task]}).tasks[0].training.batch_tokens == batch
-    given = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
-    assert given.tasks[0].training.batch_tokens == 64
+    experiment = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
+    assert experiment.tasks[0].training.batch_tokens == 64
 
 
 VALUES = st.recursive(

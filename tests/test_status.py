@@ -101,8 +101,8 @@ def test_a_folder_that_holds_another_run_is_not_done(stopped: tuple[Path, list[s
     root, runs = stopped
     shutil.rmtree(root / "runs" / runs[5])
     shutil.copytree(root / "runs" / runs[6], root / "runs" / runs[5])
-    found = states(root)
-    assert (found[runs[5]], found[runs[6]]) == ("waiting", "done")
+    state_of = states(root)
+    assert (state_of[runs[5]], state_of[runs[6]]) == ("waiting", "done")
 
 
 def test_a_comparison_at_work_says_how_far_each_run_is(held: tuple[Path, list[str]]) -> None:
@@ -348,13 +348,13 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
 
 def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     assert locks.is_locked(tmp_path) is False
-    said: list[str] = []
-    with locks.locked(tmp_path, said.append):
+    messages: list[str] = []
+    with locks.locked(tmp_path, messages.append):
         assert locks.is_locked(tmp_path) is True
     (tmp_path / "kept").touch()
-    with locks.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, messages.append):
         pass
-    assert locks.is_locked(tmp_path) is False and said == []
+    assert locks.is_locked(tmp_path) is False and messages == []
 
 
 def test_without_locks_a_recent_sign_of_life_counts(
@@ -426,10 +426,10 @@ def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(
         held.reporting_progress(lambda event: None)(Progress(runs[2], "train", 40.0, 100.0, tokens_per_second=900.0))
         held.beat()
         now = (folder / ".lease-1").stat().st_mtime + 2
-        shown = status.read(root, now)
-        run = shown.runs[2]
+        listing = status.read(root, now)
+        run = listing.runs[2]
         assert (run.status, run.host, run.share, run.tokens_per_second) == ("at work", "node7", 0.4, 900.0)
-        (line,) = (line for line in status.text(shown).splitlines() if line.startswith(runs[2]))
+        (line,) = (line for line in status.text(listing).splitlines() if line.startswith(runs[2]))
         assert line.split() == [runs[2], "at", "work", "training", "40%", "node7", "2", "s", "ago", "900", "tokens/s"]
         assert status.read(root, now + lease.stale_seconds()).runs[2].status != "at work"
     assert status.read(root, now).runs[2].status != "at work"
