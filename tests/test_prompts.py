@@ -64,25 +64,25 @@ def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: 
         tokenizer, fills = start.tokenizer, family == "encoder-decoder"
         mark = [tokenizer.label_ids[0]] if fills else []
         texts = [prepared.test.source_text(place) for place in range(3)]
-        shown = "".join(
+        shots = "".join(
             f"{prepared.train.source_text(place)}\n{prepared.train.target_text(place)}\n"
             for place in prompts.chosen(prepared.train, plan.shots, plan.seed)
         )
         sources = [prepared.test[place].source for place in range(3)]
         width = max(map(len, sources))
-        source = torch.tensor([[*one, *[0] * (width - len(one))] for one in sources])
-        mask = torch.tensor([[place < len(one) for place in range(width)] for one in sources])
+        source = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in sources])
+        mask = torch.tensor([[place < len(tokens) for place in range(width)] for tokens in sources])
         with torch.no_grad():
-            found = made(source, source[:, :1], mask)[:, 0, list(prepared.tokenizer.label_ids)]
+            scores = made(source, source[:, :1], mask)[:, 0, list(prepared.tokenizer.label_ids)]
         every = torch.ones(tokenizer.vocabulary, dtype=torch.bool)
         for row, text in enumerate(texts):
-            pieces = [shown, text, "\n"] if not shown else [*_lines(shown), text, "\n"]
-            read = [token for piece in pieces for token in tokenizer.encode(piece)] + mark
+            pieces = [shots, text, "\n"] if not shots else [*_lines(shots), text, "\n"]
+            prompt_ids = [token for piece in pieces for token in tokenizer.encode(piece)] + mark
             for place, label in enumerate(prepared.tokenizer.labels):
                 words = torch.tensor([[*mark, *tokenizer.encode(label)]])
-                batch = Batch(torch.tensor([read]), words)
+                batch = Batch(torch.tensor([prompt_ids]), words)
                 log_p = made.base.objective.log_likelihood(made.base, batch, every)[0]
-                assert float(found[row, place]) == pytest.approx(float(log_p), abs=1e-3)
+                assert float(scores[row, place]) == pytest.approx(float(log_p), abs=1e-3)
 
 
 def _lines(text: str) -> list[str]:
