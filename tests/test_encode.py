@@ -26,17 +26,17 @@ TARGETS = ["ein guter Tag", "leer", "sehr gut 😀", "y"]
 def pairs_of(folder: Path, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[PairExamples, dict[str, int]]:
     with writing(folder) as writer:
         notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, encoding)
-    found = open_arrays(folder)
-    assert found is not None
-    return read_pairs(found[0], "train"), notes
+    arrays = open_arrays(folder)
+    assert arrays is not None
+    return read_pairs(arrays[0], "train"), notes
 
 
 def windows_of(folder: Path, tokenizer: Tokenizer, source_length: int, target_length: int) -> Windows:
     with writing(folder) as writer:
         write_text(writer, "train", text_in_memory(STORY), tokenizer)
-    found = open_arrays(folder)
-    assert found is not None
-    return read_windows(found[0], "train", source_length, target_length)
+    arrays = open_arrays(folder)
+    assert arrays is not None
+    return read_windows(arrays[0], "train", source_length, target_length)
 
 
 def stream(size: int, source_length: int, target_length: int) -> Windows:

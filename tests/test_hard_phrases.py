@@ -37,11 +37,11 @@ def cells_of(grid: str) -> list[Cell]:
 
 def words(text: str) -> set[str]:
     """The words of a phrase: whole ones, digits one by one, and the parts of German number words."""
-    found = set(re.findall(r"[0-9]", text))
+    pieces = set(re.findall(r"[0-9]", text))
     for word in re.findall(r"[^\W\d]+", text.lower()):
         parts = re.fullmatch(f"(?:{GERMAN})+", word)
-        found.update(re.findall(GERMAN, word) if parts else [word])
-    return found
+        pieces.update(re.findall(GERMAN, word) if parts else [word])
+    return pieces
 
 
 def test_sizes_are_as_asked_and_no_source_comes_twice(splits: dict[str, list[Phrase]]) -> None:
@@ -54,17 +54,17 @@ def test_sizes_are_as_asked_and_no_source_comes_twice(splits: dict[str, list[Phr
 def test_no_training_phrase_has_a_combination_of_the_other_splits(splits: dict[str, list[Phrase]]) -> None:
     english, german = language("en"), language("de")
     sides = {phrase.source: split for split, part in splits.items() for phrase in part}
-    shown: dict[str, set[Cell]] = {split: set() for split in splits}
+    cells_by_split: dict[str, set[Cell]] = {split: set() for split in splits}
     for meaning in islice(meanings(english, german), 40_000):
         split = sides.get(meaning.say(english))
         if split:
-            shown[split].update(meaning.cells)
-            held = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
-            assert held == ({split} if split != "train" else set())
+            cells_by_split[split].update(meaning.cells)
+            other_splits = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
+            assert other_splits == ({split} if split != "train" else set())
     for split in ("validation", "test"):
-        held_out = {cell for cell in shown[split] if split_of_cell(cell) == split}
+        held_out = {cell for cell in cells_by_split[split] if split_of_cell(cell) == split}
         assert {grid for grid, _, _ in held_out} == set(GRIDS)
-        assert not held_out & shown["train"]
+        assert not held_out & cells_by_split["train"]
 
 
 @pytest.mark.parametrize("grid", GRIDS)

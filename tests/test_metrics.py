@@ -129,8 +129,8 @@ def test_copied_windows_are_those_in_the_stream(
     known = {tuple(stream[i : i + order]) for i in range(len(stream) - order + 1)}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(metrics, "_BLOCK", block)
-        found = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
-    assert found == pytest.approx(np.mean([window in known for window in windows]))
+        share = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
+    assert share == pytest.approx(np.mean([window in known for window in windows]))
 
 
 def test_distinct_interval_is_around_its_value() -> None:

@@ -80,13 +80,13 @@ def _leaking(folder: Path, planted: int, short: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("planted", [0, 1, 30])
 def test_a_planted_leak_is_counted_and_refused_over_the_limit(tmp_path: Path, planted: int, short: bool) -> None:
-    values, said = _leaking(tmp_path, planted, short), list[str]()
+    values, messages = _leaking(tmp_path, planted, short), list[str]()
     if planted > 1:
         with pytest.raises(InputError, match=r"pretraining.story.data: 30 of 100 test texts of numbers .* for example"):
             small_plans.plan(values, tmp_path, tmp_path)
         return
-    small_plans.plan(values, tmp_path, tmp_path, said.append)
-    counted = [line for line in said if "occur in" in line]
+    small_plans.plan(values, tmp_path, tmp_path, messages.append)
+    counted = [line for line in messages if "occur in" in line]
     assert counted == [f"story: {planted} of 100 test texts of numbers occur in its text"]
 
 
@@ -151,7 +151,7 @@ def test_running_texts_are_joined_by_a_plus() -> None:
     joined = builtin.load("+".join(names), "generation", Path(), lambda line: None)
     parts = [builtin.load(name, "generation", Path(), lambda line: None) for name in names]
     for split in ("train", "validation", "test"):
-        texts = ["".join(getattr(one, split).chunks()) for one in (joined, *parts)]
+        texts = ["".join(getattr(data, split).chunks()) for data in (joined, *parts)]
         assert texts[0] == texts[1] + texts[2]
     with pytest.raises(InputError, match="not running text"):
         builtin.find("phrases-text-en-de+sentiment")

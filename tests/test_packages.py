@@ -65,12 +65,12 @@ def extract(rows: list[Row], *requirements: str) -> Extract:
 
 
 def test_rows_are_fetched_once_and_then_come_from_the_cache(tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     wanted = extract([["a"], ["b"]])
-    first = packages.rows(wanted, tmp_path, said.append, serving(b"a\nb\n"))
-    again = packages.rows(wanted, tmp_path, said.append, failing)
+    first = packages.rows(wanted, tmp_path, messages.append, serving(b"a\nb\n"))
+    again = packages.rows(wanted, tmp_path, messages.append, failing)
     assert first == again == [["a"], ["b"]]
-    assert said == ["some: fetching some==1 (1 MB, once)", "some: 2 rows extracted and verified"]
+    assert messages == ["some: fetching some==1 (1 MB, once)", "some: 2 rows extracted and verified"]
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
     assert len(list((tmp_path / "packages").iterdir())) == 1
 
@@ -94,14 +94,14 @@ def test_a_failed_fetch_is_one_line_and_leaves_nothing(tmp_path: Path, fetch: Fe
 
 
 def test_any_version_with_the_right_rows_will_do(tmp_path: Path) -> None:
-    asked = []
+    requirements = []
 
     def fetch(package: Package, folder: Path) -> Path:
-        asked.append(package.requirement)
+        requirements.append(package.requirement)
         return serving(b"new\n" if package.requirement == "some==1" else b"right\n")(package, folder)
 
     assert packages.rows(extract([["right"]], "some==1", "some"), tmp_path, silent, fetch) == [["right"]]
-    assert asked == ["some==1", "some"]
+    assert requirements == ["some==1", "some"]
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_members_are_read_by_name_and_links_are_ignored(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     with tarfile.open(path) as archive:
-        found = dict(packages.members(archive, ".txt"))
-    assert set(found.values()) == {b"x"} and "link.txt" not in found
+        contents = dict(packages.members(archive, ".txt"))
+    assert set(contents.values()) == {b"x"} and "link.txt" not in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive.tar.gz"]
 
 
@@ -141,8 +141,8 @@ def test_pip_is_asked_for_the_one_file_and_the_known_hash(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    found = packages.download(Package("some==1", "ab" * 32 if pinned else None), tmp_path)
-    assert found.name == "some-1.tar.gz"
+    file = packages.download(Package("some==1", "ab" * 32 if pinned else None), tmp_path)
+    assert file.name == "some-1.tar.gz"
     (command,) = commands
     assert command[:5] == [sys.executable, "-m", "pip", "download", "--no-deps"]
     assert ("--require-hashes" in command) == pinned
@@ -182,12 +182,12 @@ def test_pip_is_asked_for_the_one_file_and_the_known_hash(
 def test_why_pip_failed_and_how_often_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, reason: str, times: int
 ) -> None:
-    failed, asked = subprocess.CompletedProcess([], 1, "", output), []
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: asked.append(command) or failed)
-    with pytest.raises(InputError) as caught:
+    failed, commands = subprocess.CompletedProcess([], 1, "", output), []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command) or failed)
+    with pytest.raises(InputError) as error:
         packages.download(Package("some==1"), tmp_path)
-    assert str(caught.value) == f"pip could not download some==1 ({reason})"
-    assert len(asked) == times
+    assert str(error.value) == f"pip could not download some==1 ({reason})"
+    assert len(commands) == times
 
 
 def pinned(monkeypatch: pytest.MonkeyPatch, module: object, rows: list[Row]) -> None:

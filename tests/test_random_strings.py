@@ -60,10 +60,10 @@ def test_the_strings_are_those_of_any_other_process() -> None:
 
 
 def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
-    found = sources.load(BUILTIN["memorization"], "random-strings:100", tmp_path, silent)
-    assert found.train == found.validation == found.test and len(found.train) == 100  # type: ignore[arg-type]
-    assert found.notes == {"bits_in_all_strings": 100 * 80, "test_strings_seen_in_train_by_design": 100}
-    assert "the same in all splits" in found.origin
+    data = sources.load(BUILTIN["memorization"], "random-strings:100", tmp_path, silent)
+    assert data.train == data.validation == data.test and len(data.train) == 100  # type: ignore[arg-type]
+    assert data.notes == {"bits_in_all_strings": 100 * 80, "test_strings_seen_in_train_by_design": 100}
+    assert "the same in all splits" in data.origin
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def test_text_in_ascii_scores_as_by_the_package_alone(pairs: list[tuple[str, str
     from rouge_score.rouge_scorer import RougeScorer
 
     theirs = RougeScorer(list(TYPES.values()), use_stemmer=False)
-    found = [theirs.score(wanted, answer) for wanted, answer in pairs]
+    by_package = [theirs.score(reference, answer) for reference, answer in pairs]
     for metric, kind in TYPES.items():
-        ours = rouge(metric, [wanted for wanted, _ in pairs], [answer for _, answer in pairs])
-        assert ours.tolist() == [scores[kind].fmeasure for scores in found]
+        ours = rouge(metric, [reference for reference, _ in pairs], [answer for _, answer in pairs])
+        assert ours.tolist() == [scores[kind].fmeasure for scores in by_package]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_long_texts_take_bounded_time_and_memory() -> None:
 
 @given(st.text(max_size=30), st.integers(1, 6))
 def test_a_lead_is_the_beginning_up_to_a_word(text: str, count: int) -> None:
-    found = lead(text, count)
-    assert text.startswith(found)
-    assert found == text or not text[: len(found)][-1:].isspace()
+    beginning = lead(text, count)
+    assert text.startswith(beginning)
+    assert beginning == text or not text[: len(beginning)][-1:].isspace()
 
 
 def test_a_lead_has_as_many_words_as_are_asked_for() -> None:

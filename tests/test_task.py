@@ -132,13 +132,13 @@ def test_answers_for_text_come_from_what_was_given_not_from_tokens(folder: Path)
 @pytest.mark.parametrize("kind", registry.BUILTIN)
 def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(kind, folder)
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr("archbench.tasks.data.sources.load", lambda *args, **options: pytest.fail("loaded again"))
-    second = prepare_task(config(kind, folder), folder / "cache", said.append)
+    second = prepare_task(config(kind, folder), folder / "cache", messages.append)
     assert second.digest == first.digest
     assert second.tokenizer.digest == first.tokenizer.digest
     assert second.notes == first.notes
-    assert not said
+    assert not messages
     assert [second.train[i].target.tolist() for i in range(5)] == [first.train[i].target.tolist() for i in range(5)]
 
 
@@ -168,8 +168,8 @@ CHANGES: dict[str, Any] = {"vocabulary": 321, "tokenizer": "char", "source_lengt
 def test_data_that_change_while_they_are_read_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = prepare.write
 
-    def late(*given: Any) -> None:
-        write(*given)
+    def late(*arguments: Any) -> None:
+        write(*arguments)
         with (folder / "train.tsv").open("a") as file:
             file.write("9 red cats\t9 mal Katze, rot\tred\n")
 
@@ -187,10 +187,10 @@ def test_damaged_encodings_are_made_again(damage: str, folder: Path) -> None:
     (tokens,) = (folder / "cache" / "encoded").glob("*/train.tokens")
     raw = tokens.read_bytes()
     tokens.write_bytes(raw[:-2] if damage == "truncate" else raw[:10] + bytes([raw[10] ^ 1]) + raw[11:])
-    said: list[str] = []
-    again = prepare_task(config("translation", folder), folder / "cache", said.append)
-    assert said
-    assert again.digest == first.digest
+    messages: list[str] = []
+    remade = prepare_task(config("translation", folder), folder / "cache", messages.append)
+    assert messages
+    assert remade.digest == first.digest
     assert tokens.read_bytes() == raw
 
 
@@ -269,9 +269,9 @@ def test_samples_are_scored_without_a_reference_text(folder: Path) -> None:
     assert like.lower <= like.value <= like.upper and like.n == 8
     assert "sample_bits_per_byte" in scored(plain, source_length=0)
     assert "sample_bits_per_byte" not in scored([""] * 8)
-    (own,) = (row for row in baselines(task) if row.metric == "sample_bits_per_byte")
+    (baseline,) = (row for row in baselines(task) if row.metric == "sample_bits_per_byte")
     whole = scored([task.test.target_text(i) for i in range(len(task.test))])["sample_bits_per_byte"]
-    assert (own.name, own.value) == ("test_text", pytest.approx(whole.value))
+    assert (baseline.name, baseline.value) == ("test_text", pytest.approx(whole.value))
 
 
 def test_samples_are_scored_by_text_that_no_model_trains_on(folder: Path) -> None:
@@ -320,11 +320,11 @@ def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, f
 
 
 def test_reference_rows_of_each_kind(folder: Path) -> None:
-    found = {
+    rows = {
         kind: {(row.name, row.metric): row.value for row in baselines(prepared(kind, folder))}
         for kind in registry.BUILTIN
     }
-    labels, text, pairs = found["classification"], found["generation"], found["translation"]
+    labels, text, pairs = rows["classification"], rows["generation"], rows["translation"]
     assert labels["tfidf_logistic", "accuracy"] == 1.0
     assert labels["majority", "accuracy"] < 0.5
     assert labels["majority", "nll_per_token"] == pytest.approx(math.log(4), abs=0.1)
@@ -334,8 +334,8 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert pairs["copy", "exact_match"] == 0
     assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
     assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma", "unigram", "bigram"}
-    assert found["memorization"] == {}
-    summaries = found["summarization"]
+    assert rows["memorization"] == {}
+    summaries = rows["summarization"]
     assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}
 
 

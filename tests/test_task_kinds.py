@@ -240,9 +240,9 @@ def test_a_new_kind_is_like_a_built_in_one(
     monkeypatch.chdir(tmp_path)
     assert 'kind = "mine.py"' in printed("new", "mine", "--task", like)
     assert max(map(len, Path("mine.py").read_text().splitlines())) <= 120
-    found, base = registry.find("mine.py"), registry.BUILTIN[like]
+    kind, base = registry.find("mine.py"), registry.BUILTIN[like]
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
-        assert getattr(found, key) == getattr(base, key)
+        assert getattr(kind, key) == getattr(base, key)
     assert "mine.py: already exists" in printed("new", "mine", "--task", like)
 
 

@@ -95,11 +95,13 @@ def test_counts_and_weights_use_no_test_text(tmp_path: Path, monkeypatch: pytest
     fitted: list[list[float]] = []
     original = token_ngrams.fitted_weights
     monkeypatch.setattr(
-        token_ngrams, "fitted_weights", lambda given: fitted.append((w := original(given)).tolist()) or w
+        token_ngrams,
+        "fitted_weights",
+        lambda argument: fitted.append((weights := original(argument)).tolist()) or weights,
     )
-    one = by_name(task.baselines(text_task(tmp_path / "one", splits())))
+    plain = by_name(task.baselines(text_task(tmp_path / "one", splits())))
     other = by_name(task.baselines(text_task(tmp_path / "two", {**splits(), "test": "abababab" * 100})))
-    assert fitted[:2] == fitted[2:] and one["bigram"] != other["bigram"]
+    assert fitted[:2] == fitted[2:] and plain["bigram"] != other["bigram"]
     task.baselines(text_task(tmp_path / "three", {**splits(), "validation": "abababab" * 100}))
     assert fitted[4:] != fitted[:2]
 
@@ -110,8 +112,10 @@ def test_sources_have_no_say(tmp_path: Path) -> None:
         for split, count, seed in (("train", 200, 0), ("validation", 40, 500), ("test", 40, 600))
     }
     others = {split: [(a[::-1] if split == "test" else a, b) for a, b in pairs] for split, pairs in rows.items()}
-    found = [by_name(task.baselines(pair_task(tmp_path / n, r))) for n, r in (("one", rows), ("two", others))]
-    assert found[0]["unigram"] == found[1]["unigram"] and found[0]["bigram"] == found[1]["bigram"]
+    baselines = [
+        by_name(task.baselines(pair_task(tmp_path / name, pairs))) for name, pairs in (("one", rows), ("two", others))
+    ]
+    assert baselines[0]["unigram"] == baselines[1]["unigram"] and baselines[0]["bigram"] == baselines[1]["bigram"]
 
 
 def test_bits_are_those_of_the_definition_with_end_counted(tmp_path: Path) -> None:
