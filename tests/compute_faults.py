@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
-from faults import Plant, both, change, patch
+from faults import Plant, change, combined, patch
 from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
@@ -62,7 +62,7 @@ def down_by(multiply: Product) -> Plant:
         return forward
 
     fewer = patch(GatedFeedForward, "flops", lambda original: lambda self, tokens: original(self, tokens) * (2 / 3))
-    return both(patch(GatedFeedForward, "forward", make), fewer)
+    return combined(patch(GatedFeedForward, "forward", make), fewer)
 
 
 def narrow_formula(original):
@@ -93,7 +93,7 @@ def sees_past_windows(original):
     return lambda self, window=None: original(self, None)
 
 
-UNUSED_WINDOW = both(change(declare_windows), patch(AttentionContext, "_mask", sees_past_windows))
+UNUSED_WINDOW = combined(change(declare_windows), patch(AttentionContext, "_mask", sees_past_windows))
 
 
 def twice_in_training(original):

@@ -185,7 +185,7 @@ def _closed(text: str) -> str:
 
 
 def _has(node: ast.FunctionDef, argument: str) -> bool:
-    return not argument or argument in [one.arg for one in node.args.args]
+    return not argument or argument in [parameter.arg for parameter in node.args.args]
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -107,9 +107,9 @@ def table(outcomes: Iterable[MutantOutcome]) -> Iterator[str]:
     yield f"| operator | property that it breaks | {counts} |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for operator in OPERATORS:
-        own = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
-        if own:
-            yield _row(operator.name, operator.breaks, own)
+        selected = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
+        if selected:
+            yield _row(operator.name, operator.breaks, selected)
     yield _row("**all**", "", outcomes)
 
 

@@ -37,8 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]  # type: ignore[attr-defined]
-    _write({"test": item.nodeid, "fixtures": [fixture_id(one) for one in definitions if one.scope in SHARED]})
+    definitions = [chain[-1] for chain in item._fixtureinfo.name2fixturedefs.values()]  # type: ignore[attr-defined]
+    _write(
+        {
+            "test": item.nodeid,
+            "fixtures": [fixture_id(definition) for definition in definitions if definition.scope in SHARED],
+        }
+    )
     _switch(item.nodeid)
     yield
     _switch("")

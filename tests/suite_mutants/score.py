@@ -79,9 +79,9 @@ def chosen(edit: Edit, known: Map, cap: float) -> tuple[list[str], list[str]]:
         tests |= mentioning
     near = {
         test
-        for file, own in known.files().items()
+        for file, file_tests in known.files().items()
         if any(test.startswith(f"{file}::") for test in tests)
-        for test in own
+        for test in file_tests
     } - tests
     named = known.mentioning(edit.path)
     ordered = [*_ordered(tests, known, named), *_ordered(near, known, named)]
@@ -99,11 +99,11 @@ def _ordered(tests: Iterable[str], known: Map, named: Container[str]) -> list[st
     for test in sorted(tests):
         groups[test.partition("::")[0] if known.uses[test] else test].append(test)
 
-    def rank(own: Sequence[str]) -> float:
-        share = NAMED if any(test in named for test in own) else 1.0
-        return share * max(known.cost(own), 0.01) / len(own) * min(known.size[test] + 1 for test in own)
+    def rank(group: Sequence[str]) -> float:
+        share = NAMED if any(test in named for test in group) else 1.0
+        return share * max(known.cost(group), 0.01) / len(group) * min(known.size[test] + 1 for test in group)
 
-    inside = [sorted(own, key=lambda test: rank([test])) for own in groups.values()]
+    inside = [sorted(group, key=lambda test: rank([test])) for group in groups.values()]
     return list(itertools.chain.from_iterable(sorted(inside, key=rank)))
 
 
@@ -170,9 +170,9 @@ def report(outcomes: Sequence[Outcome], edits: Mapping[str, Edit]) -> Iterator[s
         yield _row(area, [outcome for outcome in outcomes if outcome["area"] == area], reasons)
     yield _row("**all**", outcomes, reasons)
     for state in ("survived", "not covered", "unfinished"):
-        own = [outcome for outcome in outcomes if outcome["outcome"] == state and outcome["id"] not in reasons]
-        yield from [f"\n{state.capitalize()}:\n"] if own else []
-        yield from (_line(outcome, edits) for outcome in own)
+        selected = [outcome for outcome in outcomes if outcome["outcome"] == state and outcome["id"] not in reasons]
+        yield from [f"\n{state.capitalize()}:\n"] if selected else []
+        yield from (_line(outcome, edits) for outcome in selected)
     yield from ["\nEquivalent:\n"] if reasons else []
     yield from (f"- `{name}`: {reason}" for name, reason in reasons.items())
     wrong = [outcome for outcome in outcomes if outcome["outcome"] == "killed" and outcome["id"] in reasons]
@@ -191,12 +191,12 @@ def _row(name: str, outcomes: Sequence[Outcome], reasons: Mapping[str, str]) -> 
 
 def _line(outcome: Outcome, edits: Mapping[str, Edit]) -> str:
     edit = edits.get(outcome["id"])
-    change = f" line {edit.line}: `{shown(edit.before)}` -> `{shown(edit.after)}`" if edit else ""
+    change = f" line {edit.line}: `{one_line(edit.before)}` -> `{one_line(edit.after)}`" if edit else ""
     notes = "; ".join([f"{outcome['tests']} tests", *outcome["notes"]])
     return f"- `{outcome['id']}`{change} ({notes})"
 
 
-def shown(text: str) -> str:
+def one_line(text: str) -> str:
     """A text on one line, cut."""
     line = " ".join(text.split())
     return line if len(line) < 70 else f"{line[:66]} ..."
