@@ -157,10 +157,10 @@ def test_figures_draw_into_the_axes_of_the_caller_with_the_callers_settings(coll
 
 
 def test_several_axes_take_all_panels(collected: Tables) -> None:
-    given = axes(3)
-    archbench.figures.cost(collected, ax=given)
-    assert all(marks(entry) > 3 for entry in given)
-    assert given[0].get_legend() is not None
+    panels = axes(3)
+    archbench.figures.cost(collected, ax=panels)
+    assert all(marks(entry) > 3 for entry in panels)
+    assert panels[0].get_legend() is not None
     with pytest.raises(InputError, match="has 3 panels"):
         archbench.figures.cost(collected, ax=axes(2))
 
@@ -179,8 +179,8 @@ def test_what_is_shown_changes_no_number(collected: Tables) -> None:
 
 
 def test_a_figure_may_be_drawn_from_a_folder_and_without_a_style(store: Path, collected: Tables) -> None:
-    one = archbench.figures.shares(store, width=5)
-    assert one.get_figwidth() == 5
+    figure = archbench.figures.shares(store, width=5)
+    assert figure.get_figwidth() == 5
     with matplotlib.rc_context({"figure.facecolor": "#fff0f0"}):
         assert archbench.figures.shares(collected, style=None).get_facecolor()[:3] == pytest.approx(
             (1, 15 / 16, 15 / 16), abs=0.01

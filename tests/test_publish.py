@@ -24,12 +24,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) -> None:
-    one, other = (judge(tables.read(folder / "tables")) for folder in folders)
-    for first, second in zip(one.tested.primary, other.tested.primary, strict=True):
+    original, other = (judge(tables.read(folder / "tables")) for folder in folders)
+    for first, second in zip(original.tested.primary, other.tested.primary, strict=True):
         assert (first.outcome, first.first, first.second) == (second.outcome, second.first, second.second)
         assert first.difference.standard_error == pytest.approx(second.difference.standard_error, rel=1e-4)
         assert first.difference.mean == pytest.approx(second.difference.mean)
-    for mine, theirs in zip(one.first, other.first, strict=True):
+    for mine, theirs in zip(original.first, other.first, strict=True):
         assert mine.examples and theirs.examples
         for cell, same in zip(mine.cells, theirs.cells, strict=True):
             assert (cell.interval.lower, cell.interval.upper) == pytest.approx(

@@ -90,7 +90,11 @@ def test_the_ledger_was_made_from_these_tables_and_claims() -> None:
 def test_the_ledger_has_what_the_tables_of_one_report_give() -> None:
     [name] = [name for name in QUICK if name in NAMES]
     text = LEDGER.read_text(encoding="utf-8")
-    alone = [one for one in best_evidence.records(build_script().evidence(name, judged(name))) if one.tested]
+    alone = [
+        claim_record
+        for claim_record in best_evidence.records(build_script().evidence(name, judged(name)))
+        if claim_record.tested
+    ]
     lines = re.findall(r"^- \*\*Best evidence.+$", ledger_page.markdown(alone, ""), re.MULTILINE)
     assert lines and all(line in text for line in lines), REMAKE
 
@@ -135,13 +139,13 @@ def test_no_page_is_committed_and_the_folder_is_small() -> None:
 @pytest.mark.slow
 def test_every_number_in_the_words_stands_in_what_the_tables_give(tmp_path: Path) -> None:
     words = "".join((REFERENCE / name).read_text(encoding="utf-8") for name in ("README.md", "presets.md"))
-    given = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
-    given += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
+    texts = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
+    texts += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
     for name in NAMES:
         written = page.write_tables(judged(name), claim_verdicts(judged(name)), tmp_path / name)
-        given += [path.read_text(encoding="utf-8") for path in written]
-    numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(given))}
+        texts += [path.read_text(encoding="utf-8") for path in written]
+    numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(texts))}
     at = {places: {f"{number:.{places}f}" for number in numbers} for places in (2, 3)}
-    said = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))
-    assert said
-    assert sorted(number for number in said if number not in at[len(number.partition(".")[2])]) == []
+    stated = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))
+    assert stated
+    assert sorted(number for number in stated if number not in at[len(number.partition(".")[2])]) == []

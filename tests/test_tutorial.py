@@ -31,9 +31,9 @@ class Block:
 
 
 def blocks(markdown: str) -> list[Block]:
-    found = [Block(match["language"], match["file"], match["text"]) for match in BLOCK.finditer(markdown)]
-    assert 2 * len(found) == len(re.findall("^```", markdown, re.MULTILINE)), "some block was not understood"
-    return found
+    parsed = [Block(match["language"], match["file"], match["text"]) for match in BLOCK.finditer(markdown)]
+    assert 2 * len(parsed) == len(re.findall("^```", markdown, re.MULTILINE)), "some block was not understood"
+    return parsed
 
 
 def commands(console: str) -> Iterator[tuple[str, str]]:
@@ -43,10 +43,10 @@ def commands(console: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-def agrees(told: str, printed: str) -> bool:
+def agrees(expected: str, printed: str) -> bool:
     """Whether this was printed, white space aside; "..." stands for anything, as does nothing told."""
-    parts = (re.escape(" ".join(part.split())) for part in told.split("..."))
-    return not told or re.fullmatch(".*".join(parts), " ".join(printed.split())) is not None
+    parts = (re.escape(" ".join(part.split())) for part in expected.split("..."))
+    return not expected or re.fullmatch(".*".join(parts), " ".join(printed.split())) is not None
 
 
 def edited(text: str, difference: str) -> str:
