@@ -123,6 +123,6 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("no chromium here")
     with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
+        launched = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()

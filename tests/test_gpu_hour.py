@@ -122,8 +122,8 @@ def test_every_command_is_one_that_archbench_takes(hour: ModuleType, device: str
         if line[0] != "compare":
             continue
         settings = [line[place + 1] for place, word in enumerate(line) if word == "--set"]
-        given = parsed(settings)
-        experiment = spec.preset(line[2], given) if line[1] == "--preset" else spec.load(line[1], given)
+        changes = parsed(settings)
+        experiment = spec.preset(line[2], changes) if line[1] == "--preset" else spec.load(line[1], changes)
         budget = experiment.tasks[0].budget
         if device == "cpu" and "quick" not in piece.name:
             assert budget.parameters is not None and budget.parameters <= 20_000

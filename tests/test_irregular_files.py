@@ -28,9 +28,9 @@ def pipe(tmp_path: Path) -> Path:
 def command(folder: Path, *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
     """``archbench`` in ``folder``; fails where it does not end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ARCHBENCH_CACHE": str(folder / "cache")}
-    given = [sys.executable, "-m", "archbench", *arguments]
+    command_line = [sys.executable, "-m", "archbench", *arguments]
     return subprocess.run(
-        given,
+        command_line,
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -38,9 +38,9 @@ def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_attention_of_cudnn_is_left_out_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[bool] = []
-    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", told.append)
+    settings: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", settings.append)
     machine.disable_cudnn_attention("cpu")
-    assert not told
+    assert not settings
     machine.disable_cudnn_attention("cuda")
-    assert told == [False]
+    assert settings == [False]

@@ -72,14 +72,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def mistake_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that a mistake gives."""
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
     output, errors = capsys.readouterr()
-    assert ended.value.code == 2, errors
-    said = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
-    lines = [line for line in said if ".py: running the code in this file" not in line]
+    assert stopped.value.code == 2, errors
+    output_lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
+    lines = [line for line in output_lines if ".py: running the code in this file" not in line]
     assert len(lines) == 1 and lines[0].startswith("archbench: ") and not output
     return lines[0]
 
@@ -103,7 +103,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_wrong_variant_is_told_before_anything_else(
     folder: Path, capsys: pytest.CaptureFixture[str], architectures: str, message: str
 ) -> None:
-    line = told(capsys, "compare", "mine.toml", "--architectures", architectures)
+    line = mistake_line(capsys, "compare", "mine.toml", "--architectures", architectures)
     assert message in line and ("breaks the contract" in line) == line.endswith(f'{architectures}" explains it')
     assert not (folder / "results").exists()
 
@@ -112,8 +112,8 @@ def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.Cap
     (folder / "tells.py").write_text('"""Tells."""\nimport sys\nprint("run now", file=sys.stderr)\nsys.exit(3)\n')
     with pytest.raises(SystemExit):
         command_line.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
-    told, run, mistake = capfd.readouterr().err.splitlines()
-    assert told == f"{folder / 'tells.py'}: running the code in this file, in separate processes"
+    warning, run, mistake = capfd.readouterr().err.splitlines()
+    assert warning == f"{folder / 'tells.py'}: running the code in this file, in separate processes"
     assert run == "run now" and mistake.startswith("archbench: ")
 
 
@@ -129,7 +129,7 @@ def test_a_width_that_the_heads_do_not_divide_evenly(
     folder: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     (folder / "mine.toml").write_text(EXPERIMENT.replace("width = 32", wrong))
-    line = told(capsys, "compare", "mine.toml", "--dry-run")
+    line = mistake_line(capsys, "compare", "mine.toml", "--dry-run")
     assert "model.width: decoder cannot be built with width" in line and "change model.width or model.heads" in line
 
 
@@ -160,12 +160,12 @@ def test_a_place_that_cannot_be(capsys: pytest.CaptureFixture[str], command: str
         "report": ["report", long],
         "predict": ["predict", long, "text"],
     }[command]
-    assert "ile name too long" in told(capsys, *arguments)
+    assert "ile name too long" in mistake_line(capsys, *arguments)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder in which nobody can make one")
 def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
-    line = told(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
+    line = mistake_line(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
     assert "/proc/nope/x: this folder cannot be created" in line
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_run_is_told(
     whole = (run / name).read_bytes()
     damage(run / name)
     try:
-        line = told(capsys, "predict", str(run), "hello")
+        line = mistake_line(capsys, "predict", str(run), "hello")
     finally:
         (run / name).write_bytes(whole)
     assert f"{run}: this run is damaged (" in line and line.endswith("run its compare command again")
@@ -239,7 +239,7 @@ def test_damaged_tables_are_told(
     for path in (trained / "tables").glob("*.parquet"):
         (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
     damage(tmp_path / "tables" / "scores.parquet")
-    assert "scores.parquet: cannot be read as Parquet" in told(capsys, "report", str(tmp_path))
+    assert "scores.parquet: cannot be read as Parquet" in mistake_line(capsys, "report", str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_runs_that_wait_for_these_are_counted() -> None:
     assert made.headline() == "1 of 1 runs (then 3 more), about 3 min left"
 
 
-def shown(terminal: bool) -> str:
+def display_text(terminal: bool) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=120, no_color=True, _environ={"TERM": "xterm"})
     plans = [FakePlan(f"[red]-decoder-s{seed}") for seed in range(3)]
@@ -124,7 +124,7 @@ def shown(terminal: bool) -> str:
 
 
 def test_plain_lines_without_a_terminal() -> None:
-    text = shown(terminal=False)
+    text = display_text(terminal=False)
     assert "\x1b" not in text
     assert "[red]-decoder-s1 failed: ValueError: [bold]no" in text
     assert "[red]-decoder-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
@@ -143,7 +143,7 @@ def test_what_is_said_of_the_machine_is_shown_once() -> None:
 
 
 def test_the_matrix_and_the_runs_at_work_on_a_terminal() -> None:
-    text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", shown(terminal=True))
+    text = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", display_text(terminal=True))
     assert "decoder" in text
     assert "▶✗●" in text
     assert "[red]-decoder-s0" in text

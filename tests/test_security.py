@@ -140,10 +140,10 @@ def test_an_installed_variant_is_not_run_from_a_run_folder(tmp_path: Path, capsy
     plain = trained(data, tmp_path / "one", "decoder", "colours")
     finished.read(plain)
     assert "running the code" not in capsys.readouterr().err
-    own = trained(data, tmp_path / "two", str(data / "mine.py"), "colours")
+    own_run = trained(data, tmp_path / "two", str(data / "mine.py"), "colours")
     capsys.readouterr()
-    finished.read(own)
-    assert f"{own / 'variant.py'}: running the code that this run was trained with" in capsys.readouterr().err
+    finished.read(own_run)
+    assert f"{own_run / 'variant.py'}: running the code that this run was trained with" in capsys.readouterr().err
 
 
 PICKLES = """
