@@ -19,8 +19,8 @@ def drawn(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16().requires_grad_()
 
 
-def near(found: Tensor, expected: Tensor) -> bool:
-    return bool((found.float() - expected.float()).norm() <= NEAR * expected.float().norm())
+def near(actual: Tensor, expected: Tensor) -> bool:
+    return bool((actual.float() - expected.float()).norm() <= NEAR * expected.float().norm())
 
 
 @pytest.mark.parametrize("block", [4, 128], ids=["blocks", "one block"])
@@ -52,12 +52,12 @@ def test_it_is_attention(
         q.float(), k.float(), v.float(), hidden if added is None else added, scale=scale, enable_gqa=shared > 1
     )
     expected = expected.transpose(1, 2).flatten(2)
-    found = blockwise.attention(q, k, v, added, causal, scale)
-    assert found.dtype == torch.bfloat16 and near(found, expected)
+    output = blockwise.attention(q, k, v, added, causal, scale)
+    assert output.dtype == torch.bfloat16 and near(output, expected)
     above = drawn(3, n, 32, seed=4)
     inputs = [q, k, v] + ([mask] if mask is not None and mask.requires_grad else [])
     theirs = torch.autograd.grad(expected, inputs, above.float())
-    for ours, reference in zip(torch.autograd.grad(found, inputs, above), theirs, strict=True):
+    for ours, reference in zip(torch.autograd.grad(output, inputs, above), theirs, strict=True):
         assert near(ours, reference)
 
 
@@ -114,15 +114,17 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
     def gradients(bf16: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), native, 0.0)
-        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
-        return [loss.detach(), *found]
+        weight_gradients = torch.autograd.grad(
+            loss, list(model.parameters()), allow_unused=True, materialize_grads=True
+        )
+        return [loss.detach(), *weight_gradients]
 
     exact, ours = gradients(bf16=False), gradients(bf16=True)
     monkeypatch.setattr(blockwise, "applies", lambda *arguments: False)
     theirs = gradients(bf16=True)
 
-    def errors(found: list[Tensor]) -> list[float]:
-        return [float((a.float() - b).norm() / (b.norm() + 1e-4)) for a, b in zip(found, exact, strict=True)]
+    def errors(values: list[Tensor]) -> list[float]:
+        return [float((a.float() - b).norm() / (b.norm() + 1e-4)) for a, b in zip(values, exact, strict=True)]
 
     for our_error, their_error in zip(errors(ours), errors(theirs), strict=True):
         assert our_error < 3 * their_error + 0.02
@@ -156,8 +158,8 @@ def test_a_single_position_is_rotated_alike(rows: int) -> None:
     with torch.no_grad():
         for place in range(5):
             angle = angles[:, :, [place]]
-            found = rotated(x[:, :, [place]], angle.cos(), angle.sin())
-            torch.testing.assert_close(found, expected[:, :, [place]], rtol=0, atol=0)
+            single = rotated(x[:, :, [place]], angle.cos(), angle.sin())
+            torch.testing.assert_close(single, expected[:, :, [place]], rtol=0, atol=0)
 
 
 def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
@@ -178,7 +180,7 @@ def test_a_softmax_of_few_keys_is_a_softmax(keys: int) -> None:
     scores = scores.masked_fill(torch.ones(4, keys).triu(1).bool(), float("-inf")).requires_grad_()
     above = torch.randn(3, 4, keys, generator=torch.Generator().manual_seed(1))
     expected = scores.softmax(-1)
-    found = blockwise._softmax(scores.detach().clone())
-    torch.testing.assert_close(found, expected)
-    slope = blockwise._softmax_grad(above.clone(), found)
+    softmax = blockwise._softmax(scores.detach().clone())
+    torch.testing.assert_close(softmax, expected)
+    slope = blockwise._softmax_grad(above.clone(), softmax)
     torch.testing.assert_close(slope, torch.autograd.grad(expected, scores, above)[0], rtol=1e-5, atol=1e-6)

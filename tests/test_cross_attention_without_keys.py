@@ -17,11 +17,11 @@ ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
 
 def attention(bias: bool = False, kv_heads: int = 4, scale: float | None = None, dropout: float = 0.0) -> Attention:
     torch.manual_seed(0)
-    found = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
+    layer = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
     with torch.no_grad():
-        for parameter in found.parameters():
+        for parameter in layer.parameters():
             parameter.normal_(0, 0.2)
-    return found
+    return layer
 
 
 def drawn(*shape: int, seed: int) -> Tensor:
@@ -47,17 +47,17 @@ def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext
 @pytest.mark.parametrize("lengths", [None, [40, 3, 17]], ids=["whole", "padded"])
 @pytest.mark.parametrize("queries", [1, 2])
 @pytest.mark.parametrize(
-    "given", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
+    "options", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
 )
 def test_it_is_attention_with_keys_and_values(
-    given: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", 1)
-    module = attention(**given)  # type: ignore[arg-type]
+    module = attention(**options)  # type: ignore[arg-type]
     x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), context(40, lengths)
-    found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
+    actual, expected = (results(module, x, memory, seen, count) for count in (queries, None))
     names = ["answer", "x", "memory", *(name for name, _ in module.named_parameters())]
-    for name, ours, plain in zip(names, found, expected, strict=True):
+    for name, ours, plain in zip(names, actual, expected, strict=True):
         error, size = (ours - plain).float(), plain.float()
         if name == "query_key_value.bias":  # a key's bias has no gradient, but for rounding
             kept = torch.ones(len(size), dtype=torch.bool)
@@ -72,8 +72,8 @@ def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
     memory = drawn(2, 40, 64, seed=2).detach()
     other = torch.where(torch.arange(40)[:, None] < 9, memory, 7.0)
     with torch.autocast("cpu", torch.bfloat16):
-        found, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))
-    torch.testing.assert_close(found, changed, atol=0, rtol=0)
+        output, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))
+    torch.testing.assert_close(output, changed, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("why", ["many queries", "short", "float32", "dropout"])
@@ -99,14 +99,14 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
     pairs = Batch(tokens[:, :length], tokens[:, length:])
     used = []
     attend = direct.attention
-    monkeypatch.setattr(direct, "attention", lambda *given: used.append(1) or attend(*given))
+    monkeypatch.setattr(direct, "attention", lambda *arguments: used.append(1) or attend(*arguments))
 
     def gradient(multiplications: float, shortest: int) -> Tensor:
         monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", multiplications)
         monkeypatch.setattr(blockwise, "SHORT", shortest)
         with torch.autocast("cpu", torch.bfloat16):
             loss = mean_loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))])
 
-    found, expected = gradient(0.0, 0), gradient(1e9, 0)
-    assert used and (found - expected).norm() <= NEAR * expected.norm()
+    actual, expected = gradient(0.0, 0), gradient(1e9, 0)
+    assert used and (actual - expected).norm() <= NEAR * expected.norm()

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def asked(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[str, Any]:
+def job_for(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[str, Any]:
     """What to compute of an exported run."""
     target = [*run.allowed_tokens.nonzero().squeeze(1)[:3].tolist()][: run.plan.limits.target_length]
     if run.model.family == "encoder":
@@ -42,12 +42,12 @@ def asked(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[s
 @torch.no_grad()
 def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str, list[Any]]:
     """The same by our own model, for a task with sources."""
-    found: dict[str, list[Any]] = {"ids": [], "logits": [], "written": []}
+    outputs: dict[str, list[Any]] = {"ids": [], "logits": [], "written": []}
     length, family = run.plan.limits.source_length, run.model.family
     for text in texts:
         tokens = run.tokenizer.encode(text)
         tokens = tokens[-length:] if run.kind == "generation" else tokens[:length]
-        found["ids"].append(tokens if family == "encoder-decoder" else [*tokens, BOS])
+        outputs["ids"].append(tokens if family == "encoder-decoder" else [*tokens, BOS])
         source, after = torch.tensor([tokens]), torch.tensor([target])
         if family == "encoder":
             logits = run.model(torch.tensor([[*tokens, BOS]]), after)
@@ -55,11 +55,11 @@ def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str,
             logits = run.model(source, after)
         else:
             logits = run.model(source, torch.cat([torch.tensor([[BOS]]), after], 1))[:, 1:]
-        found["logits"].append(logits[0])
+        outputs["logits"].append(logits[0])
         decoding = Decoding(run.decoding["max_tokens"])
         (ids,) = run.model.objective.generate(run.model, source, None, run.allowed_tokens, decoding)
-        found["written"].append([*ids.tolist(), END][: decoding.max_tokens])
-    return found
+        outputs["written"].append([*ids.tolist(), END][: decoding.max_tokens])
+    return outputs
 
 
 def compared(place: Path, run: FinishedRun, job: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def test_one_of_the_shapes_of_transformers_needs_nothing_of_ours(
 ) -> None:
     place = trained(folder, tmp_path, architecture, task)
     run, made = finished.read(place), export.export(place, tmp_path / "out")
-    job = asked(run, place, sources(place), made.usage)
+    job = job_for(run, place, sources(place), made.usage)
     (tmp_path / "job.json").write_text(json.dumps(job))
     ran = subprocess.run(
         [sys.executable, "-P", exported.__file__, str(tmp_path / "job.json")],
@@ -151,7 +151,7 @@ def test_any_other_model_loads_through_the_adapter(
     place = trained(folder, tmp_path, architecture, task)
     run, made = finished.read(place), export.export(place, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
-    job = asked(run, place, sources(place), made.usage)
+    job = job_for(run, place, sources(place), made.usage)
     theirs = exported.computed(**job)
     assert made.model == theirs["class"] and made.model.startswith("Archbench")
     compared(place, run, job, theirs)
@@ -173,9 +173,11 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     ids = transformers.AutoTokenizer.from_pretrained(".")(text, return_tensors="pt")["input_ids"]
     assert ids[0].tolist() == [BOS, *run.tokenizer.encode(text)]
     theirs = getattr(transformers, AUTO[family]).from_pretrained(".")
-    given = {"input_ids": torch.tensor([[BOS]]), "decoder_input_ids": ids} if family == "encoder-decoder" else {}
+    decoder_inputs = (
+        {"input_ids": torch.tensor([[BOS]]), "decoder_input_ids": ids} if family == "encoder-decoder" else {}
+    )
     greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    (written,) = theirs.generate(**(given or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
+    (written,) = theirs.generate(**(decoder_inputs or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
     empty = torch.zeros(1, 0, dtype=torch.long)
     decoding = Decoding(run.plan.limits.target_length - len(text))
     (ours,) = run.model.objective.generate(run.model, empty, None, run.allowed_tokens, decoding, start=ids[:, 1:])

@@ -60,9 +60,9 @@ def test_text_has_the_checkpoints_logits_and_a_label_the_mean_of_its_name(checkp
     ids = torch.randint(3, 200, (2, 6), generator=torch.Generator().manual_seed(0))
     end = special(folder, "eos_token_id")
     expected = theirs(torch.cat([ids, torch.full((2, 1), end)], 1)).logits[:, -1]
-    found = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
-    assert (found[:, len(SPECIALS) :] - text_logits(folder, expected)).abs().max() < 1e-4
-    assert (found[:, END] - expected[:, end]).abs().max() < 1e-4
+    logits = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
+    assert (logits[:, len(SPECIALS) :] - text_logits(folder, expected)).abs().max() < 1e-4
+    assert (logits[:, END] - expected[:, end]).abs().max() < 1e-4
 
 
 def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any]) -> None:
@@ -85,8 +85,8 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
         expected = scores.gather(1, written[:, None]).sum()
         assert abs(log_p[row] - expected) < 1e-4
     greedy = Decoding(max_tokens=5)
-    found = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
-    for (text, _), tokens in zip(rows, found, strict=False):
+    answers = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
+    for (text, _), tokens in zip(rows, answers, strict=False):
         wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
         assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()
 
@@ -193,10 +193,10 @@ def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     checkpoint_folders.gpt2(tmp_path / "mine")
     spoil(tmp_path / "mine")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         catalogue.find(str(tmp_path / "mine"))
-    assert message in str(told.value) and str(tmp_path / "mine") in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(error.value) and str(tmp_path / "mine") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

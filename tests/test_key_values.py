@@ -73,13 +73,15 @@ def test_what_comes_later_or_was_left_out_is_not_seen(length: int) -> None:
 
 
 def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
-    seen = kept(3).buffered()
-    one, other = seen.then(kept(1, seed=10)), seen.then(kept(1, seed=20))
-    selected = one.rows(torch.tensor([0, 1, 2]))
-    selected.then(kept(1, seed=30)), one.then(kept(1, seed=40))
-    for found, last in ((one, 10), (other, 20), (selected, 10)):
-        torch.testing.assert_close(found.keys, torch.cat([seen.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
-        torch.testing.assert_close(found.values, torch.cat([seen.values, kept(1, seed=last).values], 2), rtol=0, atol=0)
+    prefix = kept(3).buffered()
+    branch, other = prefix.then(kept(1, seed=10)), prefix.then(kept(1, seed=20))
+    selected = branch.rows(torch.tensor([0, 1, 2]))
+    selected.then(kept(1, seed=30)), branch.then(kept(1, seed=40))
+    for continued, last in ((branch, 10), (other, 20), (selected, 10)):
+        torch.testing.assert_close(continued.keys, torch.cat([prefix.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
+        torch.testing.assert_close(
+            continued.values, torch.cat([prefix.values, kept(1, seed=last).values], 2), rtol=0, atol=0
+        )
 
 
 def test_masks_of_other_rows_are_computed_for_them() -> None:
@@ -88,8 +90,8 @@ def test_masks_of_other_rows_are_computed_for_them() -> None:
     assert context.additive() is not None and context.mask() is not None
     chosen = CrossAttentionCache(torch.zeros(2, 3, 4), context).rows(torch.tensor([1])).context
     alone = AttentionContext(places, places, present=present[1:])
-    for found, expected in ((chosen.additive(), alone.additive()), (chosen.mask(), alone.mask())):
-        assert found is not None and expected is not None and torch.equal(found, expected)
+    for mask, expected in ((chosen.additive(), alone.additive()), (chosen.mask(), alone.mask())):
+        assert mask is not None and expected is not None and torch.equal(mask, expected)
 
 
 def test_memory_grows_by_few_places_that_lie_idle() -> None:
@@ -102,16 +104,16 @@ def test_memory_grows_by_few_places_that_lie_idle() -> None:
 
 
 def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
-    seen, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
+    prefix, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
     assert not applies(q, kept(5)), "without a room"
-    assert not applies(q.expand(-1, -1, 2, -1), seen)
-    assert not applies(q.double(), seen)
+    assert not applies(q.expand(-1, -1, 2, -1), prefix)
+    assert not applies(q.double(), prefix)
     with torch.enable_grad():
-        assert not applies(q, seen)
+        assert not applies(q, prefix)
         assert kept(5).buffered().buffer is None
     with FlopCounterMode(display=False):
-        assert not applies(q, seen)
-    double = KeyValues(*(each.double() for each in kept(5)[:2]))
+        assert not applies(q, prefix)
+    double = KeyValues(*(tensor.double() for tensor in kept(5)[:2]))
     assert double.buffered().buffer is None
 
 
@@ -120,38 +122,38 @@ def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual
 def test_writing_looks_by_single_queries_and_sees_the_same(
     name: str, padded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, given = perturbed(name, 0.2).eval(), padded_pairs()
-    mask = given.source_mask if padded else None
+    model, pairs = perturbed(name, 0.2).eval(), padded_pairs()
+    mask = pairs.source_mask if padded else None
 
     def logits() -> Tensor:
-        cache, found = model.prefill(given.source, mask), []
-        for place in range(given.target.shape[1]):
-            step, cache = model.decode(given.target[:, [place]], cache)
-            found.append(step)
-        return torch.cat(found, 1)
+        cache, outputs = model.prefill(pairs.source, mask), []
+        for place in range(pairs.target.shape[1]):
+            step, cache = model.decode(pairs.target[:, [place]], cache)
+            outputs.append(step)
+        return torch.cat(outputs, 1)
 
     calls: list[int] = []
     attend = single.attention
-    monkeypatch.setattr(single, "attention", lambda *given: calls.append(1) or attend(*given))
-    found = logits()
-    steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
+    monkeypatch.setattr(single, "attention", lambda *arguments: calls.append(1) or attend(*arguments))
+    single_logits = logits()
+    steps, crosses = pairs.target.shape[1], model.family == "encoder-decoder"
     depth = len((model.decoder if crosses else model.stack).blocks)
     assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
     monkeypatch.setattr(single, "applies", lambda q, keys: False)
-    torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(single_logits, logits(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("given", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
-def test_cross_attention_one_by_one_is_that_of_all_at_once(given: dict[str, bool | int | float]) -> None:
+@pytest.mark.parametrize("options", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
+def test_cross_attention_one_by_one_is_that_of_all_at_once(options: dict[str, bool | int | float]) -> None:
     torch.manual_seed(0)
-    module = Attention(32, 4, **given)  # type: ignore[arg-type]
+    module = Attention(32, 4, **options)  # type: ignore[arg-type]
     for parameter in module.parameters():
         parameter.normal_(0, 0.3)
     x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), position_ids(9, torch.device("cpu"))
     context = AttentionContext(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
     expected, _ = module(x, AttentionContext(keys[:, :5], keys, present=context.present), memory=memory)
     with torch.no_grad():
-        kept = module.project_keys_values(memory).buffered()
-        assert kept.buffer is not None
-        found = torch.cat([module(x[:, [place]], context, memory=kept)[0] for place in range(5)], 1)
-    torch.testing.assert_close(found, expected)
+        cache = module.project_keys_values(memory).buffered()
+        assert cache.buffer is not None
+        outputs = torch.cat([module(x[:, [place]], context, memory=cache)[0] for place in range(5)], 1)
+    torch.testing.assert_close(outputs, expected)

@@ -62,9 +62,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
         below_mixture += masked_loss < mixture - 1e-4
         if target == (8, 9):
             pairs = Batch(contract.sequences(1, 5).expand(400, -1), torch.tensor([target]).expand(400, -1))
-            drawn = torch.Generator().manual_seed(0)
-            found = estimate(encoder, pairs, allowed, drawn, draws=10, objective=Masked(suffix=True))
-            assert found is not None and found.mean().item() == pytest.approx(masked_loss, rel=0.02)
+            generator = torch.Generator().manual_seed(0)
+            estimated = estimate(encoder, pairs, allowed, generator, draws=10, objective=Masked(suffix=True))
+            assert estimated is not None and estimated.mean().item() == pytest.approx(masked_loss, rel=0.02)
     assert below_left_to_right and below_mixture
     assert Masked().estimate_is_bound and not Masked(suffix=True).estimate_is_bound
     assert Masked(suffix=True).needs_pass_per_token
@@ -90,7 +90,7 @@ def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, n
 def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "things.txt").write_text("\n".join(f"house {n} and car {n * n}" for n in range(200)))
     plans = tiny_runs.planned(spec.from_dict(EXPERIMENT, folder=tmp_path), tmp_path, tmp_path).plans
-    found = {}
+    recorded = {}
     for plan in plans:
         place = tmp_path / "runs" / plan.run
         work.perform(plan, place, lambda progress: None, lambda: False)
@@ -98,8 +98,8 @@ def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
         scores = {row["metric"] for row in json.loads((place / "scores.json").read_text())}
         record = json.loads((place / "record.json").read_text())
         losses = set(curves.loc[curves["split"] == "validation", "metric"])
-        found[plan.architecture] = (losses, record["objective"], scores & {"bits_per_byte_bound", "masked_loss"})
-    assert found == {
+        recorded[plan.architecture] = (losses, record["objective"], scores & {"bits_per_byte_bound", "masked_loss"})
+    assert recorded == {
         "encoder": ({"nll_per_token_sampled"}, "masked", {"bits_per_byte_bound"}),
         "suffix-encoder": ({"nll_per_token_sampled"}, "suffix", {"masked_loss"}),
     }
@@ -110,13 +110,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """Tables of a comparison whose encoder hides ends of the target."""
     root = tmp_path_factory.mktemp("store")
     synthetic.write_store(root, [synthetic.SHAKESPEARE])
-    found = tables.collect(root)
-    encoders = found["runs"]["architecture"] == "encoder"
-    found["runs"].loc[encoders, "objective"] = "suffix"
+    frames = tables.collect(root)
+    encoders = frames["runs"]["architecture"] == "encoder"
+    frames["runs"].loc[encoders, "objective"] = "suffix"
     for name in ("curves", "scores"):
-        bound = found[name]["metric"].isin(["nll_per_token_bound", "bits_per_byte_bound"])
-        found[name].loc[bound, "metric"] = "masked_loss"
-    return found
+        bound = frames[name]["metric"].isin(["nll_per_token_bound", "bits_per_byte_bound"])
+        frames[name].loc[bound, "metric"] = "masked_loss"
+    return frames
 
 
 def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:

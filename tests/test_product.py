@@ -51,11 +51,11 @@ def test_it_is_the_linear_map_with_its_gradients(shape: tuple[int, ...], biased:
     weight, bias = drawn(40, 24, seed=1), drawn(40, seed=2) if biased else None
     used = [x, weight] if bias is None else [x, weight, bias]
     above = drawn(*shape[:-1], 40, seed=3).detach().bfloat16()
-    found, expected = product.product(x, weight, bias), F.linear(x, weight, bias)
-    assert found.dtype == expected.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
+    output, expected = product.product(x, weight, bias), F.linear(x, weight, bias)
+    assert output.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(output, expected, atol=1e-2, rtol=1e-2)
     theirs = torch.autograd.grad(expected, used, above)
-    for ours, reference in zip(torch.autograd.grad(found, used, above), theirs, strict=True):
+    for ours, reference in zip(torch.autograd.grad(output, used, above), theirs, strict=True):
         assert ours.dtype == reference.dtype
         torch.testing.assert_close(ours, reference, atol=0.1, rtol=1e-2)
 
@@ -81,15 +81,15 @@ def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pyt
     monkeypatch.setattr(product, "is_in_torch_dispatch_mode", lambda: False)
     model, pairs = perturbed(name, 0.1), padded_pairs()
     allowed_tokens = torch.arange(LIMITS.vocabulary) >= END
-    seen: list[set[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
+    shapes_seen: list[set[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
     for rows in range(1, len(pairs.target) + 1):
         some = type(pairs)(*(None if x is None else x[:rows] for x in pairs))
         with Shapes() as shapes:
             with torch.autocast("cpu", torch.bfloat16):
                 loss = mean_loss(model, some, allowed_tokens, torch.Generator().manual_seed(rows), True)
             loss.backward()
-        seen.append(shapes.seen)
-    assert len(seen) > 1 and seen[0] and all(each == seen[0] for each in seen)
+        shapes_seen.append(shapes.seen)
+    assert len(shapes_seen) > 1 and shapes_seen[0] and all(shape_set == shapes_seen[0] for shape_set in shapes_seen)
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5"])
@@ -146,6 +146,6 @@ def test_a_large_product_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     slope = torch.autograd.grad(expected.float().sum(), weight)[0]
     monkeypatch.setattr(product, "rounded", lambda x, rows: pytest.fail("its rows are copied"))
     monkeypatch.setattr(product, "LARGE", 65 * 24 * 40)
-    found = product.product(x, weight)
-    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
-    torch.testing.assert_close(torch.autograd.grad(found.float().sum(), weight)[0], slope, atol=0.1, rtol=1e-2)
+    output = product.product(x, weight)
+    torch.testing.assert_close(output, expected, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(torch.autograd.grad(output.float().sum(), weight)[0], slope, atol=0.1, rtol=1e-2)

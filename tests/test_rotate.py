@@ -19,8 +19,8 @@ def test_values_and_gradients_are_those_of_the_plain_version(rows: int, kind: to
     x.requires_grad_()
     assert rotate.applies(x)
     ways = (results(run, x, cos, sin, above) for run in (rotate.rotated, rotate.plain))
-    for found, expected in zip(*ways, strict=True):
-        torch.testing.assert_close(found, expected, atol=near, rtol=near)
+    for actual, expected in zip(*ways, strict=True):
+        torch.testing.assert_close(actual, expected, atol=near, rtol=near)
 
 
 def results(run, x, cos, sin, above):

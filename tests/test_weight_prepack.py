@@ -34,8 +34,8 @@ def test_products_are_the_same_before_and_after_packing(rows: int, biased: bool,
     with weight_prepack.prepacked_weights():
         for use in range(2 * weight_prepack.OFTEN):
             x = drawn(rows, 1, 24, seed=use)
-            found = product.product(x, weight[part], bias)
-            torch.testing.assert_close(found, F.linear(x, weight[part], bias))
+            output = product.product(x, weight[part], bias)
+            torch.testing.assert_close(output, F.linear(x, weight[part], bias))
             assert (weight_prepack.packed(weight[part], rows) is not None) == (2 * use + 2 >= weight_prepack.OFTEN)
 
 
