@@ -88,16 +88,16 @@ def _written(view: View, name: str, picture: Path, inches: float | None = None) 
     return figure
 
 
-def _section(question: str, made: Figure, command: str) -> str:
-    return f"""## `{made.name}`
+def _section(question: str, figure: Figure, command: str) -> str:
+    return f"""## `{figure.name}`
 
 {question}
 
-> {made.takeaway}
+> {figure.takeaway}
 
-![{made.title}](figures/{made.name}.png)
+![{figure.title}](figures/{figure.name}.png)
 
-{made.caption}
+{figure.caption}
 
 ```
 {command}

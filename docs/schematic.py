@@ -70,13 +70,13 @@ def visible(model: Family) -> torch.Tensor:
     """(2 n, 2 n): whether the state of a row's token changes with a column's token; source first, then target."""
     source, target = torch.arange(10, 10 + TOKENS)[None], torch.arange(20, 20 + TOKENS)[None]
     before = _states(model, source, target)
-    seen = []
+    changes = []
     for place in range(2 * TOKENS):
         changed = [source.clone(), target.clone()]
         changed[place // TOKENS][0, place % TOKENS] = 40
         after = _states(model, *changed)
-        seen.append((after - before).abs().amax(-1) > 1e-6)
-    return torch.stack(seen, 1)
+        changes.append((after - before).abs().amax(-1) > 1e-6)
+    return torch.stack(changes, 1)
 
 
 def _states(model: Family, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -146,12 +146,12 @@ def draw_model(axes: Axes, model: Family) -> None:
     )
 
 
-def draw_mask(axes: Axes, seen: torch.Tensor) -> None:
+def draw_mask(axes: Axes, mask: torch.Tensor) -> None:
     """A cell for each pair of tokens, filled where the row's token reads the column's."""
-    count = len(seen)
+    count = len(mask)
     for row in range(count):
         for column in range(count):
-            colour = hue("blue") if seen[row, column] else rule()
+            colour = hue("blue") if mask[row, column] else rule()
             axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor=paper(), linewidth=1.2))
     axes.plot([count / 2] * 2, [0, count], color=ink(), linewidth=1)
     axes.plot([0, count], [count / 2] * 2, color=ink(), linewidth=1)

@@ -179,13 +179,13 @@ class WithWeights(nn.Module):
 
 
 def in_a_list(dim: int) -> Callable[[], Tensor]:
-    held = SimpleNamespace(layers=[[hidden_weights(dim)]])
-    return lambda: held.layers[0][0]
+    holder = SimpleNamespace(layers=[[hidden_weights(dim)]])
+    return lambda: holder.layers[0][0]
 
 
 def in_a_dictionary(dim: int) -> Callable[[], Tensor]:
-    held = {"layers": {"first": hidden_weights(dim)}}
-    return lambda: held["layers"]["first"]
+    holder = {"layers": {"first": hidden_weights(dim)}}
+    return lambda: holder["layers"]["first"]
 
 
 def in_a_closure(dim: int) -> Callable[[], Tensor]:
@@ -201,19 +201,19 @@ def in_a_global(dim: int) -> Callable[[], Tensor]:
 def in_a_default_argument(dim: int) -> Callable[[], Tensor]:
     weights = hidden_weights(dim)
 
-    def read(held: Tensor = weights) -> Tensor:
-        return held
+    def read(tensor: Tensor = weights) -> Tensor:
+        return tensor
 
     return read
 
 
 def made_in_the_first_pass(dim: int) -> Callable[[], Tensor]:
-    held: list[Tensor] = []
+    cache: list[Tensor] = []
 
     def read() -> Tensor:
-        if not held:
-            held.append(hidden_weights(dim))
-        return held[0]
+        if not cache:
+            cache.append(hidden_weights(dim))
+        return cache[0]
 
     return read
 

@@ -68,10 +68,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    known = dict(report.user_properties)
-    if report.when == "call" and report.passed and "fault" in known:
-        what, outcome = known["fault"]
-        FAULTS[what, outcome] = FAULTS.get((what, outcome), 0) + int(str(known.get("times", 1)))
+    properties = dict(report.user_properties)
+    if report.when == "call" and report.passed and "fault" in properties:
+        what, outcome = properties["fault"]
+        FAULTS[what, outcome] = FAULTS.get((what, outcome), 0) + int(str(properties.get("times", 1)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

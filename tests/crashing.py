@@ -74,20 +74,20 @@ def attempt(plan: Plan, root: str, place: int) -> int:
 
             return deal
 
-        for where, name in PLACES:
-            setattr(where, name, counted(name, getattr(where, name)))
+        for owner, name in PLACES:
+            setattr(owner, name, counted(name, getattr(owner, name)))
         try:
             work.perform(plan, Path(root) / "runs" / plan.run, lambda event: None, lambda: False)
         finally:
             os._exit(0)
     os.close(theirs)
-    seen = 0
+    accesses = 0
     while part := os.read(ours, 4096):
-        seen += len(part)
+        accesses += len(part)
     os.close(ours)
     status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) == (0 < place <= seen), (status, place, seen)
-    return seen
+    assert os.WIFSIGNALED(status) == (0 < place <= accesses), (status, place, accesses)
+    return accesses
 
 
 def main(file: str, root: str, cache: str, places: str) -> None:
@@ -96,9 +96,9 @@ def main(file: str, root: str, cache: str, places: str) -> None:
     for place in map(int, places.split(",")):
         if place < 0:  # from the beginning
             shutil.rmtree(root)
-        seen = attempt(plan, root, abs(place))
+        accesses = attempt(plan, root, abs(place))
         left = "" if place else hashlib.sha256(repr(outcome(Path(root))).encode()).hexdigest()
-        print(seen, left, flush=True)
+        print(accesses, left, flush=True)
 
 
 if __name__ == "__main__":

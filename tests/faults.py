@@ -73,10 +73,10 @@ def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
         def mask(self, window=None):
             if not self.causal:
                 return original(self, window)
-            seen = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
+            allowed = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
             if self.prefix is not None:
-                seen = seen | (self.keys < self.prefix)[:, None, :]
-            return (seen if self.present is None else seen & self.present[:, None, :])[:, None]
+                allowed = allowed | (self.keys < self.prefix)[:, None, :]
+            return (allowed if self.present is None else allowed & self.present[:, None, :])[:, None]
 
         return mask
 
@@ -259,11 +259,11 @@ def shifted_twice(original):
 
 def copies_what_was_scored(monkeypatch, build):
     """Likelihoods keep their targets, and writing returns them."""
-    known = {}
+    targets_by_source = {}
 
     def scored(original):
         def log_likelihood(self, model, pairs, allowed_tokens):
-            known.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
+            targets_by_source.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
             return original(self, model, pairs, allowed_tokens)
 
         return log_likelihood
@@ -271,7 +271,7 @@ def copies_what_was_scored(monkeypatch, build):
     def written(original):
         def generate(self, model, source, *arguments):
             rows = original(self, model, source, *arguments)
-            return [known.get(tuple(s.tolist()), row) for s, row in zip(source, rows, strict=True)]
+            return [targets_by_source.get(tuple(s.tolist()), row) for s, row in zip(source, rows, strict=True)]
 
         return generate
 

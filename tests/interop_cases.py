@@ -65,11 +65,11 @@ def assert_close(actual: Tensor, expected: Tensor, mask: Tensor | None = None) -
 def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
     """Two models of one class have the same tensors under the same names, bit for bit, and tie the same names."""
     assert type(a) is type(b)
-    mine, other = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
-    assert mine.keys() == other.keys()
-    for name, tensor in mine.items():
+    tensors, other = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
+    assert tensors.keys() == other.keys()
+    for name, tensor in tensors.items():
         assert tensor.dtype == other[name].dtype and torch.equal(tensor, other[name]), name
-    assert _ties(mine) == _ties(other)
+    assert _ties(tensors) == _ties(other)
 
 
 def with_field(config: Any, field: str, value: object) -> Any:
@@ -167,11 +167,11 @@ def assert_decoder_cache(theirs: Any, side: str) -> None:
     mask = torch.cat([source_mask, torch.ones_like(tokens)], 1)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     out = theirs(source, attention_mask=source_mask, position_ids=positions[:, :6], use_cache=True)
-    cache, outputs, expected, seen = ours.prefill(source, source_mask), [], [], 6
+    cache, outputs, expected, length = ours.prefill(source, source_mask), [], [], 6
     for piece in tokens.split([1, 3, 1], 1):
-        after = seen + piece.shape[1]
-        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, seen:after]}
-        out, seen = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
+        after = length + piece.shape[1]
+        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, length:after]}
+        out, length = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
         logits, cache = ours.decode(piece, cache)
         outputs.append(logits)
         expected.append(out.logits)

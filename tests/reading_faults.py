@@ -109,11 +109,11 @@ def counted(last: int = 1000, most: int = 1000) -> Plant:
 
 
 def keeps_by_shape(original, self, source, source_mask=None):
-    kept = self.__dict__.setdefault("_kept", {})
+    cache = self.__dict__.setdefault("_kept", {})
     key = None if source is None else tuple(source.shape)
     if source_mask is not None or key is None:
         return original(self, source, source_mask)
-    return kept.setdefault(key, original(self, source))
+    return cache.setdefault(key, original(self, source))
 
 
 def keeps_sources(original, self, source, source_mask=None):
@@ -346,10 +346,10 @@ def shares_a_workspace(original, self, source, source_mask=None):
     cache = original(self, source, source_mask)
     if torch.is_grad_enabled() or not cache.layers:
         return cache
-    kept = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
-    if not hasattr(self, "workspace") or self.workspace.numel() < kept.numel():
-        self.register_buffer("workspace", torch.empty(kept.numel()), persistent=False)
-    views = self.workspace[: kept.numel()].view(kept.shape).copy_(kept)
+    keys_values = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+    if not hasattr(self, "workspace") or self.workspace.numel() < keys_values.numel():
+        self.register_buffer("workspace", torch.empty(keys_values.numel()), persistent=False)
+    views = self.workspace[: keys_values.numel()].view(keys_values.shape).copy_(keys_values)
     return replace(cache, layers=tuple(KeyValues(*layer) for layer in views))
 
 

@@ -17,17 +17,17 @@ COMMIT = "a" * 40
 
 def wheel(content: str = "rows\n" * 20_000) -> bytes:
     """A wheel of the distribution ``tiny`` with one file of data."""
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     files = {
         "tiny/data.txt": content,
         "tiny-0.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 0.1\n",
         "tiny-0.1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "tiny-0.1.dist-info/RECORD": "",
     }
-    with zipfile.ZipFile(made, "w") as archive:  # stored, not compressed: large enough to be cut
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored, not compressed: large enough to be cut
         for name, text in files.items():
             archive.writestr(name, text)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 @dataclass

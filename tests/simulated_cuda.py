@@ -39,12 +39,17 @@ class There(Tensor):
     held: Tensor
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> "There":
-        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=CUDA
+    def __new__(cls, tensor: Tensor) -> "There":
+        wrapper = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            tensor.shape,
+            strides=tensor.stride(),
+            storage_offset=tensor.storage_offset(),
+            dtype=tensor.dtype,
+            device=CUDA,
         )
-        made.held = held
-        return made
+        wrapper.held = tensor
+        return wrapper
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -161,18 +166,18 @@ def _moved(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
                 if tensor is None or isinstance(tensor, There):
                     continue
                 if id(tensor) not in new:
-                    made: Tensor = There(tensor.detach().clone())
+                    wrapped: Tensor = There(tensor.detach().clone())
                     if isinstance(tensor, nn.Parameter):
-                        made = nn.Parameter(made, tensor.requires_grad)
-                        made.__dict__.update(tensor.__dict__)
-                    new[id(tensor)] = made
+                        wrapped = nn.Parameter(wrapped, tensor.requires_grad)
+                        wrapped.__dict__.update(tensor.__dict__)
+                    new[id(tensor)] = wrapped
                 tensors[name] = new[id(tensor)]
     return module
 
 
 def _tensor(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
-    made = _plain(data, *args, **kwargs)
-    return made if device is None else made.to(device)
+    tensor = _plain(data, *args, **kwargs)
+    return tensor if device is None else tensor.to(device)
 
 
 _to, _plain = nn.Module.to, torch.tensor
@@ -182,7 +187,7 @@ NAMES: dict[str, Any] = {
     "device_count": lambda: 1,
     "current_device": lambda: 0,
     "get_device_name": lambda *device: "none",
-    "is_bf16_supported": lambda **how: True,
+    "is_bf16_supported": lambda **options: True,
     "max_memory_allocated": lambda *device: 1,
     "_lazy_init": lambda: None,
 } | {name: lambda *args: None for name in ("reset_peak_memory_stats", "synchronize", "manual_seed", "empty_cache")}

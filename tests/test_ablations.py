@@ -45,17 +45,17 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["check", "decoder-no-mask"])
     lines = capsys.readouterr().out.splitlines()
-    assert ended.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
+    assert stopped.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
     assert any(line.startswith("x     no_look_ahead ") and "broken, as this ablation has to" in line for line in lines)
     assert "9 are broken as they have to be" in lines[-1]
     (tmp_path / "mine.py").write_text(catalogue.find("decoder-no-mask").text)
-    mine = catalogue.find("mine.py", tmp_path)
-    assert mine.breaks == ()
+    variant = catalogue.find("mine.py", tmp_path)
+    assert variant.breaks == ()
     with pytest.raises(InputError, match="breaks the contract: no_look_ahead"):
-        compliance.require_contract(mine, tmp_path, lambda line: None)
+        compliance.require_contract(variant, tmp_path, lambda line: None)
 
 
 def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,23 +81,23 @@ def test_an_ablation_is_one_small_file_that_cites_what_it_follows(path: Path) ->
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
 def test_nothing_replaced_is_the_built_in_variant(name: str) -> None:
-    made = []
+    models = []
     for build in (catalogue.find(name).build, getattr(assembly, name.replace("-", "_"))):
         torch.manual_seed(0)
-        made.append(build(SIZE, LIMITS))
-    ours, theirs = (model.state_dict() for model in made)
+        models.append(build(SIZE, LIMITS))
+    ours, theirs = (model.state_dict() for model in models)
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     tokens = contract.sequences(2, 5)
-    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in made))
+    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in models))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_fits_every_architecture_to_its_budget(name: str) -> None:
     experiment = spec.preset(name)
     assert experiment.name == name
-    stated = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
-    for parameters, model, place in stated:
+    setups = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
+    for parameters, model, place in setups:
         build, start = catalogue.find(place).build, Size(model.width, model.heads or model.width // 32, 1, 1)
         fitted = budget.fit(build, start, LIMITS, budget.parameters, parameters, False, place, model.depth)
         assert budget.counts(build, fitted, LIMITS).parameters == pytest.approx(parameters, rel=0.01), place
@@ -156,7 +156,7 @@ def views(n: int) -> dict[str, AttentionContext]:
     }
 
 
-def seen(context: AttentionContext, row: int, query: int, key: int) -> bool:
+def is_visible(context: AttentionContext, row: int, query: int, key: int) -> bool:
     if context.present is not None and not context.present[row, key]:
         return False
     early = context.prefix is not None and key < context.prefix[row, 0]
@@ -171,7 +171,7 @@ def test_an_average_is_the_mean_over_what_is_seen(name: str) -> None:
     for row in range(2):
         values = average.value(x[row])
         for query in range(6):
-            keys = [key for key in range(6) if seen(context, row, query, key)]
+            keys = [key for key in range(6) if is_visible(context, row, query, key)]
             if keys:  # padding that sees nothing may have anything
                 expected = average.output(torch.stack([values[key] for key in keys]).mean(0))
                 assert torch.allclose(output[row, query], expected, atol=1e-6), (row, query)

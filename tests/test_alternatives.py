@@ -179,8 +179,8 @@ def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) ->
         "experiment": pd.DataFrame({"key": ["specification"], "value": [resolved]}),
     }
     chosen = analysis.chosen_variants(tables)
-    known = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
-    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", known)]
+    candidate_losses = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
+    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", candidate_losses)]
     assert tuning_grids.variants(chosen) == (
         "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
         "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "

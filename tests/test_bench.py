@@ -36,9 +36,9 @@ def setting(cache: Path) -> Iterator[BenchSetting]:
 
 
 def status(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main([str(argument) for argument in arguments])
-    return int(ended.value.code or 0)
+    return int(stopped.value.code or 0)
 
 
 def test_sides_take_turns_in_going_first() -> None:
@@ -287,8 +287,8 @@ def test_what_was_measured_before_is_kept(
         assert json.loads((tmp_path / "bench.json").read_text())["measures"] == []
         assert not (tmp_path / "bench.csv").exists()
     for ending in ("json", "csv"):
-        kept = tmp_path.glob(f"bench-*.{ending}")
-        assert sorted(path.read_text() for path in kept) == ['{"measures": [0]}', '{"measures": [1]}']
+        paths = tmp_path.glob(f"bench-*.{ending}")
+        assert sorted(path.read_text() for path in paths) == ['{"measures": [0]}', '{"measures": [1]}']
     assert str(tmp_path / "bench-") in capsys.readouterr().err
     status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)  # nothing was measured
     assert len(list(tmp_path.glob("bench-*.json"))) == 2

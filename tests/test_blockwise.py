@@ -15,7 +15,7 @@ from archbench.architectures.objectives.objective import mean_loss
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16().requires_grad_()
 
 
@@ -37,7 +37,11 @@ def test_it_is_attention(
     monkeypatch.setattr(blockwise, "STEP", step)
     monkeypatch.setattr(blockwise, "MANY", 1)  # 12 sequences times heads are rounded up to 16
     n, m = 10, 7 if kind == "cross" else 10
-    q, k, v = drawn(3, 4, n, 8, seed=0), drawn(3, 4 // shared, m, 8, seed=1), drawn(3, 4 // shared, m, 8, seed=2)
+    q, k, v = (
+        random_tensor(3, 4, n, 8, seed=0),
+        random_tensor(3, 4 // shared, m, 8, seed=1),
+        random_tensor(3, 4 // shared, m, 8, seed=2),
+    )
     causal, mask = "causal" in kind, None
     if "bias" in kind:
         mask = torch.randn(1, 4, n, m, generator=torch.Generator().manual_seed(3)).requires_grad_()
@@ -54,7 +58,7 @@ def test_it_is_attention(
     expected = expected.transpose(1, 2).flatten(2)
     output = blockwise.attention(q, k, v, added, causal, scale)
     assert output.dtype == torch.bfloat16 and near(output, expected)
-    above = drawn(3, n, 32, seed=4)
+    above = random_tensor(3, n, 32, seed=4)
     inputs = [q, k, v] + ([mask] if mask is not None and mask.requires_grad else [])
     theirs = torch.autograd.grad(expected, inputs, above.float())
     for ours, reference in zip(torch.autograd.grad(output, inputs, above), theirs, strict=True):
@@ -66,7 +70,7 @@ def test_it_is_attention(
 def test_blocks_are_all_queries_once_and_none_is_a_sliver(length: int, causal: bool) -> None:
     blocks, size = blockwise._blocks(length, length, causal), blockwise.BLOCK if causal else blockwise.WIDE
     assert [i for begin, end, _ in blocks for i in range(begin, end)] == list(range(length))
-    assert all(end - begin <= 1.5 * size and seen == (end if causal else length) for begin, end, seen in blocks)
+    assert all(end - begin <= 1.5 * size and keys == (end if causal else length) for begin, end, keys in blocks)
     assert len(blocks) == 1 or min(end - begin for begin, end, _ in blocks) >= size / 2
 
 

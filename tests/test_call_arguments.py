@@ -62,9 +62,9 @@ def test_a_wrong_argument_is_one_line_and_nothing_is_written(
     options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         archbench.compare(EXPERIMENT, **options)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 

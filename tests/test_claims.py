@@ -45,9 +45,9 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
 
 
 def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
-    known = {*catalogue.names(), *catalogue.ablated()}
+    names = {*catalogue.names(), *catalogue.ablated()}
     for claim in ledgers.ledger():
-        assert {re.split("[|@{]", side)[0] for pair in claim.ahead for side in pair} <= known
+        assert {re.split("[|@{]", side)[0] for pair in claim.ahead for side in pair} <= names
         if not claim.preset or claim.name in ledgers.successors():
             continue
         experiment = spec.preset(claim.preset)
@@ -109,8 +109,8 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     judged = judge(tables.collect(tmp_path))
-    says = f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited"
-    assert (says in page.render(judged, [])) == _is_tested(ledgers.PARTS[place], judged)
+    words = f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited"
+    assert (words in page.render(judged, [])) == _is_tested(ledgers.PARTS[place], judged)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +239,9 @@ def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Pa
 def test_a_generalist_that_is_not_worse_is_enough(tmp_path: Path, mixed: float, verdict: str) -> None:
     precise = {**CLEAR, "examples": 20_000}
     tasks = [
-        single(PHRASES, dataset=f"{name}-{how}", truth={"decoder": truth, "encoder": truth}, **precise)
+        single(PHRASES, dataset=f"{name}-{suffix}", truth={"decoder": truth, "encoder": truth}, **precise)
         for name in ("labels", "phrases")
-        for how, truth in (("alone", 0.7), ("mixed", mixed))
+        for suffix, truth in (("alone", 0.7), ("mixed", mixed))
     ]
     synthetic.write_store(tmp_path, tasks)
     bases = {"labels-mixed": "labels-alone", "phrases-mixed": "phrases-alone"}

@@ -156,9 +156,9 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
             attempts += kills == KILLS
             assert attempts < 4, errors  # the last kill may fail a run
         assert kills == KILLS
-        ended = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
-        assert len(ended) == RUNS
-        assert {name: ended[name] for name in sealed} == sealed  # nothing finished was trained again
+        finished_at = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
+        assert len(finished_at) == RUNS
+        assert {name: finished_at[name] for name in sealed} == sealed  # nothing finished was trained again
     finally:
         if cluster is not None:
             cluster.cluster.shutdown()

@@ -91,10 +91,10 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def status(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def run_names(root: Path) -> set[str]:

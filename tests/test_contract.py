@@ -126,10 +126,10 @@ def run_command(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[object, list[str], list[str]]:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
         output, errors = capsys.readouterr()
-        return ended.value.code, output.splitlines(), errors.splitlines()
+        return stopped.value.code, output.splitlines(), errors.splitlines()
 
     return run
 
@@ -153,8 +153,8 @@ def test_check_tells_every_property_that_holds(run_command: Callable[..., object
             assert line.split(None, 2)[::2] == ["-", f"does not apply: {notes[check]}"]
         else:
             assert line.split(None, 2) == ["ok", check.__name__, contract.property_of(check)]
-    held = len(contract.CHECKS) - 3
-    assert lines[-1].startswith(f"decoder: {held} of {held + 3} properties hold, 3 do not apply (")
+    count = len(contract.CHECKS) - 3
+    assert lines[-1].startswith(f"decoder: {count} of {count + 3} properties hold, 3 do not apply (")
     assert "\x1b" not in "".join(lines)
 
 
@@ -251,28 +251,28 @@ def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
 
 
 def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(made.append(len(checks)) or ()))
+    counts: list[int] = []
+    monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(counts.append(len(checks)) or ()))
     for lengths in ([(3, 5)], [(3, 5), (5, 3)], [(5, 3)], []):
         compliance.require_contract(mine, tmp_path, lambda line: None, lengths)
-    assert made == [len(contract.CHECKS), 1, 1]
+    assert counts == [len(contract.CHECKS), 1, 1]
 
 
 def test_thorough_trials_are_remembered_apart(
     mine: Variant, run_command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
-    original, tried, messages = contract.results, [], []
+    original, trial_names, messages = contract.results, [], []
 
     def results(build, path, checks, trials):
-        tried.append(trials.name)
+        trial_names.append(trials.name)
         return original(build, path, [contract.no_look_ahead])
 
     monkeypatch.setattr(contract, "results", results)
     run_command("check", "mine.py")
     compliance.require_contract(mine, tmp_path, messages.append)
     compliance.require_contract(mine, tmp_path, messages.append)
-    assert tried == ["usual", "thorough"] and len(messages) == 1
+    assert trial_names == ["usual", "thorough"] and len(messages) == 1
     (tmp_path / "other.py").write_text(DECODER)
     run_command("check", "other.py", "--thorough")
     compliance.require_contract(catalogue.find("other.py", tmp_path), tmp_path, messages.append)

@@ -67,8 +67,8 @@ def test_declared_contrasts_whose_data_set_has_no_run_yet_count_as_tests(tmp_pat
 
 
 def test_a_contrast_without_a_test_counts_in_the_family_and_stays_unknown() -> None:
-    known, unknown = holm([0.02, math.nan])
-    assert known == pytest.approx(0.04)
+    corrected, unknown = holm([0.02, math.nan])
+    assert corrected == pytest.approx(0.04)
     assert math.isnan(unknown)
 
 

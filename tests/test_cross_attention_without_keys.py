@@ -24,7 +24,7 @@ def attention(bias: bool = False, kv_heads: int = 4, scale: float | None = None,
     return layer
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
@@ -34,11 +34,13 @@ def context(length: int, lengths: list[int] | None) -> AttentionContext:
     return AttentionContext(keys[:, :1], keys, present=present)
 
 
-def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext, queries: int | None) -> list[Tensor]:
+def results(
+    module: Attention, x: Tensor, memory: Tensor, geometry: AttentionContext, queries: int | None
+) -> list[Tensor]:
     """Answer and gradients, directly in bfloat16 or, without a number of queries, by keys and values in float32."""
     with torch.autocast("cpu", torch.bfloat16, enabled=queries is not None):
-        kept = memory if queries is not None else module.project_keys_values(memory)
-        y, _ = module(x, seen, memory=kept)
+        source = memory if queries is not None else module.project_keys_values(memory)
+        y, _ = module(x, geometry, memory=source)
     above = torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
     gradients = torch.autograd.grad(y.float(), [x, memory, *module.parameters()], above)
     return [y, *gradients]
@@ -54,22 +56,22 @@ def test_it_is_attention_with_keys_and_values(
 ) -> None:
     monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", 1)
     module = attention(**options)  # type: ignore[arg-type]
-    x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), context(40, lengths)
-    actual, expected = (results(module, x, memory, seen, count) for count in (queries, None))
+    x, memory, geometry = random_tensor(3, queries, 64, seed=1), random_tensor(3, 40, 64, seed=2), context(40, lengths)
+    actual, expected = (results(module, x, memory, geometry, count) for count in (queries, None))
     names = ["answer", "x", "memory", *(name for name, _ in module.named_parameters())]
     for name, ours, plain in zip(names, actual, expected, strict=True):
         error, size = (ours - plain).float(), plain.float()
         if name == "query_key_value.bias":  # a key's bias has no gradient, but for rounding
-            kept = torch.ones(len(size), dtype=torch.bool)
-            kept[module.inner : module.inner + module.kv_heads * module.head_dim] = False
-            assert error[~kept].norm() <= NEAR * size[kept].norm()
-            error, size = error[kept], size[kept]
+            has_gradient = torch.ones(len(size), dtype=torch.bool)
+            has_gradient[module.inner : module.inner + module.kv_heads * module.head_dim] = False
+            assert error[~has_gradient].norm() <= NEAR * size[has_gradient].norm()
+            error, size = error[has_gradient], size[has_gradient]
         assert error.norm() <= NEAR * size.norm(), name
 
 
 def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
-    module, x = attention(), drawn(2, 1, 64, seed=1)
-    memory = drawn(2, 40, 64, seed=2).detach()
+    module, x = attention(), random_tensor(2, 1, 64, seed=1)
+    memory = random_tensor(2, 40, 64, seed=2).detach()
     other = torch.where(torch.arange(40)[:, None] < 9, memory, 7.0)
     with torch.autocast("cpu", torch.bfloat16):
         output, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))

@@ -113,10 +113,10 @@ def test_a_head_of_another_kind_is_asked_for_its_logits() -> None:
     def loss() -> Tensor:
         return model.loss(states, Targets(labels, torch.ones(1))).detach()
 
-    usual, seen = loss(), []
-    handle = model.head.register_forward_hook(lambda head, inputs, output: seen.append(output))
+    usual, outputs = loss(), []
+    handle = model.head.register_forward_hook(lambda head, inputs, output: outputs.append(output))
     torch.testing.assert_close(loss(), usual, rtol=0, atol=0)
-    assert [output.shape for output in seen] == [()], "hooks of the head see the loss"
+    assert [output.shape for output in outputs] == [()], "hooks of the head see the loss"
     handle.remove()
 
     class Capped(type(model)):  # type: ignore[misc]

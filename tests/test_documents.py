@@ -75,7 +75,7 @@ def test_the_rooms_are_those_that_the_linter_holds() -> None:
 
 
 def test_the_picture_of_the_data_flow_is_what_its_script_draws() -> None:
-    drawn = runpy.run_path(str(ROOT / "docs" / "data_flow.py"))
-    assert drawn["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
-    rooms = [name for kind, name, *_ in drawn["STEPS"] if kind == "room"]
+    script = runpy.run_path(str(ROOT / "docs" / "data_flow.py"))
+    assert script["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
+    rooms = [name for kind, name, *_ in script["STEPS"] if kind == "room"]
     assert [name for name in rooms if not (ROOT / name.partition(",")[0]).is_dir()] == []

@@ -113,11 +113,13 @@ def test_an_epoch_has_every_token_once_up_to_the_edges(
     size: int, source_length: int, target_length: int, seed: int, epoch: int
 ) -> None:
     windows = stream(size, source_length, target_length).epoch(seed, epoch)
-    body = [np.concatenate([e.source, e.target[: len(e.target) - windows.ends]]) for e in windows]
-    seen = np.concatenate([*body, np.zeros(0, np.int32)])
-    assert seen.tolist() == list(range(windows.offset + 5, windows.offset + 5 + len(seen)))
+    body = [
+        np.concatenate([example.source, example.target[: len(example.target) - windows.ends]]) for example in windows
+    ]
+    tokens = np.concatenate([*body, np.zeros(0, np.int32)])
+    assert tokens.tolist() == list(range(windows.offset + 5, windows.offset + 5 + len(tokens)))
     assert windows.offset < windows.stride
-    assert size - windows.offset - len(seen) < windows.stride
+    assert size - windows.offset - len(tokens) < windows.stride
     assert windows.target_bytes.tolist() == [target_length - windows.ends] * len(windows)
     again = stream(size, source_length, target_length).epoch(seed, epoch)
     assert again.offset == windows.offset
@@ -222,5 +224,5 @@ def test_huge_text_is_encoded_in_bounded_memory(kind: str, tmp_path: Path) -> No
         "assert len(prepare(config, folder / 'cache').train) > 1000\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     )
-    made = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert int(made.stdout) < 200_000
+    process = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(process.stdout) < 200_000

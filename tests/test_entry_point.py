@@ -71,10 +71,10 @@ def printed(site: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[
     """Runs a command and gives what it prints, or its mistake where it ends with status 2."""
 
     def run(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
         output, errors = capfd.readouterr()
-        assert (ended.value.code or 0) == (0 if output else 2), errors
+        assert (stopped.value.code or 0) == (0 if output else 2), errors
         return output or errors
 
     yield run

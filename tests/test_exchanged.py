@@ -58,9 +58,9 @@ def copied(first: Path, second: Path) -> None:
 def status(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """The exit status of a command in this process, and what it said on stderr."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(list(arguments))
-    return int(ended.value.code or 0), capsys.readouterr().err
+    return int(stopped.value.code or 0), capsys.readouterr().err
 
 
 def used(out: Path) -> pd.DataFrame:
@@ -184,10 +184,10 @@ def test_what_is_recorded_about_another_data_set_is_left_out(
     change(*files)
     frames = tables.collect(tmp_path)
     table = frames["datasets" if place == "data" else "references"]
-    kept = {"sentiment"} if change is shutil.copy else set()
-    assert set(table["dataset"]) == kept
+    remaining = {"sentiment"} if change is shutil.copy else set()
+    assert set(table["dataset"]) == remaining
     left_out = frames["experiment"].set_index("key").loc["left_out", "value"]
-    assert left_out == ", ".join(f"{place}/{file.name}" for file in sorted(files) if file.stem not in kept)
+    assert left_out == ", ".join(f"{place}/{file.name}" for file in sorted(files) if file.stem not in remaining)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +315,8 @@ def test_a_second_accident_leaves_the_first_folder_alone(tmp_path: Path) -> None
     for other in ("b", "c"):
         store.write_record(store.run_folder(tmp_path, "a"), {"run": other, "status": "done"})
         misplaced.set_aside(tmp_path, "a")
-    kept = sorted((tmp_path / misplaced.PLACE).iterdir())
-    assert [sealed.read_json(path / store.RECORD)["run"] for path in kept] == ["b", "c"]
+    set_aside = sorted((tmp_path / misplaced.PLACE).iterdir())
+    assert [sealed.read_json(path / store.RECORD)["run"] for path in set_aside] == ["b", "c"]
 
 
 def test_a_run_goes_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

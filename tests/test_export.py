@@ -67,8 +67,8 @@ def compared(place: Path, run: FinishedRun, job: dict[str, Any], theirs: dict[st
     texts = job["texts"]
     ours = computed(run, texts, job["target"])
     assert theirs["ids"] == ours["ids"]
-    for mine, other in zip(ours["logits"], theirs["logits"], strict=True):
-        torch.testing.assert_close(torch.tensor(other), mine, atol=1e-4, rtol=0)
+    for our_logits, other in zip(ours["logits"], theirs["logits"], strict=True):
+        torch.testing.assert_close(torch.tensor(other), our_logits, atol=1e-4, rtol=0)
     assert theirs["written"] in ([], ours["written"])
     assert len(theirs["answers"]) == len(texts)
     if run.kind != "generation":
@@ -109,8 +109,8 @@ def test_one_of_the_shapes_of_transformers_needs_nothing_of_ours(
     folder: Path, tmp_path: Path, architecture: str, task: str, name: str
 ) -> None:
     place = trained(folder, tmp_path, architecture, task)
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
-    job = job_for(run, place, sources(place), made.usage)
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
+    job = job_for(run, place, sources(place), result.usage)
     (tmp_path / "job.json").write_text(json.dumps(job))
     ran = subprocess.run(
         [sys.executable, "-P", exported.__file__, str(tmp_path / "job.json")],
@@ -121,7 +121,7 @@ def test_one_of_the_shapes_of_transformers_needs_nothing_of_ours(
     )
     assert ran.returncode == 0, ran.stderr
     theirs = json.loads(ran.stdout)
-    assert made.model == theirs["class"] == name and not theirs["archbench"]
+    assert result.model == theirs["class"] == name and not theirs["archbench"]
     compared(place, run, job, theirs)
 
 
@@ -149,11 +149,11 @@ def test_any_other_model_loads_through_the_adapter(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, task: str
 ) -> None:
     place = trained(folder, tmp_path, architecture, task)
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
-    job = job_for(run, place, sources(place), made.usage)
+    job = job_for(run, place, sources(place), result.usage)
     theirs = exported.computed(**job)
-    assert made.model == theirs["class"] and made.model.startswith("Archbench")
+    assert result.model == theirs["class"] and result.model.startswith("Archbench")
     compared(place, run, job, theirs)
 
 
@@ -167,7 +167,7 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     import transformers
 
     place = trained(folder, tmp_path, architecture, "windows")
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
     family, text = run.model.family, "blue car 1"
     ids = transformers.AutoTokenizer.from_pretrained(".")(text, return_tensors="pt")["input_ids"]
@@ -182,7 +182,7 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     decoding = Decoding(run.plan.limits.target_length - len(text))
     (ours,) = run.model.objective.generate(run.model, empty, None, run.allowed_tokens, decoding, start=ids[:, 1:])
     assert written == ours.tolist() and len(written) == 10
-    exported.printed(made.usage)
+    exported.printed(result.usage)
 
 
 def test_the_command_writes_a_card_and_refuses_what_cannot_be(
@@ -216,9 +216,9 @@ def test_the_command_writes_a_card_and_refuses_what_cannot_be(
 
 
 def status(*arguments: str) -> object:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    return ended.value.code
+    return stopped.value.code
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

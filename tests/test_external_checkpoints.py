@@ -87,8 +87,8 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
     greedy = Decoding(max_tokens=5)
     answers = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
     for (text, _), tokens in zip(rows, answers, strict=False):
-        wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
-        assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()
+        continuation = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
+        assert (tokens - SHIFT).tolist() == continuation[0, len(text) :].tolist()
 
 
 def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) -> None:
@@ -110,8 +110,8 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
     folder, theirs = checkpoints["t5"]
     ids = torch.randint(3, 30, (2, 6), generator=torch.Generator().manual_seed(0))
     written = ids[:, :3].flip(1)
-    begun = torch.cat([torch.zeros(2, 1, dtype=torch.long), written[:, :-1]], 1)
-    expected = theirs(torch.cat([ids, torch.full((2, 1), 1)], 1), decoder_input_ids=begun).logits
+    decoder_ids = torch.cat([torch.zeros(2, 1, dtype=torch.long), written[:, :-1]], 1)
+    expected = theirs(torch.cat([ids, torch.full((2, 1), 1)], 1), decoder_input_ids=decoder_ids).logits
     model = ours(folder)
     count = model.embedding.weight.shape[0] - SHIFT
     assert count < expected.shape[-1]  # rows without a token are left out
@@ -285,7 +285,7 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
     experiment = {
         **EXPERIMENT,
         "seeds": [0, 1],
-        "architectures": ["decoder", *(str(f) for f, _ in checkpoints.values())],
+        "architectures": ["decoder", *(str(folder) for folder, _ in checkpoints.values())],
     }
     tables = archbench.compare(experiment, tmp_path / "out", jobs=1)
     runs = tables["runs"].set_index("architecture")
@@ -333,9 +333,9 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
 
 def test_bits_are_counted_only_where_tokens_tell_the_text(checkpoints: dict[str, Any]) -> None:
     texts = ["a lovely day", "The day, 27 M\u00e4rz"]
-    kept = {
+    lossless = {
         name: from_library_json(catalogue.find(str(folder)).checkpoint.tokenizer, LABELS).is_lossless(texts)
         for name, (folder, _) in checkpoints.items()
     }
-    assert kept == {"gpt2": True, "bert": False, "t5": True}
+    assert lossless == {"gpt2": True, "bert": False, "t5": True}
     assert not from_library_json(catalogue.find(str(checkpoints["t5"][0])).checkpoint.tokenizer).is_lossless(["\u6f22"])

@@ -64,9 +64,9 @@ def test_scores(name: str) -> None:
         check(more, rows[rows["role"] == "compared"], ["dataset", "condition", "name"])
     references = table(name, "references")
     keys = ["dataset", "metric", "name"]
-    known = references[references["split"] == "test"].set_index(keys)["value"]
+    baselines = references[references["split"] == "test"].set_index(keys)["value"]
     for row in figure[figure["kind"] == "reference"].to_dict("records"):
-        assert row["mean"] == pytest.approx(known.loc[tuple(row[key] for key in keys)], **CLOSE)
+        assert row["mean"] == pytest.approx(baselines.loc[tuple(row[key] for key in keys)], **CLOSE)
 
 
 @pytest.mark.parametrize("name", ONE_MATCH)

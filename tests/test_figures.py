@@ -174,8 +174,8 @@ def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
     with styled("light"):
         assert len(bare.heading(WIDE)) == 1 and len(long.heading(WIDE)) > 2
         assert long.whole(WIDE) > bare.whole(WIDE) == 1.5
-    for made in (drawing.together([bare, long], 2), drawing.together([long], 1)):
-        assert made.files["svg"] and made.files["png"]
+    for picture in (drawing.together([bare, long], 2), drawing.together([long], 1)):
+        assert picture.files["svg"] and picture.files["png"]
 
 
 Make = Callable[[int], tuple[drawing.Panel, ...]]
@@ -320,8 +320,8 @@ def test_the_key_has_the_colours_of_the_panels(collected: Tables) -> None:
     """Also where only trials trained an architecture, whose runs come before others."""
     renamed = {"encoder": "mine", "encoder-decoder": "yours"}
     tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in collected.items()}
-    tried = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
-    view = View(judge(tables.completed({**tables_, "runs": pd.concat([tried, tables_["runs"]])})))
+    trial = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
+    view = View(judge(tables.completed({**tables_, "runs": pd.concat([trial, tables_["runs"]])})))
     canvas = plot.drawn(view, "curves_tokens")
     colours = {line.get_color() for axes in canvas.axes for line in axes.lines}
     [key] = canvas.legends

@@ -95,9 +95,9 @@ def test_the_pieces_run_as_stand_ins_on_the_cpu(tmp_path: Path) -> None:
 def test_a_name_that_no_piece_has_is_an_error(
     hour: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         hour.main(["--device", "cpu", "--only", "partiy", "--out", str(tmp_path)])
-    assert ended.value.code == 2
+    assert stopped.value.code == 2
     assert "--only: no piece begins with partiy; --list prints all" in capsys.readouterr().err
 
 

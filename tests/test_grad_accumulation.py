@@ -39,8 +39,8 @@ def trainer(name: str, native: bool = True) -> Trainer:
     allowed = torch.ones(24, dtype=torch.bool)
     step = TrainingStep(model, model.objective, allowed)
     training = Training(optimizer="adamw", learning_rate=0.01)
-    made = optimizer.build(model, training, "cpu")
-    return Trainer(step, made, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
+    adamw = optimizer.build(model, training, "cpu")
+    return Trainer(step, adamw, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
 
 
 def gradient(training: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

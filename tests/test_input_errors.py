@@ -75,41 +75,41 @@ class Case:
     command: tuple[str, ...] = ("compare", "mine.toml")
 
 
-def table(content: Content, says: str, name: str, **more: Content | None) -> Case:
-    return Case(name, says, files={"things.csv": content, **more})
+def table(content: Content, message: str, name: str, **more: Content | None) -> Case:
+    return Case(name, message, files={"things.csv": content, **more})
 
 
-def variant(content: Content | None, says: str, name: str) -> Case:
-    return Case(name, says, OWN, {"mine.py": content})
+def variant(content: Content | None, message: str, name: str) -> Case:
+    return Case(name, message, OWN, {"mine.py": content})
 
 
-def toml(content: Content, says: str, name: str) -> Case:
-    return Case(name, says, content)
+def toml(content: Content, message: str, name: str) -> Case:
+    return Case(name, message, content)
 
 
-def lines(content: str, says: str, name: str) -> Case:
-    return Case(name, says, EXPERIMENT.replace(".csv", ".jsonl"), {"things.jsonl": content})
+def lines(content: str, message: str, name: str) -> Case:
+    return Case(name, message, EXPERIMENT.replace(".csv", ".jsonl"), {"things.jsonl": content})
 
 
 def parallel(first_file: str, second_file: str, message: str, name: str) -> Case:
     return Case(name, message, TRANSLATED, {"a.txt": first_file, "b.txt": second_file})
 
 
-def split(content: str, says: str, name: str) -> Case:
-    return Case(name, says, SPLIT, {"test.csv": content})
+def split(content: str, message: str, name: str) -> Case:
+    return Case(name, message, SPLIT, {"test.csv": content})
 
 
-def text(content: str, says: str, name: str) -> Case:
-    return Case(name, says, TEXT, {"things.txt": content})
+def text(content: str, message: str, name: str) -> Case:
+    return Case(name, message, TEXT, {"things.txt": content})
 
 
 def command(message: str, name: str, *arguments: str) -> Case:
     return Case(name, message, command=arguments)
 
 
-def changed(old: str, new: str, says: str, name: str) -> Case:
+def changed(old: str, new: str, message: str, name: str) -> Case:
     assert old in EXPERIMENT
-    return Case(name, says, EXPERIMENT.replace(old, new))
+    return Case(name, message, EXPERIMENT.replace(old, new))
 
 
 HEAD = '"""A model."""\n'
@@ -506,10 +506,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def names(cases: list[Case]) -> list[str]:

@@ -46,11 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[tuple[str, str], Path]:
-    made: dict[tuple[str, str], Path] = {}
+    run_folders: dict[tuple[str, str], Path] = {}
     for architecture, task in CASES:
         place = str(folder / architecture) if architecture.endswith(".py") else architecture
-        made[architecture, task] = trained(folder, folder / "tiny", place, task, snapshots=2)
-    return made
+        run_folders[architecture, task] = trained(folder, folder / "tiny", place, task, snapshots=2)
+    return run_folders
 
 
 def inspect_run(run: Path, out: Path, text: str | None = None, right: str | None = None) -> dict[str, Any]:
@@ -98,24 +98,24 @@ SPECIAL = [10, 11, BOS, 13, 14, END, MASK, 15]
 )
 def test_a_hand_built_head_has_its_role(name: str, pattern: np.ndarray, tokens: list[int]) -> None:
     shares = heads._shares([reading(mostly(pattern), tokens)], 0, "self")
-    mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-    assert mine[name] >= 0.9 and even[name] < 0.5
-    assert heads.role(mine, even) == name
+    observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+    assert observed[name] >= 0.9 and even[name] < 0.5
+    assert heads.role(observed, even) == name
 
 
 def test_even_attention_has_no_role() -> None:
     for causal in (False, True):
         visible = np.tril(np.ones((8, 8))) if causal else np.ones((8, 8))
         shares = heads._shares([reading(visible / visible.sum(1, keepdims=True), TOKENS)], 0, "self")
-        mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-        assert mine == pytest.approx(even) and heads.role(mine, even) == "mixed"
+        observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+        assert observed == pytest.approx(even) and heads.role(observed, even) == "mixed"
 
 
 def test_a_diagonal_of_cross_attention_is_alignment_whatever_the_lengths() -> None:
     places = np.round(np.arange(4) * 11 / 3).astype(int)
     shares = heads._shares([reading(mostly(np.eye(12)[places]), [5, 6, 7, 8], list(range(20, 32)))], 0, "cross")
-    mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-    assert heads.role(mine, even) == "alignment"
+    observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+    assert heads.role(observed, even) == "alignment"
 
 
 @pytest.mark.slow
@@ -350,8 +350,8 @@ def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
     whole_map = inspect_run(runs["mine.py", "running"], tmp_path / "whole")["maps"][0]
     assert whole_map["drawn"] == [[0, 30], [0, 30]] and inside_words.left_out(whole_map) == ""
     monkeypatch.setattr(inspection, "DRAWN", 8)
-    drawn = inspect_run(runs["mine.py", "running"], tmp_path / "drawn")
-    (attention_map, *_), (figure, *_) = drawn["maps"], inside_figures.figures(drawn)
+    cut = inspect_run(runs["mine.py", "running"], tmp_path / "drawn")
+    (attention_map, *_), (figure, *_) = cut["maps"], inside_figures.figures(cut)
     assert (
         attention_map["drawn"] == [[14, 22], [14, 22]] and attention_map["weights"] == whole_map["weights"]
     )  # the target begins at 18
@@ -482,13 +482,13 @@ def test_next_tokens_have_the_likelihood_that_is_scored(runs: dict[Any, Path]) -
         inspected = subject.read(runs[case])
         scores = writing.probabilities(inspected, inspected.text)
         target = inspected.text[1]
-        mine = sum(float(scores[place][token]) for place, token in enumerate(target))
+        total = sum(float(scores[place][token]) for place, token in enumerate(target))
         model = inspected.run.model
         with torch.no_grad():
             exact = model.objective.log_likelihood(
                 model, subject.batch([inspected.text]), inspected.run.allowed_tokens
             )[0]
-        assert mine == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
+        assert total == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
 
 
 def test_a_gradient_step_lowers_the_loss_and_is_taken_back(runs: dict[Any, Path]) -> None:
@@ -562,10 +562,10 @@ def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
 
 
 def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -610,7 +610,7 @@ def test_what_cannot_be_looked_into_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("place", "says"),
+    ("place", "message"),
     [
         ("file", "file: cannot be written: File exists"),
         ("file/out", "out: cannot be written: Not a directory"),
@@ -624,13 +624,13 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     place: str,
-    says: str,
+    message: str,
 ) -> None:
     (tmp_path / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
     assert exit_code("inspect", str(runs["decoder", "turned"]), "--out", place) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("archbench: ") and says in line
+    assert line.startswith("archbench: ") and message in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -45,9 +45,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
     tokens = range(8, 16)
     source, _ = _ended(contract.sequences(1, 5), None)
 
-    def nats(target: Sequence[int], cell: int, known: Sequence[int]) -> float:
+    def nats(target: Sequence[int], cell: int, revealed: Sequence[int]) -> float:
         canvas = torch.full((1, encoder.canvas), MASK)
-        canvas[0, list(known)] = torch.tensor([target[place] for place in known], dtype=torch.long)
+        canvas[0, list(revealed)] = torch.tensor([target[place] for place in revealed], dtype=torch.long)
         return -float(encoder(source, canvas)[0, cell].log_softmax(-1)[target[cell]])
 
     below_left_to_right = below_mixture = 0
@@ -80,9 +80,9 @@ def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, n
     allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
     batch = Batch(contract.sequences(1, 5).expand(400, -1), contract.sequences(1, length, seed=2).expand(400, -1))
     exact = -encoder.objective.log_likelihood(encoder, batch, allowed)[0]
-    drawn = estimate(encoder, batch, allowed, torch.Generator().manual_seed(0), draws=10, objective=sampled)
-    error = 4 * float(drawn.std()) / len(drawn) ** 0.5 + 1e-4
-    assert float(drawn.mean()) == pytest.approx(float(exact.mean()), abs=error)
+    estimates = estimate(encoder, batch, allowed, torch.Generator().manual_seed(0), draws=10, objective=sampled)
+    error = 4 * float(estimates.std()) / len(estimates) ** 0.5 + 1e-4
+    assert float(estimates.mean()) == pytest.approx(float(exact.mean()), abs=error)
     inputs = sampled.prepare(encoder, batch, torch.Generator().manual_seed(0), False)
     assert len(inputs.at) == len(batch.target) and set(inputs.weights.tolist()) == {float(length)}
 

@@ -147,8 +147,8 @@ def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Pat
 
 def test_a_published_report_says_the_same(compared: Path, tmp_path: Path) -> None:
     publish.publish(compared, tmp_path / "public")
-    here, there = (root / "report" / "capacity.csv" for root in (compared, tmp_path / "public"))
-    assert here.read_bytes() == there.read_bytes()
+    original, published = (root / "report" / "capacity.csv" for root in (compared, tmp_path / "public"))
+    assert original.read_bytes() == published.read_bytes()
 
 
 # What is said of it.

@@ -21,14 +21,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """The tables of one comparison, with the facts that newer records have."""
     root = tmp_path_factory.mktemp("merging") / "whole"
     synthetic.write_store(root, (TASK,))
-    made = tables.collect(root)
-    known = made["environment"]
-    known = known[~known["key"].isin(list(FACTS))]
-    facts = [{"run": run, "key": key, "value": value} for run in made["runs"]["run"] for key, value in FACTS.items()]
-    made["environment"] = pd.concat([known, pd.DataFrame(facts)], ignore_index=True)
-    made["datasets"] = made["datasets"].assign(digest="0f" * 32)
-    made["runs"] = made["runs"].assign(parameters=500_000)
-    return tables.completed(made)
+    frames = tables.collect(root)
+    environment = frames["environment"]
+    environment = environment[~environment["key"].isin(list(FACTS))]
+    facts = [{"run": run, "key": key, "value": value} for run in frames["runs"]["run"] for key, value in FACTS.items()]
+    frames["environment"] = pd.concat([environment, pd.DataFrame(facts)], ignore_index=True)
+    frames["datasets"] = frames["datasets"].assign(digest="0f" * 32)
+    frames["runs"] = frames["runs"].assign(parameters=500_000)
+    return tables.completed(frames)
 
 
 @pytest.fixture

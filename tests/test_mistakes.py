@@ -51,8 +51,8 @@ class Changed(DecoderOnly):
 PEEKS = """def forward(self, source, target, source_mask=None, target_mask=None):
         return super().forward(source, target.roll(-1, 1), source_mask, target_mask)"""
 HIDES = """def flops(self, *lengths):
-        found = super().flops(*lengths)
-        return found._replace(executed=found.executed * 0.5)"""
+        flops = super().flops(*lengths)
+        return flops._replace(executed=flops.executed * 0.5)"""
 BREAKS = """def forward(self, *inputs):
         raise RuntimeError("shapes do not fit")"""
 
@@ -243,7 +243,7 @@ def test_damaged_tables_are_told(
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "says"),
+    ("number", "status", "message"),
     [("SIGTERM", 143, "archbench: terminated; run"), ("SIGINT", 130, "archbench: interrupted; run")],
 )
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_signal_is_no_mistake_of_a_variant(
     capsys: pytest.CaptureFixture[str],
     number: str,
     status: int,
-    says: str,
+    message: str,
     command: list[str],
     process: str,
 ) -> None:
@@ -267,10 +267,10 @@ def test_a_signal_is_no_mistake_of_a_variant(
         f"    try:\n        os.kill(os.{process}, signal.{number})\n        time.sleep(60)\n"
         "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
     )
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(command)
-    assert ended.value.code == status
-    assert f"{says} the same command again" in capsys.readouterr().err
+    assert stopped.value.code == status
+    assert f"{message} the same command again" in capsys.readouterr().err
 
 
 def test_files_of_others_stay_in_the_folder(folder: Path) -> None:

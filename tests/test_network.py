@@ -73,14 +73,14 @@ def test_what_arrives_damaged_is_fetched_again(
 def test_attempts_are_bounded_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str, meaning: str, times: int
 ) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     with serving(mood) as registry, pytest.raises(InputError) as error:
         fetched(registry, tmp_path, monkeypatch)
     line = str(error.value)
     assert line.startswith('data: "tiny" cannot be fetched: pip could not download tiny==0.1 (') and "\n" not in line
     assert meaning in line and line.endswith(f"or copy {tmp_path / 'packages'} from a machine that has it")
     assert times <= len(registry.requests) <= 20, registry.requests  # a later pip resumes what broke off, a few times
-    assert time.monotonic() - begun < 120
+    assert time.monotonic() - start < 120
     assert not list(tmp_path.iterdir())
 
 
@@ -181,19 +181,19 @@ def test_what_the_client_keeps_is_compared_with_its_name(tmp_path: Path, large: 
     git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     name = hashlib.sha256(content).hexdigest() if large else git
     blob = tmp_path / "datasets--owner--name" / "blobs" / name
-    kept = tmp_path / "datasets--owner--name" / "snapshots" / COMMIT / "data" / "train.csv"
-    for path in (blob, kept):
+    snapshot = tmp_path / "datasets--owner--name" / "snapshots" / COMMIT / "data" / "train.csv"
+    for path in (blob, snapshot):
         path.parent.mkdir(parents=True)
     blob.write_bytes(content)
-    kept.symlink_to(os.path.relpath(blob, kept.parent))
+    snapshot.symlink_to(os.path.relpath(blob, snapshot.parent))
     for commit in (COMMIT, None):
         assert not hub_files.altered(tmp_path, "owner/name", commit)
     blob.write_bytes(content.replace(b"warm", b"cold"))
     assert not hub_files.altered(tmp_path, "owner/other", None) + hub_files.altered(tmp_path, "owner/name", "b" * 40)
     for commit in (COMMIT, None):
-        assert hub_files.altered(tmp_path, "owner/name", commit) == [kept]
-    hub_files.remove(kept)
-    assert not blob.exists() and not kept.is_symlink()
+        assert hub_files.altered(tmp_path, "owner/name", commit) == [snapshot]
+    hub_files.remove(snapshot)
+    assert not blob.exists() and not snapshot.is_symlink()
 
 
 @pytest.mark.slow

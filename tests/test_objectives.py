@@ -114,9 +114,9 @@ def test_the_bound_is_the_mean_over_all_orders() -> None:
     encoder, target, allowed = model("encoder"), TARGET[:1, :3], allowed_tokens()
     source, _ = _ended(SOURCE[:1], None)
 
-    def nats(cell: int, known: list[int]) -> float:
+    def nats(cell: int, revealed: list[int]) -> float:
         canvas = torch.full((1, encoder.canvas), MASK_TOKEN)
-        canvas[0, known] = target[0, known]
+        canvas[0, revealed] = target[0, revealed]
         logits = encoder(source, canvas)[0, cell].masked_fill(~allowed, float("-inf"))
         return -logits.log_softmax(-1)[target[0, cell]].item()
 
@@ -263,8 +263,8 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
 
 def test_what_a_causal_model_sees_is_the_target_behind_bos() -> None:
     target = torch.tensor([[7, 8, 9]])
-    seen = Causal().example_inputs(None, Batch(torch.tensor([[5, 6]]), target))
-    assert seen.target.tolist() == [[BOS, 7, 8]] and seen.source.tolist() == [[5, 6]]
+    inputs = Causal().example_inputs(None, Batch(torch.tensor([[5, 6]]), target))
+    assert inputs.target.tolist() == [[BOS, 7, 8]] and inputs.source.tolist() == [[5, 6]]
 
 
 def test_every_source_of_an_encoder_ends_with_bos() -> None:

@@ -266,9 +266,9 @@ def test_flops_are_those_counted(wide: float, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(optimizers, "WIDE", wide)
     module = model()
     set_gradients(module, 0)
-    made = build(module, OptimizerRecipe(), "cpu")
+    muon = build(module, OptimizerRecipe(), "cpu")
     with FlopCounterMode(display=False) as counter:
-        made.step()
+        muon.step()
     assert flops(module) == counter.get_total_flops()
     assert flops(module, "adamw") == 0
 

@@ -47,8 +47,11 @@ def test_sequences_are_found_across_pieces_of_text() -> None:
 
 def test_what_is_tested_are_texts_and_not_labels() -> None:
     table = Table(["a text"], ["label"])
-    made = make_dataset("anything", table, table, table, licence="", origin="")
-    assert texts_of_tests(made, labels=True) == ["a text"] and texts_of_tests(made, labels=False) == ["a text", "label"]
+    dataset = make_dataset("anything", table, table, table, licence="", origin="")
+    assert texts_of_tests(dataset, labels=True) == ["a text"] and texts_of_tests(dataset, labels=False) == [
+        "a text",
+        "label",
+    ]
     lines = text_in_memory(
         "KING\n\nwho lived by the sea and went out\nevery morning to look for his lost boat again\nEND\n"
     )
@@ -132,15 +135,15 @@ def _held_out(folder: Path) -> dict[str, str]:
 
 def test_phrases_as_text_have_nothing_that_phrases_test_on() -> None:
     name = f"{monolingual.PREFIX}en-de:3000"
-    made, pairs = (
+    monolingual_data, pairs = (
         monolingual.load(name, lambda line: None),
         builtin.load("phrases-en-de:3000", "translation", Path(), print),
     )
-    lines = {line for chunk in made.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
+    lines = {line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
     assert isinstance(pairs.test, Table) and isinstance(pairs.train, Table)
     assert not lines & {*pairs.test.sources, *pairs.validation.sources}  # type: ignore[union-attr]
     assert lines == {*pairs.train.sources, *pairs.train.targets}
-    first = [line for chunk in made.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
+    first = [line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
     english, german = first[: monolingual.BLOCK], first[monolingual.BLOCK :]
     answers = dict(zip(pairs.train.sources, pairs.train.targets, strict=True))
     assert sum(answers[line] == other for line, other in zip(english, german, strict=True)) <= 1

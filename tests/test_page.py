@@ -456,8 +456,8 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
         PHRASES, primary="bits_per_byte", truth={"decoder": 1.4, "encoder-decoder": 1.1}, seeds=2, examples=20
     )
     synthetic.write_store(tmp_path, [bits])
-    made = judge(tables.collect(tmp_path))
-    head, first, *_ = summary.text(made)
+    judgement = judge(tables.collect(tmp_path))
+    head, first, *_ = summary.text(judgement)
     assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
     assert "bits per byte" in head[1] and "chrF" in head[2]
     assert len(first) == 3 and all(first)
@@ -466,23 +466,23 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
 def test_a_report_of_the_same_tables_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = synthetic.write_store(tmp_path, [SENTIMENT])
     first, _ = assemble.report(tmp_path, anew=False)
-    drawn: list[Path] = []
+    written_folders: list[Path] = []
     write = page.write
-    monkeypatch.setattr(page, "write", lambda judged, folder: drawn.append(folder) or write(judged, folder))
+    monkeypatch.setattr(page, "write", lambda judged, folder: written_folders.append(folder) or write(judged, folder))
     again, _ = assemble.report(tmp_path, anew=False)
     assert sorted(again) == sorted(first)
-    assert drawn == []
+    assert written_folders == []
     (tmp_path / "report" / "headline.svg").unlink()
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 1
+    assert len(written_folders) == 1
     synthetic.fail(tmp_path, runs[0])
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 2
+    assert len(written_folders) == 2
     (tmp_path / "report" / ".made.json").write_text("{")
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 3
+    assert len(written_folders) == 3
     assemble.report(tmp_path)
-    assert len(drawn) == 4
+    assert len(written_folders) == 4
 
 
 # The first screen.

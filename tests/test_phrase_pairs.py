@@ -119,9 +119,9 @@ def test_names_are_found_and_listed() -> None:
 
 @pytest.mark.parametrize("name", ["en-en", "en-xx", "en", "en-de:0", "en-de:10", "en-de:9999999999", "en-de-hard"])
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=r"^data: ") as caught:
+    with pytest.raises(InputError, match=r"^data: ") as error:
         builtin.load(f"phrases-pairs-{name}", "classification", Path(), silent)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_too_few_pairs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,8 @@ def test_another_process_draws_the_same() -> None:
         "print(hashlib.sha256(repr(splits).encode()).hexdigest())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    here = phrases.draw(language("en"), language("de"), {"train": 300, "validation": 10, "test": 10})
-    assert done.stdout.strip() == hashlib.sha256(repr(here).encode()).hexdigest()
+    splits = phrases.draw(language("en"), language("de"), {"train": 300, "validation": 10, "test": 10})
+    assert done.stdout.strip() == hashlib.sha256(repr(splits).encode()).hexdigest()
 
 
 def test_kinds_of_task_see_the_same_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +140,9 @@ def test_words_are_those_of_the_language(code: str, words: tuple[str, ...]) -> N
     ],
 )
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=r"^data: ") as caught:
+    with pytest.raises(InputError, match=r"^data: ") as error:
         phrases.load(name, "translation", lambda line: None)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_languages_that_share_no_unit_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,14 +20,14 @@ WORDS = [f"word{i}" for i in range(400)]
 PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))
 
 
-def made(kind: str, *splits: Text | Table) -> Dataset:
+def dataset_of(kind: str, *splits: Text | Table) -> Dataset:
     train, validation, test = splits
     return make_dataset(kind, train, validation, test, licence=kind, origin=kind)
 
 
-LABELLED = made("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
-PLAYS = made("generation", *(text_in_memory(PLAY[: SPAN * n]) for n in (101, 9, 9)))
-PAIRS = made("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
+LABELLED = dataset_of("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
+PLAYS = dataset_of("generation", *(text_in_memory(PLAY[: SPAN * n]) for n in (101, 9, 9)))
+PAIRS = dataset_of("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
 ALL = [Part("labelled", LABELLED), Part("play", PLAYS), Part("pairs-a-b:200", PAIRS)]
 
 

@@ -85,10 +85,10 @@ def test_a_model_that_reads_its_values_is_run_on_real_weights(name: str, monkeyp
         model.embedding.norm = Reads()
         return model
 
-    made: list[Size] = []
+    sizes: list[Size] = []
     original = compute.fresh
-    monkeypatch.setattr(compute, "fresh", lambda *i, **named: made.append(named["size"]) or original(*i, **named))
-    assert problem(built, PHRASES, native=True) is None and set(made) == {PHRASES[0]}
+    monkeypatch.setattr(compute, "fresh", lambda *i, **named: sizes.append(named["size"]) or original(*i, **named))
+    assert problem(built, PHRASES, native=True) is None and set(sizes) == {PHRASES[0]}
     fewer = replace(PHRASES[1], target_length=12)
     build = patch(GatedFeedForward, "flops", lambda original: lambda self, n: original(self, n) * 0.8)
     message = problem(build(monkeypatch, built), (PHRASES[0], fewer), native=True)

@@ -95,8 +95,8 @@ def test_architectures_may_choose_differently_and_dropout_reaches_the_model(fold
     tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0, 0.3, 0.4]}
     first = planned(folder, tmp_path, tuning=tuning)
     for plan in plans(first, "trial").values():
-        wanted = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
-        loss = 0.1 if (plan.training.learning_rate, plan.training.dropout) == wanted else 0.5
+        best_setting = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
+        loss = 0.1 if (plan.training.learning_rate, plan.training.dropout) == best_setting else 0.5
         store.write_record(
             store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": loss}
         )
@@ -201,8 +201,8 @@ def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(fo
     muon = {name: {rate: middle[rate] for rate in (0.005, 0.01, 0.02)} for name in NAMES}
     trials = plans(first, "trial")
     assert {plan.training.optimizer for plan in trials.values()} == {"muon", "adamw"}
-    tried = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
-    for plan in tried:
+    muon_trials = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
+    for plan in muon_trials:
         value = muon[plan.architecture][plan.training.learning_rate]
         store.write_record(
             store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": value}
@@ -387,8 +387,8 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
     conditions = [{"budget": {"match": "flops"}, "architectures": ["encoder-decoder"]}]
     alone = planned(folder, tmp_path, conditions=conditions)
     whole = planned(folder, tmp_path, budget={"match": ["parameters", "flops"], "parameters": 20_000, "tokens": 6_000})
-    wanted = {plan.run for plan in whole.plans if plan.architecture == "encoder-decoder" and plan.match == "flops"}
-    assert wanted == {entry.run for entry in alone.entries if entry.match == "flops"}
+    expected = {plan.run for plan in whole.plans if plan.architecture == "encoder-decoder" and plan.match == "flops"}
+    assert expected == {entry.run for entry in alone.entries if entry.match == "flops"}
 
 
 @pytest.mark.parametrize(
@@ -425,9 +425,9 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
     ],
 )
 def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.from_dict(values(**changes))
-    assert message in str(caught.value)
+    assert message in str(error.value)
 
 
 def test_contrasts_and_rates_name_a_variant_file_as_results_do(tmp_path: Path) -> None:
@@ -525,9 +525,9 @@ def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, controls: obj
 )
 def test_labels_need_target_supervision_for_equal_tokens_with_a_loss(changes: dict[str, object], place: str) -> None:
     message = f'{place}.budget.match: "loss-tokens" on classification needs a loss on labels alone; set supervision = '
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.from_dict(values(**changes))
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"tasks\.things\.budget\.match: "):
         spec.override(spec.from_dict(values()), match="loss-tokens")
     allowed = spec.override(spec.from_dict(values(supervision="target")), match="loss-tokens")

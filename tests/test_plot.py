@@ -57,9 +57,11 @@ def store(collected: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged_once(store: Path) -> Iterator[None]:
     """Judges the tables of ``store`` once for all tests; of other sources each time."""
     judged = plotting.judged
-    kept = lru_cache(judged)
+    cached = lru_cache(judged)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plotting, "judged", lambda source: (kept if source in (store, str(store)) else judged)(source))
+        patched.setattr(
+            plotting, "judged", lambda source: (cached if source in (store, str(store)) else judged)(source)
+        )
         yield
 
 
@@ -71,9 +73,9 @@ def axes(count: int = 1) -> list[Axes]:
 def called(*arguments: str) -> Done:
     """What the command prints, and its status."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return Done(int(stopped.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def marks(entry: Axes) -> int:

@@ -19,12 +19,12 @@ TEXT = "red house 3"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    folder, made = write_data(tmp_path_factory.mktemp("data")), dict[tuple[str, str], Path]()
+    folder, folders = write_data(tmp_path_factory.mktemp("data")), dict[tuple[str, str], Path]()
 
     def place(architecture: str, task: str) -> Path:
-        if (architecture, task) not in made:
-            made[architecture, task] = trained(folder, tmp_path_factory.mktemp("run"), architecture, task)
-        return made[architecture, task]
+        if (architecture, task) not in folders:
+            folders[architecture, task] = trained(folder, tmp_path_factory.mktemp("run"), architecture, task)
+        return folders[architecture, task]
 
     return place
 
@@ -48,8 +48,8 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
     assert predict(place, TEXT, Choice()).text == greedy == written(plain)
     assert predict(place, TEXT, Choice(beams=3)).text == written(replace(plain, strategy="beam", beams=3))
     hot = replace(plain, strategy="sample", temperature=3.0, top_k=9)
-    drawn = [predict(place, TEXT, Choice(temperature=3.0, top_k=9, seed=seed)).text for seed in range(4)]
-    assert drawn == [written(hot, seed) for seed in range(4)] and len(set(drawn)) > 1
+    texts = [predict(place, TEXT, Choice(temperature=3.0, top_k=9, seed=seed)).text for seed in range(4)]
+    assert texts == [written(hot, seed) for seed in range(4)] and len(set(texts)) > 1
     assert predict(place, TEXT, Choice(temperature=1.0, top_k=1)).text == greedy
     assert predict(place, TEXT, Choice(temperature=2.0, top_p=1e-6)).text == greedy
     every, more = (predict(place, TEXT, Choice(temperature=2.0, top_k=top_k)).text for top_k in (None, 2**64))
@@ -101,5 +101,5 @@ def test_a_number_that_no_machine_takes_is_told(
 def test_what_samples_already_takes_a_seed_alone(run: Callable[[str, str], Path]) -> None:
     place = run("decoder", "running")
     assert finished.read(place).decoding["strategy"] == "sample"
-    drawn = [predict(place, TEXT, Choice(seed=seed)).text for seed in range(4)]
-    assert len(set(drawn)) > 1 and drawn[0] == predict(place, TEXT).text
+    texts = [predict(place, TEXT, Choice(seed=seed)).text for seed in range(4)]
+    assert len(set(texts)) > 1 and texts[0] == predict(place, TEXT).text

@@ -26,20 +26,20 @@ def test_the_order_is_kept() -> None:
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
-    made: list[int] = []
+    produced: list[int] = []
 
     def making() -> Iterator[int]:
         for item in range(20):
-            made.append(item)
+            produced.append(item)
             yield item
 
     items = prefetch(making(), 2)
     assert next(items) == 0
     deadline = time.monotonic() + 5
-    while len(made) < 3 and time.monotonic() < deadline:
+    while len(produced) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert 3 <= len(made) <= 5
+    assert 3 <= len(produced) <= 5
     items.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "batches ahead"]
 
@@ -82,7 +82,7 @@ def test_recomputing_changes_no_gradient(name: str) -> None:
 
 
 def test_recomputing_keeps_less_for_the_backward_pass() -> None:
-    def kept(recompute: bool) -> int:
+    def saved_size(recompute: bool) -> int:
         model, pairs = built()
         if recompute:
             recompute_blocks(model)
@@ -96,7 +96,7 @@ def test_recomputing_keeps_less_for_the_backward_pass() -> None:
             mean_loss(model.train(), pairs, torch.ones(40, dtype=torch.bool), None, True)
         return sum(sizes)
 
-    assert kept(True) < 0.6 * kept(False)
+    assert saved_size(True) < 0.6 * saved_size(False)
 
 
 def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

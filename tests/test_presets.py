@@ -26,12 +26,12 @@ def offline(experiment: Experiment, folder: Path) -> Experiment:
     (folder / "text.txt").write_text(" ".join(words))
     rows = [f"{' '.join(words[place : place + 12])}\t{place // 12 % 3}" for place in range(0, 36_000, 12)]
     (folder / "labelled.tsv").write_text("\n".join(["text\tlabel", *rows]))
-    made = {"shakespeare": str(folder / "text.txt"), "sentiment": {"train": str(folder / "labelled.tsv")}}
+    sources = {"shakespeare": str(folder / "text.txt"), "sentiment": {"train": str(folder / "labelled.tsv")}}
 
     def moved(task: Task) -> Task:
         data = task.data if isinstance(task.data, str) else ""
         phrases = "as-text:phrases-en-de:2000" if data.startswith("as-text:") else "phrases-en-de:2000"
-        offline_data = data if data.startswith("random-strings:") else made.get(data, phrases)
+        offline_data = data if data.startswith("random-strings:") else sources.get(data, phrases)
         return task.model_copy(update={"data": offline_data})
 
     parts = {key: tuple(map(moved, getattr(experiment, key))) for key in ("tasks", "conditions")}

@@ -92,10 +92,12 @@ def trainer(plan: Plan, start: PretrainedWeights | None = None) -> Trainer:
 def test_every_family_has_its_usual_objective(folder: Path, tmp_path: Path, family: str) -> None:
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     assert plan.objective == {OWN[family]: 1.0} and plan.row()["task"] == "pretraining"
-    made = trainer(plan)
-    batch, _ = next(made.stream(plan.tokens).start())
-    inputs = made.training_step.objective.prepare(made.model, batch, torch.Generator().manual_seed(0), plan.native)
-    sentinels = load_tokenizer(made.prepared.tokenizer.to_json()).label_ids
+    training = trainer(plan)
+    batch, _ = next(training.stream(plan.tokens).start())
+    inputs = training.training_step.objective.prepare(
+        training.model, batch, torch.Generator().manual_seed(0), plan.native
+    )
+    sentinels = load_tokenizer(training.prepared.tokenizer.to_json()).label_ids
     marked = [bool(torch.isin(part, torch.tensor(list(sentinels))).any()) for part in (batch.source, batch.target)]
     assert marked == [family == "encoder-decoder"] * 2
     assert (inputs.source_labels is not None) == (family in ("decoder", "encoder"))
@@ -115,13 +117,13 @@ def _randomized(family: str, objective: dict[str, float], folder: Path, root: Pa
     """The trainer of a pretraining with noise on every parameter (the output matrix starts at zero), and a batch."""
     matrix = planned(folder, root, architectures=[family], pretraining=[{**TEXT, "objective": objective}])
     (plan,) = of_role(matrix, "pretraining")
-    made = trainer(plan)
+    training = trainer(plan)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for parameter in made.model.parameters():
+        for parameter in training.model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    made.model.eval().requires_grad_(False)
-    return plan, made, next(made.stream(plan.tokens).start())[0]
+    training.model.eval().requires_grad_(False)
+    return plan, training, next(training.stream(plan.tokens).start())[0]
 
 
 @pytest.mark.parametrize("objective", WAYS, ids=[", ".join(way) for way in WAYS])
@@ -130,8 +132,8 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
     folder: Path, tmp_path: Path, family: str, objective: dict[str, float]
 ) -> None:
     """Without padding; each token by a forward pass that is given nothing but what comes before it."""
-    plan, made, batch = _randomized(family, objective, folder, tmp_path)
-    allowed, model, rows = made.training_step.allowed_tokens, made.model, range(min(4, len(batch.target)))
+    plan, training, batch = _randomized(family, objective, folder, tmp_path)
+    allowed, model, rows = training.training_step.allowed_tokens, training.model, range(min(4, len(batch.target)))
     begin = torch.tensor([[BOS]])
     of_targets, of_sources = list[float](), list[float]()
     for row in rows:
@@ -144,10 +146,10 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
             state = model.hidden(source[:, :at], begin).source[0, -1]
             of_sources.append(-float(model.logits(state[None])[0].log_softmax(-1)[source[0, at]]))
     few = Batch(*(None if part is None else part[: len(rows)] for part in batch))
-    inputs = made.training_step.objective.prepare(model, few, None, plan.native)
+    inputs = training.training_step.objective.prepare(model, few, None, plan.native)
     mean_of_sources = sum(of_sources) / len(of_sources) if of_sources else 0.0
     expected = sum(of_targets) + mean_of_sources * len(of_targets)  # source and target weigh the same
-    assert float(made.training_step(inputs)[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(training.training_step(inputs)[0]) == pytest.approx(expected, rel=1e-4)
     assert (len(of_sources) > 0) == (family == "decoder" and objective == {"causal": 1.0})
     chance = (len(of_targets) + (len(of_targets) if of_sources else 0)) * math.log(int(allowed.sum()))
     assert abs(expected / chance - 1) > 0.01  # else any tokens would have this loss
@@ -156,11 +158,11 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
 @pytest.mark.parametrize("way", ["span-corruption", "prefix"])
 def test_the_encoder_fills_in_targets(folder: Path, tmp_path: Path, way: str) -> None:
     """Its loss is the mean over all subsets of the target's tokens that may be hidden, each k from 1 to n alike."""
-    plan, made, batch = _randomized("encoder", {way: 1.0}, folder, tmp_path)
+    plan, training, batch = _randomized("encoder", {way: 1.0}, folder, tmp_path)
     row = int(batch.target_lengths.argmin())
     source = batch.source[row : row + 1, : int(batch.source_lengths[row])]
     target = batch.target[row : row + 1, : int(batch.target_lengths[row])]
-    allowed, model, count = made.training_step.allowed_tokens, made.model, target.shape[1]
+    allowed, model, count = training.training_step.allowed_tokens, training.model, target.shape[1]
     assert 1 < count < 8 and not plan.native
 
     def nats(hidden: tuple[int, ...]) -> float:
@@ -177,8 +179,8 @@ def test_the_encoder_fills_in_targets(folder: Path, tmp_path: Path, way: str) ->
     ]
     expected = sum(sum(part) / len(part) for part in by_size) / count
     many = Batch(source.expand(4000, -1), target.expand(4000, -1))
-    drawn = mean_loss(model, many, allowed, torch.Generator().manual_seed(0), plan.native)
-    assert float(drawn) * count == pytest.approx(expected, rel=0.03)
+    loss = mean_loss(model, many, allowed, torch.Generator().manual_seed(0), plan.native)
+    assert float(loss) * count == pytest.approx(expected, rel=0.03)
 
 
 @torch.no_grad()
@@ -193,9 +195,9 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
 
     def nats(hidden: tuple[int, ...]) -> float:
         cells = [torch.tensor([i in hidden for i in part])[None] for part in (range(2), range(2, 5))]
-        ended, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
+        ended_source, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
         canvas = masked_module._canvas(target.masked_fill(cells[1], MASK), None, model.canvas)
-        states = model.hidden(ended, canvas)
+        states = model.hidden(ended_source, canvas)
         logits = torch.cat([model.logits(states.source)[0, :2], model.logits(states.target)[0, :3]])
         return -sum(float(logits[i].log_softmax(-1)[tokens[i]]) for i in hidden)
 
@@ -203,8 +205,8 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
     by_size = [[nats(hidden) * 5 / k for hidden in itertools.combinations(range(5), k)] for k in sizes]
     expected = sum(sum(part) / len(part) for part in by_size) / len(by_size)
     batch = Batch(source.expand(3000, -1), target.expand(3000, -1))
-    drawn = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
-    assert float(drawn) * 3 == pytest.approx(expected, rel=0.02)
+    loss = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
+    assert float(loss) * 3 == pytest.approx(expected, rel=0.02)
     counted = objective.loss_tokens(model, 2.0, 3.0, True)
     assert counted == (3.0 if rate is None else 2.0)
 
@@ -260,8 +262,8 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     place = perform(before, tmp_path)
     loaded = weight_transfer.load(place, before.run)
     (after,) = matrix.later
-    made = trainer(after, loaded)
-    old, new = loaded.tokenizer, made.prepared.tokenizer
+    finetuned = trainer(after, loaded)
+    old, new = loaded.tokenizer, finetuned.prepared.tokenizer
     assert old.same_text(new) and old.labels != new.labels and old.encode("red house") != new.encode("red house")
     original = trainer(before)
     original.model.load_state_dict(dict(loaded.weights))
@@ -269,14 +271,14 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     texts = [torch.tensor([tokenizer.encode("red house 12")]) for tokenizer in (old, new)]
     logits = [
         training.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
-        for training, text in zip((original, made), texts, strict=True)
+        for training, text in zip((original, finetuned), texts, strict=True)
     ]
     at = [slice(tokenizer.text_ids.start, tokenizer.text_ids.stop) for tokenizer in (old, new)]
     assert torch.equal(logits[0][..., at[0]], logits[1][..., at[1]]) and shift != 0
     fresh = trainer(replace(after, start="")).model.state_dict()
     labels = list(new.label_ids)
     name = next(name for name, value in fresh.items() if len(value) == new.vocabulary)
-    assert torch.equal(made.model.state_dict()[name][labels], fresh[name][labels])
+    assert torch.equal(finetuned.model.state_dict()[name][labels], fresh[name][labels])
 
 
 def test_a_pretraining_of_another_size_than_scratch_is_named(folder: Path, tmp_path: Path) -> None:
@@ -450,13 +452,13 @@ def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> Non
     for family, adapt in itertools.product(FAMILIES, ("frozen", "head")):
         tasks = [{**COLOURS, "adapt": adapt}]
         (plan,) = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
-        made = trainer(plan)
+        training = trainer(plan)
         batch = Batch(torch.randint(7, 20, (1, 8)), torch.tensor([[5]]))
-        inputs = made.training_step.objective.prepare(made.model, batch, None, False)
-        made.training_step.train()
+        inputs = training.training_step.objective.prepare(training.model, batch, None, False)
+        training.training_step.train()
         with FlopCounterMode(display=False) as counted:
-            made.training_step(inputs)[0].backward()
-        declared = made.model.objective.training_flops(made.model, 8.0, 1.0, False).executed
+            training.training_step(inputs)[0].backward()
+        declared = training.model.objective.training_flops(training.model, 8.0, 1.0, False).executed
         assert counted.get_total_flops() == pytest.approx(declared, rel=0.12), (family, adapt)
 
 
@@ -481,15 +483,15 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     place = perform(plan, tmp_path)
     scores = {row["metric"]: row for row in sealed.read_json(place / "scores.json") if row["split"] == "test"}
-    made = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
-    made.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
-    made.model.eval()
-    allowed, nats, count = torch.from_numpy(made.prepared.allowed_tokens), 0.0, 0
+    training = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
+    training.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
+    training.model.eval()
+    allowed, nats, count = torch.from_numpy(training.prepared.allowed_tokens), 0.0, 0
     with torch.no_grad():
-        for example in made.prepared.test:
+        for example in training.prepared.test:
             source, target = (torch.tensor(part)[None].long() for part in (example.source, example.target))
             for at in range(target.shape[1]):
-                logits = _next_token(made.model, source, target[:, :at])
+                logits = _next_token(training.model, source, target[:, :at])
                 nats -= float(logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)[target[0, at]])
             count += target.shape[1]
     assert scores["nll_per_token"]["value"] == pytest.approx(nats / count, rel=1e-4)
@@ -517,14 +519,16 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
     changes: dict[str, Any] = {"pretraining": [first, second], "architectures": families}
     changes["tasks"] = [{**COLOURS, "start": ["scratch", "further"]}]
     matrix = planned(folder, tmp_path, **changes)
-    begun = of_role(matrix, "pretraining")
-    assert sorted(plan.tokens for plan in begun) == [3_000, 4_000] and {p.architecture for p in begun} == {"decoder"}
-    for plan in begun:
+    first_runs = of_role(matrix, "pretraining")
+    assert sorted(plan.tokens for plan in first_runs) == [3_000, 4_000] and {p.architecture for p in first_runs} == {
+        "decoder"
+    }
+    for plan in first_runs:
         perform(plan, tmp_path)
     matrix = planned(folder, tmp_path, **changes)
     second_runs = [plan for plan in of_role(matrix, "pretraining") if plan.start]
     assert [plan.architecture for plan in second_runs] == families
-    (before,) = [plan for plan in begun if plan.tokens == 3_000]
+    (before,) = [plan for plan in first_runs if plan.tokens == 3_000]
     loaded = weight_transfer.load(tmp_path / "runs" / before.run, before.run)
     for plan in second_runs:
         assert (plan.start, plan.tokens, plan.pretraining_tokens) == (before.run, 1_000, 3_000)
@@ -585,8 +589,8 @@ def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
     whole = prepared.tokenizer.decode(prepared.train.tokens)  # type: ignore[attr-defined]
     table = task_data.raw_data(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
     columns = [table.train.sources, table.train.targets]  # type: ignore[union-attr]
-    wanted = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
-    assert whole.splitlines() == wanted
+    expected = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
+    assert whole.splitlines() == expected
     record = store.read_record(perform(before, tmp_path))
     assert record is not None and record["status"] == "done"
 
@@ -609,9 +613,9 @@ def test_the_tasks_of_the_command_line_keep_only_their_pretrainings(folder: Path
     ]
     tasks = [{**COLOURS, "start": "after"}, {**TURNED, "name": "turned", "start": ["scratch", "texts"]}]
     experiment = spec.from_dict(values(pretraining=stages, tasks=tasks), folder=folder)
-    kept = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
-    assert [stage.name for stage in kept["colours"]] == [TEXT["name"], "after", "alone"]
-    assert [stage.name for stage in kept["turned"]] == ["texts", "alone"]
+    pretrainings = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
+    assert [stage.name for stage in pretrainings["colours"]] == [TEXT["name"], "after", "alone"]
+    assert [stage.name for stage in pretrainings["turned"]] == ["texts", "alone"]
 
 
 def test_the_command_line_s_seeds_and_architectures_are_those_of_pretrainings(folder: Path) -> None:
@@ -692,8 +696,8 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
     mixed = {**TEXT, "objective": {"causal": 0.5, "masked": 0.5}}
     changes: dict[str, Any] = {"architectures": ["prefix-decoder"], "pretraining": [mixed], "tasks": [COLOURS]}
     (plan,) = of_role(planned(folder, tmp_path, **changes), "pretraining")
-    made = trainer(plan)
-    lengths = zip(made.train.source_lengths, made.train.target_lengths, strict=True)
+    training = trainer(plan)
+    lengths = zip(training.train.source_lengths, training.train.target_lengths, strict=True)
     kinds = {(source > 0, target > 1) for source, target in lengths}
     assert kinds == {(True, False), (False, True)}
     record = store.read_record(perform(plan, tmp_path))

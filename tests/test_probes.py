@@ -25,8 +25,8 @@ def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None
     model, calls = perturbed(name, 0.1).eval(), []
 
     def note(attention: torch.nn.Module, inputs: object, result: tuple[torch.Tensor, Any]) -> None:
-        seen = result[1]
-        calls.append((attention, attention.project_keys_values(seen) if isinstance(seen, torch.Tensor) else seen))
+        cache = result[1]
+        calls.append((attention, attention.project_keys_values(cache) if isinstance(cache, torch.Tensor) else cache))
 
     for module in model.modules():
         if isinstance(module, Attention):
@@ -67,12 +67,12 @@ def test_a_removed_head_is_one_whose_output_weights_are_zero(name: str) -> None:
         attention, head = site.attention, site.attention.heads - 1
         with torch.no_grad(), probes.without(attention, head):
             removed = read(model, pairs)
-        kept = attention.output.weight.detach().clone()
+        weight = attention.output.weight.detach().clone()
         with torch.no_grad():
             whole = read(model, pairs)
             attention.output.weight[:, head * attention.head_dim : (head + 1) * attention.head_dim] = 0
             zeroed = read(model, pairs)
-            attention.output.weight.copy_(kept)
+            attention.output.weight.copy_(weight)
         torch.testing.assert_close(removed, zeroed)
         assert not torch.allclose(removed, whole)
 

@@ -135,17 +135,17 @@ def test_text_is_split_contiguously_as_a_file_of_the_users_is(tmp_path: Path, fo
 
 
 def test_only_files_of_the_right_size_are_read(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = public.PUBLIC["sst2"].publisher.files
-    (folder / "larger").write_bytes(b"x" * (wanted[0].size + 1))
-    (folder / "other").write_bytes(b"x" * wanted[0].size)
+    files = public.PUBLIC["sst2"].publisher.files
+    (folder / "larger").write_bytes(b"x" * (files[0].size + 1))
+    (folder / "other").write_bytes(b"x" * files[0].size)
     (folder / "circle").symlink_to(folder)
     (folder / "gone").symlink_to(folder / "nowhere")
     os.mkfifo(folder / "pipe")
     read: list[int] = []
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stat().st_size) or whole(path))
-    assert pinned_files.find(folder, wanted) == dict(zip(wanted, STAND_INS["sst2"], strict=True))
-    assert set(read) <= {file.size for file in wanted} and read.count(wanted[0].size) <= 2
+    assert pinned_files.find(folder, files) == dict(zip(files, STAND_INS["sst2"], strict=True))
+    assert set(read) <= {file.size for file in files} and read.count(files[0].size) <= 2
 
 
 def test_a_damaged_cache_is_replaced(tmp_path: Path, folder: Path) -> None:

@@ -63,14 +63,14 @@ def test_it_is_rebuilt_from_its_own_tables(folders: tuple[Path, Path]) -> None:
 
 
 def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
-    assert ended.value.code == 0
+    assert stopped.value.code == 0
     assert (tmp_path / "there" / "report" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
-    ("place", "says"),
+    ("place", "message"),
     [
         ("/proc/there", "/proc/there: cannot be written"),
         ("", "--publish: is empty; name a folder"),
@@ -80,16 +80,16 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
     ],
 )
 def test_a_place_where_nothing_is_published_is_one_line(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], place: str, says: str
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], place: str, message: str
 ) -> None:
     root = folders[0]
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["report", str(root), "--publish", place.replace("ROOT", str(root))])
-    assert ended.value.code == 2
+    assert stopped.value.code == 2
     output, errors = capsys.readouterr()
     (line,) = errors.splitlines()
-    assert says in line and not output, "no report before the mistake"
+    assert message in line and not output, "no report before the mistake"
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 

@@ -84,7 +84,7 @@ def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "says"),
+    ("kind", "data", "message"),
     [
         ("memorization", "mine.csv", 'memorization accepts only "random-strings"'),
         ("memorization", "hub:a/b", 'memorization accepts only "random-strings"'),
@@ -95,7 +95,7 @@ def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_
     ],
 )
 def test_only_strings_whose_bits_are_known_are_memorized(
-    kind: str, data: str | dict[str, str], says: str, tmp_path: Path
+    kind: str, data: str | dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         sources.load(BUILTIN[kind], data, tmp_path, silent)

@@ -16,33 +16,35 @@ def parabola(rate: float, centre: float = 0.3, curvature: float = 0.02) -> float
     return 1.0 + curvature * (math.log2(rate / 0.01) - centre) ** 2
 
 
-def tried(losses: dict[float, float], dropout: float = 0.0) -> dict[tuple[float, float], tuple[float, ...]]:
+def trial_losses(losses: dict[float, float], dropout: float = 0.0) -> dict[tuple[float, float], tuple[float, ...]]:
     return {(rate, dropout): (loss,) for rate, loss in losses.items()}
 
 
 def test_the_minimum_of_a_parabola_is_found() -> None:
-    choice = choose(tried({rate: parabola(rate) for rate in RATES}))
+    choice = choose(trial_losses({rate: parabola(rate) for rate in RATES}))
     assert choice is not None and choice.fitted
     assert choice.learning_rate == float(f"{0.01 * 2**0.3:.3g}")
     assert choice.loss == pytest.approx(1.0)
 
 
 def test_with_three_rates_the_least_loss_is_chosen() -> None:
-    assert choose(tried({rate: parabola(rate) for rate in RATES[:3]})) == ChosenRate(0.01, 0.0, parabola(0.01), False)
+    assert choose(trial_losses({rate: parabola(rate) for rate in RATES[:3]})) == ChosenRate(
+        0.01, 0.0, parabola(0.01), False
+    )
 
 
 def test_where_the_fit_has_no_minimum_the_least_loss_is_chosen() -> None:
     falling = dict(zip(RATES, (1.0, 0.99, 0.97, 0.94, 0.90), strict=True))
-    assert choose(tried(falling)) == ChosenRate(0.04, 0.0, 0.90, False)
+    assert choose(trial_losses(falling)) == ChosenRate(0.04, 0.0, 0.90, False)
 
 
 def test_a_minimum_beyond_the_rates_is_taken_at_their_end() -> None:
-    choice = choose(tried({rate: parabola(rate, centre=4) for rate in RATES}))
+    choice = choose(trial_losses({rate: parabola(rate, centre=4) for rate in RATES}))
     assert choice is not None and choice.fitted and choice.learning_rate == 0.04
 
 
 def test_what_diverged_is_left_out_and_bounds_the_range() -> None:
-    losses = tried({rate: parabola(rate, centre=3) for rate in (0.00125, *RATES)})
+    losses = trial_losses({rate: parabola(rate, centre=3) for rate in (0.00125, *RATES)})
     choice = choose({**losses, (0.04, 0.0): (math.inf,)})
     assert choice is not None and choice.learning_rate == 0.02
     between = choose({**losses, (0.01, 0.0): (math.inf,)})
@@ -52,7 +54,7 @@ def test_what_diverged_is_left_out_and_bounds_the_range() -> None:
 
 
 def test_a_seed_that_diverged_takes_its_rate_out() -> None:
-    losses = {key: (loss, loss) for key, (loss,) in tried({rate: parabola(rate) for rate in RATES}).items()}
+    losses = {key: (loss, loss) for key, (loss,) in trial_losses({rate: parabola(rate) for rate in RATES}).items()}
     choice = choose({**losses, (0.01, 0.0): (0.1, math.inf)})
     assert choice is not None and choice.learning_rate == 0.02
 
@@ -67,8 +69,8 @@ def test_a_loss_far_above_the_best_does_not_bend_the_fit() -> None:
 
 
 def test_each_dropout_has_a_fit_of_its_own() -> None:
-    losses = tried({rate: parabola(rate) for rate in RATES})
-    losses |= tried({rate: parabola(rate, centre=-0.7) - 0.01 for rate in RATES}, dropout=0.1)
+    losses = trial_losses({rate: parabola(rate) for rate in RATES})
+    losses |= trial_losses({rate: parabola(rate, centre=-0.7) - 0.01 for rate in RATES}, dropout=0.1)
     choice = choose(losses)
     assert choice is not None
     assert (choice.learning_rate, choice.dropout) == (float(f"{0.01 * 2**-0.7:.3g}"), 0.1)
@@ -95,7 +97,7 @@ def test_regret_grows_with_the_noise_and_vanishes_without() -> None:
 
 
 def test_regret_takes_the_spread_of_other_runs_where_trials_have_none() -> None:
-    losses = tried({rate: parabola(rate) for rate in RATES[1:4]})
+    losses = trial_losses({rate: parabola(rate) for rate in RATES[1:4]})
     assert regret(losses) is None
     estimate = regret(losses, (4 * 0.02**2, 4))
     assert estimate is not None and estimate.seed_sd == pytest.approx(0.02)

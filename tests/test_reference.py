@@ -64,12 +64,14 @@ def test_a_finished_comparison_is_published_without_its_texts(tmp_path: Path) ->
     reports.build(root)
     written = build_script("publish").publish(root, "mine", "headline", tmp_path / "reference")
     assert written[-1].read_bytes().startswith(b"\x89PNG")
-    kept = tables.read(tmp_path / "reference" / "mine" / "tables")
+    published = tables.read(tmp_path / "reference" / "mine" / "tables")
     text = tables.read(root / "tables")["predictions"]["reference"].dropna().iloc[0]
     assert not any(text.encode() in path.read_bytes() for path in written)
-    assert judge(kept).tested.primary == judge(tables.read(root / "tables")).tested.primary
-    assert set(kept["curves"]["split"]) <= {"validation"}
-    before, after = (read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), kept))
+    assert judge(published).tested.primary == judge(tables.read(root / "tables")).tested.primary
+    assert set(published["curves"]["split"]) <= {"validation"}
+    before, after = (
+        read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), published)
+    )
     assert len(before) == len(after) and (before - after).abs().max() < 0.001
 
 
@@ -102,8 +104,8 @@ def test_the_ledger_has_what_the_tables_of_one_report_give() -> None:
 @pytest.mark.slow
 def test_the_ledger_is_what_all_tables_give() -> None:
     entries = [entry for name in NAMES for entry in build_script().evidence(name, judged(name))]
-    made = ledger_page.markdown(best_evidence.records(entries), build_script().fingerprint(REFERENCE))
-    assert made == LEDGER.read_text(encoding="utf-8"), REMAKE
+    markdown = ledger_page.markdown(best_evidence.records(entries), build_script().fingerprint(REFERENCE))
+    assert markdown == LEDGER.read_text(encoding="utf-8"), REMAKE
 
 
 def test_another_table_or_claim_gives_another_ledger(tmp_path: Path) -> None:

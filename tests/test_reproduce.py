@@ -160,10 +160,10 @@ def here(place: Path, again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def status(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["reproduce", *arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def change(folder: Path, table: str, column: str, value: Any) -> None:

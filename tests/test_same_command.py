@@ -56,11 +56,11 @@ def test_a_checkpoint_of_another_version_is_told_with_its_cause(
         (run / name).unlink()
     monkeypatch.setattr(checkpoint, "VERSION", 99)
     checkpoint.save(run / "checkpoint", run.name, {part: {} for part in checkpoint.PARTS}, {"step": 1})
-    kept = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
+    before = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
     status, errors = compare(folder, out, *SINGLE)
     assert status == 1
     (line,) = messages_in(errors)
     assert line.startswith(f"archbench: {run.name} failed: ValueError: {run}/checkpoint/000001: ")
     assert "version 99, but this archbench reads archbench checkpoint version 3; remove the folder" in line
     assert line.endswith(f"; see {run / 'error.txt'}")
-    assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == kept
+    assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == before

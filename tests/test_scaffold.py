@@ -138,10 +138,10 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken.py").write_text("kept")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["new", *arguments])
     output, errors = capsys.readouterr()
-    assert ended.value.code == 2 and not output
+    assert stopped.value.code == 2 and not output
     assert len(errors.splitlines()) == 1 and message in errors
     assert [path.name for path in tmp_path.iterdir()] == ["taken.py"] and Path("taken.py").read_text() == "kept"
 

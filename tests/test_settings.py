@@ -153,10 +153,10 @@ def test_each_mistake_is_one_line_and_status_2(
     file = tmp_path / "presets" / "mine.toml"
     file.write_text("")
     arguments = [argument for word in words for argument in ("--set", word)]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["compare", *(["--preset", "mine"] if preset else [str(file)]), *arguments])
     output, errors = capsys.readouterr()
-    assert (ended.value.code, output) == (2, "")
+    assert (stopped.value.code, output) == (2, "")
     assert errors.startswith(f"archbench: {message}") and len(errors.splitlines()) == 1
 
 

@@ -45,7 +45,7 @@ def pairs_of_modules(model: EncoderDecoder) -> list[tuple[nn.Module, nn.Module]]
     stacks = list(zip(model.encoder.blocks, model.decoder.blocks, strict=True))
     return [
         (model.encoder.norm, model.decoder.norm),
-        *((getattr(e, part), getattr(d, part)) for e, d in stacks for part in SHARED),
+        *((getattr(encoder, part), getattr(decoder, part)) for encoder, decoder in stacks for part in SHARED),
     ]
 
 

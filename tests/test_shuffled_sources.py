@@ -100,29 +100,29 @@ def test_targets_stay_and_sources_of_all_lengths_move(tmp_path: Path) -> None:
 
 
 def test_who_ignores_sources_loses_nothing_and_who_reads_them_does(tmp_path: Path) -> None:
-    made = prepared(tmp_path)
-    bits, (score,) = scores(Model(ignoring), made)
+    data = prepared(tmp_path)
+    bits, (score,) = scores(Model(ignoring), data)
     assert score.value == pytest.approx(bits, rel=1e-6)
-    bits, (score,) = scores(Model(reading), made)
+    bits, (score,) = scores(Model(reading), data)
     assert score.value > 10 * bits
     assert score.metric == METRIC and score.n == EXAMPLES and score.lower <= score.value <= score.upper
 
 
 @pytest.mark.parametrize(("count", "expected"), [(100, EXAMPLES), (30, 30)])
 def test_examples_are_bounded_and_counted(tmp_path: Path, count: int, expected: int) -> None:
-    model, made = Model(ignoring), prepared(tmp_path, count)
-    _, (score,) = scores(model, made)
-    assert score.n == expected and model.targets == len(made.test) + expected
+    model, data = Model(ignoring), prepared(tmp_path, count)
+    _, (score,) = scores(model, data)
+    assert score.n == expected and model.targets == len(data.test) + expected
 
 
 def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> None:
-    made = prepared(tmp_path)
-    scorer = Scorer(Model(ignoring), made, "cpu", lambda done, total: None, lambda: False)
+    data = prepared(tmp_path)
+    scorer = Scorer(Model(ignoring), data, "cpu", lambda done, total: None, lambda: False)
     none = np.zeros(0)
     labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
     assert scorer.with_shuffled(labels) is labels
-    usual = scorer.score(made.test, answering=False)
-    scorer.prepared = replace(made, config=replace(made.config, source_length=0))
+    usual = scorer.score(data.test, answering=False)
+    scorer.prepared = replace(data, config=replace(data.config, source_length=0))
     assert scorer.with_shuffled(usual) is usual
 
 

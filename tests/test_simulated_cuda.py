@@ -24,20 +24,22 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What tells PyTorch that there is a device."""
-    made, torch_folder = tmp_path_factory.mktemp("library") / "simulated.so", Path(torch.__file__).parent
+    target, torch_folder = tmp_path_factory.mktemp("library") / "simulated.so", Path(torch.__file__).parent
     headers = [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include' / 'torch' / 'csrc' / 'api' / 'include'}"]
     libraries = [f"-L{torch_folder / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{torch_folder / 'lib'}"]
     source = str(Path(__file__).parent / "simulated_cuda.cpp")
-    subprocess.run(["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(made), *libraries], check=True)
-    return made
+    subprocess.run(
+        ["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(target), *libraries], check=True
+    )
+    return target
 
 
 def performed(library: Path, folder: Path, *what: str) -> str:
     """What the program printed."""
     command = [sys.executable, "-m", "tests.simulated_work", str(library), str(folder), *what]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return ended.stdout
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return completed.stdout
 
 
 @pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])

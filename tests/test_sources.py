@@ -85,9 +85,9 @@ def test_encodings_marks_and_line_ends_come_to_the_same_text(tmp_path: Path, enc
     whole = "".join(f"Zeile {n} über\n" for n in range(2000))
     (tmp_path / "plain.txt").write_text(whole, encoding="utf-8")
     (tmp_path / "other.txt").write_bytes(whole.replace("\n", "\r\n").encode(encoding))
-    stated = {} if encoding.startswith("utf-8") else {"encoding": encoding}
+    options = {} if encoding.startswith("utf-8") else {"encoding": encoding}
     assert (
-        load("generation", "other.txt", tmp_path, **stated).digest == load("generation", "plain.txt", tmp_path).digest
+        load("generation", "other.txt", tmp_path, **options).digest == load("generation", "plain.txt", tmp_path).digest
     )
 
 
@@ -510,8 +510,8 @@ def test_hub_data_without_rows_to_train_on_are_one_line(tmp_path: Path) -> None:
 def test_a_file_in_the_home_folder_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.tsv").write_text("text\tlabel\na\tb\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    here, home = (TaskConfig("classification", "x", data, folder=str(tmp_path)) for data in ("x.tsv", "~/x.tsv"))
-    assert prepare.version(here) == prepare.version(home)
+    local, home = (TaskConfig("classification", "x", data, folder=str(tmp_path)) for data in ("x.tsv", "~/x.tsv"))
+    assert prepare.version(local) == prepare.version(home)
 
 
 def test_hub_values_that_are_no_numbers_are_no_text() -> None:

@@ -69,11 +69,11 @@ def test_scoring_has_queries_only_from_the_first_position_that_is_read(
         return states
 
     for selected in (torch.arange(rows) * width + width - 1, torch.arange(rows * width)):
-        mine = states_at(StateIndex(None, selected))
+        late = states_at(StateIndex(None, selected))
         with monkeypatch.context() as patch:
             patch.setattr(stack, "LATE", 2.0)
             plain = states_at(StateIndex(None, selected))
-        assert (mine - plain).norm() <= (0.02 if bf16 else 1e-5) * plain.norm() + 1e-6
+        assert (late - plain).norm() <= (0.02 if bf16 else 1e-5) * plain.norm() + 1e-6
     assert first_queries[0] > 0 and first_queries[1] == first_queries[3] == 0, first_queries
 
 

@@ -31,10 +31,10 @@ NOW = 2_000_000_000.0
 
 
 def called(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         command_line.main(["status", *arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(error.value.code, int)
+    return error.value.code
 
 
 def unfinished(root: Path, run: str, checkpoint: bool = False) -> None:
@@ -226,15 +226,15 @@ def test_a_run_that_was_asked_to_stop_shows_its_share(tmp_path: Path) -> None:
     matrix = tiny_runs.planned(experiment, folder, root)
     compare.write_head(experiment, matrix, root, "archbench compare", "")
     (plan,) = matrix.plans
-    writer, heard = ProgressWriter(root, 1), []
+    writer, events = ProgressWriter(root, 1), []
 
     def notify(event: Event) -> None:
         writer.hear(event)
-        heard.append(event)
+        events.append(event)
 
     place = store.run_folder(root, plan.run)
     with pytest.raises(Interrupted):
-        work.perform(plan, place, notify, lambda: len(heard) >= 5)
+        work.perform(plan, place, notify, lambda: len(events) >= 5)
     writer.hear(Ended(plan.run, "interrupted"))
     writer.close()
     (run,) = status.read(root).runs
@@ -266,10 +266,10 @@ def test_the_directing_process_tells_of_runs_while_they_are_at_work(
 
     director = threading.Thread(target=direct)
     director.start()
-    wanted = ["done", "at work", "failed"]
+    expected = ["done", "at work", "failed"]
     deadline = time.monotonic() + 30
     comparison = status.read(tmp_path)
-    while not ([run.status for run in comparison.runs] == wanted and comparison.runs[1].share):
+    while not ([run.status for run in comparison.runs] == expected and comparison.runs[1].share):
         assert time.monotonic() < deadline
         time.sleep(0.02)
         comparison = status.read(tmp_path)
@@ -323,11 +323,11 @@ def test_any_progress_file_is_read_or_left_out(content: bytes, tmp_path_factory:
 
 def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str]]) -> None:
     root, runs = stopped
-    ended = threading.Event()
+    stop = threading.Event()
 
     def write() -> None:
         writer = ProgressWriter(root, 2)
-        while not ended.is_set():
+        while not stop.is_set():
             for share in range(0, 101, 10):
                 writer.hear(Progress(runs[2], "train", share, 100.0))
                 writer.save()
@@ -342,7 +342,7 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
                 assert len(comparison.runs) == len(runs)
                 assert comparison.runs[2].status in ("at work", "waiting")
         finally:
-            ended.set()
+            stop.set()
             thread.join()
 
 
@@ -367,7 +367,7 @@ def test_without_locks_a_recent_sign_of_life_counts(
     assert "unknown whether" in status.text(status.read(root, NOW))
 
 
-def made(name: str, state: str = "waiting", **facts: Any) -> RunStatus:
+def run_status(name: str, state: str = "waiting", **facts: Any) -> RunStatus:
     return RunStatus(name, "phrases", name, 0, False, state, **facts)
 
 
@@ -404,14 +404,14 @@ def test_an_estimate_needs_a_finished_run_and_shrinks_with_workers(
 
 
 def test_runs_take_what_finished_runs_like_them_took() -> None:
-    slow, fast = made("slow", "done", seconds=100.0), made("fast", "done", seconds=10.0)
-    assert seconds_left([slow, fast, made("slow")], 1) == 100
-    assert seconds_left([slow, fast, made("fast"), made("fast")], 1) == 20
-    assert seconds_left([slow, fast, made("other")], 1) == 55
-    assert seconds_left([slow, made("slow", "at work", share=1.0, scored=0.5)], 1) == pytest.approx(5)
-    expected = made("slow", "done", seconds=100.0, expected_seconds=50.0)
-    assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1) == 50
-    assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1, later=10.0) == 70
+    slow, fast = run_status("slow", "done", seconds=100.0), run_status("fast", "done", seconds=10.0)
+    assert seconds_left([slow, fast, run_status("slow")], 1) == 100
+    assert seconds_left([slow, fast, run_status("fast"), run_status("fast")], 1) == 20
+    assert seconds_left([slow, fast, run_status("other")], 1) == 55
+    assert seconds_left([slow, run_status("slow", "at work", share=1.0, scored=0.5)], 1) == pytest.approx(5)
+    expected = run_status("slow", "done", seconds=100.0, expected_seconds=50.0)
+    assert seconds_left([expected, run_status("slow", expected_seconds=25.0)], 1) == 50
+    assert seconds_left([expected, run_status("slow", expected_seconds=25.0)], 1, later=10.0) == 70
 
 
 def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(

@@ -218,8 +218,8 @@ def planned(folder: Path, architecture: str) -> Plan:
         },
         folder=folder,
     )
-    where = {"device": "cpu", "deterministic": False, "cache": folder / "cache", "root": folder}
-    (plan,) = matrix.plan(experiment, **where, say=lambda line: None).plans
+    options = {"device": "cpu", "deterministic": False, "cache": folder / "cache", "root": folder}
+    (plan,) = matrix.plan(experiment, **options, say=lambda line: None).plans
     return plan
 
 

@@ -55,8 +55,8 @@ def test_what_is_changed_on_one_part_is_no_class_of_transformers(change: Callabl
 
 def test_lists_dictionaries_and_tensors_are_compared_by_value() -> None:
     def keeping(number: float) -> Callable[[Any], object]:
-        kept = {"a": [torch.tensor([1.0, number]), (number, None)], "b": torch.ones(2, dtype=torch.bfloat16)}
-        return lambda block: setattr(block, "kept", kept)
+        attribute = {"a": [torch.tensor([1.0, number]), (number, None)], "b": torch.ones(2, dtype=torch.bfloat16)}
+        return lambda block: setattr(block, "kept", attribute)
 
     assert difference(gpt2(keeping(3.0)), gpt2(keeping(3.0))) is None
     assert "blocks.0.kept" in (difference(gpt2(keeping(3.0)), gpt2(keeping(4.0))) or "")

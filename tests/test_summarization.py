@@ -97,8 +97,8 @@ def test_the_beginning_of_the_source_is_the_classical_row(compared: tuple[Path, 
     assert named["ngram"] == named["lzma"] == {"bits_per_byte"} and "untrained" in named
     lead, predictions = rows[(rows["name"] == "lead") & (rows["metric"] == "rouge_1")], read(compared[1], "predictions")
     first = predictions[predictions["run"] == predictions["run"].iloc[0]]
-    begun = [" ".join(text.split()[:3]) for text in first["source"]]  # three words, as the summaries have
-    assert lead["value"].item() == pytest.approx(metrics.rouge_1(list(first["reference"]), begun))
+    beginnings = [" ".join(text.split()[:3]) for text in first["source"]]  # three words, as the summaries have
+    assert lead["value"].item() == pytest.approx(metrics.rouge_1(list(first["reference"]), beginnings))
 
 
 def test_the_page_is_headed_by_rouge_and_says_how_it_was_computed(compared: tuple[Path, Path]) -> None:
@@ -134,9 +134,9 @@ def test_predict_summarizes_and_export_says_so(
 ) -> None:
     run = next((compared[1] / "runs").glob("*-decoder-s0-*"))
     rows = pd.read_parquet(run / "predictions.parquet")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["predict", str(run), rows["source"][0]])
-    assert ended.value.code == 0 and capsys.readouterr().out.strip() == rows["answer"][0].strip()
+    assert stopped.value.code == 0 and capsys.readouterr().out.strip() == rows["answer"][0].strip()
     export.export(run, tmp_path / "exported")
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     assert "summarize a text" in card and "rouge_l" in card and "lead 0." in card
@@ -148,9 +148,9 @@ def test_a_dry_run_by_kind_plans_without_training(
     folder, _ = compared
     monkeypatch.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
     command = ["compare", str(folder / "news.toml"), "--tasks", "summarization", "--out", str(folder / "dry")]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main([*command, "--dry-run"])
-    assert ended.value.code == 0
+    assert stopped.value.code == 0
     assert "3 runs: about" in capsys.readouterr().out and not (folder / "dry").exists()
 
 

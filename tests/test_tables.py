@@ -85,12 +85,12 @@ def test_a_run_that_never_started_is_unfinished(store: Path) -> None:
 @pytest.mark.parametrize("content", [None, b'{"half'])
 def test_without_a_record_the_plan_says_which_run_it_was(store: Path, content: bytes | None) -> None:
     run = sorted(path.name for path in (store / "runs").iterdir())[0]
-    known = ["experiment", "architecture", "family", "task", "dataset", "seed", "match", "target_parameters"]
-    before = tables.collect(store)["runs"].set_index("run").loc[run, known].to_dict()
+    columns = ["experiment", "architecture", "family", "task", "dataset", "seed", "match", "target_parameters"]
+    before = tables.collect(store)["runs"].set_index("run").loc[run, columns].to_dict()
     path = store / "runs" / run / "record.json"
     path.unlink() if content is None else path.write_bytes(content)
     after = tables.collect(store)["runs"].set_index("run").loc[run]
-    assert after[known].to_dict() == before
+    assert after[columns].to_dict() == before
     assert after["status"] == ("unfinished" if content is None else "failed")
 
 
@@ -142,9 +142,9 @@ def test_a_table_that_cannot_get_its_name_leaves_nothing_and_is_named(
 ) -> None:
     path = tmp_path / "runs.csv"
     path.mkdir()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as error:
         write(pd.DataFrame({"a": [1]}), path)
-    assert caught.value.filename == str(path)
+    assert error.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
 
 

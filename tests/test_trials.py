@@ -80,19 +80,19 @@ def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
 def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     rows = tables_of_trials(tmp_path)
     [cost] = trials.costs(rows)
-    tried = rows["entries"].loc[rows["entries"]["role"] == "trial", "run"]
+    trial_runs = rows["entries"].loc[rows["entries"]["role"] == "trial", "run"]
     flops = rows["runs"].set_index("run")["train_flops"]
     assert cost.trials == 6
-    assert cost.flops == pytest.approx(float(flops[tried].sum()))
-    assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
+    assert cost.flops == pytest.approx(float(flops[trial_runs].sum()))
+    assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[trial_runs].sum()))
     assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
 
 
 def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:
     rows = tables_of_trials(tmp_path)
     [once] = trials.costs(rows)
-    tried = rows["entries"][rows["entries"]["role"] == "trial"]
-    rows["entries"] = pd.concat([rows["entries"], tried.assign(condition="tuned")], ignore_index=True)
+    trial_entries = rows["entries"][rows["entries"]["role"] == "trial"]
+    rows["entries"] = pd.concat([rows["entries"], trial_entries.assign(condition="tuned")], ignore_index=True)
     assert trials.costs(rows) == [once]
 
 
@@ -135,8 +135,8 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     assert row[3].text == "0.00283" and row[3].below == "from the parabola"
     assert tuning_grids.regrets([setting]).startswith("The largest expected regret is ")
     assert "parabola" in tuning_grids.selection([setting])
-    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
-    assert drawn_figure(drawn["tuning"]).save(tmp_path / "report")
+    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert drawn_figure(figures_by_name["tuning"]).save(tmp_path / "report")
 
 
 def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_p
     grid = tuning_grids.tuning([setting])
     cells = dict(zip([cell.text for cell in grid.head], grid.rows[0], strict=True))
     assert (cells["learning rate"].text, cells["in the reported runs"].text) == ("0.00283", "0.00142")
-    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
-    assert "train at 0.5 times that rate" in drawn["tuning"].caption
+    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert "train at 0.5 times that rate" in figures_by_name["tuning"].caption
 
 
 def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_trust(tmp_path: Path) -> None:
@@ -175,13 +175,13 @@ def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_t
 
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
     rows = tables_of_trials(tmp_path)
-    tried = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
+    trial_runs = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
     curves, scores = rows["curves"], rows["scores"]
     point = {"split": "validation", "metric": "nll_per_token_sampled", "value": 0.7, "step": 0}
-    rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in tried])], ignore_index=True)
+    rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in trial_runs])], ignore_index=True)
     exact = [
         {"run": run, "split": "validation", "metric": "nll_per_token", "value": value, "n": 32}
-        for run, value in zip(tried, (0.9, 0.8, 0.85), strict=True)
+        for run, value in zip(trial_runs, (0.9, 0.8, 0.85), strict=True)
     ]
     rows["scores"] = pd.concat([scores, pd.DataFrame(exact)], ignore_index=True)
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}

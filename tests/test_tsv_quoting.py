@@ -103,8 +103,8 @@ def test_what_was_encoded_before_is_encoded_again(tmp_path: Path) -> None:
     """Cached data are known by the file's hash, which does not change with how the file is read."""
     (tmp_path / "a.tsv").write_text(written(ROWS))
     (tmp_path / "a.csv").write_text("text,label\n")
-    known = {name: _content(config(tmp_path), name)[0] for name in ("a.tsv", "a.csv")}
-    assert known == {"a.tsv": ".tsv 2", "a.csv": ".csv"}
+    contents = {name: _content(config(tmp_path), name)[0] for name in ("a.tsv", "a.csv")}
+    assert contents == {"a.tsv": ".tsv 2", "a.csv": ".csv"}
 
 
 def config(folder: Path) -> TaskConfig:

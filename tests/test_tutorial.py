@@ -87,16 +87,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     for name, value in {"TARGET": str(site), **pip}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
 
-    def here(arguments: list[str]) -> tuple[object, str, str]:
+    def in_process(arguments: list[str]) -> tuple[object, str, str]:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
-        return (ended.value.code or 0, *capfd.readouterr())
+        return (stopped.value.code or 0, *capfd.readouterr())
 
     def anywhere(command: str) -> tuple[object, str, str]:
         importlib.invalidate_caches()
         if command.startswith("archbench ") and not set("|&;<>$") & set(command):
-            return here(shlex.split(command)[1:])
+            return in_process(shlex.split(command)[1:])
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 

@@ -99,9 +99,9 @@ def compare(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tupl
 
     def run(*options: str) -> tuple[int, str]:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(["compare", "mine.toml", "--jobs", "1", *options])
-        return int(ended.value.code or 0), capfd.readouterr().err
+        return int(stopped.value.code or 0), capfd.readouterr().err
 
     return run
 

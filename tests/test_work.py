@@ -138,12 +138,12 @@ def test_a_run_fills_its_record_and_is_the_same_after_interruptions(
     rows = json.loads((whole / "scores.json").read_text())
     assert any(row["split"] == "validation" and row["metric"] == "nll_per_token" for row in rows)
     scores = {row["metric"]: row for row in rows if row["split"] == "test"}
-    wanted = {
+    expected = {
         "colours": {"accuracy", "macro_f1", "nll_per_token"},
         "turned": {"exact_match", "bleu", "chrf", "bits_per_byte", "nll_per_token"},
         "running": {"bits_per_byte", "perplexity", "repetition", "distinct_2", "copied", "sample_bits_per_byte"},
     }
-    assert wanted[task] <= set(scores)
+    assert expected[task] <= set(scores)
     assert ("bits_per_byte_bound" in scores) == (architecture == "encoder" and task != "colours")
     for row in scores.values():
         assert math.isfinite(row["value"]) and row["lower"] <= row["value"] <= row["upper"]

@@ -112,7 +112,7 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
     """Runs a piece for at most ``seconds``, then interrupts it; records how it ended."""
     line = piece.line(device, out)
     print(f"{piece.name}: archbench {' '.join(line)}", flush=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     child = subprocess.Popen([*ARCHBENCH, *line], cwd=ROOT)
     try:
         status = child.wait(seconds)
@@ -123,7 +123,7 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
             status = child.wait()
-    spent = time.monotonic() - begun
+    spent = time.monotonic() - start
     earlier = _record(out, piece)
     record = {"status": status, "seconds": round(earlier.get("seconds", 0.0) + spent, 1), "command": line}
     (out / "pieces").mkdir(parents=True, exist_ok=True)

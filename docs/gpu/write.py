@@ -40,10 +40,10 @@ def _machine(out: Path) -> str:
     for name in reversed(PARITY):
         if (result := _tables(out / name)) is not None:
             facts = result["environment"].drop_duplicates("key").set_index("key")["value"]
-            kept = [
+            keys = [
                 key for key in ("device", "processor", "torch", "cuda", "cudnn", "python", "archbench") if key in facts
             ]
-            return _table(("what", "value"), [(key, str(facts[key])) for key in kept])
+            return _table(("what", "value"), [(key, str(facts[key])) for key in keys])
     return ""
 
 

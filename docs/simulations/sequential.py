@@ -162,24 +162,24 @@ def _high_variance(scenario: Scenario, variances: Array, degrees: Array) -> Arra
 def _pooled(variances: Array, degrees: Array, high: Array) -> tuple[Array, Array, Array]:
     """The pooled variance and its degrees of freedom by data set, and whether others than those that vary more are."""
     usual = ~high
-    kept = np.where(usual.any(1, keepdims=True), usual, True)[:, None] & np.ones(variances.shape, bool)
+    included = np.where(usual.any(1, keepdims=True), usual, True)[:, None] & np.ones(variances.shape, bool)
     for _ in range(variances.shape[2] - 2):
-        masked = np.where(kept, variances, -1)
+        masked = np.where(included, variances, -1)
         largest = masked.argmax(2)[..., None]
-        rest = kept.copy()
+        rest = included.copy()
         np.put_along_axis(rest, largest, False, 2)
         freedom = (degrees * rest).sum(2)
         others = (variances * degrees * rest).sum(2) / np.maximum(freedom, 1)
         largest_variance, largest_degrees = (
             np.take_along_axis(values, largest, 2)[..., 0] for values in (variances, degrees)
         )
-        several = kept.sum(2)
+        several = included.sum(2)
         out = (several > 2) & (
             several * fdtrc(largest_degrees, freedom, largest_variance / np.maximum(others, 1e-300)) < F_TEST_LEVEL
         )
-        kept = np.where(out[..., None], rest, kept)
-    sums, squares = (variances * degrees * kept).sum(2), (variances**2 * degrees * kept).sum(2)
-    return sums / (degrees * kept).sum(2), sums**2 / squares, usual.any(1)
+        included = np.where(out[..., None], rest, included)
+    sums, squares = (variances * degrees * included).sum(2), (variances**2 * degrees * included).sum(2)
+    return sums / (degrees * included).sum(2), sums**2 / squares, usual.any(1)
 
 
 def false_verdicts() -> list[Scenario]:

@@ -98,9 +98,9 @@ def _logits(build: Build) -> Iterator[tuple[str, Tensor]]:
         for mode in ("eval", "train"):
             model.train(mode == "train")
             with torch.set_grad_enabled(mode == "train"):
-                kept = model(source, target, source_mask, target_mask)
+                logits = model(source, target, source_mask, target_mask)
                 real = torch.ones_like(target, dtype=torch.bool) if target_mask is None else target_mask
-                yield f"{name}, {mode}, padded", kept[real]
+                yield f"{name}, {mode}, padded", logits[real]
                 yield f"{name}, {mode}, full", model(source, target)
         model.eval()
         with torch.no_grad():
@@ -196,8 +196,8 @@ def _cache(build: Build) -> Iterator[tuple[str, Tensor]]:
         with torch.set_grad_enabled(grad):
             left = source.flip(1), mask.flip(1)
             for what, read, step in (("full", (source, None), 1), ("padded", (source, mask), 1), ("left", left, 2)):
-                for where, logits in _decoded(model, *read, tokens, step):
-                    yield f"{name}, {what}, step {step}, {where}", logits
+                for position, logits in _decoded(model, *read, tokens, step):
+                    yield f"{name}, {what}, step {step}, {position}", logits
             cache = model.prefill(None)
             for place in range(2):
                 logits, cache = model.decode(tokens[:, place : place + 1], cache)

@@ -18,13 +18,13 @@ class Operator:
 
     def edits(self, modules: Iterable[Module]) -> Iterator[Edit]:
         """Its edits of these modules, each once."""
-        seen = set()
+        emitted = set()
         for module in modules:
             for rule in self.rules:
                 for edit in rule(module):
                     key = (edit.path, edit.start, edit.end, edit.after)
-                    if key not in seen and not edit.is_empty:
-                        seen.add(key)
+                    if key not in emitted and not edit.is_empty:
+                        emitted.add(key)
                         yield edit
 
 

@@ -246,9 +246,9 @@ def _in_child(work: Callable[[BinaryIO], None], seconds: float, edit: Edit | Non
             finally:
                 sys.stderr.flush()
                 os._exit(status)
-        ended = _awaited(child, seconds)
+        exit_status = _awaited(child, seconds)
         out.seek(0)
-        if ended not in (0, None):
+        if exit_status not in (0, None):
             errors.seek(0)
             raise RuntimeError(f"a child failed: {errors.read().decode(errors='replace')[-2000:]}")
         return out.read()

@@ -12,9 +12,9 @@ from suite_mutants.sample import sample
 def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nothing is left behind
-    drawn = sample(arguments.size, arguments.seed)
+    sampled = sample(arguments.size, arguments.seed)
     if arguments.command == "list":
-        for edit, area in drawn.items():
+        for edit, area in sampled.items():
             change = f"{score.one_line(edit.before)} -> {score.one_line(edit.after)}"
             print(f"{edit.id}\t{edit.path}:{edit.line}\t{area}\t{change}")
     if arguments.command == "map":
@@ -22,15 +22,15 @@ def main() -> int:
         print(f"{len(mapped.tests)} tests in {mapped.cost(mapped.tests):.0f} seconds: {arguments.out / 'map.json'}")
         print("".join(f"\nfails without an edit, left out: {test}" for test in mapped.failed))
     if arguments.command == "score":
-        unknown = set(arguments.ids or ()) - {edit.id for edit in drawn}
+        unknown = set(arguments.ids or ()) - {edit.id for edit in sampled}
         if unknown:
             print(f"not in the sample: {', '.join(sorted(unknown))}", file=sys.stderr)
             return 2
-        chosen = {edit: area for edit, area in drawn.items() if arguments.ids is None or edit.id in arguments.ids}
+        chosen = {edit: area for edit, area in sampled.items() if arguments.ids is None or edit.id in arguments.ids}
         known_map = coverage_map.read(arguments.map)
         score.run(chosen, known_map, arguments.out, arguments.limit_seconds, arguments.cap_seconds, arguments.confirm)
     if arguments.command == "report":
-        print("\n".join(score.report(score.read(arguments.files), {edit.id: edit for edit in drawn})))
+        print("\n".join(score.report(score.read(arguments.files), {edit.id: edit for edit in sampled})))
     return 0
 
 

@@ -79,17 +79,17 @@ def make(out: Path, test_files: Sequence[str] = (), workers: int = 0) -> Map:
         include = ",".join(f"{checkout.root / folder}/*" for folder in FOLDERS)
         rc.write_text(SETTING.format(data=data / "data", include=include))
         options = [*(["-n", str(workers)] if workers else []), *test_files]
-        ended = checkout.pytest(options, None, {"COVERAGE_PROCESS_START": str(rc)})
-        print(ended.output)
-        new_map = _map(checkout, ended, data, rc)
+        pytest_run = checkout.pytest(options, None, {"COVERAGE_PROCESS_START": str(rc)})
+        print(pytest_run.output)
+        new_map = _map(checkout, pytest_run, data, rc)
     (out / "map.json").write_text(json.dumps(asdict(new_map)))
     return new_map
 
 
-def _map(checkout: Checkout, ended: Ended, data: Path, rc: Path) -> Map:
+def _map(checkout: Checkout, pytest_run: Ended, data: Path, rc: Path) -> Map:
     seconds, uses, fixtures = defaultdict(float), {}, {}
     outcomes: dict[str, set[str]] = defaultdict(set)
-    for record in ended.records:
+    for record in pytest_run.records:
         match record:
             case {"fixture": name, "seconds": spent}:
                 fixtures[name] = max(spent, fixtures.get(name, 0.0))
@@ -104,9 +104,9 @@ def _map(checkout: Checkout, ended: Ended, data: Path, rc: Path) -> Map:
     size = dict.fromkeys(tests, 0)
     for place in itertools.chain.from_iterable(numbers for lines in measured.values() for numbers in lines.values()):
         size[tests[place]] += 1
-    kept = {path: measured.get(path, {}) for path in files()}
-    hashes = {path: Source(checkout.root, path).sha256 for path in kept}
-    return Map(tests, dict(seconds), size, uses, fixtures, kept, hashes, failed)
+    covered = {path: measured.get(path, {}) for path in files()}
+    hashes = {path: Source(checkout.root, path).sha256 for path in covered}
+    return Map(tests, dict(seconds), size, uses, fixtures, covered, hashes, failed)
 
 
 def _lines(checkout: Checkout, data: Path, rc: Path, uses: dict[str, list[str]]) -> dict[str, dict[str, list[int]]]:
@@ -127,15 +127,15 @@ def _lines(checkout: Checkout, data: Path, rc: Path, uses: dict[str, list[str]])
             return {test} | users.get(test, set())
         return {test}.union(*(users[name] for name in uses.get(test, [])))
 
-    known: dict[str, list[int]] = {}
+    tests_by_context: dict[str, list[int]] = {}
     by_file = {}
     for file in measured.get_data().measured_files():
         lines = {}
         for number, contexts in measured.get_data().contexts_by_lineno(file).items():
             for context in contexts:
-                if context not in known:
-                    known[context] = [places[test] for test in tests_of(context) if test in places]
-            lines[str(number)] = sorted({place for context in contexts for place in known[context]})
+                if context not in tests_by_context:
+                    tests_by_context[context] = [places[test] for test in tests_of(context) if test in places]
+            lines[str(number)] = sorted({place for context in contexts for place in tests_by_context[context]})
         by_file[Path(file).relative_to(checkout.root).as_posix()] = lines
     return by_file
 

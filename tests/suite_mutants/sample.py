@@ -70,14 +70,14 @@ def sample(size: int = 200, seed: int = 0) -> dict[Edit, str]:
             if (area := area_of(edit)) and not any(_overlap(edit, other) for other in named):
                 by_area[area].append(edit)
     per_area = -(-size // len(AREAS))
-    drawn = {}
+    sampled = {}
     for area in AREAS:
         fixed = [edit for edit in named if area_of(edit) == area]
         functions = {(edit.path, edit.function) for edit in fixed}
         others = [edit for edit in by_area[area] if (edit.path, edit.function) not in functions]
         chosen = [*fixed, *itertools.islice(_spread(others, parsed, seed), per_area - len(fixed))]
-        drawn |= dict.fromkeys(sorted(chosen, key=lambda edit: (edit.path, edit.start)), area)
-    return drawn
+        sampled |= dict.fromkeys(sorted(chosen, key=lambda edit: (edit.path, edit.start)), area)
+    return sampled
 
 
 def _spread(edits: list[Edit], parsed: dict[str, Source], seed: int) -> Iterator[Edit]:
