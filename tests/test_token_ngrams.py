@@ -97,7 +97,7 @@ def test_counts_and_weights_use_no_test_text(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(
         token_ngrams,
         "fitted_weights",
-        lambda argument: fitted.append((weights := original(argument)).tolist()) or weights,
+        lambda validation: fitted.append((weights := original(validation)).tolist()) or weights,
     )
     plain = by_name(task.baselines(text_task(tmp_path / "one", splits())))
     other = by_name(task.baselines(text_task(tmp_path / "two", {**splits(), "test": "abababab" * 100})))
