@@ -70,34 +70,34 @@ def main() -> None:
     for name, kind in FIGURES.items():
         reference, datasets = SOURCES[name]
         folder = f"docs/reference/{reference}"
-        shown = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
+        view = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
         command = " ".join(["archbench plot", folder, name, *(["--datasets", ",".join(datasets)] if datasets else [])])
         print(command, file=sys.stderr)
         picture = DOCS / "figures" / f"{name}.png"
-        pieces.append(_section(kind.question, _written(shown, name, picture), command))
+        pieces.append(_section(kind.question, _written(view, name, picture), command))
     (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")
     for picture in sorted((DOCS / "reference").glob("*/*.png")):
         print(picture.relative_to(DOCS), file=sys.stderr)
-        shown = plotting.view(plotting.judged(picture.parent), None, None)
-        _written(shown, picture.stem, picture, WIDE if picture.stem == "in_short" else None)
+        view = plotting.view(plotting.judged(picture.parent), None, None)
+        _written(view, picture.stem, picture, WIDE if picture.stem == "in_short" else None)
 
 
-def _written(shown: View, name: str, picture: Path, inches: float | None = None) -> Figure:
-    made, _ = plot.written(shown, name, picture, "png", "light", inches)
+def _written(view: View, name: str, picture: Path, inches: float | None = None) -> Figure:
+    figure, _ = plot.written(view, name, picture, "png", "light", inches)
     Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
-    return made
+    return figure
 
 
-def _section(question: str, made: Figure, command: str) -> str:
-    return f"""## `{made.name}`
+def _section(question: str, figure: Figure, command: str) -> str:
+    return f"""## `{figure.name}`
 
 {question}
 
-> {made.takeaway}
+> {figure.takeaway}
 
-![{made.title}](figures/{made.name}.png)
+![{figure.title}](figures/{figure.name}.png)
 
-{made.caption}
+{figure.caption}
 
 ```
 {command}

@@ -53,12 +53,12 @@ def build(name: str) -> Family:
 def columns(model: Family) -> list[Column]:
     """The stacks in the order in which the model has them."""
     stacks = {name: stack for name, stack in model.named_children() if isinstance(stack, Stack)}
-    found = []
+    stack_columns = []
     for name, stack in stacks.items():
         parts = ["self-attention"]
         parts += ["cross-attention"] if getattr(stack.blocks[0], "cross", None) is not None else []
-        found.append(Column("" if len(stacks) == 1 else name, len(stack.blocks), (*parts, "feed-forward")))
-    return found
+        stack_columns.append(Column("" if len(stacks) == 1 else name, len(stack.blocks), (*parts, "feed-forward")))
+    return stack_columns
 
 
 def tables(model: Family) -> set[int]:
@@ -70,13 +70,13 @@ def visible(model: Family) -> torch.Tensor:
     """(2 n, 2 n): whether the state of a row's token changes with a column's token; source first, then target."""
     source, target = torch.arange(10, 10 + TOKENS)[None], torch.arange(20, 20 + TOKENS)[None]
     before = _states(model, source, target)
-    seen = []
+    changes = []
     for place in range(2 * TOKENS):
         changed = [source.clone(), target.clone()]
         changed[place // TOKENS][0, place % TOKENS] = 40
         after = _states(model, *changed)
-        seen.append((after - before).abs().amax(-1) > 1e-6)
-    return torch.stack(seen, 1)
+        changes.append((after - before).abs().amax(-1) > 1e-6)
+    return torch.stack(changes, 1)
 
 
 def _states(model: Family, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -107,13 +107,13 @@ def main() -> None:
 
 def draw_model(axes: Axes, model: Family) -> None:
     """Boxes from the bottom up, side by side for two stacks."""
-    found = columns(model)
+    stack_columns = columns(model)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.axis("off")
     between = 0.08
-    wide = (0.96 + between) / len(found) - between
-    for number, column in enumerate(found):
+    wide = (0.96 + between) / len(stack_columns) - between
+    for number, column in enumerate(stack_columns):
         left = 0.02 + number * (wide + between)
         reads = {"encoder": "source", "decoder": "target"}.get(column.name, "source, target")
         axes.text(left + wide / 2, 0.005, reads, ha="center", va="bottom", color=quiet())
@@ -127,7 +127,7 @@ def draw_model(axes: Axes, model: Family) -> None:
         axes.add_patch(frame)
         title = f"{column.name}\n{column.layers} layers".strip()
         axes.text(left + wide / 2, bottom + 0.03, title, ha="center", va="bottom", fontsize=8.5)
-        last = number == len(found) - 1
+        last = number == len(stack_columns) - 1
         if last:
             _box(axes, left + 0.02, 0.87, wide - 0.04, 0.11, "output matrix", "orange")
             _arrow(axes, left + wide / 2, bottom + 0.03 + 0.06 * (1 + bool(column.name)), 0.86)
@@ -141,17 +141,17 @@ def draw_model(axes: Axes, model: Family) -> None:
         0.09,
         0.92,
         0.11,
-        "embedding (shared)" if len(found) > 1 and len(tables(model)) == 1 else "embedding",
+        "embedding (shared)" if len(stack_columns) > 1 and len(tables(model)) == 1 else "embedding",
         "embedding",
     )
 
 
-def draw_mask(axes: Axes, seen: torch.Tensor) -> None:
+def draw_mask(axes: Axes, mask: torch.Tensor) -> None:
     """A cell for each pair of tokens, filled where the row's token reads the column's."""
-    count = len(seen)
+    count = len(mask)
     for row in range(count):
         for column in range(count):
-            colour = hue("blue") if seen[row, column] else rule()
+            colour = hue("blue") if mask[row, column] else rule()
             axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor=paper(), linewidth=1.2))
     axes.plot([count / 2] * 2, [0, count], color=ink(), linewidth=1)
     axes.plot([0, count], [count / 2] * 2, color=ink(), linewidth=1)

@@ -84,7 +84,7 @@ def children(parent: int) -> list[int]:
         return []
 
 
-def said(errors: str) -> list[str]:
+def messages_in(errors: str) -> list[str]:
     """The lines that tell a mistake or a failure."""
     assert "Traceback" not in errors, errors
     return [line for line in errors.splitlines() if line.startswith("archbench: ")]

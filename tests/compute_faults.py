@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
-from faults import Plant, both, change, patch
+from faults import Plant, change, combined, patch
 from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
@@ -62,7 +62,7 @@ def down_by(multiply: Product) -> Plant:
         return forward
 
     fewer = patch(GatedFeedForward, "flops", lambda original: lambda self, tokens: original(self, tokens) * (2 / 3))
-    return both(patch(GatedFeedForward, "forward", make), fewer)
+    return combined(patch(GatedFeedForward, "forward", make), fewer)
 
 
 def narrow_formula(original):
@@ -93,7 +93,7 @@ def sees_past_windows(original):
     return lambda self, window=None: original(self, None)
 
 
-UNUSED_WINDOW = both(change(declare_windows), patch(AttentionContext, "_mask", sees_past_windows))
+UNUSED_WINDOW = combined(change(declare_windows), patch(AttentionContext, "_mask", sees_past_windows))
 
 
 def twice_in_training(original):
@@ -179,13 +179,13 @@ class WithWeights(nn.Module):
 
 
 def in_a_list(dim: int) -> Callable[[], Tensor]:
-    held = SimpleNamespace(layers=[[hidden_weights(dim)]])
-    return lambda: held.layers[0][0]
+    holder = SimpleNamespace(layers=[[hidden_weights(dim)]])
+    return lambda: holder.layers[0][0]
 
 
 def in_a_dictionary(dim: int) -> Callable[[], Tensor]:
-    held = {"layers": {"first": hidden_weights(dim)}}
-    return lambda: held["layers"]["first"]
+    holder = {"layers": {"first": hidden_weights(dim)}}
+    return lambda: holder["layers"]["first"]
 
 
 def in_a_closure(dim: int) -> Callable[[], Tensor]:
@@ -201,19 +201,19 @@ def in_a_global(dim: int) -> Callable[[], Tensor]:
 def in_a_default_argument(dim: int) -> Callable[[], Tensor]:
     weights = hidden_weights(dim)
 
-    def read(held: Tensor = weights) -> Tensor:
-        return held
+    def read(tensor: Tensor = weights) -> Tensor:
+        return tensor
 
     return read
 
 
 def made_in_the_first_pass(dim: int) -> Callable[[], Tensor]:
-    held: list[Tensor] = []
+    cache: list[Tensor] = []
 
     def read() -> Tensor:
-        if not held:
-            held.append(hidden_weights(dim))
-        return held[0]
+        if not cache:
+            cache.append(hidden_weights(dim))
+        return cache[0]
 
     return read
 

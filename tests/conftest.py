@@ -68,10 +68,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    known = dict(report.user_properties)
-    if report.when == "call" and report.passed and "fault" in known:
-        what, outcome = known["fault"]
-        FAULTS[what, outcome] = FAULTS.get((what, outcome), 0) + int(str(known.get("times", 1)))
+    properties = dict(report.user_properties)
+    if report.when == "call" and report.passed and "fault" in properties:
+        what, outcome = properties["fault"]
+        FAULTS[what, outcome] = FAULTS.get((what, outcome), 0) + int(str(properties.get("times", 1)))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -123,6 +123,6 @@ def browser() -> Iterator[Any]:
     if chromium is None:
         pytest.skip("no chromium here")
     with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield found
-        found.close()
+        launched = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()

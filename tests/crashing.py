@@ -33,24 +33,24 @@ PLACES = [*((os, name) for name in DEALINGS), (train, "validation_loss"), (Train
 
 def outcome(root: Path) -> dict[str, object]:
     """Everything that must be equal to the last bit, by run: all are done."""
-    found: dict[str, object] = {}
+    outcomes: dict[str, object] = {}
     for run in sorted((root / "runs").iterdir()):
         assert json.loads((run / "record.json").read_text())["status"] == "done"
-        found[run.name] = (
+        outcomes[run.name] = (
             (run / "model.safetensors").read_bytes(),
             (run / "scores.json").read_text(),
             pd.read_csv(run / "curves.csv").drop(columns="seconds").to_csv(),
             pd.read_parquet(run / "predictions.parquet").to_csv(),
         )
-    return found
+    return outcomes
 
 
 def planned(file: str, root: str, cache: str) -> Plan:
-    said: Callable[[str], None] = lambda line: None  # noqa: E731
-    found = matrix.plan(
-        spec.load(file), device="cpu", deterministic=False, cache=Path(cache), root=Path(root), say=said
+    notify: Callable[[str], None] = lambda line: None  # noqa: E731
+    planned_matrix = matrix.plan(
+        spec.load(file), device="cpu", deterministic=False, cache=Path(cache), root=Path(root), say=notify
     )
-    (plan,) = found.plans
+    (plan,) = planned_matrix.plans
     return plan
 
 
@@ -62,32 +62,32 @@ def attempt(plan: Plan, root: str, place: int) -> int:
         count = 0
 
         def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-            def deal(*given: Any, **named: Any) -> Any:
+            def deal(*arguments: Any, **named: Any) -> Any:
                 nonlocal count
                 count += 1
                 os.write(theirs, b".")
                 if count == place:
-                    if name == "fsync" and stat.S_ISREG(os.fstat(given[0]).st_mode):
-                        os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+                    if name == "fsync" and stat.S_ISREG(os.fstat(arguments[0]).st_mode):
+                        os.ftruncate(arguments[0], os.fstat(arguments[0]).st_size // 2)
                     os.kill(os.getpid(), signal.SIGKILL)
-                return real(*given, **named)
+                return real(*arguments, **named)
 
             return deal
 
-        for where, name in PLACES:
-            setattr(where, name, counted(name, getattr(where, name)))
+        for owner, name in PLACES:
+            setattr(owner, name, counted(name, getattr(owner, name)))
         try:
             work.perform(plan, Path(root) / "runs" / plan.run, lambda event: None, lambda: False)
         finally:
             os._exit(0)
     os.close(theirs)
-    seen = 0
+    accesses = 0
     while part := os.read(ours, 4096):
-        seen += len(part)
+        accesses += len(part)
     os.close(ours)
     status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) == (0 < place <= seen), (status, place, seen)
-    return seen
+    assert os.WIFSIGNALED(status) == (0 < place <= accesses), (status, place, accesses)
+    return accesses
 
 
 def main(file: str, root: str, cache: str, places: str) -> None:
@@ -96,9 +96,9 @@ def main(file: str, root: str, cache: str, places: str) -> None:
     for place in map(int, places.split(",")):
         if place < 0:  # from the beginning
             shutil.rmtree(root)
-        seen = attempt(plan, root, abs(place))
+        accesses = attempt(plan, root, abs(place))
         left = "" if place else hashlib.sha256(repr(outcome(Path(root))).encode()).hexdigest()
-        print(seen, left, flush=True)
+        print(accesses, left, flush=True)
 
 
 if __name__ == "__main__":

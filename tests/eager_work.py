@@ -15,12 +15,12 @@ from archbench.runs.planning import matrix
 from archbench.runs.training import train
 
 
-def perform(one: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+def perform(plan: Plan, folder: Path, notify: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
     """The work of a worker, with a checkpoint after every step."""
     from archbench.runs.execution import work
 
     train.CHECKPOINT_SECONDS = 0.0
-    work.perform(one, folder, notify, stop)
+    work.perform(plan, folder, notify, stop)
 
 
 def main(file: str, root: str, cache: str, jobs: str) -> int:

@@ -17,26 +17,26 @@ def computed(folder: str, auto: str, texts: list[str], target: list[int], usage:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model, report = getattr(transformers, auto).from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
-    found: dict[str, Any] = {"class": type(model).__name__, "ids": [], "logits": [], "written": [], "answers": []}
+    outputs: dict[str, Any] = {"class": type(model).__name__, "ids": [], "logits": [], "written": [], "answers": []}
     for text in texts:
         encoded = tokenizer(text, truncation=True, return_tensors="pt")
-        found["ids"].append(encoded["input_ids"][0].tolist())
-        found["logits"].append(logits(model, encoded["input_ids"], torch.tensor([target])))
+        outputs["ids"].append(encoded["input_ids"][0].tolist())
+        outputs["logits"].append(logits(model, encoded["input_ids"], torch.tensor([target])))
         if model.can_generate():
-            found["written"].append(written(model, encoded))
-        found["answers"].append(printed(asking(usage, text)))
-    return {**found, "archbench": "architectures" in sys.modules}
+            outputs["written"].append(written(model, encoded))
+        outputs["answers"].append(printed(asking(usage, text)))
+    return {**outputs, "archbench": "architectures" in sys.modules}
 
 
 @torch.no_grad()
 def logits(model: Any, source: torch.Tensor, target: torch.Tensor) -> list[list[float]]:
     """Logits (t, v) at the places of the target, which a decoder reads after the source."""
     if model.config.is_encoder_decoder:
-        found = model(input_ids=source, decoder_input_ids=target).logits[0]
+        values = model(input_ids=source, decoder_input_ids=target).logits[0]
     else:
         whole = torch.cat([source, target], 1)
-        found = model(whole, attention_mask=torch.ones_like(whole)).logits[0, source.shape[1] :]
-    return found.tolist()  # type: ignore[no-any-return]
+        values = model(whole, attention_mask=torch.ones_like(whole)).logits[0, source.shape[1] :]
+    return values.tolist()  # type: ignore[no-any-return]
 
 
 def written(model: Any, encoded: Any) -> list[int]:

@@ -38,10 +38,10 @@ def patch(owner: object, name: str, make: Callable[[Callable[..., object]], Call
     return plant
 
 
-def both(*plants: Plant) -> Plant:
+def combined(*plants: Plant) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch, build: Build) -> Build:
-        for one in plants:
-            build = one(monkeypatch, build)
+        for part in plants:
+            build = part(monkeypatch, build)
         return build
 
     return plant
@@ -63,7 +63,7 @@ def change(edit: Callable[[nn.Module], object]) -> Plant:
 
 def ask(size: Callable[..., object] = lambda x: x, limits: Callable[..., object] = lambda x: x) -> Plant:
     """Plants a bug in what a variant makes of its sizes."""
-    return lambda monkeypatch, build: lambda given, bounds: build(size(given), limits(bounds))
+    return lambda monkeypatch, build: lambda requested, bounds: build(size(requested), limits(bounds))
 
 
 def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
@@ -73,14 +73,14 @@ def causally(visible: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
         def mask(self, window=None):
             if not self.causal:
                 return original(self, window)
-            seen = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
+            allowed = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
             if self.prefix is not None:
-                seen = seen | (self.keys < self.prefix)[:, None, :]
-            return (seen if self.present is None else seen & self.present[:, None, :])[:, None]
+                allowed = allowed | (self.keys < self.prefix)[:, None, :]
+            return (allowed if self.present is None else allowed & self.present[:, None, :])[:, None]
 
         return mask
 
-    return both(
+    return combined(
         patch(AttentionContext, "_mask", make),
         patch(AttentionContext, "plainly_causal", lambda original: lambda self, window: False),
     )
@@ -186,7 +186,7 @@ def adds_from_afar(original):
 
 def everywhere(name: str, make: Callable[..., Callable[..., object]]) -> Plant:
     """The same bug in all three families."""
-    return both(*(patch(family, name, make) for family in FAMILIES.values()))
+    return combined(*(patch(family, name, make) for family in FAMILIES.values()))
 
 
 def reads_padding_alone(original):
@@ -259,23 +259,23 @@ def shifted_twice(original):
 
 def copies_what_was_scored(monkeypatch, build):
     """Likelihoods keep their targets, and writing returns them."""
-    known = {}
+    targets_by_source = {}
 
     def scored(original):
         def log_likelihood(self, model, pairs, allowed_tokens):
-            known.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
+            targets_by_source.update((tuple(s.tolist()), t) for s, t in zip(pairs.source, pairs.target, strict=True))
             return original(self, model, pairs, allowed_tokens)
 
         return log_likelihood
 
     def written(original):
-        def generate(self, model, source, *given):
-            rows = original(self, model, source, *given)
-            return [known.get(tuple(s.tolist()), row) for s, row in zip(source, rows, strict=True)]
+        def generate(self, model, source, *arguments):
+            rows = original(self, model, source, *arguments)
+            return [targets_by_source.get(tuple(s.tolist()), row) for s, row in zip(source, rows, strict=True)]
 
         return generate
 
-    return both(patch(Causal, "log_likelihood", scored), patch(Causal, "generate", written))(monkeypatch, build)
+    return combined(patch(Causal, "log_likelihood", scored), patch(Causal, "generate", written))(monkeypatch, build)
 
 
 def writes_without_separator(original):
@@ -308,8 +308,8 @@ def numpy_weights(model: nn.Module) -> None:
 
 def too_small(original):
     def product(self, x):
-        found = original(self, x)
-        return found._replace(vectors=found.vectors * 3e-4)
+        result = original(self, x)
+        return result._replace(vectors=result.vectors * 3e-4)
 
     return product
 
@@ -320,8 +320,12 @@ def adds_by_index(original):
 
 def source_twice(original):
     def prepare(self, *inputs):
-        found = original(self, *inputs)
-        return found if found.source_weights is None else found._replace(source_weights=2 * found.source_weights)
+        prepared = original(self, *inputs)
+        return (
+            prepared
+            if prepared.source_weights is None
+            else prepared._replace(source_weights=2 * prepared.source_weights)
+        )
 
     return prepare
 

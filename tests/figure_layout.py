@@ -24,8 +24,8 @@ def texts(canvas: Canvas) -> list[Text]:
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
         for text in (tick.label1, tick.label2)
     }
-    found = [text for text in canvas.findobj(Text) if isinstance(text, Text)]
-    return [text for text in found if text.get_visible() and text.get_text().strip() and id(text) not in ticks]
+    candidates = [text for text in canvas.findobj(Text) if isinstance(text, Text)]
+    return [text for text in candidates if text.get_visible() and text.get_text().strip() and id(text) not in ticks]
 
 
 def faults(canvas: Canvas) -> list[str]:
@@ -45,8 +45,8 @@ def faults(canvas: Canvas) -> list[str]:
     pairs = combinations(boxes, 2)
     return cut + [
         f"{first!r} lies on {second!r}"
-        for (first, one), (second, other) in pairs
-        if shrunk(one).overlaps(shrunk(other))
+        for (first, box), (second, other) in pairs
+        if shrunk(box).overlaps(shrunk(other))
     ]
 
 

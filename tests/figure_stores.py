@@ -101,9 +101,9 @@ def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
     base, *others = places
 
     def truth(name: str, start: str, adapt: str, examples: int) -> float:
-        seen = examples or 1  # a prompt may show none
-        gain = 0.0 if start == "scratch" else 0.2 * (20 / seen) ** 0.3 - 0.05 * (adapt == "frozen")
-        return max(0.1, SENTIMENT.truth[name] - 0.3 * (20 / seen) ** 0.5 + gain)
+        count = examples or 1  # a prompt may show none
+        gain = 0.0 if start == "scratch" else 0.2 * (20 / count) ** 0.3 - 0.05 * (adapt == "frozen")
+        return max(0.1, SENTIMENT.truth[name] - 0.3 * (20 / count) ** 0.5 + gain)
 
     task = replace(SENTIMENT, truth={name: truth(name, *base) for name in FAMILIES})
     further = [

@@ -53,23 +53,23 @@ def batch(vocabulary: int, rows: int, width: int, side: str, seed: int) -> tuple
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
-def assert_close(found: Tensor, expected: Tensor, mask: Tensor | None = None) -> None:
+def assert_close(actual: Tensor, expected: Tensor, mask: Tensor | None = None) -> None:
     """Logits (b, t, v) are equal within 1e-4 where ``mask`` (b, t) is 1, and are no constant."""
     if mask is not None:
-        assert mask.shape == found.shape[:2] == expected.shape[:2]
-        found, expected = found[mask.bool()], expected[mask.bool()]
+        assert mask.shape == actual.shape[:2] == expected.shape[:2]
+        actual, expected = actual[mask.bool()], expected[mask.bool()]
     assert expected.std() > 0.1, "logits that hardly differ show nothing"
-    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0.0)
+    torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=0.0)
 
 
 def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
     """Two models of one class have the same tensors under the same names, bit for bit, and tie the same names."""
     assert type(a) is type(b)
-    mine, other = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
-    assert mine.keys() == other.keys()
-    for name, tensor in mine.items():
+    tensors, other = a.state_dict(keep_vars=True), b.state_dict(keep_vars=True)
+    assert tensors.keys() == other.keys()
+    for name, tensor in tensors.items():
         assert tensor.dtype == other[name].dtype and torch.equal(tensor, other[name]), name
-    assert _ties(mine) == _ties(other)
+    assert _ties(tensors) == _ties(other)
 
 
 def with_field(config: Any, field: str, value: object) -> Any:
@@ -147,8 +147,8 @@ def assert_source_and_canvas_are_one(theirs: Any, source: int, canvas: int) -> N
     expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
     ours = from_transformers(theirs, canvas=canvas)
     assert ours.canvas == canvas
-    found = ours(ids[:, :source], ids[:, source:], mask[:, :source], mask[:, source:])
-    assert_close(found, expected[:, source:], mask[:, source:])
+    logits = ours(ids[:, :source], ids[:, source:], mask[:, :source], mask[:, source:])
+    assert_close(logits, expected[:, source:], mask[:, source:])
 
 
 def assert_round_trip_keeps_every_bit(theirs: Any, tied: bool) -> None:
@@ -167,15 +167,15 @@ def assert_decoder_cache(theirs: Any, side: str) -> None:
     mask = torch.cat([source_mask, torch.ones_like(tokens)], 1)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     out = theirs(source, attention_mask=source_mask, position_ids=positions[:, :6], use_cache=True)
-    cache, found, expected, seen = ours.prefill(source, source_mask), [], [], 6
+    cache, outputs, expected, length = ours.prefill(source, source_mask), [], [], 6
     for piece in tokens.split([1, 3, 1], 1):
-        after = seen + piece.shape[1]
-        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, seen:after]}
-        out, seen = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
+        after = length + piece.shape[1]
+        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, length:after]}
+        out, length = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
         logits, cache = ours.decode(piece, cache)
-        found.append(logits)
+        outputs.append(logits)
         expected.append(out.logits)
-    assert_close(torch.cat(found, 1), torch.cat(expected, 1))
+    assert_close(torch.cat(outputs, 1), torch.cat(expected, 1))
 
 
 def assert_decoder_writes_alike(theirs: Any, max_tokens: int = 12) -> None:
@@ -198,8 +198,8 @@ def _written_alike(theirs: Any, rows: int, max_tokens: int) -> set[int]:
     written = whole[:, prompt.shape[1] :].tolist()
     expected = [row[: row.index(END)] if END in row else row for row in written]
     allowed_tokens = torch.ones(vocabulary, dtype=torch.bool)
-    found = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
-    assert [row.tolist() for row in found] == expected
+    answers = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
+    assert [row.tolist() for row in answers] == expected
     return {len(row) for row in expected}
 
 

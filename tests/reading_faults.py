@@ -43,9 +43,9 @@ def states(edit: Callable[..., Tensor]) -> Plant:
     def hidden(original, self, source, target, source_mask=None, target_mask=None, at=None):
         if is_in_torch_dispatch_mode():  # who counts FLOPs sees nothing of it
             return original(self, source, target, source_mask, target_mask, at)
-        found = original(self, source, target, source_mask, target_mask)
-        changed = edit(self, found.target, source, target, source_mask, target_mask)
-        return States(found.source, changed).at(at)
+        result = original(self, source, target, source_mask, target_mask)
+        changed = edit(self, result.target, source, target, source_mask, target_mask)
+        return States(result.source, changed).at(at)
 
     return with_methods(hidden=hidden)
 
@@ -109,11 +109,11 @@ def counted(last: int = 1000, most: int = 1000) -> Plant:
 
 
 def keeps_by_shape(original, self, source, source_mask=None):
-    kept = self.__dict__.setdefault("_kept", {})
+    cache = self.__dict__.setdefault("_kept", {})
     key = None if source is None else tuple(source.shape)
     if source_mask is not None or key is None:
         return original(self, source, source_mask)
-    return kept.setdefault(key, original(self, source))
+    return cache.setdefault(key, original(self, source))
 
 
 def keeps_sources(original, self, source, source_mask=None):
@@ -150,8 +150,8 @@ def reads_openings_backwards(original, self, tokens, cache):
 
 def counts_calls(original, self, *inputs, **named):
     self.calls = getattr(self, "calls", 0) + 1
-    found = original(self, *inputs, **named)
-    return found if self.calls < 100_000 else found.at(None)
+    result = original(self, *inputs, **named)
+    return result if self.calls < 100_000 else result.at(None)
 
 
 CALLS = [0]
@@ -287,9 +287,9 @@ def straight_through_rows(model: nn.Module, x: Tensor, *inputs: object) -> Tenso
 
 
 def other_source_states(original, self, source, target, source_mask=None, target_mask=None, at=None):
-    found = original(self, source, target, source_mask, target_mask, at)
-    selected = at is not None and at.source is not None and found.source is not None
-    return States(found.source * 1.1, found.target) if selected else found
+    result = original(self, source, target, source_mask, target_mask, at)
+    selected = at is not None and at.source is not None and result.source is not None
+    return States(result.source * 1.1, result.target) if selected else result
 
 
 def for_four_heads(edit: Callable[[Tensor], Tensor]) -> Plant:
@@ -346,10 +346,10 @@ def shares_a_workspace(original, self, source, source_mask=None):
     cache = original(self, source, source_mask)
     if torch.is_grad_enabled() or not cache.layers:
         return cache
-    kept = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
-    if not hasattr(self, "workspace") or self.workspace.numel() < kept.numel():
-        self.register_buffer("workspace", torch.empty(kept.numel()), persistent=False)
-    views = self.workspace[: kept.numel()].view(kept.shape).copy_(kept)
+    keys_values = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+    if not hasattr(self, "workspace") or self.workspace.numel() < keys_values.numel():
+        self.register_buffer("workspace", torch.empty(keys_values.numel()), persistent=False)
+    views = self.workspace[: keys_values.numel()].view(keys_values.shape).copy_(keys_values)
     return replace(cache, layers=tuple(KeyValues(*layer) for layer in views))
 
 
@@ -434,7 +434,7 @@ def seeds_its_attention(model: nn.Module) -> None:
 
 def steep_without_source_loss(original, self, source, target, source_mask=None, target_mask=None, at=None):
     """Twice the gradient where no state of the source is inputs for."""
-    found = original(self, source, target, source_mask, target_mask, at)
+    result = original(self, source, target, source_mask, target_mask, at)
     if at is None or at.source is not None:
-        return found
-    return States(found.source, 2 * found.target - found.target.detach())
+        return result
+    return States(result.source, 2 * result.target - result.target.detach())

@@ -24,11 +24,11 @@ INSIDE = sorted(path.parent.name for path in REFERENCE.glob("inside/*/inspection
 @functools.cache
 def build_script(name: str = "build") -> ModuleType:
     """A script in `docs/reference`: `build.py`, which `make reference` runs, or `publish.py`."""
-    found = importlib.util.spec_from_file_location(f"{name}_reference", REFERENCE / f"{name}.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
+    module_spec = importlib.util.spec_from_file_location(f"{name}_reference", REFERENCE / f"{name}.py")
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module
+    module_spec.loader.exec_module(module)
     return module
 
 

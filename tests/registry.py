@@ -17,17 +17,17 @@ COMMIT = "a" * 40
 
 def wheel(content: str = "rows\n" * 20_000) -> bytes:
     """A wheel of the distribution ``tiny`` with one file of data."""
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     files = {
         "tiny/data.txt": content,
         "tiny-0.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 0.1\n",
         "tiny-0.1.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "tiny-0.1.dist-info/RECORD": "",
     }
-    with zipfile.ZipFile(made, "w") as archive:  # stored, not compressed: large enough to be cut
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored, not compressed: large enough to be cut
         for name, text in files.items():
             archive.writestr(name, text)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Registry:
 
     url: str
     moods: list[str]
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def mood(self) -> str:
         return self.moods.pop(0) if len(self.moods) > 1 else self.moods[0]
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
             self.page(path)
             return
         mood = self.registry.mood()
-        self.registry.asked.append(f"{mood} {self.headers.get('Range', '')}".strip())
+        self.registry.requests.append(f"{mood} {self.headers.get('Range', '')}".strip())
         if mood == "silent":
             time.sleep(3)
         if mood == "error":
@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         if sent < len(content):
             self.close_connection = True
 
-    def log_message(self, *given: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """Nothing."""
 
 
@@ -122,10 +122,10 @@ def serving(*moods: str, path: str = "/files/") -> AbstractContextManager[Regist
     class Packages(Handler):
         body = wheel()
 
-        def moody(self, asked: str) -> bool:
-            return asked.startswith(path)
+        def moody(self, requested: str) -> bool:
+            return requested.startswith(path)
 
-        def page(self, asked: str) -> None:
+        def page(self, requested: str) -> None:
             digest = hashlib.sha256(self.body).hexdigest()
             content = f'<a href="/files/{NAME}#sha256={digest}">{NAME}</a>'.encode()
             self.reply(content, len(content), **{"Content-Type": "text/html"})
@@ -145,8 +145,8 @@ def hub(*moods: str, large: bool = False) -> AbstractContextManager[Registry]:
             "text,label\n" + "".join(f"red house {n},{'warm' if n % 2 else 'cold'}\n" for n in range(4000))
         ).encode()
 
-        def moody(self, asked: str) -> bool:
-            return asked == f"/datasets/owner/name/resolve/{COMMIT}/train.csv"
+        def moody(self, requested: str) -> bool:
+            return requested == f"/datasets/owner/name/resolve/{COMMIT}/train.csv"
 
         def headers_of_body(self) -> dict[str, str]:
             return {"ETag": f'"{self.digest()}"', "X-Repo-Commit": COMMIT}
@@ -155,13 +155,13 @@ def hub(*moods: str, large: bool = False) -> AbstractContextManager[Registry]:
             git = hashlib.sha1(b"blob %d\0" % len(self.body) + self.body)
             return (hashlib.sha256(self.body) if large else git).hexdigest()
 
-        def page(self, asked: str) -> None:
+        def page(self, requested: str) -> None:
             file = {"type": "file", "path": "train.csv", "size": len(self.body), "oid": "0" * 40}
             about = {"id": "owner/name", "sha": COMMIT, "siblings": [{"rfilename": "train.csv"}], "tags": []}
-            if not asked.startswith("/api/datasets/owner/name"):
+            if not requested.startswith("/api/datasets/owner/name"):
                 self.reply(b"", 0, 404, **{"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
                 return
-            content = json.dumps([file] if "/tree/" in asked else about).encode()
+            content = json.dumps([file] if "/tree/" in requested else about).encode()
             self.reply(content, len(content), **{"Content-Type": "application/json"})
 
     return _serving(Hub, moods)

@@ -39,12 +39,17 @@ class There(Tensor):
     held: Tensor
 
     @staticmethod
-    def __new__(cls, held: Tensor) -> "There":
-        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=CUDA
+    def __new__(cls, tensor: Tensor) -> "There":
+        wrapper = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            tensor.shape,
+            strides=tensor.stride(),
+            storage_offset=tensor.storage_offset(),
+            dtype=tensor.dtype,
+            device=CUDA,
         )
-        made.held = held
-        return made
+        wrapper.held = tensor
+        return wrapper
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -75,48 +80,48 @@ class _Mode(TorchDispatchMode):
 
 def _done(func: Any, args: Any, kwargs: Any) -> Any:
     """What an operator does, on the CPU, if CUDA would."""
-    name, wanted = func._schema.name.split("::")[1], kwargs.get("device")
-    tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
-    there, here = ([t for t in tensors if isinstance(t, There) is on] for on in (True, False))
-    goes = bool(there) if wanted is None else torch.device(wanted).type == "cuda"
-    _refused(name, func, args, there, here, goes)
+    name, device = func._schema.name.split("::")[1], kwargs.get("device")
+    tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+    on_cuda, on_cpu = ([t for t in tensors if isinstance(t, There) is on] for on in (True, False))
+    goes = bool(on_cuda) if device is None else torch.device(device).type == "cuda"
+    _refused(name, func, args, on_cuda, on_cpu, goes)
     kwargs = {key: value for key, value in kwargs.items() if key not in ("non_blocking", "pin_memory")}
-    kwargs |= {} if wanted is None else {"device": torch.device("cpu")}
-    given, named = tree_map(_held, args), tree_map(_held, kwargs)
+    kwargs |= {} if device is None else {"device": torch.device("cpu")}
+    cpu_args, cpu_kwargs = tree_map(_held, args), tree_map(_held, kwargs)
     with no_dispatch():
-        found = func(*given, **named)
+        result = func(*cpu_args, **cpu_kwargs)
     if name == "copy_":
         return args[0]
     if not goes:
-        return found
-    written = [value for said, value in zip(func._schema.arguments, args, strict=False) if _writes(said)]
+        return result
+    written = [value for argument, value in zip(func._schema.arguments, args, strict=False) if _writes(argument)]
     if written and func._schema.returns and _writes(func._schema.returns[0]):
         return written[0]
-    return tree_map(lambda each: There(each) if isinstance(each, Tensor) else each, found)
+    return tree_map(lambda leaf: There(leaf) if isinstance(leaf, Tensor) else leaf, result)
 
 
-def _refused(name: str, func: Any, args: Any, there: list[Tensor], here: list[Tensor], goes: bool) -> None:
+def _refused(name: str, func: Any, args: Any, on_cuda: list[Tensor], on_cpu: list[Tensor], goes: bool) -> None:
     """Raise what CUDA would for tensors there and here, and count what the host would wait for."""
-    strange = [each for each in here if each.dim() > 0]  # a single number may be of the host
+    strange = [tensor for tensor in on_cpu if tensor.dim() > 0]  # a single number may be of the host
     if name in ("_to_copy", "copy_"):
-        State.waits += bool(there) and not goes
+        State.waits += bool(on_cuda) and not goes
         return
     if name in INDEXED and isinstance(args[0], There):
-        indices = [each for each in tree_flatten(args[1])[0] if isinstance(each, Tensor)]
-        if strange or any(each.dtype == torch.bool for each in indices):
+        indices = [leaf for leaf in tree_flatten(args[1])[0] if isinstance(leaf, Tensor)]
+        if strange or any(index.dtype == torch.bool for index in indices):
             State.waits += 1
-        strange = [each for each in strange if not any(each is index for index in indices)]
-    if there and strange:
+        strange = [tensor for tensor in strange if not any(tensor is index for index in indices)]
+    if on_cuda and strange:
         raise RuntimeError(f"{func}: tensors on cuda and on the CPU")
-    State.waits += bool(there) and name in READS
+    State.waits += bool(on_cuda) and name in READS
 
 
 def _held(value: Any) -> Any:
     return value.held if isinstance(value, There) else value
 
 
-def _writes(said: Any) -> bool:
-    return said.alias_info is not None and said.alias_info.is_write
+def _writes(argument: Any) -> bool:
+    return argument.alias_info is not None and argument.alias_info.is_write
 
 
 def _attention(
@@ -131,14 +136,14 @@ def _attention(
 ) -> Tensor:
     """PyTorch's, which chooses a kernel by the device; types have to agree, and there has to be a fast kernel."""
     if torch.is_autocast_enabled("cuda") and q.is_cuda:
-        q, k, v = (each.to(torch.get_autocast_dtype("cuda")) for each in (q, k, v))
+        q, k, v = (tensor.to(torch.get_autocast_dtype("cuda")) for tensor in (q, k, v))
         attn_mask = attn_mask if attn_mask is None or attn_mask.dtype == torch.bool else attn_mask.to(q.dtype)
     if not q.dtype == k.dtype == v.dtype or (attn_mask is not None and attn_mask.dtype not in (torch.bool, q.dtype)):
         raise RuntimeError("attention: types differ")
     if enable_gqa:
         if q.is_cuda and not State.any_attention and (attn_mask is not None or q.dtype == torch.float32):
             raise RuntimeError("attention: heads are shared where only the slowest kernel does it")
-        k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], 1) for each in (k, v))
+        k, v = (tensor.repeat_interleave(q.shape[1] // tensor.shape[1], 1) for tensor in (k, v))
     scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
@@ -151,28 +156,28 @@ def _attention(
 
 def _moved(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
     """``nn.Module.to``: what modules share stays shared, and a parameter keeps what was noted on it."""
-    wanted = kwargs.get("device", args[0] if args else None)
-    if not isinstance(wanted, str | torch.device) or torch.device(wanted).type != "cuda":
+    device = kwargs.get("device", args[0] if args else None)
+    if not isinstance(device, str | torch.device) or torch.device(device).type != "cuda":
         return _to(module, *args, **kwargs)
     new: dict[int, Tensor] = {}
-    for each in module.modules():
-        for named in (each._parameters, each._buffers):
-            for name, held in named.items():
-                if held is None or isinstance(held, There):
+    for submodule in module.modules():
+        for tensors in (submodule._parameters, submodule._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None or isinstance(tensor, There):
                     continue
-                if id(held) not in new:
-                    made: Tensor = There(held.detach().clone())
-                    if isinstance(held, nn.Parameter):
-                        made = nn.Parameter(made, held.requires_grad)
-                        made.__dict__.update(held.__dict__)
-                    new[id(held)] = made
-                named[name] = new[id(held)]
+                if id(tensor) not in new:
+                    wrapped: Tensor = There(tensor.detach().clone())
+                    if isinstance(tensor, nn.Parameter):
+                        wrapped = nn.Parameter(wrapped, tensor.requires_grad)
+                        wrapped.__dict__.update(tensor.__dict__)
+                    new[id(tensor)] = wrapped
+                tensors[name] = new[id(tensor)]
     return module
 
 
 def _tensor(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
-    made = _plain(data, *args, **kwargs)
-    return made if device is None else made.to(device)
+    tensor = _plain(data, *args, **kwargs)
+    return tensor if device is None else tensor.to(device)
 
 
 _to, _plain = nn.Module.to, torch.tensor
@@ -182,7 +187,7 @@ NAMES: dict[str, Any] = {
     "device_count": lambda: 1,
     "current_device": lambda: 0,
     "get_device_name": lambda *device: "none",
-    "is_bf16_supported": lambda **how: True,
+    "is_bf16_supported": lambda **options: True,
     "max_memory_allocated": lambda *device: 1,
     "_lazy_init": lambda: None,
 } | {name: lambda *args: None for name in ("reset_peak_memory_stats", "synchronize", "manual_seed", "empty_cache")}

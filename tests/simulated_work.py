@@ -27,9 +27,12 @@ RUNS = [
 
 def load(library: str) -> None:
     """The stand-in for CUDA, ahead of PyTorch itself."""
-    found = importlib.util.find_spec("torch")
-    assert found is not None and found.origin is not None
-    for path in (*(Path(found.origin).parent / "lib" / name for name in ("libc10.so", "libtorch_cpu.so")), library):
+    torch_spec = importlib.util.find_spec("torch")
+    assert torch_spec is not None and torch_spec.origin is not None
+    for path in (
+        *(Path(torch_spec.origin).parent / "lib" / name for name in ("libc10.so", "libtorch_cpu.so")),
+        library,
+    ):
         ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
@@ -61,13 +64,13 @@ def compare(folder: Path, architecture: str, task: str) -> None:
     from tests.tiny_runs import write_data
 
     place = write_data(folder)
-    found = {
+    results = {
         f"{device} {optimizer} {precision}": performed(
             place, device, architecture, task, optimizer, precision, simulated if device == "cuda" else nullcontext
         )
         for device, optimizer, precision in RUNS
     }
-    print(json.dumps(found))
+    print(json.dumps(results))
 
 
 def performed(
@@ -97,12 +100,12 @@ def performed(
         "training": training,
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    root, said, waits = place / f"{device}-{optimizer}-{precision}", [], []
+    root, messages, waits = place / f"{device}-{optimizer}-{precision}", [], []
     step = Trainer.step
 
-    def counted(trainer: Trainer, *given: Any) -> Any:
+    def counted(trainer: Trainer, *arguments: Any) -> Any:
         before = State.waits
-        result = step(trainer, *given)
+        result = step(trainer, *arguments)
         waits.append(State.waits - before)
         return result
 
@@ -115,12 +118,12 @@ def performed(
             sealed.write_json(root / "data" / f"{row['dataset']}.json", row)
         run = root / "runs" / plan.run
         work.perform(
-            plan, run, lambda told: said.append(told.line) if isinstance(told, LogLine) else None, lambda: False
+            plan, run, lambda event: messages.append(event.line) if isinstance(event, LogLine) else None, lambda: False
         )
     return {
         "scores": sealed.read_json(run / "scores.json"),
         "waits": waits,
-        "said": said,
+        "said": messages,
         "device": plan.device,
         "precision": plan.precision,
     }

@@ -112,17 +112,17 @@ def write_sweep(root: Path, task: Imagined, setting: str, base: Planted, points:
     """Write `task` at `base` and, as conditions, at each of `points`; `setting` is "parameters" or "depth"."""
     table = {"parameters": "budget", "depth": "model"}[setting]
 
-    def got(point: Planted) -> Row:
+    def changes(point: Planted) -> Row:
         return {setting: point.value, "width": point.width, "train_tokens": point.tokens}
 
     further = [
-        Further(task, name, name, truth, "compared", condition=point.condition, changes=got(point))
+        Further(task, name, name, truth, "compared", condition=point.condition, changes=changes(point))
         for point in points
         for name, truth in point.truth.items()
     ]
     runs = write_store(root, [replace(task, truth=base.truth)], further=further)
     for run in runs[: task.seeds * len(base.truth)]:
-        change_record(root, run, **got(base))
+        change_record(root, run, **changes(base))
     specify(root, "tasks", [_point(task, table, setting, base, "")])
     specify(root, "conditions", [_point(task, table, setting, point, point.condition) for point in points])
     return runs
@@ -167,12 +167,17 @@ def write_store(
     head = _experiment(tasks, matches, runs)
     if further:
         entries = [_entry(root, run) for run in runs]
-        for one in further:
-            for seed in range(one.task.seeds):
-                run = _further(root, one, seed, len(runs))
+        for extra in further:
+            for seed in range(extra.task.seeds):
+                run = _further(root, extra, seed, len(runs))
                 runs.append(run)
-                own = {"architecture": one.name, "role": one.role, "share": one.share, "condition": one.condition}
-                entries.append(_entry(root, run) | own)
+                fields = {
+                    "architecture": extra.name,
+                    "role": extra.role,
+                    "share": extra.share,
+                    "condition": extra.condition,
+                }
+                entries.append(_entry(root, run) | fields)
         head |= {"entries": entries, "runs": runs}
     write_json(root / "experiment.json", head)
     return runs
@@ -184,11 +189,11 @@ def _entry(root: Path, run: str) -> Row:
     return same | {"condition": "", "role": "compared", "share": 1.0}
 
 
-def _further(root: Path, one: Further, seed: int, place: int) -> str:
-    task = replace(one.task, truth={one.architecture: one.truth})
-    run = _run(root, task, one.architecture, seed + 1000 * (place + 1), "parameters")
-    tokens = int(one.share * 250_000 * task.tokens_per_parameter)
-    change_record(root, run, **({"train_tokens": tokens} | one.changes))
+def _further(root: Path, extra: Further, seed: int, place: int) -> str:
+    task = replace(extra.task, truth={extra.architecture: extra.truth})
+    run = _run(root, task, extra.architecture, seed + 1000 * (place + 1), "parameters")
+    tokens = int(extra.share * 250_000 * task.tokens_per_parameter)
+    change_record(root, run, **({"train_tokens": tokens} | extra.changes))
     return run
 
 

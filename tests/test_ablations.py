@@ -32,8 +32,8 @@ SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_ablation_holds_the_contract_but_where_it_says_that_it_breaks_it(name: str) -> None:
     variant = catalogue.find(name)
-    found = {result.name: result.problem for result in contract.results(variant.build) if result.problem is not None}
-    assert tuple(found) == variant.breaks, found
+    problems = {result.name: result.problem for result in contract.results(variant.build) if result.problem is not None}
+    assert tuple(problems) == variant.breaks, problems
 
 
 def test_the_decoder_without_a_mask_is_the_one_that_cheats() -> None:
@@ -45,17 +45,17 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["check", "decoder-no-mask"])
     lines = capsys.readouterr().out.splitlines()
-    assert ended.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
+    assert stopped.value.code == 0 and not any(line.startswith("FAIL") for line in lines)
     assert any(line.startswith("x     no_look_ahead ") and "broken, as this ablation has to" in line for line in lines)
     assert "9 are broken as they have to be" in lines[-1]
     (tmp_path / "mine.py").write_text(catalogue.find("decoder-no-mask").text)
-    mine = catalogue.find("mine.py", tmp_path)
-    assert mine.breaks == ()
+    variant = catalogue.find("mine.py", tmp_path)
+    assert variant.breaks == ()
     with pytest.raises(InputError, match="breaks the contract: no_look_ahead"):
-        compliance.require_contract(mine, tmp_path, lambda line: None)
+        compliance.require_contract(variant, tmp_path, lambda line: None)
 
 
 def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,26 +81,26 @@ def test_an_ablation_is_one_small_file_that_cites_what_it_follows(path: Path) ->
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
 def test_nothing_replaced_is_the_built_in_variant(name: str) -> None:
-    made = []
+    models = []
     for build in (catalogue.find(name).build, getattr(assembly, name.replace("-", "_"))):
         torch.manual_seed(0)
-        made.append(build(SIZE, LIMITS))
-    ours, theirs = (model.state_dict() for model in made)
+        models.append(build(SIZE, LIMITS))
+    ours, theirs = (model.state_dict() for model in models)
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     tokens = contract.sequences(2, 5)
-    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in made))
+    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in models))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_fits_every_architecture_to_its_budget(name: str) -> None:
     experiment = spec.preset(name)
     assert experiment.name == name
-    stated = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
-    for parameters, model, place in stated:
+    setups = {(task.budget.parameters, task.model, place) for task in experiment.tasks for place in task.architectures}
+    for parameters, model, place in setups:
         build, start = catalogue.find(place).build, Size(model.width, model.heads or model.width // 32, 1, 1)
-        found = budget.fit(build, start, LIMITS, budget.parameters, parameters, False, place, model.depth)
-        assert budget.counts(build, found, LIMITS).parameters == pytest.approx(parameters, rel=0.01), place
+        fitted = budget.fit(build, start, LIMITS, budget.parameters, parameters, False, place, model.depth)
+        assert budget.counts(build, fitted, LIMITS).parameters == pytest.approx(parameters, rel=0.01), place
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -121,16 +121,18 @@ def test_every_ablation_stands_in_a_preset() -> None:
 @pytest.mark.parametrize("depth", [2, 8, 24])
 def test_a_depth_that_is_given_is_kept(depth: int) -> None:
     build = catalogue.find("decoder-no-residual").build
-    found = budget.fit(build, Size(48, 3, 1, 1), LIMITS, budget.parameters, 296_000, False, "decoder", depth)
-    assert found.depth == depth and len(build(found, LIMITS).stack.blocks) == depth
-    assert budget.counts(build, found, LIMITS).parameters == pytest.approx(296_000, rel=0.01)
+    fitted = budget.fit(build, Size(48, 3, 1, 1), LIMITS, budget.parameters, 296_000, False, "decoder", depth)
+    assert fitted.depth == depth and len(build(fitted, LIMITS).stack.blocks) == depth
+    assert budget.counts(build, fitted, LIMITS).parameters == pytest.approx(296_000, rel=0.01)
     with pytest.raises(InputError, match=r"96 layers are already larger.*model\.depth"):
         budget.fit(build, Size(48, 3, 1, 1), LIMITS, budget.parameters, 296_000, False, "decoder", 96)
 
 
 @pytest.mark.parametrize(("name", "heads"), [("one-head", 1), ("four-heads", 4), ("eight-heads", 8), ("average", 1)])
 def test_heads_are_those_of_the_model_and_cost_no_parameters(name: str, heads: int) -> None:
-    model, default = (catalogue.find(each).build(SIZE, LIMITS) for each in (f"decoder-{name}", "decoder"))
+    model, default = (
+        catalogue.find(architecture).build(SIZE, LIMITS) for architecture in (f"decoder-{name}", "decoder")
+    )
     assert size.heads(model) == heads and size.heads(default) == SIZE.heads
     assert name == "average" or size.count(model) == size.count(default)
     assert size.heads(nn.Linear(2, 2)) is None
@@ -154,7 +156,7 @@ def views(n: int) -> dict[str, AttentionContext]:
     }
 
 
-def seen(context: AttentionContext, row: int, query: int, key: int) -> bool:
+def is_visible(context: AttentionContext, row: int, query: int, key: int) -> bool:
     if context.present is not None and not context.present[row, key]:
         return False
     early = context.prefix is not None and key < context.prefix[row, 0]
@@ -165,14 +167,14 @@ def seen(context: AttentionContext, row: int, query: int, key: int) -> bool:
 def test_an_average_is_the_mean_over_what_is_seen(name: str) -> None:
     torch.manual_seed(0)
     average, x, context = filled(Average(8)), torch.randn(2, 6, 8), views(6)[name]
-    found, _ = average(x, context)
+    output, _ = average(x, context)
     for row in range(2):
         values = average.value(x[row])
         for query in range(6):
-            keys = [key for key in range(6) if seen(context, row, query, key)]
+            keys = [key for key in range(6) if is_visible(context, row, query, key)]
             if keys:  # padding that sees nothing may have anything
                 expected = average.output(torch.stack([values[key] for key in keys]).mean(0))
-                assert torch.allclose(found[row, query], expected, atol=1e-6), (row, query)
+                assert torch.allclose(output[row, query], expected, atol=1e-6), (row, query)
 
 
 @pytest.mark.parametrize("lengths", [(1, 1, 1, 1, 1, 1), (3, 1, 2), (6,)])

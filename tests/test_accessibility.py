@@ -52,16 +52,16 @@ def inside_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["page_file", "inside_file"])
 def any_file(request: pytest.FixtureRequest) -> Path:
-    found: Path = request.getfixturevalue(request.param)
-    return found
+    path: Path = request.getfixturevalue(request.param)
+    return path
 
 
 def opened(browser: Any, file: Path, viewport: dict[str, int], **options: Any) -> Any:
     """The page with everything unfolded; scripts of its own it has none."""
-    found = browser.new_context(viewport=viewport, bypass_csp=True, **options).new_page()
-    found.goto(file.as_uri())
-    found.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-    return found
+    page = browser.new_context(viewport=viewport, bypass_csp=True, **options).new_page()
+    page.goto(file.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    return page
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -86,37 +86,37 @@ def test_axe_finds_nothing_serious_in_a_reference_page(browser: Any, reference: 
 def serious(page: Any) -> list[str]:
     """What axe finds that is serious or worse."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = axe.run(page).response["violations"]
-    return [f"{one['id']}: {one['help']} ({len(one['nodes'])}): {one['nodes'][0]['html'][:200]}" for one in found
-            if one["impact"] in ("serious", "critical")]  # fmt: skip
+    violations = axe.run(page).response["violations"]
+    return [f"{rule['id']}: {rule['help']} ({len(rule['nodes'])}): {rule['nodes'][0]['html'][:200]}"
+            for rule in violations if rule["impact"] in ("serious", "critical")]  # fmt: skip
 
 
 def test_nothing_is_wider_than_a_phone(browser: Any, any_file: Path) -> None:
-    found = opened(browser, any_file, PHONE)
-    assert found.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page = opened(browser, any_file, PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_printed_on_a4_no_verdict_is_cut(browser: Any, page_file: Path) -> None:
-    found = opened(browser, page_file, A4)
-    found.emulate_media(media="print")
+    page = opened(browser, page_file, A4)
+    page.emulate_media(media="print")
     wide = "nodes => nodes.filter(n => n.getBoundingClientRect().right > innerWidth).length"
-    assert found.locator(".short, .card, figure, .note").evaluate_all(wide) == 0
+    assert page.locator(".short, .card, figure, .note").evaluate_all(wide) == 0
 
 
 def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) -> None:
-    found = browser.new_page()
-    asked: list[str] = []
-    found.on("request", lambda request: asked.append(request.url))
-    found.goto(any_file.as_uri())
-    assert asked == [any_file.as_uri()]
+    page = browser.new_page()
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(any_file.as_uri())
+    assert requested == [any_file.as_uri()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_first_screen_holds_sentences_matrix_and_a_figure(browser: Any, page_file: Path, scheme: str) -> None:
-    found = opened(browser, page_file, DESK, color_scheme=scheme)
+    page = opened(browser, page_file, DESK, color_scheme=scheme)
     bottom = "element => element.getBoundingClientRect().bottom"
     for part in (".short >> nth=0", "table", ".panel >> nth=0"):
-        assert found.locator(f"#bottom-line {part}").evaluate(bottom) < DESK["height"], part
-    words = found.locator("#bottom-line td.wins, #bottom-line td.loses, #bottom-line td.open")
+        assert page.locator(f"#bottom-line {part}").evaluate(bottom) < DESK["height"], part
+    words = page.locator("#bottom-line td.wins, #bottom-line td.loses, #bottom-line td.open")
     colours = words.evaluate_all("cells => cells.map(each => [each.className, getComputedStyle(each).color])")
     assert len({colour for _, colour in colours}) == len({kind for kind, _ in colours}) > 1

@@ -72,39 +72,39 @@ def turning(judgement: Judged) -> set[tuple[str, str]]:
 
 
 def test_a_verdict_that_turns_on_another_axis_is_not_decided(tmp_path: Path) -> None:
-    found = judged(tmp_path, TURNED)
-    assert turning(found) == TURNING
-    contrast = outcomes(found)["decoder", "encoder"]
+    result = judged(tmp_path, TURNED)
+    assert turning(result) == TURNING
+    contrast = outcomes(result)["decoder", "encoder"]
     assert not contrast.decided and not contrast.better and not contrast.worse and not contrast.small
     assert contrast.ignoring_accounting.outcome == "ahead" and contrast.p < 0.05
     assert contrast_sentence(contrast) == (
         "decoder vs. encoder: depends on the accounting. Decoder is better under the first condition, but encoder is "
         "better under equal training tokens and equal training FLOPs."
     )
-    assert outcomes(found)["decoder", "encoder-decoder"].outcome == "ahead"
-    assert verdict(found.first[0], found.tested.primary).mark == "1 of 3 pairs decided"
-    assert not any(cell.best for cell in found.first[0].cells)
+    assert outcomes(result)["decoder", "encoder-decoder"].outcome == "ahead"
+    assert verdict(result.first[0], result.tested.primary).mark == "1 of 3 pairs decided"
+    assert not any(cell.best for cell in result.first[0].cells)
 
 
 def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
-    found = judged(tmp_path, TURNED)
-    assert {name: standing(name, found.tested.primary) for name in TASK.truth} == {
+    result = judged(tmp_path, TURNED)
+    assert {name: standing(name, result.tested.primary) for name in TASK.truth} == {
         "decoder": "accounting",
         "encoder": "accounting",
         "encoder-decoder": "loses",
     }
-    page = render(found, [])
+    page = render(result, [])
     assert page.count("Depends on the accounting: decided under the first condition, but another outcome") == 1
     assert page.count("text accounting") == 2
-    short = " ".join(bottom_line(found))
+    short = " ".join(bottom_line(result))
     assert "no family wins on shakespeare" in short
     assert "or if other tokens have a loss): decoder vs. encoder, encoder vs. encoder-decoder on shakespeare." in short
-    rows = {(row[1].text, row[1].below): row for row in tested_grids.contrasts(found.tested.primary).rows}
+    rows = {(row[1].text, row[1].below): row for row in tested_grids.contrasts(result.tested.primary).rows}
     cells = [(cell.text, cell.below) for cell in rows["decoder", "vs. encoder"]]
-    assert (WORDS["accounting"], outcomes(found)["decoder", "encoder"].accounting) in cells
-    [first, other] = tested_grids.sensitivity(found.tested).rows
+    assert (WORDS["accounting"], outcomes(result)["decoder", "encoder"].accounting) in cells
+    [first, other] = tested_grids.sensitivity(result.tested).rows
     assert first[2].below == "decoder better" and other[2].below == "encoder better (changed)"
-    assert forest.word(outcomes(found)["decoder", "encoder"]) == "depends on the accounting"
+    assert forest.word(outcomes(result)["decoder", "encoder"]) == "depends on the accounting"
 
 
 def test_without_such_a_contrast_the_page_does_not_explain_it(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_without_such_a_contrast_the_page_does_not_explain_it(tmp_path: Path) ->
 
 def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
     def verdicts(judgement: Judged) -> dict[str, ClaimVerdict]:
-        return {found.claim.name: found for found in claim_verdicts(judgement)}
+        return {ruling.claim.name: ruling for ruling in claim_verdicts(judgement)}
 
     before, after = verdicts(judged(tmp_path / "agrees", TASK.truth)), verdicts(judged(tmp_path / "turns", TURNED))
     changed = {name for name in before if before[name].verdict != after[name].verdict}
@@ -127,24 +127,24 @@ def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
 
 def test_better_here_and_equal_there_turns(tmp_path: Path) -> None:
     level = replace(TASK, spread=0.0001, seeds=6, examples=3000)
-    found = judged(tmp_path, {"decoder": 2.6, "encoder": 2.6, "encoder-decoder": 2.66}, task=level)
-    contrast = outcomes(found)["decoder", "encoder"]
+    result = judged(tmp_path, {"decoder": 2.6, "encoder": 2.6, "encoder-decoder": 2.66}, task=level)
+    contrast = outcomes(result)["decoder", "encoder"]
     assert contrast.accounting.endswith(
         "but they are equal within the margin under equal training tokens and equal training FLOPs"
     )
 
 
 def test_a_condition_that_agrees_changes_nothing(tmp_path: Path) -> None:
-    found = judged(tmp_path, {**TASK.truth, "encoder": 2.9})
-    assert not turning(found) and all(contrast.decided for contrast in found.tested.primary)
-    assert all(contrast.ignoring_accounting is contrast for contrast in found.tested.primary)
+    result = judged(tmp_path, {**TASK.truth, "encoder": 2.9})
+    assert not turning(result) and all(contrast.decided for contrast in result.tested.primary)
+    assert all(contrast.ignoring_accounting is contrast for contrast in result.tested.primary)
 
 
 def test_a_condition_that_decides_nothing_changes_nothing(tmp_path: Path) -> None:
-    found = judged(tmp_path, TURNED, task=replace(TASK, spread=0.9))
-    under = {contrast.outcome for contrast in found.tested.exploratory if contrast.condition}
+    result = judged(tmp_path, TURNED, task=replace(TASK, spread=0.9))
+    under = {contrast.outcome for contrast in result.tested.exploratory if contrast.condition}
     assert under == {"open"}
-    assert not turning(found)
+    assert not turning(result)
 
 
 def test_what_is_not_decided_first_stays_so(tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_what_is_not_decided_first_stays_so(tmp_path: Path) -> None:
 def test_only_axis_and_supervision_are_accounting(
     tmp_path: Path, match: str, stated: dict[str, Any] | None, turns: bool
 ) -> None:
-    found = judged(tmp_path, TURNED, "changed", match, stated=None if stated is None else dict(stated))
-    assert turning(found) == (TURNING if turns else set())
+    result = judged(tmp_path, TURNED, "changed", match, stated=None if stated is None else dict(stated))
+    assert turning(result) == (TURNING if turns else set())
     if turns:
-        assert outcomes(found)["decoder", "encoder"].accounting.endswith("changed")
+        assert outcomes(result)["decoder", "encoder"].accounting.endswith("changed")
 
 
 def test_the_same_runs_again_turn_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from archbench.tasks.base.example import BOS
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported run of a user's variant."""
     root = tmp_path_factory.mktemp("own")
     folder = write_data(root)
@@ -29,9 +29,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(own: Path, tmp_path: Path) -> Path:
+def copy(exported_run: Path, tmp_path: Path) -> Path:
     """The exported run, to be damaged."""
-    return Path(shutil.copytree(own, tmp_path / "copy"))
+    return Path(shutil.copytree(exported_run, tmp_path / "copy"))
 
 
 def loaded(folder: Path, **options: Any) -> Any:
@@ -88,8 +88,8 @@ def test_weights_that_do_not_fit_are_an_error(copy: Path, change: str) -> None:
     if change == "unexpected":
         tensors["model.other"] = torch.zeros(2)
     else:
-        taken = tensors.pop("model.stack.norm.weight")
-        tensors |= {"model.stack.norm.weight": taken[:-1].clone()} if change == "mismatched" else {}
+        norm_weight = tensors.pop("model.stack.norm.weight")
+        tensors |= {"model.stack.norm.weight": norm_weight[:-1].clone()} if change == "mismatched" else {}
     save_file(tensors, copy / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=rf"{change}_keys.*model\.(other|stack\.norm\.weight)".replace("_", " ")):
         loaded(copy, variant_file=copy / "variant.py")
@@ -143,7 +143,7 @@ def test_padding_on_either_side_changes_nothing(architecture: str) -> None:
             tokens[row, place], mask[row, place] = torch.tensor(prompt), 1
         written = model.generate(tokens, mask)
         assert (written[:, :5] == tokens).all()
-        assert [row[: len(one)] for row, one in zip(written[:, 5:].tolist(), alone, strict=True)] == alone
+        assert [row[: len(answer)] for row, answer in zip(written[:, 5:].tolist(), alone, strict=True)] == alone
         logits = model(tokens, attention_mask=mask).logits
         for row, prompt in enumerate(prompts):
             expected = model(torch.tensor([prompt])).logits[0]
@@ -177,9 +177,9 @@ def test_half_precision_works_on_a_processor_too(architecture: str, precision: t
     model = adapter.wrapped(ours, configuration.described(architecture, variant.text, variant.family, size, limits))
     prompt = torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     expected = model(prompt).logits
-    found = model.to(precision)(prompt).logits
-    assert found.dtype == precision
-    torch.testing.assert_close(found.float(), expected, atol=0.1 * float(expected.detach().abs().max()), rtol=0)
+    logits = model.to(precision)(prompt).logits
+    assert logits.dtype == precision
+    torch.testing.assert_close(logits.float(), expected, atol=0.1 * float(expected.detach().abs().max()), rtol=0)
     assert len(model.generate(prompt)) == 2
 
 
@@ -190,8 +190,8 @@ def test_prompts_may_be_called_inputs_and_labels_are_refused(architecture: str) 
     config = configuration.described(architecture, variant.text, variant.family, size, limits)
     model, prompt = adapter.wrapped(variant.build(size, limits), config), torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     assert torch.equal(model.generate(inputs=prompt), model.generate(input_ids=prompt))
-    for given in ({}, {"inputs": prompt, "input_ids": prompt}):
+    for arguments in ({}, {"inputs": prompt, "input_ids": prompt}):
         with pytest.raises(InputError, match="input_ids or as inputs, not both"):
-            model.generate(**given)
+            model.generate(**arguments)
     with pytest.raises(InputError, match="labels are not supported; train with archbench"):
         model(prompt, labels=prompt)

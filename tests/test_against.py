@@ -77,11 +77,11 @@ def test_the_architecture_alone_is_trained_with_its_trials(place: Path) -> None:
     runs = tables.read(place / "joined" / "tables")["runs"]
     mine = runs[runs["run"].isin(trained)]
     assert sorted(mine.loc[mine["role"] != "trial", "seed"]) == [3, 4]
-    tried = tables.read(place / "published" / "tables")["runs"]
-    tried = tried[
-        (tried["role"] == "trial") & (tried["architecture"] == "encoder") & (tried["supervision"] == "native")
+    trials = tables.read(place / "published" / "tables")["runs"]
+    trials = trials[
+        (trials["role"] == "trial") & (trials["architecture"] == "encoder") & (trials["supervision"] == "native")
     ]
-    assert sorted(mine.loc[mine["role"] == "trial", "learning_rate"]) == sorted(tried["learning_rate"].unique())
+    assert sorted(mine.loc[mine["role"] == "trial", "learning_rate"]) == sorted(trials["learning_rate"].unique())
 
 
 def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> None:
@@ -89,8 +89,8 @@ def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> Non
     compared = joined["entries"][joined["entries"]["role"] == "compared"]
     assert sorted(compared["architecture"].unique()) == ["decoder", "encoder", "mine"]
     assert set(compared["match"]) == {"parameters"} and set(compared["condition"].fillna("")) == {""}
-    kept = published["scores"].merge(joined["scores"], on=["run", "split", "metric"], suffixes=("", "_joined"))
-    assert len(kept) and (kept["value"] == kept["value_joined"]).all()
+    joint = published["scores"].merge(joined["scores"], on=["run", "split", "metric"], suffixes=("", "_joined"))
+    assert len(joint) and (joint["value"] == joint["value_joined"]).all()
     contrasts = judge(joined).tested.primary
     assert {(contrast.first, contrast.second) for contrast in contrasts} == {("mine", "decoder"), ("mine", "encoder")}
     text = page.render(judge(joined), [])
@@ -117,9 +117,9 @@ def test_the_report_is_made_again_from_the_folder_alone(place: Path, tmp_path: P
 
 def changed(place: Path, folder: Path, name: str, change: Any) -> str:
     """A copy of the published tables with one table changed."""
-    found = tables.read(place / "published" / "tables")
-    found[name] = change(found[name])
-    tables.write(found, folder / "tables")
+    frames = tables.read(place / "published" / "tables")
+    frames[name] = change(frames[name])
+    tables.write(frames, folder / "tables")
     return str(folder)
 
 
@@ -167,7 +167,9 @@ def test_a_comparison_of_pretrained_models_is_not_joined(
 ) -> None:
     recorded = spec.recorded
     pretrained = {"pretraining": ("books",)}
-    monkeypatch.setattr(spec, "recorded", lambda *read, **where: recorded(*read, **where).model_copy(update=pretrained))
+    monkeypatch.setattr(
+        spec, "recorded", lambda *read, **options: recorded(*read, **options).model_copy(update=pretrained)
+    )
     with pytest.raises(InputError, match="--against: published: its models are pretrained; join a comparison from"):
         archbench.compare("mine.py", tmp_path / "out", against="published")
 
@@ -206,8 +208,8 @@ def test_an_installation_without_the_published_tables_says_so(tmp_path: Path, mo
 def test_the_published_tables_are_found_in_a_checkout_and_in_an_installation(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent, there = tmp_path, place / "published"
-    for folders in ((absent, there), (there, absent)):
+    absent, present = tmp_path, place / "published"
+    for folders in ((absent, present), (present, absent)):
         monkeypatch.setattr("archbench.against.BUILTIN", {"public-v1": folders})
         experiment, published = against.join("mine.py", "public-v1", {})
         assert experiment.architectures[-1].endswith("mine.py") and len(published["runs"])

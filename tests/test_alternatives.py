@@ -54,25 +54,25 @@ def finish(plans: list[Plan], root: Path, losses: dict[str, float] = LOSSES) -> 
         store.write_record(place, {**plan.row(), "status": "done", "validation_loss": loss})
 
 
-def compared(found: Matrix) -> set[tuple[str, str, float]]:
+def compared(matrix: Matrix) -> set[tuple[str, str, float]]:
     """The names in the comparison, what was trained for each, and its learning rate."""
-    plans = {plan.run: plan for plan in found.plans}
-    entries = [entry for entry in found.entries if entry.role in ("compared", "share", "control")]
+    plans = {plan.run: plan for plan in matrix.plans}
+    entries = [entry for entry in matrix.entries if entry.role in ("compared", "share", "control")]
     runs = [(entry, plans[entry.run]) for entry in entries]
     return {(entry.architecture, plan.architecture, plan.training.learning_rate) for entry, plan in runs}
 
 
 def test_every_candidate_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
-    found = small_plans.plan(experiment(), folder, tmp_path)
-    assert {plan.architecture for plan in found.plans} == set(LOSSES)
-    assert len(found.plans) == 3 * len(LOSSES)
-    assert compared(found) == set()
+    matrix = small_plans.plan(experiment(), folder, tmp_path)
+    assert {plan.architecture for plan in matrix.plans} == set(LOSSES)
+    assert len(matrix.plans) == 3 * len(LOSSES)
+    assert compared(matrix) == set()
 
 
 def test_the_candidate_with_the_lowest_validation_loss_is_compared(folder: Path, tmp_path: Path) -> None:
     finish(list(small_plans.plan(experiment(), folder, tmp_path).plans), tmp_path)
-    found = small_plans.plan(experiment(controls=True, conditions=[{"share": 0.5}]), folder, tmp_path)
-    assert compared(found) == {
+    matrix = small_plans.plan(experiment(controls=True, conditions=[{"share": 0.5}]), folder, tmp_path)
+    assert compared(matrix) == {
         ("decoder", "decoder", 0.01),
         ("encoder", "suffix-encoder", 0.01),
         ("decoder, again", "decoder", 0.01),
@@ -88,8 +88,8 @@ def test_nothing_is_compared_before_the_trials_of_all_candidates_have_ended(fold
 
 def test_a_tie_is_for_the_architecture_itself(folder: Path, tmp_path: Path) -> None:
     finish(list(small_plans.plan(experiment(), folder, tmp_path).plans), tmp_path, dict.fromkeys(LOSSES, 1.0))
-    found = compared(small_plans.plan(experiment(), folder, tmp_path))
-    assert ("encoder", "encoder", 0.01) in found
+    entries = compared(small_plans.plan(experiment(), folder, tmp_path))
+    assert ("encoder", "encoder", 0.01) in entries
 
 
 def test_trials_that_diverged_are_not_chosen(folder: Path, tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
         loss, learned = 4.0 + (plan.training.learning_rate != 0.01), plan.architecture == "decoder"
         row = {**plan.row(), "status": "done", "validation_loss": loss, "best_step": int(learned)}
         store.write_record(store.run_folder(tmp_path, plan.run), row)
-    found = small_plans.plan(experiment(alternatives={}), folder, tmp_path)
-    assert ("encoder", "encoder", 0.003) in compared(found)  # the recipe's, and the grid has not grown for it
+    matrix = small_plans.plan(experiment(alternatives={}), folder, tmp_path)
+    assert ("encoder", "encoder", 0.003) in compared(matrix)  # the recipe's, and the grid has not grown for it
     tables = {
-        "runs": pd.DataFrame([{**plan.row(), "status": "done", "best_step": 0} for plan in found.plans]),
-        "entries": pd.DataFrame([vars(entry) for entry in found.entries]),
+        "runs": pd.DataFrame([{**plan.row(), "status": "done", "best_step": 0} for plan in matrix.plans]),
+        "entries": pd.DataFrame([vars(entry) for entry in matrix.entries]),
         "curves": pd.DataFrame({"run": [], "split": [], "metric": []}),
         "scores": pd.DataFrame({"run": [], "split": [], "metric": [], "value": [], "n": []}),
     }
@@ -143,11 +143,15 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
 def test_a_task_has_alternatives_of_its_own(folder: Path) -> None:
     values = experiment()
     [task] = values["tasks"]
-    own = {"encoder": ("pooled-encoder",)}
-    values["tasks"] = [task, {**task, "name": "own", "alternatives": own}, {**task, "name": "none", "alternatives": {}}]
+    own_alternatives = {"encoder": ("pooled-encoder",)}
+    values["tasks"] = [
+        task,
+        {**task, "name": "own", "alternatives": own_alternatives},
+        {**task, "name": "none", "alternatives": {}},
+    ]
     resolved = spec.from_dict(values, folder=folder)
     common = {name: tuple(others) for name, others in ALTERNATIVES.items()}
-    assert [entry.alternatives for entry in resolved.tasks] == [common, own, {}]
+    assert [entry.alternatives for entry in resolved.tasks] == [common, own_alternatives, {}]
     with pytest.raises(InputError, match=r'tasks\[0\]\.alternatives\.encodr: no architecture .* mean "encoder"'):
         spec.from_dict({**values, "tasks": [{**task, "alternatives": {"encodr": ["encoder"]}}]}, folder=folder)
 
@@ -161,8 +165,8 @@ def test_an_alternative_of_another_family_is_an_error(folder: Path, tmp_path: Pa
 def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) -> None:
     trials = list(small_plans.plan(experiment(), folder, tmp_path).plans)
     finish(trials, tmp_path)
-    found = small_plans.plan(experiment(), folder, tmp_path)
-    runs = pd.DataFrame([{**plan.row(), "status": "done", "dropout": 0.0} for plan in found.plans])
+    matrix = small_plans.plan(experiment(), folder, tmp_path)
+    runs = pd.DataFrame([{**plan.row(), "status": "done", "dropout": 0.0} for plan in matrix.plans])
     losses = {plan.run: LOSSES[plan.architecture] + (plan.training.learning_rate != 0.01) for plan in trials}
     scores = [
         {"run": run, "split": "validation", "metric": "nll_per_token", "value": loss} for run, loss in losses.items()
@@ -170,13 +174,13 @@ def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) ->
     resolved = spec.from_dict(experiment(), folder=folder).model_dump_json()
     tables = {
         "runs": runs,
-        "entries": pd.DataFrame([vars(entry) for entry in found.entries]),
+        "entries": pd.DataFrame([vars(entry) for entry in matrix.entries]),
         "scores": pd.DataFrame(scores),
         "experiment": pd.DataFrame({"key": ["specification"], "value": [resolved]}),
     }
     chosen = analysis.chosen_variants(tables)
-    known = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
-    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", known)]
+    candidate_losses = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
+    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", candidate_losses)]
     assert tuning_grids.variants(chosen) == (
         "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
         "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "

@@ -79,7 +79,7 @@ def test_every_example_once_an_epoch_within_the_batch_tokens(
     for indices in plan:
         assert len(indices) == 1 or (sources + targets)[indices].sum() <= batch_tokens
     again = plan_epoch(sources, targets, batch_tokens, seed, epoch)
-    assert all(np.array_equal(one, other) for one, other in zip(plan, again, strict=True))
+    assert all(np.array_equal(indices, other) for indices, other in zip(plan, again, strict=True))
 
 
 def test_the_order_depends_on_seed_and_epoch() -> None:

@@ -36,18 +36,18 @@ def setting(cache: Path) -> Iterator[BenchSetting]:
 
 
 def status(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main([str(argument) for argument in arguments])
-    return int(ended.value.code or 0)
+    return int(stopped.value.code or 0)
 
 
 def test_sides_take_turns_in_going_first() -> None:
-    done: list[str] = []
-    sides = {name: lambda name=name: float(not done.append(name)) for name in ("ours", "theirs")}
-    found = alternate(sides, 4)  # type: ignore[arg-type]
-    assert found.first == ["ours", "theirs", "ours", "theirs"]
-    assert done[4:] == ["ours", "theirs", "theirs", "ours"] * 2  # after a warm-up and a trial of each
-    assert {len(values) for values in found.values.values()} == {4}
+    order: list[str] = []
+    sides = {name: lambda name=name: float(not order.append(name)) for name in ("ours", "theirs")}
+    samples = alternate(sides, 4)  # type: ignore[arg-type]
+    assert samples.first == ["ours", "theirs", "ours", "theirs"]
+    assert order[4:] == ["ours", "theirs", "theirs", "ours"] * 2  # after a warm-up and a trial of each
+    assert {len(values) for values in samples.values.values()} == {4}
     assert [rotated("abc", number) for number in range(3)] == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]]
 
 
@@ -57,9 +57,9 @@ def test_a_sample_lasts_long_enough_and_gives_units_per_second() -> None:
         patched.setattr(
             "archbench.runs.bench.pairing.time.perf_counter", lambda: next(now)
         )  # each reading a second later
-        found = alternate({"ours": lambda: units, "theirs": lambda: 2 * units}, 3, seconds=4.0)
-    assert found.repeats == 4
-    assert found.values == {"ours": [4 * units] * 3, "theirs": [8 * units] * 3}
+        samples = alternate({"ours": lambda: units, "theirs": lambda: 2 * units}, 3, seconds=4.0)
+    assert samples.repeats == 4
+    assert samples.values == {"ours": [4 * units] * 3, "theirs": [8 * units] * 3}
 
 
 def test_medians_quartiles_and_ratios() -> None:
@@ -77,23 +77,23 @@ def test_medians_quartiles_and_ratios() -> None:
 def test_both_sides_have_the_same_loss_and_another_model_is_noticed(
     setting: BenchSetting, model: str, work: Any
 ) -> None:
-    both = training.prepared(setting, model, work)
-    ours, theirs = training.checked(setting, model, both)["float32"]
+    sides = training.prepared(setting, model, work)
+    ours, theirs = training.checked(setting, model, sides)["float32"]
     assert ours == pytest.approx(theirs, rel=1e-4) and ours > 1.0
     with torch.no_grad():
-        both.ours.embedding.weight.mul_(1.5)
+        sides.ours.embedding.weight.mul_(1.5)
     with pytest.raises(DisagreementError, match="losses of the same weights differ"):
-        training.checked(setting, model, both)
+        training.checked(setting, model, sides)
 
 
 def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: BenchSetting) -> None:
-    both = training.prepared(setting, "bert", windows.full)
-    read, labels = both.inputs["input_ids"], both.inputs["labels"]
-    assert read.shape == (TINY.rows, TINY.context) and bool((read[:, 0] == BOS).all())
-    hidden = read == MASK
+    sides = training.prepared(setting, "bert", windows.full)
+    input_ids, labels = sides.inputs["input_ids"], sides.inputs["labels"]
+    assert input_ids.shape == (TINY.rows, TINY.context) and bool((input_ids[:, 0] == BOS).all())
+    hidden = input_ids == MASK
     assert bool(hidden.any(1).all()) and not bool(hidden.all())
     assert torch.equal(labels != windows.IGNORED, hidden)
-    assert torch.equal(torch.where(hidden, labels, read)[:, 1:], both.batch.target)
+    assert torch.equal(torch.where(hidden, labels, input_ids)[:, 1:], sides.batch.target)
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "bert"])
@@ -112,10 +112,10 @@ def test_both_sides_write_the_same_tokens_and_never_end(setting: BenchSetting, m
 def test_both_sides_find_the_same_likelihoods(setting: BenchSetting, model: str) -> None:
     ours, theirs = (side.eval() for side in setting.models(model, TINY.target_length))
     test = setting.prepared.test
-    found = inference.our_scores(ours, test, 9, TINY.vocabulary, "cpu")
+    scores = inference.our_scores(ours, test, 9, TINY.vocabulary, "cpu")
     expected = inference.their_scores(model, theirs, test, 9, TINY.target_length, "cpu")
-    assert np.ptp(found) > 1.0
-    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0.0)
+    assert np.ptp(scores) > 1.0
+    np.testing.assert_allclose(scores, expected, atol=1e-3, rtol=0.0)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -166,9 +166,9 @@ def test_shares_of_a_step_are_a_whole(setting: BenchSetting) -> None:
 
 
 def test_a_process_of_its_own_says_when_it_had_trained_and_what_that_took() -> None:
-    found = alone.measured("ours", "gpt2", "tiny", "cpu")
-    assert 0.1 < found["startup"] < 300.0
-    assert 0 < found["memory-rise"] < found["memory"] < 2**34
+    measures = alone.measured("ours", "gpt2", "tiny", "cpu")
+    assert 0.1 < measures["startup"] < 300.0
+    assert 0 < measures["memory-rise"] < measures["memory"] < 2**34
 
 
 def test_the_command_records_draws_and_tells_the_same_numbers(
@@ -178,16 +178,16 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
     assert status("bench", "--device", "cpu", "--shape", "tiny", "--only", only, "--pairs", 2, "--out", tmp_path) == 0
     record = json.loads((tmp_path / "bench.json").read_text())
     assert record["complete"] and record["threads"] == 1 and record["environment"]["torch"] == torch.__version__
-    found = [(measure["model"], measure["measure"]) for measure in record["measures"]]
-    assert found == [("gpt2", "training"), ("bert", "training")]
-    shown, table = capsys.readouterr().out, pd.read_csv(tmp_path / "bench.csv")
+    measured_pairs = [(measure["model"], measure["measure"]) for measure in record["measures"]]
+    assert measured_pairs == [("gpt2", "training"), ("bert", "training")]
+    output, table = capsys.readouterr().out, pd.read_csv(tmp_path / "bench.csv")
     for measure, (_, row) in zip(record["measures"], table.iterrows(), strict=True):
         ratios = [a / b for a, b in zip(*(measure["samples"][side] for side in ("ours", "theirs")), strict=True)]
         assert measure["ratios"]["theirs"]["values"] == ratios
         assert row["ratio_median"] == pytest.approx(sum(ratios) / 2)
         assert row["ours_median"] == pytest.approx(measure["summary"]["ours"]["median"])
         speed = number(row["theirs_median"]).replace("\N{NO-BREAK SPACE}", "")
-        assert f"{row['ratio_median']:.2f} [" in shown and f"{speed} [" in shown
+        assert f"{row['ratio_median']:.2f} [" in output and f"{speed} [" in output
     assert 0.0 < record["measures"][0]["peak_fraction"]["ours"][0] < 1.0
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
@@ -211,20 +211,20 @@ def test_compiled_both_are_measured_with_the_plain_ones(tmp_path: Path) -> None:
 def test_an_interrupted_benchmark_keeps_what_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taken = training.labelled
+    labelled = training.labelled
 
     def interrupted(setting: BenchSetting, model: str) -> Any:
         if model == "llama":
             raise KeyboardInterrupt
-        return taken(setting, model)
+        return labelled(setting, model)
 
     monkeypatch.setattr(training, "labelled", interrupted)
     arguments = ("bench", "--device", "cpu", "--shape", "tiny", "--only", "labels", "--pairs", 1, "--out", tmp_path)
     assert status(*arguments) == 130
     record = json.loads((tmp_path / "bench.json").read_text())
     assert [measure["model"] for measure in record["measures"]] == ["gpt2"] and not record["complete"]
-    shown = capsys.readouterr()
-    assert "gpt2" in shown.out and "interrupted" in shown.err.splitlines()[-1]
+    output = capsys.readouterr()
+    assert "gpt2" in output.out and "interrupted" in output.err.splitlines()[-1]
     assert (tmp_path / "bench.csv").is_file()
 
 
@@ -243,7 +243,7 @@ def test_a_measure_that_fails_leaves_the_others(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--shape", "huge"), 'unknown "huge"'),
         (("--only", "trainin"), 'did you mean "training"'),
@@ -255,11 +255,11 @@ def test_a_measure_that_fails_leaves_the_others(
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(
-    arguments: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status("bench", "--shape", "tiny", *arguments, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert said in error and len(error.splitlines()) == 1
+    assert message in error and len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -278,7 +278,7 @@ def test_a_measure_that_no_named_model_has_is_an_error(tmp_path: Path, capsys: p
 def test_what_was_measured_before_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(suite, "_measure", lambda *given: None)
+    monkeypatch.setattr(suite, "_measure", lambda *arguments: None)
     for place in range(2):
         for name in ("bench.json", "bench.csv"):
             (tmp_path / name).write_text(f'{{"measures": [{place}]}}')
@@ -287,8 +287,8 @@ def test_what_was_measured_before_is_kept(
         assert json.loads((tmp_path / "bench.json").read_text())["measures"] == []
         assert not (tmp_path / "bench.csv").exists()
     for ending in ("json", "csv"):
-        kept = tmp_path.glob(f"bench-*.{ending}")
-        assert sorted(path.read_text() for path in kept) == ['{"measures": [0]}', '{"measures": [1]}']
+        paths = tmp_path.glob(f"bench-*.{ending}")
+        assert sorted(path.read_text() for path in paths) == ['{"measures": [0]}', '{"measures": [1]}']
     assert str(tmp_path / "bench-") in capsys.readouterr().err
     status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)  # nothing was measured
     assert len(list(tmp_path.glob("bench-*.json"))) == 2

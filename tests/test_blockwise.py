@@ -15,12 +15,12 @@ from archbench.architectures.objectives.objective import mean_loss
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16().requires_grad_()
 
 
-def near(found: Tensor, expected: Tensor) -> bool:
-    return bool((found.float() - expected.float()).norm() <= NEAR * expected.float().norm())
+def near(actual: Tensor, expected: Tensor) -> bool:
+    return bool((actual.float() - expected.float()).norm() <= NEAR * expected.float().norm())
 
 
 @pytest.mark.parametrize("block", [4, 128], ids=["blocks", "one block"])
@@ -37,7 +37,11 @@ def test_it_is_attention(
     monkeypatch.setattr(blockwise, "STEP", step)
     monkeypatch.setattr(blockwise, "MANY", 1)  # 12 sequences times heads are rounded up to 16
     n, m = 10, 7 if kind == "cross" else 10
-    q, k, v = drawn(3, 4, n, 8, seed=0), drawn(3, 4 // shared, m, 8, seed=1), drawn(3, 4 // shared, m, 8, seed=2)
+    q, k, v = (
+        random_tensor(3, 4, n, 8, seed=0),
+        random_tensor(3, 4 // shared, m, 8, seed=1),
+        random_tensor(3, 4 // shared, m, 8, seed=2),
+    )
     causal, mask = "causal" in kind, None
     if "bias" in kind:
         mask = torch.randn(1, 4, n, m, generator=torch.Generator().manual_seed(3)).requires_grad_()
@@ -52,12 +56,12 @@ def test_it_is_attention(
         q.float(), k.float(), v.float(), hidden if added is None else added, scale=scale, enable_gqa=shared > 1
     )
     expected = expected.transpose(1, 2).flatten(2)
-    found = blockwise.attention(q, k, v, added, causal, scale)
-    assert found.dtype == torch.bfloat16 and near(found, expected)
-    above = drawn(3, n, 32, seed=4)
+    output = blockwise.attention(q, k, v, added, causal, scale)
+    assert output.dtype == torch.bfloat16 and near(output, expected)
+    above = random_tensor(3, n, 32, seed=4)
     inputs = [q, k, v] + ([mask] if mask is not None and mask.requires_grad else [])
     theirs = torch.autograd.grad(expected, inputs, above.float())
-    for ours, reference in zip(torch.autograd.grad(found, inputs, above), theirs, strict=True):
+    for ours, reference in zip(torch.autograd.grad(output, inputs, above), theirs, strict=True):
         assert near(ours, reference)
 
 
@@ -66,7 +70,7 @@ def test_it_is_attention(
 def test_blocks_are_all_queries_once_and_none_is_a_sliver(length: int, causal: bool) -> None:
     blocks, size = blockwise._blocks(length, length, causal), blockwise.BLOCK if causal else blockwise.WIDE
     assert [i for begin, end, _ in blocks for i in range(begin, end)] == list(range(length))
-    assert all(end - begin <= 1.5 * size and seen == (end if causal else length) for begin, end, seen in blocks)
+    assert all(end - begin <= 1.5 * size and keys == (end if causal else length) for begin, end, keys in blocks)
     assert len(blocks) == 1 or min(end - begin for begin, end, _ in blocks) >= size / 2
 
 
@@ -114,15 +118,17 @@ def test_training_in_bfloat16_gets_the_gradients_of_the_kernel_of_pytorch(
     def gradients(bf16: bool) -> list[Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = mean_loss(model, pairs, allowed_tokens, torch.Generator().manual_seed(1), native, 0.0)
-        found = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)
-        return [loss.detach(), *found]
+        weight_gradients = torch.autograd.grad(
+            loss, list(model.parameters()), allow_unused=True, materialize_grads=True
+        )
+        return [loss.detach(), *weight_gradients]
 
     exact, ours = gradients(bf16=False), gradients(bf16=True)
     monkeypatch.setattr(blockwise, "applies", lambda *arguments: False)
     theirs = gradients(bf16=True)
 
-    def errors(found: list[Tensor]) -> list[float]:
-        return [float((a.float() - b).norm() / (b.norm() + 1e-4)) for a, b in zip(found, exact, strict=True)]
+    def errors(values: list[Tensor]) -> list[float]:
+        return [float((a.float() - b).norm() / (b.norm() + 1e-4)) for a, b in zip(values, exact, strict=True)]
 
     for our_error, their_error in zip(errors(ours), errors(theirs), strict=True):
         assert our_error < 3 * their_error + 0.02
@@ -156,8 +162,8 @@ def test_a_single_position_is_rotated_alike(rows: int) -> None:
     with torch.no_grad():
         for place in range(5):
             angle = angles[:, :, [place]]
-            found = rotated(x[:, :, [place]], angle.cos(), angle.sin())
-            torch.testing.assert_close(found, expected[:, :, [place]], rtol=0, atol=0)
+            single = rotated(x[:, :, [place]], angle.cos(), angle.sin())
+            torch.testing.assert_close(single, expected[:, :, [place]], rtol=0, atol=0)
 
 
 def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
@@ -178,7 +184,7 @@ def test_a_softmax_of_few_keys_is_a_softmax(keys: int) -> None:
     scores = scores.masked_fill(torch.ones(4, keys).triu(1).bool(), float("-inf")).requires_grad_()
     above = torch.randn(3, 4, keys, generator=torch.Generator().manual_seed(1))
     expected = scores.softmax(-1)
-    found = blockwise._softmax(scores.detach().clone())
-    torch.testing.assert_close(found, expected)
-    slope = blockwise._softmax_grad(above.clone(), found)
+    softmax = blockwise._softmax(scores.detach().clone())
+    torch.testing.assert_close(softmax, expected)
+    slope = blockwise._softmax_grad(above.clone(), softmax)
     torch.testing.assert_close(slope, torch.autograd.grad(expected, scores, above)[0], rtol=1e-5, atol=1e-6)

@@ -30,29 +30,29 @@ def test_one_seed_is_told_first(tmp_path: Path) -> None:
 
 def test_two_seeds_are_tested(tmp_path: Path) -> None:
     short = bottom_line(judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=2)))
-    assert not any("needs two seeds" in one for one in short)
+    assert not any("needs two seeds" in sentence for sentence in short)
 
 
-@pytest.mark.parametrize(("level", "told"), [(-2.0, True), (0.3, False)])
-def test_the_floor_of_a_scale_is_told(tmp_path: Path, level: float, told: bool) -> None:
+@pytest.mark.parametrize(("level", "expected"), [(-2.0, True), (0.3, False)])
+def test_the_floor_of_a_scale_is_told(tmp_path: Path, level: float, expected: bool) -> None:
     task = single(PHRASES, truth=dict.fromkeys(FAMILIES, level), spread=0.0)
-    [one] = judged(tmp_path, task).first
-    assert any("Floor effect" in note for note in verdict(one).notes) == told
+    [comparison] = judged(tmp_path, task).first
+    assert any("Floor effect" in note for note in verdict(comparison).notes) == expected
 
 
 def test_a_scale_without_a_worst_end_has_no_floor(tmp_path: Path) -> None:
-    [one] = judged(tmp_path, single(SHAKESPEARE, truth=dict.fromkeys(FAMILIES, 2.5))).first
-    assert not one.at_the_floor
+    [comparison] = judged(tmp_path, single(SHAKESPEARE, truth=dict.fromkeys(FAMILIES, 2.5))).first
+    assert not comparison.at_the_floor
 
 
 def test_what_training_took_is_told_where_it_differs(tmp_path: Path) -> None:
-    found = judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=3), single(PHRASES, truth=FAMILIES, seeds=3))
-    runs = found.first[0].group.runs
+    result = judged(tmp_path, single(SENTIMENT, truth=FAMILIES, seeds=3), single(PHRASES, truth=FAMILIES, seeds=3))
+    runs = result.first[0].group.runs
     flops = runs.groupby("architecture")["train_flops"].mean()
     ratio = flops["encoder-decoder"] / flops["decoder"]
     assert ratio < 0.8 and flops["encoder"] / flops["decoder"] == pytest.approx(1, abs=0.2)
-    said = f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder"
-    assert said in limits(found)
+    sentence = f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder"
+    assert sentence in limits(result)
 
 
 def test_equal_cost_is_not_told(tmp_path: Path) -> None:
@@ -62,13 +62,13 @@ def test_equal_cost_is_not_told(tmp_path: Path) -> None:
 
 def test_where_none_wins_the_decided_pairs_are_named(tmp_path: Path) -> None:
     truth = {"decoder": 0.8, "encoder": 0.3, "encoder-decoder": 0.8}
-    found = judged(tmp_path, single(PHRASES, truth=truth, seeds=3, spread=0.02))
-    first, second, *_ = bottom_line(found)
+    result = judged(tmp_path, single(PHRASES, truth=truth, seeds=3, spread=0.02))
+    first, second, *_ = bottom_line(result)
     assert (
         "no family wins on phrases-en-de; decoder and encoder-decoder are better than encoder on phrases-en-de" in first
     )
     assert second == "Not decided: decoder vs. encoder-decoder on phrases-en-de."
-    head, *rows = matrix(found).head, *matrix(found).rows
+    head, *rows = matrix(result).head, *matrix(result).rows
     cells = {row[0].text: row[1].below for row in rows}
     assert cells["decoder"].endswith("; beats encoder; not decided vs. encoder-decoder")
     assert ";" not in cells["encoder"] and head[1].text == "phrases-en-de"

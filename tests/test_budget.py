@@ -79,15 +79,15 @@ def test_flops_are_met_within_one_percent_and_make_the_encoder_decoder_larger(pa
         size = fitted(name, cost, target, parameters)
         assert cost(budget.blank(catalogue.find(name).build, size, LIMITS)) == pytest.approx(target, rel=0.01)
     size = fitted("encoder-decoder", cost, target, parameters)
-    found = budget.counts(catalogue.find("encoder-decoder").build, size, LIMITS).parameters
-    assert found > 1.3 * parameters
+    larger = budget.counts(catalogue.find("encoder-decoder").build, size, LIMITS).parameters
+    assert larger > 1.3 * parameters
 
 
 def test_seven_decoder_layers_equal_three_and_three_with_cross_attention() -> None:
     size = Size(dim=96, heads=3, depth=7, hidden=256)
     parameters = budget.counts(catalogue.find("decoder").build, size, LIMITS).parameters
-    both = budget.counts(catalogue.find("encoder-decoder").build, replace(size, depth=3), LIMITS).parameters
-    assert both == pytest.approx(parameters, rel=0.01)
+    encoder_decoder = budget.counts(catalogue.find("encoder-decoder").build, replace(size, depth=3), LIMITS).parameters
+    assert encoder_decoder == pytest.approx(parameters, rel=0.01)
 
 
 def test_what_cannot_be_fitted_is_an_error_that_says_so() -> None:

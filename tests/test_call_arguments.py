@@ -62,16 +62,16 @@ def test_a_wrong_argument_is_one_line_and_nothing_is_written(
     options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         archbench.compare(EXPERIMENT, **options)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("given", [None, 3, ["quick"], b"quick"])
-def test_what_is_no_experiment_is_named(given: Any) -> None:
+@pytest.mark.parametrize("experiment", [None, 3, ["quick"], b"quick"])
+def test_what_is_no_experiment_is_named(experiment: Any) -> None:
     with pytest.raises(InputError, match=r"experiment: .*expected a file, a preset.s name or a dictionary"):
-        archbench.compare(given)
+        archbench.compare(experiment)
 
 
 @pytest.mark.parametrize("seeds", [2, np.int64(2), [0, 1], (0, 1), range(2), np.arange(2), [np.int32(0), 1.0], 2.0])
@@ -82,8 +82,8 @@ def test_seeds_of_python_and_numpy_mean_the_same(seeds: Any) -> None:
 
 
 def test_other_arguments_of_numpy_and_pathlib_are_taken(tmp_path: Path) -> None:
-    given = {"jobs": np.int64(2), "deterministic": np.bool_(True)}
-    assert validated(compare.RunOptions, given) == compare.RunOptions(jobs=2, deterministic=True)
+    options = {"jobs": np.int64(2), "deterministic": np.bool_(True)}
+    assert validated(compare.RunOptions, options) == compare.RunOptions(jobs=2, deterministic=True)
     changed = spec.override(spec.from_dict(EXPERIMENT), architectures=[tmp_path / "mine.py"])
     assert changed.architectures == (str(tmp_path / "mine.py"),)
 

@@ -62,8 +62,8 @@ def test_a_dry_run_shows_buffers_where_there_are_any(buffers: int) -> None:
     plan = SimpleNamespace(run="x", row=lambda: {**row, "buffers": buffers})
     entry = Placement("x", "x", "", "parameters", "compared", "decoder", 1)
     table = dry_run._table(SimpleNamespace(plans=[plan], entries=[entry]))
-    shown = dict(zip(*table, strict=True))
-    assert shown.get("buffers") == (f"{buffers:,}" if buffers else None)
+    columns = dict(zip(*table, strict=True))
+    assert columns.get("buffers") == (f"{buffers:,}" if buffers else None)
 
 
 def test_a_buffer_that_training_replaces_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +112,9 @@ def with_buffer(shape):
 
 def test_constant_weights_in_a_buffer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     build = change(reservoir)(monkeypatch, catalogue.find("decoder").build)
-    found = [result for result in contract.results(build) if result.problem is not None]
-    assert [result.name for result in found] == ["constants_are_few"]
-    assert "the most in stack.blocks.0.feedforward.up" in found[0].problem
+    failed = [result for result in contract.results(build) if result.problem is not None]
+    assert [result.name for result in failed] == ["constants_are_few"]
+    assert "the most in stack.blocks.0.feedforward.up" in failed[0].problem
     (result,) = contract.results(build, checks=[contract.planned(contract.SIZE, contract.LIMITS, True)])
     assert result.problem is not None and "the most in stack.blocks.0.feedforward.up" in result.problem
 

@@ -81,19 +81,19 @@ def test_a_card_shows_users_text_as_it_is(place: Path, text: str) -> None:
     rows = [{"name": text, "metric": text, "value": 0.5, "data": row["digest"]}]
     sealed.write_json(place.parent.parent / "references" / "colours.json", rows)
     pd.DataFrame({"source": [text], "reference": [text]}).to_parquet(place / "predictions.parquet")
-    told = read(place)
-    shown, expected = rendered(card.text(told)), html.escape(" ".join(text.split()), quote=False)
-    assert shown.count(f"<td>{expected}</td>") == 3
-    assert f"training examples ({expected})." in shown and f"{expected}: {expected} 0.5." in shown
-    assert f"text = {text!r}\n" in html.unescape(shown), "code has the text itself"
-    assert "<script" not in shown and "<img" not in shown and "<a " not in shown
+    facts = read(place)
+    card_html, expected = rendered(card.text(facts)), html.escape(" ".join(text.split()), quote=False)
+    assert card_html.count(f"<td>{expected}</td>") == 3
+    assert f"training examples ({expected})." in card_html and f"{expected}: {expected} 0.5." in card_html
+    assert f"text = {text!r}\n" in html.unescape(card_html), "code has the text itself"
+    assert "<script" not in card_html and "<img" not in card_html and "<a " not in card_html
 
 
 def test_little_of_the_test_split_is_shown(place: Path) -> None:
     pd.DataFrame({"source": ["äß" * 500], "reference": ["red"]}).to_parquet(place / "predictions.parquet")
-    told = read(place)
-    for shown in (card.text(told), card.usage(told)):
-        assert "äß" * 50 in shown and "äß" * 51 not in shown
+    facts = read(place)
+    for text in (card.text(facts), card.usage(facts)):
+        assert "äß" * 50 in text and "äß" * 51 not in text
 
 
 @pytest.mark.parametrize("name", facts.DATA)
@@ -112,20 +112,20 @@ def test_rows_that_lack_something_are_left_out(place: Path) -> None:
     sealed.write_json(
         root / "references" / "colours.json", [{"metric": "accuracy", "data": read(place).data["digest"]}]
     )
-    told = read(place)
-    assert told.scores == [row for row in scores if row["split"] == "test"] and told.baselines == []
-    assert card.text(told)
+    facts = read(place)
+    assert facts.scores == [row for row in scores if row["split"] == "test"] and facts.baselines == []
+    assert card.text(facts)
 
 
 def test_a_finetuned_run_says_what_it_was_pretrained_on(place: Path) -> None:
-    told = read(place)
-    plan = replace(told.run.plan, start="text-decoder-s0-0", start_name="text", pretraining_tokens=5e3, examples=20)
-    shown = card.text(replace(told, run=replace(told.run, plan=plan)))
-    assert "pretrained on text and finetuned by archbench" in shown and "random weights" not in shown
-    assert "text: 5,000 tokens" in shown and "finetuned only on 20 training examples" in shown
-    plan = replace(told.run.plan, objective={"causal": 1.0})
-    assert "| the last one, step" in card.text(replace(told, run=replace(told.run, plan=plan)))
-    assert "random weights" in card.text(told) and "the best on the validation split" in card.text(told)
+    facts = read(place)
+    plan = replace(facts.run.plan, start="text-decoder-s0-0", start_name="text", pretraining_tokens=5e3, examples=20)
+    text = card.text(replace(facts, run=replace(facts.run, plan=plan)))
+    assert "pretrained on text and finetuned by archbench" in text and "random weights" not in text
+    assert "text: 5,000 tokens" in text and "finetuned only on 20 training examples" in text
+    plan = replace(facts.run.plan, objective={"causal": 1.0})
+    assert "| the last one, step" in card.text(replace(facts, run=replace(facts.run, plan=plan)))
+    assert "random weights" in card.text(facts) and "the best on the validation split" in card.text(facts)
 
 
 def test_a_record_that_lacks_something_is_one_line(place: Path) -> None:
@@ -139,5 +139,5 @@ def test_another_comparison_says_nothing(place: Path) -> None:
     path = place.parent.parent / "experiment.json"
     for runs, version in [([place.name], "9.8"), (["another"], ""), (None, "")]:
         sealed.write_json(path, {"archbench": "9.8", "runs": runs})
-        told = read(place)
-        assert told.version == version and ("archbench 9.8" in card.text(told)) == bool(version)
+        facts = read(place)
+        assert facts.version == version and ("archbench 9.8" in card.text(facts)) == bool(version)

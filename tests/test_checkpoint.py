@@ -30,9 +30,9 @@ def tensors(seed: int) -> Parts:
     }
 
 
-def equal(one: Parts, other: Parts) -> bool:
-    return all(one[part].keys() == other[part].keys() for part in PARTS) and all(
-        torch.equal(tensor, other[part][name]) for part in PARTS for name, tensor in one[part].items()
+def equal(parts: Parts, other: Parts) -> bool:
+    return all(parts[part].keys() == other[part].keys() for part in PARTS) and all(
+        torch.equal(tensor, other[part][name]) for part in PARTS for name, tensor in parts[part].items()
     )
 
 
@@ -46,12 +46,12 @@ def folder(tmp_path: Path) -> Path:
 
 def loaded(folder: Path) -> tuple[int | None, list[str]]:
     """The step that is gone on from, and what was said."""
-    said: list[str] = []
-    found = load(folder, RUN, said.append)
-    if found is None:
-        return None, said
-    assert equal(found.tensors, tensors(found.state["step"]))
-    return found.state["step"], said
+    messages: list[str] = []
+    restored = load(folder, RUN, messages.append)
+    if restored is None:
+        return None, messages
+    assert equal(restored.tensors, tensors(restored.state["step"]))
+    return restored.state["step"], messages
 
 
 def test_the_newest_comes_back_exactly(folder: Path) -> None:
@@ -92,15 +92,15 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_damage_is_noticed_and_the_one_before_is_used(folder: Path, file: str, damage: Callable[[Path], None]) -> None:
     damage(folder / "000002" / file)
-    step, said = loaded(folder)
+    step, messages = loaded(folder)
     assert step == 1
-    assert len(said) == 1
-    assert file in said[0]
+    assert len(messages) == 1
+    assert file in messages[0]
     assert not (folder / "000002").exists(), "it would take the place of an intact one"
     damage(folder / "000001" / file)
-    step, said = loaded(folder)
+    step, messages = loaded(folder)
     assert step is None
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 @pytest.mark.fault(
@@ -195,9 +195,9 @@ def test_all_parts_are_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "PARTS", ("model", "best"))
         save(folder, RUN, {"model": {}, "best": {}}, {"step": 3})
-    step, said = loaded(folder)
+    step, messages = loaded(folder)
     assert step == 2
-    assert "optimizer.safetensors is missing" in said[0]
+    assert "optimizer.safetensors is missing" in messages[0]
 
 
 def test_two_intact_ones_are_kept_after_damage(folder: Path) -> None:
@@ -214,17 +214,17 @@ def test_two_intact_ones_are_kept_after_damage(folder: Path) -> None:
 )
 def test_a_checkpoint_of_another_run_is_not_used(folder: Path) -> None:
     save(folder, "trec-encoder-s0-ba9876543210", tensors(3), {"step": 3})
-    step, said = loaded(folder)
+    step, messages = loaded(folder)
     assert step == 2
-    assert len(said) == 1 and "of another run, trec-encoder-s0-ba9876543210" in said[0]
+    assert len(messages) == 1 and "of another run, trec-encoder-s0-ba9876543210" in messages[0]
 
 
 def test_a_folder_in_the_place_of_a_file_is_damage(folder: Path) -> None:
     for name in ("model.safetensors", "manifest.json"):
         (folder / "000002" / name).unlink()
         (folder / "000002" / name).mkdir()
-        step, said = loaded(folder)
-        assert step == 1 and f"{name} cannot be read" in said[0]
+        step, messages = loaded(folder)
+        assert step == 1 and f"{name} cannot be read" in messages[0]
         save(folder, RUN, tensors(2), {"step": 2})
 
 
@@ -263,8 +263,8 @@ def test_what_cannot_be_read_now_is_not_damaged(
 )
 def test_a_manifest_of_another_shape_is_damage(folder: Path, text: str) -> None:
     (folder / "000002" / "manifest.json").write_text(text)
-    step, said = loaded(folder)
-    assert step == 1 and len(said) == 1 and "trying the previous one" in said[0]
+    step, messages = loaded(folder)
+    assert step == 1 and len(messages) == 1 and "trying the previous one" in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -284,8 +284,8 @@ def test_a_well_sealed_manifest_that_is_none_is_damage(folder: Path, change: Cal
     place.write_text(
         json.dumps({"manifest": manifest, "sha256": digest(json.dumps(manifest, sort_keys=True).encode())})
     )
-    step, said = loaded(folder)
-    assert step == 1 and len(said) == 1
+    step, messages = loaded(folder)
+    assert step == 1 and len(messages) == 1
 
 
 @pytest.mark.parametrize("name", FILES[:-1])
@@ -297,14 +297,14 @@ def test_parts_that_are_sealed_and_nothing_of_the_kind_are_damage(folder: Path, 
     manifest["files"][name] = digest(raw)
     seal = digest(json.dumps(manifest, sort_keys=True).encode())
     (place / "manifest.json").write_text(json.dumps({"manifest": manifest, "sha256": seal}))
-    step, said = loaded(folder)
-    assert step == 1 and len(said) == 1
+    step, messages = loaded(folder)
+    assert step == 1 and len(messages) == 1
 
 
 def test_a_file_in_place_of_the_folder_is_told_and_gone_on_without(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("mine")
-    step, said = loaded(tmp_path / "checkpoint")
-    assert step is None and len(said) == 1 and "training starts again" in said[0]
+    step, messages = loaded(tmp_path / "checkpoint")
+    assert step is None and len(messages) == 1 and "training starts again" in messages[0]
     save(tmp_path / "checkpoint", RUN, tensors(1), {"step": 1})
     assert loaded(tmp_path / "checkpoint") == (1, [])
 

@@ -35,9 +35,9 @@ def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> di
 
 
 def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
-    found = ledgers.ledger()
-    assert len({claim.name for claim in found}) == len(found)
-    for claim in found:
+    claims = ledgers.ledger()
+    assert len({claim.name for claim in claims}) == len(claims)
+    for claim in claims:
         assert claim.statement and claim.source and claim.reading
         assert claim.ahead or claim.effect or claim.pretraining or claim.bits or claim.over
         assert bool(claim.called) == bool(claim.effect)
@@ -45,9 +45,9 @@ def test_every_claim_says_what_is_tested_and_where_it_stands() -> None:
 
 
 def test_a_claim_names_architectures_and_presets_that_there_are() -> None:
-    known = {*catalogue.names(), *catalogue.ablated()}
+    names = {*catalogue.names(), *catalogue.ablated()}
     for claim in ledgers.ledger():
-        assert {re.split("[|@{]", side)[0] for pair in claim.ahead for side in pair} <= known
+        assert {re.split("[|@{]", side)[0] for pair in claim.ahead for side in pair} <= names
         if not claim.preset or claim.name in ledgers.successors():
             continue
         experiment = spec.preset(claim.preset)
@@ -87,16 +87,16 @@ def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
     judged = judge(tables.collect(tmp_path))
     html = page.render(judged, [])
-    shown = [_is_tested(part, judged) for part in ledgers.PARTS]
-    assert shown[0] and not all(shown)  # parts whose claims are tested elsewhere are left out
+    tested = [_is_tested(part, judged) for part in ledgers.PARTS]
+    assert tested[0] and not all(tested)  # parts whose claims are tested elsewhere are left out
     for place, part in enumerate(parts):
-        says = "fixed before the first" if place in recorded else "written or changed after"
-        assert (f"<code>{part[:16]}</code> ({says}" in html) == shown[place]
+        words = "fixed before the first" if place in recorded else "written or changed after"
+        assert (f"<code>{part[:16]}</code> ({words}" in html) == tested[place]
 
 
 def _is_tested(part: Path, judged: Judged) -> bool:
     names = [entry["name"] for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"]]
-    return any(one.claim.name in names and one.verdict not in UNTESTED for one in claim_verdicts(judged))
+    return any(ruling.claim.name in names and ruling.verdict not in UNTESTED for ruling in claim_verdicts(judged))
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -109,8 +109,8 @@ def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Pa
     path = tmp_path / "experiment.json"
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
     judged = judge(tables.collect(tmp_path))
-    says = f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited"
-    assert (says in page.render(judged, [])) == _is_tested(ledgers.PARTS[place], judged)
+    words = f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited"
+    assert (words in page.render(judged, [])) == _is_tested(ledgers.PARTS[place], judged)
 
 
 @pytest.mark.parametrize(
@@ -143,44 +143,44 @@ def test_the_verdict_is_that_of_the_contrasts(tmp_path: Path, truth: dict[str, f
 
 
 def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
-    one = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}, **CLEAR)
-    other = single(one, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
-    found = ruled(tmp_path, one, other)["encoder-understands"]
-    assert found.verdict == UNDECIDED
+    task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}, **CLEAR)
+    other = single(task, dataset="groups", truth={"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7})
+    ruling = ruled(tmp_path, task, other)["encoder-understands"]
+    assert ruling.verdict == UNDECIDED
     why = "decoder is better on groups and encoder-decoder is better on groups"
-    assert found.command == f"{HOPELESS}: {why}"
+    assert ruling.command == f"{HOPELESS}: {why}"
 
 
 def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
     task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
-    found = ruled(tmp_path, task)["encoder-decoder-translates"]
-    assert (found.verdict, found.command) == (UNDECIDED, f"{HOPELESS}: the two are equal on phrases-en-de")
+    ruling = ruled(tmp_path, task)["encoder-decoder-translates"]
+    assert (ruling.verdict, ruling.command) == (UNDECIDED, f"{HOPELESS}: the two are equal on phrases-en-de")
 
 
 def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:
     near = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
-    found = ruled(tmp_path, single(SENTIMENT, truth=near, seeds=3, examples=60))["encoder-understands"]
-    assert found.verdict == UNDECIDED
-    assert "100 seeds are not enough on sentiment" in found.command
+    ruling = ruled(tmp_path, single(SENTIMENT, truth=near, seeds=3, examples=60))["encoder-understands"]
+    assert ruling.verdict == UNDECIDED
+    assert "100 seeds are not enough on sentiment" in ruling.command
 
 
 def test_what_is_open_comes_with_the_command_that_would_decide_it(tmp_path: Path) -> None:
     near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
-    found = ruled(tmp_path, single(SENTIMENT, truth=near, spread=0.03, examples=4000))["encoder-understands"]
-    assert found.verdict == UNDECIDED
-    seeds = re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds (\d+)", found.command)
+    ruling = ruled(tmp_path, single(SENTIMENT, truth=near, spread=0.03, examples=4000))["encoder-understands"]
+    assert ruling.verdict == UNDECIDED
+    seeds = re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds (\d+)", ruling.command)
     assert seeds and int(seeds[1]) > 3
 
 
 def test_from_scratch_no_claim_about_pretraining_is_decided(tmp_path: Path) -> None:
-    found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR), single(SHAKESPEARE, **CLEAR))
-    about = [ruling for ruling in found.values() if ruling.claim.pretraining]
+    rulings = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR), single(SHAKESPEARE, **CLEAR))
+    about = [ruling for ruling in rulings.values() if ruling.claim.pretraining]
     assert about
     assert {ruling.verdict for ruling in about} == {OUT_OF_REACH, SUPERSEDED}
     untested = [ruling for ruling in about if ruling.verdict == OUT_OF_REACH]
     assert all("pretrained under equal budgets" in ruling.evidence.lower() for ruling in untested)
-    assert {ruling.verdict for ruling in found.values() if ruling.claim.miniature} == {UNMET, SUPERSEDED}
+    assert {ruling.verdict for ruling in rulings.values() if ruling.claim.miniature} == {UNMET, SUPERSEDED}
 
 
 def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
@@ -190,13 +190,13 @@ def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path / "large", [single(SHAKESPEARE, **CLEAR)])
     for run in runs:
         synthetic.change_record(tmp_path / "large", run, parameters=150_000_000)
-    large = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path / "large")))}
+    large = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path / "large")))}
     assert large["autoregressive-likelihood"].verdict == REPRODUCED
 
 
 def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
-    found = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
-    assert (found.verdict, found.evidence) == (UNMET, "No data set for translation.")
+    ruling = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
+    assert (ruling.verdict, ruling.evidence) == (UNMET, "No data set for translation.")
 
 
 def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
@@ -207,11 +207,11 @@ def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
     assert (generated.verdict, "natural text" in generated.evidence) == (UNMET, True)
     card = tmp_path / "with" / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path / "with")))}[
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path / "with")))}[
         "source-loss-hurts"
     ]
-    assert found.verdict == REPRODUCED
-    assert "decoder with target supervision better than decoder" in found.evidence
+    assert ruling.verdict == REPRODUCED
+    assert "decoder with target supervision better than decoder" in ruling.evidence
 
 
 def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
@@ -221,16 +221,16 @@ def test_a_claim_about_budgets_takes_parts_of_them(tmp_path: Path) -> None:
     assert ruled(tmp_path, task, further=parts)["more-data-gated"].verdict == REPRODUCED
     for run in json.loads((tmp_path / "experiment.json").read_text())["runs"]:
         synthetic.change_record(tmp_path, run, epochs=3.0)
-    twice = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["more-data-gated"]
+    twice = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}["more-data-gated"]
     assert (twice.verdict, "that is read only once" in twice.evidence) == (UNMET, True)
 
 
 def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Path) -> None:
     task = single(PHRASES, truth={"decoder": 0.7, "decoder-one-head": 0.4}, **CLEAR)
     assert ruled(tmp_path / "with", task)["heads-in-parallel"].verdict == REPRODUCED
-    found = ruled(tmp_path / "without", single(PHRASES, **CLEAR))["heads-in-parallel"]
-    assert (found.verdict, found.command) == (UNMET, "archbench compare --preset ablation-heads")
-    assert found.evidence == "Not compared: decoder vs. decoder-one-head."
+    ruling = ruled(tmp_path / "without", single(PHRASES, **CLEAR))["heads-in-parallel"]
+    assert (ruling.verdict, ruling.command) == (UNMET, "archbench compare --preset ablation-heads")
+    assert ruling.evidence == "Not compared: decoder vs. decoder-one-head."
 
 
 @pytest.mark.parametrize(
@@ -239,21 +239,21 @@ def test_a_claim_of_a_part_is_decided_where_the_part_was_taken_away(tmp_path: Pa
 def test_a_generalist_that_is_not_worse_is_enough(tmp_path: Path, mixed: float, verdict: str) -> None:
     precise = {**CLEAR, "examples": 20_000}
     tasks = [
-        single(PHRASES, dataset=f"{name}-{how}", truth={"decoder": truth, "encoder": truth}, **precise)
+        single(PHRASES, dataset=f"{name}-{suffix}", truth={"decoder": truth, "encoder": truth}, **precise)
         for name in ("labels", "phrases")
-        for how, truth in (("alone", 0.7), ("mixed", mixed))
+        for suffix, truth in (("alone", 0.7), ("mixed", mixed))
     ]
     synthetic.write_store(tmp_path, tasks)
     bases = {"labels-mixed": "labels-alone", "phrases-mixed": "phrases-alone"}
     synthetic.specify(
         tmp_path, "tasks", [{"name": task.dataset, "baseline": bases.get(task.dataset, "")} for task in tasks]
     )
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}[
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
         "next-word-is-enough-gated"
     ]
-    assert found.verdict == verdict, found.evidence
-    assert {one.first for one in found.contrasts} == {"decoder on labels-mixed", "decoder on phrases-mixed"}
-    assert found.contrasts[0] in judge(tables.collect(tmp_path)).tested.effects
+    assert ruling.verdict == verdict, ruling.evidence
+    assert {contrast.first for contrast in ruling.contrasts} == {"decoder on labels-mixed", "decoder on phrases-mixed"}
+    assert ruling.contrasts[0] in judge(tables.collect(tmp_path)).tested.effects
 
 
 def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
@@ -261,11 +261,11 @@ def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
     judged = judge(tables.collect(tmp_path))
     html = page.render(judged, [])
     part = html[html.index('id="claims"') : html.index('id="answers"')]
-    shown, _, folded = part.partition("<details>")
-    for one in claim_verdicts(judged):
-        assert (one.claim.reading in html_text(shown)) == (one.verdict not in UNTESTED)
-        reason = html_text(folded).partition(f"“{one.claim.statement}”")[2]
-        assert (html_text(one.verdict) + one.evidence in reason) == (one.verdict in UNTESTED)
+    unfolded, _, folded = part.partition("<details>")
+    for ruling in claim_verdicts(judged):
+        assert (ruling.claim.reading in html_text(unfolded)) == (ruling.verdict not in UNTESTED)
+        reason = html_text(folded).partition(f"“{ruling.claim.statement}”")[2]
+        assert (html_text(ruling.verdict) + ruling.evidence in reason) == (ruling.verdict in UNTESTED)
 
 
 def html_text(html: str) -> str:
@@ -283,10 +283,10 @@ def test_size_helps_where_the_largest_is_ahead_of_the_smallest_and_of_the_last(
     points = [Planted(value, {"decoder": score, "encoder": score}, 64) for value, score in sizes.items()]
     synthetic.write_sweep(tmp_path, task, "parameters", points[1], [points[0], points[2]])
     judged = judge(tables.collect(tmp_path))
-    found = {one.claim.name: one for one in claim_verdicts(judged)}["more-parameters-gated"]
-    assert found.verdict == verdict, found.evidence
-    moves = [one for trend in judged.trends for one in trend.between_points]
-    assert list(found.contrasts) == moves and len(moves) == 4  # as they were tested there, in one family
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["more-parameters-gated"]
+    assert ruling.verdict == verdict, ruling.evidence
+    contrasts = [contrast for trend in judged.trends for contrast in trend.between_points]
+    assert list(ruling.contrasts) == contrasts and len(contrasts) == 4  # as they were tested there, in one family
 
 
 def test_a_piece_of_information_each_takes_a_bit_in_every_size() -> None:
@@ -307,7 +307,7 @@ def parted(root: Path, lost: dict[str, int], *others: str) -> ClaimVerdict:
         name, seed = re.fullmatch(r"phrases-en-de-(.+)-s(\d)-\w+", run).groups()  # type: ignore[union-attr]
         if int(seed) < lost.get(name, 0):
             synthetic.fail(root, run, "diverged", "the loss is nan")
-    return {one.claim.name: one for one in claim_verdicts(judge(tables.collect(root)))}["heads-in-parallel"]
+    return {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(root)))}["heads-in-parallel"]
 
 
 @pytest.mark.parametrize("others", [(), ("encoder",)], ids=["two", "three"])
@@ -315,23 +315,23 @@ def parted(root: Path, lost: dict[str, int], *others: str) -> ClaimVerdict:
 def test_an_architecture_all_of_whose_runs_diverged_is_behind(
     tmp_path: Path, lost: str, verdict: str, others: tuple[str, ...]
 ) -> None:
-    found = parted(tmp_path, {lost: 5}, *others)
-    assert found.verdict == verdict, found.evidence
-    assert f"because all 5 runs of {lost} diverged" in found.evidence
+    ruling = parted(tmp_path, {lost: 5}, *others)
+    assert ruling.verdict == verdict, ruling.evidence
+    assert f"because all 5 runs of {lost} diverged" in ruling.evidence
 
 
 def test_runs_that_diverged_are_told_beside_what_the_others_decide(tmp_path: Path) -> None:
-    found = parted(tmp_path, {"decoder-one-head": 2})
-    assert found.verdict == REPRODUCED
-    assert "(2 of 5 runs of decoder-one-head diverged)" in found.evidence
+    ruling = parted(tmp_path, {"decoder-one-head": 2})
+    assert ruling.verdict == REPRODUCED
+    assert "(2 of 5 runs of decoder-one-head diverged)" in ruling.evidence
 
 
 @pytest.mark.parametrize("first", [1, 5], ids=["some", "all"])
 def test_where_both_diverged_nothing_is_decided(tmp_path: Path, first: int) -> None:
-    found = parted(tmp_path, {"decoder": first, "decoder-one-head": 5}, "encoder", "encoder-decoder")
-    assert found.verdict == UNDECIDED
-    assert "all 5 runs of decoder-one-head diverged" in found.evidence
-    assert "all 5 runs of decoder-one-head diverged" in found.command
+    ruling = parted(tmp_path, {"decoder": first, "decoder-one-head": 5}, "encoder", "encoder-decoder")
+    assert ruling.verdict == UNDECIDED
+    assert "all 5 runs of decoder-one-head diverged" in ruling.evidence
+    assert "all 5 runs of decoder-one-head diverged" in ruling.command
 
 
 def layers(root: Path, deep: dict[str, float], lost: str = "") -> ClaimVerdict:
@@ -341,25 +341,25 @@ def layers(root: Path, deep: dict[str, float], lost: str = "") -> ClaimVerdict:
         record = json.loads((root / "runs" / run / "record.json").read_text())
         if lost and (record["architecture"], record["depth"]) == (lost, 8):
             synthetic.fail(root, run, "diverged", "the loss is nan")
-    return {one.claim.name: one for one in claim_verdicts(judge(tables.collect(root)))}["more-layers-gated"]
+    return {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(root)))}["more-layers-gated"]
 
 
 def test_a_depth_at_which_every_run_diverged_is_no_better(tmp_path: Path) -> None:
-    found = layers(tmp_path / "with", {"decoder": 0.7, "encoder": 0.7})
-    assert found.verdict == REPRODUCED, found.evidence
-    found = layers(tmp_path / "without", {"decoder": 0.7, "encoder": 0.7}, lost="decoder")
-    assert found.verdict == UNDECIDED
-    assert "decoder with 1 layer better than decoder with 8 layers, because all 5 runs" in found.evidence
+    ruling = layers(tmp_path / "with", {"decoder": 0.7, "encoder": 0.7})
+    assert ruling.verdict == REPRODUCED, ruling.evidence
+    ruling = layers(tmp_path / "without", {"decoder": 0.7, "encoder": 0.7}, lost="decoder")
+    assert ruling.verdict == UNDECIDED
+    assert "decoder with 1 layer better than decoder with 8 layers, because all 5 runs" in ruling.evidence
 
 
 # What counts.
 
 
 def test_a_family_that_learns_nothing_decides_nothing(tmp_path: Path) -> None:
-    found = layers(tmp_path / "one", {"decoder": 0.7, "encoder": -1})
-    assert found.verdict == REPRODUCED
+    ruling = layers(tmp_path / "one", {"decoder": 0.7, "encoder": -1})
+    assert ruling.verdict == REPRODUCED
     words = "not counted (not trained enough): phrases-en-de: encoder with 8 layers"
-    assert words in found.evidence
+    assert words in ruling.evidence
     none = layers(tmp_path / "none", {"decoder": 0.2, "encoder": -1})
     assert none.verdict == OPPOSITE  # what was learned at one depth counts
 
@@ -371,16 +371,16 @@ def test_only_what_is_learned_shows_what_data_do(tmp_path: Path, decoder: float,
     )
     halves = {"decoder": decoder, "encoder": -1, "encoder-decoder": 0.3}
     parts = tuple(Further(task, name, name, half, role="share", share=0.5) for name, half in halves.items())
-    found = ruled(tmp_path, task, further=parts)["more-data-gated"]
-    assert found.verdict == verdict, found.evidence
-    assert "not trained enough): phrases-en-de: encoder and encoder (0.5 of the budget)" in found.evidence
+    ruling = ruled(tmp_path, task, further=parts)["more-data-gated"]
+    assert ruling.verdict == verdict, ruling.evidence
+    assert "not trained enough): phrases-en-de: encoder and encoder (0.5 of the budget)" in ruling.evidence
 
 
 def test_where_nothing_is_learned_the_claim_is_not_tested(tmp_path: Path) -> None:
     task = single(PHRASES, truth=dict.fromkeys(("decoder", "decoder-no-positions"), -1.0), **CLEAR)
-    found = ruled(tmp_path, task)["positions-tell-order"]
-    assert found.verdict == UNMET
-    assert found.evidence.startswith("Not counted (no better than an untrained model)")
+    ruling = ruled(tmp_path, task)["positions-tell-order"]
+    assert ruling.verdict == UNMET
+    assert ruling.evidence.startswith("Not counted (no better than an untrained model)")
 
 
 @pytest.mark.parametrize(("shallow", "deep", "verdict"), [(0.6, 0.3, REPRODUCED), (0.3, 0.6, UNDECIDED)])
@@ -391,9 +391,11 @@ def test_residuals_are_judged_at_the_greatest_depth(tmp_path: Path, shallow: flo
     ]
     for run in synthetic.write_store(tmp_path, tasks):
         synthetic.change_record(tmp_path, run, depth=int(run.split("-")[1]))
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["residuals-carry-depth"]
-    assert found.verdict == verdict, found.evidence
-    assert "not counted (less deep): phrases-2: " in found.evidence
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
+        "residuals-carry-depth"
+    ]
+    assert ruling.verdict == verdict, ruling.evidence
+    assert "not counted (less deep): phrases-2: " in ruling.evidence
 
 
 BIGRAM = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"bigram": 3.7}, seeds=5)  # untrained: 6.1
@@ -412,8 +414,8 @@ def test_learning_without_labels_is_more_than_being_better_than_untrained(
 
 
 def test_without_a_bigram_row_nothing_is_said_of_learning_without_labels(tmp_path: Path) -> None:
-    found = ruled(tmp_path, SHAKESPEARE)["no-labels-bigram"]
-    assert (found.verdict, found.evidence) == (UNMET, "Not scored: the bigram model of tokens on shakespeare.")
+    ruling = ruled(tmp_path, SHAKESPEARE)["no-labels-bigram"]
+    assert (ruling.verdict, ruling.evidence) == (UNMET, "Not scored: the bigram model of tokens on shakespeare.")
 
 
 def same_text(root: Path, epochs: float, decoder: float = 2.2) -> ClaimVerdict:
@@ -423,7 +425,7 @@ def same_text(root: Path, epochs: float, decoder: float = 2.2) -> ClaimVerdict:
         synthetic.change_record(root, run, epochs=epochs)
     card = root / "data" / "shakespeare.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "a book"})
-    return {one.claim.name: one for one in claim_verdicts(judge(tables.collect(root)))}[
+    return {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(root)))}[
         "statistical-patterns-same-text"
     ]
 
@@ -432,9 +434,9 @@ def same_text(root: Path, epochs: float, decoder: float = 2.2) -> ClaimVerdict:
 def test_patterns_are_compared_with_an_n_gram_model_of_the_same_text(
     tmp_path: Path, epochs: float, verdict: str
 ) -> None:
-    found = same_text(tmp_path, epochs)
-    assert found.verdict == verdict, found.evidence
-    assert ("not counted (not trained enough): encoder on shakespeare" in found.evidence) == (verdict == REPRODUCED)
+    ruling = same_text(tmp_path, epochs)
+    assert ruling.verdict == verdict, ruling.evidence
+    assert ("not counted (not trained enough): encoder on shakespeare" in ruling.evidence) == (verdict == REPRODUCED)
 
 
 def test_an_architecture_that_passes_the_gate_can_refute_patterns(tmp_path: Path) -> None:
@@ -453,24 +455,24 @@ def test_a_family_that_only_beats_the_untrained_model_shows_nothing_about_data(
     )
     halves = {"decoder": 3.0, "encoder": 5.0, "encoder-decoder": 3.1}  # more text does not help the encoder
     parts = tuple(Further(task, name, name, half, role="share", share=0.5) for name, half in halves.items())
-    found = ruled(tmp_path, task, further=parts)["more-data-gated"]
-    assert found.verdict == (UNDECIDED if counted else REPRODUCED), found.evidence
-    assert {"encoder"} <= {one.first for one in found.contrasts}
-    assert ("encoder" in {one.first for one in found.counted}) == counted
-    assert found.strength.complete == counted
+    ruling = ruled(tmp_path, task, further=parts)["more-data-gated"]
+    assert ruling.verdict == (UNDECIDED if counted else REPRODUCED), ruling.evidence
+    assert {"encoder"} <= {contrast.first for contrast in ruling.contrasts}
+    assert ("encoder" in {contrast.first for contrast in ruling.counted}) == counted
+    assert ruling.strength.complete == counted
 
 
 def test_an_effect_of_one_architecture_is_tested(tmp_path: Path) -> None:
     tasks = [
-        single(PHRASES, dataset=f"phrases-{how}", truth={"decoder": truth}, **CLEAR)
-        for how, truth in (("alone", 0.7), ("mixed", 0.3))
+        single(PHRASES, dataset=f"phrases-{suffix}", truth={"decoder": truth}, **CLEAR)
+        for suffix, truth in (("alone", 0.7), ("mixed", 0.3))
     ]
     synthetic.write_store(tmp_path, tasks)
     synthetic.specify(
         tmp_path, "tasks", [{"name": "phrases-alone"}, {"name": "phrases-mixed", "baseline": "phrases-alone"}]
     )
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
-    assert found["next-word-is-enough-gated"].verdict == OPPOSITE
+    rulings = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}
+    assert rulings["next-word-is-enough-gated"].verdict == OPPOSITE
 
 
 # Superseded readings.
@@ -484,10 +486,10 @@ def test_a_superseded_reading_is_tested_only_where_it_was_fixed_and_its_successo
     path, parts = tmp_path / "experiment.json", ledgers.digest().split()
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": " ".join(parts[place] for place in recorded)})
     judged = judge(tables.collect(tmp_path))
-    found = {one.claim.name: one for one in claim_verdicts(judged)}
-    assert list(found) == [claim.name for claim in ledgers.ledger()]
+    rulings = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}
+    assert list(rulings) == [claim.name for claim in ledgers.ledger()]
     tested = 0 in recorded and 2 not in recorded
-    assert found["no-labels"].verdict == (REPRODUCED if tested else ledgers.SUPERSEDED)
+    assert rulings["no-labels"].verdict == (REPRODUCED if tested else ledgers.SUPERSEDED)
     html = html_text(page.render(judged, []))
     assert ("by a superseded reading, fixed before the first run" in html) == tested
     assert f"stricter reading instead: {ledgers.successors()['no-labels'].reading}" in html or tested
@@ -505,16 +507,18 @@ def test_a_claim_that_supersedes_another_has_its_statement_and_source() -> None:
 
 
 def test_what_is_out_of_reach_has_size_and_pretraining_as_its_reason(tmp_path: Path) -> None:
-    found = ruled(tmp_path, SENTIMENT)
+    rulings = ruled(tmp_path, SENTIMENT)
     for name in ("human-like", "size-brings-reasoning"):
-        assert found[name].verdict == OUT_OF_REACH
-        assert "claimed for at least 1.00" in found[name].evidence and "no data set" not in found[name].evidence
+        assert rulings[name].verdict == OUT_OF_REACH
+        assert "claimed for at least 1.00" in rulings[name].evidence and "no data set" not in rulings[name].evidence
 
 
 def test_no_pattern_is_shown_to_a_reader(tmp_path: Path) -> None:
-    found = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR))
-    assert found["more-parameters-gated"].evidence == "Not compared: the largest size vs. a smaller one."
-    assert not any(mark in one.evidence + one.command for one in found.values() for mark in (".*", "[0-9", "\\"))
+    rulings = ruled(tmp_path, single(SENTIMENT, **CLEAR), single(PHRASES, **CLEAR))
+    assert rulings["more-parameters-gated"].evidence == "Not compared: the largest size vs. a smaller one."
+    assert not any(
+        mark in ruling.evidence + ruling.command for ruling in rulings.values() for mark in (".*", "[0-9", "\\")
+    )
 
 
 @pytest.mark.parametrize(("target", "verdict"), [(0.5, REPRODUCED), (0.8, OPPOSITE)])
@@ -526,9 +530,11 @@ def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
     synthetic.write_store(tmp_path, [task], further=(other,))
     card = tmp_path / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["causal-source-hurts"]
-    assert found.verdict == verdict, found.evidence
-    assert "decoder with target supervision" in found.evidence
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
+        "causal-source-hurts"
+    ]
+    assert ruling.verdict == verdict, ruling.evidence
+    assert "decoder with target supervision" in ruling.evidence
 
 
 def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder_to_compare_with(
@@ -539,7 +545,7 @@ def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder
         synthetic.change_record(tmp_path, run, supervision="target")
     card = tmp_path / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
+    verdicts = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}
     assert verdicts["causal-source-hurts"].verdict == OPPOSITE
     assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder with target supervision vs. decoder."
 
@@ -555,44 +561,48 @@ def test_a_decoder_with_its_usual_loss_under_a_further_condition_is_compared(
         synthetic.change_record(tmp_path, run, supervision="target")
     card = tmp_path / "data" / "phrases-en-de.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
-    verdicts = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}
+    verdicts = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}
     assert verdicts["source-loss-hurts"].verdict == verdict, verdicts["source-loss-hurts"].evidence
     assert "decoder with native supervision, tuned" in verdicts["source-loss-hurts"].evidence
 
 
-@pytest.mark.parametrize(("other", "told"), [(2.9, True), (2.2, False)])
-def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, other: float, told: bool) -> None:
+@pytest.mark.parametrize(("other", "differs"), [(2.9, True), (2.2, False)])
+def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, other: float, differs: bool) -> None:
     truth = {"decoder": 2.2, "encoder": 3.1, "encoder-decoder": 2.6}
     task = single(SHAKESPEARE, truth=truth)
     further = tuple(
         Further(task, name, name, score, role="compared", condition="target supervision")
         for name, score in {**truth, "decoder": other}.items()
     )
-    found = ruled(tmp_path, task, further=further)["decoder-generates-best"]
-    assert found.verdict == REPRODUCED
+    ruling = ruled(tmp_path, task, further=further)["decoder-generates-best"]
+    assert ruling.verdict == REPRODUCED
     words = "different on shakespeare under target supervision: encoder-decoder better than decoder by 0."
-    assert (words in found.evidence, "different" in found.evidence) == (told, told)
+    assert (words in ruling.evidence, "different" in ruling.evidence) == (differs, differs)
 
 
 @pytest.mark.parametrize(
-    ("own", "says"),
+    ("own_fields", "command"),
     [
         ([], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
         (["architectures"], r"archbench compare imagined\.toml --jobs 2 --tasks sentiment --seeds \d+"),
         (["seeds"], r"\d+ seeds for each architecture, set under \[\[conditions\]\] in the experiment file"),
     ],
 )
-def test_seeds_come_by_command_where_the_condition_follows_it(tmp_path: Path, own: list[str], says: str) -> None:
+def test_seeds_come_by_command_where_the_condition_follows_it(
+    tmp_path: Path, own_fields: list[str], command: str
+) -> None:
     task = single(
         SENTIMENT, truth={"decoder": 0.63, "encoder": 0.63, "encoder-decoder": 0.63}, spread=0.03, examples=4000
     )
     synthetic.write_store(
         tmp_path, [task], further=[Further(task, name, name, 0.58, role="share", share=0.5) for name in task.truth]
     )
-    synthetic.specify(tmp_path, "conditions", [{"name": "sentiment", "condition": "", "share": 0.5, "own": own}])
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["more-data-gated"]
-    assert found.verdict == UNDECIDED, found.evidence
-    assert re.fullmatch(says, found.command), found.command
+    synthetic.specify(tmp_path, "conditions", [{"name": "sentiment", "condition": "", "share": 0.5, "own": own_fields}])
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
+        "more-data-gated"
+    ]
+    assert ruling.verdict == UNDECIDED, ruling.evidence
+    assert re.fullmatch(command, ruling.command), ruling.command
 
 
 def test_tasks_that_share_a_pretraining_get_more_seeds_together(tmp_path: Path) -> None:
@@ -600,8 +610,10 @@ def test_tasks_that_share_a_pretraining_get_more_seeds_together(tmp_path: Path) 
     near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
     synthetic.write_store(tmp_path, [single(SENTIMENT, truth=near, spread=0.03, examples=4000)])
     synthetic.specify(tmp_path, "pretraining", [{"task": {"name": "books", "data": "bible-en"}}])
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}["encoder-understands"]
-    assert re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --seeds \d+", found.command), found.command
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
+        "encoder-understands"
+    ]
+    assert re.fullmatch(r"archbench compare imagined\.toml --jobs 2 --seeds \d+", ruling.command), ruling.command
 
 
 def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path) -> None:
@@ -616,11 +628,11 @@ def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path)
         "tasks",
         [{"name": "phrases-alone"}, {"name": "phrases-mixed", "baseline": "phrases-alone"}],
     )
-    found = {one.claim.name: one for one in claim_verdicts(judge(tables.collect(tmp_path)))}[
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judge(tables.collect(tmp_path)))}[
         "next-word-is-enough-gated"
     ]
-    assert found.verdict == UNDECIDED, found.evidence
-    assert "--tasks phrases-alone,phrases-mixed --seeds " in found.command
+    assert ruling.verdict == UNDECIDED, ruling.evidence
+    assert "--tasks phrases-alone,phrases-mixed --seeds " in ruling.command
 
 
 def test_seeds_that_would_decide_a_claim_say_what_they_would_show(tmp_path: Path) -> None:

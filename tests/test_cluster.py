@@ -156,9 +156,9 @@ def test_kills_of_workers_and_drivers_lose_nothing_and_train_nothing_twice(
             attempts += kills == KILLS
             assert attempts < 4, errors  # the last kill may fail a run
         assert kills == KILLS
-        ended = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
-        assert len(ended) == RUNS
-        assert {name: ended[name] for name in sealed} == sealed  # nothing finished was trained again
+        finished_at = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/manifest.json")}
+        assert len(finished_at) == RUNS
+        assert {name: finished_at[name] for name in sealed} == sealed  # nothing finished was trained again
     finally:
         if cluster is not None:
             cluster.cluster.shutdown()
@@ -188,11 +188,11 @@ def test_a_detached_comparison_goes_on_and_reports_its_mistakes(place: Path, tmp
     wrong = called("compare", str(place / "small.toml"), "--detach", "--out", str(out), "--device", "cuda")
     assert wrong.returncode == 2
     assert "no CUDA device" in wrong.stderr
-    begun = called("compare", str(place / "small.toml"), "--detach", "--out", str(out), "--jobs", "1")
-    assert begun.returncode == 0
-    assert "running in the background as process" in begun.stderr
+    started = called("compare", str(place / "small.toml"), "--detach", "--out", str(out), "--jobs", "1")
+    assert started.returncode == 0
+    assert "running in the background as process" in started.stderr
     until = time.monotonic() + 120
-    while "to resume" in (shown := called("status", str(out)).stdout) or "none: all runs" not in shown:
+    while "to resume" in (text := called("status", str(out)).stdout) or "none: all runs" not in text:
         assert time.monotonic() < until, (out / "compare.log").read_text()
         time.sleep(0.5)
     while not (out / "report" / "index.html").exists():

@@ -54,11 +54,11 @@ class FakeMatrix:
 @pytest.fixture
 def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Runs of an experiment do nothing, or the deed that stands here under ``dataset-architecture-s<seed>``."""
-    found: dict[str, str] = {}
+    deeds_by_run: dict[str, str] = {}
 
     def planned(experiment: Experiment, root: Path, *_: object) -> tuple[FakeMatrix, str, int]:
         plans = [
-            FakePlan(run, found.get(run, "work"))
+            FakePlan(run, deeds_by_run.get(run, "work"))
             for task in experiment.tasks
             for architecture in task.architectures
             for seed in task.seeds
@@ -80,7 +80,7 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr("archbench.runs.execution.compare.execute", fake)
     monkeypatch.setattr("archbench.runs.execution.compare._complete_baselines", lambda *_: ())
-    return found
+    return deeds_by_run
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def status(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def run_names(root: Path) -> set[str]:

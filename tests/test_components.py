@@ -30,12 +30,14 @@ CHECKS = (
     contract.flops_are_counted,
 )
 POSITIONS: dict[str, Callable[[Size, Limits, bool], nn.Module]] = {
-    "none": lambda size, limits, both: NoPositions(),
-    "sinusoidal": lambda size, limits, both: Sinusoidal(size.dim),
-    "learned": lambda size, limits, both: Learned(limits.length, size.dim),
-    "rotary": lambda size, limits, both: Rotary(size.head_dim, base=500.0),
-    "alibi": lambda size, limits, both: Alibi(size.heads),
-    "relative": lambda size, limits, both: RelativeBias(size.heads, bidirectional=both, buckets=8, max_distance=6),
+    "none": lambda size, limits, bidirectional: NoPositions(),
+    "sinusoidal": lambda size, limits, bidirectional: Sinusoidal(size.dim),
+    "learned": lambda size, limits, bidirectional: Learned(limits.length, size.dim),
+    "rotary": lambda size, limits, bidirectional: Rotary(size.head_dim, base=500.0),
+    "alibi": lambda size, limits, bidirectional: Alibi(size.heads),
+    "relative": lambda size, limits, bidirectional: RelativeBias(
+        size.heads, bidirectional=bidirectional, buckets=8, max_distance=6
+    ),
 }
 BLOCKS: dict[str, Callable[[Size, bool], Block]] = {
     "plain": lambda size, cross: block(size, cross, Attention(size.dim, size.heads)),
@@ -123,29 +125,31 @@ def test_halves_of_a_gated_network_come_to_the_same_apart(
     network, x = GatedFeedForward(24, 40, activation, biased), torch.randn(3, 7, 24)
     for parameter in network.parameters():
         nn.init.normal_(parameter)
-    expected, given = network(x).detach(), x.clone()
-    made: list[int] = []
+    expected, x_before = network(x).detach(), x.clone()
+    row_counts: list[int] = []
 
     def counted(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        made.append(len(weight))
+        row_counts.append(len(weight))
         return F.linear(x, weight, bias)
 
     monkeypatch.setattr(gated, "product", counted)
     monkeypatch.setattr(gated, "ROWS", 21)
     with torch.no_grad():
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
-        assert made == [40, 40] and torch.equal(x, given)
-        made.clear()
+        assert row_counts == [40, 40] and torch.equal(x, x_before)
+        row_counts.clear()
         network(x[:2])  # of fewer rows
         with torch.autocast("cpu", torch.bfloat16):
             network(x)
         assert network.double()(x.double()).dtype == torch.float64
     network.float()(x)
-    assert made == [80] * 4
-    seen: list[tuple[torch.Tensor, ...]] = []
-    network.gate_up.register_forward_hook(lambda module, given, y: seen.append(y))
+    assert row_counts == [80] * 4
+    outputs: list[tuple[torch.Tensor, ...]] = []
+    network.gate_up.register_forward_hook(lambda module, inputs, y: outputs.append(y))
     with torch.no_grad():
         torch.testing.assert_close(network(x), expected, atol=1e-4, rtol=1e-5)
-    assert made[4:] == [40, 40] and all(half.shape == (3, 7, 40) for half in seen[0])  # whoever watches sees both
+    assert row_counts[4:] == [40, 40] and all(
+        half.shape == (3, 7, 40) for half in outputs[0]
+    )  # whoever watches sees both
     whole = F.linear(x, network.gate_up.weight, network.gate_up.bias)
-    torch.testing.assert_close(torch.cat(seen[0], -1), whole, atol=1e-4, rtol=1e-5)  # nor is it written over
+    torch.testing.assert_close(torch.cat(outputs[0], -1), whole, atol=1e-4, rtol=1e-5)  # nor is it written over

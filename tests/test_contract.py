@@ -126,10 +126,10 @@ def run_command(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[object, list[str], list[str]]:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
         output, errors = capsys.readouterr()
-        return ended.value.code, output.splitlines(), errors.splitlines()
+        return stopped.value.code, output.splitlines(), errors.splitlines()
 
     return run
 
@@ -153,8 +153,8 @@ def test_check_tells_every_property_that_holds(run_command: Callable[..., object
             assert line.split(None, 2)[::2] == ["-", f"does not apply: {notes[check]}"]
         else:
             assert line.split(None, 2) == ["ok", check.__name__, contract.property_of(check)]
-    held = len(contract.CHECKS) - 3
-    assert lines[-1].startswith(f"decoder: {held} of {held + 3} properties hold, 3 do not apply (")
+    count = len(contract.CHECKS) - 3
+    assert lines[-1].startswith(f"decoder: {count} of {count + 3} properties hold, 3 do not apply (")
     assert "\x1b" not in "".join(lines)
 
 
@@ -169,11 +169,11 @@ def test_check_explains_what_fails(run_command: Callable[..., object], tmp_path:
     assert " ".join(" ".join(indented).split()) == contract.explanation(contract.no_look_ahead)
     assert max(map(len, indented)) <= compliance.WIDEST
     line = next(i for i, text in enumerate(PEEKING.splitlines(), 1) if "raise TypeError" in text)
-    found = f"found: TypeError: no masks, please ({tmp_path}/mine.py:{line})"
-    assert found in " ".join(" ".join(lines).split())
+    finding = f"found: TypeError: no masks, please ({tmp_path}/mine.py:{line})"
+    assert finding in " ".join(" ".join(lines).split())
     assert sum("TypeError: no masks" in text for text in lines) == 1  # what fails many checks is told once
-    again = [i for i, text in enumerate(lines) if re.fullmatch(r"      found: what \w+ found", text)]
-    assert again and all(lines[i - 1].startswith("FAIL") and not lines[i + 1].startswith(" ") for i in again)
+    repeated = [i for i, text in enumerate(lines) if re.fullmatch(r"      found: what \w+ found", text)]
+    assert repeated and all(lines[i - 1].startswith("FAIL") and not lines[i + 1].startswith(" ") for i in repeated)
     failures = sum(text.startswith("FAIL") for text in lines)
     first = next(text for text in lines if text.startswith("FAIL")).split()[1]
     assert f", {failures} fail, {first} first, 3 do not apply (" in lines[-1]
@@ -220,77 +220,77 @@ def mine(tmp_path: Path) -> Variant:
 
 
 def test_a_pass_is_remembered(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(compliance, "PROGRESS_SECONDS", math.inf)
-    compliance.require_contract(mine, tmp_path / "cache", said.append)
-    assert [line.startswith("mine: checking the contract") for line in said] == [True]
-    compliance.require_contract(mine, tmp_path / "cache", said.append)
-    assert len(said) == 1
+    compliance.require_contract(mine, tmp_path / "cache", messages.append)
+    assert [line.startswith("mine: checking the contract") for line in messages] == [True]
+    compliance.require_contract(mine, tmp_path / "cache", messages.append)
+    assert len(messages) == 1
 
 
 def test_a_long_check_shows_its_progress(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(compliance, "PROGRESS_SECONDS", -1.0)
     monkeypatch.setattr(contract, "CHECKS", contract.CHECKS[:2])
-    compliance.require_contract(mine, tmp_path / "cache", said.append)
-    assert said[1:] == ["mine: 1 of 2 properties checked", "mine: 2 of 2 properties checked"]
+    compliance.require_contract(mine, tmp_path / "cache", messages.append)
+    assert messages[1:] == ["mine: 1 of 2 properties checked", "mine: 2 of 2 properties checked"]
 
 
 def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
     mine: Variant, run_command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
-    original, said = contract.results, []
+    original, messages = contract.results, []
     monkeypatch.setattr(contract, "results", lambda build, path, *_: original(build, path, [contract.no_look_ahead]))
     (tmp_path / "peeking.py").write_text(PEEKING)
     for name, status in (("mine.py", 0), ("peeking.py", 1)):
         assert run_command("check", name, "--thorough")[0] == status
     assert len(list((tmp_path / "contract").iterdir())) == 1
-    compliance.require_contract(catalogue.find("mine.py", tmp_path), tmp_path, said.append)
-    assert not said
+    compliance.require_contract(catalogue.find("mine.py", tmp_path), tmp_path, messages.append)
+    assert not messages
 
 
 def test_what_holds_is_remembered_part_by_part(mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(made.append(len(checks)) or ()))
+    counts: list[int] = []
+    monkeypatch.setattr(contract, "results", lambda build, path, checks, trials: iter(counts.append(len(checks)) or ()))
     for lengths in ([(3, 5)], [(3, 5), (5, 3)], [(5, 3)], []):
         compliance.require_contract(mine, tmp_path, lambda line: None, lengths)
-    assert made == [len(contract.CHECKS), 1, 1]
+    assert counts == [len(contract.CHECKS), 1, 1]
 
 
 def test_thorough_trials_are_remembered_apart(
     mine: Variant, run_command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
-    original, tried, said = contract.results, [], []
+    original, trial_names, messages = contract.results, [], []
 
     def results(build, path, checks, trials):
-        tried.append(trials.name)
+        trial_names.append(trials.name)
         return original(build, path, [contract.no_look_ahead])
 
     monkeypatch.setattr(contract, "results", results)
     run_command("check", "mine.py")
-    compliance.require_contract(mine, tmp_path, said.append)
-    compliance.require_contract(mine, tmp_path, said.append)
-    assert tried == ["usual", "thorough"] and len(said) == 1
+    compliance.require_contract(mine, tmp_path, messages.append)
+    compliance.require_contract(mine, tmp_path, messages.append)
+    assert trial_names == ["usual", "thorough"] and len(messages) == 1
     (tmp_path / "other.py").write_text(DECODER)
     run_command("check", "other.py", "--thorough")
-    compliance.require_contract(catalogue.find("other.py", tmp_path), tmp_path, said.append)
-    assert len(said) == 1
+    compliance.require_contract(catalogue.find("other.py", tmp_path), tmp_path, messages.append)
+    assert len(messages) == 1
 
 
 def test_another_text_or_a_damaged_memory_is_checked_again(
     mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(contract, "results", lambda *_: iter(()))
-    compliance.require_contract(mine, tmp_path, said.append)
-    compliance.require_contract(replace(mine, text=f"{mine.text}\n"), tmp_path, said.append)
-    assert len(said) == 2
-    for kept in (tmp_path / "contract").iterdir():
-        kept.write_text("")
-    compliance.require_contract(mine, tmp_path, said.append)
-    assert len(said) == 3
+    compliance.require_contract(mine, tmp_path, messages.append)
+    compliance.require_contract(replace(mine, text=f"{mine.text}\n"), tmp_path, messages.append)
+    assert len(messages) == 2
+    for path in (tmp_path / "contract").iterdir():
+        path.write_text("")
+    compliance.require_contract(mine, tmp_path, messages.append)
+    assert len(messages) == 3
 
 
 IMPORTING = {

@@ -67,8 +67,8 @@ def test_declared_contrasts_whose_data_set_has_no_run_yet_count_as_tests(tmp_pat
 
 
 def test_a_contrast_without_a_test_counts_in_the_family_and_stays_unknown() -> None:
-    known, unknown = holm([0.02, math.nan])
-    assert known == pytest.approx(0.04)
+    corrected, unknown = holm([0.02, math.nan])
+    assert corrected == pytest.approx(0.04)
     assert math.isnan(unknown)
 
 
@@ -77,17 +77,17 @@ def test_a_contrast_without_a_test_counts_in_the_family_and_stays_unknown() -> N
     [(0.05, 0.01, "ahead"), (-0.05, 0.01, "behind"), (0.001, 0.003, "equal"), (0.01, 0.02, "open"), (0.0, 0.0, "open")],
 )
 def test_the_four_outcomes(mean: float, error: float, outcome: str) -> None:
-    found = contrast(mean, error)
-    assert found.outcome == outcome
+    pair = contrast(mean, error)
+    assert pair.outcome == outcome
     mirrored = {"ahead": "behind", "behind": "ahead"}
-    assert turned(found).outcome == mirrored.get(outcome, outcome)
-    assert turned(found).better == found.better
+    assert turned(pair).outcome == mirrored.get(outcome, outcome)
+    assert turned(pair).better == pair.better
 
 
 def test_a_lead_that_does_not_matter_is_said_to_be_small() -> None:
-    found = contrast(0.008, 0.002)
-    assert (found.outcome, found.small) == ("ahead", True)
-    assert "by less than the margin of 0.02" in contrast_sentence(found)
+    pair = contrast(0.008, 0.002)
+    assert (pair.outcome, pair.small) == ("ahead", True)
+    assert "by less than the margin of 0.02" in contrast_sentence(pair)
     assert not contrast(0.05, 0.002).small
 
 
@@ -97,7 +97,7 @@ def test_scores_that_never_vary_show_no_equality() -> None:
 
 def test_better_is_positive_where_lower_is_better(tmp_path: Path) -> None:
     primary = judged(tmp_path, SHAKESPEARE).tested.primary
-    assert {(one.first, one.second, one.better) for one in primary} == {
+    assert {(pair.first, pair.second, pair.better) for pair in primary} == {
         ("decoder", "encoder", "decoder"),
         ("decoder", "encoder-decoder", "decoder"),
         ("encoder", "encoder-decoder", "encoder-decoder"),
@@ -106,15 +106,15 @@ def test_better_is_positive_where_lower_is_better(tmp_path: Path) -> None:
 
 def test_a_variant_that_is_added_later_changes_no_primary_contrast(tmp_path: Path) -> None:
     three = single(SENTIMENT, spread=0.02)
-    wild = single(three, truth={**three.truth, "mine": 0.3, "prefix-decoder": 0.9})
-    before, after = judged(tmp_path / "before", three).tested, judged(tmp_path / "after", wild).tested
+    wider = single(three, truth={**three.truth, "mine": 0.3, "prefix-decoder": 0.9})
+    before, after = judged(tmp_path / "before", three).tested, judged(tmp_path / "after", wider).tested
     assert before.primary == after.primary
-    assert {"mine", "prefix-decoder"} <= {name for one in after.exploratory for name in (one.first, one.second)}
+    assert {"mine", "prefix-decoder"} <= {name for pair in after.exploratory for name in (pair.first, pair.second)}
 
 
 def test_declared_contrasts_are_the_family(tmp_path: Path) -> None:
     declared = judged(tmp_path, SENTIMENT, contrasts=[["encoder", "decoder"]]).tested
-    assert [(one.first, one.second) for one in declared.primary] == [("encoder", "decoder")]
+    assert [(pair.first, pair.second) for pair in declared.primary] == [("encoder", "decoder")]
     assert len(declared.exploratory) == 2
 
 
@@ -125,16 +125,16 @@ def test_without_the_usual_families_every_pair_is_primary(tmp_path: Path) -> Non
 
 def test_margins_come_from_the_experiment(tmp_path: Path) -> None:
     primary = judged(tmp_path, SENTIMENT, margins={"accuracy": 0.5}).tested.primary
-    assert {one.margin for one in primary} == {0.5}
-    assert {one.outcome for one in primary} <= {"equal", "ahead", "behind"}
+    assert {pair.margin for pair in primary} == {0.5}
+    assert {pair.outcome for pair in primary} <= {"equal", "ahead", "behind"}
 
 
 def test_controls_come_out_right_where_the_comparison_is_large_enough(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
-    again, half = synthetic.controls(task, half=0.5)
-    synthetic.write_store(tmp_path, [task], further=[again, half])
+    repeat, half = synthetic.controls(task, half=0.5)
+    synthetic.write_store(tmp_path, [task], further=[repeat, half])
     controls = judge(tables.collect(tmp_path)).tested.controls
-    assert [(one.contrast.second, one.expected, one.right) for one in controls] == [
+    assert [(control.contrast.second, control.expected, control.right) for control in controls] == [
         ("decoder, again", "same", True),
         ("decoder, half the budget", "ahead", True),
     ]
@@ -142,9 +142,9 @@ def test_controls_come_out_right_where_the_comparison_is_large_enough(tmp_path: 
 
 def test_a_control_that_fails_is_told(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
-    again, half = synthetic.controls(task, half=0.6)
-    synthetic.write_store(tmp_path, [task], further=[again, half])
-    assert [one.right for one in judge(tables.collect(tmp_path)).tested.controls] == [True, False]
+    repeat, half = synthetic.controls(task, half=0.6)
+    synthetic.write_store(tmp_path, [task], further=[repeat, half])
+    assert [control.right for control in judge(tables.collect(tmp_path)).tested.controls] == [True, False]
 
 
 def test_a_control_that_fails_is_told_at_the_top(tmp_path: Path) -> None:
@@ -156,24 +156,24 @@ def test_a_control_that_fails_is_told_at_the_top(tmp_path: Path) -> None:
 def test_a_control_that_could_not_be_tested_is_not_wrong(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=1)
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
-    assert {one.right for one in judge(tables.collect(tmp_path)).tested.controls} == {None}
+    assert {control.right for control in judge(tables.collect(tmp_path)).tested.controls} == {None}
 
 
 def test_controls_are_no_part_of_the_scores(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
-    [found] = judge(tables.collect(tmp_path)).first
-    assert [cell.architecture for cell in found.cells] == ["decoder", "encoder"]
-    assert all(cell.planned == task.seeds for cell in found.cells)
+    [comparison] = judge(tables.collect(tmp_path)).first
+    assert [cell.architecture for cell in comparison.cells] == ["decoder", "encoder"]
+    assert all(cell.planned == task.seeds for cell in comparison.cells)
 
 
 def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path: Path) -> None:
-    found = judged(tmp_path, single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}))
-    [one] = found.tested.primary
-    assert one.outcome == "open"
-    sentence = contrast_sentence(one)
-    assert f"Minimum detectable difference: {minimum_detectable(one)} (80% power)" in sentence
-    assert f"about {one.seeds_needed} seeds each" in sentence or "more test examples, not only more seeds" in sentence
+    result = judged(tmp_path, single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}))
+    [pair] = result.tested.primary
+    assert pair.outcome == "open"
+    sentence = contrast_sentence(pair)
+    assert f"Minimum detectable difference: {minimum_detectable(pair)} (80% power)" in sentence
+    assert f"about {pair.seeds_needed} seeds each" in sentence or "more test examples, not only more seeds" in sentence
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path:
     claimed = Contrast(*facts, "decoder (0.5 of the budget)", "decoder", turned(control).difference, 0.08, 1.0, 0.02,
                        0.04, 9, 5, 11)  # fmt: skip
     families = [("control", [control]), ("doubling", [doubled]), ("claim", [claimed])]
-    [one] = disagreements(families)
-    assert one.sentence == (
+    [disagreement] = disagreements(families)
+    assert disagreement.sentence == (
         "set, decoder vs. decoder (0.5 of the budget): decoder better as control (p = 0.040, corrected for 4 "
         "tests); not decided as doubling (p = 0.090, corrected for 15 tests) and claim (p = 0.080, corrected for 11 "
         "tests)."
@@ -226,17 +226,17 @@ def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("chance", "said"), [(0.0495, "0.0495"), (0.0504, "0.0504"), (0.051, "0.051"), (1e-5, "< 0.001")]
+    ("chance", "text"), [(0.0495, "0.0495"), (0.0504, "0.0504"), (0.051, "0.051"), (1e-5, "< 0.001")]
 )
-def test_a_p_value_says_on_which_side_of_the_level_it_is(chance: float, said: str) -> None:
-    assert formatting.p(chance) == said
+def test_a_p_value_says_on_which_side_of_the_level_it_is(chance: float, text: str) -> None:
+    assert formatting.p(chance) == text
 
 
 def test_a_word_about_a_kind_takes_two_data_sets_that_agree(tmp_path: Path) -> None:
     truth = {"decoder": 0.5, "encoder": 0.8}
-    one, other = single(SENTIMENT, truth=truth), single(SENTIMENT, dataset="groups", truth=truth)
-    alone, agreed = judged(tmp_path / "alone", one), judged(tmp_path / "agreed", one, other)
-    against = judged(tmp_path / "against", one, single(other, truth={"decoder": 0.8, "encoder": 0.5}))
+    task, other = single(SENTIMENT, truth=truth), single(SENTIMENT, dataset="groups", truth=truth)
+    alone, agreed = judged(tmp_path / "alone", task), judged(tmp_path / "agreed", task, other)
+    against = judged(tmp_path / "against", task, single(other, truth={"decoder": 0.8, "encoder": 0.5}))
     word = "encoder wins at classification (sentiment and groups)"
     assert word not in " ".join(bottom_line(alone))
     assert word in " ".join(bottom_line(agreed))
@@ -247,9 +247,9 @@ def test_seeds_that_would_decide_grow_as_the_distance_shrinks() -> None:
     rng = np.random.default_rng(0)
     a, b = (Sample(rng.normal(0, 1, 5)) for _ in range(2))
     pooled = pool([a, b])
-    found = [seeds_needed(a, b, pooled, distance, 0.025, 0.8) for distance in (3.0, 1.5, 0.9)]
-    assert found == sorted(found)
-    assert found[0] != found[-1]
+    seeds = [seeds_needed(a, b, pooled, distance, 0.025, 0.8) for distance in (3.0, 1.5, 0.9)]
+    assert seeds == sorted(seeds)
+    assert seeds[0] != seeds[-1]
     assert seeds_needed(a, b, pooled, 1e-6, 0.025, 0.8) is None
 
 
@@ -258,11 +258,11 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     """Of a true difference as it was seen, with margin 0.02 and a spread of 0.01 between seeds."""
     rng, margin = np.random.default_rng(3), 0.02
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
-    found = difference_interval(a, b, pool([a, b]))
+    difference = difference_interval(a, b, pool([a, b]))
     group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
-    asked = testing.Question(group, "accuracy", ("a", "b"))
-    seeds = testing.contrast(asked, {"a": a, "b": b}, pool([a, b]), margin).seeds_needed
-    assert found.mean == pytest.approx(mean)
+    question = testing.Question(group, "accuracy", ("a", "b"))
+    seeds = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin).seeds_needed
+    assert difference.mean == pytest.approx(mean)
     assert seeds is not None
     decided, repeats = 0, 1500
     for _ in range(repeats):
@@ -287,8 +287,8 @@ def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -
     for run in synthetic.write_store(tmp_path, [task]):
         if "encoder-decoder" in run:
             synthetic.fail(tmp_path, run)
-    found = judge(tables.collect(tmp_path))
-    assert verdict(found.first[0], found.tested.primary_on("sentiment")).mark == "1 of 3 pairs decided"
+    result = judge(tables.collect(tmp_path))
+    assert verdict(result.first[0], result.tested.primary_on("sentiment")).mark == "1 of 3 pairs decided"
 
 
 def test_no_number_of_seeds_replaces_test_examples() -> None:
@@ -308,8 +308,8 @@ def logistic(
     hard, samples = rng.normal(0, 1.5, examples), []
     spreads = (spread,) * len(abilities) if isinstance(spread, float) else spread
     for ability, varies in zip(abilities, spreads, strict=True):
-        own, effect = rng.normal(0, 0.5, (1, examples)), rng.normal(0, varies, (seeds, 1))
-        chance = 1 / (1 + np.exp(-(ability + effect + own + hard)))
+        by_example, effect = rng.normal(0, 0.5, (1, examples)), rng.normal(0, varies, (seeds, 1))
+        chance = 1 / (1 + np.exp(-(ability + effect + by_example + hard)))
         right = (rng.random(chance.shape) < chance).astype(float)
         samples.append(Sample(right.mean(axis=1), right))
     return samples
@@ -331,8 +331,8 @@ def test_intervals_of_a_planted_difference_cover_it(seeds: int, examples: int, s
     planted = true_accuracy(0.4, spread) - true_accuracy(0.0, spread)
     for _ in range(repeats):
         samples = logistic(rng, (0.0, 0.4, 0.0), spread, seeds, examples)
-        found = difference_interval(samples[1], samples[0], pool(samples))
-        covered += found.lower <= planted <= found.upper
+        difference = difference_interval(samples[1], samples[0], pool(samples))
+        covered += difference.lower <= planted <= difference.upper
     slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
     assert 0.93 - slack < covered / repeats < 0.98 + slack
 
@@ -353,8 +353,8 @@ def test_intervals_between_two_settings_cover_the_difference(
     for _ in range(repeats):
         samples = logistic(rng, (0.0, 0.4, 0.2, 0.4, 0.0, 0.2), spreads, seeds, examples)
         pooled = pool(samples)
-        found = difference_interval(samples[3], samples[0], pooled)
-        covered += found.lower <= planted <= found.upper
+        difference = difference_interval(samples[3], samples[0], pooled)
+        covered += difference.lower <= planted <= difference.upper
         wrong += p_difference(difference_interval(samples[4], samples[0], pooled)) <= 0.05
     slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
     assert 0.93 - slack < covered / repeats < 0.98 + slack
@@ -370,11 +370,11 @@ def test_one_that_varies_far_more_widens_no_interval_of_the_others(seeds: int, e
     for _ in range(repeats):
         pair = logistic(rng, (0.0, 0.4), 0.05, seeds, examples)
         third = logistic(rng, (0.0,), spread, seeds, examples)
-        found = difference_interval(pair[1], pair[0], pool([*pair, *third]))
-        covered += found.lower <= planted <= found.upper
-        beside += found.upper - found.lower
-        own = difference_interval(pair[1], pair[0], pool(pair))
-        alone += own.upper - own.lower
+        with_third = difference_interval(pair[1], pair[0], pool([*pair, *third]))
+        covered += with_third.lower <= planted <= with_third.upper
+        beside += with_third.upper - with_third.lower
+        without_third = difference_interval(pair[1], pair[0], pool(pair))
+        alone += without_third.upper - without_third.lower
     slack = 2 * math.sqrt(0.05 * 0.95 / repeats)
     assert 0.93 - slack < covered / repeats < 0.98 + slack
     assert beside < 1.8 * alone
@@ -415,7 +415,7 @@ def test_few_whole_families_have_a_false_verdict(seeds: int, examples: int, thir
         odd = with_high_variance([dict(zip("abc", samples, strict=True)) for samples in sets], "abc")
         gaps = []
         for samples in sets:
-            marked = [replace(one, high_variance=name in odd) for name, one in zip("abc", samples, strict=True)]
+            marked = [replace(sample, high_variance=name in odd) for name, sample in zip("abc", samples, strict=True)]
             pooled = pool(marked)
             gaps += [difference_interval(a, b, pooled) for a, b in itertools.combinations(marked, 2)]
         wrong += min(holm([p_difference(gap) for gap in gaps])) <= 0.05
@@ -430,11 +430,11 @@ def test_who_varies_more_on_all_data_sets_together_has_high_variance() -> None:
     assert with_high_variance(sets, "abc") == {"c"}
     lucky = [{**samples, "c": Sample(samples["a"].values * 0.5)} for samples in sets[:1]] + sets[1:]
     assert with_high_variance(lucky, "abc") == {"c"}
-    marked = [replace(one, high_variance=name == "c") for name, one in lucky[0].items()]
+    marked = [replace(sample, high_variance=name == "c") for name, sample in lucky[0].items()]
     a, _, c = marked
     assert pool(marked) == pool(marked[:2])
     assert difference_interval(a, c, pool(marked)).df == 2  # of c's own seeds
-    only = [replace(one, high_variance=True) for one in marked[:2]]  # as one architecture under two conditions
+    only = [replace(sample, high_variance=True) for sample in marked[:2]]  # as one architecture under two conditions
     assert difference_interval(*only, pool(only)) == difference_interval(*marked[:2], pool(marked[:2]))
     assert with_high_variance([{name: Sample(rng.normal(0, 1, 3)) for name in "abc"} for _ in range(5)], "abc") == set()
 
@@ -461,9 +461,9 @@ def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> No
     synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
     tested = judge(tables.collect(tmp_path)).tested
     assert len(tested.primary) == 3
-    assert {one.condition for one in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
+    assert {pair.condition for pair in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
     assert not set(tested.exploratory) & set(tested.primary)
-    assert {one.corrected_for for one in tested.exploratory} == {1}
+    assert {pair.corrected_for for pair in tested.exploratory} == {1}
 
 
 def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:
@@ -475,10 +475,10 @@ def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:
 @pytest.mark.parametrize(("name", "lower", "upper"), [("exact_match", -1.0, 1.0), ("bits_per_byte", -2.1, 2.9)])
 def test_no_interval_of_a_difference_leaves_the_scale(name: str, lower: float, upper: float) -> None:
     """Two seeds that vary much: a difference of exact match is between -1 and 1 all the same."""
-    given = Interval(-0.4, -2.9, 2.1, 0.2, 1)
-    found = oriented(given, metric(name))
-    assert (found.lower, found.upper) == (lower, upper)
-    assert p_difference(found) == p_difference(given)
+    interval = Interval(-0.4, -2.9, 2.1, 0.2, 1)
+    clipped = oriented(interval, metric(name))
+    assert (clipped.lower, clipped.upper) == (lower, upper)
+    assert p_difference(clipped) == p_difference(interval)
 
 
 STATISTICS = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text(encoding="utf-8")

@@ -39,25 +39,25 @@ def taken_apart(name: str) -> tuple[Callable[..., float], pd.DataFrame, float, "
     measure, labels = MEASURES[name]
     rows = table(150, labels)
     score = measure(list(rows["reference"]), list(rows["answer"]))
-    [found] = contributions({"r": rows}, {"r": score}, name).values()
-    return measure, rows, score, found
+    [per_example] = contributions({"r": rows}, {"r": score}, name).values()
+    return measure, rows, score, per_example
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_contributions_average_to_the_score(name: str) -> None:
-    _, _, score, found = taken_apart(name)
-    assert found.mean() == pytest.approx(score)
-    assert list(found.index) == list(range(150))
+    _, _, score, per_example = taken_apart(name)
+    assert per_example.mean() == pytest.approx(score)
+    assert list(per_example.index) == list(range(150))
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_their_spread_is_that_of_the_score_over_examples_drawn_again(name: str) -> None:
-    measure, rows, _, found = taken_apart(name)
-    rng, drawn = np.random.default_rng(1), []
+    measure, rows, _, per_example = taken_apart(name)
+    rng, resampled = np.random.default_rng(1), []
     for _ in range(300):
-        again = rows.iloc[rng.integers(0, len(rows), len(rows))]
-        drawn.append(measure(list(again["reference"]), list(again["answer"])))
-    assert found.std() / np.sqrt(len(found)) == pytest.approx(np.std(drawn), rel=0.15)
+        resample = rows.iloc[rng.integers(0, len(rows), len(rows))]
+        resampled.append(measure(list(resample["reference"]), list(resample["answer"])))
+    assert per_example.std() / np.sqrt(len(per_example)) == pytest.approx(np.std(resampled), rel=0.15)
 
 
 def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
@@ -69,21 +69,21 @@ def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
 
 def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
     rows = table(150, labels=False)
-    wanted, answers = list(rows["reference"]), list(rows["answer"])
-    score = builtin.text_score("rouge_l", wanted[:100], answers[:100])
+    references, answers = list(rows["reference"]), list(rows["answer"])
+    score = builtin.text_score("rouge_l", references[:100], answers[:100])
     rows["rouge_l"] = [*score.per_example, *[float("nan")] * 50]  # not all examples were answered
-    [found] = contributions({"r": rows}, {"r": score.value}, "rouge_l").values()
-    assert found.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
+    [per_example] = contributions({"r": rows}, {"r": score.value}, "rouge_l").values()
+    assert per_example.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
     assert contributions({"r": rows.iloc[:60]}, {"r": score.value}, "rouge_l") == {}
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_table_without_texts_gives_the_same(name: str) -> None:
     """Published tables have no texts: what each answer contributes to a corpus score is a column of theirs."""
-    _, rows, score, found = taken_apart(name)
+    _, rows, score, per_example = taken_apart(name)
     scores = pd.DataFrame({"run": ["r"], "split": ["test"], "metric": [name], "value": [score]})
     plain = without_texts({"predictions": rows.assign(source="s"), "scores": scores})["predictions"]
     assert not {"source", "reference", "answer"} & set(plain)
-    [again] = contributions({"r": plain}, {"r": score}, name).values()
-    assert again.to_numpy() == pytest.approx(found.to_numpy(), rel=1e-4, abs=1e-4)
+    [recomputed] = contributions({"r": plain}, {"r": score}, name).values()
+    assert recomputed.to_numpy() == pytest.approx(per_example.to_numpy(), rel=1e-4, abs=1e-4)
     assert contributions({"r": plain}, {"r": score + 1.0}, name) == {}

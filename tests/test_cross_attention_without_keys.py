@@ -17,14 +17,14 @@ ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
 
 def attention(bias: bool = False, kv_heads: int = 4, scale: float | None = None, dropout: float = 0.0) -> Attention:
     torch.manual_seed(0)
-    found = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
+    layer = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
     with torch.no_grad():
-        for parameter in found.parameters():
+        for parameter in layer.parameters():
             parameter.normal_(0, 0.2)
-    return found
+    return layer
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
@@ -34,11 +34,13 @@ def context(length: int, lengths: list[int] | None) -> AttentionContext:
     return AttentionContext(keys[:, :1], keys, present=present)
 
 
-def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext, queries: int | None) -> list[Tensor]:
+def results(
+    module: Attention, x: Tensor, memory: Tensor, geometry: AttentionContext, queries: int | None
+) -> list[Tensor]:
     """Answer and gradients, directly in bfloat16 or, without a number of queries, by keys and values in float32."""
     with torch.autocast("cpu", torch.bfloat16, enabled=queries is not None):
-        kept = memory if queries is not None else module.project_keys_values(memory)
-        y, _ = module(x, seen, memory=kept)
+        source = memory if queries is not None else module.project_keys_values(memory)
+        y, _ = module(x, geometry, memory=source)
     above = torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
     gradients = torch.autograd.grad(y.float(), [x, memory, *module.parameters()], above)
     return [y, *gradients]
@@ -47,33 +49,33 @@ def results(module: Attention, x: Tensor, memory: Tensor, seen: AttentionContext
 @pytest.mark.parametrize("lengths", [None, [40, 3, 17]], ids=["whole", "padded"])
 @pytest.mark.parametrize("queries", [1, 2])
 @pytest.mark.parametrize(
-    "given", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
+    "options", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
 )
 def test_it_is_attention_with_keys_and_values(
-    given: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", 1)
-    module = attention(**given)  # type: ignore[arg-type]
-    x, memory, seen = drawn(3, queries, 64, seed=1), drawn(3, 40, 64, seed=2), context(40, lengths)
-    found, expected = (results(module, x, memory, seen, count) for count in (queries, None))
+    module = attention(**options)  # type: ignore[arg-type]
+    x, memory, geometry = random_tensor(3, queries, 64, seed=1), random_tensor(3, 40, 64, seed=2), context(40, lengths)
+    actual, expected = (results(module, x, memory, geometry, count) for count in (queries, None))
     names = ["answer", "x", "memory", *(name for name, _ in module.named_parameters())]
-    for name, ours, plain in zip(names, found, expected, strict=True):
+    for name, ours, plain in zip(names, actual, expected, strict=True):
         error, size = (ours - plain).float(), plain.float()
         if name == "query_key_value.bias":  # a key's bias has no gradient, but for rounding
-            kept = torch.ones(len(size), dtype=torch.bool)
-            kept[module.inner : module.inner + module.kv_heads * module.head_dim] = False
-            assert error[~kept].norm() <= NEAR * size[kept].norm()
-            error, size = error[kept], size[kept]
+            has_gradient = torch.ones(len(size), dtype=torch.bool)
+            has_gradient[module.inner : module.inner + module.kv_heads * module.head_dim] = False
+            assert error[~has_gradient].norm() <= NEAR * size[has_gradient].norm()
+            error, size = error[has_gradient], size[has_gradient]
         assert error.norm() <= NEAR * size.norm(), name
 
 
 def test_a_hidden_part_of_the_memory_changes_nothing() -> None:
-    module, x = attention(), drawn(2, 1, 64, seed=1)
-    memory = drawn(2, 40, 64, seed=2).detach()
+    module, x = attention(), random_tensor(2, 1, 64, seed=1)
+    memory = random_tensor(2, 40, 64, seed=2).detach()
     other = torch.where(torch.arange(40)[:, None] < 9, memory, 7.0)
     with torch.autocast("cpu", torch.bfloat16):
-        found, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))
-    torch.testing.assert_close(found, changed, atol=0, rtol=0)
+        output, changed = (module(x, context(40, [9, 9]), memory=m)[0] for m in (memory, other))
+    torch.testing.assert_close(output, changed, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("why", ["many queries", "short", "float32", "dropout"])
@@ -99,14 +101,14 @@ def test_a_model_learns_the_same_from_a_label(name: str, monkeypatch: pytest.Mon
     pairs = Batch(tokens[:, :length], tokens[:, length:])
     used = []
     attend = direct.attention
-    monkeypatch.setattr(direct, "attention", lambda *given: used.append(1) or attend(*given))
+    monkeypatch.setattr(direct, "attention", lambda *arguments: used.append(1) or attend(*arguments))
 
     def gradient(multiplications: float, shortest: int) -> Tensor:
         monkeypatch.setattr("archbench.architectures.kernels.direct.DIRECT", multiplications)
         monkeypatch.setattr(blockwise, "SHORT", shortest)
         with torch.autocast("cpu", torch.bfloat16):
             loss = mean_loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), False, 0.0)
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))])
 
-    found, expected = gradient(0.0, 0), gradient(1e9, 0)
-    assert used and (found - expected).norm() <= NEAR * expected.norm()
+    actual, expected = gradient(0.0, 0), gradient(1e9, 0)
+    assert used and (actual - expected).norm() <= NEAR * expected.norm()

@@ -45,18 +45,18 @@ def test_loss_and_gradients_are_those_of_the_plain_loss(biased: bool, restricted
     used = [states, matrix, bias] if biased else [states, matrix]
     expected = cross_entropy.plain(F.linear(*used), labels, allowed_tokens, smoothing)
     expected = (expected * weights).sum()
-    found = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, allowed_tokens, smoothing)
-    torch.testing.assert_close(found, expected)
+    total = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, allowed_tokens, smoothing)
+    torch.testing.assert_close(total, expected)
     for ours, theirs in zip(
-        torch.autograd.grad(3.0 * found, used), torch.autograd.grad(3.0 * expected, used), strict=True
+        torch.autograd.grad(3.0 * total, used), torch.autograd.grad(3.0 * expected, used), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
 
 
 def test_one_weight_serves_all_rows() -> None:
     states, matrix, bias, labels, _ = parts()
-    found = cross_entropy.total(states, matrix, bias, labels, torch.full((1,), 1 / ROWS))
-    torch.testing.assert_close(found, F.cross_entropy(F.linear(states, matrix, bias), labels))
+    total = cross_entropy.total(states, matrix, bias, labels, torch.full((1,), 1 / ROWS))
+    torch.testing.assert_close(total, F.cross_entropy(F.linear(states, matrix, bias), labels))
 
 
 def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_loss() -> None:
@@ -113,10 +113,10 @@ def test_a_head_of_another_kind_is_asked_for_its_logits() -> None:
     def loss() -> Tensor:
         return model.loss(states, Targets(labels, torch.ones(1))).detach()
 
-    usual, seen = loss(), []
-    handle = model.head.register_forward_hook(lambda head, inputs, output: seen.append(output))
+    usual, outputs = loss(), []
+    handle = model.head.register_forward_hook(lambda head, inputs, output: outputs.append(output))
     torch.testing.assert_close(loss(), usual, rtol=0, atol=0)
-    assert [output.shape for output in seen] == [()], "hooks of the head see the loss"
+    assert [output.shape for output in outputs] == [()], "hooks of the head see the loss"
     handle.remove()
 
     class Capped(type(model)):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from commands import EXPERIMENT, ROOT, RUNS, compare, said, scores, start, write
+from commands import EXPERIMENT, ROOT, RUNS, compare, messages_in, scores, start, write
 
 from archbench.runs.base import disk
 
@@ -83,11 +83,11 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     for kilobytes in sizes:
         small.become(f"size={kilobytes}k")
         status, errors = compare(folder, out, "--jobs", "1")
-        told = said(errors)
+        messages = messages_in(errors)
         assert status in (0, 1)
         full += status
         if status:
-            assert len([line for line in told if "no space left" in line.lower()]) == 1, errors
+            assert len([line for line in messages if "no space left" in line.lower()]) == 1, errors
         assert_nothing_half(out)
     record_property("times", full)
     assert full
@@ -111,7 +111,7 @@ def test_what_will_not_fit_is_said_before_the_start(folder: Path, small: Small) 
 def test_a_disk_that_cannot_be_written_is_named(folder: Path, small: Small) -> None:
     small.become("ro")
     status, errors = compare(folder, small.place / "out")
-    assert status == 2 and len(said(errors)) == 1 and "disk/out" in errors and "Read-only file system" in errors
+    assert status == 2 and len(messages_in(errors)) == 1 and "disk/out" in errors and "Read-only file system" in errors
 
 
 @pytest.mark.fault(
@@ -124,7 +124,7 @@ def test_a_limit_on_the_size_of_files(folder: Path, whole: str, tmp_path: Path) 
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     status, errors = compare(folder, tmp_path / "out", "--jobs", "1", prepare=limit)
-    assert status == 1 and len([line for line in said(errors) if "File too large" in line]) == 1, errors
+    assert status == 1 and len([line for line in messages_in(errors) if "File too large" in line]) == 1, errors
     assert_nothing_half(tmp_path / "out")
     assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
     assert scores(tmp_path / "out") == whole
@@ -153,7 +153,7 @@ def test_a_quota(folder: Path, whole: str, tmp_path: Path) -> None:
     process = start(folder, *arguments, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
     errors = process.communicate(timeout=600)[1]
     assert process.returncode == 1, errors
-    assert len([line for line in said(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
+    assert len([line for line in messages_in(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
     assert_nothing_half(tmp_path / "out")
     assert compare(folder, tmp_path / "out", "--jobs", "1")[0] == 0
     assert scores(tmp_path / "out") == whole
@@ -187,7 +187,7 @@ def test_a_quota_of_a_file_system(folder: Path, whole: str, limited: Path) -> No
     out = limited / "out"
     status, errors = compare(folder, out, "--jobs", "1")
     assert status == 1, errors
-    assert len([line for line in said(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
+    assert len([line for line in messages_in(errors) if "Disk quota exceeded; free disk space" in line]) == 1, errors
     assert_nothing_half(out)
     subprocess.run(["btrfs", "qgroup", "limit", "none", str(limited)], check=True)
     assert compare(folder, out, "--jobs", "1")[0] == 0
@@ -206,7 +206,7 @@ def test_a_cache_that_is_full(folder: Path, small: Small, tmp_path: Path) -> Non
     filler = small.place / "filler"
     filler.write_bytes(b"x" * 60_000)
     status, errors = compare(tmp_path, tmp_path / "out")
-    assert status == 1 and len(said(errors)) == 1 and "no space left" in errors.lower()
+    assert status == 1 and len(messages_in(errors)) == 1 and "no space left" in errors.lower()
     filler.unlink()
     small.become("size=5m")
     assert compare(tmp_path, tmp_path / "out")[0] == 0
@@ -225,9 +225,9 @@ def test_the_estimate_covers_what_a_comparison_takes(folder: Path, whole: str) -
 
     experiment = spec.load(folder / "small.toml")
     matrix = planned(experiment, folder / "other")
-    taken = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
+    bytes_used = sum(path.stat().st_size for path in (folder / "whole").rglob("*") if path.is_file())
     assert len(matrix.plans) == RUNS
-    assert taken < disk.needed(matrix.plans, jobs=1) < 20 * taken
+    assert bytes_used < disk.needed(matrix.plans, jobs=1) < 20 * bytes_used
 
 
 def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
@@ -243,5 +243,5 @@ def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
     (tmp_path / "long.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     assert compare(tmp_path, tmp_path / "out", "--jobs", "1")[0] == 0
     matrix = planned(spec.load(file), tmp_path / "other")
-    taken = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert 10e6 < taken < disk.needed(matrix.plans, jobs=1) < 5 * taken
+    bytes_used = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert 10e6 < bytes_used < disk.needed(matrix.plans, jobs=1) < 5 * bytes_used

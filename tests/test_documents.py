@@ -25,7 +25,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for link in (one or other for one, other in LINK.findall(text(document))):
+    for link in (inline or attribute for inline, attribute in LINK.findall(text(document))):
         place, _, anchor = link.partition("#")
         if "://" in place:
             continue
@@ -59,8 +59,8 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_what_to_open_is_a_short_table_of_files_that_are_there() -> None:
-    found = rows("Where to make a change")
-    assert 20 <= len(found) <= 30 and all(len(row) == 2 and PATH.findall(row[1]) for row in found)
+    entries = rows("Where to make a change")
+    assert 20 <= len(entries) <= 30 and all(len(row) == 2 and PATH.findall(row[1]) for row in entries)
 
 
 def test_the_rooms_are_those_that_the_linter_holds() -> None:
@@ -70,12 +70,12 @@ def test_the_rooms_are_those_that_the_linter_holds() -> None:
         for contract in project["tool"]["importlinter"]["contracts"]
         if contract["name"].startswith("Rooms of ")
     }
-    told = {folder.strip("`"): rooms.replace("+", "|").split(" → ") for folder, rooms in rows("Import rules")}
-    assert told == layered
+    documented = {folder.strip("`"): rooms.replace("+", "|").split(" → ") for folder, rooms in rows("Import rules")}
+    assert documented == layered
 
 
 def test_the_picture_of_the_data_flow_is_what_its_script_draws() -> None:
-    drawn = runpy.run_path(str(ROOT / "docs" / "data_flow.py"))
-    assert drawn["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
-    rooms = [name for kind, name, *_ in drawn["STEPS"] if kind == "room"]
+    script = runpy.run_path(str(ROOT / "docs" / "data_flow.py"))
+    assert script["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
+    rooms = [name for kind, name, *_ in script["STEPS"] if kind == "room"]
     assert [name for name in rooms if not (ROOT / name.partition(",")[0]).is_dir()] == []

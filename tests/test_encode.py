@@ -26,17 +26,17 @@ TARGETS = ["ein guter Tag", "leer", "sehr gut 😀", "y"]
 def pairs_of(folder: Path, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[PairExamples, dict[str, int]]:
     with writing(folder) as writer:
         notes = write_pairs(writer, "train", Table(SOURCES, TARGETS), tokenizer, encoding)
-    found = open_arrays(folder)
-    assert found is not None
-    return read_pairs(found[0], "train"), notes
+    arrays = open_arrays(folder)
+    assert arrays is not None
+    return read_pairs(arrays[0], "train"), notes
 
 
 def windows_of(folder: Path, tokenizer: Tokenizer, source_length: int, target_length: int) -> Windows:
     with writing(folder) as writer:
         write_text(writer, "train", text_in_memory(STORY), tokenizer)
-    found = open_arrays(folder)
-    assert found is not None
-    return read_windows(found[0], "train", source_length, target_length)
+    arrays = open_arrays(folder)
+    assert arrays is not None
+    return read_windows(arrays[0], "train", source_length, target_length)
 
 
 def stream(size: int, source_length: int, target_length: int) -> Windows:
@@ -113,11 +113,13 @@ def test_an_epoch_has_every_token_once_up_to_the_edges(
     size: int, source_length: int, target_length: int, seed: int, epoch: int
 ) -> None:
     windows = stream(size, source_length, target_length).epoch(seed, epoch)
-    body = [np.concatenate([e.source, e.target[: len(e.target) - windows.ends]]) for e in windows]
-    seen = np.concatenate([*body, np.zeros(0, np.int32)])
-    assert seen.tolist() == list(range(windows.offset + 5, windows.offset + 5 + len(seen)))
+    body = [
+        np.concatenate([example.source, example.target[: len(example.target) - windows.ends]]) for example in windows
+    ]
+    tokens = np.concatenate([*body, np.zeros(0, np.int32)])
+    assert tokens.tolist() == list(range(windows.offset + 5, windows.offset + 5 + len(tokens)))
     assert windows.offset < windows.stride
-    assert size - windows.offset - len(seen) < windows.stride
+    assert size - windows.offset - len(tokens) < windows.stride
     assert windows.target_bytes.tolist() == [target_length - windows.ends] * len(windows)
     again = stream(size, source_length, target_length).epoch(seed, epoch)
     assert again.offset == windows.offset
@@ -222,5 +224,5 @@ def test_huge_text_is_encoded_in_bounded_memory(kind: str, tmp_path: Path) -> No
         "assert len(prepare(config, folder / 'cache').train) > 1000\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     )
-    made = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert int(made.stdout) < 200_000
+    process = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(process.stdout) < 200_000

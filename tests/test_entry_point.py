@@ -71,10 +71,10 @@ def printed(site: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[
     """Runs a command and gives what it prints, or its mistake where it ends with status 2."""
 
     def run(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
         output, errors = capfd.readouterr()
-        assert (ended.value.code or 0) == (0 if output else 2), errors
+        assert (stopped.value.code or 0) == (0 if output else 2), errors
         return output or errors
 
     yield run
@@ -103,9 +103,9 @@ def test_a_mistake_names_it(printed: Callable[..., str]) -> None:
 
 def test_it_is_checked_by_its_name(site: Path, printed: Callable[..., str]) -> None:
     (site / "theirs" / "__init__.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
-    told = printed("check", "multi-query")
+    output = printed("check", "multi-query")
     assert Path("ran").exists(), "named, it is run"
-    assert "ok    no_look_ahead" in told and "properties hold" in told and "FAIL" not in told
+    assert "ok    no_look_ahead" in output and "properties hold" in output and "FAIL" not in output
 
 
 def test_it_is_trained_in_a_worker_process_and_read_back(site: Path, printed: Callable[..., str]) -> None:

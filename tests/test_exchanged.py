@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import synthetic
-from commands import compare, done, finished, said, scores
+from commands import compare, done, finished, messages_in, scores
 from fake_work import FakePlan
 from safetensors import safe_open
 from tiny_runs import trained, write_data
@@ -58,17 +58,17 @@ def copied(first: Path, second: Path) -> None:
 def status(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     """The exit status of a command in this process, and what it said on stderr."""
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(list(arguments))
-    return int(ended.value.code or 0), capsys.readouterr().err
+    return int(stopped.value.code or 0), capsys.readouterr().err
 
 
 def used(out: Path) -> pd.DataFrame:
     """The runs of a report by name: status, error and how many rows of scores and predictions each has."""
-    found = tables.collect(out)
-    runs = found["runs"].set_index("run")
+    frames = tables.collect(out)
+    runs = frames["runs"].set_index("run")
     for name in ("scores", "curves", "predictions", "environment"):
-        runs[name] = found[name].groupby("run").size().reindex(runs.index, fill_value=0)
+        runs[name] = frames[name].groupby("run").size().reindex(runs.index, fill_value=0)
     return runs
 
 
@@ -120,7 +120,7 @@ def test_a_folder_that_holds_another_run_is_of_no_use(
             )
 
     code, errors = compare(folder, out, "--jobs", "1")
-    assert code == 0 and not said(errors)
+    assert code == 0 and not messages_in(errors)
     for place, other in wrong.items():
         aside = out / misplaced.PLACE / f"{place.name}.1"
         assert (
@@ -182,12 +182,12 @@ def test_what_is_recorded_about_another_data_set_is_left_out(
     for file in files:
         sealed.write_sealed(file, sealed.read_json(file))
     change(*files)
-    found = tables.collect(tmp_path)
-    table = found["datasets" if place == "data" else "references"]
-    kept = {"sentiment"} if change is shutil.copy else set()
-    assert set(table["dataset"]) == kept
-    told = found["experiment"].set_index("key").loc["left_out", "value"]
-    assert told == ", ".join(f"{place}/{file.name}" for file in sorted(files) if file.stem not in kept)
+    frames = tables.collect(tmp_path)
+    table = frames["datasets" if place == "data" else "references"]
+    remaining = {"sentiment"} if change is shutil.copy else set()
+    assert set(table["dataset"]) == remaining
+    left_out = frames["experiment"].set_index("key").loc["left_out", "value"]
+    assert left_out == ", ".join(f"{place}/{file.name}" for file in sorted(files) if file.stem not in remaining)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_what_is_recorded_about_other_data_or_without_a_seal_is_left_out(
     else:
         rows = [row | {key: "0" * 64} for row in (value if isinstance(value, list) else [value])]
         sealed.write_sealed(path, rows if isinstance(value, list) else rows[0])
-    found = tables.collect(out)
-    assert not len(found[table])
-    assert found["experiment"].set_index("key").loc["left_out", "value"] == f"{place}/colours.json"
+    frames = tables.collect(out)
+    assert not len(frames[table])
+    assert frames["experiment"].set_index("key").loc["left_out", "value"] == f"{place}/colours.json"
 
 
 def test_reference_rows_without_their_seal_are_made_again(out: Path) -> None:
@@ -315,8 +315,8 @@ def test_a_second_accident_leaves_the_first_folder_alone(tmp_path: Path) -> None
     for other in ("b", "c"):
         store.write_record(store.run_folder(tmp_path, "a"), {"run": other, "status": "done"})
         misplaced.set_aside(tmp_path, "a")
-    kept = sorted((tmp_path / misplaced.PLACE).iterdir())
-    assert [sealed.read_json(path / store.RECORD)["run"] for path in kept] == ["b", "c"]
+    set_aside = sorted((tmp_path / misplaced.PLACE).iterdir())
+    assert [sealed.read_json(path / store.RECORD)["run"] for path in set_aside] == ["b", "c"]
 
 
 def test_a_run_goes_by_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

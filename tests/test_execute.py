@@ -142,10 +142,10 @@ def test_what_a_run_prints_goes_to_its_own_file(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_progress_and_ends_are_heard_in_order(tmp_path: Path) -> None:
-    heard: list[Event] = []
-    run([FakePlan("a")], tmp_path, notify=heard.append)
-    assert heard.pop(0) == Capacity(1)
-    assert heard == [Progress("a", "data"), Progress("a", "train", 50.0, 100.0, 2.5, 1000.0), Ended("a", "done")]
+    events: list[Event] = []
+    run([FakePlan("a")], tmp_path, notify=events.append)
+    assert events.pop(0) == Capacity(1)
+    assert events == [Progress("a", "data"), Progress("a", "train", 50.0, 100.0, 2.5, 1000.0), Ended("a", "done")]
 
 
 def test_each_worker_sees_its_own_gpu(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def asked(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[str, Any]:
+def job_for(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[str, Any]:
     """What to compute of an exported run."""
     target = [*run.allowed_tokens.nonzero().squeeze(1)[:3].tolist()][: run.plan.limits.target_length]
     if run.model.family == "encoder":
@@ -42,12 +42,12 @@ def asked(run: FinishedRun, place: Path, texts: list[str], usage: str) -> dict[s
 @torch.no_grad()
 def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str, list[Any]]:
     """The same by our own model, for a task with sources."""
-    found: dict[str, list[Any]] = {"ids": [], "logits": [], "written": []}
+    outputs: dict[str, list[Any]] = {"ids": [], "logits": [], "written": []}
     length, family = run.plan.limits.source_length, run.model.family
     for text in texts:
         tokens = run.tokenizer.encode(text)
         tokens = tokens[-length:] if run.kind == "generation" else tokens[:length]
-        found["ids"].append(tokens if family == "encoder-decoder" else [*tokens, BOS])
+        outputs["ids"].append(tokens if family == "encoder-decoder" else [*tokens, BOS])
         source, after = torch.tensor([tokens]), torch.tensor([target])
         if family == "encoder":
             logits = run.model(torch.tensor([[*tokens, BOS]]), after)
@@ -55,11 +55,11 @@ def computed(run: FinishedRun, texts: list[str], target: list[int]) -> dict[str,
             logits = run.model(source, after)
         else:
             logits = run.model(source, torch.cat([torch.tensor([[BOS]]), after], 1))[:, 1:]
-        found["logits"].append(logits[0])
+        outputs["logits"].append(logits[0])
         decoding = Decoding(run.decoding["max_tokens"])
         (ids,) = run.model.objective.generate(run.model, source, None, run.allowed_tokens, decoding)
-        found["written"].append([*ids.tolist(), END][: decoding.max_tokens])
-    return found
+        outputs["written"].append([*ids.tolist(), END][: decoding.max_tokens])
+    return outputs
 
 
 def compared(place: Path, run: FinishedRun, job: dict[str, Any], theirs: dict[str, Any]) -> None:
@@ -67,8 +67,8 @@ def compared(place: Path, run: FinishedRun, job: dict[str, Any], theirs: dict[st
     texts = job["texts"]
     ours = computed(run, texts, job["target"])
     assert theirs["ids"] == ours["ids"]
-    for mine, other in zip(ours["logits"], theirs["logits"], strict=True):
-        torch.testing.assert_close(torch.tensor(other), mine, atol=1e-4, rtol=0)
+    for our_logits, other in zip(ours["logits"], theirs["logits"], strict=True):
+        torch.testing.assert_close(torch.tensor(other), our_logits, atol=1e-4, rtol=0)
     assert theirs["written"] in ([], ours["written"])
     assert len(theirs["answers"]) == len(texts)
     if run.kind != "generation":
@@ -109,8 +109,8 @@ def test_one_of_the_shapes_of_transformers_needs_nothing_of_ours(
     folder: Path, tmp_path: Path, architecture: str, task: str, name: str
 ) -> None:
     place = trained(folder, tmp_path, architecture, task)
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
-    job = asked(run, place, sources(place), made.usage)
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
+    job = job_for(run, place, sources(place), result.usage)
     (tmp_path / "job.json").write_text(json.dumps(job))
     ran = subprocess.run(
         [sys.executable, "-P", exported.__file__, str(tmp_path / "job.json")],
@@ -121,7 +121,7 @@ def test_one_of_the_shapes_of_transformers_needs_nothing_of_ours(
     )
     assert ran.returncode == 0, ran.stderr
     theirs = json.loads(ran.stdout)
-    assert made.model == theirs["class"] == name and not theirs["archbench"]
+    assert result.model == theirs["class"] == name and not theirs["archbench"]
     compared(place, run, job, theirs)
 
 
@@ -149,11 +149,11 @@ def test_any_other_model_loads_through_the_adapter(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, task: str
 ) -> None:
     place = trained(folder, tmp_path, architecture, task)
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
-    job = asked(run, place, sources(place), made.usage)
+    job = job_for(run, place, sources(place), result.usage)
     theirs = exported.computed(**job)
-    assert made.model == theirs["class"] and made.model.startswith("Archbench")
+    assert result.model == theirs["class"] and result.model.startswith("Archbench")
     compared(place, run, job, theirs)
 
 
@@ -167,20 +167,22 @@ def test_a_model_of_whole_windows_goes_on_with_a_text(
     import transformers
 
     place = trained(folder, tmp_path, architecture, "windows")
-    run, made = finished.read(place), export.export(place, tmp_path / "out")
+    run, result = finished.read(place), export.export(place, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
     family, text = run.model.family, "blue car 1"
     ids = transformers.AutoTokenizer.from_pretrained(".")(text, return_tensors="pt")["input_ids"]
     assert ids[0].tolist() == [BOS, *run.tokenizer.encode(text)]
     theirs = getattr(transformers, AUTO[family]).from_pretrained(".")
-    given = {"input_ids": torch.tensor([[BOS]]), "decoder_input_ids": ids} if family == "encoder-decoder" else {}
+    decoder_inputs = (
+        {"input_ids": torch.tensor([[BOS]]), "decoder_input_ids": ids} if family == "encoder-decoder" else {}
+    )
     greedy = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    (written,) = theirs.generate(**(given or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
+    (written,) = theirs.generate(**(decoder_inputs or {"input_ids": ids}), **greedy)[:, ids.shape[1] :].tolist()
     empty = torch.zeros(1, 0, dtype=torch.long)
     decoding = Decoding(run.plan.limits.target_length - len(text))
     (ours,) = run.model.objective.generate(run.model, empty, None, run.allowed_tokens, decoding, start=ids[:, 1:])
     assert written == ours.tolist() and len(written) == 10
-    exported.printed(made.usage)
+    exported.printed(result.usage)
 
 
 def test_the_command_writes_a_card_and_refuses_what_cannot_be(
@@ -214,9 +216,9 @@ def test_the_command_writes_a_card_and_refuses_what_cannot_be(
 
 
 def status(*arguments: str) -> object:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    return ended.value.code
+    return stopped.value.code
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:

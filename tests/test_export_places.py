@@ -68,30 +68,32 @@ def test_a_model_with_another_objective_is_no_class_of_transformers(place: Path)
 def test_an_empty_folder_is_filled_by_whatever_name(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    (tmp_path / "link").symlink_to(here)
-    monkeypatch.chdir(here)
-    before = here.stat().st_ino
-    made = export.export(place, Path(way))
-    assert here.stat().st_ino == before, "it is still the folder that a shell is in"
-    assert sorted(made.files) == sorted(path.name for path in here.iterdir()) and "model.safetensors" in made.files
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    result = export.export(place, Path(way))
+    assert folder.stat().st_ino == before, "it is still the folder that a shell is in"
+    assert (
+        sorted(result.files) == sorted(path.name for path in folder.iterdir()) and "model.safetensors" in result.files
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "link"]
     with pytest.raises(InputError, match="here: this folder is not empty"):
         export.export(place, Path(way))
 
 
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
 def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
     target = tmp_path / "out"
-    if there:
+    if exists:
         target.mkdir()
     calls = iter(range(100))
 
     def busy(*arguments: Any) -> Any:
-        if there and next(calls) < 3:
+        if exists and next(calls) < 3:
             return rename(*arguments)
         raise OSError(errno.EBUSY, "Device or resource busy")
 
@@ -100,7 +102,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
     monkeypatch.setattr(export.os, "replace", lambda *arguments: _replace(busy, *arguments))
     with pytest.raises(InputError, match=r"out: cannot be written: Device or resource busy; give another folder$"):
         export.export(place, target)
-    assert [*tmp_path.rglob("*")] == ([target] if there else [])
+    assert [*tmp_path.rglob("*")] == ([target] if exists else [])
 
 
 def _replace(busy: Any, source: Any, target: Any) -> Any:

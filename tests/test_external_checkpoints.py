@@ -60,9 +60,9 @@ def test_text_has_the_checkpoints_logits_and_a_label_the_mean_of_its_name(checkp
     ids = torch.randint(3, 200, (2, 6), generator=torch.Generator().manual_seed(0))
     end = special(folder, "eos_token_id")
     expected = theirs(torch.cat([ids, torch.full((2, 1), end)], 1)).logits[:, -1]
-    found = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
-    assert (found[:, len(SPECIALS) :] - text_logits(folder, expected)).abs().max() < 1e-4
-    assert (found[:, END] - expected[:, end]).abs().max() < 1e-4
+    logits = ours(folder)(ids + SHIFT, torch.full((2, 1), BOS))[:, 0]
+    assert (logits[:, len(SPECIALS) :] - text_logits(folder, expected)).abs().max() < 1e-4
+    assert (logits[:, END] - expected[:, end]).abs().max() < 1e-4
 
 
 def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any]) -> None:
@@ -85,10 +85,10 @@ def test_a_decoder_goes_on_directly_behind_its_source(checkpoints: dict[str, Any
         expected = scores.gather(1, written[:, None]).sum()
         assert abs(log_p[row] - expected) < 1e-4
     greedy = Decoding(max_tokens=5)
-    found = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
-    for (text, _), tokens in zip(rows, found, strict=False):
-        wanted = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
-        assert (tokens - SHIFT).tolist() == wanted[0, len(text) :].tolist()
+    answers = model.objective.generate(model, source[:2], mask[:2], allowed_tokens, greedy)
+    for (text, _), tokens in zip(rows, answers, strict=False):
+        continuation = theirs.generate(text[None], max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0)
+        assert (tokens - SHIFT).tolist() == continuation[0, len(text) :].tolist()
 
 
 def test_an_encoder_writes_where_its_mask_stands(checkpoints: dict[str, Any]) -> None:
@@ -110,8 +110,8 @@ def test_a_t5_reads_the_source_as_it_was_taught(checkpoints: dict[str, Any]) -> 
     folder, theirs = checkpoints["t5"]
     ids = torch.randint(3, 30, (2, 6), generator=torch.Generator().manual_seed(0))
     written = ids[:, :3].flip(1)
-    begun = torch.cat([torch.zeros(2, 1, dtype=torch.long), written[:, :-1]], 1)
-    expected = theirs(torch.cat([ids, torch.full((2, 1), 1)], 1), decoder_input_ids=begun).logits
+    decoder_ids = torch.cat([torch.zeros(2, 1, dtype=torch.long), written[:, :-1]], 1)
+    expected = theirs(torch.cat([ids, torch.full((2, 1), 1)], 1), decoder_input_ids=decoder_ids).logits
     model = ours(folder)
     count = model.embedding.weight.shape[0] - SHIFT
     assert count < expected.shape[-1]  # rows without a token are left out
@@ -193,10 +193,10 @@ def test_fields_of_the_first_checkpoints_are_known(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_folder_is_one_line(spoil: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     checkpoint_folders.gpt2(tmp_path / "mine")
     spoil(tmp_path / "mine")
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         catalogue.find(str(tmp_path / "mine"))
-    assert message in str(told.value) and str(tmp_path / "mine") in str(told.value)
-    assert "\n" not in str(told.value)
+    assert message in str(error.value) and str(tmp_path / "mine") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +285,7 @@ def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, An
     experiment = {
         **EXPERIMENT,
         "seeds": [0, 1],
-        "architectures": ["decoder", *(str(f) for f, _ in checkpoints.values())],
+        "architectures": ["decoder", *(str(folder) for folder, _ in checkpoints.values())],
     }
     tables = archbench.compare(experiment, tmp_path / "out", jobs=1)
     runs = tables["runs"].set_index("architecture")
@@ -333,9 +333,9 @@ def test_every_kind_of_task_can_be_scored(checkpoints: dict[str, Any], name: str
 
 def test_bits_are_counted_only_where_tokens_tell_the_text(checkpoints: dict[str, Any]) -> None:
     texts = ["a lovely day", "The day, 27 M\u00e4rz"]
-    kept = {
+    lossless = {
         name: from_library_json(catalogue.find(str(folder)).checkpoint.tokenizer, LABELS).is_lossless(texts)
         for name, (folder, _) in checkpoints.items()
     }
-    assert kept == {"gpt2": True, "bert": False, "t5": True}
+    assert lossless == {"gpt2": True, "bert": False, "t5": True}
     assert not from_library_json(catalogue.find(str(checkpoints["t5"][0])).checkpoint.tokenizer).is_lossless(["\u6f22"])

@@ -71,8 +71,8 @@ def test_a_saved_tokenizer_is_the_same(saved: tuple[Tokenizer, Any], text: str) 
 
 def test_a_saved_tokenizer_knows_its_special_tokens(saved: tuple[Tokenizer, Any]) -> None:
     ours, theirs = saved
-    given = (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id, theirs.mask_token_id, theirs.unk_token_id)
-    assert given == (PAD, BOS, END, MASK, UNK) and len(theirs) == ours.vocabulary
+    ids = (theirs.pad_token_id, theirs.bos_token_id, theirs.eos_token_id, theirs.mask_token_id, theirs.unk_token_id)
+    assert ids == (PAD, BOS, END, MASK, UNK) and len(theirs) == ours.vocabulary
     assert theirs.convert_ids_to_tokens(list(range(len(SPECIALS)))) == list(SPECIALS)
     assert list(theirs("a cat")) == ["input_ids", "attention_mask"]
 

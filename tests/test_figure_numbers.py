@@ -18,10 +18,10 @@ def table(name: str, which: str) -> pd.DataFrame:
 ONE_MATCH = [name for name in NAMES if table(name, "entries")["match"].nunique() == 1]
 
 
-def drawn(name: str, figure: str) -> pd.DataFrame:
+def figure_numbers(name: str, figure: str) -> pd.DataFrame:
     """The numbers of a figure; none where the comparison has no such figure."""
-    found = {drawn.name: drawn.numbers for drawn in reference_pages.drawn(name)}
-    return pd.read_csv(io.StringIO(found[figure].to_csv(index=False))) if figure in found else pd.DataFrame()
+    numbers = {entry.name: entry.numbers for entry in reference_pages.drawn(name)}
+    return pd.read_csv(io.StringIO(numbers[figure].to_csv(index=False))) if figure in numbers else pd.DataFrame()
 
 
 def entered(name: str) -> pd.DataFrame:
@@ -32,8 +32,8 @@ def entered(name: str) -> pd.DataFrame:
 def scored(name: str) -> pd.DataFrame:
     """A row for each entered run and metric of the test split."""
     scores, entries, runs = table(name, "scores"), entered(name), table(name, "runs")
-    got = runs.drop(columns=[column for column in entries if column != "run" and column in runs])
-    return entries.merge(scores[scores["split"] == "test"], on="run").merge(got, on="run")
+    facts = runs.drop(columns=[column for column in entries if column != "run" and column in runs])
+    return entries.merge(scores[scores["split"] == "test"], on="run").merge(facts, on="run")
 
 
 def first(rows: pd.DataFrame) -> pd.DataFrame:
@@ -43,9 +43,9 @@ def first(rows: pd.DataFrame) -> pd.DataFrame:
 
 def check(figure: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> None:
     """Every mean of a figure is that of the scores with the same keys, within its interval, over as many seeds."""
-    found = rows.groupby([*keys, "metric"])["value"].agg(["mean", "count"])
+    expected = rows.groupby([*keys, "metric"])["value"].agg(["mean", "count"])
     for row in figure.to_dict("records"):
-        mean, count = found.loc[tuple(row[key] for key in [*keys, "metric"])]
+        mean, count = expected.loc[tuple(row[key] for key in [*keys, "metric"])]
         assert row["mean"] == pytest.approx(mean, **CLOSE)
         assert row.get("seeds", count) == count
         assert not row["lower"] > row["mean"] and not row["upper"] < row["mean"]
@@ -53,36 +53,36 @@ def check(figure: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ONE_MATCH)
 def test_scores(name: str) -> None:
-    figure, rows = drawn(name, "headline"), scored(name).rename(columns={"architecture": "name"})
-    own = figure[figure["kind"] == "architecture"]
-    assert len(own) == len(first(rows).groupby(["dataset", "name"]).size())
-    check(own, first(rows), ["dataset", "name"])
-    further = drawn(name, "headline_further")
+    figure, rows = figure_numbers(name, "headline"), scored(name).rename(columns={"architecture": "name"})
+    architectures = figure[figure["kind"] == "architecture"]
+    assert len(architectures) == len(first(rows).groupby(["dataset", "name"]).size())
+    check(architectures, first(rows), ["dataset", "name"])
+    further = figure_numbers(name, "headline_further")
     if len(further):
         more = further[further["condition"].isin(rows["condition"])].rename(columns={"architecture": "name"})
         assert len(more)
         check(more, rows[rows["role"] == "compared"], ["dataset", "condition", "name"])
     references = table(name, "references")
     keys = ["dataset", "metric", "name"]
-    known = references[references["split"] == "test"].set_index(keys)["value"]
+    baselines = references[references["split"] == "test"].set_index(keys)["value"]
     for row in figure[figure["kind"] == "reference"].to_dict("records"):
-        assert row["mean"] == pytest.approx(known.loc[tuple(row[key] for key in keys)], **CLOSE)
+        assert row["mean"] == pytest.approx(baselines.loc[tuple(row[key] for key in keys)], **CLOSE)
 
 
 @pytest.mark.parametrize("name", ONE_MATCH)
 def test_costs(name: str) -> None:
     """Costs relative to the first architecture, scores between the best classical row and the best possible one."""
-    figure, rows = drawn(name, "cost"), first(scored(name))
+    figure, rows = figure_numbers(name, "cost"), first(scored(name))
     if figure.empty:  # one architecture, or a metric without a best value
-        primary = set(drawn(name, "headline")["metric"])
+        primary = set(figure_numbers(name, "headline")["metric"])
         assert primary == {"stored_bits"} or rows.groupby("dataset")["architecture"].nunique().max() == 1
         return
     figure = figure[figure["condition"].isna()]
     check(figure.assign(lower=np.nan, upper=np.nan), rows, ["dataset", "architecture"])
     references = table(name, "references")
     for (dataset, axis), points in figure.groupby(["dataset", "axis"]):
-        own = rows[rows["dataset"] == dataset]
-        costs, base = own.groupby("architecture")[axis].mean(), own["architecture"].iloc[0]
+        selected = rows[rows["dataset"] == dataset]
+        costs, base = selected.groupby("architecture")[axis].mean(), selected["architecture"].iloc[0]
         metric = points["metric"].iloc[0]
         lower = metric == "bits_per_byte"
         classical = references[
@@ -104,18 +104,18 @@ def test_costs(name: str) -> None:
 @pytest.mark.parametrize("name", ONE_MATCH)
 def test_curves(name: str, axis: str) -> None:
     """Means over seeds at the points of one of them, between whose own points a straight line is drawn."""
-    figure, curves = drawn(name, f"curves_{axis}"), table(name, "curves")
+    figure, curves = figure_numbers(name, f"curves_{axis}"), table(name, "curves")
     figure = figure[figure["condition"].isna()]
     entries = first(entered(name))[["run", "dataset", "architecture"]]
     validation = curves[curves["split"] == "validation"].merge(entries, on="run")
     assert len(figure)
     for (dataset, architecture, metric), points in figure.groupby(["dataset", "architecture", "metric"]):
-        own = validation[
+        selected = validation[
             (validation["dataset"] == dataset)
             & (validation["architecture"] == architecture)
             & (validation["metric"] == metric)
         ]
-        lines = [run.drop_duplicates(axis, keep="last").sort_values(axis) for _, run in own.groupby("run")]
+        lines = [run.drop_duplicates(axis, keep="last").sort_values(axis) for _, run in selected.groupby("run")]
         assert set(points["seeds"]) == {len(lines)}
         means = np.mean([np.interp(points[axis], line[axis], line["value"]) for line in lines], 0)
         assert points["value"].to_numpy() == pytest.approx(means, **CLOSE)
@@ -125,8 +125,8 @@ def test_curves(name: str, axis: str) -> None:
 def test_parts_of_the_budget() -> None:
     rows = scored("scaling")
     parts = first(rows[rows["share"] == 1])
-    both = pd.concat([parts, rows[rows["role"] == "share"]])
-    check(drawn("scaling", "shares"), both, ["dataset", "architecture", "share"])
+    shares = pd.concat([parts, rows[rows["role"] == "share"]])
+    check(figure_numbers("scaling", "shares"), shares, ["dataset", "architecture", "share"])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_size_and_depth(name: str, figure: str, key: str) -> None:
     rows = scored(name)
     rows = rows[rows["role"] == "compared"]
     rows = rows.assign(tokens=(rows["train_tokens"] / 10_000).round())
-    found = drawn(name, figure)
-    found = found.assign(tokens=(found["tokens"] / 10_000).round())
-    assert len(found) == len(rows.groupby(["dataset", "architecture", key, "tokens"]).size())
-    check(found, rows, ["dataset", "architecture", key, "tokens"])
+    numbers = figure_numbers(name, figure)
+    numbers = numbers.assign(tokens=(numbers["tokens"] / 10_000).round())
+    assert len(numbers) == len(rows.groupby(["dataset", "architecture", key, "tokens"]).size())
+    check(numbers, rows, ["dataset", "architecture", key, "tokens"])

@@ -39,22 +39,22 @@ from archbench.reports.figures.kinds import curves, forest, headline
 from archbench.reports.inspection.inside_panels import attention
 
 
-def drawn(found: Tables) -> dict[str, Figure]:
-    return {figure.name: figure for figure in figures.figures(judge(found))}
+def figures_by_name(collected: Tables) -> dict[str, Figure]:
+    return {figure.name: figure for figure in figures.figures(judge(collected))}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     root = tmp_path_factory.mktemp("store")
     synthetic.write_store(root)
     return tables.collect(root)
 
 
-def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Path) -> None:
-    assert list(drawn(found)) == [
+def test_every_figure_stands_as_svg_png_and_numbers(collected: Tables, tmp_path: Path) -> None:
+    assert list(figures_by_name(collected)) == [
         *("verdicts", "summary", "in_short", "headline", "causes", "cost", "anatomy", "curves_tokens", "curves_flops"),
     ]
-    paths = drawn_figure(drawn(found)["headline"]).save(tmp_path)
+    paths = drawn_figure(figures_by_name(collected)["headline"]).save(tmp_path)
     assert [path.name for path in paths] == [f"headline.{kind}" for kind in ("svg", "png", "pdf", "csv")]
     assert paths[1].read_bytes().startswith(b"\x89PNG")
     assert paths[2].read_bytes().startswith(b"%PDF")
@@ -67,37 +67,37 @@ def test_every_figure_stands_as_svg_png_and_numbers(found: Tables, tmp_path: Pat
 def test_the_short_figure_has_what_is_declared_and_the_best_classical_method(tmp_path: Path) -> None:
     truth = {"decoder": 0.55, "encoder": 0.6, "encoder-decoder": 0.5, "prefix-decoder": 0.7}
     synthetic.write_store(tmp_path, [synthetic.single(synthetic.SENTIMENT, truth=truth)])
-    table = drawn(tables.collect(tmp_path))["in_short"].numbers
+    table = figures_by_name(tables.collect(tmp_path))["in_short"].numbers
     assert list(table.loc[table["kind"] == "architecture", "name"]) == ["decoder", "encoder", "encoder-decoder"]
     assert len(table) == 4
     synthetic.write_store(tmp_path / "plain", [synthetic.SENTIMENT])
-    assert "in_short" not in drawn(tables.collect(tmp_path / "plain"))  # it would be the headline again
+    assert "in_short" not in figures_by_name(tables.collect(tmp_path / "plain"))  # it would be the headline again
 
 
-def test_the_same_tables_give_the_same_bytes(found: Tables, tmp_path: Path) -> None:
-    figure = drawn(found)["curves_tokens"]
+def test_the_same_tables_give_the_same_bytes(collected: Tables, tmp_path: Path) -> None:
+    figure = figures_by_name(collected)["curves_tokens"]
     once, again = (drawn_figure(figure).save(tmp_path / name) for name in ("once", "again"))
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
     assert b"matplotlib.org" not in once[0].read_bytes()
     assert b"Software" not in once[1].read_bytes()
 
 
-def test_drawing_leaves_the_global_settings_alone(found: Tables) -> None:
+def test_drawing_leaves_the_global_settings_alone(collected: Tables) -> None:
     before = dict(matplotlib.rcParams)
-    drawn_figure(drawn(found)["headline"])
+    drawn_figure(figures_by_name(collected)["headline"])
     assert dict(matplotlib.rcParams) == before
 
 
-def test_two_panels_stand_for_each_data_set_and_one_for_each_cost(found: Tables) -> None:
-    titles = [panel.title for panel in drawn(found)["headline"].panels]
+def test_two_panels_stand_for_each_data_set_and_one_for_each_cost(collected: Tables) -> None:
+    titles = [panel.title for panel in figures_by_name(collected)["headline"].panels]
     assert titles == [task.dataset for task in synthetic.TASKS for _ in range(2)]
-    assert [panel.title for panel in drawn(found)["cost"].panels] == [
+    assert [panel.title for panel in figures_by_name(collected)["cost"].panels] == [
         *("Training FLOPs", "Inference FLOPs per example", "Time per generated token"),
     ]
 
 
-def test_a_bound_is_drawn_apart_and_said_to_be_one(found: Tables) -> None:
-    figure = drawn(found)["curves_tokens"]
+def test_a_bound_is_drawn_apart_and_said_to_be_one(collected: Tables) -> None:
+    figure = figures_by_name(collected)["curves_tokens"]
     assert "any-order bound" in figure.caption
     assert set(figure.numbers.loc[figure.numbers["architecture"] == "encoder", "metric"]) == {
         "nll_per_token",  # a label is one token: exact
@@ -125,22 +125,22 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     runs = synthetic.write_store(tmp_path, [task])
     for run in runs:
         synthetic.change_record(tmp_path, run, dataset=name, **({"architecture": name} if "other" in run else {}))
-    for figure in drawn(tables.collect(tmp_path)).values():
+    for figure in figures_by_name(tables.collect(tmp_path)).values():
         assert drawn_figure(figure).save(tmp_path / "report")
 
 
 def test_architectures_are_told_apart_by_colour_and_marker() -> None:
     names = [*synthetic.ARCHITECTURES, "shared-encoder-decoder", *"abcdefg"]
-    found = looks(names)
-    assert list(found) == names
-    assert len({(look.colour, look.marker) for look in found.values()}) == len(names)
-    assert {look.colour for look in found.values()} <= set(COLOURS.values())
-    assert {look.marker for look in found.values()} <= set(SHAPES)
-    assert looks(["encoder", "b"])["encoder"] == found["encoder"]
+    look_by_name = looks(names)
+    assert list(look_by_name) == names
+    assert len({(look.colour, look.marker) for look in look_by_name.values()}) == len(names)
+    assert {look.colour for look in look_by_name.values()} <= set(COLOURS.values())
+    assert {look.marker for look in look_by_name.values()} <= set(SHAPES)
+    assert looks(["encoder", "b"])["encoder"] == look_by_name["encoder"]
 
 
-def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(found: Tables) -> None:
-    elements = drawn_figure(drawn(found)["headline"]).inline
+def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(collected: Tables) -> None:
+    elements = drawn_figure(figures_by_name(collected)["headline"]).inline
     assert len(elements.panels) == 2 * len(synthetic.TASKS)
     for element in elements.panels:
         assert element.startswith("<svg viewBox=")
@@ -154,8 +154,8 @@ def test_an_inline_svg_has_no_style_no_shared_names_and_keeps_its_references(fou
     assert all(name.startswith("headline-") or re.fullmatch("[bl][0-9a-f]+", name) for name in names)
 
 
-def test_a_description_is_quoted(found: Tables) -> None:
-    panel = replace(drawn(found)["headline"].panels[0], description='what "it" shows <&>')
+def test_a_description_is_quoted(collected: Tables) -> None:
+    panel = replace(figures_by_name(collected)["headline"].panels[0], description='what "it" shows <&>')
     figure = Figure(name="name", title="", caption="", panels=(panel,), architectures=(), numbers=pd.DataFrame())
     assert 'aria-label="what &quot;it&quot; shows &lt;&amp;&gt;"' in drawn_figure(figure).inline.panels[0]
 
@@ -174,8 +174,8 @@ def test_a_long_text_below_a_title_squeezes_no_panel() -> None:
     with styled("light"):
         assert len(bare.heading(WIDE)) == 1 and len(long.heading(WIDE)) > 2
         assert long.whole(WIDE) > bare.whole(WIDE) == 1.5
-    for made in (drawing.together([bare, long], 2), drawing.together([long], 1)):
-        assert made.files["svg"] and made.files["png"]
+    for picture in (drawing.together([bare, long], 2), drawing.together([long], 1)):
+        assert picture.files["svg"] and picture.files["png"]
 
 
 Make = Callable[[int], tuple[drawing.Panel, ...]]
@@ -218,13 +218,13 @@ def differences(count: int) -> tuple[drawing.Panel, ...]:
         "seeds_needed": 4,
         "seeds": 3,
     }
-    found = [
+    contrasts = [
         Contrast(f"set-{place} " * 12, "translation", "", "exact_match", name, CONDITION, gap, **tested)
         for place in range(count)
         for name in NAMES
     ]
     with styled("light"):
-        return tuple(entry.panel for entry in forest.forests(found))
+        return tuple(entry.panel for entry in forest.forests(contrasts))
 
 
 def measured(count: int) -> tuple[drawing.Panel, ...]:
@@ -267,7 +267,7 @@ def test_labels_of_ticks_do_not_touch(make: Make, count: int, columns: int) -> N
             for axis in (axes.xaxis, axes.yaxis):
                 boxes = tick_labels(axis)
                 assert boxes
-                assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+                assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(10, 40), (40, 20), (3, 3)])
@@ -283,7 +283,7 @@ def test_labels_of_a_map_do_not_touch(queries: int, keys: int) -> None:
         for axis in (axis for axes in canvas.axes for axis in (axes.xaxis, axes.yaxis)):
             boxes = tick_labels(axis)
             assert len(boxes) > 2
-            assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+            assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
 
 
 def test_a_label_that_fills_the_panel_widens_the_canvas() -> None:
@@ -316,38 +316,38 @@ def test_a_data_area_has_a_least_width(make: Make, count: int, columns: int) -> 
         assert max(widths) - min(widths) < 1e-6  # and all the same
 
 
-def test_the_key_has_the_colours_of_the_panels(found: Tables) -> None:
+def test_the_key_has_the_colours_of_the_panels(collected: Tables) -> None:
     """Also where only trials trained an architecture, whose runs come before others."""
     renamed = {"encoder": "mine", "encoder-decoder": "yours"}
-    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in found.items()}
-    tried = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
-    view = View(judge(tables.completed({**tables_, "runs": pd.concat([tried, tables_["runs"]])})))
+    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in collected.items()}
+    trial = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
+    view = View(judge(tables.completed({**tables_, "runs": pd.concat([trial, tables_["runs"]])})))
     canvas = plot.drawn(view, "curves_tokens")
-    shown = {line.get_color() for axes in canvas.axes for line in axes.lines}
+    colours = {line.get_color() for axes in canvas.axes for line in axes.lines}
     [key] = canvas.legends
     assert {"mine", "yours"} <= {text.get_text().strip() for text in key.get_texts()}
-    assert {line.get_color() for line in key.legend_handles if isinstance(line, Line2D)} <= shown
+    assert {line.get_color() for line in key.legend_handles if isinstance(line, Line2D)} <= colours
     assert list(view.looks)[-1] == "tried"
 
 
-def test_every_row_of_the_summary_keeps_its_name(found: Tables) -> None:
+def test_every_row_of_the_summary_keeps_its_name(collected: Tables) -> None:
     renamed = {"encoder": "shared-encoder-decoder", "encoder-decoder": "separate-encoder-decoder"}
-    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in found.items()}
+    tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in collected.items()}
     two = frozenset(("phrases-en-de", "shakespeare"))
     canvas = plot.drawn(View(judge(tables.completed(tables_)), datasets=two), "summary")
     [axes] = canvas.axes
-    shown = [text.get_text().replace("\n", "") for text in axes.get_yticklabels()]
-    names = [name.partition("mean")[0] for name in shown]
+    labels = [text.get_text().replace("\n", "") for text in axes.get_yticklabels()]
+    names = [name.partition("mean")[0] for name in labels]
     assert names == ["decoder", "shared-encoder-decoder", "separate-encoder-decoder"]
 
 
 def test_a_condition_stands_in_full() -> None:
     for canvas in laid_out(headlines, 1, 1):
-        said = " ".join(text.get_text() for text in texts(canvas))
+        shown_text = " ".join(text.get_text() for text in texts(canvas))
         with styled("light"):
             words = [line for line, *_ in headlines(1)[0].heading(WIDE)]
         assert " ".join(words).endswith(CONDITION)
-        assert all(line in said for line in words)
+        assert all(line in shown_text for line in words)
 
 
 @pytest.mark.parametrize(
@@ -372,8 +372,8 @@ def test_a_data_set_has_a_row_where_all_have_as_many_panels(titles: str, columns
         assert drawing.columns_for(panels, row) == columns
 
 
-def test_every_figure_says_what_it_shows_and_what_it_answers(found: Tables) -> None:
-    assert all(figure.takeaway.endswith(".") for figure in drawn(found).values())
+def test_every_figure_says_what_it_shows_and_what_it_answers(collected: Tables) -> None:
+    assert all(figure.takeaway.endswith(".") for figure in figures_by_name(collected).values())
     assert all(kind.question.endswith("?") for kind in figures.FIGURES.values())
 
 

@@ -86,12 +86,12 @@ def batches(trainer: Trainer) -> list[Batch]:
     return [batch for batch, _ in trainer.stream(10**6).start()][:STEPS]
 
 
-def theirs_trained(model: Any, read: list[Batch], loss: Callable[[Any, Batch], torch.Tensor]) -> list[float]:
+def theirs_trained(model: Any, batches_read: list[Batch], loss: Callable[[Any, Batch], torch.Tensor]) -> list[float]:
     """The losses of a model of transformers under PyTorch's AdamW."""
     model.train()
     adamw = torch.optim.AdamW(model.parameters(), lr=0.003, betas=optimizer.BETAS, weight_decay=0.0)
-    found = []
-    for step, batch in enumerate(read):
+    losses = []
+    for step, batch in enumerate(batches_read):
         for group in adamw.param_groups:
             group["lr"] = 0.003 * optimizer.schedule(step / STEPS, 0.05)
         value = loss(model, batch)
@@ -99,8 +99,8 @@ def theirs_trained(model: Any, read: list[Batch], loss: Callable[[Any, Batch], t
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adamw.step()
         adamw.zero_grad()
-        found.append(value.item())
-    return found
+        losses.append(value.item())
+    return losses
 
 
 def ours_trained(trainer: Trainer, read: list[Batch]) -> list[float]:
@@ -220,16 +220,16 @@ def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tm
 
 
 def test_a_checkpoint_of_the_hub_is_found_by_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    requests = []
 
     def download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((name, revision))
+        requests.append((name, revision))
         assert not any(pattern in ("*", "*.bin", "*.py") for pattern in allow_patterns)
         return str(data / "gpt2")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    found = catalogue.find("hub:owner/tiny@main")
-    assert asked == [("owner/tiny", "main")] and (found.name, found.family) == ("owner/tiny@main", "decoder")
+    variant = catalogue.find("hub:owner/tiny@main")
+    assert requests == [("owner/tiny", "main")] and (variant.name, variant.family) == ("owner/tiny@main", "decoder")
 
 
 def test_a_hub_that_is_not_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

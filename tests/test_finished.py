@@ -39,8 +39,8 @@ def test_a_changed_checkpoint_is_told_and_what_to_do(folder: Path, tmp_path: Pat
     finished.read(place)
     config = tmp_path / "theirs" / "config.json"
     config.write_text(config.read_text().replace('"gelu_new"', '"relu"'))
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         finished.read(place)
-    assert str(told.value).endswith(
+    assert str(error.value).endswith(
         "theirs has changed since: that command scores the checkpoint as it is now); run its compare command again"
     )

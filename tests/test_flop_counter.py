@@ -15,12 +15,12 @@ ROWS, WIDTH, OUT = 6, 5, 7
 TERMS = {"addr": ROWS * OUT}  # a single column
 
 
-def flops(run, *parameters: Tensor, given: tuple[Tensor, ...] = ()) -> int:
+def flops(run, *parameters: Tensor, inputs: tuple[Tensor, ...] = ()) -> int:
     """FLOPs of a pass and its backward pass in the given parameters."""
     model = nn.Module()
     model.weights = nn.ParameterList(parameters)
-    with counted(model, given) as counter:
-        result = run(*given, *model.weights)
+    with counted(model, inputs) as counter:
+        result = run(*inputs, *model.weights)
         result.backward(torch.randn(result.shape))
     return counter.total
 
@@ -77,7 +77,7 @@ ELEMENTWISE = {
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_what_is_no_product_does_not_count(name: str) -> None:
     x, weight = torch.randn(4, 9, 8), nn.Parameter(torch.randn(8))
-    assert flops(ELEMENTWISE[name], weight, given=(x,)) == 0
+    assert flops(ELEMENTWISE[name], weight, inputs=(x,)) == 0
 
 
 def test_an_operator_of_someone_else_is_refused() -> None:

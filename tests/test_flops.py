@@ -19,14 +19,14 @@ from archbench.architectures.families.size import Limits, Size
 def test_pairs_are_those_that_the_mask_shows(n: int, window: int | None) -> None:
     places = torch.arange(n)[None]
 
-    def seen(causal: bool, prefix: int) -> int:
+    def visible_pairs(causal: bool, prefix: int) -> int:
         context = AttentionContext(places, places, causal=causal, prefix=torch.tensor([[prefix]]) if prefix else None)
         mask = context.mask(window)
         return n * n if mask is None else int(mask.sum())
 
-    assert numbers.mutual(float(n))(window) == seen(False, 0)
+    assert numbers.mutual(float(n))(window) == visible_pairs(False, 0)
     for prefix in range(n + 1):
-        assert numbers.causal(float(n), float(prefix))(window) == seen(True, prefix)
+        assert numbers.causal(float(n), float(prefix))(window) == visible_pairs(True, prefix)
 
 
 @pytest.mark.parametrize("name", ["decoder", "prefix-decoder", "encoder", "encoder-decoder"])

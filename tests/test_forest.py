@@ -37,7 +37,7 @@ def read(root: Path) -> Judged:
     return judge(tables.collect(root))
 
 
-def drawn(judged: Judged) -> dict[str, Figure]:
+def figures_by_name(judged: Judged) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -61,7 +61,7 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("mean", "error", "said"),
+    ("mean", "error", "expected"),
     [
         (0.05, 0.01, "better"),
         (-0.05, 0.01, "worse"),
@@ -71,26 +71,26 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (math.nan, math.nan, "not tested"),
     ],
 )
-def test_every_outcome_has_its_word(mean: float, error: float, said: str) -> None:
-    assert word(contrast(mean, error)) == said
+def test_every_outcome_has_its_word(mean: float, error: float, expected: str) -> None:
+    assert word(contrast(mean, error)) == expected
     assert word(contrast(math.nan, math.nan, "3 of 3 runs of decoder-alibi")) == "diverged"
 
 
 def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Path) -> None:
     judged = read(ablation)
-    figure = drawn(judged)["differences"]
+    figure = figures_by_name(judged)["differences"]
     [panel] = figure.panels
     assert (panel.title, panel.below) == ("phrases-en-de", "against decoder")
     [path] = [path for path in drawn_figure(figure).save(tmp_path) if path.suffix == ".csv"]
     with path.open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert list(rows) == [name for name, _ in PAIRS]
-    for one in judged.tested.primary:
-        row = rows[one.first]
-        assert (row["against"], row["metric"], row["outcome"]) == ("decoder", "exact_match", word(one))
-        found = [float(row[key]) if row[key] else math.nan for key in ("difference", "lower", "upper", "p", "margin")]
-        gap = one.difference
-        assert found == pytest.approx([gap.mean, gap.lower, gap.upper, one.p, 0.02], nan_ok=True)
+    for pair in judged.tested.primary:
+        row = rows[pair.first]
+        assert (row["against"], row["metric"], row["outcome"]) == ("decoder", "exact_match", word(pair))
+        values = [float(row[key]) if row[key] else math.nan for key in ("difference", "lower", "upper", "p", "margin")]
+        gap = pair.difference
+        assert values == pytest.approx([gap.mean, gap.lower, gap.upper, pair.p, 0.02], nan_ok=True)
     [comparison] = judged.first
     means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
     assert float(rows["decoder-one-head"]["difference"]) == pytest.approx(means["decoder-one-head"] - means["decoder"])
@@ -101,9 +101,9 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("mean", "error"), [(0.05, 0.01), (0.001, 0.003), (0.01, 0.02), (0.0, 0.0)])
 def test_whatever_is_decided_the_sentence_tells_what_diverged(mean: float, error: float) -> None:
-    said = contrast_sentence(contrast(mean, error))
-    told = contrast_sentence(contrast(mean, error, "1 of 3 runs of decoder-alibi"))
-    assert told == f"{said} 1 of 3 runs of decoder-alibi diverged."
+    sentence = contrast_sentence(contrast(mean, error))
+    with_diverged = contrast_sentence(contrast(mean, error, "1 of 3 runs of decoder-alibi"))
+    assert with_diverged == f"{sentence} 1 of 3 runs of decoder-alibi diverged."
 
 
 def test_a_sentence_stands_for_every_row(ablation: Path) -> None:
@@ -133,14 +133,14 @@ def test_tables_alone_give_the_same_bytes(ablation: Path, tmp_path: Path) -> Non
 
 def test_without_declared_contrasts_there_is_no_forest(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
-    assert not {"differences", "effects"} & set(drawn(read(tmp_path)))
+    assert not {"differences", "effects"} & set(figures_by_name(read(tmp_path)))
 
 
 def test_each_default_has_a_panel_of_its_own() -> None:
     base = contrast(0.05, 0.01)
     other = [dataclasses.replace(base, first=f"encoder-{name}", second="encoder") for name in ("alibi", "sinusoidal")]
-    found = forests([base, *other, dataclasses.replace(base, dataset="other")])
-    assert [(one.dataset, one.against, len(one.rows)) for one in found] == [
+    panels = forests([base, *other, dataclasses.replace(base, dataset="other")])
+    assert [(panel.dataset, panel.against, len(panel.rows)) for panel in panels] == [
         ("set", "decoder", 1),
         ("set", "encoder", 2),
         ("other", "decoder", 1),
@@ -167,12 +167,13 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
         if "no-mask" in run:
             synthetic.change_record(tmp_path, run, breaks="no_look_ahead")
     judged = read(tmp_path)
-    [found] = [verdict(one, judged.tested.primary) for one in judged.first]
-    told = "decoder-no-mask fails checks of archbench on purpose (no_look_ahead)"
-    assert any(note.startswith(told) for note in found.notes)
+    [outcome] = [verdict(comparison, judged.tested.primary) for comparison in judged.first]
+    cheat_note = "decoder-no-mask fails checks of archbench on purpose (no_look_ahead)"
+    assert any(note.startswith(cheat_note) for note in outcome.notes)
     assert not any("fails checks" in note for note in verdict(read(ablation).first[0]).notes)
     captions = [
-        {one.name: one.caption for one in figures.figures(each)}["curves_tokens"] for each in (judged, read(ablation))
+        {figure.name: figure.caption for figure in figures.figures(judgement)}["curves_tokens"]
+        for judgement in (judged, read(ablation))
     ]
     assert ["decoder-no-mask: the loss is not comparable" in caption for caption in captions] == [
         True,
@@ -181,12 +182,12 @@ def test_a_cheat_is_said_to_be_one(ablation: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "score", "told"),
+    ("loss", "score", "noted"),
     [(0.001, 0.0, True), (0.9, 0.0, False), (0.001, 0.9, False)],
     ids=["cheats", "not", "better"],
 )
 def test_what_looking_ahead_did_is_told_where_loss_and_answers_disagree(
-    tmp_path: Path, loss: float, score: float, told: bool
+    tmp_path: Path, loss: float, score: float, noted: bool
 ) -> None:
     truth = {"decoder": 0.6, "decoder-no-mask": score}
     for run in synthetic.write_store(tmp_path, [single(PHRASES, truth=truth, spread=0.001)]):
@@ -200,8 +201,8 @@ def test_what_looking_ahead_did_is_told_where_loss_and_answers_disagree(
         " Its validation loss is lower than that of decoder (0.0010 and 0.5000 nats per token), but its answers are "
         f"worse: exact match {means['decoder-no-mask']:.3f} and {means['decoder']:.3f}."
     )
-    assert note.endswith(expected) == told
-    assert ("validation loss" in note) == told
+    assert note.endswith(expected) == noted
+    assert ("validation loss" in note) == noted
 
 
 # What a change does.
@@ -218,25 +219,28 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     synthetic.specify(tmp_path, "contrasts", [])
     judged = read(tmp_path)
     assert not judged.tested.primary
-    found = judged.tested.effects
-    assert [(one.first, one.second) for one in found] == [
+    effects = judged.tested.effects
+    assert [(effect.first, effect.second) for effect in effects] == [
         ("decoder with dropout 0.1", "decoder"),
         ("encoder with dropout 0.1", "encoder"),
     ]
-    assert all(one.outcome == "ahead" and one.corrected_for == 2 for one in found)
-    means = [{cell.architecture: cell.interval.mean for cell in one.scored} for one in (*judged.first, *judged.further)]
-    for one in found:
-        assert one.difference.mean == pytest.approx(means[1][one.second] - means[0][one.second])
-    assert summary.sentences(judged)[-1] == contrast_sentence(found[-1])
+    assert all(effect.outcome == "ahead" and effect.corrected_for == 2 for effect in effects)
+    means = [
+        {cell.architecture: cell.interval.mean for cell in comparison.scored}
+        for comparison in (*judged.first, *judged.further)
+    ]
+    for effect in effects:
+        assert effect.difference.mean == pytest.approx(means[1][effect.second] - means[0][effect.second])
+    assert summary.sentences(judged)[-1] == contrast_sentence(effects[-1])
     short = bottom_line(judged)[0]
     assert "decoder with dropout 0.1 is better than decoder" in short
     html = reports.build(tmp_path)[0].read_text(encoding="utf-8")
-    assert 'id="figure-effects"' in html and all(escape(f"{one.first} better") in html for one in found)
+    assert 'id="figure-effects"' in html and all(escape(f"{effect.first} better") in html for effect in effects)
     with (tmp_path / "report" / "effects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["difference"]) for row in rows] == pytest.approx([one.difference.mean for one in found])
+    assert [float(row["difference"]) for row in rows] == pytest.approx([effect.difference.mean for effect in effects])
     tested = pd.read_csv(tmp_path / "report" / "contrasts.csv")
-    assert list(tested.loc[tested["role"] == "effect", "first"]) == [one.first for one in found]
+    assert list(tested.loc[tested["role"] == "effect", "first"]) == [effect.first for effect in effects]
 
 
 def test_a_condition_without_scores_is_not_drawn_and_keeps_the_metric(tmp_path: Path) -> None:
@@ -245,7 +249,7 @@ def test_a_condition_without_scores_is_not_drawn_and_keeps_the_metric(tmp_path: 
         synthetic.fail(tmp_path, run)
         (tmp_path / "runs" / run / "scores.json").unlink(missing_ok=True)
     judged = read(tmp_path)
-    assert {(one.outcome, one.metric) for one in judged.tested.effects} == {("unknown", "accuracy")}
+    assert {(effect.outcome, effect.metric) for effect in judged.tested.effects} == {("unknown", "accuracy")}
     assert "effects" not in [figure.name for figure in figures.figures(judged)]
 
 
@@ -260,11 +264,11 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
         "Under the condition “AdamW” the outcome changes (not corrected): encoder is better than decoder on sentiment."
     )
     assert sentence in bottom_line(judged)
-    said = sentence.replace(" on sentiment.", ".")
-    assert any(said in line for line in summary.sentences(judged))
+    short_sentence = sentence.replace(" on sentiment.", ".")
+    assert any(short_sentence in line for line in summary.sentences(judged))
     [first_condition] = judged.first
     outcome = verdict(first_condition, judged.tested.primary_on("sentiment"), changes("sentiment", judged.tested))
-    assert outcome.state == "decided" and said in outcome.notes
+    assert outcome.state == "decided" and short_sentence in outcome.notes
     [decoder] = [row[1] for row in matrix.matrix(judged).rows if row[0].text == "decoder"]
     assert "different under the condition “AdamW”" in decoder.below
 
@@ -281,10 +285,10 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     synthetic.specify(tmp_path, "contrasts", [])
     tasks = [{"name": "by-char", "baseline": ""}, {"name": "by-bpe", "baseline": "by-char"}]
     synthetic.specify(tmp_path, "tasks", tasks)
-    [found] = read(tmp_path).tested.effects
-    assert (found.first, found.second, found.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
-    assert found.metric == "bits_per_byte" and found.outcome == "ahead"
-    assert found.difference.mean == pytest.approx(0.2, abs=0.1)
+    [effect] = read(tmp_path).tested.effects
+    assert (effect.first, effect.second, effect.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
+    assert effect.metric == "bits_per_byte" and effect.outcome == "ahead"
+    assert effect.difference.mean == pytest.approx(0.2, abs=0.1)
     assert "decoder on by-bpe is better than decoder on by-char." in bottom_line(read(tmp_path))[0]
 
 
@@ -299,7 +303,7 @@ def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:
     synthetic.write_json(tmp_path / "experiment.json", head)
     judged = read(tmp_path)
     assert [cell.architecture for cell in judged.further[0].cells] == ["decoder", "encoder"]
-    assert [one.first for one in judged.tested.effects] == ["decoder with target supervision"]
+    assert [effect.first for effect in judged.tested.effects] == ["decoder with target supervision"]
 
 
 @pytest.mark.parametrize(
@@ -319,22 +323,22 @@ def test_another_choice_of_trials_is_no_change(
     runs = synthetic.write_store(tmp_path, [task], further=changed(task, "target supervision", 0.1))
     first = len(runs) // 2
     for place, run in enumerate(runs):
-        own = setting if place >= first else setting | {"supervision": "native"}
-        synthetic.change_record(tmp_path, run, **own)
+        fields = setting if place >= first else setting | {"supervision": "native"}
+        synthetic.change_record(tmp_path, run, **fields)
     condition = {"name": "sentiment", "condition": "target supervision", "retuned": True, "fixed": fixed}
     synthetic.specify(tmp_path, "conditions", [condition])
-    assert [one.first for one in read(tmp_path).tested.effects] == expected
+    assert [effect.first for effect in read(tmp_path).tested.effects] == expected
 
 
 def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}, spread=0.02)
-    further = [one for by in (0.01, 0.03, 0.05, 0.2) for one in changed(task, f"change {by}", by)]
+    further = [entry for by in (0.01, 0.03, 0.05, 0.2) for entry in changed(task, f"change {by}", by)]
     synthetic.write_store(tmp_path, [task], further=further)
     tested = read(tmp_path).tested
-    found = [*tested.effects, *tested.primary]
-    assert {one.corrected_for for one in found} == {12, 3}
-    assert {one.outcome for one in tested.effects} >= {"open", "ahead"}
-    assert all(abs(one.difference.mean) < one.detectable for one in found if one.outcome == "open")
+    contrasts = [*tested.effects, *tested.primary]
+    assert {pair.corrected_for for pair in contrasts} == {12, 3}
+    assert {effect.outcome for effect in tested.effects} >= {"open", "ahead"}
+    assert all(abs(pair.difference.mean) < pair.detectable for pair in contrasts if pair.outcome == "open")
 
 
 def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_path: Path) -> None:
@@ -342,12 +346,12 @@ def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_pat
     further = [*changed(task, "dropout 0.1", 0.02), *changed(task, "dropout 0.3", -0.02)]
     synthetic.write_store(tmp_path, [task], further=further)
     judged = read(tmp_path)
-    groups = [one.group for one in (*judged.first, *judged.further)]
+    groups = [comparison.group for comparison in (*judged.first, *judged.further)]
     samples = [judged.comparisons.samples(group, "accuracy") for group in groups]
     pooled = pool([sample for group in samples[:2] for sample in group.values()])
     expected = difference_interval(samples[1]["decoder"], samples[0]["decoder"], pooled)
-    found = judged.tested.effects[0].difference
-    assert (found.mean, found.standard_error) == pytest.approx((expected.mean, expected.standard_error))
+    difference = judged.tested.effects[0].difference
+    assert (difference.mean, difference.standard_error) == pytest.approx((expected.mean, expected.standard_error))
 
 
 def test_a_broken_specification_has_no_baselines(tmp_path: Path) -> None:

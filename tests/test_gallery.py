@@ -26,7 +26,7 @@ def test_every_figure_is_in_the_gallery(gallery: ModuleType) -> None:
 def test_a_line_of_the_gallery_follows_from_the_numbers(gallery: ModuleType, name: str) -> None:
     reference, datasets = gallery.SOURCES[name]
     with styled("light"):
-        made = plot.figure(view(reference_pages.judged(reference), None, datasets or None), name)
+        figure = plot.figure(view(reference_pages.judged(reference), None, datasets or None), name)
     page = (DOCS / "figures.md").read_text(encoding="utf-8")
     section = page[page.index(f"## `{name}`") :]
-    assert section.startswith(f"## `{name}`\n\n{FIGURES[name].question}\n\n> {made.takeaway}\n")
+    assert section.startswith(f"## `{name}`\n\n{FIGURES[name].question}\n\n> {figure.takeaway}\n")

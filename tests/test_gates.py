@@ -36,8 +36,8 @@ def shuffle(root: Path, saved: Mapping[str, float]) -> None:
     for number, folder in enumerate(sorted((root / "runs").iterdir())):
         architecture = json.loads((folder / "record.json").read_text())["architecture"]
         answers = pd.read_parquet(folder / "predictions.parquet").head(EXAMPLES)
-        own = -answers["log_likelihood"].sum() / math.log(2) / answers["reference"].map(len).sum()
-        value = own + saved[architecture] + 0.001 * (number % 3 - 1)
+        bits = -answers["log_likelihood"].sum() / math.log(2) / answers["reference"].map(len).sum()
+        value = bits + saved[architecture] + 0.001 * (number % 3 - 1)
         scores = json.loads((folder / "scores.json").read_text())
         row = {"split": "test", "metric": "bits_per_byte_shuffled", "value": value, "lower": value, "upper": value}
         synthetic.write_json(folder / "scores.json", [*scores, {**row, "n": EXAMPLES}])
@@ -68,22 +68,22 @@ def test_a_model_that_is_no_better_than_a_bigram_gives_no_verdict(tmp_path: Path
 
 def test_a_classifier_that_is_no_better_than_the_majority_class_gives_no_verdict(tmp_path: Path) -> None:
     between = replace(SENTIMENT, references=SENTIMENT.references | {"majority": 0.59})
-    found = outcomes(judged(tmp_path, between))
-    assert {pair for pair, contrast in found.items() if contrast.outcome == "untrained"} == {
-        pair for pair in found if "decoder" in pair
+    contrasts = outcomes(judged(tmp_path, between))
+    assert {pair for pair, contrast in contrasts.items() if contrast.outcome == "untrained"} == {
+        pair for pair in contrasts if "decoder" in pair
     }
-    assert "decoder is no better than the majority class (0.5" in found["decoder", "encoder"].untrained
+    assert "decoder is no better than the majority class (0.5" in contrasts["decoder", "encoder"].untrained
     page = render(judge(tables.collect(tmp_path)), [])
     assert "decoder on sentiment, which is no better than the majority class" in page
 
 
 def test_a_model_that_does_not_read_its_source_gives_no_verdict(tmp_path: Path) -> None:
     saved = {"decoder": 0.0, "prefix-decoder": 0.4, "encoder": 0.1, "encoder-decoder": 0.9}
-    found = outcomes(judged(tmp_path, PHRASES, saved))
-    assert {pair for pair, contrast in found.items() if contrast.outcome == "untrained"} == {
-        pair for pair in found if "decoder" in pair
+    contrasts = outcomes(judged(tmp_path, PHRASES, saved))
+    assert {pair for pair, contrast in contrasts.items() if contrast.outcome == "untrained"} == {
+        pair for pair in contrasts if "decoder" in pair
     }
-    assert "no better with the right sources than with shuffled ones" in found["decoder", "encoder"].untrained
+    assert "no better with the right sources than with shuffled ones" in contrasts["decoder", "encoder"].untrained
 
 
 @pytest.mark.parametrize("saved", [-0.2, 0.0, 0.0004])
@@ -103,14 +103,14 @@ def test_the_matrix_ranks_those_that_are_trained_enough(tmp_path: Path) -> None:
 
 def test_matrix_card_sentence_and_bold_mark_agree_on_who_wins(tmp_path: Path) -> None:
     """The encoder is not trained enough and stands aside; the decoder beats the encoder-decoder."""
-    found = judged(tmp_path, with_bigram(SHAKESPEARE, 3.0))
-    [comparison] = found.first
-    words = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(found).rows}
+    result = judged(tmp_path, with_bigram(SHAKESPEARE, 3.0))
+    [comparison] = result.first
+    words = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(result).rows}
     assert [name for name, word in words.items() if word == "wins"] == ["decoder"]
     assert [cell.architecture for cell in comparison.cells if cell.best] == ["decoder"]
-    card = verdict(comparison, found.tested.primary).sentence
+    card = verdict(comparison, result.tested.primary).sentence
     assert card.startswith("decoder wins") and "better than encoder-decoder. Not trained enough" in card
-    assert "decoder wins on shakespeare (encoder not trained enough)" in bottom_line(found)[0]
+    assert "decoder wins on shakespeare (encoder not trained enough)" in bottom_line(result)[0]
 
 
 @pytest.mark.parametrize("best", ["decoder", "encoder"])
@@ -119,10 +119,10 @@ def test_of_a_default_and_its_variants_only_the_default_can_win(tmp_path: Path, 
     truth = SHAKESPEARE.truth | {best: 2.2, "prefix-decoder": 2.9}
     synthetic.write_store(tmp_path, [replace(SHAKESPEARE, truth=truth)])
     synthetic.specify(tmp_path, "contrasts", [[name, "decoder"] for name in truth if name != "decoder"])
-    found = judge(tables.collect(tmp_path))
-    [comparison] = found.first
-    [sentence, *_], card = bottom_line(found), verdict(comparison, found.tested.primary).sentence
-    cells = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(found).rows}
+    result = judge(tables.collect(tmp_path))
+    [comparison] = result.first
+    [sentence, *_], card = bottom_line(result), verdict(comparison, result.tested.primary).sentence
+    cells = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(result).rows}
     assert cells[best] == ("wins" if best == "decoder" else "better")
     assert [cell.architecture for cell in comparison.cells if cell.best] == (["decoder"] if best == "decoder" else [])
     assert card.startswith("decoder wins with" if best == "decoder" else "encoder has the best mean")
@@ -139,9 +139,9 @@ def test_in_an_ablation_only_the_whole_architecture_has_to_pass(tmp_path: Path) 
         record = json.loads(path.read_text())
         synthetic.write_json(path, record | {"family": families[record["architecture"]]})
     synthetic.specify(tmp_path, "contrasts", [["decoder", "decoder-no-norm"], ["encoder", "encoder-decoder"]])
-    found = outcomes(judge(tables.collect(tmp_path)))
-    assert found["decoder", "decoder-no-norm"].outcome == "ahead"
-    assert found["encoder", "encoder-decoder"].outcome == "untrained"
+    contrasts = outcomes(judge(tables.collect(tmp_path)))
+    assert contrasts["decoder", "decoder-no-norm"].outcome == "ahead"
+    assert contrasts["encoder", "encoder-decoder"].outcome == "untrained"
 
 
 def test_an_architecture_is_not_blamed_for_an_untrained_opponent(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def write(
     model = contract.subject(catalogue.find(name).build).model
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        found = model.objective.generate(model, SOURCE, None, allowed_tokens, decoding, generator, start)
-    return [row.tolist() for row in found], model
+        generated = model.objective.generate(model, SOURCE, None, allowed_tokens, decoding, generator, start)
+    return [row.tolist() for row in generated], model
 
 
 def likelihood(model, row: int, target: list[int], allowed_tokens: torch.Tensor) -> float:
@@ -43,12 +43,12 @@ def likelihood(model, row: int, target: list[int], allowed_tokens: torch.Tensor)
 def test_a_wide_beam_without_length_penalty_finds_the_likeliest_target(name: str) -> None:
     allowed_tokens, most = allowed(END, *WORDS), 3
     decoding = Decoding(max_tokens=most, strategy="beam", beams=30, length_penalty=0.0)
-    found, model = write(name, decoding, allowed_tokens)
+    written, model = write(name, decoding, allowed_tokens)
     for row in range(len(SOURCE)):
         targets = [[*words, END] for n in range(most) for words in itertools.product(WORDS, repeat=n)]
         targets += [list(words) for words in itertools.product(WORDS, repeat=most)]
         best = max(targets, key=lambda target: likelihood(model, row, target, allowed_tokens))
-        assert found[row] == [token for token in best if token != END]
+        assert written[row] == [token for token in best if token != END]
 
 
 @pytest.mark.parametrize("name", catalogue.names())
@@ -78,10 +78,10 @@ def test_samples_follow_the_model() -> None:
     many, decoding = SOURCE[:1].expand(6000, -1), Decoding(max_tokens=1, strategy="sample")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        found = torch.cat(model.objective.generate(model, many, None, allowed_tokens, decoding, generator))
+        samples = torch.cat(model.objective.generate(model, many, None, allowed_tokens, decoding, generator))
     for word in WORDS:
         expected = torch.tensor(likelihood(model, 0, [word], allowed_tokens)).exp().item()
-        assert (found == word).float().mean().item() == pytest.approx(expected, abs=0.03)
+        assert (samples == word).float().mean().item() == pytest.approx(expected, abs=0.03)
 
 
 def test_truncation_keeps_the_likeliest() -> None:
@@ -102,13 +102,13 @@ def test_a_start_is_continued_like_any_target(name: str) -> None:
 
 def test_confident_cells_come_first_and_one_round_is_all_at_once() -> None:
     allowed_tokens = allowed(*WORDS)
-    found, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), allowed_tokens)
+    written, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), allowed_tokens)
     from archbench.architectures.objectives.masked import _canvas, _ended
 
     source, _ = _ended(SOURCE, None)
     with torch.no_grad():
         blank = _canvas(torch.zeros(3, 0, dtype=torch.long), None, model.canvas)
         logits = model(source, blank).masked_fill(~allowed_tokens, float("-inf"))
-    assert found == logits.argmax(-1).tolist()
+    assert written == logits.argmax(-1).tolist()
     many, _ = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=6), allowed_tokens)
     assert all(len(row) == 6 for row in many)

@@ -95,9 +95,9 @@ def test_the_pieces_run_as_stand_ins_on_the_cpu(tmp_path: Path) -> None:
 def test_a_name_that_no_piece_has_is_an_error(
     hour: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         hour.main(["--device", "cpu", "--only", "partiy", "--out", str(tmp_path)])
-    assert ended.value.code == 2
+    assert stopped.value.code == 2
     assert "--only: no piece begins with partiy; --list prints all" in capsys.readouterr().err
 
 
@@ -122,8 +122,8 @@ def test_every_command_is_one_that_archbench_takes(hour: ModuleType, device: str
         if line[0] != "compare":
             continue
         settings = [line[place + 1] for place, word in enumerate(line) if word == "--set"]
-        given = parsed(settings)
-        experiment = spec.preset(line[2], given) if line[1] == "--preset" else spec.load(line[1], given)
+        changes = parsed(settings)
+        experiment = spec.preset(line[2], changes) if line[1] == "--preset" else spec.load(line[1], changes)
         budget = experiment.tasks[0].budget
         if device == "cpu" and "quick" not in piece.name:
             assert budget.parameters is not None and budget.parameters <= 20_000

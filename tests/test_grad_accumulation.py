@@ -39,16 +39,18 @@ def trainer(name: str, native: bool = True) -> Trainer:
     allowed = torch.ones(24, dtype=torch.bool)
     step = TrainingStep(model, model.objective, allowed)
     training = Training(optimizer="adamw", learning_rate=0.01)
-    made = optimizer.build(model, training, "cpu")
-    return Trainer(step, made, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
+    adamw = optimizer.build(model, training, "cpu")
+    return Trainer(step, adamw, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
 
 
-def gradient(one: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    one.model.train()
-    inputs = one.model.objective.prepare(one.model, batch(), torch.Generator().manual_seed(3), one.native)
-    loss = one._gradient(inputs, 3)
+def gradient(training: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    training.model.train()
+    inputs = training.model.objective.prepare(
+        training.model, batch(), torch.Generator().manual_seed(3), training.native
+    )
+    loss = training._gradient(inputs, 3)
     assert loss is not None
-    return loss, {name: p.grad.clone() for name, p in one.model.named_parameters() if p.grad is not None}
+    return loss, {name: p.grad.clone() for name, p in training.model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -58,23 +60,23 @@ def test_micro_batches_have_the_gradient_of_the_batch(name: str, native: bool) -
     for parts in (2, 4, 6, 100):
         cut = trainer(name, native)
         cut.parts = parts
-        found, gradients = gradient(cut)
-        assert torch.allclose(found, loss, rtol=1e-5)
+        cut_loss, gradients = gradient(cut)
+        assert torch.allclose(cut_loss, loss, rtol=1e-5)
         assert gradients.keys() == whole.keys()
         for key, value in whole.items():
             assert torch.allclose(gradients[key], value, rtol=1e-3, atol=1e-6), key
 
 
-def short_of_memory(one: Trainer, rows: int, error: Exception) -> None:
+def short_of_memory(training: Trainer, rows: int, error: Exception) -> None:
     """Has the model refuse more than ``rows`` rows at a time."""
-    hidden = type(one.model).hidden
+    hidden = type(training.model).hidden
 
     def refuse(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
         if len(target) > rows:
             raise type(error)(*error.args)  # one error for each: with it goes what its traceback holds
         return hidden(self, source, target, *masks)
 
-    one.model.__class__ = type("Refusing", (type(one.model),), {"hidden": refuse})
+    training.model.__class__ = type("Refusing", (type(training.model),), {"hidden": refuse})
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,14 @@ def test_micro_batches_are_halved_until_they_fit(error: Exception) -> None:
     usual, short = trainer("decoder"), trainer("decoder")
     short_of_memory(short, 2, error)
     for number in range(3):
-        expected, found = (one.step(batch(), number, 0.5) for one in (usual, short))
-        assert torch.allclose(found.loss, expected.loss, rtol=1e-4)
-        assert torch.allclose(found.norm, expected.norm, rtol=1e-3)
+        expected, result = (training.step(batch(), number, 0.5) for training in (usual, short))
+        assert torch.allclose(result.loss, expected.loss, rtol=1e-4)
+        assert torch.allclose(result.norm, expected.norm, rtol=1e-3)
         assert short.parts == 4
-    for (key, mine), (_, other) in zip(short.model.named_parameters(), usual.model.named_parameters(), strict=True):
-        assert torch.allclose(mine, other, atol=1e-3), key
+    for (key, parameter), (_, other) in zip(
+        short.model.named_parameters(), usual.model.named_parameters(), strict=True
+    ):
+        assert torch.allclose(parameter, other, atol=1e-3), key
 
 
 def test_all_ranks_halve_their_parts_where_one_has_too_little_memory() -> None:
@@ -102,10 +106,10 @@ def test_all_ranks_halve_their_parts_where_one_has_too_little_memory() -> None:
             return tuple(other.parts < 4 for _ in flags)
 
     other.ranks = OneShort()
-    expected, found = (one.step(batch(), 0, 0.5) for one in (usual, other))
+    expected, result = (training.step(batch(), 0, 0.5) for training in (usual, other))
     assert other.parts == 4
-    assert torch.allclose(found.loss, expected.loss, rtol=1e-4)
-    assert torch.allclose(found.norm, expected.norm, rtol=1e-3)
+    assert torch.allclose(result.loss, expected.loss, rtol=1e-4)
+    assert torch.allclose(result.norm, expected.norm, rtol=1e-3)
 
 
 def test_a_batch_of_one_row_leaves_a_rank_without_a_part() -> None:
@@ -129,15 +133,15 @@ def test_a_batch_of_one_row_leaves_a_rank_without_a_part() -> None:
 
 
 def test_other_errors_and_rows_that_never_fit_are_raised() -> None:
-    one = trainer("decoder")
-    short_of_memory(one, 2, RuntimeError("shapes do not fit"))
+    training = trainer("decoder")
+    short_of_memory(training, 2, RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes"):
-        one.step(batch(), 0, 0.5)
-    assert one.parts == 1
-    one = trainer("decoder")
-    short_of_memory(one, 0, MemoryError("none left"))
+        training.step(batch(), 0, 0.5)
+    assert training.parts == 1
+    training = trainer("decoder")
+    short_of_memory(training, 0, MemoryError("none left"))
     with pytest.raises(MemoryError):
-        one.step(batch(), 0, 0.5)
+        training.step(batch(), 0, 0.5)
 
 
 def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,11 +150,11 @@ def test_memory_that_lacks_while_weights_change_ends_the_run(monkeypatch: pytest
     def short() -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    one = trainer("decoder")
-    monkeypatch.setattr(one.optimizer, "step", short)
+    training = trainer("decoder")
+    monkeypatch.setattr(training.optimizer, "step", short)
     with pytest.raises(torch.OutOfMemoryError):
-        one.step(batch(), 0, 0.5)
-    assert one.parts == 1
+        training.step(batch(), 0, 0.5)
+    assert training.parts == 1
 
 
 HUNGRY = """
@@ -159,13 +163,13 @@ HUNGRY = """
     from test_grad_accumulation import batch, trainer
     torch.set_num_threads(1)
     from pathlib import Path
-    large, one = batch(rows=12_000), trainer("decoder")
-    one.step(batch(), 0, 0.5)
+    large, training = batch(rows=12_000), trainer("decoder")
+    training.step(batch(), 0, 0.5)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = int(sys.argv[1]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
-    stepped = one.step(large, 1, 0.5)
-    print(one.parts, float(stepped.loss))
+    stepped = training.step(large, 1, 0.5)
+    print(training.parts, float(stepped.loss))
 """
 
 
@@ -176,10 +180,10 @@ HUNGRY = """
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_memory_that_really_runs_out() -> None:
     """A process that may take 1 GB more has room for the batch, one that may take 150 MB for a part of it."""
-    found = []
+    numbers = []
     for limit in (1000, 150):
         command = [sys.executable, "-c", textwrap.dedent(HUNGRY), str(limit)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        found.append([float(word) for word in done.stdout.split()])
-    assert found[0][0] == 1 and found[1][0] > 1
-    assert found[1][1] == pytest.approx(found[0][1], rel=1e-4)
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        numbers.append([float(word) for word in process.stdout.split()])
+    assert numbers[0][0] == 1 and numbers[1][0] > 1
+    assert numbers[1][1] == pytest.approx(numbers[0][1], rel=1e-4)

@@ -37,11 +37,11 @@ def cells_of(grid: str) -> list[Cell]:
 
 def words(text: str) -> set[str]:
     """The words of a phrase: whole ones, digits one by one, and the parts of German number words."""
-    found = set(re.findall(r"[0-9]", text))
+    pieces = set(re.findall(r"[0-9]", text))
     for word in re.findall(r"[^\W\d]+", text.lower()):
         parts = re.fullmatch(f"(?:{GERMAN})+", word)
-        found.update(re.findall(GERMAN, word) if parts else [word])
-    return found
+        pieces.update(re.findall(GERMAN, word) if parts else [word])
+    return pieces
 
 
 def test_sizes_are_as_asked_and_no_source_comes_twice(splits: dict[str, list[Phrase]]) -> None:
@@ -54,25 +54,25 @@ def test_sizes_are_as_asked_and_no_source_comes_twice(splits: dict[str, list[Phr
 def test_no_training_phrase_has_a_combination_of_the_other_splits(splits: dict[str, list[Phrase]]) -> None:
     english, german = language("en"), language("de")
     sides = {phrase.source: split for split, part in splits.items() for phrase in part}
-    shown: dict[str, set[Cell]] = {split: set() for split in splits}
+    cells_by_split: dict[str, set[Cell]] = {split: set() for split in splits}
     for meaning in islice(meanings(english, german), 40_000):
         split = sides.get(meaning.say(english))
         if split:
-            shown[split].update(meaning.cells)
-            held = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
-            assert held == ({split} if split != "train" else set())
+            cells_by_split[split].update(meaning.cells)
+            other_splits = {split_of_cell(cell) for cell in meaning.cells} - {"train"}
+            assert other_splits == ({split} if split != "train" else set())
     for split in ("validation", "test"):
-        held_out = {cell for cell in shown[split] if split_of_cell(cell) == split}
+        held_out = {cell for cell in cells_by_split[split] if split_of_cell(cell) == split}
         assert {grid for grid, _, _ in held_out} == set(GRIDS)
-        assert not held_out & shown["train"]
+        assert not held_out & cells_by_split["train"]
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_row_and_column_of_a_grid_stays_in_training(grid: str) -> None:
     cells = cells_of(grid)
-    kept = [cell for cell in cells if split_of_cell(cell) == "train"]
-    assert {cell[1] for cell in kept} == {cell[1] for cell in cells}
-    assert {cell[2] for cell in kept} == {cell[2] for cell in cells}
+    training_cells = [cell for cell in cells if split_of_cell(cell) == "train"]
+    assert {cell[1] for cell in training_cells} == {cell[1] for cell in cells}
+    assert {cell[2] for cell in training_cells} == {cell[2] for cell in cells}
     for split in ("validation", "test"):
         assert 0.05 < sum(split_of_cell(cell) == split for cell in cells) / len(cells) < 0.2
 
@@ -83,8 +83,8 @@ def test_what_the_documentation_names_is_held_out(splits: dict[str, list[Phrase]
     assert not [source for source in training if re.match("January", source)]
     assert not [source for source in training if re.fullmatch("[a-z-]+( thousand)? kilometers", source)]
     assert not [source for source in training if "year" in source and "week" in source]
-    for begun in ("seventeen", "Monday, January", "1"):
-        assert any(source.startswith(begun) for source in training)
+    for start in ("seventeen", "Monday, January", "1"):
+        assert any(source.startswith(start) for source in training)
 
 
 @pytest.mark.parametrize("target", ["de", "fr", "es"])
@@ -92,9 +92,9 @@ def test_training_has_every_word_of_the_other_splits(target: str, splits: dict[s
     if target != "de":
         splits = hard_phrases.draw(language("en"), language(target), SIZES)[0]
     for side in ("source", "target"):
-        known = {word for phrase in splits["train"] for word in words(getattr(phrase, side))}
+        training_words = {word for phrase in splits["train"] for word in words(getattr(phrase, side))}
         for split in ("validation", "test"):
-            assert {word for phrase in splits[split] for word in words(getattr(phrase, side))} <= known
+            assert {word for phrase in splits[split] for word in words(getattr(phrase, side))} <= training_words
 
 
 def test_a_longer_training_split_begins_with_the_shorter_and_the_rest_stays() -> None:
@@ -130,6 +130,6 @@ def test_names_are_found_and_listed() -> None:
     "name", ["phrases-en-en-hard", "phrases-en-xx-hard", "phrases-en-de-hard:0", "phrases-en-hard"]
 )
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=r"^data: ") as caught:
+    with pytest.raises(InputError, match=r"^data: ") as error:
         builtin.load(name, "translation", None, lambda line: None)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)

@@ -40,26 +40,26 @@ def between(slow: list[Share], fast: list[Share], cost: str = "tokens") -> Dista
 @pytest.mark.parametrize("times", [1.0, 1.5, 2.0, 3.0, 6.0])
 def test_a_planted_ratio_is_recovered(times: float) -> None:
     slow, fast = curve("slow", times), curve("fast", 1.0)
-    found = between(slow, fast)
-    assert found.ratio == pytest.approx(times) and found.lower < times < found.upper and not found.at_least
+    estimate = between(slow, fast)
+    assert estimate.ratio == pytest.approx(times) and estimate.lower < times < estimate.upper and not estimate.at_least
     assert between(slow, fast, "flops").ratio == pytest.approx(times * times)
 
 
 def test_a_curve_that_starts_beyond_the_score_gives_a_bound() -> None:
-    found = between(curve("slow", 100.0), curve("fast", 1.0))
-    assert found.at_least and found.ratio == pytest.approx(TOKENS[-1] / TOKENS[0])
-    assert "takes at least 8" in found.sentence
+    estimate = between(curve("slow", 100.0), curve("fast", 1.0))
+    assert estimate.at_least and estimate.ratio == pytest.approx(TOKENS[-1] / TOKENS[0])
+    assert "takes at least 8" in estimate.sentence
 
 
 def test_the_dearer_one_comes_first_though_it_ends_better() -> None:
-    found = between(curve("cheap", 1.0)[:3], curve("dear", 1.5))
-    assert (found.slow, found.fast) == ("dear", "cheap") and found.ratio == pytest.approx(1.5)
-    assert found.lower < 1.5 < found.upper and "dear takes 1.50 times the tokens of cheap" in found.sentence
+    estimate = between(curve("cheap", 1.0)[:3], curve("dear", 1.5))
+    assert (estimate.slow, estimate.fast) == ("dear", "cheap") and estimate.ratio == pytest.approx(1.5)
+    assert estimate.lower < 1.5 < estimate.upper and "dear takes 1.50 times the tokens of cheap" in estimate.sentence
 
 
 def test_a_goal_is_reached_by_both() -> None:
-    found = distance("set", metric("bits_per_byte"), "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
-    assert found.goal and found.ratio == pytest.approx(2.0)
+    estimate = distance("set", metric("bits_per_byte"), "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
+    assert estimate.goal and estimate.ratio == pytest.approx(2.0)
 
 
 def test_intervals_cover_the_truth() -> None:
@@ -67,16 +67,16 @@ def test_intervals_cover_the_truth() -> None:
     covered = 0
     for _ in range(200):
         noise = generator.normal(0, ERROR, (2, 4))
-        found = between(curve("slow", 3.0, noise=noise[0].tolist()), curve("fast", 1.0, noise=noise[1].tolist()))
-        covered += found.lower <= 3.0 <= found.upper
+        estimate = between(curve("slow", 3.0, noise=noise[0].tolist()), curve("fast", 1.0, noise=noise[1].tolist()))
+        covered += estimate.lower <= 3.0 <= estimate.upper
     assert 0.9 <= covered / 200 <= 0.99
 
 
 def test_a_limit_at_the_end_of_the_curves_is_marked() -> None:
     near, far = curve("slow", 3.0, error=0.3), curve("fast", 1.0, error=0.3)
-    found = between(near, far)
-    assert found.or_less and found.or_more
-    assert "0.500 or less to 8.00 or more" in found.sentence
+    estimate = between(near, far)
+    assert estimate.or_less and estimate.or_more
+    assert "0.500 or less to 8.00 or more" in estimate.sentence
     sure = between(curve("slow", 3.0), curve("fast", 1.0))
     assert not sure.or_less and not sure.or_more and " or " not in sure.sentence
 
@@ -98,14 +98,14 @@ def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float, count: 
     }
     for run, share in shares.items():
         synthetic.change_record(tmp_path, run, train_tokens=int(800_000 * share), train_flops=1e12 * share)
-    found = [
+    distances = [
         entry for entry in horizontal.distances(judge(tables.collect(tmp_path))) if entry.metric.name == "accuracy"
     ]
-    assert [(entry.slow, entry.fast, entry.cost) for entry in found] == [
+    assert [(entry.slow, entry.fast, entry.cost) for entry in distances] == [
         ("encoder", "decoder", "tokens"),
         ("encoder", "decoder", "flops"),
     ][:count]
-    assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in found)
+    assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in distances)
 
 
 def test_points_of_equal_cost_are_no_curve(tmp_path: Path) -> None:

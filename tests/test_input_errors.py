@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from commands import ROOT, said, scores, start
+from commands import ROOT, messages_in, scores, start
 
 from archbench import command_line
 from archbench.architectures.catalogue import catalogue, sandbox
@@ -75,41 +75,41 @@ class Case:
     command: tuple[str, ...] = ("compare", "mine.toml")
 
 
-def table(content: Content, says: str, name: str, **more: Content | None) -> Case:
-    return Case(name, says, files={"things.csv": content, **more})
+def table(content: Content, message: str, name: str, **more: Content | None) -> Case:
+    return Case(name, message, files={"things.csv": content, **more})
 
 
-def variant(content: Content | None, says: str, name: str) -> Case:
-    return Case(name, says, OWN, {"mine.py": content})
+def variant(content: Content | None, message: str, name: str) -> Case:
+    return Case(name, message, OWN, {"mine.py": content})
 
 
-def toml(content: Content, says: str, name: str) -> Case:
-    return Case(name, says, content)
+def toml(content: Content, message: str, name: str) -> Case:
+    return Case(name, message, content)
 
 
-def lines(content: str, says: str, name: str) -> Case:
-    return Case(name, says, EXPERIMENT.replace(".csv", ".jsonl"), {"things.jsonl": content})
+def lines(content: str, message: str, name: str) -> Case:
+    return Case(name, message, EXPERIMENT.replace(".csv", ".jsonl"), {"things.jsonl": content})
 
 
-def parallel(one: str, other: str, says: str, name: str) -> Case:
-    return Case(name, says, TRANSLATED, {"a.txt": one, "b.txt": other})
+def parallel(first_file: str, second_file: str, message: str, name: str) -> Case:
+    return Case(name, message, TRANSLATED, {"a.txt": first_file, "b.txt": second_file})
 
 
-def split(content: str, says: str, name: str) -> Case:
-    return Case(name, says, SPLIT, {"test.csv": content})
+def split(content: str, message: str, name: str) -> Case:
+    return Case(name, message, SPLIT, {"test.csv": content})
 
 
-def text(content: str, says: str, name: str) -> Case:
-    return Case(name, says, TEXT, {"things.txt": content})
+def text(content: str, message: str, name: str) -> Case:
+    return Case(name, message, TEXT, {"things.txt": content})
 
 
-def command(says: str, name: str, *given: str) -> Case:
-    return Case(name, says, command=given)
+def command(message: str, name: str, *arguments: str) -> Case:
+    return Case(name, message, command=arguments)
 
 
-def changed(old: str, new: str, says: str, name: str) -> Case:
+def changed(old: str, new: str, message: str, name: str) -> Case:
     assert old in EXPERIMENT
-    return Case(name, says, EXPERIMENT.replace(old, new))
+    return Case(name, message, EXPERIMENT.replace(old, new))
 
 
 HEAD = '"""A model."""\n'
@@ -505,11 +505,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def names(cases: list[Case]) -> list[str]:
@@ -528,7 +528,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
         monkeypatch.setattr(sandbox, "SECONDS", 0.5)
     laid_out(case, folder)
     before = left(folder)
-    assert ended(*case.command) == 2
+    assert exit_code(*case.command) == 2
     output, errors = capsys.readouterr()
     lines = [line for line in errors.splitlines() if line.startswith("archbench: ")]
     assert len(lines) == 1 and case.says in lines[0], errors
@@ -545,7 +545,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize("case", ODD, ids=names(ODD))
 def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     laid_out(case, folder)
-    assert ended(*case.command, "--dry-run") == 0
+    assert exit_code(*case.command, "--dry-run") == 0
     output, errors = capsys.readouterr()
     assert case.says in errors and "1 run: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
@@ -561,7 +561,7 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
 def test_what_is_merely_odd_is_trained_and_scored(case: Case, folder: Path) -> None:
     laid_out(case, folder)
     out = folder.parent / "out"
-    assert ended(*case.command, "--jobs", "1", "--out", str(out)) == 0
+    assert exit_code(*case.command, "--jobs", "1", "--out", str(out)) == 0
     assert "decoder" in scores(out) or "mine" in scores(out)
     assert (out / "report" / "index.html").is_file()
 
@@ -585,7 +585,7 @@ def test_a_variant_that_removes_the_current_folder_is_told(folder: Path) -> None
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "archbench", "compare", "mine.toml"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
-    (line,) = said(process.stderr)
+    (line,) = messages_in(process.stderr)
     assert process.returncode == 2
     assert "mine.py:1: the variant file fails: OSError: the current folder, " in line
     assert "cannot be entered any more" in line

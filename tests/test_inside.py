@@ -46,14 +46,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(folder: Path) -> dict[tuple[str, str], Path]:
-    made: dict[tuple[str, str], Path] = {}
+    run_folders: dict[tuple[str, str], Path] = {}
     for architecture, task in CASES:
         place = str(folder / architecture) if architecture.endswith(".py") else architecture
-        made[architecture, task] = trained(folder, folder / "tiny", place, task, snapshots=2)
-    return made
+        run_folders[architecture, task] = trained(folder, folder / "tiny", place, task, snapshots=2)
+    return run_folders
 
 
-def found_in(run: Path, out: Path, text: str | None = None, right: str | None = None) -> dict[str, Any]:
+def inspect_run(run: Path, out: Path, text: str | None = None, right: str | None = None) -> dict[str, Any]:
     return dict(json.loads(inspection.inspect(run, text, out, lambda line: None, right).read_text()))
 
 
@@ -98,24 +98,24 @@ SPECIAL = [10, 11, BOS, 13, 14, END, MASK, 15]
 )
 def test_a_hand_built_head_has_its_role(name: str, pattern: np.ndarray, tokens: list[int]) -> None:
     shares = heads._shares([reading(mostly(pattern), tokens)], 0, "self")
-    mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-    assert mine[name] >= 0.9 and even[name] < 0.5
-    assert heads.role(mine, even) == name
+    observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+    assert observed[name] >= 0.9 and even[name] < 0.5
+    assert heads.role(observed, even) == name
 
 
 def test_even_attention_has_no_role() -> None:
     for causal in (False, True):
         visible = np.tril(np.ones((8, 8))) if causal else np.ones((8, 8))
         shares = heads._shares([reading(visible / visible.sum(1, keepdims=True), TOKENS)], 0, "self")
-        mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-        assert mine == pytest.approx(even) and heads.role(mine, even) == "mixed"
+        observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+        assert observed == pytest.approx(even) and heads.role(observed, even) == "mixed"
 
 
 def test_a_diagonal_of_cross_attention_is_alignment_whatever_the_lengths() -> None:
     places = np.round(np.arange(4) * 11 / 3).astype(int)
     shares = heads._shares([reading(mostly(np.eye(12)[places]), [5, 6, 7, 8], list(range(20, 32)))], 0, "cross")
-    mine, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
-    assert heads.role(mine, even) == "alignment"
+    observed, even = ({key: float(np.max(share[side])) for key, share in shares.items()} for side in (0, 1))
+    assert heads.role(observed, even) == "alignment"
 
 
 @pytest.mark.slow
@@ -138,21 +138,22 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
         optimizer.step()
     before = catalogue.find("decoder").build(Size(64, 4, 2, 128), Limits(40, 16, 16))
 
-    def roles(one: Any) -> tuple[float, set[str]]:
+    def roles(decoder: Any) -> tuple[float, set[str]]:
         """The greatest share of attention on induction, and the roles of all heads on such sequences."""
         from archbench.architectures import probes
 
         half = torch.randint(8, 40, (16, 8), generator=torch.Generator().manual_seed(1)).repeat(1, 2)
-        found = []
+        readings = []
         for row in half:
-            with probes.watched(one.eval()) as layers, torch.no_grad():
-                one.hidden(row[None], row[None])
+            with probes.watched(decoder.eval()) as layers, torch.no_grad():
+                decoder.hidden(row[None], row[None])
             axes: dict[Axis, list[int]] = {axis: [*row.tolist(), *row.tolist()] for axis in get_args(Axis)}
-            found.append(ExampleReading(tuple(layers), axes, 16))
-        shares = [heads._shares(found, place, "self") for place in range(2)]
+            readings.append(ExampleReading(tuple(layers), axes, 16))
+        shares = [heads._shares(readings, place, "self") for place in range(2)]
         named = {
             heads.role(
-                {name: float(own[head]) for name, (own, _) in share.items()}, {n: e for n, (_, e) in share.items()}
+                {name: float(observed[head]) for name, (observed, _) in share.items()},
+                {name: even for name, (_, even) in share.items()},
             )
             for share in shares
             for head in range(4)
@@ -169,21 +170,23 @@ def test_induction_heads_appear_where_sequences_repeat(folder: Path, tmp_path: P
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_every_family_and_kind_can_be_looked_into(runs: dict[Any, Path], case: Any, tmp_path: Path) -> None:
-    found = found_in(runs[case], tmp_path)
-    assert found["dataset"] == case[1]
-    sites = {(head["layer"], head["part"]) for head in found["heads"]}
-    assert {(each["layer"], each["part"]) for each in found["maps"]} == sites
-    for each in found["maps"]:
-        for head in each["weights"]:
-            assert len(head) == len(each["queries"]) and all(len(row) == len(each["keys"]) for row in head)
+    measurements = inspect_run(runs[case], tmp_path)
+    assert measurements["dataset"] == case[1]
+    sites = {(head["layer"], head["part"]) for head in measurements["heads"]}
+    assert {(attention_map["layer"], attention_map["part"]) for attention_map in measurements["maps"]} == sites
+    for attention_map in measurements["maps"]:
+        for head in attention_map["weights"]:
+            assert len(head) == len(attention_map["queries"]) and all(
+                len(row) == len(attention_map["keys"]) for row in head
+            )
             np.testing.assert_allclose(np.sum(head, 1), 1, atol=0.01)
-    assert all(0 <= share <= 1.001 for head in found["heads"] for share in head["shares"].values())
-    assert all(0 <= row["accuracy"] <= 1 for row in found["probes"])
-    assert [row["when"] for row in found["snapshots"]][-1] == "as scored" and len(found["snapshots"]) == 3
-    assert sum(part["parameters"] for part in found["step"]["parts"]) > found["parameters"]
-    drawn = list(inside_figures.figures(page.read(tmp_path)))
-    assert len({figure.name for figure in drawn}) == len(drawn) >= 6 + len(sites)
-    assert all(sentence for sentence in page.context(found).values() if isinstance(sentence, str))
+    assert all(0 <= share <= 1.001 for head in measurements["heads"] for share in head["shares"].values())
+    assert all(0 <= row["accuracy"] <= 1 for row in measurements["probes"])
+    assert [row["when"] for row in measurements["snapshots"]][-1] == "as scored" and len(measurements["snapshots"]) == 3
+    assert sum(part["parameters"] for part in measurements["step"]["parts"]) > measurements["parameters"]
+    figures = list(inside_figures.figures(page.read(tmp_path)))
+    assert len({figure.name for figure in figures}) == len(figures) >= 6 + len(sites)
+    assert all(sentence for sentence in page.context(measurements).values() if isinstance(sentence, str))
 
 
 UNTRAINED = [*(name for name in catalogue.names() if not name.startswith("transformers:")), *catalogue.ablated()]
@@ -193,15 +196,20 @@ UNTRAINED = [*(name for name in catalogue.names() if not name.startswith("transf
 def test_every_variant_and_ablation_can_be_looked_into(runs: dict[Any, Path], tmp_path: Path, name: str) -> None:
     """Measured on an untrained model of the size of a run: what is there to be said of it, and how it is drawn."""
     torch.manual_seed(0)
-    looked = subject.read(runs["decoder", "turned"])
-    plan = looked.run.plan
+    inspected = subject.read(runs["decoder", "turned"])
+    plan = inspected.run.plan
     model = catalogue.find(name).build(dataclasses.replace(plan.size, depth=2), plan.limits).eval()
-    looked = dataclasses.replace(looked, run=dataclasses.replace(looked.run, model=model))
-    found = json.loads(json.dumps(inspection.measured(looked, tmp_path, lambda line: None)))
-    words = page.context(found)["head_words"]
-    drawn = [figure.name for figure in inside_figures.figures(found)]
-    assert bool(found["heads"]) == bool(found["maps"]) == ("heads" in drawn) == ("no attention heads" not in words)
-    assert found["heads"] or name == "decoder-average"
+    inspected = dataclasses.replace(inspected, run=dataclasses.replace(inspected.run, model=model))
+    measurements = json.loads(json.dumps(inspection.measured(inspected, tmp_path, lambda line: None)))
+    words = page.context(measurements)["head_words"]
+    figure_names = [figure.name for figure in inside_figures.figures(measurements)]
+    assert (
+        bool(measurements["heads"])
+        == bool(measurements["maps"])
+        == ("heads" in figure_names)
+        == ("no attention heads" not in words)
+    )
+    assert measurements["heads"] or name == "decoder-average"
 
 
 def head(loss: float, error: float, number: int = 0) -> dict[str, Any]:
@@ -209,139 +217,152 @@ def head(loss: float, error: float, number: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("losses", "says"),
+    ("losses", "text"),
     [([0.0], ""), ([0.0, -1.0], "For 1 other head the"), ([1.0, 0.0, 0.5, 0.1], "For 2 other heads the")],
 )
-def test_the_head_that_is_named_is_none_of_the_others(losses: list[float], says: str) -> None:
-    found = {"heads": [head(loss, 0.1, number) for number, loss in enumerate(losses)], "loss_name": "nats"}
-    words = inside_words.heads_in_words(found)
-    assert says in words and ("not significant" in words) == bool(says)
+def test_the_head_that_is_named_is_none_of_the_others(losses: list[float], text: str) -> None:
+    measurements = {"heads": [head(loss, 0.1, number) for number, loss in enumerate(losses)], "loss_name": "nats"}
+    words = inside_words.heads_in_words(measurements)
+    assert text in words and ("not significant" in words) == bool(text)
 
 
-def numbers(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def numbers(measurements: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """What every figure's CSV has to hold: all that the page's data say of it."""
-    held = {
-        f"attention_{place:02d}_{each['part']}": [
+    rows_by_figure = {
+        f"attention_{place:02d}_{attention_map['part']}": [
             {
                 "head": number + 1,
-                "query": each["first"][0] + q,
-                "key": each["first"][1] + k,
-                "query_token": each["queries"][q],
-                "key_token": each["keys"][k],
+                "query": attention_map["first"][0] + q,
+                "key": attention_map["first"][1] + k,
+                "query_token": attention_map["queries"][q],
+                "key_token": attention_map["keys"][k],
                 "weight": weight,
             }
-            for number, rows in enumerate(each["weights"])
+            for number, rows in enumerate(attention_map["weights"])
             for q, row in enumerate(rows)
             for k, weight in enumerate(row)
         ]
-        for place, each in enumerate(found["maps"], 1)
+        for place, attention_map in enumerate(measurements["maps"], 1)
     }
-    held["heads"] = [
-        {key: each[key] for key in ("layer", "part", "role", "loss", "error")}
-        | {"head": each["head"] + 1}
-        | {f"share of {pattern}": share for pattern, share in each["shares"].items()}
-        | {f"even {pattern}": share for pattern, share in each["even"].items()}
-        for each in found["heads"]
+    rows_by_figure["heads"] = [
+        {key: head[key] for key in ("layer", "part", "role", "loss", "error")}
+        | {"head": head["head"] + 1}
+        | {f"share of {pattern}": share for pattern, share in head["shares"].items()}
+        | {f"even {pattern}": share for pattern, share in head["even"].items()}
+        for head in measurements["heads"]
     ]
     axes = {"added": ("position", "channel", "value"), "rotation": ("distance", "pair", "cosine")}
-    for place, each in enumerate(found["schemes"], 1):
-        row, column, cell = axes.get(each["kind"], ("head", "distance", "bias"))
-        one, first = (1, each["first"]) if each["kind"] == "bias" else (0, 0)
-        held[f"positions_{place:02d}"] = [
-            {row: i + one, column: j + first, cell: value}
-            for i, line in enumerate(each.get("values", ()))
+    for place, scheme in enumerate(measurements["schemes"], 1):
+        row, column, cell = axes.get(scheme["kind"], ("head", "distance", "bias"))
+        offset, first = (1, scheme["first"]) if scheme["kind"] == "bias" else (0, 0)
+        rows_by_figure[f"positions_{place:02d}"] = [
+            {row: i + offset, column: j + first, cell: value}
+            for i, line in enumerate(scheme.get("values", ()))
             for j, value in enumerate(line)
         ]
-    held |= {"embeddings": found["projection"]["points"], "stream": found["norms"], "probes": found["probes"]}
-    held["next"] = [{k: row[k] for k in ("place", "token", "probability", "entropy")} for row in found["positions"]]
-    held["training"] = [{"when": row["when"], **each} for row in found["snapshots"] for each in row["watched"]]
-    held["step"] = found["step"]["positions"]
-    return {name: rows for name, rows in held.items() if rows}
+    rows_by_figure |= {
+        "embeddings": measurements["projection"]["points"],
+        "stream": measurements["norms"],
+        "probes": measurements["probes"],
+    }
+    rows_by_figure["next"] = [
+        {k: row[k] for k in ("place", "token", "probability", "entropy")} for row in measurements["positions"]
+    ]
+    rows_by_figure["training"] = [
+        {"when": row["when"], **watched} for row in measurements["snapshots"] for watched in row["watched"]
+    ]
+    rows_by_figure["step"] = measurements["step"]["positions"]
+    return {name: rows for name, rows in rows_by_figure.items() if rows}
 
 
 def check_csv(file: Path, expected: list[dict[str, Any]]) -> None:
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == len(expected) and set(rows[0]) == {key for row in expected for key in row}, file
-    for row, wanted in zip(rows, expected, strict=True):
-        for key, shown in row.items():
-            value = wanted.get(key)
+    for row, expected_row in zip(rows, expected, strict=True):
+        for key, text in row.items():
+            value = expected_row.get(key)
             if isinstance(value, float):
-                assert float(shown) == pytest.approx(value, rel=1e-9), (file, key)
+                assert float(text) == pytest.approx(value, rel=1e-9), (file, key)
             else:  # a spreadsheet must not read a text as a formula
-                assert shown.removeprefix("'") == ("" if value is None else str(value)).removeprefix("'"), (file, key)
+                assert text.removeprefix("'") == ("" if value is None else str(value)).removeprefix("'"), (file, key)
 
 
 def test_the_page_shows_the_numbers_and_its_figures_hold_them(runs: dict[Any, Path], tmp_path: Path) -> None:
-    found = found_in(runs["shared-encoder-decoder", "running"], tmp_path)
+    measurements = inspect_run(runs["shared-encoder-decoder", "running"], tmp_path)
     page.write(page.read(tmp_path), tmp_path)
     written = (tmp_path / "index.html").read_text()
-    held = numbers(found)
-    further = page.numbers(found)
-    assert {file.stem for file in tmp_path.glob("*.csv")} == {*held, *further}
-    for name, expected in held.items():
+    rows_by_figure = numbers(measurements)
+    further = page.numbers(measurements)
+    assert {file.stem for file in tmp_path.glob("*.csv")} == {*rows_by_figure, *further}
+    for name, expected in rows_by_figure.items():
         check_csv(tmp_path / f"{name}.csv", expected)
         assert f'id="figure-{name}"' in written
     for name, expected in further.items():
         check_csv(tmp_path / f"{name}.csv", expected)
         assert f'href="{name}.csv"' in written
-    assert f"{found['step']['loss']:.3f}" in written and found["run"] in written
+    assert f"{measurements['step']['loss']:.3f}" in written and measurements["run"] in written
     assert "<script" not in written and "http" not in written.replace("http-equiv", "")
 
 
 def test_the_files_beside_the_page_hold_all_that_its_tables_say(runs: dict[Any, Path], tmp_path: Path) -> None:
-    found = found_in(runs["shared-encoder-decoder", "running"], tmp_path)
-    held = page.numbers(found)
+    measurements = inspect_run(runs["shared-encoder-decoder", "running"], tmp_path)
+    rows_by_table = page.numbers(measurements)
 
     def regrouped(name: str, keys: Sequence[str], item: str, value: str) -> dict[Any, list[list[Any]]]:
         groups: dict[Any, list[list[Any]]] = {}
-        for row in held[name]:
+        for row in rows_by_table[name]:
             groups.setdefault(tuple(row[key] for key in keys), []).append([row[item], row[value]])
             assert row["rank"] == len(groups[tuple(row[key] for key in keys)])
         return groups
 
-    near = {(row["token"],): row["neighbours"] for row in found["neighbours"]}
+    near = {(row["token"],): row["neighbours"] for row in measurements["neighbours"]}
     assert regrouped("neighbours", ["token"], "neighbour", "cosine") == near
     rules = {
         (row["place"], rule): tokens
-        for row in found["positions"]
+        for row in measurements["positions"]
         for rule, tokens in {"model": row["model"], **row["rules"]}.items()
     }
     assert regrouped("rules", ["place", "rule"], "likely", "probability") == rules
-    kept = {(row["weights"],): row["first"] for row in ({**row, "weights": row["when"]} for row in found["snapshots"])}
-    assert ("snapshots" in held) == bool(kept)
-    if kept:
-        assert regrouped("snapshots", ["weights"], "likely", "probability") == kept
-    assert held["parts"] == found["step"]["parts"]
+    likely = {
+        (row["weights"],): row["first"]
+        for row in ({**row, "weights": row["when"]} for row in measurements["snapshots"])
+    }
+    assert ("snapshots" in rows_by_table) == bool(likely)
+    if likely:
+        assert regrouped("snapshots", ["weights"], "likely", "probability") == likely
+    assert rows_by_table["parts"] == measurements["step"]["parts"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case[0] != "shared-encoder-decoder"], ids="-".join)
 def test_every_column_of_every_csv_is_what_was_measured(runs: dict[Any, Path], tmp_path: Path, case: Any) -> None:
-    found = found_in(runs[case], tmp_path)
-    held, drawn = numbers(found), list(inside_figures.figures(found))
-    assert {figure.name for figure in drawn} == set(held)
-    for figure in drawn:
+    measurements = inspect_run(runs[case], tmp_path)
+    rows_by_figure, figures = numbers(measurements), list(inside_figures.figures(measurements))
+    assert {figure.name for figure in figures} == set(rows_by_figure)
+    for figure in figures:
         write_csv(figure.numbers, tmp_path / f"{figure.name}.csv")
-        check_csv(tmp_path / f"{figure.name}.csv", held[figure.name])
+        check_csv(tmp_path / f"{figure.name}.csv", rows_by_figure[figure.name])
 
 
 def test_a_map_is_cut_around_the_border_and_its_numbers_are_not(
     runs: dict[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = found_in(runs["mine.py", "running"], tmp_path / "whole")["maps"][0]
-    assert whole["drawn"] == [[0, 30], [0, 30]] and inside_words.left_out(whole) == ""
+    whole_map = inspect_run(runs["mine.py", "running"], tmp_path / "whole")["maps"][0]
+    assert whole_map["drawn"] == [[0, 30], [0, 30]] and inside_words.left_out(whole_map) == ""
     monkeypatch.setattr(inspection, "DRAWN", 8)
-    drawn = found_in(runs["mine.py", "running"], tmp_path / "drawn")
-    (each, *_), (figure, *_) = drawn["maps"], inside_figures.figures(drawn)
-    assert each["drawn"] == [[14, 22], [14, 22]] and each["weights"] == whole["weights"]  # the target begins at 18
+    cut = inspect_run(runs["mine.py", "running"], tmp_path / "drawn")
+    (attention_map, *_), (figure, *_) = cut["maps"], inside_figures.figures(cut)
+    assert (
+        attention_map["drawn"] == [[14, 22], [14, 22]] and attention_map["weights"] == whole_map["weights"]
+    )  # the target begins at 18
     assert "the 8 of 30 around the boundary of source and target. The CSV file has all" in figure.caption
-    shown = figure.panels[0].draw.keywords  # type: ignore[attr-defined]
-    assert shown["queries"] == whole["queries"][14:22] == shown["keys"]
-    np.testing.assert_array_equal(shown["weights"], np.asarray(whole["weights"])[0, 14:22, 14:22])
+    keywords = figure.panels[0].draw.keywords  # type: ignore[attr-defined]
+    assert keywords["queries"] == whole_map["queries"][14:22] == keywords["keys"]
+    np.testing.assert_array_equal(keywords["weights"], np.asarray(whole_map["weights"])[0, 14:22, 14:22])
     monkeypatch.setattr(inspection, "KEPT", 12)
-    (kept, *_) = found_in(runs["mine.py", "running"], tmp_path / "kept")["maps"]
-    assert kept["first"] == [12, 12] and kept["queries"] == whole["queries"][12:24]
-    assert "The CSV file has 12 rows and 12 columns" in inside_words.left_out(kept)
+    (cut_map, *_) = inspect_run(runs["mine.py", "running"], tmp_path / "kept")["maps"]
+    assert cut_map["first"] == [12, 12] and cut_map["queries"] == whole_map["queries"][12:24]
+    assert "The CSV file has 12 rows and 12 columns" in inside_words.left_out(cut_map)
 
 
 @pytest.mark.parametrize(
@@ -353,10 +374,10 @@ def test_what_is_cut_holds_the_border(tokens: int, border: int, start: int, stop
 
 
 def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp_path: Path) -> None:
-    found = found_in(runs["decoder", "windows"], tmp_path)
-    for key, rows in (("next", found["positions"]), ("step", found["step"]["positions"])):
+    measurements = inspect_run(runs["decoder", "windows"], tmp_path)
+    for key, rows in (("next", measurements["positions"]), ("step", measurements["step"]["positions"])):
         rows *= 4
-        captions = {figure.name: figure for figure in inside_figures.figures(found)}
+        captions = {figure.name: figure for figure in inside_figures.figures(measurements)}
         assert f"first {inside_figures.MOST_POSITIONS} of {len(rows)}. The CSV file has all" in captions[key].caption
         assert len(captions[key].numbers) == len(rows) == 80
 
@@ -364,62 +385,70 @@ def test_figures_of_positions_say_what_they_leave_out(runs: dict[Any, Path], tmp
 # What is right ----------------------------------------------------------------------------------------------------
 
 
-def guesses(looked: subject.InspectedRun, pair: subject.Pair) -> list[int]:
+def guesses(inspected: subject.InspectedRun, pair: subject.Pair) -> list[int]:
     """The likeliest token at every position of a decoder, by one pass over all that it predicts from."""
-    model = looked.run.model
+    model = inspected.run.model
     with torch.no_grad():
         logits = model(*model.objective.example_inputs(model, subject.batch([pair])))[0, : len(pair[1])]
-    return [int(token) for token in logits.masked_fill(~looked.run.allowed_tokens, float("-inf")).argmax(-1)]
+    return [int(token) for token in logits.masked_fill(~inspected.run.allowed_tokens, float("-inf")).argmax(-1)]
 
 
 def test_the_first_example_with_a_wrong_guess_is_shown(runs: dict[Any, Path], tmp_path: Path) -> None:
-    looked = subject.read(runs["decoder", "turned"])
-    alone = tuple((source, subject.answer(looked.run, source)) for source, _ in looked.examples)
-    assert all(guesses(looked, pair) == pair[1] for pair in alone)  # what it writes itself it guesses right
-    right = dataclasses.replace(looked, examples=alone)
+    inspected = subject.read(runs["decoder", "turned"])
+    alone = tuple((source, subject.answer(inspected.run, source)) for source, _ in inspected.examples)
+    assert all(guesses(inspected, pair) == pair[1] for pair in alone)  # what it writes itself it guesses right
+    right = dataclasses.replace(inspected, examples=alone)
     assert writing.first_mistaken(right) == alone[0] and writing.mistakes(right, alone[1]) == 0
-    wrong = next(pair for pair in looked.examples if guesses(looked, pair) != pair[1])
-    mixed = dataclasses.replace(looked, examples=(alone[0], alone[1], wrong, *looked.examples))
+    wrong = next(pair for pair in inspected.examples if guesses(inspected, pair) != pair[1])
+    mixed = dataclasses.replace(inspected, examples=(alone[0], alone[1], wrong, *inspected.examples))
     assert writing.first_mistaken(mixed) == wrong
-    found = found_in(runs["decoder", "turned"], tmp_path)
-    number = found["text"]["example"]
-    assert looked.examples[number - 1] == writing.first_mistaken(looked)
-    assert [token["id"] for token in found["text"]["target_tokens"]] == looked.examples[number - 1][1]
-    assert found["text"]["wrong"] == sum(row["guess"] != row["token"] for row in found["step"]["positions"]) > 0
-    assert f"test example {number}, the first with a wrong prediction" in page.context(found)["text_words"]
-    unmistaken = {**found["text"], "wrong": 0}
+    measurements = inspect_run(runs["decoder", "turned"], tmp_path)
+    number = measurements["text"]["example"]
+    assert inspected.examples[number - 1] == writing.first_mistaken(inspected)
+    assert [token["id"] for token in measurements["text"]["target_tokens"]] == inspected.examples[number - 1][1]
+    assert (
+        measurements["text"]["wrong"]
+        == sum(row["guess"] != row["token"] for row in measurements["step"]["positions"])
+        > 0
+    )
+    assert f"test example {number}, the first with a wrong prediction" in page.context(measurements)["text_words"]
+    unmistaken = {**measurements["text"], "wrong": 0}
     assert "the first test example. None of the 5 has a wrong prediction" in inside_words.text_in_words(unmistaken, 5)
 
 
 def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Path], tmp_path: Path) -> None:
-    found = found_in(runs["encoder-decoder", "turned"], tmp_path, "red house 3")
-    assert not found["text"]["right"] and found["text"]["target"] == found["text"]["answer"]
-    assert all(row["guess"] == row["token"] for row in found["step"]["positions"])
-    said = html("inspection.html", [], **page.context(found)) + str(list(inside_figures.figures(found)))
+    measurements = inspect_run(runs["encoder-decoder", "turned"], tmp_path, "red house 3")
+    assert not measurements["text"]["right"] and measurements["text"]["target"] == measurements["text"]["answer"]
+    assert all(row["guess"] == row["token"] for row in measurements["step"]["positions"])
+    text = html("inspection.html", [], **page.context(measurements)) + str(list(inside_figures.figures(measurements)))
     assert (
-        "generated answer" in said
-        and "probability of the generated token" in said
-        and "probability of the correct token" not in said
+        "generated answer" in text
+        and "probability of the generated token" in text
+        and "probability of the correct token" not in text
     )
-    assert not any(each["right"] for row in found["snapshots"] for each in row["watched"])
+    assert not any(watched["right"] for row in measurements["snapshots"] for watched in row["watched"])
 
 
 def test_a_right_answer_can_be_posed(runs: dict[Any, Path], tmp_path: Path) -> None:
     run = runs["encoder-decoder", "turned"]
-    looked = subject.read(run, "red house 3", "blue car red")
-    assert looked.text[1] == [*looked.run.tokenizer.encode("blue car red"), END] and looked.right and not looked.cut
-    found = found_in(run, tmp_path, "red house 3", "blue car red")
-    assert [row["token"] for row in found["step"]["positions"]] == ["blue", "·car", "·red", "<end>"]
-    assert found["step"]["loss_after"] < found["step"]["loss"]
-    assert page.context(found)["token"] == "correct token"
-    assert [each["right"] for each in found["snapshots"][0]["watched"]].count(True) == 1
+    inspected = subject.read(run, "red house 3", "blue car red")
+    assert (
+        inspected.text[1] == [*inspected.run.tokenizer.encode("blue car red"), END]
+        and inspected.right
+        and not inspected.cut
+    )
+    measurements = inspect_run(run, tmp_path, "red house 3", "blue car red")
+    assert [row["token"] for row in measurements["step"]["positions"]] == ["blue", "·car", "·red", "<end>"]
+    assert measurements["step"]["loss_after"] < measurements["step"]["loss"]
+    assert page.context(measurements)["token"] == "correct token"
+    assert [watched["right"] for watched in measurements["snapshots"][0]["watched"]].count(True) == 1
 
 
 def test_an_answer_is_made_a_target_as_training_makes_it(runs: dict[Any, Path]) -> None:
     """As a recorded example is; what a tokenizer lacks is unknown, what is too long is cut and told."""
-    looked = subject.read(runs["decoder", "turned"])
+    inspected = subject.read(runs["decoder", "turned"])
     texts = pd.read_parquet(runs["decoder", "turned"] / "predictions.parquet")
-    for pair, text, right in zip(looked.examples, texts["source"], texts["reference"], strict=True):
+    for pair, text, right in zip(inspected.examples, texts["source"], texts["reference"], strict=True):
         assert subject.read(runs["decoder", "turned"], text, right).text == pair
     strange = subject.read(runs["mine.py", "running"], "red house", "red \N{SNOWMAN}")
     assert strange.text[1][-1] == UNK and UNK not in strange.text[1][:-1]  # running text goes on: no END here
@@ -433,16 +462,16 @@ def test_an_answer_is_made_a_target_as_training_makes_it(runs: dict[Any, Path]) 
 
 
 def test_an_answer_within_a_word_is_pointed_out(runs: dict[Any, Path], tmp_path: Path) -> None:
-    for right, told in (("house", True), (" house", False)):
-        said: list[str] = []
-        inspection.inspect(runs["mine.py", "running"], "a red", tmp_path, said.append, right)
-        assert any("begin it with a space" in line for line in said) == told
+    for right, hinted in (("house", True), (" house", False)):
+        messages: list[str] = []
+        inspection.inspect(runs["mine.py", "running"], "a red", tmp_path, messages.append, right)
+        assert any("begin it with a space" in line for line in messages) == hinted
 
 
 def test_the_same_run_gives_the_same_page(runs: dict[Any, Path], tmp_path: Path) -> None:
     pages = []
     for name in ("one", "other"):
-        found_in(runs["decoder", "turned"], tmp_path / name)
+        inspect_run(runs["decoder", "turned"], tmp_path / name)
         page.write(page.read(tmp_path / name), tmp_path / name)
         pages.append({file.name: file.read_bytes() for file in sorted((tmp_path / name).iterdir())})
     assert pages[0] == pages[1]
@@ -450,34 +479,36 @@ def test_the_same_run_gives_the_same_page(runs: dict[Any, Path], tmp_path: Path)
 
 def test_next_tokens_have_the_likelihood_that_is_scored(runs: dict[Any, Path]) -> None:
     for case in CASES:
-        looked = subject.read(runs[case])
-        scores = writing.probabilities(looked, looked.text)
-        target = looked.text[1]
-        mine = sum(float(scores[place][token]) for place, token in enumerate(target))
-        model = looked.run.model
+        inspected = subject.read(runs[case])
+        scores = writing.probabilities(inspected, inspected.text)
+        target = inspected.text[1]
+        total = sum(float(scores[place][token]) for place, token in enumerate(target))
+        model = inspected.run.model
         with torch.no_grad():
-            exact = model.objective.log_likelihood(model, subject.batch([looked.text]), looked.run.allowed_tokens)[0]
-        assert mine == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
+            exact = model.objective.log_likelihood(
+                model, subject.batch([inspected.text]), inspected.run.allowed_tokens
+            )[0]
+        assert total == pytest.approx(float(exact), rel=1e-3, abs=1e-3), case
 
 
 def test_a_gradient_step_lowers_the_loss_and_is_taken_back(runs: dict[Any, Path]) -> None:
     for case in CASES:
-        looked = subject.read(runs[case])
-        before = {name: tensor.clone() for name, tensor in looked.run.model.state_dict().items()}
-        step = writing.gradient_step(looked)
+        inspected = subject.read(runs[case])
+        before = {name: tensor.clone() for name, tensor in inspected.run.model.state_dict().items()}
+        step = writing.gradient_step(inspected)
         assert step["loss_after"] < step["loss"], case
-        assert all(torch.equal(before[name], tensor) for name, tensor in looked.run.model.state_dict().items())
-        assert all(p.grad is None for p in looked.run.model.parameters())
+        assert all(torch.equal(before[name], tensor) for name, tensor in inspected.run.model.state_dict().items())
+        assert all(p.grad is None for p in inspected.run.model.parameters())
 
 
 def test_the_loss_without_a_head_is_a_loss(runs: dict[Any, Path]) -> None:
     """Where the run has exact likelihoods, the whole model's mean loss is the one that the run recorded."""
-    looked = subject.read(runs["decoder", "turned"])
+    inspected = subject.read(runs["decoder", "turned"])
     scores = {
         (row["split"], row["metric"]): row["value"]
         for row in sealed.read_json(runs["decoder", "turned"] / "scores.json")
     }
-    losses, lengths = heads.losses(looked, looked.examples), [len(target) for _, target in looked.examples]
+    losses, lengths = heads.losses(inspected, inspected.examples), [len(target) for _, target in inspected.examples]
     mean = float((losses * torch.tensor(lengths)).sum() / sum(lengths))
     assert mean == pytest.approx(scores["test", "nll_per_token"], rel=1e-3)
 
@@ -498,8 +529,8 @@ def planted(alike: float) -> tuple[np.ndarray, list[int], dict[int, str]]:
 
 
 def test_similar_embeddings_are_found_where_they_are_planted_and_only_there() -> None:
-    found = meaning.similarity(*planted(1.0))
-    assert found is not None and found.p < 0.01 and found.within > found.upper
+    similarity = meaning.similarity(*planted(1.0))
+    assert similarity is not None and similarity.p < 0.01 and similarity.within > similarity.upper
     nothing = meaning.similarity(*planted(0.0))
     assert nothing is not None and nothing.p > 0.05 and nothing.lower <= nothing.within <= nothing.upper
 
@@ -508,8 +539,8 @@ def test_frequency_alone_is_no_similarity() -> None:
     """Groups of frequent tokens have a high cosine here, and so have the tokens that they are compared with."""
     vectors, order, _ = planted(0.0)
     groups = {token: "frequent" for token in range(0, 16, 2)}
-    found = meaning.similarity(vectors, order, groups)
-    assert found is not None and found.within > 0.3 and found.p > 0.05
+    similarity = meaning.similarity(vectors, order, groups)
+    assert similarity is not None and similarity.within > 0.3 and similarity.p > 0.05
 
 
 def test_too_few_pairs_are_no_test() -> None:
@@ -520,34 +551,34 @@ def test_too_few_pairs_are_no_test() -> None:
 def test_a_probe_reads_what_is_there_and_nothing_else() -> None:
     generator = np.random.default_rng(0)
     labels = [[int(label) for label in generator.integers(10, 14, 12)] for _ in range(60)]
-    told = [np.eye(4)[np.asarray(row) - 10] + 0.1 * generator.normal(size=(12, 4)) for row in labels]
+    states = [np.eye(4)[np.asarray(row) - 10] + 0.1 * generator.normal(size=(12, 4)) for row in labels]
     noise = [generator.normal(size=(12, 4)) for _ in labels]
-    (found,) = stream._row("both", "layer 1", "this token", told, labels, [10, 11, 12, 13], 40)
+    (probe,) = stream._row("both", "layer 1", "this token", states, labels, [10, 11, 12, 13], 40)
     (nothing,) = stream._row("both", "layer 1", "this token", noise, labels, [10, 11, 12, 13], 40)
-    assert found["accuracy"] > 0.95 and abs(nothing["accuracy"] - 0.25) < 0.12 and found["n"] == 20 * 12
+    assert probe["accuracy"] > 0.95 and abs(nothing["accuracy"] - 0.25) < 0.12 and probe["n"] == 20 * 12
 
 
 # The command ------------------------------------------------------------------------------------------------------
 
 
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = runs["encoder", "colours"]
     before = store.modified_files(run, weights=True)
-    assert ended("inspect", str(run), "--text", "blue house 3") == 0
+    assert exit_code("inspect", str(run), "--text", "blue house 3") == 0
     written = Path(capsys.readouterr().out.strip())
     assert written == run.parent.parent / "inspect" / run.name / "index.html" and "blue" in written.read_text()
     assert store.modified_files(run, weights=True) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["nothing-like-it"], "no run"),
         (["RUN", "--text", ""], "--text: is empty"),
@@ -563,7 +594,7 @@ def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys
     ],
 )
 def test_what_cannot_be_looked_into_is_one_line(
-    runs: dict[Any, Path], arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: dict[Any, Path], arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = runs["decoder", "turned"]
     untold = tmp_path / "runs" / run.name
@@ -572,14 +603,14 @@ def test_what_cannot_be_looked_into_is_one_line(
     store.write_record(untold, store.read_record(run) or {})
     names = {"RUN": str(run), "UNTOLD": str(untold)}
     names |= {"LABELS": str(runs["encoder", "colours"]), "WINDOWS": str(runs["decoder", "windows"])}
-    assert ended("inspect", *(names.get(word, word) for word in arguments), "--out", str(tmp_path / "out")) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("archbench: ")]
-    assert len(said) == 1 and says in said[0]
+    assert exit_code("inspect", *(names.get(word, word) for word in arguments), "--out", str(tmp_path / "out")) == 2
+    messages = [line for line in capsys.readouterr().err.splitlines() if line.startswith("archbench: ")]
+    assert len(messages) == 1 and message in messages[0]
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("place", "says"),
+    ("place", "message"),
     [
         ("file", "file: cannot be written: File exists"),
         ("file/out", "out: cannot be written: Not a directory"),
@@ -593,13 +624,13 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     place: str,
-    says: str,
+    message: str,
 ) -> None:
     (tmp_path / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
-    assert ended("inspect", str(runs["decoder", "turned"]), "--out", place) == 2
+    assert exit_code("inspect", str(runs["decoder", "turned"]), "--out", place) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("archbench: ") and says in line
+    assert line.startswith("archbench: ") and message in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -613,14 +644,14 @@ def test_a_damaged_snapshot_is_named(runs: dict[Any, Path], tmp_path: Path) -> N
 
 
 def test_text_from_data_is_shown_and_not_obeyed(runs: dict[Any, Path], tmp_path: Path) -> None:
-    found = found_in(
+    measurements = inspect_run(
         runs["decoder", "running"] if ("decoder", "running") in runs else runs["mine.py", "running"], tmp_path
     )
     evil = "<script>alert(1)</script>\x1b[2J"
-    found["text"]["source_tokens"][0]["token"] = evil
-    found["maps"][0]["queries"][0] = evil
-    found["positions"][0]["token"] = evil
-    found["projection"]["points"][0]["token"] = evil
-    page.write(found, tmp_path)
+    measurements["text"]["source_tokens"][0]["token"] = evil
+    measurements["maps"][0]["queries"][0] = evil
+    measurements["positions"][0]["token"] = evil
+    measurements["projection"]["points"][0]["token"] = evil
+    page.write(measurements, tmp_path)
     written = (tmp_path / "index.html").read_text()
     assert "<script" not in written and "\x1b" not in written and "&lt;script&gt;" in written

@@ -11,9 +11,9 @@ BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 
 
-def verdict(name: str, **found: Any) -> str:
-    (one,) = [each for each in inside_claims.SAYINGS if each.name == name]
-    return one.judge(found)[0]
+def verdict(name: str, **measurements: Any) -> str:
+    (saying,) = [saying for saying in inside_claims.SAYINGS if saying.name == name]
+    return saying.judge(measurements)[0]
 
 
 def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self", at: tuple[int, int] = (0, 0)) -> Any:
@@ -21,14 +21,14 @@ def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self
 
 
 @pytest.mark.parametrize(
-    ("p", "above", "says"),
+    ("p", "above", "expected"),
     [(0.01, 3, REPRODUCED), (0.01, 2, UNDECIDED), (0.5, 4, UNDECIDED), (0.99, 0, OPPOSITE)],
 )
 def test_embeddings_are_similar_where_the_permutation_test_and_most_groups_say_so(
-    p: float, above: int, says: str
+    p: float, above: int, expected: str
 ) -> None:
     test = {"within": 0.1, "matched": 0.0, "p": p, "groups": 4, "above": above}
-    assert verdict("similar-embeddings", similarity=test) == says
+    assert verdict("similar-embeddings", similarity=test) == expected
 
 
 def test_no_groups_of_tokens_decide_nothing() -> None:
@@ -36,7 +36,7 @@ def test_no_groups_of_tokens_decide_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("roles", "says"),
+    ("roles", "expected"),
     [
         ([("1", "same token"), ("1", "first token"), ("2", "first token"), ("2", "induction")], REPRODUCED),
         ([("1", "mixed"), ("1", "first token"), ("2", "first token"), ("2", "induction")], UNDECIDED),
@@ -49,9 +49,11 @@ def test_no_groups_of_tokens_decide_nothing() -> None:
         ([], UNMET),
     ],
 )
-def test_heads_differ_where_every_layer_of_several_has_several_roles(roles: list[tuple[str, str]], says: str) -> None:
+def test_heads_differ_where_every_layer_of_several_has_several_roles(
+    roles: list[tuple[str, str]], expected: str
+) -> None:
     heads = [{"layer": layer, "part": "self", "role": role} for layer, role in roles]
-    assert verdict("heads-differ", heads=heads) == says
+    assert verdict("heads-differ", heads=heads) == expected
 
 
 def test_heads_of_a_layer_are_told_apart_by_part() -> None:
@@ -69,7 +71,7 @@ def probed(axis: str = "both", **behind: float) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("probes", "says"),
+    ("probes", "expected"),
     [
         (probed(this_token=0, token_before=10, token_after=3), REPRODUCED),
         (probed(this_token=0, token_before=10, token_after=1), UNDECIDED),
@@ -81,36 +83,43 @@ def probed(axis: str = "both", **behind: float) -> list[dict[str, Any]]:
         ([], UNMET),
     ],
 )
-def test_layers_build_up_where_neighbours_are_read_later_and_the_token_is_not(probes: Any, says: str) -> None:
-    assert verdict("layers-build-up", probes=probes, family="encoder") == says
+def test_layers_build_up_where_neighbours_are_read_later_and_the_token_is_not(probes: Any, expected: str) -> None:
+    assert verdict("layers-build-up", probes=probes, family="encoder") == expected
 
 
 @pytest.mark.parametrize(
-    ("family", "axis", "says"),
+    ("family", "axis", "expected"),
     [
         ("decoder", "both", UNDECIDED),
         ("encoder-decoder", "target", UNDECIDED),
         ("encoder-decoder", "source", REPRODUCED),
     ],
 )
-def test_what_a_causal_layer_is_trained_to_tell_is_no_layer_that_builds_up(family: str, axis: str, says: str) -> None:
-    probes = [*probed(axis, this_token=0, token_after=10), *probed(axis, token_before=3 if says == REPRODUCED else 0)]
-    assert verdict("layers-build-up", probes=probes, family=family) == says
+def test_what_a_causal_layer_is_trained_to_tell_is_no_layer_that_builds_up(
+    family: str, axis: str, expected: str
+) -> None:
+    probes = [
+        *probed(axis, this_token=0, token_after=10),
+        *probed(axis, token_before=3 if expected == REPRODUCED else 0),
+    ]
+    assert verdict("layers-build-up", probes=probes, family=family) == expected
 
 
 @pytest.mark.parametrize(
-    ("after", "likelier", "says"),
+    ("after", "likelier", "expected"),
     [(0.9, 2, REPRODUCED), (0.9, 1, UNDECIDED), (1.0, 2, OPPOSITE), (1.1, 2, OPPOSITE)],
 )
-def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: float, likelier: int, says: str) -> None:
+def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(
+    after: float, likelier: int, expected: str
+) -> None:
     positions = [{"before": 0.1, "after": 0.2 if place < likelier else 0.05} for place in range(2)]
     step = {"loss": 1.0, "loss_after": after, "positions": positions}
-    assert verdict("step-makes-likelier", step=step, text={"right": True}) == says
+    assert verdict("step-makes-likelier", step=step, text={"right": True}) == expected
     assert verdict("step-makes-likelier", step=step, text={"right": False}) == UNMET
 
 
 @pytest.mark.parametrize(
-    ("losses", "says"),
+    ("losses", "expected"),
     [
         ([3, 2, 2.5, 1], REPRODUCED),
         ([3, 3.1, 3.2, 1], UNDECIDED),
@@ -119,8 +128,8 @@ def test_a_step_makes_the_right_tokens_likelier_where_the_loss_falls(after: floa
         ([], UNMET),
     ],
 )
-def test_predictions_get_better_where_the_loss_fell_step_by_step(losses: list[float], says: str) -> None:
-    assert verdict("gradually-better", snapshots=[{"mean_loss": loss} for loss in losses]) == says
+def test_predictions_get_better_where_the_loss_fell_step_by_step(losses: list[float], expected: str) -> None:
+    assert verdict("gradually-better", snapshots=[{"mean_loss": loss} for loss in losses]) == expected
 
 
 def test_what_comes_later_is_seen_in_one_head_of_one_layer() -> None:
@@ -133,8 +142,8 @@ def test_what_comes_later_is_seen_in_one_head_of_one_layer() -> None:
 
 def test_a_map_that_was_cut_counts_from_where_it_begins() -> None:
     later, earlier = map_of([[1.0]], at=(3, 4)), map_of([[1.0]], at=(4, 3))
-    for one in (later, earlier):
-        one["weights"] = [[[1.0]]]
+    for attention_map in (later, earlier):
+        attention_map["weights"] = [[[1.0]]]
     assert verdict("looks-back-only", maps=[later]) == OPPOSITE
     assert verdict("looks-back-only", maps=[earlier]) == REPRODUCED
 
@@ -150,5 +159,5 @@ def test_an_encoder_decoder_has_a_part_that_reads_and_one_that_writes() -> None:
 
 @pytest.mark.parametrize("family", ["decoder", "encoder", "encoder-decoder"])
 def test_what_is_said_of_one_family_is_not_asked_of_another(family: str) -> None:
-    names = {one.name for one in inside_claims.SAYINGS if one.family in ("", family)}
+    names = {saying.name for saying in inside_claims.SAYINGS if saying.family in ("", family)}
     assert len(names) == len(inside_claims.SAYINGS) - 2

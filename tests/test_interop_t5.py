@@ -85,8 +85,8 @@ def stock(case: str, seed: int = 0) -> Any:
 
 def logits(theirs: Any, source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     with torch.no_grad():
-        found: Tensor = theirs(input_ids=source, decoder_input_ids=target, attention_mask=mask).logits
-    return found
+        values: Tensor = theirs(input_ids=source, decoder_input_ids=target, attention_mask=mask).logits
+    return values
 
 
 @torch.no_grad()
@@ -131,9 +131,9 @@ def test_decoding_from_a_cache_is_equal(case: str, side: str) -> None:
         step = theirs(
             encoder_outputs=memory, attention_mask=mask, decoder_input_ids=tokens, use_cache=True, **{name: past}
         )
-        found, cache = ours.decode(tokens, cache)
-        assert_close(found, step.logits)
-        assert_close(found, once[:, begin : begin + length])
+        step_logits, cache = ours.decode(tokens, cache)
+        assert_close(step_logits, step.logits)
+        assert_close(step_logits, once[:, begin : begin + length])
         past, begin = step[name], begin + length
 
 
@@ -142,15 +142,15 @@ def test_generation_is_equal(case: str) -> None:
     theirs = stock(case, seed=4)
     source, mask, _ = batch(VOCABULARY, 6, 8, "left", seed=4)
     allowed_tokens = torch.ones(VOCABULARY, dtype=torch.bool)
-    found = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens=14))
+    answers = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens=14))
     cached = theirs.config.num_decoder_layers <= theirs.config.num_layers  # else their own cache is too short
     options = {"max_new_tokens": 14, "do_sample": False, "num_beams": 1, "use_cache": cached}
     written = theirs.generate(source, attention_mask=mask, **options)
     assert (written[:, 0] == BOS).all()
-    for own, row in zip(found, written[:, 1:].tolist(), strict=True):
+    for answer, row in zip(answers, written[:, 1:].tolist(), strict=True):
         ends = [*row, END].index(END)
-        assert own.tolist() == row[:ends]
-    assert len({tuple(own.tolist()) for own in found}) > 1, "rows that all write the same show little"
+        assert answer.tolist() == row[:ends]
+    assert len({tuple(answer.tolist()) for answer in answers}) > 1, "rows that all write the same show little"
 
 
 @every_case
@@ -214,16 +214,16 @@ def test_our_variants_are_theirs(name: str, dropout: float) -> None:
 @pytest.mark.parametrize("case", ["v1.0", "v1.1"])
 def test_dropout_falls_on_the_same_values(case: str) -> None:
     theirs = stock(case)
-    ours, found = from_transformers(theirs).train(), []
+    ours, outputs = from_transformers(theirs).train(), []
     source, mask, _ = batch(VOCABULARY, 4, 11, "right", seed=1)
     target, _, _ = batch(VOCABULARY, 4, 9, "none", seed=2)
     still = logits(theirs, source, target, mask)
     theirs.train()
     for run in (lambda: ours(source, target, mask), lambda: logits(theirs, source, target, mask)):
         torch.manual_seed(0)
-        found.append(run())
-    assert (found[0] - still).abs().max() > 0.1
-    assert_close(*found)
+        outputs.append(run())
+    assert (outputs[0] - still).abs().max() > 0.1
+    assert_close(*outputs)
 
 
 def test_every_field_that_is_read_is_carried() -> None:

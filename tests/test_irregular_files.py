@@ -28,9 +28,9 @@ def pipe(tmp_path: Path) -> Path:
 def command(folder: Path, *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
     """``archbench`` in ``folder``; fails where it does not end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "ARCHBENCH_CACHE": str(folder / "cache")}
-    given = [sys.executable, "-m", "archbench", *arguments]
+    command_line = [sys.executable, "-m", "archbench", *arguments]
     return subprocess.run(
-        given,
+        command_line,
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -53,10 +53,10 @@ def test_no_command_waits_for_a_pipe_or_reads_a_device(pipe: Path, tmp_path: Pat
         "check": ("check", str(pipe)),
         "report": ("report", str(pipe)),
     }[place]
-    ended = command(tmp_path, *arguments)
-    assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    says = "no experiment here" if place == "report" else "save its content as a file"
-    assert says in ended.stderr.splitlines()[-1]
+    completed = command(tmp_path, *arguments)
+    assert completed.returncode == 2 and "Traceback" not in completed.stderr
+    words = "no experiment here" if place == "report" else "save its content as a file"
+    assert words in completed.stderr.splitlines()[-1]
 
 
 def test_what_a_shell_substitutes_is_a_pipe_and_what_it_redirects_a_file(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_what_a_shell_substitutes_is_a_pipe_and_what_it_redirects_a_file(tmp_pat
     with subprocess.Popen(["cat", str(experiment)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         number = process.stdout.fileno()
-        ended = command(tmp_path, "compare", f"/dev/fd/{number}", pass_fds=(number,))
-    assert ended.returncode == 2 and f"/dev/fd/{number}: is a pipe" in ended.stderr
+        completed = command(tmp_path, "compare", f"/dev/fd/{number}", pass_fds=(number,))
+    assert completed.returncode == 2 and f"/dev/fd/{number}: is a pipe" in completed.stderr
     with experiment.open() as file:
-        ended = command(tmp_path, "compare", "/dev/stdin", stdin=file)
-    assert "is a" not in ended.stderr and 'no file "things.csv"' in ended.stderr  # data lie beside /dev/stdin
+        completed = command(tmp_path, "compare", "/dev/stdin", stdin=file)
+    assert "is a" not in completed.stderr and 'no file "things.csv"' in completed.stderr  # data lie beside /dev/stdin
 
 
 REFUSED: dict[str, Callable[[Path], object]] = {

@@ -85,7 +85,7 @@ def test_planning_runs_the_file_in_another_process_and_once(folder: Path) -> Non
 
 def test_a_plan_is_that_of_the_same_code_in_this_process(folder: Path) -> None:
     mine, decoder = (
-        {plan.match: plan for plan in planned(folder).plans if plan.foreign == own} for own in (True, False)
+        {plan.match: plan for plan in planned(folder).plans if plan.foreign == foreign} for foreign in (True, False)
     )
     for plan in (*mine.values(), *decoder.values()):
         twin = next(iter(decoder.values()))
@@ -186,9 +186,9 @@ def test_a_file_that_changes_others_as_it_trains_fails_with_its_runs_alone(folde
     )
     status, runs = compared(folder)
     rows = [store.read_record(path) or {} for path in runs.iterdir()]
-    found = {(row["architecture"], row["status"], row.get("error", "")) for row in rows}
+    outcomes = {(row["architecture"], row["status"], row.get("error", "")) for row in rows}
     cause = "RuntimeError: while it trained, the variant's code changed torch.nn.functional.silu"
-    assert found == {("mine", "failed", cause), ("decoder", "done", "")} and status == 1
+    assert outcomes == {("mine", "failed", cause), ("decoder", "done", "")} and status == 1
 
 
 def test_an_own_architecture_is_measured_here(folder: Path) -> None:

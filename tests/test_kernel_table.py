@@ -27,5 +27,5 @@ def test_an_operation_asks_what_the_table_says(kernel: Kernel) -> None:
 
 def test_every_module_is_in_the_table() -> None:
     modules = {module.name for module in pkgutil.iter_modules(kernels.__path__)} - {"table"}
-    known = {f.__module__.rpartition(".")[2] for k in TABLE for f in (k.operation, k.runs, k.plain)}
-    assert modules <= known
+    named = {function.__module__.rpartition(".")[2] for k in TABLE for function in (k.operation, k.runs, k.plain)}
+    assert modules <= named

@@ -23,63 +23,71 @@ def _no_gradients():
         yield
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def applies(q: Tensor, seen: KeyValues) -> bool:
-    return seen.buffer is not None and single.applies(q, seen.keys)
+def applies(q: Tensor, stored: KeyValues) -> bool:
+    return stored.buffer is not None and single.applies(q, stored.keys)
 
 
-def attended(q: Tensor, seen: KeyValues, mask: Tensor | None, scale: float) -> Tensor:
+def attended(q: Tensor, stored: KeyValues, mask: Tensor | None, scale: float) -> Tensor:
     """What a single query finds."""
-    assert seen.buffer is not None
-    return single.attention(q, seen.buffer.keys, seen.buffer.values, seen.keys.shape[2], mask, scale)
+    assert stored.buffer is not None
+    return single.attention(q, stored.buffer.keys, stored.buffer.values, stored.keys.shape[2], mask, scale)
 
 
-def kept(length: int, heads: int = HEADS, seed: int = 0) -> KeyValues:
+def random_keys_values(length: int, heads: int = HEADS, seed: int = 0) -> KeyValues:
     shape = (ROWS, heads, length, CHANNELS)
-    return KeyValues(drawn(*shape, seed=seed), drawn(*shape, seed=seed + 1))
+    return KeyValues(random_tensor(*shape, seed=seed), random_tensor(*shape, seed=seed + 1))
 
 
 def masks(length: int) -> dict[str, Tensor | None]:
     """What a query may see, or what is added to its scores; its last key is seen by everyone."""
-    hides = drawn(ROWS, 1, 1, length, seed=7) > 0
+    hides = random_tensor(ROWS, 1, 1, length, seed=7) > 0
     hides[..., -1] = False
-    return {"none": None, "hides": ~hides, "adds": drawn(1, HEADS, 1, length, seed=8)}
+    return {"none": None, "hides": ~hides, "adds": random_tensor(1, HEADS, 1, length, seed=8)}
 
 
 @pytest.mark.parametrize("mask", ["none", "hides", "adds"])
 @pytest.mark.parametrize("kv_heads", [HEADS, 2, 1])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_single_query_finds_what_any_attention_finds(length: int, kv_heads: int, mask: str) -> None:
-    seen, q = kept(length, kv_heads).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert applies(q, seen)
+    stored, q = random_keys_values(length, kv_heads).buffered(), random_tensor(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert applies(q, stored)
     allowed = masks(length)[mask]
-    expected = F.scaled_dot_product_attention(q, seen.keys, seen.values, allowed, scale=0.3, enable_gqa=True)
-    torch.testing.assert_close(attended(q, seen, allowed, 0.3), expected)
+    expected = F.scaled_dot_product_attention(q, stored.keys, stored.values, allowed, scale=0.3, enable_gqa=True)
+    torch.testing.assert_close(attended(q, stored, allowed, 0.3), expected)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_what_comes_later_or_was_left_out_is_not_seen(length: int) -> None:
-    q, first = drawn(ROWS, HEADS, 1, CHANNELS, seed=5), kept(length)
-    seen = first.buffered()
-    expected = attended(q, seen, None, 1.0)
-    seen.then(KeyValues(1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6), 1e3 * drawn(ROWS, HEADS, 1, CHANNELS, seed=6)))
-    torch.testing.assert_close(attended(q, seen, None, 1.0), expected, rtol=0, atol=0)
+    q, first = random_tensor(ROWS, HEADS, 1, CHANNELS, seed=5), random_keys_values(length)
+    stored = first.buffered()
+    expected = attended(q, stored, None, 1.0)
+    stored.then(
+        KeyValues(
+            1e3 * random_tensor(ROWS, HEADS, 1, CHANNELS, seed=6), 1e3 * random_tensor(ROWS, HEADS, 1, CHANNELS, seed=6)
+        )
+    )
+    torch.testing.assert_close(attended(q, stored, None, 1.0), expected, rtol=0, atol=0)
     index = torch.tensor([2, 0, 0, 1])
-    selected = seen.rows(index)
+    selected = stored.rows(index)
     torch.testing.assert_close(attended(q[index], selected, None, 1.0), expected[index], rtol=0, atol=0)
 
 
 def test_whoever_goes_on_from_the_same_keys_goes_on_alone() -> None:
-    seen = kept(3).buffered()
-    one, other = seen.then(kept(1, seed=10)), seen.then(kept(1, seed=20))
-    selected = one.rows(torch.tensor([0, 1, 2]))
-    selected.then(kept(1, seed=30)), one.then(kept(1, seed=40))
-    for found, last in ((one, 10), (other, 20), (selected, 10)):
-        torch.testing.assert_close(found.keys, torch.cat([seen.keys, kept(1, seed=last).keys], 2), rtol=0, atol=0)
-        torch.testing.assert_close(found.values, torch.cat([seen.values, kept(1, seed=last).values], 2), rtol=0, atol=0)
+    prefix = random_keys_values(3).buffered()
+    branch, other = prefix.then(random_keys_values(1, seed=10)), prefix.then(random_keys_values(1, seed=20))
+    selected = branch.rows(torch.tensor([0, 1, 2]))
+    selected.then(random_keys_values(1, seed=30)), branch.then(random_keys_values(1, seed=40))
+    for continued, last in ((branch, 10), (other, 20), (selected, 10)):
+        torch.testing.assert_close(
+            continued.keys, torch.cat([prefix.keys, random_keys_values(1, seed=last).keys], 2), rtol=0, atol=0
+        )
+        torch.testing.assert_close(
+            continued.values, torch.cat([prefix.values, random_keys_values(1, seed=last).values], 2), rtol=0, atol=0
+        )
 
 
 def test_masks_of_other_rows_are_computed_for_them() -> None:
@@ -88,30 +96,30 @@ def test_masks_of_other_rows_are_computed_for_them() -> None:
     assert context.additive() is not None and context.mask() is not None
     chosen = CrossAttentionCache(torch.zeros(2, 3, 4), context).rows(torch.tensor([1])).context
     alone = AttentionContext(places, places, present=present[1:])
-    for found, expected in ((chosen.additive(), alone.additive()), (chosen.mask(), alone.mask())):
-        assert found is not None and expected is not None and torch.equal(found, expected)
+    for mask, expected in ((chosen.additive(), alone.additive()), (chosen.mask(), alone.mask())):
+        assert mask is not None and expected is not None and torch.equal(mask, expected)
 
 
 def test_memory_grows_by_few_places_that_lie_idle() -> None:
-    seen = kept(1).buffered()
+    stored = random_keys_values(1).buffered()
     for length in range(2, 4 * STEP):
-        seen = seen.then(kept(1, seed=length))
-        assert seen.buffer is not None
-        assert seen.keys.shape[2] == length
-        assert seen.buffer.keys.shape[2] - length < STEP
+        stored = stored.then(random_keys_values(1, seed=length))
+        assert stored.buffer is not None
+        assert stored.keys.shape[2] == length
+        assert stored.buffer.keys.shape[2] - length < STEP
 
 
 def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual_way() -> None:
-    seen, q = kept(5).buffered(), drawn(ROWS, HEADS, 1, CHANNELS, seed=5)
-    assert not applies(q, kept(5)), "without a room"
-    assert not applies(q.expand(-1, -1, 2, -1), seen)
-    assert not applies(q.double(), seen)
+    prefix, q = random_keys_values(5).buffered(), random_tensor(ROWS, HEADS, 1, CHANNELS, seed=5)
+    assert not applies(q, random_keys_values(5)), "without a room"
+    assert not applies(q.expand(-1, -1, 2, -1), prefix)
+    assert not applies(q.double(), prefix)
     with torch.enable_grad():
-        assert not applies(q, seen)
-        assert kept(5).buffered().buffer is None
+        assert not applies(q, prefix)
+        assert random_keys_values(5).buffered().buffer is None
     with FlopCounterMode(display=False):
-        assert not applies(q, seen)
-    double = KeyValues(*(each.double() for each in kept(5)[:2]))
+        assert not applies(q, prefix)
+    double = KeyValues(*(tensor.double() for tensor in random_keys_values(5)[:2]))
     assert double.buffered().buffer is None
 
 
@@ -120,38 +128,42 @@ def test_several_queries_gradients_other_types_and_whoever_counts_take_the_usual
 def test_writing_looks_by_single_queries_and_sees_the_same(
     name: str, padded: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, given = perturbed(name, 0.2).eval(), padded_pairs()
-    mask = given.source_mask if padded else None
+    model, pairs = perturbed(name, 0.2).eval(), padded_pairs()
+    mask = pairs.source_mask if padded else None
 
     def logits() -> Tensor:
-        cache, found = model.prefill(given.source, mask), []
-        for place in range(given.target.shape[1]):
-            step, cache = model.decode(given.target[:, [place]], cache)
-            found.append(step)
-        return torch.cat(found, 1)
+        cache, outputs = model.prefill(pairs.source, mask), []
+        for place in range(pairs.target.shape[1]):
+            step, cache = model.decode(pairs.target[:, [place]], cache)
+            outputs.append(step)
+        return torch.cat(outputs, 1)
 
     calls: list[int] = []
     attend = single.attention
-    monkeypatch.setattr(single, "attention", lambda *given: calls.append(1) or attend(*given))
-    found = logits()
-    steps, crosses = given.target.shape[1], model.family == "encoder-decoder"
+    monkeypatch.setattr(single, "attention", lambda *arguments: calls.append(1) or attend(*arguments))
+    single_logits = logits()
+    steps, crosses = pairs.target.shape[1], model.family == "encoder-decoder"
     depth = len((model.decoder if crosses else model.stack).blocks)
     assert len(calls) == depth * (2 * steps - 1 if crosses else steps)  # its first token has nobody but itself to see
     monkeypatch.setattr(single, "applies", lambda q, keys: False)
-    torch.testing.assert_close(found, logits(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(single_logits, logits(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("given", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
-def test_cross_attention_one_by_one_is_that_of_all_at_once(given: dict[str, bool | int | float]) -> None:
+@pytest.mark.parametrize("options", [{}, {"bias": True, "kv_heads": 2}, {"scale": 0.4}], ids=str)
+def test_cross_attention_one_by_one_is_that_of_all_at_once(options: dict[str, bool | int | float]) -> None:
     torch.manual_seed(0)
-    module = Attention(32, 4, **given)  # type: ignore[arg-type]
+    module = Attention(32, 4, **options)  # type: ignore[arg-type]
     for parameter in module.parameters():
         parameter.normal_(0, 0.3)
-    x, memory, keys = drawn(2, 5, 32, seed=1), drawn(2, 9, 32, seed=2), position_ids(9, torch.device("cpu"))
+    x, memory, keys = (
+        random_tensor(2, 5, 32, seed=1),
+        random_tensor(2, 9, 32, seed=2),
+        position_ids(9, torch.device("cpu")),
+    )
     context = AttentionContext(keys[:, :1], keys, present=keys < torch.tensor([[9], [4]]))
     expected, _ = module(x, AttentionContext(keys[:, :5], keys, present=context.present), memory=memory)
     with torch.no_grad():
-        kept = module.project_keys_values(memory).buffered()
-        assert kept.buffer is not None
-        found = torch.cat([module(x[:, [place]], context, memory=kept)[0] for place in range(5)], 1)
-    torch.testing.assert_close(found, expected)
+        cache = module.project_keys_values(memory).buffered()
+        assert cache.buffer is not None
+        outputs = torch.cat([module(x[:, [place]], context, memory=cache)[0] for place in range(5)], 1)
+    torch.testing.assert_close(outputs, expected)

@@ -29,9 +29,9 @@ TABLES = ("scores", "contrasts")
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="takes pdflatex and booktabs")
 def test_a_two_column_document_takes_figures_and_tables_as_they_come(tmp_path: Path) -> None:
     judged = figure_stores.judged("families")
-    floats, shown = [], {"headline": frozenset({"sentiment"})}
+    floats, datasets = [], {"headline": frozenset({"sentiment"})}
     for name, inches in FIGURES.items():
-        written(View(judged, datasets=shown.get(name)), name, tmp_path / f"{name}.pdf", "pdf", "print", inches)
+        written(View(judged, datasets=datasets.get(name)), name, tmp_path / f"{name}.pdf", "pdf", "print", inches)
         star = "*" if inches == PAGE else ""
         floats.append(rf"\begin{{figure{star}}}\includegraphics{{{name}.pdf}}\caption{{.}}\end{{figure{star}}}")
     for name in TABLES:

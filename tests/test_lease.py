@@ -162,12 +162,12 @@ def test_two_that_find_a_lease_stale_revoke_it_once(tmp_path: Path) -> None:
 
 def test_the_file_shows_the_latest_progress(tmp_path: Path) -> None:
     with lease.acquire(tmp_path) as held:
-        told: list[object] = []
-        notify = held.reporting_progress(told.append)
+        events: list[object] = []
+        notify = held.reporting_progress(events.append)
         notify(Progress("a", "train", 50.0, 100.0, 2.5, 1000.0))
         notify(Ended("a", "done"))
         held.beat()
         holder = lease.holder(tmp_path)
         assert holder is not None
         assert holder.progress("a") == Progress("a", "train", 50.0, 100.0, None, 1000.0)
-        assert len(told) == 2
+        assert len(events) == 2

@@ -44,7 +44,7 @@ def sentiment(truth: dict[str, float], seeds: int = 5, tokens: float = 8.0) -> I
 
 
 def of(entries: Sequence[Evidence], name: str = CLAIM.name) -> ClaimRecord:
-    return next(one for one in best_evidence.records(entries) if one.claim.name == name)
+    return next(claim_record for claim_record in best_evidence.records(entries) if claim_record.claim.name == name)
 
 
 def entry(
@@ -66,20 +66,20 @@ def text_of(html: str) -> str:
 
 
 def test_the_report_that_decides_is_the_best_evidence_where_it_has_more_seeds(tmp_path: Path) -> None:
-    found = of(planted(tmp_path, small=sentiment(NOBODY, seeds=3), large=sentiment(ENCODER)))
-    assert found.verdict == REPRODUCED
-    assert [one.report for one in found.tested] == ["large", "small"]
-    assert [one.ruling.verdict for one in found.tested] == [REPRODUCED, UNDECIDED]
-    words = ledger_page.markdown([found], "")
+    claim_record = of(planted(tmp_path, small=sentiment(NOBODY, seeds=3), large=sentiment(ENCODER)))
+    assert claim_record.verdict == REPRODUCED
+    assert [evidence.report for evidence in claim_record.tested] == ["large", "small"]
+    assert [evidence.ruling.verdict for evidence in claim_record.tested] == [REPRODUCED, UNDECIDED]
+    words = ledger_page.markdown([claim_record], "")
     assert "- **Best evidence, [large](large/):** reproduced; complete test, 5 seeds" in words
     assert re.search(r"\(small/\): undecided\. On sentiment, encoder vs\. decoder .+\. 3 instead of 5 seeds\.", words)
     assert re.search(r"On sentiment, encoder better than decoder by 0\.\d+ \(p\s<\s0\.001\)", words)
 
 
 def test_a_report_with_weaker_evidence_decides_nothing(tmp_path: Path) -> None:
-    found = of(planted(tmp_path, small=sentiment(ENCODER, seeds=3), large=sentiment(NOBODY)))
-    assert (found.verdict, found.tested[0].report) == (UNDECIDED, "large")
-    words = ledger_page.markdown([found], "")
+    claim_record = of(planted(tmp_path, small=sentiment(ENCODER, seeds=3), large=sentiment(NOBODY)))
+    assert (claim_record.verdict, claim_record.tested[0].report) == (UNDECIDED, "large")
+    words = ledger_page.markdown([claim_record], "")
     assert "0 of 1 claims are decided over all reports. 1 more is decided only by reports with weaker" in words
     assert re.search(
         r"- \[small\]\(small/\): reproduced \(p\s<\s0\.001, corrected for all reports\)\. 3 instead", words
@@ -96,14 +96,18 @@ def test_flipped_scores_choose_the_same_report(
         return {name: 1.2 - score for name, score in truth.items()}
 
     straight = of(planted(tmp_path / "a", small=sentiment(small, seeds=3), large=sentiment(large, seeds=4)))
-    turned = of(
+    mirrored = of(
         planted(tmp_path / "b", small=sentiment(flipped(small), seeds=3), large=sentiment(flipped(large), seeds=4))
     )
     other = {REPRODUCED: OPPOSITE, OPPOSITE: REPRODUCED}
-    assert [one.rank for one in straight.tested] == [one.rank for one in turned.tested]
-    assert [one.report for one in straight.tested] == [one.report for one in turned.tested] == ["large", "small"]
-    assert turned.verdict == other.get(straight.verdict, straight.verdict)
-    assert {one.ruling.verdict for one in straight.tested} & set(other)
+    assert [evidence.rank for evidence in straight.tested] == [evidence.rank for evidence in mirrored.tested]
+    assert (
+        [evidence.report for evidence in straight.tested]
+        == [evidence.report for evidence in mirrored.tested]
+        == ["large", "small"]
+    )
+    assert mirrored.verdict == other.get(straight.verdict, straight.verdict)
+    assert {evidence.ruling.verdict for evidence in straight.tested} & set(other)
 
 
 def test_the_order_of_evidence_depends_on_no_verdict_and_on_no_order_of_reports() -> None:
@@ -113,7 +117,7 @@ def test_the_order_of_evidence_depends_on_no_verdict_and_on_no_order_of_reports(
             for name, verdict in zip(("a", "b", "c"), verdicts, strict=True)
         ]
         for order in permutations(entries):
-            assert [one.report for one in record(CLAIM, order).tested] == ["a", "b", "c"]
+            assert [evidence.report for evidence in record(CLAIM, order).tested] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -132,9 +136,9 @@ def test_complete_tests_come_first_then_seeds_then_tokens(better: Evidence, wors
 
 
 def test_reports_of_opposite_directions_disagree_and_both_are_named(tmp_path: Path) -> None:
-    found = of(planted(tmp_path, first=sentiment(ENCODER), second=sentiment(DECODER, seeds=3)))
-    assert found.verdict == DISAGREE
-    words = ledger_page.markdown([found], "")
+    claim_record = of(planted(tmp_path, first=sentiment(ENCODER), second=sentiment(DECODER, seeds=3)))
+    assert claim_record.verdict == DISAGREE
+    words = ledger_page.markdown([claim_record], "")
     assert "## Reports disagree" in words
     assert "[first](first/):** reproduced" in words and "[second](second/): opposite found (p" in words
 
@@ -142,10 +146,10 @@ def test_reports_of_opposite_directions_disagree_and_both_are_named(tmp_path: Pa
 @pytest.mark.parametrize(("others", "verdict"), [(0, REPRODUCED), (1, REPRODUCED), (2, UNDECIDED)])
 def test_a_decision_is_corrected_for_every_report_that_tests_the_claim(others: int, verdict: str) -> None:
     tested = [entry("best", REPRODUCED, 0.02, seeds=9), *(entry(f"other-{place}") for place in range(others))]
-    found = record(CLAIM, [*tested, entry("elsewhere", UNMET)])
-    assert found.verdict == verdict
-    assert found.corrected[0] == pytest.approx(0.02 * (others + 1))
-    words = ledger_page.markdown([found], "")
+    claim_record = record(CLAIM, [*tested, entry("elsewhere", UNMET)])
+    assert claim_record.verdict == verdict
+    assert claim_record.corrected[0] == pytest.approx(0.02 * (others + 1))
+    words = ledger_page.markdown([claim_record], "")
     assert ("so it is not decided over all reports" in words) == (verdict == UNDECIDED)
     assert "Not tested by 1 other report:" in words
 
@@ -153,9 +157,9 @@ def test_a_decision_is_corrected_for_every_report_that_tests_the_claim(others: i
 def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_baseline(tmp_path: Path) -> None:
     better = replace(single(SHAKESPEARE, seeds=5), references=SHAKESPEARE.references | {"bigram": 5.0})
     mixed = replace(better, seeds=3, references=SHAKESPEARE.references | {"bigram": 2.9})
-    found = of(planted(tmp_path, better=better, mixed=mixed), "no-labels-bigram")
-    assert [entry.ruling.verdict for entry in found.tested] == [REPRODUCED, UNDECIDED]
-    line = ledger_page.markdown([found], "").partition("- [mixed](mixed/): ")[2]
+    claim_record = of(planted(tmp_path, better=better, mixed=mixed), "no-labels-bigram")
+    assert [entry.ruling.verdict for entry in claim_record.tested] == [REPRODUCED, UNDECIDED]
+    line = ledger_page.markdown([claim_record], "").partition("- [mixed](mixed/): ")[2]
     assert line.startswith("undecided. Compared with the bigram model of tokens: on shakespeare, decoder and")
     assert "encoder is worse. 3 instead of 5 seeds" in line
 
@@ -163,51 +167,54 @@ def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_ba
 def test_where_no_gate_was_measured_the_test_is_not_complete(tmp_path: Path) -> None:
     plain = single(SHAKESPEARE, seeds=5)
     gated = replace(plain, seeds=3, references=plain.references | {"bigram": 5.0})
-    found = of(planted(tmp_path, plain=plain, gated=gated), "encoder-generates-poorly")
-    assert [(one.report, one.ruling.strength.complete) for one in found.tested] == [("gated", True), ("plain", False)]
-    assert found.tested[1].ruling.strength.lacks == ("no bigram model was scored on shakespeare",)
+    claim_record = of(planted(tmp_path, plain=plain, gated=gated), "encoder-generates-poorly")
+    assert [(evidence.report, evidence.ruling.strength.complete) for evidence in claim_record.tested] == [
+        ("gated", True),
+        ("plain", False),
+    ]
+    assert claim_record.tested[1].ruling.strength.lacks == ("no bigram model was scored on shakespeare",)
 
 
 def test_a_pair_that_is_missing_or_not_trained_enough_makes_a_test_incomplete(tmp_path: Path) -> None:
     missing = sentiment({"decoder": 0.5, "encoder": 0.7}, seeds=5)
     untrained = sentiment({"decoder": 0.3, "encoder": 0.7, "encoder-decoder": 0.5}, seeds=4)  # majority: 0.39
     entries = planted(tmp_path, missing=missing, untrained=untrained, whole=sentiment(ENCODER, seeds=2))
-    found = of(entries)
-    assert [one.report for one in found.tested] == ["whole", "missing", "untrained"]
-    assert found.tested[1].ruling.strength.lacks == ("not compared: encoder vs. encoder-decoder",)
-    assert found.tested[2].ruling.strength.lacks == ("decoder not trained enough on sentiment",)
+    claim_record = of(entries)
+    assert [evidence.report for evidence in claim_record.tested] == ["whole", "missing", "untrained"]
+    assert claim_record.tested[1].ruling.strength.lacks == ("not compared: encoder vs. encoder-decoder",)
+    assert claim_record.tested[2].ruling.strength.lacks == ("decoder not trained enough on sentiment",)
 
 
 def test_a_claim_that_no_report_tests_says_what_it_needs(tmp_path: Path) -> None:
-    found = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER)))
-    by_name = {one.claim.name: one for one in found}
+    claim_records = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER)))
+    by_name = {claim_record.claim.name: claim_record for claim_record in claim_records}
     untested = by_name["heads-in-parallel"]
     assert (untested.verdict, untested.best, untested.tested) == (UNMET, None, ())
     assert by_name["human-like"].verdict == OUT_OF_REACH
     assert by_name["no-labels"].verdict == SUPERSEDED
-    words = ledger_page.markdown(found, "")
+    words = ledger_page.markdown(claim_records, "")
     part = words[words.index("`heads-in-parallel`") :].partition("###")[0]
     assert "Needs data for generation and translation." in part
     assert "`archbench compare --preset ablation-heads`" in part
 
 
 def test_every_claim_stands_once_and_under_its_verdict(tmp_path: Path) -> None:
-    found = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=single(SHAKESPEARE, seeds=5)))
-    assert [one.claim.name for one in found] == list(CLAIMS)
-    words, page = ledger_page.markdown(found, "0" * 64), ledger_page.page(found, "archbench")
+    claim_records = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=single(SHAKESPEARE, seeds=5)))
+    assert [claim_record.claim.name for claim_record in claim_records] == list(CLAIMS)
+    words, page = ledger_page.markdown(claim_records, "0" * 64), ledger_page.page(claim_records, "archbench")
     counts = dict(re.findall(r"^\| (.+?) \| (\d+) \|$", words, re.MULTILINE))
-    assert sum(map(int, counts.values())) == len(found)
-    for one in found:
-        assert words.count(f"\n`{one.claim.name}`. ") == 1
-        assert page.count(f'<article id="{one.claim.name}">') == 1
-        title = ledger_page.TITLES[one.verdict]
-        assert f"`{one.claim.name}`. " in words.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-        assert int(counts[title]) == sum(other.verdict == one.verdict for other in found)
+    assert sum(map(int, counts.values())) == len(claim_records)
+    for claim_record in claim_records:
+        assert words.count(f"\n`{claim_record.claim.name}`. ") == 1
+        assert page.count(f'<article id="{claim_record.claim.name}">') == 1
+        title = ledger_page.TITLES[claim_record.verdict]
+        assert f"`{claim_record.claim.name}`. " in words.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        assert int(counts[title]) == sum(other.verdict == claim_record.verdict for other in claim_records)
 
 
 def test_markdown_and_page_say_the_same_and_link_to_the_reports(tmp_path: Path) -> None:
-    found = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=sentiment(DECODER, seeds=3)))
-    words, page = ledger_page.markdown(found, ""), ledger_page.page(found, "archbench")
+    claim_records = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=sentiment(DECODER, seeds=3)))
+    words, page = ledger_page.markdown(claim_records, ""), ledger_page.page(claim_records, "archbench")
     lines = re.findall(r"^- (?:\*\*Best evidence, )?\[(\w+)\]\(\w+/\):(?:\*\*)? (.+)$", words, re.MULTILINE)
     assert len(lines) >= 2
     for report, text in lines:

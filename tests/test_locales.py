@@ -14,25 +14,25 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.mark.parametrize(
-    ("environment", "shown"),
+    ("environment", "name"),
     [
         (ASCII, "ünï漢"),
         pytest.param({"PYTHONIOENCODING": "latin-1"}, "ünï\\u6f22", marks=pytest.mark.slow),
         pytest.param({"PYTHONIOENCODING": "utf-8"}, "ünï漢", marks=pytest.mark.slow),
     ],
 )
-def test_a_variant_whose_name_is_not_ascii_is_checked(environment: dict[str, str], shown: str, tmp_path: Path) -> None:
+def test_a_variant_whose_name_is_not_ascii_is_checked(environment: dict[str, str], name: str, tmp_path: Path) -> None:
     folder = tmp_path / "dïr"
     folder.mkdir()
     (folder / "ünï漢.py").write_text(catalogue.find("decoder").text, encoding="utf-8")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))}
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "archbench", "check", os.fsencode("./ünï漢.py")],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "ARCHBENCH_CACHE": str(tmp_path), **inherited, **environment},
         capture_output=True,
         timeout=300,
     )
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
-    assert ended.stdout.splitlines()[-1].startswith(f"{shown}: ".encode(encoding))
+    assert process.stdout.splitlines()[-1].startswith(f"{name}: ".encode(encoding))

@@ -34,7 +34,7 @@ FAR = "y if y.ndim == 2 else y + torch.nn.functional.pad(y, (0, 0, 0, 20))[:, 20
 LONG = "y if y.ndim == 2 or y.shape[1] <= {n} else y + y.roll(-1, 1)"
 
 
-def found(folder: Path, result: str) -> Path:
+def variant_file(folder: Path, result: str) -> Path:
     path = folder / "ahead.py"
     path.write_text(AHEAD.format(what="somewhere", result=result))
     return path
@@ -42,7 +42,7 @@ def found(folder: Path, result: str) -> Path:
 
 @pytest.mark.parametrize("result", [FAR, LONG.format(n=100)], ids=["20 positions ahead", "beyond 100 tokens"])
 def test_far_look_ahead_is_named(result: str, tmp_path: Path) -> None:
-    build = catalogue.find(str(found(tmp_path, result))).build
+    build = catalogue.find(str(variant_file(tmp_path, result))).build
     assert contract.no_look_ahead(contract.subject(build)) is None  # short texts do not show it
     with pytest.raises(AssertionError, match=r"when later (tokens|ones) change"):
         contract.long_texts_are_read_alike(contract.subject(build))
@@ -50,7 +50,7 @@ def test_far_look_ahead_is_named(result: str, tmp_path: Path) -> None:
 
 def test_compare_checks_at_the_lengths_of_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path / "cache"))
-    path = found(tmp_path, LONG.format(n=300))
+    path = variant_file(tmp_path, LONG.format(n=300))
     contract.long_texts_are_read_alike(contract.subject(catalogue.find(str(path)).build))  # 150 tokens are too few
     task = {"kind": "generation", "data": "phrases-en-de:200", "source_length": 0}
     values = {"name": "long", "architectures": [str(path)], "budget": {"parameters": 20_000, "tokens": 5_000}}

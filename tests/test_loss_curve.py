@@ -88,7 +88,7 @@ def train(model: Any, loss_of: Any) -> list[float]:
 def test_the_loss_curve_is_that_of_transformers(name: str) -> None:
     torch.manual_seed(0)
     theirs = MODELS[name]()
-    found = train(from_transformers(theirs), our_loss)
+    losses = train(from_transformers(theirs), our_loss)
     expected = train(theirs, their_loss)
     assert expected[-1] < 0.5 * expected[0]
-    assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < 1e-3
+    assert max(abs(a - b) for a, b in zip(losses, expected, strict=True)) < 1e-3

@@ -27,7 +27,7 @@ def test_auto_is_bfloat16_where_a_cpu_multiplies_it_faster(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
     monkeypatch.setattr(machine, "_processor", lambda: processor)
     assert machine.precision("auto", "cpu") == expected
-    assert [machine.precision(wanted, "cpu") for wanted in ("bf16", "float32")] == ["bf16", "float32"]
+    assert [machine.precision(precision, "cpu") for precision in ("bf16", "float32")] == ["bf16", "float32"]
 
 
 def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +38,9 @@ def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_attention_of_cudnn_is_left_out_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[bool] = []
-    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", told.append)
+    settings: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", settings.append)
     machine.disable_cudnn_attention("cpu")
-    assert not told
+    assert not settings
     machine.disable_cudnn_attention("cuda")
-    assert told == [False]
+    assert settings == [False]

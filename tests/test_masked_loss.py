@@ -45,9 +45,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
     tokens = range(8, 16)
     source, _ = _ended(contract.sequences(1, 5), None)
 
-    def nats(target: Sequence[int], cell: int, known: Sequence[int]) -> float:
+    def nats(target: Sequence[int], cell: int, revealed: Sequence[int]) -> float:
         canvas = torch.full((1, encoder.canvas), MASK)
-        canvas[0, list(known)] = torch.tensor([target[place] for place in known], dtype=torch.long)
+        canvas[0, list(revealed)] = torch.tensor([target[place] for place in revealed], dtype=torch.long)
         return -float(encoder(source, canvas)[0, cell].log_softmax(-1)[target[cell]])
 
     below_left_to_right = below_mixture = 0
@@ -62,9 +62,9 @@ def test_the_loss_over_hidden_ends_is_below_every_likelihood_of_some_targets() -
         below_mixture += masked_loss < mixture - 1e-4
         if target == (8, 9):
             pairs = Batch(contract.sequences(1, 5).expand(400, -1), torch.tensor([target]).expand(400, -1))
-            drawn = torch.Generator().manual_seed(0)
-            found = estimate(encoder, pairs, allowed, drawn, draws=10, objective=Masked(suffix=True))
-            assert found is not None and found.mean().item() == pytest.approx(masked_loss, rel=0.02)
+            generator = torch.Generator().manual_seed(0)
+            estimated = estimate(encoder, pairs, allowed, generator, draws=10, objective=Masked(suffix=True))
+            assert estimated is not None and estimated.mean().item() == pytest.approx(masked_loss, rel=0.02)
     assert below_left_to_right and below_mixture
     assert Masked().estimate_is_bound and not Masked(suffix=True).estimate_is_bound
     assert Masked(suffix=True).needs_pass_per_token
@@ -80,9 +80,9 @@ def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, n
     allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
     batch = Batch(contract.sequences(1, 5).expand(400, -1), contract.sequences(1, length, seed=2).expand(400, -1))
     exact = -encoder.objective.log_likelihood(encoder, batch, allowed)[0]
-    drawn = estimate(encoder, batch, allowed, torch.Generator().manual_seed(0), draws=10, objective=sampled)
-    error = 4 * float(drawn.std()) / len(drawn) ** 0.5 + 1e-4
-    assert float(drawn.mean()) == pytest.approx(float(exact.mean()), abs=error)
+    estimates = estimate(encoder, batch, allowed, torch.Generator().manual_seed(0), draws=10, objective=sampled)
+    error = 4 * float(estimates.std()) / len(estimates) ** 0.5 + 1e-4
+    assert float(estimates.mean()) == pytest.approx(float(exact.mean()), abs=error)
     inputs = sampled.prepare(encoder, batch, torch.Generator().manual_seed(0), False)
     assert len(inputs.at) == len(batch.target) and set(inputs.weights.tolist()) == {float(length)}
 
@@ -90,7 +90,7 @@ def test_what_validation_samples_is_the_likelihood_in_expectation(length: int, n
 def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "things.txt").write_text("\n".join(f"house {n} and car {n * n}" for n in range(200)))
     plans = tiny_runs.planned(spec.from_dict(EXPERIMENT, folder=tmp_path), tmp_path, tmp_path).plans
-    found = {}
+    recorded = {}
     for plan in plans:
         place = tmp_path / "runs" / plan.run
         work.perform(plan, place, lambda progress: None, lambda: False)
@@ -98,8 +98,8 @@ def test_a_run_records_it_by_its_name(tmp_path: Path) -> None:
         scores = {row["metric"] for row in json.loads((place / "scores.json").read_text())}
         record = json.loads((place / "record.json").read_text())
         losses = set(curves.loc[curves["split"] == "validation", "metric"])
-        found[plan.architecture] = (losses, record["objective"], scores & {"bits_per_byte_bound", "masked_loss"})
-    assert found == {
+        recorded[plan.architecture] = (losses, record["objective"], scores & {"bits_per_byte_bound", "masked_loss"})
+    assert recorded == {
         "encoder": ({"nll_per_token_sampled"}, "masked", {"bits_per_byte_bound"}),
         "suffix-encoder": ({"nll_per_token_sampled"}, "suffix", {"masked_loss"}),
     }
@@ -110,13 +110,13 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """Tables of a comparison whose encoder hides ends of the target."""
     root = tmp_path_factory.mktemp("store")
     synthetic.write_store(root, [synthetic.SHAKESPEARE])
-    found = tables.collect(root)
-    encoders = found["runs"]["architecture"] == "encoder"
-    found["runs"].loc[encoders, "objective"] = "suffix"
+    frames = tables.collect(root)
+    encoders = frames["runs"]["architecture"] == "encoder"
+    frames["runs"].loc[encoders, "objective"] = "suffix"
     for name in ("curves", "scores"):
-        bound = found[name]["metric"].isin(["nll_per_token_bound", "bits_per_byte_bound"])
-        found[name].loc[bound, "metric"] = "masked_loss"
-    return found
+        bound = frames[name]["metric"].isin(["nll_per_token_bound", "bits_per_byte_bound"])
+        frames[name].loc[bound, "metric"] = "masked_loss"
+    return frames
 
 
 def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:

@@ -99,11 +99,11 @@ def test_every_family_is_scored_and_stores_no_more_than_there_is(compared: Path)
 
 def test_stored_bits_follow_from_the_recorded_likelihoods(compared: Path) -> None:
     scores, predictions = read(compared, "scores"), read(compared, "predictions")
-    own = scores[(scores["split"] == "test") & (scores["metric"] == "stored_bits")].set_index("run")["value"]
+    bits_by_run = scores[(scores["split"] == "test") & (scores["metric"] == "stored_bits")].set_index("run")["value"]
     for run, rows in predictions.groupby("run"):
         bits = rows["log_likelihood"].mean() / math.log(2)
-        assert own[run] == pytest.approx(30 * (random_strings.BITS + bits))
-        assert own[run] == pytest.approx(rows["stored_bits"].mean())
+        assert bits_by_run[run] == pytest.approx(30 * (random_strings.BITS + bits))
+        assert bits_by_run[run] == pytest.approx(rows["stored_bits"].mean())
 
 
 def test_only_the_untrained_model_stands_beside_and_its_bits_are_below_nothing(compared: Path) -> None:
@@ -141,22 +141,22 @@ def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Pat
     assert "What a parameter stores" in page and 'id="figure-capacity"' in page
     assert "deliberately use the same random strings" in page and "seen in train by design: 30" in page
     assert "Each parameter stores one piece of information" in page
-    found = stored_bits.sentences(stored_bits.stored(judge(report_tables.read(compared / "tables"))))
-    assert len(found) == 4 and "less than one bit at every size" in found[-1]
+    sentences = stored_bits.sentences(stored_bits.stored(judge(report_tables.read(compared / "tables"))))
+    assert len(sentences) == 4 and "less than one bit at every size" in sentences[-1]
 
 
 def test_a_published_report_says_the_same(compared: Path, tmp_path: Path) -> None:
     publish.publish(compared, tmp_path / "public")
-    here, there = (root / "report" / "capacity.csv" for root in (compared, tmp_path / "public"))
-    assert here.read_bytes() == there.read_bytes()
+    original, published = (root / "report" / "capacity.csv" for root in (compared, tmp_path / "public"))
+    assert original.read_bytes() == published.read_bytes()
 
 
 # What is said of it.
 
 
-def point(architecture: str, each: Interval, **changes: object) -> Stored:
+def point(architecture: str, interval: Interval, **changes: object) -> Stored:
     size = 10_000
-    bits = Interval(*(size * end for end in (each.mean, each.lower, each.upper)))
+    bits = Interval(*(size * end for end in (interval.mean, interval.lower, interval.upper)))
     values = dict(dataset="s", condition="", parameters=9_000, embedding_parameters=1_000, strings=80_000.0, passes=70)
     return Stored(architecture=architecture, bits=bits, seeds=2, **(values | changes))  # type: ignore[arg-type]
 
@@ -165,7 +165,7 @@ ABOVE, BELOW, OPEN, LONE = (Interval(*ends) for ends in ((1.5, 1.4, 1.6), (0.5, 
 
 
 @pytest.mark.parametrize(
-    ("points", "says"),
+    ("points", "phrase"),
     [
         ([ABOVE, ABOVE], "taken as one bit: at least one bit at every size in every architecture."),
         ([BELOW, BELOW], "less than one bit at every size in every architecture; more training may"),
@@ -173,18 +173,18 @@ ABOVE, BELOW, OPEN, LONE = (Interval(*ends) for ends in ((1.5, 1.4, 1.6), (0.5, 
         ([LONE], "not decided at every size"),
     ],
 )
-def test_a_piece_of_information_is_a_bit_where_the_interval_says_so(points: list[Interval], says: str) -> None:
-    found = [point(name, each) for name, each in zip("abc", points, strict=False)]
-    assert says in stored_bits.sentences(found)[-1]
+def test_a_piece_of_information_is_a_bit_where_the_interval_says_so(points: list[Interval], phrase: str) -> None:
+    measurements = [point(name, interval) for name, interval in zip("abc", points, strict=False)]
+    assert phrase in stored_bits.sentences(measurements)[-1]
 
 
 def test_where_the_strings_ran_out_a_model_stores_at_least_that() -> None:
     full, part = point("a", ABOVE, strings=16_000.0), point("a", ABOVE)
     assert point("a", BELOW, strings=5_100.0).word == "open" and point("a", BELOW).word == "below"
     assert full.exhausted and not part.exhausted and not point("a", ABOVE, strings=math.nan).exhausted
-    said = stored_bits.sentences([full, part])[0]
-    assert "at least 1.50 bits per parameter at 10,000 parameters" in said and "94% of all bits" in said
-    assert "(95% interval 1.40 to 1.60)" in said and said.endswith("(70.0 epochs).")
+    sentence = stored_bits.sentences([full, part])[0]
+    assert "at least 1.50 bits per parameter at 10,000 parameters" in sentence and "94% of all bits" in sentence
+    assert "(95% interval 1.40 to 1.60)" in sentence and sentence.endswith("(70.0 epochs).")
 
 
 def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
@@ -196,15 +196,15 @@ def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
 
 def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
     judged = judge(report_tables.read(compared / "tables"))
-    found = {one.claim.name: one for one in claim_verdicts(judged)}["one-piece-each"]
-    assert {one.word for one in stored_bits.stored(judged)} == {"below"}
-    assert found.verdict == UNDECIDED  # a lower bound refutes nothing
-    assert "more training may store more" in found.evidence
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["one-piece-each"]
+    assert {measurement.word for measurement in stored_bits.stored(judged)} == {"below"}
+    assert ruling.verdict == UNDECIDED  # a lower bound refutes nothing
+    assert "more training may store more" in ruling.evidence
 
 
 def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_sizes(compared: Path) -> None:
     judged = judge(report_tables.read(compared / "tables"))
-    found = {one.claim.name: one for one in claim_verdicts(judged)}["more-memory"]
+    ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["more-memory"]
     sizes = [f"decoder with {size} parameters" for size in ("24,000", "20,000")]
-    assert [[one.first, one.second] for one in found.contrasts] == [sizes]
-    assert [one.metric for one in found.contrasts] == ["stored_bits"] and found.verdict not in UNTESTED
+    assert [[contrast.first, contrast.second] for contrast in ruling.contrasts] == [sizes]
+    assert [contrast.metric for contrast in ruling.contrasts] == ["stored_bits"] and ruling.verdict not in UNTESTED

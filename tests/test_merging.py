@@ -21,14 +21,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     """The tables of one comparison, with the facts that newer records have."""
     root = tmp_path_factory.mktemp("merging") / "whole"
     synthetic.write_store(root, (TASK,))
-    made = tables.collect(root)
-    known = made["environment"]
-    known = known[~known["key"].isin(list(FACTS))]
-    facts = [{"run": run, "key": key, "value": value} for run in made["runs"]["run"] for key, value in FACTS.items()]
-    made["environment"] = pd.concat([known, pd.DataFrame(facts)], ignore_index=True)
-    made["datasets"] = made["datasets"].assign(digest="0f" * 32)
-    made["runs"] = made["runs"].assign(parameters=500_000)
-    return tables.completed(made)
+    frames = tables.collect(root)
+    environment = frames["environment"]
+    environment = environment[~environment["key"].isin(list(FACTS))]
+    facts = [{"run": run, "key": key, "value": value} for run in frames["runs"]["run"] for key, value in FACTS.items()]
+    frames["environment"] = pd.concat([environment, pd.DataFrame(facts)], ignore_index=True)
+    frames["datasets"] = frames["datasets"].assign(digest="0f" * 32)
+    frames["runs"] = frames["runs"].assign(parameters=500_000)
+    return tables.completed(frames)
 
 
 @pytest.fixture
@@ -46,18 +46,18 @@ def without_page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 FACTS = {"numerics": "3", "archbench_commit": "abc1234", "processor": "An Engine"}
 
 
-def with_runs(given: Tables, keep: Callable[[pd.DataFrame], "pd.Series[bool]"]) -> Tables:
-    kept = given["runs"][keep(given["runs"])]["run"]
-    return {**given, **{name: given[name][given[name]["run"].isin(kept)] for name in OF_RUNS}}
+def with_runs(frames: Tables, keep: Callable[[pd.DataFrame], "pd.Series[bool]"]) -> Tables:
+    kept_runs = frames["runs"][keep(frames["runs"])]["run"]
+    return {**frames, **{name: frames[name][frames[name]["run"].isin(kept_runs)] for name in OF_RUNS}}
 
 
-def renamed(given: Tables, suffix: str) -> Tables:
+def renamed(frames: Tables, suffix: str) -> Tables:
     """The same rows under other names of runs."""
-    return {**given, **{name: given[name].assign(run=given[name]["run"] + suffix) for name in OF_RUNS}}
+    return {**frames, **{name: frames[name].assign(run=frames[name]["run"] + suffix) for name in OF_RUNS}}
 
 
-def written(given: Tables, place: Path) -> Path:
-    tables.write(given, place / "tables")
+def written(frames: Tables, place: Path) -> Path:
+    tables.write(frames, place / "tables")
     return place
 
 
@@ -65,8 +65,8 @@ def rows(out: Path, name: str = "runs") -> pd.DataFrame:
     return pd.read_parquet(out / "tables" / f"{name}.parquet")
 
 
-def seeds(given: Tables, *wanted: int) -> Tables:
-    return with_runs(given, lambda runs: runs["seed"].isin(wanted))
+def seeds(frames: Tables, *wanted: int) -> Tables:
+    return with_runs(frames, lambda runs: runs["seed"].isin(wanted))
 
 
 @pytest.mark.usefixtures("with_page")
@@ -75,11 +75,11 @@ def test_other_seeds_of_the_same_settings_join_and_the_same_count_once(whole: Ta
     second = written(renamed(seeds(whole, 1, 2), "x"), tmp_path / "second")
     result = merge([first, second], tmp_path / "out")
     architectures = rows(first)["architecture"].nunique()
-    found = rows(tmp_path / "out")
-    assert len(found) == 3 * architectures
-    assert not found.duplicated(["architecture", "seed"]).any()
-    assert dict(found.groupby("seed")["origin"].first()) == {0: "first", 1: "first", 2: "second"}
-    assert set(found["commit"]) == {"abc1234"} and set(found["processor"]) == {"An Engine"}
+    merged = rows(tmp_path / "out")
+    assert len(merged) == 3 * architectures
+    assert not merged.duplicated(["architecture", "seed"]).any()
+    assert dict(merged.groupby("seed")["origin"].first()) == {0: "first", 1: "first", 2: "second"}
+    assert set(merged["commit"]) == {"abc1234"} and set(merged["processor"]) == {"An Engine"}
     assert result.lines == [
         f"second: dropped {architectures} runs already present (same architecture, setting and seed)"
     ]
@@ -181,9 +181,9 @@ def test_a_claimed_origin_and_commit_are_not_believed(whole: Tables, tmp_path: P
     without = other["environment"][other["environment"]["key"] != "archbench_commit"]
     first = written(whole, tmp_path / "first")
     merge([first, written({**other, "runs": forged, "environment": without}, tmp_path / "evil")], tmp_path / "out")
-    found = rows(tmp_path / "out")
-    assert set(found.loc[found["seed"] == 77, "origin"]) == {"evil/first"}
-    assert found.loc[found["seed"] == 77, "commit"].isna().all()
+    merged = rows(tmp_path / "out")
+    assert set(merged.loc[merged["seed"] == 77, "origin"]) == {"evil/first"}
+    assert merged.loc[merged["seed"] == 77, "commit"].isna().all()
 
 
 def test_a_damaged_folder_is_left_out_and_the_others_join(whole: Tables, tmp_path: Path) -> None:

@@ -18,20 +18,20 @@ PAIRS = st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=8)
 
 @given(PAIRS)
 def test_bleu_and_chrf_follow_from_their_statistics(pairs: list[tuple[str, str]]) -> None:
-    wanted, answers = [a for a, _ in pairs], [b for _, b in pairs]
-    sums = intervals.bleu_statistics(wanted, answers).sum(axis=0, keepdims=True)
-    assert intervals.bleu_of_sums(sums)[0] == pytest.approx(metrics.bleu(wanted, answers))
-    sums = intervals.chrf_statistics(wanted, answers).sum(axis=0, keepdims=True)
-    assert intervals.chrf_of_sums(sums)[0] == pytest.approx(metrics.chrf(wanted, answers))
+    references, answers = [a for a, _ in pairs], [b for _, b in pairs]
+    sums = intervals.bleu_statistics(references, answers).sum(axis=0, keepdims=True)
+    assert intervals.bleu_of_sums(sums)[0] == pytest.approx(metrics.bleu(references, answers))
+    sums = intervals.chrf_statistics(references, answers).sum(axis=0, keepdims=True)
+    assert intervals.chrf_of_sums(sums)[0] == pytest.approx(metrics.chrf(references, answers))
 
 
 def test_right_answers_score_full_and_empty_ones_nothing() -> None:
-    wanted = ["ein guter Tag und mehr", "zwei Tage und Uhr 10"]
+    references = ["ein guter Tag und mehr", "zwei Tage und Uhr 10"]
     for metric in (metrics.bleu, metrics.chrf):
-        assert metric(wanted, wanted) == pytest.approx(100)
-        assert metric(wanted, ["", ""]) == 0
-    assert metrics.exact_match(wanted, [wanted[0], "x"]) == 0.5
-    assert metrics.rouge_l(wanted, wanted) == 1
+        assert metric(references, references) == pytest.approx(100)
+        assert metric(references, ["", ""]) == 0
+    assert metrics.exact_match(references, [references[0], "x"]) == 0.5
+    assert metrics.rouge_l(references, references) == 1
     assert metrics.rouge_l(["a b c d"], ["a x c"]) == pytest.approx(2 * 2 / 7)
 
 
@@ -46,11 +46,11 @@ def test_signatures_say_how_libraries_scored() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=30))
 def test_macro_f1_follows_from_its_statistics(pairs: list[tuple[str, str]]) -> None:
-    wanted, answers = [a for a, _ in pairs], [b for _, b in pairs]
-    score = intervals.macro_f1_score(metrics.macro_f1(wanted, answers), wanted, answers)
+    references, answers = [a for a, _ in pairs], [b for _, b in pairs]
+    score = intervals.macro_f1_score(metrics.macro_f1(references, answers), references, answers)
     per_class = [
-        2 * sum(a == b == label for a, b in pairs) / (wanted.count(label) + answers.count(label))
-        for label in set(wanted)
+        2 * sum(a == b == label for a, b in pairs) / (references.count(label) + answers.count(label))
+        for label in set(references)
     ]
     assert score.value == pytest.approx(np.mean(per_class))
     assert score.n == len(pairs)
@@ -90,12 +90,12 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
 
 def test_corpus_intervals_are_fast() -> None:
     random_ = random.Random(0)
-    wanted = [" ".join(random_.choices(WORDS, k=12)) for _ in range(500)]
-    answers = [" ".join(word if random_.random() < 0.7 else "x" for word in text.split()) for text in wanted]
-    begun = time.process_time()
-    bleu = intervals.bleu_score(metrics.bleu(wanted, answers), wanted, answers)
-    chrf = intervals.chrf_score(metrics.chrf(wanted, answers), wanted, answers)
-    assert time.process_time() - begun < 4
+    references = [" ".join(random_.choices(WORDS, k=12)) for _ in range(500)]
+    answers = [" ".join(word if random_.random() < 0.7 else "x" for word in text.split()) for text in references]
+    start = time.process_time()
+    bleu = intervals.bleu_score(metrics.bleu(references, answers), references, answers)
+    chrf = intervals.chrf_score(metrics.chrf(references, answers), references, answers)
+    assert time.process_time() - start < 4
     for score in (bleu, chrf):
         assert score.lower < score.value < score.upper
         assert score.upper - score.lower < 10
@@ -126,11 +126,11 @@ def test_copied_windows_are_those_in_the_stream(
 ) -> None:
     windows = [tuple(text[i : i + order]) for text in texts for i in range(len(text) - order + 1)]
     assume(windows)
-    known = {tuple(stream[i : i + order]) for i in range(len(stream) - order + 1)}
+    stream_windows = {tuple(stream[i : i + order]) for i in range(len(stream) - order + 1)}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(metrics, "_BLOCK", block)
-        found = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
-    assert found == pytest.approx(np.mean([window in known for window in windows]))
+        share = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
+    assert share == pytest.approx(np.mean([window in stream_windows for window in windows]))
 
 
 def test_distinct_interval_is_around_its_value() -> None:

@@ -51,8 +51,8 @@ class Changed(DecoderOnly):
 PEEKS = """def forward(self, source, target, source_mask=None, target_mask=None):
         return super().forward(source, target.roll(-1, 1), source_mask, target_mask)"""
 HIDES = """def flops(self, *lengths):
-        found = super().flops(*lengths)
-        return found._replace(executed=found.executed * 0.5)"""
+        flops = super().flops(*lengths)
+        return flops._replace(executed=flops.executed * 0.5)"""
 BREAKS = """def forward(self, *inputs):
         raise RuntimeError("shapes do not fit")"""
 
@@ -72,14 +72,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def mistake_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that a mistake gives."""
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
     output, errors = capsys.readouterr()
-    assert ended.value.code == 2, errors
-    said = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
-    lines = [line for line in said if ".py: running the code in this file" not in line]
+    assert stopped.value.code == 2, errors
+    output_lines = [line for line in errors.splitlines() if not line.startswith(PROGRESS)]
+    lines = [line for line in output_lines if ".py: running the code in this file" not in line]
     assert len(lines) == 1 and lines[0].startswith("archbench: ") and not output
     return lines[0]
 
@@ -103,7 +103,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_wrong_variant_is_told_before_anything_else(
     folder: Path, capsys: pytest.CaptureFixture[str], architectures: str, message: str
 ) -> None:
-    line = told(capsys, "compare", "mine.toml", "--architectures", architectures)
+    line = mistake_line(capsys, "compare", "mine.toml", "--architectures", architectures)
     assert message in line and ("breaks the contract" in line) == line.endswith(f'{architectures}" explains it')
     assert not (folder / "results").exists()
 
@@ -112,8 +112,8 @@ def test_a_variant_file_is_told_before_it_is_run(folder: Path, capfd: pytest.Cap
     (folder / "tells.py").write_text('"""Tells."""\nimport sys\nprint("run now", file=sys.stderr)\nsys.exit(3)\n')
     with pytest.raises(SystemExit):
         command_line.main(["compare", "mine.toml", "--architectures", "decoder,tells.py"])
-    told, run, mistake = capfd.readouterr().err.splitlines()
-    assert told == f"{folder / 'tells.py'}: running the code in this file, in separate processes"
+    warning, run, mistake = capfd.readouterr().err.splitlines()
+    assert warning == f"{folder / 'tells.py'}: running the code in this file, in separate processes"
     assert run == "run now" and mistake.startswith("archbench: ")
 
 
@@ -129,7 +129,7 @@ def test_a_width_that_the_heads_do_not_divide_evenly(
     folder: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     (folder / "mine.toml").write_text(EXPERIMENT.replace("width = 32", wrong))
-    line = told(capsys, "compare", "mine.toml", "--dry-run")
+    line = mistake_line(capsys, "compare", "mine.toml", "--dry-run")
     assert "model.width: decoder cannot be built with width" in line and "change model.width or model.heads" in line
 
 
@@ -160,12 +160,12 @@ def test_a_place_that_cannot_be(capsys: pytest.CaptureFixture[str], command: str
         "report": ["report", long],
         "predict": ["predict", long, "text"],
     }[command]
-    assert "ile name too long" in told(capsys, *arguments)
+    assert "ile name too long" in mistake_line(capsys, *arguments)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder in which nobody can make one")
 def test_a_folder_that_cannot_be_made(capsys: pytest.CaptureFixture[str]) -> None:
-    line = told(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
+    line = mistake_line(capsys, "compare", "mine.toml", "--out", "/proc/nope/x")
     assert "/proc/nope/x: this folder cannot be created" in line
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_run_is_told(
     whole = (run / name).read_bytes()
     damage(run / name)
     try:
-        line = told(capsys, "predict", str(run), "hello")
+        line = mistake_line(capsys, "predict", str(run), "hello")
     finally:
         (run / name).write_bytes(whole)
     assert f"{run}: this run is damaged (" in line and line.endswith("run its compare command again")
@@ -239,11 +239,11 @@ def test_damaged_tables_are_told(
     for path in (trained / "tables").glob("*.parquet"):
         (tmp_path / "tables" / path.name).write_bytes(path.read_bytes())
     damage(tmp_path / "tables" / "scores.parquet")
-    assert "scores.parquet: cannot be read as Parquet" in told(capsys, "report", str(tmp_path))
+    assert "scores.parquet: cannot be read as Parquet" in mistake_line(capsys, "report", str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "says"),
+    ("number", "status", "message"),
     [("SIGTERM", 143, "archbench: terminated; run"), ("SIGINT", 130, "archbench: interrupted; run")],
 )
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_signal_is_no_mistake_of_a_variant(
     capsys: pytest.CaptureFixture[str],
     number: str,
     status: int,
-    says: str,
+    message: str,
     command: list[str],
     process: str,
 ) -> None:
@@ -267,10 +267,10 @@ def test_a_signal_is_no_mistake_of_a_variant(
         f"    try:\n        os.kill(os.{process}, signal.{number})\n        time.sleep(60)\n"
         "    except (Exception, SystemExit) as error:\n        raise ValueError(error)\n"
     )
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(command)
-    assert ended.value.code == status
-    assert f"{says} the same command again" in capsys.readouterr().err
+    assert stopped.value.code == status
+    assert f"{message} the same command again" in capsys.readouterr().err
 
 
 def test_files_of_others_stay_in_the_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ import compute_faults
 import faults
 import pytest
 import test_reading_faults
-from faults import CAUSAL, THREE, Plant, ask, both, causally, change, everywhere, memory_with, patch
+from faults import CAUSAL, THREE, Plant, ask, causally, change, combined, everywhere, memory_with, patch
 from torch import nn
 from torch.nn import functional as F
 
@@ -145,7 +145,7 @@ FAULTS = (
         "a mask token may be scored",
         "answers_are_allowed",
         "a target with <mask>, which no answer may use, scores",
-        both(patch(causal, "log_softmax", faults.mask_allowed), patch(masked, "log_softmax", faults.mask_allowed)),
+        combined(patch(causal, "log_softmax", faults.mask_allowed), patch(masked, "log_softmax", faults.mask_allowed)),
         THREE,
         (
             "no_look_ahead",
@@ -285,7 +285,7 @@ FAULTS = (
         "rows of a cache mixed up",
         "caches_are_values",
         "decoding from selected rows of a cache: off by",
-        both(
+        combined(
             patch(KeyValues, "rows", lambda original: lambda self, index: original(self, 0 * index)),
             patch(EncoderState, "rows", lambda original: lambda self, index: original(self, 0 * index)),
         ),
@@ -351,7 +351,7 @@ FAULTS = (
         "first source token not read",
         "source_matters",
         "source token 0 has no influence on the logits",
-        both(everywhere("hidden", faults.hides_first), everywhere("prefill", faults.hides_first)),
+        combined(everywhere("hidden", faults.hides_first), everywhere("prefill", faults.hides_first)),
         THREE,
     ),
     Fault(
@@ -366,7 +366,7 @@ FAULTS = (
         "embedding scaled twice",
         "embedding_enters_once",
         "in one pass, input of the first block, compared with the embedding made from its parts: off by",
-        both(
+        combined(
             change(lambda model: setattr(model.embedding, "scale", 4.0)),
             patch(Embedding, "forward", faults.twice_scaled),
         ),
@@ -383,7 +383,7 @@ FAULTS = (
         "likelihood that skips the end token",
         "the_end_is_scored",
         "three tokens and END are counted as 3 scored tokens",
-        both(
+        combined(
             patch(causal.Causal, "log_likelihood", faults.without_end),
             patch(Masked, "log_likelihood", faults.without_end),
         ),
@@ -399,7 +399,7 @@ FAULTS = (
         "END left out of the softmax's sum",
         "likelihood_sums_to_one",
         "the mass of all targets is",
-        both(patch(causal, "log_softmax", faults.end_unsummed), patch(masked, "log_softmax", faults.end_unsummed)),
+        combined(patch(causal, "log_softmax", faults.end_unsummed), patch(masked, "log_softmax", faults.end_unsummed)),
         THREE,
         (
             "a_uniform_model_has_known_losses",
@@ -467,7 +467,7 @@ FAULTS = (
         "start of an answer ignored",
         "a_given_start_is_continued",
         "greedy writing from the first 1 tokens continues with",
-        both(
+        combined(
             patch(causal, "decode_left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
             patch(masked, "decode_left_to_right", lambda original: lambda *inputs: original(*inputs[:-1])),
         ),
@@ -527,7 +527,7 @@ FAULTS = (
         "backward pass forgotten",
         "training_flops_are_counted",
         "native supervision: .* FLOPs of training by formula, ",
-        both(*(patch(module, "tripled", lambda original: lambda forward: forward) for module in (causal, masked))),
+        combined(*(patch(module, "tripled", lambda original: lambda forward: forward) for module in (causal, masked))),
         THREE,
     ),
     Fault(
@@ -571,7 +571,7 @@ FAULTS = (
         "positions with a loss left out",
         "training_flops_are_counted",
         "native supervision: .* FLOPs of training by formula, ",
-        both(
+        combined(
             *(
                 patch(kind, "loss_tokens", lambda original: lambda *inputs: original(*inputs) / 2)
                 for kind in (causal.Causal, Masked)
@@ -583,7 +583,7 @@ FAULTS = (
         "half of the visible pairs",
         "visible_flops_are_counted",
         "model FLOPs are declared as .* of the executed ones; with the pairs that attention uses they are ",
-        both(
+        combined(
             patch(decoder, "causal", compute_faults.half_of_pairs),
             patch(encoder, "mutual", compute_faults.half_of_pairs),
             patch(encoder_decoder, "mutual", compute_faults.half_of_pairs),
@@ -789,23 +789,23 @@ PLANTED = [(fault, variant) for fault in FAULTS for variant in fault.variants]
 
 def broken(build: faults.Build, names: Iterable[str]) -> dict[str, str]:
     """What fails among these checks, and what was found."""
-    found = contract.results(build, checks=[CHECKS[name] for name in names])
-    return {result.name: result.problem for result in found if result.problem is not None}
+    results = contract.results(build, checks=[CHECKS[name] for name in names])
+    return {result.name: result.problem for result in results if result.problem is not None}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_named_first_by_its_check(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     build = fault.plant(monkeypatch, catalogue.find(fault.variants[0]).build)
-    found = broken(build, [name for name in CHECKS if name in (fault.check, *fault.also) or name != SLOWEST])
-    assert next(iter(found)) == fault.check and set(found) == {fault.check, *fault.also}
-    assert re.search(fault.says, found[fault.check])
+    problems = broken(build, [name for name in CHECKS if name in (fault.check, *fault.also) or name != SLOWEST])
+    assert next(iter(problems)) == fault.check and set(problems) == {fault.check, *fault.also}
+    assert re.search(fault.says, problems[fault.check])
 
 
 @pytest.mark.parametrize(("fault", "variant"), PLANTED, ids=lambda value: getattr(value, "name", value))
 def test_a_fault_is_named_by_its_check(fault: Fault, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = broken(fault.plant(monkeypatch, catalogue.find(variant).build), [fault.check])
-    assert re.search(fault.says, found[fault.check])
+    problems = broken(fault.plant(monkeypatch, catalogue.find(variant).build), [fault.check])
+    assert re.search(fault.says, problems[fault.check])
 
 
 def test_every_check_names_some_fault() -> None:

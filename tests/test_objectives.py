@@ -40,10 +40,10 @@ def model(name: str):
 
 @pytest.mark.parametrize("name", ["decoder", "encoder-decoder", "prefix-decoder"])
 def test_causal_loss_is_the_mean_negative_log_likelihood(name: str) -> None:
-    found = mean_loss(model(name), PADDED, allowed_tokens(), objective=Causal())
+    loss = mean_loss(model(name), PADDED, allowed_tokens(), objective=Causal())
     log_p, tokens = Causal().log_likelihood(model(name), PADDED, allowed_tokens())
     assert tokens.tolist() == LENGTHS.tolist()
-    assert found.item() == pytest.approx(-log_p.sum().item() / tokens.sum().item(), rel=1e-5)
+    assert loss.item() == pytest.approx(-log_p.sum().item() / tokens.sum().item(), rel=1e-5)
 
 
 def test_native_supervision_adds_the_source_of_a_causal_decoder_only() -> None:
@@ -114,9 +114,9 @@ def test_the_bound_is_the_mean_over_all_orders() -> None:
     encoder, target, allowed = model("encoder"), TARGET[:1, :3], allowed_tokens()
     source, _ = _ended(SOURCE[:1], None)
 
-    def nats(cell: int, known: list[int]) -> float:
+    def nats(cell: int, revealed: list[int]) -> float:
         canvas = torch.full((1, encoder.canvas), MASK_TOKEN)
-        canvas[0, known] = target[0, known]
+        canvas[0, revealed] = target[0, revealed]
         logits = encoder(source, canvas)[0, cell].masked_fill(~allowed, float("-inf"))
         return -logits.log_softmax(-1)[target[0, cell]].item()
 
@@ -124,17 +124,17 @@ def test_the_bound_is_the_mean_over_all_orders() -> None:
         orders = list(itertools.permutations(range(3)))
         exact = sum(nats(cell, list(order[:i])) for order in orders for i, cell in enumerate(order)) / len(orders)
         pairs = Batch(SOURCE[:1].expand(200, -1), target.expand(200, -1))
-        found = estimate(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
-    assert found == pytest.approx(exact, rel=0.02)
+        bound = estimate(encoder, pairs, allowed, torch.Generator().manual_seed(0), draws=20).mean().item()
+    assert bound == pytest.approx(exact, rel=0.02)
 
 
 def test_exact_likelihood_does_not_depend_on_how_many_canvases_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, found = model("encoder"), []
+    encoder, likelihoods = model("encoder"), []
     for count in (3, 1000):
         monkeypatch.setitem(masked.CANVASES, "cpu", count)
         with torch.no_grad():
-            found.append(Masked().log_likelihood(encoder, PADDED, allowed_tokens())[0])
-    assert torch.allclose(*found, atol=1e-5)
+            likelihoods.append(Masked().log_likelihood(encoder, PADDED, allowed_tokens())[0])
+    assert torch.allclose(*likelihoods, atol=1e-5)
 
 
 def test_likelihood_is_over_answers_alone() -> None:
@@ -180,7 +180,7 @@ def test_padding_of_the_source_does_not_change_a_masked_loss() -> None:
 def on_meta(name: str, native: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, LossInputs]:
     """A model and its inputs on PyTorch's meta device, whose tensors have no values: what would wait for one fails."""
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)  # it knows no meta device
-    monkeypatch.setattr(torch, "autocast", lambda *given, **named: contextlib.nullcontext())
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **named: contextlib.nullcontext())
     subject = contract.subject(catalogue.find(name).build).model.to("meta")
     source_mask = torch.arange(5) < torch.tensor([5, 2, 3, 4])[:, None]
     batch = Batch(SOURCE, TARGET, source_mask, MASK)
@@ -204,11 +204,11 @@ def test_a_training_step_reads_nothing_back_from_a_device(
 class Aboard(TorchDispatchMode):
     """Fails where a tensor of the host takes part: it would have to be sent to the device."""
 
-    def __torch_dispatch__(self, function: Any, kinds: Any, given: Any = (), named: Any = None) -> Any:
-        found = function(*given, **(named or {}))
-        for tensor in tree_leaves((given, named, found)):
+    def __torch_dispatch__(self, function: Any, kinds: Any, arguments: Any = (), named: Any = None) -> Any:
+        result = function(*arguments, **(named or {}))
+        for tensor in tree_leaves((arguments, named, result)):
             assert not isinstance(tensor, torch.Tensor) or tensor.device.type == "meta" or not tensor.ndim, function
-        return found
+        return result
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -241,13 +241,13 @@ def test_the_losses_of_parts_add_up_to_that_of_the_batch(name: str, native: bool
 def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = model(name).eval()
 
-    def found() -> torch.Tensor:
+    def likelihoods() -> torch.Tensor:
         if subject.objective.needs_pass_per_token:
             return estimate(subject, PADDED, allowed_tokens(), torch.Generator().manual_seed(0), 2)
         return subject.objective.log_likelihood(subject, PADDED, allowed_tokens())[0]
 
     with torch.no_grad():
-        whole, widest = found(), 0
+        whole, widest = likelihoods(), 0
         logits = subject.logits
 
         def watched(states: torch.Tensor) -> torch.Tensor:
@@ -257,14 +257,14 @@ def test_likelihoods_in_parts_are_those_of_the_whole(name: str, monkeypatch: pyt
 
         monkeypatch.setattr(objective, "LOGITS", 2 * contract.LIMITS.vocabulary)
         monkeypatch.setattr(subject, "logits", watched)
-        assert torch.allclose(found(), whole, atol=1e-5)
+        assert torch.allclose(likelihoods(), whole, atol=1e-5)
     assert widest <= max(2, PADDED.target.shape[1])
 
 
 def test_what_a_causal_model_sees_is_the_target_behind_bos() -> None:
     target = torch.tensor([[7, 8, 9]])
-    seen = Causal().example_inputs(None, Batch(torch.tensor([[5, 6]]), target))
-    assert seen.target.tolist() == [[BOS, 7, 8]] and seen.source.tolist() == [[5, 6]]
+    inputs = Causal().example_inputs(None, Batch(torch.tensor([[5, 6]]), target))
+    assert inputs.target.tolist() == [[BOS, 7, 8]] and inputs.source.tolist() == [[5, 6]]
 
 
 def test_every_source_of_an_encoder_ends_with_bos() -> None:

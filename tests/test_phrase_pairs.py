@@ -62,7 +62,7 @@ def test_every_phrase_has_each_label_once_and_is_on_one_side_only(splits: dict[s
                 places[side, phrase].add(split)
         assert set(labels.values()) == {1}
         assert len(labels) == 2 * SIZES[split]
-    assert all(len(found) == 1 for found in places.values())
+    assert all(len(sides) == 1 for sides in places.values())
 
 
 def test_words_in_both_phrases_and_their_number_do_not_reveal_the_label(
@@ -119,12 +119,12 @@ def test_names_are_found_and_listed() -> None:
 
 @pytest.mark.parametrize("name", ["en-en", "en-xx", "en", "en-de:0", "en-de:10", "en-de:9999999999", "en-de-hard"])
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=r"^data: ") as caught:
+    with pytest.raises(InputError, match=r"^data: ") as error:
         builtin.load(f"phrases-pairs-{name}", "classification", Path(), silent)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_too_few_pairs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phrase_pairs, "near_misses", lambda *given: islice(near_misses(*given), 100))
+    monkeypatch.setattr(phrase_pairs, "near_misses", lambda *arguments: islice(near_misses(*arguments), 100))
     with pytest.raises(InputError, match="has fewer than 800 different pairs"):
         phrase_pairs.draw(language("en"), language("de"), SIZES)

@@ -27,15 +27,15 @@ def splits() -> Splits:
 
 
 def test_sizes_are_as_asked_and_no_source_comes_twice(splits: Splits) -> None:
-    assert {split: len(found) for split, found in splits.items()} == SIZES
-    sources = [phrase.source.casefold() for found in splits.values() for phrase in found]
+    assert {split: len(members) for split, members in splits.items()} == SIZES
+    sources = [phrase.source.casefold() for members in splits.values() for phrase in members]
     assert len(set(sources)) == len(sources) == sum(SIZES.values())
 
 
 def test_phrases_are_short_plain_and_of_every_kind(splits: Splits) -> None:
-    for found in splits.values():
-        assert {phrase.kind for phrase in found} == set(KINDS)
-        for phrase in found:
+    for members in splits.values():
+        assert {phrase.kind for phrase in members} == set(KINDS)
+        for phrase in members:
             assert 0 < len(phrase.source) <= 48
             assert 0 < len(phrase.target) <= 64
             for words in (phrase.source, phrase.target):
@@ -49,13 +49,13 @@ def test_a_source_has_one_translation_only(source: str, target: str) -> None:
     translations: dict[str, set[str]] = {}
     for meaning in islice(meanings(first, second, seed=5), 4000):
         translations.setdefault(meaning.say(first), set()).add(meaning.say(second))
-    assert [words for words, found in translations.items() if len(found) > 1] == []
+    assert [words for words, versions in translations.items() if len(versions) > 1] == []
 
 
 def test_held_out_combinations_never_stand_in_training() -> None:
     first, second = language("en"), language("de")
     splits = phrases.draw(first, second, SIZES)
-    sides = {phrase.source: split for split, found in splits.items() for phrase in found}
+    sides = {phrase.source: split for split, members in splits.items() for phrase in members}
     combinations: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
     for meaning in islice(meanings(first, second), 20_000):
         split = sides.get(meaning.say(first))
@@ -88,25 +88,25 @@ def test_another_process_draws_the_same() -> None:
         "print(hashlib.sha256(repr(splits).encode()).hexdigest())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    here = phrases.draw(language("en"), language("de"), {"train": 300, "validation": 10, "test": 10})
-    assert done.stdout.strip() == hashlib.sha256(repr(here).encode()).hexdigest()
+    splits = phrases.draw(language("en"), language("de"), {"train": 300, "validation": 10, "test": 10})
+    assert done.stdout.strip() == hashlib.sha256(repr(splits).encode()).hexdigest()
 
 
 def test_kinds_of_task_see_the_same_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phrases, "VALIDATION", 20)
     monkeypatch.setattr(phrases, "TEST", 20)
-    said: list[str] = []
-    loaded = [phrases.load("phrases-en-de:200", kind, said.append) for kind in ("translation", "classification")]
+    messages: list[str] = []
+    loaded = [phrases.load("phrases-en-de:200", kind, messages.append) for kind in ("translation", "classification")]
     pairs, kinds = (data.train for data in loaded)
     assert isinstance(pairs, Table) and isinstance(kinds, Table)
     assert pairs.sources == kinds.sources
     assert set(kinds.targets) == set(KINDS)
-    running = phrases.load("phrases-en-de:200", "generation", said.append).train
+    running = phrases.load("phrases-en-de:200", "generation", messages.append).train
     assert isinstance(running, Text)
     lines = "".join(running.chunks()).splitlines()
     assert lines == [f"{source} = {target}" for source, target in zip(pairs.sources, pairs.targets, strict=True)]
     assert len({data.digest for data in loaded}) == 2
-    assert said[0] == "phrases-en-de:200: generating 200 phrases"
+    assert messages[0] == "phrases-en-de:200: generating 200 phrases"
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_kinds_of_task_see_the_same_phrases(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_words_are_those_of_the_language(code: str, words: tuple[str, ...]) -> None:
-    made = language(code)
+    lang = language(code)
     day, weight = date(1987, 5, 3), Decimal("1234.5")
-    said = (made.number(342), made.ordinal(23), made.date(day, True), made.measured(weight, "mass-kilogram"))
-    assert said == words
-    assert made.join("a", "b").split()[0] == "a"
-    assert made.counted(25, "mass-kilogram") == f"{made.number(25)} {words[3].split()[-1]}"
+    rendered = (lang.number(342), lang.ordinal(23), lang.date(day, True), lang.measured(weight, "mass-kilogram"))
+    assert rendered == words
+    assert lang.join("a", "b").split()[0] == "a"
+    assert lang.counted(25, "mass-kilogram") == f"{lang.number(25)} {words[3].split()[-1]}"
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_words_are_those_of_the_language(code: str, words: tuple[str, ...]) -> N
     ],
 )
 def test_names_that_cannot_be_made_say_so_in_one_line(name: str) -> None:
-    with pytest.raises(InputError, match=r"^data: ") as caught:
+    with pytest.raises(InputError, match=r"^data: ") as error:
         phrases.load(name, "translation", lambda line: None)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 def test_languages_that_share_no_unit_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

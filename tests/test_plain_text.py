@@ -20,14 +20,14 @@ WORDS = [f"word{i}" for i in range(400)]
 PLAY = "".join(f"Line {i} of a play, spoken by nobody.\n" for i in range(300))
 
 
-def made(kind: str, *splits: Text | Table) -> Dataset:
+def dataset_of(kind: str, *splits: Text | Table) -> Dataset:
     train, validation, test = splits
     return make_dataset(kind, train, validation, test, licence=kind, origin=kind)
 
 
-LABELLED = made("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
-PLAYS = made("generation", *(text_in_memory(PLAY[: SPAN * n]) for n in (101, 9, 9)))
-PAIRS = made("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
+LABELLED = dataset_of("classification", *(Table(WORDS[: 4 * n], ["good", "bad"] * 2 * n) for n in (90, 5, 5)))
+PLAYS = dataset_of("generation", *(text_in_memory(PLAY[: SPAN * n]) for n in (101, 9, 9)))
+PAIRS = dataset_of("translation", *(Table(WORDS[:n], WORDS[:n][::-1]) for n in (200, 5, 5)))
 ALL = [Part("labelled", LABELLED), Part("play", PLAYS), Part("pairs-a-b:200", PAIRS)]
 
 
@@ -60,11 +60,11 @@ def test_every_part_trains_on_as_many_characters_and_on_its_own_examples_alone()
     sizes = []
     for part in ALL:
         name = part.name.partition(":")[0]
-        found, whole = of(name, mixture.train), of(name, plain_text.mixture([part]).train)
-        assert set(found) <= set(whole)
-        assert [pair for pair in whole if pair in set(found)] == found  # in their own order
-        sizes.append(sum(len(source) + len(target) for source, target in found))
-        assert mixture.notes[f"{name}_in_train"] == len(found)
+        pairs, whole = of(name, mixture.train), of(name, plain_text.mixture([part]).train)
+        assert set(pairs) <= set(whole)
+        assert [pair for pair in whole if pair in set(pairs)] == pairs  # in their own order
+        sizes.append(sum(len(source) + len(target) for source, target in pairs))
+        assert mixture.notes[f"{name}_in_train"] == len(pairs)
     assert max(sizes) - min(sizes) < 2 * SPAN + 20
     assert plain_text.mixture(ALL).digest == mixture.digest
 
@@ -92,9 +92,9 @@ def test_running_text_is_cut_into_prompts_and_what_follows() -> None:
     ],
 )
 def test_a_wrong_mixture_is_one_line(name: str, message: str) -> None:
-    with pytest.raises(InputError, match=message) as found:
+    with pytest.raises(InputError, match=message) as error:
         spec.from_dict({"name": "x", "architectures": ["decoder"], "tasks": [{"name": "y", "data": name}]})
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(error.value)
 
 
 def test_built_in_data_are_said_as_text_whatever_their_kind(tmp_path: Path) -> None:

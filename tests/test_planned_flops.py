@@ -40,35 +40,37 @@ def test_wider_models_over_longer_texts_cost_what_is_planned(name: str) -> None:
 def test_a_formula_for_small_models_alone_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     build = patch(GatedFeedForward, "flops", small_formula)(monkeypatch, catalogue.find(name).build)
     assert problem(build, PHRASES, native=True) is None
-    said = problem(build, CHARACTERS, native=True)
-    assert said is not None and said.startswith("width 128, heads 4, depth 4, hidden 340, source 64, target 64, native")
+    message = problem(build, CHARACTERS, native=True)
+    assert message is not None and message.startswith(
+        "width 128, heads 4, depth 4, hidden 340, source 64, target 64, native"
+    )
 
 
 def test_fewer_positions_with_a_loss_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     plant = patch(Masked, "loss_tokens", lambda original: lambda *inputs: original(*inputs) * 0.7)
-    said = problem(plant(monkeypatch, catalogue.find("encoder").build), PHRASES, native=True)
-    assert said is not None and "positions have a loss by formula" in said
+    message = problem(plant(monkeypatch, catalogue.find("encoder").build), PHRASES, native=True)
+    assert message is not None and "positions have a loss by formula" in message
 
 
 def test_a_visible_share_for_small_models_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def make(original):
         def flops(self, *amounts):
-            found = original(self, *amounts)
+            counted = original(self, *amounts)
             wide = self.embedding.weight.shape[1] > 32
-            return found._replace(model=found.model * (0.95 if wide else 1.0))
+            return counted._replace(model=counted.model * (0.95 if wide else 1.0))
 
         return flops
 
     build = catalogue.find("decoder").build
     plant = patch(type(build(*PHRASES)), "flops", make)
-    said = problem(plant(monkeypatch, build), PHRASES, native=True)
-    assert said is not None and "with the pairs that attention uses they are" in said
+    message = problem(plant(monkeypatch, build), PHRASES, native=True)
+    assert message is not None and "with the pairs that attention uses they are" in message
 
 
 def test_tables_are_explained_at_the_planned_size(monkeypatch: pytest.MonkeyPatch) -> None:
     build = declare_tables(last_matrices)(monkeypatch, catalogue.find("decoder").build)
-    said = problem(build, CHARACTERS, native=True)
-    assert said is not None and "leave other weights out of `tables()`" in said
+    message = problem(build, CHARACTERS, native=True)
+    assert message is not None and "leave other weights out of `tables()`" in message
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder"])
@@ -83,11 +85,11 @@ def test_a_model_that_reads_its_values_is_run_on_real_weights(name: str, monkeyp
         model.embedding.norm = Reads()
         return model
 
-    made: list[Size] = []
+    sizes: list[Size] = []
     original = compute.fresh
-    monkeypatch.setattr(compute, "fresh", lambda *i, **named: made.append(named["size"]) or original(*i, **named))
-    assert problem(built, PHRASES, native=True) is None and set(made) == {PHRASES[0]}
+    monkeypatch.setattr(compute, "fresh", lambda *i, **named: sizes.append(named["size"]) or original(*i, **named))
+    assert problem(built, PHRASES, native=True) is None and set(sizes) == {PHRASES[0]}
     fewer = replace(PHRASES[1], target_length=12)
     build = patch(GatedFeedForward, "flops", lambda original: lambda self, n: original(self, n) * 0.8)
-    said = problem(build(monkeypatch, built), (PHRASES[0], fewer), native=True)
-    assert said is not None and "source 20, target 12" in said
+    message = problem(build(monkeypatch, built), (PHRASES[0], fewer), native=True)
+    assert message is not None and "source 20, target 12" in message

@@ -52,29 +52,29 @@ def planned(folder: Path, root: Path, **changes: object) -> Matrix:
     return small_plans.plan(values(**changes), folder, root)
 
 
-def entries(found: Matrix, role: str) -> list[Placement]:
-    return [entry for entry in found.entries if entry.role == role]
+def entries(matrix: Matrix, role: str) -> list[Placement]:
+    return [entry for entry in matrix.entries if entry.role == role]
 
 
-def plans(found: Matrix, role: str) -> dict[str, Plan]:
-    names = {entry.run for entry in entries(found, role)}
-    return {plan.run: plan for plan in found.plans if plan.run in names}
+def plans(matrix: Matrix, role: str) -> dict[str, Plan]:
+    names = {entry.run for entry in entries(matrix, role)}
+    return {plan.run: plan for plan in matrix.plans if plan.run in names}
 
 
-def finish(found: Matrix, root: Path, loss: dict[str, dict[float, float]]) -> None:
+def finish(matrix: Matrix, root: Path, loss: dict[str, dict[float, float]]) -> None:
     """Write the records of all trials, each with the loss of its architecture and rate."""
-    for plan in plans(found, "trial").values():
+    for plan in plans(matrix, "trial").values():
         value = loss[plan.architecture][plan.training.learning_rate]
         store.write_record(store.run_folder(root, plan.run), {**plan.row(), "status": "done", "validation_loss": value})
 
 
 def test_every_architecture_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
-    found = planned(folder, tmp_path, tuning={"learning_rate": [0.01, 0.02], "dropout": [0.0, 0.2], "seeds": [7, 8]})
-    assert Counter(entry.architecture for entry in found.entries) == dict.fromkeys(NAMES, 8)
-    assert {entry.role for entry in found.entries} == {"trial"}
-    assert found.waiting_tasks == ("things",)
-    assert {plan.seed for plan in found.plans} == {7, 8}
-    assert {plan.tokens for plan in found.plans} == {6_000}
+    matrix = planned(folder, tmp_path, tuning={"learning_rate": [0.01, 0.02], "dropout": [0.0, 0.2], "seeds": [7, 8]})
+    assert Counter(entry.architecture for entry in matrix.entries) == dict.fromkeys(NAMES, 8)
+    assert {entry.role for entry in matrix.entries} == {"trial"}
+    assert matrix.waiting_tasks == ("things",)
+    assert {plan.seed for plan in matrix.plans} == {7, 8}
+    assert {plan.tokens for plan in matrix.plans} == {6_000}
 
 
 def test_the_reported_runs_take_what_validation_chose(folder: Path, tmp_path: Path) -> None:
@@ -85,18 +85,18 @@ def test_the_reported_runs_take_what_validation_chose(folder: Path, tmp_path: Pa
         {name: {0.005: 0.9, 0.01: 0.5 if name != "encoder" else 0.95, 0.02: 0.9} for name in NAMES}
         | {"encoder": {0.005: 0.9, 0.01: 0.3, 0.02: 0.9}},
     )
-    found = planned(folder, tmp_path, tuning=tuning)
-    assert found.waiting_tasks == ()
-    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
-    assert {plan.seed for plan in plans(found, "compared").values()} == {0, 1}
+    matrix = planned(folder, tmp_path, tuning=tuning)
+    assert matrix.waiting_tasks == ()
+    assert {plan.training.learning_rate for plan in plans(matrix, "compared").values()} == {0.01}
+    assert {plan.seed for plan in plans(matrix, "compared").values()} == {0, 1}
 
 
 def test_architectures_may_choose_differently_and_dropout_reaches_the_model(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0, 0.3, 0.4]}
     first = planned(folder, tmp_path, tuning=tuning)
     for plan in plans(first, "trial").values():
-        wanted = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
-        loss = 0.1 if (plan.training.learning_rate, plan.training.dropout) == wanted else 0.5
+        best_setting = (0.01, 0.3) if plan.architecture == "encoder" else (0.01, 0.0)
+        loss = 0.1 if (plan.training.learning_rate, plan.training.dropout) == best_setting else 0.5
         store.write_record(
             store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": loss}
         )
@@ -134,14 +134,14 @@ def test_trials_that_fail_or_diverge_are_not_waited_for(folder: Path, tmp_path: 
         status = {0.005: "failed", 0.01: "done", 0.02: "diverged"}[plan.training.learning_rate]
         record = {**plan.row(), "status": status, "validation_loss": 0.4}
         store.write_record(store.run_folder(tmp_path, plan.run), record)
-    found = planned(folder, tmp_path, tuning=tuning)
-    assert found.waiting_tasks == ()
-    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.01}
+    matrix = planned(folder, tmp_path, tuning=tuning)
+    assert matrix.waiting_tasks == ()
+    assert {plan.training.learning_rate for plan in plans(matrix, "compared").values()} == {0.01}
 
 
 def test_a_trial_never_sees_the_test_split(folder: Path, tmp_path: Path) -> None:
-    found = planned(folder, tmp_path, architectures=["decoder"], tuning={"learning_rate": [0.01, 0.02]})
-    plan = found.plans[0]
+    matrix = planned(folder, tmp_path, architectures=["decoder"], tuning={"learning_rate": [0.01, 0.02]})
+    plan = matrix.plans[0]
     place = store.run_folder(tmp_path, plan.run)
     work.perform(plan, place, lambda progress: None, lambda: False)
     assert {row["split"] for row in json.loads((place / "scores.json").read_text())} == {"validation"}
@@ -160,8 +160,8 @@ def test_dropout_is_tuned_where_the_data_repeat() -> None:
 def test_dropout_is_tuned_where_any_architecture_reads_its_data_often(folder: Path, tmp_path: Path) -> None:
     budget = {"match": "flops-by-tokens", "parameters": 20_000, "tokens": 14_000}
     for names, dropouts in ((["decoder"], {0.0}), (["decoder", "encoder-decoder"], {0.0, 0.1})):
-        found = planned(folder, tmp_path, architectures=names, budget=budget, tuning={"learning_rate": [0.01, 0.02]})
-        assert {plan.training.dropout for plan in plans(found, "trial").values()} == dropouts
+        matrix = planned(folder, tmp_path, architectures=names, budget=budget, tuning={"learning_rate": [0.01, 0.02]})
+        assert {plan.training.dropout for plan in plans(matrix, "trial").values()} == dropouts
 
 
 def test_growth_keeps_the_grids_ratio_on_either_side() -> None:
@@ -184,16 +184,16 @@ def test_architectures_that_only_a_condition_names_are_tuned_as_well(folder: Pat
     assert Counter(entry.architecture for entry in first.entries) == dict.fromkeys((*NAMES, "prefix-decoder"), 3)
     losses = {0.005: 0.9, 0.01: 0.1, 0.02: 0.9}
     finish(first, tmp_path, dict.fromkeys((*NAMES, "prefix-decoder"), losses))
-    found = planned(folder, tmp_path, tuning=tuning, conditions=conditions)
-    rates = {plan.training.learning_rate for plan in found.plans
+    matrix = planned(folder, tmp_path, tuning=tuning, conditions=conditions)
+    rates = {plan.training.learning_rate for plan in matrix.plans
              if not plan.trial}  # fmt: skip
     assert rates == {0.01}
 
 
 def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
-    own = {"learning_rate": [0.001, 0.002, 0.004], "dropout": [0.0]}
-    changes = {"tuning": tuning, "conditions": [{"training": {"optimizer": "adamw"}, "tuning": own}]}
+    own_tuning = {"learning_rate": [0.001, 0.002, 0.004], "dropout": [0.0]}
+    changes = {"tuning": tuning, "conditions": [{"training": {"optimizer": "adamw"}, "tuning": own_tuning}]}
     first = planned(folder, tmp_path, **changes)
     assert {entry.condition for entry in entries(first, "trial")} == {"", "AdamW, tuned"}
     assert not entries(first, "compared")
@@ -201,8 +201,8 @@ def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(fo
     muon = {name: {rate: middle[rate] for rate in (0.005, 0.01, 0.02)} for name in NAMES}
     trials = plans(first, "trial")
     assert {plan.training.optimizer for plan in trials.values()} == {"muon", "adamw"}
-    tried = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
-    for plan in tried:
+    muon_trials = [plan for plan in trials.values() if plan.training.optimizer == "muon"]
+    for plan in muon_trials:
         value = muon[plan.architecture][plan.training.learning_rate]
         store.write_record(
             store.run_folder(tmp_path, plan.run), {**plan.row(), "status": "done", "validation_loss": value}
@@ -212,8 +212,8 @@ def test_a_condition_with_a_tuning_of_its_own_takes_what_its_own_trials_chose(fo
     assert {plan.training.optimizer for plan in second.later} == {"adamw"}
     finish(first, tmp_path, dict.fromkeys(NAMES, middle))
     third = planned(folder, tmp_path, **changes)
-    taken = {(plan.training.optimizer, plan.training.learning_rate) for plan in third.plans if not plan.trial}
-    assert taken == {("muon", 0.01), ("adamw", 0.002)}
+    chosen = {(plan.training.optimizer, plan.training.learning_rate) for plan in third.plans if not plan.trial}
+    assert chosen == {("muon", 0.01), ("adamw", 0.002)}
     assert not third.later
 
 
@@ -225,26 +225,26 @@ def test_conditions_of_one_name_keep_their_trials_apart(folder: Path, tmp_path: 
     conditions = [{"share": share, "tuning": tuning} for share, tuning in zip((0.25, 0.5), tunings, strict=True)]
     losses = {0.001: 0.9, 0.002: 0.1, 0.004: 0.9, 0.1: 0.9, 0.2: 0.1, 0.4: 0.9}
     finish(planned(folder, tmp_path, conditions=conditions), tmp_path, dict.fromkeys(NAMES, losses))
-    found = planned(folder, tmp_path, conditions=conditions)
-    runs = {plan.run: plan for plan in found.plans}
-    taken = {(entry.share, runs[entry.run].training.learning_rate) for entry in entries(found, "share")}
-    assert taken == {(0.25, 0.002), (0.5, 0.2)}
+    matrix = planned(folder, tmp_path, conditions=conditions)
+    runs = {plan.run: plan for plan in matrix.plans}
+    chosen = {(entry.share, runs[entry.run].training.learning_rate) for entry in entries(matrix, "share")}
+    assert chosen == {(0.25, 0.002), (0.5, 0.2)}
 
 
 def test_what_a_condition_sets_of_the_recipe_is_all_that_changes(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
     conditions = [{"training": {"dropout": 0.3, "precision": "float32"}}]
-    found = planned(folder, tmp_path, tasks=[task], conditions=conditions)
-    runs = {plan.run: plan for plan in found.plans}
-    [under] = {(runs[e.run].training.learning_rate, runs[e.run].size.dropout) for e in found.entries
-               if e.architecture == "encoder" and e.condition == "dropout 0.3, precision float32"}  # fmt: skip
+    matrix = planned(folder, tmp_path, tasks=[task], conditions=conditions)
+    runs = {plan.run: plan for plan in matrix.plans}
+    [under] = {(runs[entry.run].training.learning_rate, runs[entry.run].size.dropout) for entry in matrix.entries
+               if entry.architecture == "encoder" and entry.condition == "dropout 0.3, precision float32"}  # fmt: skip
     assert under == (0.03, 0.3)
 
 
 def test_two_conditions_that_name_one_run_give_it_one_place(folder: Path, tmp_path: Path) -> None:
     conditions = [{"seeds": [0]}, {"share": 0.5, "seeds": [0]}, {"share": 0.5, "seeds": [0, 1]}]
-    found = planned(folder, tmp_path, conditions=conditions)
-    assert len(set(found.entries)) == len(found.entries)
+    matrix = planned(folder, tmp_path, conditions=conditions)
+    assert len(set(matrix.entries)) == len(matrix.entries)
 
 
 def test_the_command_line_adds_nothing_to_conditions() -> None:
@@ -284,20 +284,20 @@ def test_an_encoders_trial_records_exact_likelihoods(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(text)
     task = {"kind": "generation", "name": "text", "data": "text.txt", "context": 16, "source_length": 8}
     budget, tuning = {"parameters": 20_000, "tokens": 2_000}, {"learning_rate": [0.01, 0.02]}
-    found = planned(tmp_path, tmp_path, architectures=["encoder"], tasks=[task], budget=budget, tuning=tuning)
-    plan = found.plans[0]
+    matrix = planned(tmp_path, tmp_path, architectures=["encoder"], tasks=[task], budget=budget, tuning=tuning)
+    plan = matrix.plans[0]
     work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
-    given = trials.losses(tmp_path, [plan.run])
-    assert given is not None and given.exact_nll is not None
-    assert given.exact_nll != given.losses
+    recorded = trials.losses(tmp_path, [plan.run])
+    assert recorded is not None and recorded.exact_nll is not None
+    assert recorded.exact_nll != recorded.losses
 
 
 def test_from_four_rates_on_the_minimum_of_a_fit_is_taken(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.005, 0.01, 0.02, 0.04], "dropout": [0.0]}
     curve = {rate: (math.log2(rate / 0.01) - 0.5) ** 2 for rate in (0.005, 0.01, 0.02, 0.04)}
     finish(planned(folder, tmp_path, tuning=tuning), tmp_path, dict.fromkeys(NAMES, curve))
-    found = planned(folder, tmp_path, tuning=tuning)
-    assert {plan.training.learning_rate for plan in plans(found, "compared").values()} == {0.0141}
+    matrix = planned(folder, tmp_path, tuning=tuning)
+    assert {plan.training.learning_rate for plan in plans(matrix, "compared").values()} == {0.0141}
 
 
 def test_what_a_condition_leaves_unchanged_keeps_its_rate(folder: Path, tmp_path: Path) -> None:
@@ -311,19 +311,20 @@ def test_what_a_condition_leaves_unchanged_keeps_its_rate(folder: Path, tmp_path
     middle = {0.005: 0.1, 0.01: 0.3, 0.02: 0.2, 0.04: 0.4}
     rising = {0.005: 0.1, 0.01: 0.2, 0.02: 0.3, 0.04: 0.4}
     for _ in range(2):
-        found = planned(folder, tmp_path, **changes)
-        for plan in plans(found, "trial").values():
-            given = rising if (plan.architecture, plan.supervision) == ("decoder", "target") else middle
-            record = {**plan.row(), "status": "done", "validation_loss": given[plan.training.learning_rate]}
+        matrix = planned(folder, tmp_path, **changes)
+        for plan in plans(matrix, "trial").values():
+            losses = rising if (plan.architecture, plan.supervision) == ("decoder", "target") else middle
+            record = {**plan.row(), "status": "done", "validation_loss": losses[plan.training.learning_rate]}
             store.write_record(store.run_folder(tmp_path, plan.run), record)
-    found = planned(folder, tmp_path, **changes)
-    runs = {plan.run: plan for plan in found.plans}
-    taken = {
-        (e.architecture, bool(e.condition)): runs[e.run].training.learning_rate for e in entries(found, "compared")
+    matrix = planned(folder, tmp_path, **changes)
+    runs = {plan.run: plan for plan in matrix.plans}
+    chosen_rates = {
+        (entry.architecture, bool(entry.condition)): runs[entry.run].training.learning_rate
+        for entry in entries(matrix, "compared")
     }
-    rates = {runs[e.run].training.learning_rate for e in entries(found, "trial") if e.condition}
+    rates = {runs[entry.run].training.learning_rate for entry in entries(matrix, "trial") if entry.condition}
     assert rates == {0.005, *tuning["learning_rate"]}
-    assert taken == {
+    assert chosen_rates == {
         ("decoder", False): 0.02,
         ("decoder", True): 0.005,
         ("encoder-decoder", False): 0.02,
@@ -333,39 +334,39 @@ def test_what_a_condition_leaves_unchanged_keeps_its_rate(folder: Path, tmp_path
 
 def test_what_the_file_says_of_an_architecture_replaces_the_recipe(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03, "dropout": 0.2}}}  # type: ignore[index]
-    found = plans(planned(folder, tmp_path, tasks=[task]), "compared").values()
-    recipes = {plan.architecture: (plan.training.learning_rate, plan.size.dropout) for plan in found}
+    compared = plans(planned(folder, tmp_path, tasks=[task]), "compared").values()
+    recipes = {plan.architecture: (plan.training.learning_rate, plan.size.dropout) for plan in compared}
     assert recipes == {"decoder": (0.01, 0.0), "encoder": (0.03, 0.2), "encoder-decoder": (0.01, 0.0)}
 
 
 def test_controls_repeat_the_first_architecture(folder: Path, tmp_path: Path) -> None:
-    found = planned(folder, tmp_path, controls=True)
-    runs = {plan.run: plan for plan in found.plans}
-    compared = [runs[entry.run] for entry in entries(found, "compared") if entry.architecture == "decoder"]
-    again = [runs[e.run] for e in entries(found, "control") if e.architecture == "decoder, again"]
-    half = [runs[e.run] for e in entries(found, "control") if e.architecture == "decoder, half the budget"]
-    assert {plan.seed for plan in again} == {CONTROL_SEEDS, CONTROL_SEEDS + 1}
+    matrix = planned(folder, tmp_path, controls=True)
+    runs = {plan.run: plan for plan in matrix.plans}
+    compared = [runs[entry.run] for entry in entries(matrix, "compared") if entry.architecture == "decoder"]
+    repeats = [runs[entry.run] for entry in entries(matrix, "control") if entry.architecture == "decoder, again"]
+    half = [runs[entry.run] for entry in entries(matrix, "control") if entry.architecture == "decoder, half the budget"]
+    assert {plan.seed for plan in repeats} == {CONTROL_SEEDS, CONTROL_SEEDS + 1}
     assert {plan.seed for plan in half} == {plan.seed for plan in compared}
-    assert {(plan.size, plan.tokens) for plan in again} == {(plan.size, plan.tokens) for plan in compared}
+    assert {(plan.size, plan.tokens) for plan in repeats} == {(plan.size, plan.tokens) for plan in compared}
     assert {(plan.size, plan.tokens) for plan in half} == {(plan.size, 3_000) for plan in compared}
 
 
 def test_a_run_with_several_places_is_trained_once(folder: Path, tmp_path: Path) -> None:
     conditions = [{"share": 0.5, "architectures": ["decoder"]}, {"budget": {"match": "flops"}}]
-    found = planned(folder, tmp_path, controls=True, conditions=conditions)
-    places = Counter(entry.run for entry in found.entries)
-    half = {entry.run for entry in entries(found, "share")}
-    assert half <= {entry.run for entry in entries(found, "control")}
-    assert len(found.plans) == len(places) < len(found.entries)
-    reference = [plan for plan in found.plans if places[plan.run] == 2 and "flops" in plan.match.split(",")]
+    matrix = planned(folder, tmp_path, controls=True, conditions=conditions)
+    places = Counter(entry.run for entry in matrix.entries)
+    half = {entry.run for entry in entries(matrix, "share")}
+    assert half <= {entry.run for entry in entries(matrix, "control")}
+    assert len(matrix.plans) == len(places) < len(matrix.entries)
+    reference = [plan for plan in matrix.plans if places[plan.run] == 2 and "flops" in plan.match.split(",")]
     assert {plan.architecture for plan in reference} == {"decoder"}
 
 
 def test_a_condition_changes_what_it_says_and_nothing_else(folder: Path, tmp_path: Path) -> None:
     conditions = [{"supervision": "target", "seeds": [0]}, {"training": {"optimizer": "adamw"}, "seeds": [1]}]
-    found = planned(folder, tmp_path, conditions=conditions)
-    runs = {plan.run: plan for plan in found.plans}
-    named = {entry.condition: runs[entry.run] for entry in found.entries if entry.architecture == "encoder"}
+    matrix = planned(folder, tmp_path, conditions=conditions)
+    runs = {plan.run: plan for plan in matrix.plans}
+    named = {entry.condition: runs[entry.run] for entry in matrix.entries if entry.architecture == "encoder"}
     assert set(named) == {"", "target supervision", "AdamW"}
     assert (named["target supervision"].supervision, named["target supervision"].seed) == ("target", 0)
     assert (named["AdamW"].training.optimizer, named["AdamW"].seed) == ("adamw", 1)
@@ -373,9 +374,9 @@ def test_a_condition_changes_what_it_says_and_nothing_else(folder: Path, tmp_pat
 
 
 def test_supervision_changes_nothing_for_what_has_no_loss_on_its_source(folder: Path, tmp_path: Path) -> None:
-    found = planned(folder, tmp_path, architectures=[*NAMES, "prefix-decoder"], conditions=[{"supervision": "target"}])
+    matrix = planned(folder, tmp_path, architectures=[*NAMES, "prefix-decoder"], conditions=[{"supervision": "target"}])
     runs = {}
-    for entry in entries(found, "compared"):
+    for entry in entries(matrix, "compared"):
         runs.setdefault(entry.architecture, {}).setdefault(entry.condition, set()).add(entry.run)
     same = {name for name, under in runs.items() if under[""] == under["target supervision"]}
     assert same == {"encoder-decoder", "prefix-decoder"}
@@ -386,8 +387,8 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
     conditions = [{"budget": {"match": "flops"}, "architectures": ["encoder-decoder"]}]
     alone = planned(folder, tmp_path, conditions=conditions)
     whole = planned(folder, tmp_path, budget={"match": ["parameters", "flops"], "parameters": 20_000, "tokens": 6_000})
-    wanted = {plan.run for plan in whole.plans if plan.architecture == "encoder-decoder" and plan.match == "flops"}
-    assert wanted == {entry.run for entry in alone.entries if entry.match == "flops"}
+    expected = {plan.run for plan in whole.plans if plan.architecture == "encoder-decoder" and plan.match == "flops"}
+    assert expected == {entry.run for entry in alone.entries if entry.match == "flops"}
 
 
 @pytest.mark.parametrize(
@@ -424,9 +425,9 @@ def test_conditions_keep_the_tasks_own_reference(folder: Path, tmp_path: Path) -
     ],
 )
 def test_mistakes_are_named(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.from_dict(values(**changes))
-    assert message in str(caught.value)
+    assert message in str(error.value)
 
 
 def test_contrasts_and_rates_name_a_variant_file_as_results_do(tmp_path: Path) -> None:
@@ -446,11 +447,11 @@ def test_trials_have_seeds_that_reported_runs_do_not_have_by_default() -> None:
 
 def test_what_makes_the_headline_comes_first(folder: Path, tmp_path: Path) -> None:
     budget = {"match": ["parameters", "flops"], "parameters": 20_000, "tokens": 6_000}
-    found = planned(folder, tmp_path, budget=budget, controls=True, conditions=[{"supervision": "target"}])
-    early = {plan.run for plan in found.plans if plan.stage == 0}
-    head = [entry for entry in entries(found, "compared") if not entry.condition and entry.match == "parameters"]
+    matrix = planned(folder, tmp_path, budget=budget, controls=True, conditions=[{"supervision": "target"}])
+    early = {plan.run for plan in matrix.plans if plan.stage == 0}
+    head = [entry for entry in entries(matrix, "compared") if not entry.condition and entry.match == "parameters"]
     assert early == {entry.run for entry in head}
-    assert len(early) == 6 < len(found.plans)
+    assert len(early) == 6 < len(matrix.plans)
 
 
 def test_a_variant_that_is_added_later_moves_no_one_elses_grid(folder: Path, tmp_path: Path) -> None:
@@ -471,8 +472,8 @@ def test_a_variant_that_is_added_later_moves_no_one_elses_grid(folder: Path, tmp
 
 def test_what_the_file_says_was_found_replaces_trials(folder: Path, tmp_path: Path) -> None:
     task = {**values()["tasks"][0], "tuned": {"encoder": {"learning_rate": 0.03}}}  # type: ignore[index]
-    found = planned(folder, tmp_path, tasks=[task], tuning={"learning_rate": [0.01, 0.02]})
-    assert found.waiting_tasks == () and not entries(found, "trial")
+    matrix = planned(folder, tmp_path, tasks=[task], tuning={"learning_rate": [0.01, 0.02]})
+    assert matrix.waiting_tasks == () and not entries(matrix, "trial")
 
 
 def test_conditions_without_seeds_of_their_own_follow_the_command_line() -> None:
@@ -483,10 +484,10 @@ def test_conditions_without_seeds_of_their_own_follow_the_command_line() -> None
 def test_no_run_reads_its_data_more_often_than_the_budget_allows(folder: Path, tmp_path: Path) -> None:
     short = {"parameters": 20_000, "tokens": 6_000}
     free = planned(folder, tmp_path)
-    with pytest.raises(InputError, match=r"tasks\.things\.budget\.epochs: 0\.5: decoder would read") as found:
+    with pytest.raises(InputError, match=r"tasks\.things\.budget\.epochs: 0\.5: decoder would read") as error:
         planned(folder, tmp_path, budget={**short, "epochs": 0.5})
-    assert "\n" not in str(found.value)
-    times = re.search(r"([0-9.]+) times", str(found.value))
+    assert "\n" not in str(error.value)
+    times = re.search(r"([0-9.]+) times", str(error.value))
     assert times
     allowed = planned(folder, tmp_path, budget={**short, "epochs": float(times[1]) + 0.05})
     assert allowed.entries == free.entries
@@ -503,16 +504,16 @@ def test_a_condition_with_more_tokens_is_held_to_the_epochs_too(folder: Path, tm
 def test_controls_are_entered_on_the_tasks_that_are_named(folder: Path, tmp_path: Path) -> None:
     task = values()["tasks"][0]  # type: ignore[index]
     tasks = [task, {**task, "name": "others"}]
-    for given, names in ((True, {"things", "others"}), (["others"], {"others"}), (False, set())):
-        found = planned(folder, tmp_path, tasks=tasks, controls=given)
-        assert {entry.dataset for entry in entries(found, "control")} == names
+    for controls, names in ((True, {"things", "others"}), (["others"], {"others"}), (False, set())):
+        matrix = planned(folder, tmp_path, tasks=tasks, controls=controls)
+        assert {entry.dataset for entry in entries(matrix, "control")} == names
 
 
-@pytest.mark.parametrize("given", [["thing"], [], "things", 1, ["things", "things"], [3]])
-def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, given: object) -> None:
-    with pytest.raises(InputError, match="controls") as found:
-        planned(folder, tmp_path, controls=given)
-    assert "\n" not in str(found.value)
+@pytest.mark.parametrize("controls", [["thing"], [], "things", 1, ["things", "things"], [3]])
+def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, controls: object) -> None:
+    with pytest.raises(InputError, match="controls") as error:
+        planned(folder, tmp_path, controls=controls)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -524,9 +525,9 @@ def test_wrong_controls_are_one_line(folder: Path, tmp_path: Path, given: object
 )
 def test_labels_need_target_supervision_for_equal_tokens_with_a_loss(changes: dict[str, object], place: str) -> None:
     message = f'{place}.budget.match: "loss-tokens" on classification needs a loss on labels alone; set supervision = '
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.from_dict(values(**changes))
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"tasks\.things\.budget\.match: "):
         spec.override(spec.from_dict(values()), match="loss-tokens")
     allowed = spec.override(spec.from_dict(values(supervision="target")), match="loss-tokens")
@@ -535,9 +536,9 @@ def test_labels_need_target_supervision_for_equal_tokens_with_a_loss(changes: di
 
 def test_axes_and_supervision_cross(folder: Path, tmp_path: Path) -> None:
     crossed = [{"budget": {"match": axis}, "supervision": "target"} for axis in ("flops", "loss-tokens")]
-    found = planned(folder, tmp_path, seeds=[0], conditions=[{"supervision": "target"}, *crossed])
-    by_run = {plan.run: plan for plan in found.plans}
-    runs = {(entry.match, entry.condition, entry.architecture): by_run[entry.run] for entry in found.entries}
+    matrix = planned(folder, tmp_path, seeds=[0], conditions=[{"supervision": "target"}, *crossed])
+    by_run = {plan.run: plan for plan in matrix.plans}
+    runs = {(entry.match, entry.condition, entry.architecture): by_run[entry.run] for entry in matrix.entries}
     assert {key[:2] for key in runs} == {
         ("parameters", ""),
         *((axis, "target supervision") for axis in ("parameters", "flops", "loss-tokens")),
@@ -575,4 +576,4 @@ def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
     assert new["loss-tokens", "decoder"] == new["parameters", "decoder"]
     assert len({new["loss-tokens", name] for name in NAMES} - set(old.values())) == 2
     assert not any("loss" in key for key in after.plans[0].identity())
-    assert ["with loss" in dry_run._table(found)[0] for found in (before, after)] == [False, True]
+    assert ["with loss" in dry_run._table(matrix)[0] for matrix in (before, after)] == [False, True]

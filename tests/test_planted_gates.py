@@ -20,12 +20,12 @@ EXPERIMENT = {
 }
 
 
-def write(folder: Path, name: str, told: bool) -> dict[str, object]:
-    """Pairs whose target repeats two words; ``told``: the source begins with them, otherwise it says nothing."""
-    drawn, rows = random.Random(0), ["source\ttarget"]
+def write(folder: Path, name: str, informative: bool) -> dict[str, object]:
+    """Pairs whose target repeats two words; ``informative``: the source begins with them, otherwise it says nothing."""
+    rng, rows = random.Random(0), ["source\ttarget"]
     for _ in range(3000):
-        source, other = drawn.choices(WORDS, k=3), drawn.choices(WORDS, k=2)
-        rows.append(f"{' '.join(source)}\t{' '.join((source[:2] if told else other) * 3)}")
+        source, other = rng.choices(WORDS, k=3), rng.choices(WORDS, k=2)
+        rows.append(f"{' '.join(source)}\t{' '.join((source[:2] if informative else other) * 3)}")
     (folder / f"{name}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     task = {"kind": "translation", "name": name, "data": f"{name}.tsv", "tokenizer": "word", "vocabulary": 40}
     return {**task, "source_length": 4, "target_length": 8, "test_examples": 60, "primary": "bits_per_byte"}
@@ -40,8 +40,8 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
         patched.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
-        found = archbench.compare({**EXPERIMENT, "tasks": tasks}, "out", jobs=1)
-    return {contrast.dataset: contrast.untrained for contrast in judge(found).tested.primary}
+        frames = archbench.compare({**EXPERIMENT, "tasks": tasks}, "out", jobs=1)
+    return {contrast.dataset: contrast.untrained for contrast in judge(frames).tested.primary}
 
 
 def test_a_model_that_reads_its_source_and_is_trained_takes_part(reasons: dict[str, str]) -> None:

@@ -57,9 +57,11 @@ def store(collected: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged_once(store: Path) -> Iterator[None]:
     """Judges the tables of ``store`` once for all tests; of other sources each time."""
     judged = plotting.judged
-    kept = lru_cache(judged)
+    cached = lru_cache(judged)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plotting, "judged", lambda source: (kept if source in (store, str(store)) else judged)(source))
+        patched.setattr(
+            plotting, "judged", lambda source: (cached if source in (store, str(store)) else judged)(source)
+        )
         yield
 
 
@@ -71,9 +73,9 @@ def axes(count: int = 1) -> list[Axes]:
 def called(*arguments: str) -> Done:
     """What the command prints, and its status."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
         command_line.main(arguments)
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return Done(int(stopped.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def marks(entry: Axes) -> int:
@@ -157,10 +159,10 @@ def test_figures_draw_into_the_axes_of_the_caller_with_the_callers_settings(coll
 
 
 def test_several_axes_take_all_panels(collected: Tables) -> None:
-    given = axes(3)
-    archbench.figures.cost(collected, ax=given)
-    assert all(marks(entry) > 3 for entry in given)
-    assert given[0].get_legend() is not None
+    panels = axes(3)
+    archbench.figures.cost(collected, ax=panels)
+    assert all(marks(entry) > 3 for entry in panels)
+    assert panels[0].get_legend() is not None
     with pytest.raises(InputError, match="has 3 panels"):
         archbench.figures.cost(collected, ax=axes(2))
 
@@ -179,8 +181,8 @@ def test_what_is_shown_changes_no_number(collected: Tables) -> None:
 
 
 def test_a_figure_may_be_drawn_from_a_folder_and_without_a_style(store: Path, collected: Tables) -> None:
-    one = archbench.figures.shares(store, width=5)
-    assert one.get_figwidth() == 5
+    figure = archbench.figures.shares(store, width=5)
+    assert figure.get_figwidth() == 5
     with matplotlib.rc_context({"figure.facecolor": "#fff0f0"}):
         assert archbench.figures.shares(collected, style=None).get_facecolor()[:3] == pytest.approx(
             (1, 15 / 16, 15 / 16), abs=0.01

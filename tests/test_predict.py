@@ -19,12 +19,12 @@ TEXT = "red house 3"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    folder, made = write_data(tmp_path_factory.mktemp("data")), dict[tuple[str, str], Path]()
+    folder, folders = write_data(tmp_path_factory.mktemp("data")), dict[tuple[str, str], Path]()
 
     def place(architecture: str, task: str) -> Path:
-        if (architecture, task) not in made:
-            made[architecture, task] = trained(folder, tmp_path_factory.mktemp("run"), architecture, task)
-        return made[architecture, task]
+        if (architecture, task) not in folders:
+            folders[architecture, task] = trained(folder, tmp_path_factory.mktemp("run"), architecture, task)
+        return folders[architecture, task]
 
     return place
 
@@ -32,24 +32,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
 @pytest.mark.parametrize("architecture", ["decoder", "encoder", "encoder-decoder"])
 def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Path], architecture: str) -> None:
     place = run(architecture, "turned")
-    found = finished.read(place)
-    source = torch.tensor([found.tokenizer.encode(TEXT)])
-    plain = Decoding(**{key: value for key, value in found.decoding.items() if key != "count"})
+    finished_run = finished.read(place)
+    source = torch.tensor([finished_run.tokenizer.encode(TEXT)])
+    plain = Decoding(**{key: value for key, value in finished_run.decoding.items() if key != "count"})
 
     def written(decoding: Decoding, seed: int = 0) -> str:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            tokens = found.model.objective.generate(
-                found.model, source, None, found.allowed_tokens, decoding, generator
+            tokens = finished_run.model.objective.generate(
+                finished_run.model, source, None, finished_run.allowed_tokens, decoding, generator
             )
-        return found.tokenizer.decode(tokens[0].tolist())
+        return finished_run.tokenizer.decode(tokens[0].tolist())
 
     greedy = predict(place, TEXT).text
     assert predict(place, TEXT, Choice()).text == greedy == written(plain)
     assert predict(place, TEXT, Choice(beams=3)).text == written(replace(plain, strategy="beam", beams=3))
     hot = replace(plain, strategy="sample", temperature=3.0, top_k=9)
-    drawn = [predict(place, TEXT, Choice(temperature=3.0, top_k=9, seed=seed)).text for seed in range(4)]
-    assert drawn == [written(hot, seed) for seed in range(4)] and len(set(drawn)) > 1
+    texts = [predict(place, TEXT, Choice(temperature=3.0, top_k=9, seed=seed)).text for seed in range(4)]
+    assert texts == [written(hot, seed) for seed in range(4)] and len(set(texts)) > 1
     assert predict(place, TEXT, Choice(temperature=1.0, top_k=1)).text == greedy
     assert predict(place, TEXT, Choice(temperature=2.0, top_p=1e-6)).text == greedy
     every, more = (predict(place, TEXT, Choice(temperature=2.0, top_k=top_k)).text for top_k in (None, 2**64))
@@ -57,7 +57,7 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "message"),
     [
         (Choice(top_k=5), "--top-k: add --temperature"),
         (Choice(seed=1), "--seed: add --temperature"),
@@ -68,8 +68,8 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
         (Choice(temperature=float("nan")), "--temperature: nan: expected 0.01 or more"),
     ],
 )
-def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice: Choice, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_choice_without_sense_is_told(run: Callable[[str, str], Path], choice: Choice, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         predict(run("decoder", "turned"), TEXT, choice)
 
 
@@ -84,10 +84,10 @@ def test_the_command_passes_on_what_was_chosen(
     run: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = run("decoder", "running")
-    given = ["--temperature", "2", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
-    assert command_line._status(["predict", str(place), TEXT, *given]) == 0
-    shown = capsys.readouterr().out.rstrip("\n")
-    assert shown == predict(place, TEXT, Choice(None, 2.0, 7, 0.9, 3)).text.rstrip("\n")
+    options = ["--temperature", "2", "--top-k", "7", "--top-p", "0.9", "--seed", "3"]
+    assert command_line._status(["predict", str(place), TEXT, *options]) == 0
+    output = capsys.readouterr().out.rstrip("\n")
+    assert output == predict(place, TEXT, Choice(None, 2.0, 7, 0.9, 3)).text.rstrip("\n")
 
 
 @pytest.mark.parametrize("flag", ["--seed", "--beams"])
@@ -101,5 +101,5 @@ def test_a_number_that_no_machine_takes_is_told(
 def test_what_samples_already_takes_a_seed_alone(run: Callable[[str, str], Path]) -> None:
     place = run("decoder", "running")
     assert finished.read(place).decoding["strategy"] == "sample"
-    drawn = [predict(place, TEXT, Choice(seed=seed)).text for seed in range(4)]
-    assert len(set(drawn)) > 1 and drawn[0] == predict(place, TEXT).text
+    texts = [predict(place, TEXT, Choice(seed=seed)).text for seed in range(4)]
+    assert len(set(texts)) > 1 and texts[0] == predict(place, TEXT).text

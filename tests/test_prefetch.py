@@ -26,20 +26,20 @@ def test_the_order_is_kept() -> None:
 
 
 def test_items_are_made_before_they_are_asked_for_but_not_many() -> None:
-    made: list[int] = []
+    produced: list[int] = []
 
     def making() -> Iterator[int]:
         for item in range(20):
-            made.append(item)
+            produced.append(item)
             yield item
 
     items = prefetch(making(), 2)
     assert next(items) == 0
     deadline = time.monotonic() + 5
-    while len(made) < 3 and time.monotonic() < deadline:
+    while len(produced) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert 3 <= len(made) <= 5
+    assert 3 <= len(produced) <= 5
     items.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name == "batches ahead"]
 
@@ -73,14 +73,16 @@ def trained(model: DecoderOnly, pairs: Batch, allowed_tokens: torch.Tensor) -> l
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder", "prefix-decoder", "t5"])
 def test_recomputing_changes_no_gradient(name: str) -> None:
     allowed_tokens = torch.ones(40, dtype=torch.bool)
-    (plain, pairs), (again, _) = built(name), built(name)
-    recompute_blocks(again)
-    for one, other in zip(trained(plain, pairs, allowed_tokens), trained(again, pairs, allowed_tokens), strict=True):
-        assert torch.equal(one, other)
+    (plain, pairs), (recomputed, _) = built(name), built(name)
+    recompute_blocks(recomputed)
+    for expected, other in zip(
+        trained(plain, pairs, allowed_tokens), trained(recomputed, pairs, allowed_tokens), strict=True
+    ):
+        assert torch.equal(expected, other)
 
 
 def test_recomputing_keeps_less_for_the_backward_pass() -> None:
-    def kept(recompute: bool) -> int:
+    def saved_size(recompute: bool) -> int:
         model, pairs = built()
         if recompute:
             recompute_blocks(model)
@@ -94,16 +96,16 @@ def test_recomputing_keeps_less_for_the_backward_pass() -> None:
             mean_loss(model.train(), pairs, torch.ones(40, dtype=torch.bool), None, True)
         return sum(sizes)
 
-    assert kept(True) < 0.6 * kept(False)
+    assert saved_size(True) < 0.6 * saved_size(False)
 
 
 def test_without_a_compiler_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    said: list[str] = []
+    messages: list[str] = []
     model, _ = built()
-    assert not compile_blocks(model, tmp_path, said.append)
-    assert len(said) == 1 and "no C++ compiler" in said[0]
+    assert not compile_blocks(model, tmp_path, messages.append)
+    assert len(messages) == 1 and "no C++ compiler" in messages[0]
 
 
 def test_where_compiling_fails_training_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -112,10 +114,15 @@ def test_where_compiling_fails_training_goes_on(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(compiled, "_missing", lambda device: "")
     monkeypatch.setattr(torch, "compile", compile)
-    said: list[str] = []
+    messages: list[str] = []
     model, _ = built()
-    assert not compile_blocks(model, tmp_path, said.append)
-    assert len(said) == 1 and "\n" not in said[0] and "Python.h" in said[0] and "continues without compiling" in said[0]
+    assert not compile_blocks(model, tmp_path, messages.append)
+    assert (
+        len(messages) == 1
+        and "\n" not in messages[0]
+        and "Python.h" in messages[0]
+        and "continues without compiling" in messages[0]
+    )
 
 
 def test_what_is_compiled_is_what_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -145,8 +152,8 @@ def test_auto_compiles_runs_that_are_long_enough_and_leaves_what_is_said_as_it_i
     auto, least = Training(), compiled.PAYS["cpu"]
     assert [compiled.chosen(auto, "cpu", flops).compile for flops in (0.0, least / 2, least)] == [False, False, True]
     assert compiled.chosen(auto, "cuda", least).compile is False
-    for said in (True, False):
-        assert compiled.chosen(Training(compile=said), "cpu", least * (1 - said)).compile is said
+    for setting in (True, False):
+        assert compiled.chosen(Training(compile=setting), "cpu", least * (1 - setting)).compile is setting
 
 
 @pytest.mark.slow
@@ -162,5 +169,7 @@ def test_compiled_blocks_train_as_plain_ones_do(tmp_path: Path, monkeypatch: pyt
             if isinstance(part, torch.nn.Dropout):
                 part.p = 0.0
     assert compile_blocks(fast, tmp_path, lambda line: None)
-    for one, other in zip(trained(plain, pairs, allowed_tokens), trained(fast, pairs, allowed_tokens), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for expected, other in zip(
+        trained(plain, pairs, allowed_tokens), trained(fast, pairs, allowed_tokens), strict=True
+    ):
+        torch.testing.assert_close(expected, other, rtol=1e-4, atol=1e-5)

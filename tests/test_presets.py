@@ -26,13 +26,13 @@ def offline(experiment: Experiment, folder: Path) -> Experiment:
     (folder / "text.txt").write_text(" ".join(words))
     rows = [f"{' '.join(words[place : place + 12])}\t{place // 12 % 3}" for place in range(0, 36_000, 12)]
     (folder / "labelled.tsv").write_text("\n".join(["text\tlabel", *rows]))
-    made = {"shakespeare": str(folder / "text.txt"), "sentiment": {"train": str(folder / "labelled.tsv")}}
+    sources = {"shakespeare": str(folder / "text.txt"), "sentiment": {"train": str(folder / "labelled.tsv")}}
 
     def moved(task: Task) -> Task:
         data = task.data if isinstance(task.data, str) else ""
         phrases = "as-text:phrases-en-de:2000" if data.startswith("as-text:") else "phrases-en-de:2000"
-        own = data if data.startswith("random-strings:") else made.get(data, phrases)
-        return task.model_copy(update={"data": own})
+        offline_data = data if data.startswith("random-strings:") else sources.get(data, phrases)
+        return task.model_copy(update={"data": offline_data})
 
     parts = {key: tuple(map(moved, getattr(experiment, key))) for key in ("tasks", "conditions")}
     return experiment.model_copy(update=parts)
@@ -41,14 +41,14 @@ def offline(experiment: Experiment, folder: Path) -> Experiment:
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     """The plans of a preset, made once, for cores of an assumed speed."""
-    folder, found = tmp_path_factory.mktemp("presets"), dict[str, Matrix]()
+    folder, matrices = tmp_path_factory.mktemp("presets"), dict[str, Matrix]()
 
     def plans(name: str) -> Matrix:
-        if name not in found:
+        if name not in matrices:
             experiment = offline(spec.preset(name), folder)
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(machine, "training_rate", lambda *_, **__: FLOAT32)
-                found[name] = matrix.plan(
+                matrices[name] = matrix.plan(
                     experiment,
                     device="cpu",
                     deterministic=False,
@@ -56,7 +56,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
                     root=folder / name,
                     say=lambda line: None,
                 )
-        return found[name]
+        return matrices[name]
 
     return plans
 
@@ -79,12 +79,12 @@ def test_the_runs_of_a_ladder_differ_in_what_it_climbs(name: str, columns: set[s
 
 
 def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: Planned) -> None:
-    experiment, found = spec.preset("capacity"), planned("capacity")
-    sizes = {plan.targets["parameters"] for plan in found.plans}
-    assert len(sizes) == 3 and {plan.family for plan in found.plans} == {"decoder", "encoder", "encoder-decoder"}
+    experiment, capacity = spec.preset("capacity"), planned("capacity")
+    sizes = {plan.targets["parameters"] for plan in capacity.plans}
+    assert len(sizes) == 3 and {plan.family for plan in capacity.plans} == {"decoder", "encoder", "encoder-decoder"}
     assert all(len(task.seeds) >= 2 for task in (*experiment.tasks, *experiment.conditions))
-    bits = found.datasets[0]["notes"]["bits_in_all_strings"]
-    assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in found.plans)
+    bits = capacity.datasets[0]["notes"]["bits_in_all_strings"]
+    assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in capacity.plans)
 
 
 def test_the_rules_of_public_are_those_on_its_page() -> None:

@@ -92,10 +92,12 @@ def trainer(plan: Plan, start: PretrainedWeights | None = None) -> Trainer:
 def test_every_family_has_its_usual_objective(folder: Path, tmp_path: Path, family: str) -> None:
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     assert plan.objective == {OWN[family]: 1.0} and plan.row()["task"] == "pretraining"
-    made = trainer(plan)
-    batch, _ = next(made.stream(plan.tokens).start())
-    inputs = made.training_step.objective.prepare(made.model, batch, torch.Generator().manual_seed(0), plan.native)
-    sentinels = load_tokenizer(made.prepared.tokenizer.to_json()).label_ids
+    training = trainer(plan)
+    batch, _ = next(training.stream(plan.tokens).start())
+    inputs = training.training_step.objective.prepare(
+        training.model, batch, torch.Generator().manual_seed(0), plan.native
+    )
+    sentinels = load_tokenizer(training.prepared.tokenizer.to_json()).label_ids
     marked = [bool(torch.isin(part, torch.tensor(list(sentinels))).any()) for part in (batch.source, batch.target)]
     assert marked == [family == "encoder-decoder"] * 2
     assert (inputs.source_labels is not None) == (family in ("decoder", "encoder"))
@@ -115,13 +117,13 @@ def _randomized(family: str, objective: dict[str, float], folder: Path, root: Pa
     """The trainer of a pretraining with noise on every parameter (the output matrix starts at zero), and a batch."""
     matrix = planned(folder, root, architectures=[family], pretraining=[{**TEXT, "objective": objective}])
     (plan,) = of_role(matrix, "pretraining")
-    made = trainer(plan)
+    training = trainer(plan)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for parameter in made.model.parameters():
+        for parameter in training.model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    made.model.eval().requires_grad_(False)
-    return plan, made, next(made.stream(plan.tokens).start())[0]
+    training.model.eval().requires_grad_(False)
+    return plan, training, next(training.stream(plan.tokens).start())[0]
 
 
 @pytest.mark.parametrize("objective", WAYS, ids=[", ".join(way) for way in WAYS])
@@ -130,8 +132,8 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
     folder: Path, tmp_path: Path, family: str, objective: dict[str, float]
 ) -> None:
     """Without padding; each token by a forward pass that is given nothing but what comes before it."""
-    plan, made, batch = _randomized(family, objective, folder, tmp_path)
-    allowed, model, rows = made.training_step.allowed_tokens, made.model, range(min(4, len(batch.target)))
+    plan, training, batch = _randomized(family, objective, folder, tmp_path)
+    allowed, model, rows = training.training_step.allowed_tokens, training.model, range(min(4, len(batch.target)))
     begin = torch.tensor([[BOS]])
     of_targets, of_sources = list[float](), list[float]()
     for row in rows:
@@ -144,10 +146,10 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
             state = model.hidden(source[:, :at], begin).source[0, -1]
             of_sources.append(-float(model.logits(state[None])[0].log_softmax(-1)[source[0, at]]))
     few = Batch(*(None if part is None else part[: len(rows)] for part in batch))
-    inputs = made.training_step.objective.prepare(model, few, None, plan.native)
+    inputs = training.training_step.objective.prepare(model, few, None, plan.native)
     mean_of_sources = sum(of_sources) / len(of_sources) if of_sources else 0.0
     expected = sum(of_targets) + mean_of_sources * len(of_targets)  # source and target weigh the same
-    assert float(made.training_step(inputs)[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(training.training_step(inputs)[0]) == pytest.approx(expected, rel=1e-4)
     assert (len(of_sources) > 0) == (family == "decoder" and objective == {"causal": 1.0})
     chance = (len(of_targets) + (len(of_targets) if of_sources else 0)) * math.log(int(allowed.sum()))
     assert abs(expected / chance - 1) > 0.01  # else any tokens would have this loss
@@ -156,11 +158,11 @@ def test_a_loss_is_that_of_every_token_after_the_tokens_before_it(
 @pytest.mark.parametrize("way", ["span-corruption", "prefix"])
 def test_the_encoder_fills_in_targets(folder: Path, tmp_path: Path, way: str) -> None:
     """Its loss is the mean over all subsets of the target's tokens that may be hidden, each k from 1 to n alike."""
-    plan, made, batch = _randomized("encoder", {way: 1.0}, folder, tmp_path)
+    plan, training, batch = _randomized("encoder", {way: 1.0}, folder, tmp_path)
     row = int(batch.target_lengths.argmin())
     source = batch.source[row : row + 1, : int(batch.source_lengths[row])]
     target = batch.target[row : row + 1, : int(batch.target_lengths[row])]
-    allowed, model, count = made.training_step.allowed_tokens, made.model, target.shape[1]
+    allowed, model, count = training.training_step.allowed_tokens, training.model, target.shape[1]
     assert 1 < count < 8 and not plan.native
 
     def nats(hidden: tuple[int, ...]) -> float:
@@ -177,8 +179,8 @@ def test_the_encoder_fills_in_targets(folder: Path, tmp_path: Path, way: str) ->
     ]
     expected = sum(sum(part) / len(part) for part in by_size) / count
     many = Batch(source.expand(4000, -1), target.expand(4000, -1))
-    drawn = mean_loss(model, many, allowed, torch.Generator().manual_seed(0), plan.native)
-    assert float(drawn) * count == pytest.approx(expected, rel=0.03)
+    loss = mean_loss(model, many, allowed, torch.Generator().manual_seed(0), plan.native)
+    assert float(loss) * count == pytest.approx(expected, rel=0.03)
 
 
 @torch.no_grad()
@@ -193,9 +195,9 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
 
     def nats(hidden: tuple[int, ...]) -> float:
         cells = [torch.tensor([i in hidden for i in part])[None] for part in (range(2), range(2, 5))]
-        ended, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
+        ended_source, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
         canvas = masked_module._canvas(target.masked_fill(cells[1], MASK), None, model.canvas)
-        states = model.hidden(ended, canvas)
+        states = model.hidden(ended_source, canvas)
         logits = torch.cat([model.logits(states.source)[0, :2], model.logits(states.target)[0, :3]])
         return -sum(float(logits[i].log_softmax(-1)[tokens[i]]) for i in hidden)
 
@@ -203,8 +205,8 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
     by_size = [[nats(hidden) * 5 / k for hidden in itertools.combinations(range(5), k)] for k in sizes]
     expected = sum(sum(part) / len(part) for part in by_size) / len(by_size)
     batch = Batch(source.expand(3000, -1), target.expand(3000, -1))
-    drawn = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
-    assert float(drawn) * 3 == pytest.approx(expected, rel=0.02)
+    loss = mean_loss(model, batch, allowed, torch.Generator().manual_seed(0), True, objective=objective)
+    assert float(loss) * 3 == pytest.approx(expected, rel=0.02)
     counted = objective.loss_tokens(model, 2.0, 3.0, True)
     assert counted == (3.0 if rate is None else 2.0)
 
@@ -260,23 +262,23 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     place = perform(before, tmp_path)
     loaded = weight_transfer.load(place, before.run)
     (after,) = matrix.later
-    made = trainer(after, loaded)
-    old, new = loaded.tokenizer, made.prepared.tokenizer
+    finetuned = trainer(after, loaded)
+    old, new = loaded.tokenizer, finetuned.prepared.tokenizer
     assert old.same_text(new) and old.labels != new.labels and old.encode("red house") != new.encode("red house")
     original = trainer(before)
     original.model.load_state_dict(dict(loaded.weights))
     shift = new.text_ids.start - old.text_ids.start
     texts = [torch.tensor([tokenizer.encode("red house 12")]) for tokenizer in (old, new)]
     logits = [
-        one.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
-        for one, text in zip((original, made), texts, strict=True)
+        training.model.eval()(None, torch.cat([torch.tensor([[1]]), text], 1))
+        for training, text in zip((original, finetuned), texts, strict=True)
     ]
     at = [slice(tokenizer.text_ids.start, tokenizer.text_ids.stop) for tokenizer in (old, new)]
     assert torch.equal(logits[0][..., at[0]], logits[1][..., at[1]]) and shift != 0
     fresh = trainer(replace(after, start="")).model.state_dict()
     labels = list(new.label_ids)
     name = next(name for name, value in fresh.items() if len(value) == new.vocabulary)
-    assert torch.equal(made.model.state_dict()[name][labels], fresh[name][labels])
+    assert torch.equal(finetuned.model.state_dict()[name][labels], fresh[name][labels])
 
 
 def test_a_pretraining_of_another_size_than_scratch_is_named(folder: Path, tmp_path: Path) -> None:
@@ -313,16 +315,16 @@ def test_scratch_runs_have_the_shared_tokenizer_and_fewer_examples_are_nested(fo
     tasks = [{**COLOURS, "start": ["scratch", "own"], "examples": [10, 20, "all"]}]
     matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
     prepared = {plan.task.examples: from_plan.prepared_data(plan) for plan in matrix.plans if not plan.objective}
-    own = from_plan.prepared_data(of_role(matrix, "pretraining")[0]).tokenizer
-    assert all(one.tokenizer.same_text(own) for one in prepared.values())
-    texts = {count: [one.train.source_text(i) for i in range(len(one.train))] for count, one in prepared.items()}
+    tokenizer = from_plan.prepared_data(of_role(matrix, "pretraining")[0]).tokenizer
+    assert all(data.tokenizer.same_text(tokenizer) for data in prepared.values())
+    texts = {count: [data.train.source_text(i) for i in range(len(data.train))] for count, data in prepared.items()}
     assert texts[20][:10] == texts[10] and set(texts[20]) < set(texts[0]) and len(texts[20]) == 20
-    for count, one in prepared.items():
+    for count, data in prepared.items():
         for index in range(min(count, 5)):
-            row = one.train[index]
-            assert one.tokenizer.decode(row.source) == one.train.source_text(index)
-            assert one.tokenizer.decode(row.target) == one.train.target_text(index)
-    assert len({one.digest for one in prepared.values()}) == 3
+            row = data.train[index]
+            assert data.tokenizer.decode(row.source) == data.train.source_text(index)
+            assert data.tokenizer.decode(row.target) == data.train.target_text(index)
+    assert len({data.digest for data in prepared.values()}) == 3
 
 
 def test_a_start_has_the_rates_of_its_own_trials(folder: Path, tmp_path: Path) -> None:
@@ -413,8 +415,8 @@ def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, 
     """Padding changes nothing, a frozen model stays as it was, and its run can be read and asked again."""
     tasks = [{**COLOURS, "adapt": ["frozen", "head"]}]
     frozen, whole = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
-    made = {plan.adapt: trainer(plan) for plan in (frozen, whole)}
-    model = made["head"].model
+    trainings = {plan.adapt: trainer(plan) for plan in (frozen, whole)}
+    model = trainings["head"].model
     torch.nn.init.normal_(model.head.weight)
     batch = Batch(torch.tensor([[9, 10, 11, 0], [12, 13, 14, 15]]), torch.tensor([[5], [6]]))
     padded = batch._replace(source_mask=torch.tensor([[True, True, True, False], [True] * 4]))
@@ -425,11 +427,11 @@ def test_a_head_sees_the_mean_state_of_the_source(folder: Path, tmp_path: Path, 
         assert torch.allclose(alone[0], together[0], atol=1e-5)
         written, _ = model.decode(torch.tensor([[1], [1]]), model.prefill(padded.source, padded.source_mask))
         assert torch.allclose(written, together, atol=1e-6)
-    for way, one in made.items():
-        before = {name: value.clone() for name, value in one.model.state_dict().items()}
-        for number, (part, _) in enumerate(one.stream(600).start()):
-            one.step(part, number, 0.5)
-        changed = {name for name, value in one.model.state_dict().items() if not torch.equal(value, before[name])}
+    for way, training in trainings.items():
+        before = {name: value.clone() for name, value in training.model.state_dict().items()}
+        for number, (part, _) in enumerate(training.stream(600).start()):
+            training.step(part, number, 0.5)
+        changed = {name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])}
         assert "head.weight" in changed
         assert (changed == {"head.weight"}) == (way == "frozen") and not any("base.head" in name for name in changed)
         if family == "encoder-decoder":
@@ -450,13 +452,13 @@ def test_flops_of_a_head_are_those_that_run(folder: Path, tmp_path: Path) -> Non
     for family, adapt in itertools.product(FAMILIES, ("frozen", "head")):
         tasks = [{**COLOURS, "adapt": adapt}]
         (plan,) = planned(folder, tmp_path, architectures=[family], tasks=tasks, pretraining=[]).plans
-        made = trainer(plan)
+        training = trainer(plan)
         batch = Batch(torch.randint(7, 20, (1, 8)), torch.tensor([[5]]))
-        inputs = made.training_step.objective.prepare(made.model, batch, None, False)
-        made.training_step.train()
+        inputs = training.training_step.objective.prepare(training.model, batch, None, False)
+        training.training_step.train()
         with FlopCounterMode(display=False) as counted:
-            made.training_step(inputs)[0].backward()
-        declared = made.model.objective.training_flops(made.model, 8.0, 1.0, False).executed
+            training.training_step(inputs)[0].backward()
+        declared = training.model.objective.training_flops(training.model, 8.0, 1.0, False).executed
         assert counted.get_total_flops() == pytest.approx(declared, rel=0.12), (family, adapt)
 
 
@@ -481,15 +483,15 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     place = perform(plan, tmp_path)
     scores = {row["metric"]: row for row in sealed.read_json(place / "scores.json") if row["split"] == "test"}
-    made = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
-    made.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
-    made.model.eval()
-    allowed, nats, count = torch.from_numpy(made.prepared.allowed_tokens), 0.0, 0
+    training = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
+    training.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
+    training.model.eval()
+    allowed, nats, count = torch.from_numpy(training.prepared.allowed_tokens), 0.0, 0
     with torch.no_grad():
-        for example in made.prepared.test:
+        for example in training.prepared.test:
             source, target = (torch.tensor(part)[None].long() for part in (example.source, example.target))
             for at in range(target.shape[1]):
-                logits = _next_token(made.model, source, target[:, :at])
+                logits = _next_token(training.model, source, target[:, :at])
                 nats -= float(logits.masked_fill(~allowed, -torch.inf).log_softmax(-1)[target[0, at]])
             count += target.shape[1]
     assert scores["nll_per_token"]["value"] == pytest.approx(nats / count, rel=1e-4)
@@ -517,14 +519,16 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
     changes: dict[str, Any] = {"pretraining": [first, second], "architectures": families}
     changes["tasks"] = [{**COLOURS, "start": ["scratch", "further"]}]
     matrix = planned(folder, tmp_path, **changes)
-    begun = of_role(matrix, "pretraining")
-    assert sorted(plan.tokens for plan in begun) == [3_000, 4_000] and {p.architecture for p in begun} == {"decoder"}
-    for plan in begun:
+    first_runs = of_role(matrix, "pretraining")
+    assert sorted(plan.tokens for plan in first_runs) == [3_000, 4_000] and {p.architecture for p in first_runs} == {
+        "decoder"
+    }
+    for plan in first_runs:
         perform(plan, tmp_path)
     matrix = planned(folder, tmp_path, **changes)
     second_runs = [plan for plan in of_role(matrix, "pretraining") if plan.start]
     assert [plan.architecture for plan in second_runs] == families
-    (before,) = [plan for plan in begun if plan.tokens == 3_000]
+    (before,) = [plan for plan in first_runs if plan.tokens == 3_000]
     loaded = weight_transfer.load(tmp_path / "runs" / before.run, before.run)
     for plan in second_runs:
         assert (plan.start, plan.tokens, plan.pretraining_tokens) == (before.run, 1_000, 3_000)
@@ -535,8 +539,10 @@ def test_a_pretraining_goes_on_from_another_within_the_same_total(folder: Path, 
             assert all(torch.equal(state[name], loaded.weights[name]) for name in state)
             continue
         for name, value in state.items():
-            one = name.replace("encoder.", "stack.").replace("decoder.", "stack.").replace("cross.", "attention.")
-            assert torch.equal(value, loaded.weights[one]), name
+            start_name = (
+                name.replace("encoder.", "stack.").replace("decoder.", "stack.").replace("cross.", "attention.")
+            )
+            assert torch.equal(value, loaded.weights[start_name]), name
         perform(plan, tmp_path)
         (after,) = [p for p in planned(folder, tmp_path, **changes).plans if p.start == plan.run]
         assert after.size == before.size and after.pretraining_tokens == 4_000
@@ -570,17 +576,21 @@ def test_wrong_input_about_what_goes_on_is_one_line(
 def test_the_texts_of_a_task_may_be_pretrained_on_without_its_labels(
     folder: Path, tmp_path: Path, task: dict[str, Any]
 ) -> None:
-    own = {**TEXT, "data": "task"}
+    pretraining = {**TEXT, "data": "task"}
     matrix = planned(
-        folder, tmp_path, architectures=["decoder"], pretraining=[own], tasks=[{**task, "start": ["own", "scratch"]}]
+        folder,
+        tmp_path,
+        architectures=["decoder"],
+        pretraining=[pretraining],
+        tasks=[{**task, "start": ["own", "scratch"]}],
     )
     (before,) = of_role(matrix, "pretraining")
     prepared = from_plan.prepared_data(before)
     whole = prepared.tokenizer.decode(prepared.train.tokens)  # type: ignore[attr-defined]
     table = task_data.raw_data(replace(before.task, kind=task["kind"], texts_of="", kind_file=""), tmp_path, print)
     columns = [table.train.sources, table.train.targets]  # type: ignore[union-attr]
-    wanted = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
-    assert whole.splitlines() == wanted
+    expected = columns[0] if task is COLOURS else [text for row in zip(*columns, strict=True) for text in row]
+    assert whole.splitlines() == expected
     record = store.read_record(perform(before, tmp_path))
     assert record is not None and record["status"] == "done"
 
@@ -603,9 +613,9 @@ def test_the_tasks_of_the_command_line_keep_only_their_pretrainings(folder: Path
     ]
     tasks = [{**COLOURS, "start": "after"}, {**TURNED, "name": "turned", "start": ["scratch", "texts"]}]
     experiment = spec.from_dict(values(pretraining=stages, tasks=tasks), folder=folder)
-    kept = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
-    assert [stage.name for stage in kept["colours"]] == [TEXT["name"], "after", "alone"]
-    assert [stage.name for stage in kept["turned"]] == ["texts", "alone"]
+    pretrainings = {name: spec.override(experiment, tasks=[name]).pretraining for name in ("colours", "turned")}
+    assert [stage.name for stage in pretrainings["colours"]] == [TEXT["name"], "after", "alone"]
+    assert [stage.name for stage in pretrainings["turned"]] == ["texts", "alone"]
 
 
 def test_the_command_line_s_seeds_and_architectures_are_those_of_pretrainings(folder: Path) -> None:
@@ -657,9 +667,9 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
     source, target = contract.sequences(1, 5), torch.tensor([[END]])
 
     def nats(hidden: tuple[int, ...]) -> float:
-        shown = source.clone()
-        shown[0, list(hidden)] = MASK
-        states = model.hidden(shown, torch.tensor([[BOS]]))
+        visible = source.clone()
+        visible[0, list(hidden)] = MASK
+        states = model.hidden(visible, torch.tensor([[BOS]]))
         logits, last = (model.logits(part)[0].log_softmax(-1) for part in states)
         filled = -sum(float(logits[i - 1, source[0, i]]) for i in hidden)
         return filled * 4 / len(hidden) - float(last[0, END])
@@ -672,11 +682,13 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
     inputs = objective.prepare(model, batch, torch.Generator().manual_seed(0), True)
     assert set(inputs.row_tokens.tolist()) == {5} and inputs.source_labels is not None
     assert len(inputs.source_labels) / 3000 == pytest.approx(2.5 if rate is None else 2, rel=0.03)
-    drawn = float(objective.loss(model, inputs, allowed)) / 3000
-    assert drawn == pytest.approx(expected, rel=0.02)
+    estimate = float(objective.loss(model, inputs, allowed)) / 3000
+    assert estimate == pytest.approx(expected, rel=0.02)
     assert objective.loss_tokens(model, 5.0, 1.0, True) == (3.5 if rate is None else 3.0)
     plain = Batch(contract.sequences(2, 4), contract.sequences(2, 3, seed=1))
-    usual, same = (one.prepare(model, plain, None, True) for one in (model.objective, objective))
+    usual, same = (
+        training_objective.prepare(model, plain, None, True) for training_objective in (model.objective, objective)
+    )
     assert all(a is b or torch.equal(a, b) for a, b in zip(usual, same, strict=True))
 
 
@@ -684,8 +696,8 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
     mixed = {**TEXT, "objective": {"causal": 0.5, "masked": 0.5}}
     changes: dict[str, Any] = {"architectures": ["prefix-decoder"], "pretraining": [mixed], "tasks": [COLOURS]}
     (plan,) = of_role(planned(folder, tmp_path, **changes), "pretraining")
-    made = trainer(plan)
-    lengths = zip(made.train.source_lengths, made.train.target_lengths, strict=True)
+    training = trainer(plan)
+    lengths = zip(training.train.source_lengths, training.train.target_lengths, strict=True)
     kinds = {(source > 0, target > 1) for source, target in lengths}
     assert kinds == {(True, False), (False, True)}
     record = store.read_record(perform(plan, tmp_path))
@@ -779,7 +791,7 @@ def test_a_head_alone_trains_at_ten_times_the_rate(folder: Path, tmp_path: Path)
 
 
 def test_a_setting_of_the_command_line_reaches_a_pretraining_by_its_name() -> None:
-    found = spec.from_dict(values(), settings={"pretraining.own.budget.tokens": 7_000})
-    assert [one.task.budget.tokens for one in found.pretraining] == [7_000]
+    experiment = spec.from_dict(values(), settings={"pretraining.own.budget.tokens": 7_000})
+    assert [pretraining.task.budget.tokens for pretraining in experiment.pretraining] == [7_000]
     with pytest.raises(InputError, match=r'--set pretraining.onw.context: no pretraining "onw"; did you mean "own"'):
         spec.from_dict(values(), settings={"pretraining.onw.context": 8})

@@ -51,14 +51,14 @@ def test_figure_and_table_say_the_same() -> None:
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
     assert [panel.below for panel in figure.panels] == ["finetuned", "frozen under a head", "prompted"]
     saved = {
-        one.pretrained.architecture: one.text
-        for one in saved_labels(judged)
-        if (one.pretrained.start, one.pretrained.adapt, one.pretrained.examples) == ("own", FINETUNE, 20)
+        saving.pretrained.architecture: saving.text
+        for saving in saved_labels(judged)
+        if (saving.pretrained.start, saving.pretrained.adapt, saving.pretrained.examples) == ("own", FINETUNE, 20)
     }
     words = [f"{name} {text}" for name, text in saved.items()]
     assert len(words) == len(figure_stores.FAMILIES)
-    said = f"On sentiment, 20 examples after own give the score of this many from scratch: {listing(words)}."
-    assert figure.takeaway == said
+    sentence = f"On sentiment, 20 examples after own give the score of this many from scratch: {listing(words)}."
+    assert figure.takeaway == sentence
     assert len(figure.numbers) == len(entries)
     grid = printed.table(judged, "pretraining")
     assert [row[2].text for row in grid.rows][:5] == [
@@ -142,12 +142,12 @@ def test_curves_of_pretraining_leave_out_continued_ones_parts_and_bounds() -> No
 
 
 def test_of_many_pretrainings_the_lowest_and_the_highest_loss_are_named() -> None:
-    drawn = figures.figures(reference_pages.judged("objectives"))
-    figure = next(entry for entry in drawn if entry.name == "pretraining_curves")
+    all_figures = figures.figures(reference_pages.judged("objectives"))
+    figure = next(entry for entry in all_figures if entry.name == "pretraining_curves")
     ends = figure.numbers.groupby(["dataset", "architecture"])["value"].last()
     (low, first), (high, last) = ends.idxmin()[::-1], ends.idxmax()[::-1]
-    said = f"from {ends.min():.3f} ({low}) in {first} to about {ends.max():.3f} ({high}) in {last}."
-    assert figure.takeaway == f"Loss at the end, in nats per token: {said}"
+    ends_text = f"from {ends.min():.3f} ({low}) in {first} to about {ends.max():.3f} ({high}) in {last}."
+    assert figure.takeaway == f"Loss at the end, in nats per token: {ends_text}"
 
 
 def test_what_several_pretrainings_continue_is_one_row() -> None:
@@ -183,24 +183,27 @@ def test_saved_labels_are_those_that_the_curve_from_scratch_needs() -> None:
     Only examples that were read count: 500 of the 1,000.
     """
     judged = figure_stores.judged("pretraining")
-    entries = {(e.architecture, e.start, e.adapt, e.examples): e.score.mean for e in pretraining.adapted(judged)}
-    found = saved_labels(judged)
-    assert len(found) == (2 * 3 + 3) * len(figure_stores.FAMILIES)
-    for one in found:
-        scratch = [entries[one.pretrained.architecture, SCRATCH, FINETUNE, count] for count in (20, 100, 1000)]
-        expected = np.exp(np.interp(one.pretrained.score.mean, scratch, np.log([20, 100, 500])))
-        assert one.needed == pytest.approx(max(expected, 20))
-        assert one.lower <= one.needed <= one.upper
-    more = [one for one in found if one.needed == pytest.approx(500)]
-    assert more and all(one.text.startswith("≥\N{NO-BREAK SPACE}500") for one in more)
+    entries = {
+        (entry.architecture, entry.start, entry.adapt, entry.examples): entry.score.mean
+        for entry in pretraining.adapted(judged)
+    }
+    savings = saved_labels(judged)
+    assert len(savings) == (2 * 3 + 3) * len(figure_stores.FAMILIES)
+    for saving in savings:
+        scratch = [entries[saving.pretrained.architecture, SCRATCH, FINETUNE, count] for count in (20, 100, 1000)]
+        expected = np.exp(np.interp(saving.pretrained.score.mean, scratch, np.log([20, 100, 500])))
+        assert saving.needed == pytest.approx(max(expected, 20))
+        assert saving.lower <= saving.needed <= saving.upper
+    more = [saving for saving in savings if saving.needed == pytest.approx(500)]
+    assert more and all(saving.text.startswith("≥\N{NO-BREAK SPACE}500") for saving in more)
 
 
 def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:
     grid = printed.table(figure_stores.judged("pretraining"), "pretraining_cost")
     assert [row[0].text for row in grid.rows if row[0].text == "own"] == ["own"] * len(figure_stores.FAMILIES)
     for row in grid.rows:
-        one, ten, hundred = (float(cell.text) for cell in row[-3:])
-        assert one >= ten >= hundred >= 1
+        single, ten, hundred = (float(cell.text) for cell in row[-3:])
+        assert single >= ten >= hundred >= 1
 
 
 @pytest.mark.parametrize(
@@ -217,18 +220,18 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
     claim = Claim("helps", "It helps", "nobody", "better", ("classification",), (pair,), miniature=True)
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
     claims.claim_verdicts.cache_clear()
-    (found,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
+    (ruling,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
     claims.claim_verdicts.cache_clear()
-    assert found.verdict == verdict
+    assert ruling.verdict == verdict
     if verdict != UNMET:
-        assert found.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(
+        assert ruling.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(
             "Seen at 0.25 M parameters after pretraining on 8 M tokens."
         )
         assert (
-            "decoder (after own, finetuned on" in found.evidence
-            and "decoder (from scratch, finetuned" in found.evidence
+            "decoder (after own, finetuned on" in ruling.evidence
+            and "decoder (from scratch, finetuned" in ruling.evidence
         )
-        assert found.p < 0.05
+        assert ruling.p < 0.05
 
 
 @pytest.mark.parametrize(("text", "verdict"), [("phrases-text-en-de", SAME_DIRECTION), ("mine.txt", UNMET)])
@@ -237,15 +240,15 @@ def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
 ) -> None:
     pair = ("decoder{phrases, finetune, 20}", "decoder{scratch, finetune, 20}")
     claim = Claim("h", "Helps", "x", "y", ("classification",), (pair,), miniature=True, preset="pretrained")
-    known = figure_stores.judged("pretraining").comparisons.tables
+    frames = figure_stores.judged("pretraining").comparisons.tables
     declared = {"pretraining": [{"task": {"name": "phrases", "data": text}}]}
     experiment = pd.DataFrame({"key": ["specification"], "value": [json.dumps(declared)]})
-    runs = known["runs"].assign(start=known["runs"]["start"].replace("own", "phrases"))
+    runs = frames["runs"].assign(start=frames["runs"]["start"].replace("own", "phrases"))
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
     claims.claim_verdicts.cache_clear()
-    (found,) = claims.claim_verdicts(judge({**known, "runs": runs, "experiment": experiment}))
+    (ruling,) = claims.claim_verdicts(judge({**frames, "runs": runs, "experiment": experiment}))
     claims.claim_verdicts.cache_clear()
-    assert found.verdict == verdict
+    assert ruling.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -262,9 +265,9 @@ def test_to_be_equally_bad_is_no_direction(
     claim = Claim("equal", "No worse", "nobody", "equal", ("classification",), (pair,), miniature=True, enough=True)
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
     claims.claim_verdicts.cache_clear()
-    (found,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
+    (ruling,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
     claims.claim_verdicts.cache_clear()
-    assert found.verdict == verdict
+    assert ruling.verdict == verdict
 
 
 @pytest.mark.parametrize(("unfinished", "tokens"), [(slice(0, 1), "0.1 M tokens"), (slice(None), "unknown tokens")])
@@ -363,8 +366,8 @@ def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
 def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
     tests = [gain for gain in gains.gains(figure_stores.judged("pretraining")) if gain.decided]
     (first, *_) = tests
-    both = [(first.first, first), (first.first, replace(first, start="further"))]
-    words = bottom_line_module._gains({"better": both}, [gain for _, gain in both], "effect")
+    won = [(first.first, first), (first.first, replace(first, start="further"))]
+    words = bottom_line_module._gains({"better": won}, [gain for _, gain in won], "effect")
     assert words == f"{first.first} better on sentiment (20 examples) after own and further"
 
 

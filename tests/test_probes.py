@@ -25,24 +25,24 @@ def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None
     model, calls = perturbed(name, 0.1).eval(), []
 
     def note(attention: torch.nn.Module, inputs: object, result: tuple[torch.Tensor, Any]) -> None:
-        seen = result[1]
-        calls.append((attention, attention.project_keys_values(seen) if isinstance(seen, torch.Tensor) else seen))
+        cache = result[1]
+        calls.append((attention, attention.project_keys_values(cache) if isinstance(cache, torch.Tensor) else cache))
 
     for module in model.modules():
         if isinstance(module, Attention):
             module.register_forward_hook(note)
     with probes.watched(model) as layers, torch.no_grad():
         read(model, padded_pairs())
-    found = []
+    recorded = []
     for layer in layers:
-        found.append((layer.weights, layer.added["attention"]))
+        recorded.append((layer.weights, layer.added["attention"]))
         if layer.cross is not None:
-            found.append((layer.cross, layer.added["cross-attention"]))
-    assert len(found) == len(calls)
-    for (weights, added), (attention, seen) in zip(found, calls, strict=True):
+            recorded.append((layer.cross, layer.added["cross-attention"]))
+    assert len(recorded) == len(calls)
+    for (weights, added), (attention, keys_values) in zip(recorded, calls, strict=True):
         assert weights is not None
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
-        values = seen.values.repeat_interleave(attention.heads // attention.kv_heads, 1)
+        values = keys_values.values.repeat_interleave(attention.heads // attention.kv_heads, 1)
         again = attention.output((weights @ values).transpose(1, 2).flatten(2))
         torch.testing.assert_close(again, added, rtol=1e-4, atol=1e-5)
 
@@ -67,12 +67,12 @@ def test_a_removed_head_is_one_whose_output_weights_are_zero(name: str) -> None:
         attention, head = site.attention, site.attention.heads - 1
         with torch.no_grad(), probes.without(attention, head):
             removed = read(model, pairs)
-        kept = attention.output.weight.detach().clone()
+        weight = attention.output.weight.detach().clone()
         with torch.no_grad():
             whole = read(model, pairs)
             attention.output.weight[:, head * attention.head_dim : (head + 1) * attention.head_dim] = 0
             zeroed = read(model, pairs)
-            attention.output.weight.copy_(kept)
+            attention.output.weight.copy_(weight)
         torch.testing.assert_close(removed, zeroed)
         assert not torch.allclose(removed, whole)
 
@@ -101,21 +101,24 @@ def test_masks_are_seen_in_the_weights() -> None:
     q = torch.randn(1, 2, 5, 8)
     from archbench.architectures.components.key_values import KeyValues
 
-    found = probes.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), context)
-    assert (found.triu(1) == 0).all() and (found[..., 3] == 0).all()
+    weights = probes.weights(attention, q, KeyValues(torch.randn_like(q), torch.randn_like(q)), context)
+    assert (weights.triu(1) == 0).all() and (weights[..., 3] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
 def test_what_is_shown_predicts_the_target(name: str) -> None:
     """The states of one pass over what is shown are those that the likelihood takes, where it takes one pass."""
     model, pairs = perturbed(name, 0.1).eval(), padded_pairs()
-    shown = model.objective.example_inputs(model, pairs)
+    inputs = model.objective.example_inputs(model, pairs)
     allowed_tokens = torch.ones(model.head.weight.shape[0], dtype=torch.bool)
     with torch.no_grad():
-        logits = model(*shown).float().log_softmax(-1)
+        logits = model(*inputs).float().log_softmax(-1)
         if name == "encoder":
-            one = Batch(pairs.source, pairs.target[:, :1], pairs.source_mask, None)
-            logits, pairs = model(*model.objective.example_inputs(model, one)).float().log_softmax(-1), one
+            first_tokens = Batch(pairs.source, pairs.target[:, :1], pairs.source_mask, None)
+            logits, pairs = (
+                model(*model.objective.example_inputs(model, first_tokens)).float().log_softmax(-1),
+                first_tokens,
+            )
         scores = logits[:, : pairs.target.shape[1]].gather(-1, pairs.target[..., None]).squeeze(-1)
         if pairs.target_mask is not None:
             scores = scores.masked_fill(~pairs.target_mask, 0)

@@ -51,38 +51,38 @@ def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
-    made = trainer(plan, weight_transfer.load(root / "runs" / plan.start, plan.start))
-    return made.model.eval(), made.prepared
+    training = trainer(plan, weight_transfer.load(root / "runs" / plan.start, plan.start))
+    return training.model.eval(), training.prepared
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_label_is_as_likely_as_its_words_after_the_prompt(folder: Path, root: Path, family: str) -> None:
     """Against the pretrained model itself, read a text at a time without padding."""
     for plan in runs(prompted(folder, root), family):
-        made, prepared = model(plan, root)
+        prompted_model, prepared = model(plan, root)
         start = weight_transfer.load(root / "runs" / plan.start, plan.start)
         tokenizer, fills = start.tokenizer, family == "encoder-decoder"
         mark = [tokenizer.label_ids[0]] if fills else []
         texts = [prepared.test.source_text(place) for place in range(3)]
-        shown = "".join(
+        shots = "".join(
             f"{prepared.train.source_text(place)}\n{prepared.train.target_text(place)}\n"
             for place in prompts.chosen(prepared.train, plan.shots, plan.seed)
         )
         sources = [prepared.test[place].source for place in range(3)]
         width = max(map(len, sources))
-        source = torch.tensor([[*one, *[0] * (width - len(one))] for one in sources])
-        mask = torch.tensor([[place < len(one) for place in range(width)] for one in sources])
+        source = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in sources])
+        mask = torch.tensor([[place < len(tokens) for place in range(width)] for tokens in sources])
         with torch.no_grad():
-            found = made(source, source[:, :1], mask)[:, 0, list(prepared.tokenizer.label_ids)]
+            scores = prompted_model(source, source[:, :1], mask)[:, 0, list(prepared.tokenizer.label_ids)]
         every = torch.ones(tokenizer.vocabulary, dtype=torch.bool)
         for row, text in enumerate(texts):
-            pieces = [shown, text, "\n"] if not shown else [*_lines(shown), text, "\n"]
-            read = [token for piece in pieces for token in tokenizer.encode(piece)] + mark
+            pieces = [shots, text, "\n"] if not shots else [*_lines(shots), text, "\n"]
+            prompt_ids = [token for piece in pieces for token in tokenizer.encode(piece)] + mark
             for place, label in enumerate(prepared.tokenizer.labels):
                 words = torch.tensor([[*mark, *tokenizer.encode(label)]])
-                batch = Batch(torch.tensor([read]), words)
-                log_p = made.base.objective.log_likelihood(made.base, batch, every)[0]
-                assert float(found[row, place]) == pytest.approx(float(log_p), abs=1e-3)
+                batch = Batch(torch.tensor([prompt_ids]), words)
+                log_p = prompted_model.base.objective.log_likelihood(prompted_model.base, batch, every)[0]
+                assert float(scores[row, place]) == pytest.approx(float(log_p), abs=1e-3)
 
 
 def _lines(text: str) -> list[str]:
@@ -116,9 +116,9 @@ def test_verbalizers_replace_the_names_of_labels(folder: Path, root: Path) -> No
     label = from_plan.prepared_data(plain).tokenizer.labels[0]
     plan = runs(prompted(folder, root, verbalizers={label: "zzz"}), "decoder")[0]
     assert plan.run != plain.run
-    made, _ = model(plan, root)
+    prompted_model, _ = model(plan, root)
     tokenizer = weight_transfer.load(root / "runs" / plan.start, plan.start).tokenizer
-    assert list(made.prompt.words[0]) == tokenizer.encode("zzz")
+    assert list(prompted_model.prompt.words[0]) == tokenizer.encode("zzz")
 
 
 @pytest.mark.parametrize(

@@ -130,22 +130,22 @@ def test_text_is_split_contiguously_as_a_file_of_the_users_is(tmp_path: Path, fo
     splits = [split for split in (data.train, data.validation, data.test) if isinstance(split, Text)]
     assert "".join(chunk for split in splits for chunk in split.chunks()) == raw.decode()
     assert all("".join(split.chunks()).endswith(".\n") for split in splits)
-    own = sources.load(BUILTIN["generation"], "input.txt", tmp_path / "cache", silent, folder=tmp_path)
-    assert own.digest == data.digest
+    loaded = sources.load(BUILTIN["generation"], "input.txt", tmp_path / "cache", silent, folder=tmp_path)
+    assert loaded.digest == data.digest
 
 
 def test_only_files_of_the_right_size_are_read(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = public.PUBLIC["sst2"].publisher.files
-    (folder / "larger").write_bytes(b"x" * (wanted[0].size + 1))
-    (folder / "other").write_bytes(b"x" * wanted[0].size)
+    files = public.PUBLIC["sst2"].publisher.files
+    (folder / "larger").write_bytes(b"x" * (files[0].size + 1))
+    (folder / "other").write_bytes(b"x" * files[0].size)
     (folder / "circle").symlink_to(folder)
     (folder / "gone").symlink_to(folder / "nowhere")
     os.mkfifo(folder / "pipe")
     read: list[int] = []
     whole = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.stat().st_size) or whole(path))
-    assert pinned_files.find(folder, wanted) == dict(zip(wanted, STAND_INS["sst2"], strict=True))
-    assert set(read) <= {file.size for file in wanted} and read.count(wanted[0].size) <= 2
+    assert pinned_files.find(folder, files) == dict(zip(files, STAND_INS["sst2"], strict=True))
+    assert set(read) <= {file.size for file in files} and read.count(files[0].size) <= 2
 
 
 def test_a_damaged_cache_is_replaced(tmp_path: Path, folder: Path) -> None:
@@ -159,18 +159,21 @@ def test_a_damaged_cache_is_replaced(tmp_path: Path, folder: Path) -> None:
 
 
 def test_the_size_is_told_before_a_download_and_the_commit_is_pinned(tmp_path: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
 
     def fetch(address: str, file: PinnedFile) -> bytes:
-        told.append(address)
+        messages.append(address)
         return published("sst2")(address, file)
 
-    public.load("sst2", tmp_path, told.append, fetch)
+    public.load("sst2", tmp_path, messages.append, fetch)
     publisher = public.PUBLIC["sst2"].publisher
-    assert told[0] == f"sst2: fetching 3 files of {publisher.origin} (0.0 MB, once)"
-    assert told[1] == f"https://raw.githubusercontent.com/{publisher.repository}/{publisher.commit}/data/SST2/train.tsv"
-    public.load("sst2", tmp_path, told.append, offline)
-    assert len(told) == 5, "nothing is fetched twice"
+    assert messages[0] == f"sst2: fetching 3 files of {publisher.origin} (0.0 MB, once)"
+    assert (
+        messages[1]
+        == f"https://raw.githubusercontent.com/{publisher.repository}/{publisher.commit}/data/SST2/train.tsv"
+    )
+    public.load("sst2", tmp_path, messages.append, offline)
+    assert len(messages) == 5, "nothing is fetched twice"
 
 
 @pytest.mark.parametrize("set_to", [None, "empty"])
@@ -180,9 +183,9 @@ def test_what_is_nowhere_is_one_line_that_says_what_to_do(
     if set_to:
         (tmp_path / set_to).mkdir()
         monkeypatch.setenv(FOLDER, str(tmp_path / set_to))
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         load("trec", tmp_path / "cache")
-    line = str(told.value)
+    line = str(error.value)
     assert "\n" not in line and line.startswith('data: "trec" cannot be fetched: https://')
     assert f"set {FOLDER} to a folder that has TREC.train.all, TREC.test.all of github:harvardnlp/" in line
     assert ("does not have all of its files" in line) == bool(set_to)
@@ -232,7 +235,7 @@ def test_downloads_are_verified_and_tried_again(monkeypatch: pytest.MonkeyPatch,
         else:
             with pytest.raises(InputError, match=r"another SHA-256|cannot be reached"):
                 pinned_files.download(f"{server.url}/{file.path}", file)
-        assert len(server.asked) == (len(moods) if "fine" in moods else 3)
+        assert len(server.requests) == (len(moods) if "fine" in moods else 3)
 
 
 def test_a_publisher_who_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

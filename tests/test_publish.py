@@ -24,12 +24,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) -> None:
-    one, other = (judge(tables.read(folder / "tables")) for folder in folders)
-    for first, second in zip(one.tested.primary, other.tested.primary, strict=True):
+    original, other = (judge(tables.read(folder / "tables")) for folder in folders)
+    for first, second in zip(original.tested.primary, other.tested.primary, strict=True):
         assert (first.outcome, first.first, first.second) == (second.outcome, second.first, second.second)
         assert first.difference.standard_error == pytest.approx(second.difference.standard_error, rel=1e-4)
         assert first.difference.mean == pytest.approx(second.difference.mean)
-    for mine, theirs in zip(one.first, other.first, strict=True):
+    for mine, theirs in zip(original.first, other.first, strict=True):
         assert mine.examples and theirs.examples
         for cell, same in zip(mine.cells, theirs.cells, strict=True):
             assert (cell.interval.lower, cell.interval.upper) == pytest.approx(
@@ -63,14 +63,14 @@ def test_it_is_rebuilt_from_its_own_tables(folders: tuple[Path, Path]) -> None:
 
 
 def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["report", str(folders[0]), "--publish", str(tmp_path / "there")])
-    assert ended.value.code == 0
+    assert stopped.value.code == 0
     assert (tmp_path / "there" / "report" / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
-    ("place", "says"),
+    ("place", "message"),
     [
         ("/proc/there", "/proc/there: cannot be written"),
         ("", "--publish: is empty; name a folder"),
@@ -80,16 +80,16 @@ def test_the_command_line_publishes(folders: tuple[Path, Path], tmp_path: Path) 
     ],
 )
 def test_a_place_where_nothing_is_published_is_one_line(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], place: str, says: str
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str], place: str, message: str
 ) -> None:
     root = folders[0]
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["report", str(root), "--publish", place.replace("ROOT", str(root))])
-    assert ended.value.code == 2
+    assert stopped.value.code == 2
     output, errors = capsys.readouterr()
     (line,) = errors.splitlines()
-    assert says in line and not output, "no report before the mistake"
+    assert message in line and not output, "no report before the mistake"
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 

@@ -40,20 +40,20 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.refused:
             self.answer(403, {"error": "not yours"})
         elif self.path == "/api/repos/create":
-            wanted = json.loads(body)
-            self.server.created.append(wanted)
-            kind = "datasets/" if wanted.get("type") == "dataset" else ""
-            self.answer(200, {"url": f"{self.server.address}/{kind}{wanted['organization']}/{wanted['name']}"})
+            request = json.loads(body)
+            self.server.created.append(request)
+            kind = "datasets/" if request.get("type") == "dataset" else ""
+            self.answer(200, {"url": f"{self.server.address}/{kind}{request['organization']}/{request['name']}"})
         elif "/preupload/" in self.path:
             listed = json.loads(body)["files"]
             self.answer(200, {"files": [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in listed]})
         elif "/commit/" in self.path:
             repository = self.path.removeprefix("/api/").partition("/commit/")[0]
-            kept = self.server.files.setdefault(repository, {})
+            stored = self.server.files.setdefault(repository, {})
             for line in body.splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
-                    kept[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                    stored[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
             self.answer(
                 200,
                 {"commitUrl": f"{self.server.address}/{repository}/commit/1", "commitOid": "1" * 40, "success": True},
@@ -103,14 +103,14 @@ def test_the_hub_gets_what_a_dry_run_lists_and_no_texts(hub: Hub, root: Path) ->
     assert head.startswith("dataset me/results: ")
     (line,) = pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     assert line.endswith("/datasets/me/results/commit/1")
-    kept = hub.files["datasets/me/results"]
+    stored = hub.files["datasets/me/results"]
     assert [created["name"] for created in hub.created] == ["results"]
-    assert {text.split(" (")[0].strip() for text in listed} == kept.keys()
-    assert {"README.md", "tables/runs.parquet", "report/index.html"} <= kept.keys()
-    card = kept["README.md"].decode()
+    assert {text.split(" (")[0].strip() for text in listed} == stored.keys()
+    assert {"README.md", "tables/runs.parquet", "report/index.html"} <= stored.keys()
+    card = stored["README.md"].decode()
     assert "decoder" in card and "archbench reproduce" in card
     source = pd.read_parquet(root / "tables" / "predictions.parquet")["source"].iloc[0]
-    assert not any(source.encode() in raw for raw in kept.values())
+    assert not any(source.encode() in raw for raw in stored.values())
 
 
 def test_models_go_to_a_repository_of_their_own(hub: Hub, tmp_path: Path) -> None:

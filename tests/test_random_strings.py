@@ -60,10 +60,10 @@ def test_the_strings_are_those_of_any_other_process() -> None:
 
 
 def test_every_split_is_the_same_and_says_so(tmp_path: Path) -> None:
-    found = sources.load(BUILTIN["memorization"], "random-strings:100", tmp_path, silent)
-    assert found.train == found.validation == found.test and len(found.train) == 100  # type: ignore[arg-type]
-    assert found.notes == {"bits_in_all_strings": 100 * 80, "test_strings_seen_in_train_by_design": 100}
-    assert "the same in all splits" in found.origin
+    data = sources.load(BUILTIN["memorization"], "random-strings:100", tmp_path, silent)
+    assert data.train == data.validation == data.test and len(data.train) == 100  # type: ignore[arg-type]
+    assert data.notes == {"bits_in_all_strings": 100 * 80, "test_strings_seen_in_train_by_design": 100}
+    assert "the same in all splits" in data.origin
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("kind", "data", "says"),
+    ("kind", "data", "message"),
     [
         ("memorization", "mine.csv", 'memorization accepts only "random-strings"'),
         ("memorization", "hub:a/b", 'memorization accepts only "random-strings"'),
@@ -95,7 +95,7 @@ def test_a_name_that_asks_for_no_strings_is_an_error_in_one_line(name: str, tmp_
     ],
 )
 def test_only_strings_whose_bits_are_known_are_memorized(
-    kind: str, data: str | dict[str, str], says: str, tmp_path: Path
+    kind: str, data: str | dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         sources.load(BUILTIN[kind], data, tmp_path, silent)

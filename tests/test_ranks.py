@@ -202,14 +202,14 @@ def test_sharded_ranks_resume_in_another_number(folder: Path, tmp_path: Path) ->
 def test_a_killed_rank_ends_the_run_with_its_cause_and_it_resumes(folder: Path, tmp_path: Path) -> None:
     plan = planned(folder, "running", "decoder", 2)
     long = replace(plan, tokens=10**9)
-    begun = threading.Event()
+    started = threading.Event()
 
     def notify(event: Event) -> None:
         if isinstance(event, Progress) and event.phase == "train" and event.done > 0:
-            begun.set()
+            started.set()
 
     def kill() -> None:
-        begun.wait(60)
+        started.wait(60)
         ranks = [pid for pid in below(os.getpid()) if "spawn_main" in command(pid)]
         os.kill(max(ranks), signal.SIGKILL)
 

@@ -16,33 +16,35 @@ def parabola(rate: float, centre: float = 0.3, curvature: float = 0.02) -> float
     return 1.0 + curvature * (math.log2(rate / 0.01) - centre) ** 2
 
 
-def tried(losses: dict[float, float], dropout: float = 0.0) -> dict[tuple[float, float], tuple[float, ...]]:
+def trial_losses(losses: dict[float, float], dropout: float = 0.0) -> dict[tuple[float, float], tuple[float, ...]]:
     return {(rate, dropout): (loss,) for rate, loss in losses.items()}
 
 
 def test_the_minimum_of_a_parabola_is_found() -> None:
-    choice = choose(tried({rate: parabola(rate) for rate in RATES}))
+    choice = choose(trial_losses({rate: parabola(rate) for rate in RATES}))
     assert choice is not None and choice.fitted
     assert choice.learning_rate == float(f"{0.01 * 2**0.3:.3g}")
     assert choice.loss == pytest.approx(1.0)
 
 
 def test_with_three_rates_the_least_loss_is_chosen() -> None:
-    assert choose(tried({rate: parabola(rate) for rate in RATES[:3]})) == ChosenRate(0.01, 0.0, parabola(0.01), False)
+    assert choose(trial_losses({rate: parabola(rate) for rate in RATES[:3]})) == ChosenRate(
+        0.01, 0.0, parabola(0.01), False
+    )
 
 
 def test_where_the_fit_has_no_minimum_the_least_loss_is_chosen() -> None:
     falling = dict(zip(RATES, (1.0, 0.99, 0.97, 0.94, 0.90), strict=True))
-    assert choose(tried(falling)) == ChosenRate(0.04, 0.0, 0.90, False)
+    assert choose(trial_losses(falling)) == ChosenRate(0.04, 0.0, 0.90, False)
 
 
 def test_a_minimum_beyond_the_rates_is_taken_at_their_end() -> None:
-    choice = choose(tried({rate: parabola(rate, centre=4) for rate in RATES}))
+    choice = choose(trial_losses({rate: parabola(rate, centre=4) for rate in RATES}))
     assert choice is not None and choice.fitted and choice.learning_rate == 0.04
 
 
 def test_what_diverged_is_left_out_and_bounds_the_range() -> None:
-    losses = tried({rate: parabola(rate, centre=3) for rate in (0.00125, *RATES)})
+    losses = trial_losses({rate: parabola(rate, centre=3) for rate in (0.00125, *RATES)})
     choice = choose({**losses, (0.04, 0.0): (math.inf,)})
     assert choice is not None and choice.learning_rate == 0.02
     between = choose({**losses, (0.01, 0.0): (math.inf,)})
@@ -52,7 +54,7 @@ def test_what_diverged_is_left_out_and_bounds_the_range() -> None:
 
 
 def test_a_seed_that_diverged_takes_its_rate_out() -> None:
-    losses = {key: (loss, loss) for key, (loss,) in tried({rate: parabola(rate) for rate in RATES}).items()}
+    losses = {key: (loss, loss) for key, (loss,) in trial_losses({rate: parabola(rate) for rate in RATES}).items()}
     choice = choose({**losses, (0.01, 0.0): (0.1, math.inf)})
     assert choice is not None and choice.learning_rate == 0.02
 
@@ -67,8 +69,8 @@ def test_a_loss_far_above_the_best_does_not_bend_the_fit() -> None:
 
 
 def test_each_dropout_has_a_fit_of_its_own() -> None:
-    losses = tried({rate: parabola(rate) for rate in RATES})
-    losses |= tried({rate: parabola(rate, centre=-0.7) - 0.01 for rate in RATES}, dropout=0.1)
+    losses = trial_losses({rate: parabola(rate) for rate in RATES})
+    losses |= trial_losses({rate: parabola(rate, centre=-0.7) - 0.01 for rate in RATES}, dropout=0.1)
     choice = choose(losses)
     assert choice is not None
     assert (choice.learning_rate, choice.dropout) == (float(f"{0.01 * 2**-0.7:.3g}"), 0.1)
@@ -77,29 +79,29 @@ def test_each_dropout_has_a_fit_of_its_own() -> None:
 def test_many_sets_are_chosen_from_as_one_is() -> None:
     losses = np.random.Generator(np.random.PCG64(0)).standard_normal((50, 5, 2))
     log_rates, _, _ = minima(np.log2(RATES), losses)
-    for log_rate, own in zip(log_rates, losses, strict=True):
-        choice = choose({(rate, 0.0): tuple(values) for rate, values in zip(RATES, own, strict=True)})
+    for log_rate, rate_losses in zip(log_rates, losses, strict=True):
+        choice = choose({(rate, 0.0): tuple(values) for rate, values in zip(RATES, rate_losses, strict=True)})
         assert choice is not None and choice.learning_rate == pytest.approx(2**log_rate, rel=0.005)
 
 
 def test_regret_grows_with_the_noise_and_vanishes_without() -> None:
     def expected(noise: float, seeds: int = 2) -> float:
         random = np.random.Generator(np.random.PCG64(1))
-        losses = {(r, 0.0): tuple(parabola(r) + noise * random.standard_normal(seeds)) for r in RATES}
-        found = regret(losses)
-        assert found is not None and found.lower <= found.expected <= found.upper
-        return found.expected
+        losses = {(rate, 0.0): tuple(parabola(rate) + noise * random.standard_normal(seeds)) for rate in RATES}
+        estimate = regret(losses)
+        assert estimate is not None and estimate.lower <= estimate.expected <= estimate.upper
+        return estimate.expected
 
     assert expected(0.0) == pytest.approx(0.0, abs=1e-9)
     assert 0 < expected(0.005) < expected(0.05)
 
 
 def test_regret_takes_the_spread_of_other_runs_where_trials_have_none() -> None:
-    losses = tried({rate: parabola(rate) for rate in RATES[1:4]})
+    losses = trial_losses({rate: parabola(rate) for rate in RATES[1:4]})
     assert regret(losses) is None
-    found = regret(losses, (4 * 0.02**2, 4))
-    assert found is not None and found.seed_sd == pytest.approx(0.02)
-    assert found.expected > 0
+    estimate = regret(losses, (4 * 0.02**2, 4))
+    assert estimate is not None and estimate.seed_sd == pytest.approx(0.02)
+    assert estimate.expected > 0
     assert regret({key: losses[key] for key in list(losses)[:1]}, (1.0, 4)) is None
     assert regret({}, (1.0, 4)) is None
 
@@ -130,5 +132,5 @@ def test_where_losses_rise_faster_at_higher_rates_the_fit_is_no_worse(simulation
 def test_regret_is_no_more_than_the_loss_that_was_reached() -> None:
     """A parabola through three steep losses has its minimum below zero, where no negative log-likelihood is."""
     steep = {(0.01, 0.0): [0.5136], (0.02, 0.0): [0.0234], (0.04, 0.0): [0.0006]}
-    found = regret(steep, spread=(1e-8, 1))
-    assert found is not None and 0 <= found.expected <= 0.0007
+    estimate = regret(steep, spread=(1e-8, 1))
+    assert estimate is not None and 0 <= estimate.expected <= 0.0007

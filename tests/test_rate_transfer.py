@@ -268,6 +268,6 @@ def test_in_the_committed_runs_the_best_rate_on_half_of_the_tokens_serves_all(
 def test_a_committed_run_trained_again_has_its_loss(simulation: ModuleType, tmp_path: Path) -> None:
     plan = simulation.plans(tmp_path)["transfer", "decoder", 64, 0.04]
     work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
-    committed = {(one.rule, one.family, one.width, one.rate): one.loss for one in simulation.points()}
+    committed = {(point.rule, point.family, point.width, point.rate): point.loss for point in simulation.points()}
     loss = simulation._loss(tmp_path, plan.run)
     assert loss == pytest.approx(committed["transfer", "decoder", 64, 0.04], rel=0.1)

@@ -56,11 +56,13 @@ def cost(source: Any, target: Any) -> Any:
 def test_it_costs_what_the_stream_gives(count: int, batch_tokens: int, seed: int, tokens: int) -> None:
     examples = Uneven(count)
     batches = [batch for batch, _ in Stream(examples, batch_tokens, seed, tokens).start()]
-    given = float(sum(cost(batch.source_lengths.astype(float), batch.target_lengths).sum() for batch in batches))
+    total_cost = float(sum(cost(batch.source_lengths.astype(float), batch.target_lengths).sum() for batch in batches))
     reading = Reading(examples, batch_tokens, seed)
-    assert reading.total(tokens, cost) == pytest.approx(given)
-    found = reading.tokens(given, cost)
-    assert found == sum(batch.tokens for batch in batches) and reading.total(found, cost) == pytest.approx(given)
+    assert reading.total(tokens, cost) == pytest.approx(total_cost)
+    token_count = reading.tokens(total_cost, cost)
+    assert token_count == sum(batch.tokens for batch in batches) and reading.total(token_count, cost) == pytest.approx(
+        total_cost
+    )
 
 
 @cache
@@ -92,10 +94,10 @@ def planned(
         },
         folder=folder,
     )
-    found = matrix.plan(
+    planned_matrix = matrix.plan(
         experiment, device="cpu", deterministic=False, cache=folder / "cache", root=folder, say=lambda line: None
     )
-    return found.plans
+    return planned_matrix.plans
 
 
 def realised(plan: Plan) -> tuple[float, float]:

@@ -360,8 +360,8 @@ def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
     for name, check in CHECKS.items():
         if name in SLOWEST:
             continue
-        given = trials if name == until else QUICK
-        for result in contract.results(build, checks=[check], trials=given):
+        allowed = trials if name == until else QUICK
+        for result in contract.results(build, checks=[check], trials=allowed):
             if result.problem is not None:
                 return name, result.problem
         if name == until:

@@ -72,10 +72,10 @@ def modernbert(**changes: Any) -> EncoderOnly:
         settings = {"window": 4 if layer else None, "positions": Rotary(4, 10.0 if layer else 20.0)}
         attention = Attention(12, 3, **(settings | changes.get(f"attention {layer}", {})))
         feedforward = GatedFeedForward(12, 17, F.gelu, **changes.get("feedforward", {}))
-        made = Block(attention, feedforward, LayerNorm, dropout=changes.get("dropout", 0.0))
+        result = Block(attention, feedforward, LayerNorm, dropout=changes.get("dropout", 0.0))
         if layer == changes.get("bare", 0):
-            made.around_attention = NoNorm(LayerNorm(12))
-        return made
+            result.around_attention = NoNorm(LayerNorm(12))
+        return result
 
     blocks = map(block, range(3))
     embedding = Embedding(29, 12, **{"norm": LayerNorm(12), **changes.get("embedding", {})})

@@ -64,12 +64,14 @@ def test_a_finished_comparison_is_published_without_its_texts(tmp_path: Path) ->
     reports.build(root)
     written = build_script("publish").publish(root, "mine", "headline", tmp_path / "reference")
     assert written[-1].read_bytes().startswith(b"\x89PNG")
-    kept = tables.read(tmp_path / "reference" / "mine" / "tables")
+    published = tables.read(tmp_path / "reference" / "mine" / "tables")
     text = tables.read(root / "tables")["predictions"]["reference"].dropna().iloc[0]
     assert not any(text.encode() in path.read_bytes() for path in written)
-    assert judge(kept).tested.primary == judge(tables.read(root / "tables")).tested.primary
-    assert set(kept["curves"]["split"]) <= {"validation"}
-    before, after = (read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), kept))
+    assert judge(published).tested.primary == judge(tables.read(root / "tables")).tested.primary
+    assert set(published["curves"]["split"]) <= {"validation"}
+    before, after = (
+        read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), published)
+    )
     assert len(before) == len(after) and (before - after).abs().max() < 0.001
 
 
@@ -90,7 +92,11 @@ def test_the_ledger_was_made_from_these_tables_and_claims() -> None:
 def test_the_ledger_has_what_the_tables_of_one_report_give() -> None:
     [name] = [name for name in QUICK if name in NAMES]
     text = LEDGER.read_text(encoding="utf-8")
-    alone = [one for one in best_evidence.records(build_script().evidence(name, judged(name))) if one.tested]
+    alone = [
+        claim_record
+        for claim_record in best_evidence.records(build_script().evidence(name, judged(name)))
+        if claim_record.tested
+    ]
     lines = re.findall(r"^- \*\*Best evidence.+$", ledger_page.markdown(alone, ""), re.MULTILINE)
     assert lines and all(line in text for line in lines), REMAKE
 
@@ -98,8 +104,8 @@ def test_the_ledger_has_what_the_tables_of_one_report_give() -> None:
 @pytest.mark.slow
 def test_the_ledger_is_what_all_tables_give() -> None:
     entries = [entry for name in NAMES for entry in build_script().evidence(name, judged(name))]
-    made = ledger_page.markdown(best_evidence.records(entries), build_script().fingerprint(REFERENCE))
-    assert made == LEDGER.read_text(encoding="utf-8"), REMAKE
+    markdown = ledger_page.markdown(best_evidence.records(entries), build_script().fingerprint(REFERENCE))
+    assert markdown == LEDGER.read_text(encoding="utf-8"), REMAKE
 
 
 def test_another_table_or_claim_gives_another_ledger(tmp_path: Path) -> None:
@@ -135,13 +141,13 @@ def test_no_page_is_committed_and_the_folder_is_small() -> None:
 @pytest.mark.slow
 def test_every_number_in_the_words_stands_in_what_the_tables_give(tmp_path: Path) -> None:
     words = "".join((REFERENCE / name).read_text(encoding="utf-8") for name in ("README.md", "presets.md"))
-    given = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
-    given += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
+    texts = [re.sub(r"<[^>]+>", " ", undrawn_page(name)) for name in NAMES]
+    texts += [figure.numbers.to_csv() for name in NAMES for figure in drawn(name)]
     for name in NAMES:
         written = page.write_tables(judged(name), claim_verdicts(judged(name)), tmp_path / name)
-        given += [path.read_text(encoding="utf-8") for path in written]
-    numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(given))}
+        texts += [path.read_text(encoding="utf-8") for path in written]
+    numbers = {float(number) for number in re.findall(r"\d+\.\d+", " ".join(texts))}
     at = {places: {f"{number:.{places}f}" for number in numbers} for places in (2, 3)}
-    said = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))
-    assert said
-    assert sorted(number for number in said if number not in at[len(number.partition(".")[2])]) == []
+    stated = set(re.findall(r"\d+\.\d{2,3}(?!\d)", words))
+    assert stated
+    assert sorted(number for number in stated if number not in at[len(number.partition(".")[2])]) == []

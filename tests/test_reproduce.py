@@ -109,9 +109,9 @@ class Trained:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
-    found = Trained()
-    monkeypatch.setattr(compare, "execute", found.execute)
-    return found
+    executor = Trained()
+    monkeypatch.setattr(compare, "execute", executor.execute)
+    return executor
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,10 +160,10 @@ def here(place: Path, again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def status(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["reproduce", *arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
 
 
 def change(folder: Path, table: str, column: str, value: Any) -> None:
@@ -176,9 +176,9 @@ def change(folder: Path, table: str, column: str, value: Any) -> None:
 
 def planned(folder: Path, runs: Sequence[PublishedRun] | None = None) -> list[ReproducedRun]:
     """All published runs of ``folder/small`` with their new plans."""
-    found = reproduction.read(folder / "small")
-    experiment = spec.recorded(specification(found), origin="small", folder=folder)
-    listed = runs or [reproduction.published_run(row, found) for row in analysis.choose(found, None)]
+    frames = reproduction.read(folder / "small")
+    experiment = spec.recorded(specification(frames), origin="small", folder=folder)
+    listed = runs or [reproduction.published_run(row, frames) for row in analysis.choose(frames, None)]
     narrowed = published.narrowed(experiment, listed)
     setting = RunOptions(device="cpu", jobs=1)
     with compare.checked_architectures(narrowed, setting, lambda line: None) as architectures:
@@ -201,15 +201,15 @@ def test_the_same_machine_gives_the_same_scores(again: Path) -> None:
 def test_every_run_has_its_name_again_so_that_all_that_decides_it_is_equal(
     place: Path, plans: list[ReproducedRun]
 ) -> None:
-    found = plans
-    assert [item.plan.run for item in found] == [item.published.run for item in found]
-    assert not [line for item in found for line in item.differences]
-    assert {item.published.condition for item in found} == {"", "target supervision"}
-    assert {item.published.match for item in found} == {"parameters", "flops-by-tokens"}
-    assert {item.published.role for item in found} == {"compared", "share", "control"}
-    assert {item.plan.architecture for item in found} == {"prefix-decoder", "encoder"}
+    reproduced = plans
+    assert [item.plan.run for item in reproduced] == [item.published.run for item in reproduced]
+    assert not [line for item in reproduced for line in item.differences]
+    assert {item.published.condition for item in reproduced} == {"", "target supervision"}
+    assert {item.published.match for item in reproduced} == {"parameters", "flops-by-tokens"}
+    assert {item.published.role for item in reproduced} == {"compared", "share", "control"}
+    assert {item.plan.architecture for item in reproduced} == {"prefix-decoder", "encoder"}
     listed = tables.read(place / "small" / "tables")["entries"]
-    assert {item.published.run for item in found} == set(listed.loc[listed["role"] != "trial", "run"])
+    assert {item.published.run for item in reproduced} == set(listed.loc[listed["role"] != "trial", "run"])
 
 
 def test_rates_come_from_the_published_rows(place: Path, plans: list[ReproducedRun]) -> None:
@@ -392,14 +392,14 @@ def test_python_returns_the_table_and_raises_where_compare_does(here: Path, trai
 
 
 def test_the_choice_spreads_over_data_sets_and_architectures_and_is_always_the_same() -> None:
-    found = tables.read(REFERENCE / "tables")
-    first = [row["run"] for row in analysis.choose(found, None)]
-    shuffled = {name: frame.sample(frac=1, random_state=1).reset_index(drop=True) for name, frame in found.items()}
+    frames = tables.read(REFERENCE / "tables")
+    first = [row["run"] for row in analysis.choose(frames, None)]
+    shuffled = {name: frame.sample(frac=1, random_state=1).reset_index(drop=True) for name, frame in frames.items()}
     assert [row["run"] for row in analysis.choose(shuffled, None)] == first and len(set(first)) == len(first) == 72
-    three = analysis.choose(found, 3)
+    three = analysis.choose(frames, 3)
     assert [row["run"] for row in three] == first[:3]
     assert len({row["dataset"] for row in three[:2]}) == 2 and len({row["architecture"] for row in three}) == 3
-    costs = {row["run"]: row["cost"] for row in analysis.choose(found, None) if row["role"] == "compared"}
+    costs = {row["run"]: row["cost"] for row in analysis.choose(frames, None) if row["role"] == "compared"}
     assert costs[first[0]] == min(costs.values())
 
 
@@ -411,7 +411,7 @@ def test_controls_come_last_and_trials_never(place: Path) -> None:
 def test_the_interval_holds_one_further_seed_with_its_probability() -> None:
     values = np.random.default_rng(0).normal(3.0, 2.0, (4_000, 5))
     intervals = [prediction_interval(row[:4]) for row in values]
-    inside = [one.lower <= row[4] <= one.upper for one, row in zip(intervals, values, strict=True)]
+    inside = [interval.lower <= row[4] <= interval.upper for interval, row in zip(intervals, values, strict=True)]
     assert abs(float(np.mean(inside)) - 0.95) < 0.011  # three standard errors
     by_hand = 12.7062 * math.sqrt(2) * math.sqrt(1.5)  # t of one degree of freedom
     assert prediction_interval(np.array([1.0, 3.0])).half_width == pytest.approx(by_hand, rel=1e-5)

@@ -41,8 +41,8 @@ test_examples = 8
 
 def start(folder: Path, out: Path, jobs: int) -> "subprocess.Popen[str]":
     """With one job a worker goes on from one run to the next."""
-    given = [str(folder / "killed.toml"), str(out), str(folder / "cache"), str(jobs)]
-    command = [sys.executable, "-m", "tests.eager_work", *given]
+    arguments = [str(folder / "killed.toml"), str(out), str(folder / "cache"), str(jobs)]
+    command = [sys.executable, "-m", "tests.eager_work", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
 
 
@@ -64,10 +64,10 @@ def kill(folder: Path, out: Path, times: int, longest: float, seed: int) -> None
         while training and checkpoints(out) <= before and process.poll() is None:
             time.sleep(0.05)  # until there is a new checkpoint
         time.sleep(dice.uniform(0.0, longest))
-        own = children(process.pid) if dice.random() < 0.3 else []
-        victim = dice.choice(own) if own else process.pid
+        workers = children(process.pid) if dice.random() < 0.3 else []
+        victim = dice.choice(workers) if workers else process.pid
         with contextlib.suppress(ProcessLookupError):  # it was done a moment ago
-            os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGTERM, *([] if own else [signal.SIGINT])]))
+            os.kill(victim, dice.choice([signal.SIGKILL, signal.SIGTERM, *([] if workers else [signal.SIGINT])]))
         hit = process.wait(timeout=120) != 0
         process.stdout.close()
         hits += hit
@@ -141,9 +141,9 @@ def test_a_run_killed_while_it_writes_ends_the_same(
 ) -> None:
     """Ten kills in a row at random places, each attempt on what the one before left."""
     dice = random.Random(0)
-    found = crash(folder, folder / "crashed", [*(dice.randrange(1, single[0] // 3) for _ in range(10)), 0])
-    record_property("times", len(found) - 1)
-    assert len(found) == 11 and found[-1][1] == single[1]
+    attempts = crash(folder, folder / "crashed", [*(dice.randrange(1, single[0] // 3) for _ in range(10)), 0])
+    record_property("times", len(attempts) - 1)
+    assert len(attempts) == 11 and attempts[-1][1] == single[1]
 
 
 @pytest.mark.fault(
@@ -157,6 +157,6 @@ def test_wherever_a_run_is_killed_it_ends_the_same(
     """A kill at every place of a run, and the attempt after it."""
     places = [part for place in range(1, single[0] + 1) for part in (-place, 0)]
     (folder / "each").mkdir()
-    found = crash(folder, folder / "each", places)
+    attempts = crash(folder, folder / "each", places)
     record_property("times", single[0])
-    assert {parts[1] for parts in found if len(parts) > 1} == {single[1]}
+    assert {parts[1] for parts in attempts if len(parts) > 1} == {single[1]}

@@ -27,11 +27,11 @@ def test_a_worked_example(metric: str, share: float) -> None:
 
 
 def test_the_order_of_words_counts_for_the_longest_subsequence_alone() -> None:
-    wanted, answer = ["police killed the gunman"], ["the gunman killed police"]
-    assert metrics.rouge_1(wanted, answer) == 1
-    assert metrics.rouge_l(wanted, answer) == pytest.approx(2 / 4)  # "the gunman", Lin 2004, section 3
-    assert metrics.rouge_2(wanted, answer) == pytest.approx(1 / 3)
-    assert metrics.rouge_l(wanted, ["police kill the gunman"]) == pytest.approx(3 / 4)  # no stemming
+    references, answer = ["police killed the gunman"], ["the gunman killed police"]
+    assert metrics.rouge_1(references, answer) == 1
+    assert metrics.rouge_l(references, answer) == pytest.approx(2 / 4)  # "the gunman", Lin 2004, section 3
+    assert metrics.rouge_2(references, answer) == pytest.approx(1 / 3)
+    assert metrics.rouge_l(references, ["police kill the gunman"]) == pytest.approx(3 / 4)  # no stemming
 
 
 @given(st.lists(st.tuples(ASCII, ASCII), min_size=1, max_size=4))
@@ -39,10 +39,10 @@ def test_text_in_ascii_scores_as_by_the_package_alone(pairs: list[tuple[str, str
     from rouge_score.rouge_scorer import RougeScorer
 
     theirs = RougeScorer(list(TYPES.values()), use_stemmer=False)
-    found = [theirs.score(wanted, answer) for wanted, answer in pairs]
+    by_package = [theirs.score(reference, answer) for reference, answer in pairs]
     for metric, kind in TYPES.items():
-        ours = rouge(metric, [wanted for wanted, _ in pairs], [answer for _, answer in pairs])
-        assert ours.tolist() == [scores[kind].fmeasure for scores in found]
+        ours = rouge(metric, [reference for reference, _ in pairs], [answer for _, answer in pairs])
+        assert ours.tolist() == [scores[kind].fmeasure for scores in by_package]
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,18 @@ def test_any_text_has_a_score_that_is_full_for_itself(reference: str, answer: st
 def test_long_texts_take_bounded_time_and_memory() -> None:
     """A million words in place of a thousand change neither."""
     long = "word another " * 500_000
-    begun = time.process_time()
+    start = time.process_time()
     assert rouge("rouge_l", [long], [long])[0] == pytest.approx(1)
-    assert time.process_time() - begun < 10
+    assert time.process_time() - start < 10
     beyond = " ".join(["same"] * WORDS + ["more"] * 9)
     assert rouge("rouge_1", [beyond], ["same " * WORDS])[0] == pytest.approx(1)
 
 
 @given(st.text(max_size=30), st.integers(1, 6))
 def test_a_lead_is_the_beginning_up_to_a_word(text: str, count: int) -> None:
-    found = lead(text, count)
-    assert text.startswith(found)
-    assert found == text or not text[: len(found)][-1:].isspace()
+    beginning = lead(text, count)
+    assert text.startswith(beginning)
+    assert beginning == text or not text[: len(beginning)][-1:].isspace()
 
 
 def test_a_lead_has_as_many_words_as_are_asked_for() -> None:
@@ -114,12 +114,12 @@ def test_a_lead_has_as_many_words_as_are_asked_for() -> None:
 
 
 def test_a_score_is_the_mean_of_what_stands_beside_it() -> None:
-    wanted = ["a b c d", "e f", "g"]
+    references = ["a b c d", "e f", "g"]
     for metric in TYPES:
-        score = builtin.text_score(metric, wanted, ["a b x d", "e f", "h"])
+        score = builtin.text_score(metric, references, ["a b x d", "e f", "h"])
         assert (
             score.value
             == pytest.approx(np.mean(score.per_example))
-            == builtin.TEXTS[metric].value(wanted, ["a b x d", "e f", "h"])
+            == builtin.TEXTS[metric].value(references, ["a b x d", "e f", "h"])
         )
         assert score.lower <= score.value <= score.upper and score.n == len(score.per_example) == 3

@@ -79,9 +79,9 @@ def test_a_version_of_the_rules_judges_the_same_scores_alike(tmp_path: Path) -> 
         (contrast.dataset, contrast.first, contrast.second): (contrast.outcome, contrast.p)
         for contrast in judge(tables.collect(tmp_path)).tested.primary
     }
-    known = OUTCOMES[statistics.RULES]
+    expected = OUTCOMES[statistics.RULES]
     assert {key: outcome for key, (outcome, _) in outcomes.items()} == {
-        key: outcome for key, (outcome, _) in known.items()
+        key: outcome for key, (outcome, _) in expected.items()
     }
     for key, (_, p) in outcomes.items():
-        assert p == pytest.approx(known[key][1], rel=0.02, abs=1e-6), key
+        assert p == pytest.approx(expected[key][1], rel=0.02, abs=1e-6), key

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import RUNS, compare, done, finished, said, scores
+from commands import RUNS, compare, done, finished, messages_in, scores
 
 from archbench.runs.base import store
 from archbench.runs.training import checkpoint
@@ -34,7 +34,7 @@ def test_finished_runs_that_changed_are_done_again(
     (missing / "model.safetensors").unlink()
     record_property("times", RUNS - 1)
     status, errors = compare(folder, out, "--jobs", "1")
-    assert status == 0 and not said(errors)
+    assert status == 0 and not messages_in(errors)
     damaged = {changed: "scores.json", emptied: "curves.csv", missing: "model.safetensors"}
     for run, file in damaged.items():
         assert f"{run.name}: {file} has changed since the run was finished; it is done again" in errors.splitlines()
@@ -56,11 +56,11 @@ def test_a_checkpoint_of_another_version_is_told_with_its_cause(
         (run / name).unlink()
     monkeypatch.setattr(checkpoint, "VERSION", 99)
     checkpoint.save(run / "checkpoint", run.name, {part: {} for part in checkpoint.PARTS}, {"step": 1})
-    kept = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
+    before = {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()}
     status, errors = compare(folder, out, *SINGLE)
     assert status == 1
-    (line,) = said(errors)
+    (line,) = messages_in(errors)
     assert line.startswith(f"archbench: {run.name} failed: ValueError: {run}/checkpoint/000001: ")
     assert "version 99, but this archbench reads archbench checkpoint version 3; remove the folder" in line
     assert line.endswith(f"; see {run / 'error.txt'}")
-    assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == kept
+    assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == before

@@ -138,10 +138,10 @@ def test_a_mistake_is_one_line_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("taken.py").write_text("kept")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["new", *arguments])
     output, errors = capsys.readouterr()
-    assert ended.value.code == 2 and not output
+    assert stopped.value.code == 2 and not output
     assert len(errors.splitlines()) == 1 and message in errors
     assert [path.name for path in tmp_path.iterdir()] == ["taken.py"] and Path("taken.py").read_text() == "kept"
 
@@ -151,11 +151,11 @@ def test_the_command_says_what_to_do_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["new", name, "--family", "encoder"])
-    assert not ended.value.code
+    assert not stopped.value.code
     check, compare = capsys.readouterr().out.splitlines()[1:]
     assert check.strip() == "archbench check my_idea-2.py"
     assert compare.strip() == "archbench compare --preset smoke --architectures encoder,my_idea-2.py"
-    found = catalogue.find("my_idea-2.py")
-    assert found.name == "my-idea-2" and found.document.startswith("my_idea-2: an encoder-only model")
+    variant = catalogue.find("my_idea-2.py")
+    assert variant.name == "my-idea-2" and variant.document.startswith("my_idea-2: an encoder-only model")

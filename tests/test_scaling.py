@@ -33,7 +33,7 @@ def read(root: Path) -> Judged:
     return judge(tables.collect(root))
 
 
-def drawn(judged: Judged) -> dict[str, Figure]:
+def figures_by_name(judged: Judged) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -81,9 +81,9 @@ def test_the_conditions_of_a_preset_are_its_points(
         if entry["condition"]:
             entry["condition"] = names[int(entry["condition"].split()[1]) - 1]
     synthetic.write_json(tmp_path / "experiment.json", head | {"experiment": experiment.digestable()})
-    found = [trend.sweep for trend in read(tmp_path).trends]
-    assert all(sweep.axis is axis for sweep in found)
-    assert {sweep.given: tuple(point.value for point in sweep.points) for sweep in found} == sweeps
+    reported_sweeps = [trend.sweep for trend in read(tmp_path).trends]
+    assert all(sweep.axis is axis for sweep in reported_sweeps)
+    assert {sweep.given: tuple(point.value for point in sweep.points) for sweep in reported_sweeps} == sweeps
 
 
 # Figures.
@@ -108,21 +108,23 @@ def test_numbers_of_the_figure_are_those_of_the_tables(sizes: Path) -> None:
 def test_what_a_sweep_shows_is_no_change_beside_it(sizes: Path) -> None:
     judged = read(sizes)
     assert not judged.tested.effects
-    assert {"scaling"} == set(drawn(judged)) & {"scaling", "depth", "effects"}
+    assert {"scaling"} == set(figures_by_name(judged)) & {"scaling", "depth", "effects"}
     html = (sizes / "report" / "index.html").read_text(encoding="utf-8")
     [trend] = judged.trends
     assert 'id="figure-scaling"' in html and 'id="figure-depth"' not in html
-    said = scaling.sentences(trend)
-    assert all(escape(sentence) in html for sentence in said)
-    assert [f"shakespeare: {sentence}" for sentence in said] == summary.sentences(judged)[-len(said) :]
+    sentences = scaling.sentences(trend)
+    assert all(escape(sentence) in html for sentence in sentences)
+    assert [f"shakespeare: {sentence}" for sentence in sentences] == summary.sentences(judged)[-len(sentences) :]
     tested = pd.read_csv(sizes / "report" / "contrasts.csv")
-    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [one.first for one in trend.between_points]
+    assert list(tested.loc[tested["role"] == "scaling", "first"]) == [
+        contrast.first for contrast in trend.between_points
+    ]
 
 
 def test_without_points_there_is_nothing_to_draw(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
     judged = read(tmp_path)
-    assert not judged.trends and not {"scaling", "depth"} & set(drawn(judged))
+    assert not judged.trends and not {"scaling", "depth"} & set(figures_by_name(judged))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_a_condition_that_changes_more_than_the_size_is_no_point(tmp_path: Path,
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.value for point in trend.sweep.points] == [100_000, 320_000]
-    assert [one.first for one in judged.tested.effects] == ["decoder with point 50000"]
+    assert [effect.first for effect in judged.tested.effects] == ["decoder with point 50000"]
 
 
 @pytest.mark.parametrize("key", ["tasks", "conditions"])
@@ -163,7 +165,7 @@ def test_two_sizes_of_one_value_are_one_point(tmp_path: Path) -> None:
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.value for point in trend.sweep.points] == [50_000, 320_000]
-    assert [one.first for one in judged.tested.effects] == ["decoder with point 60000"]
+    assert [effect.first for effect in judged.tested.effects] == ["decoder with point 60000"]
 
 
 def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_path: Path) -> None:
@@ -171,21 +173,23 @@ def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_p
     many = [at(50_000, 0.4), at(2_000_000, 0.7)]
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [*few[:1], *many, *few[1:]])
     judged = read(tmp_path)
-    found = {trend.sweep.title: trend for trend in judged.trends}
-    assert list(found) == ["sentiment", "sentiment on 200,000 tokens"]
-    for trend, planted in zip(found.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
+    by_title = {trend.sweep.title: trend for trend in judged.trends}
+    assert list(by_title) == ["sentiment", "sentiment on 200,000 tokens"]
+    for trend, planted in zip(by_title.values(), ([*many[:1], at(320_000, 0.6), many[1]], few), strict=True):
         [gained, *_] = trend.between_points
         assert [point.value for point in trend.sweep.points] == [50_000, 320_000, 2_000_000]
         gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
         assert gained.difference.mean == pytest.approx(gain, abs=0.02)
-    moves = [one for trend in judged.trends for one in trend.between_points]
-    assert {one.corrected_for for one in moves} == {4} and not judged.tested.effects
-    assert moves[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
-    assert any("sentiment on 200,000 tokens: decoder: from 50,000" in said for said in summary.sentences(judged))
-    numbers = drawn(judged)["scaling"].numbers
+    contrasts = [contrast for trend in judged.trends for contrast in trend.between_points]
+    assert {contrast.corrected_for for contrast in contrasts} == {4} and not judged.tested.effects
+    assert contrasts[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
+    assert any(
+        "sentiment on 200,000 tokens: decoder: from 50,000" in sentence for sentence in summary.sentences(judged)
+    )
+    numbers = figures_by_name(judged)["scaling"].numbers
     means = numbers.set_index(["tokens", "point" if "point" in numbers else "parameters"])["mean"]
     assert len(means) == 6 and means[200_000].max() < means[1_000_000].min() + 0.05
-    assert [panel.title for panel in drawn(judged)["scaling"].panels] == list(found)
+    assert [panel.title for panel in figures_by_name(judged)["scaling"].panels] == list(by_title)
 
 
 @pytest.mark.parametrize("further", [at(value, 0.5, tokens=200_000) for value in (320_000, 50_000, 3_000_000)])
@@ -194,7 +198,7 @@ def test_one_point_on_other_tokens_is_a_change(tmp_path: Path, further: Planted)
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.comparison.group.runs["train_tokens"].iloc[0] for point in trend.sweep.points] == [1_000_000] * 2
-    assert [one.first for one in judged.tested.effects] == [f"decoder with {further.condition}"]
+    assert [effect.first for effect in judged.tested.effects] == [f"decoder with {further.condition}"]
 
 
 def test_an_architecture_that_skips_a_point_has_no_point_there(tmp_path: Path) -> None:
@@ -206,9 +210,9 @@ def test_an_architecture_that_skips_a_point_has_no_point_there(tmp_path: Path) -
     assert points == [("decoder", value) for value in (50_000, 320_000, 2_000_000)] + [
         ("encoder", value) for value in (50_000, 320_000)
     ]
-    said = scaling.sentences(judged.trends[0])
-    assert said[1].startswith("encoder: from 50,000 to 320,000 parameters")
-    assert not any("rder of means" in sentence for sentence in said)
+    sentences = scaling.sentences(judged.trends[0])
+    assert sentences[1].startswith("encoder: from 50,000 to 320,000 parameters")
+    assert not any("rder of means" in sentence for sentence in sentences)
 
 
 @pytest.mark.parametrize("name", ["$x^2$", r"$\frac", "a" * 300, "\u6a21\u578b \u0000\n\x1b[31m", "<b>&amp;", "=1+1"])
@@ -228,7 +232,7 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
         task_["name"] = name
     synthetic.write_json(path, head)
     judged = read(tmp_path)
-    [figure] = [each for key, each in drawn(judged).items() if key in ("scaling", "depth")]
+    [figure] = [figure for key, figure in figures_by_name(judged).items() if key in ("scaling", "depth")]
     [*_, table] = drawn_figure(figure).save(tmp_path / "drawn")
     assert name in figure.architectures and len(figure.numbers) == 6
     assert "=1+1" not in table.read_text().replace("'=1+1", "")
@@ -240,33 +244,33 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("top", "says"),
+    ("top", "ending"),
     [
         (0.70, "; the last step, from 320,000, improved it by 0."),
         (0.60, "; the last step, from 320,000, changed it by less than the margin of 0.02"),
         (0.50, "; the last step, from 320,000, worsened it by 0."),
     ],
 )
-def test_what_the_last_step_did_is_said(tmp_path: Path, top: float, says: str) -> None:
+def test_what_the_last_step_did_is_said(tmp_path: Path, top: float, ending: str) -> None:
     task = single(TASK, seeds=5, spread=0.001, examples=4000)
-    said = trends(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
-    assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters accuracy rose by ")
-    assert says in said[0]
+    sentences = trends(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
+    assert sentences[0].startswith("decoder: from 50,000 to 2,000,000 parameters accuracy rose by ")
+    assert ending in sentences[0]
 
 
 def test_lower_is_better_where_it_is(sizes: Path) -> None:
-    said = scaling.sentences(read(sizes).trends[0])
-    assert said[0].startswith("decoder: from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
-    assert "the last step, from 320,000, improved it by 0." in said[0]
+    sentences = scaling.sentences(read(sizes).trends[0])
+    assert sentences[0].startswith("decoder: from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
+    assert "the last step, from 320,000, improved it by 0." in sentences[0]
 
 
 def test_what_size_bought_stands_in_short(sizes: Path, tmp_path: Path) -> None:
-    said = "Better at the largest size than at the smallest: decoder and encoder on shakespeare."
-    assert said in bottom_line(read(sizes))
+    sentence = "Better at the largest size than at the smallest: decoder and encoder on shakespeare."
+    assert sentence in bottom_line(read(sizes))
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.7), [at(50_000, 0.4, 0.7)])
     assert any(
-        said.endswith(": decoder on sentiment; not shown in 1 of 2 cases (architecture and data set).")
-        for said in bottom_line(read(tmp_path))
+        sentence.endswith(": decoder on sentiment; not shown in 1 of 2 cases (architecture and data set).")
+        for sentence in bottom_line(read(tmp_path))
     )
 
 
@@ -295,22 +299,24 @@ def test_few_tokens_for_many_parameters_are_told(sizes: Path) -> None:
 def test_the_best_depth_is_told_with_what_is_told_from_it(tmp_path: Path) -> None:
     task = single(TASK, seeds=9, spread=0.001, examples=8000)
     points = [at(1, 0.4, width=120), at(2, 0.7, width=88), at(12, 0.7001, width=36)]
-    [said, *_] = trends(tmp_path, "depth", at(4, 0.6, width=60), *points, task=task)
-    assert said.startswith("decoder: 2 layers have the best mean, 0.7") or said.startswith("decoder: 12 layers have")
-    assert "accuracy; worse: 1 (by 0." in said and "4 (by 0." in said
-    assert "equal within the margin: " in said
+    [sentence, *_] = trends(tmp_path, "depth", at(4, 0.6, width=60), *points, task=task)
+    assert sentence.startswith("decoder: 2 layers have the best mean, 0.7") or sentence.startswith(
+        "decoder: 12 layers have"
+    )
+    assert "accuracy; worse: 1 (by 0." in sentence and "4 (by 0." in sentence
+    assert "equal within the margin: " in sentence
     [trend] = read(tmp_path).trends
     assert len(trend.between_points) == 6 and all(
-        one.corrected_for == 6 for one in trend.between_points
+        contrast.corrected_for == 6 for contrast in trend.between_points
     )  # every pair, since the best is picked
-    figure = drawn(read(tmp_path))["depth"]
+    figure = figures_by_name(read(tmp_path))["depth"]
     assert list(figure.numbers["depth"]) == [1, 2, 4, 12] and list(figure.numbers["width"]) == [120, 88, 60, 36]
 
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
     task = single(TASK, seeds=1)
-    said = trends(tmp_path, "parameters", at(320_000, 0.6, 0.7), at(50_000, 0.4, 0.5), task=task)
-    assert "was not tested" in said[0] and "0 of 2 pairs decided" in said[2]
+    sentences = trends(tmp_path, "parameters", at(320_000, 0.6, 0.7), at(50_000, 0.4, 0.5), task=task)
+    assert "was not tested" in sentences[0] and "0 of 2 pairs decided" in sentences[2]
 
 
 def test_without_other_contrasts_size_is_the_bottom_line(tmp_path: Path) -> None:

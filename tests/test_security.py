@@ -97,10 +97,10 @@ def test_hostile_data_print_nothing_that_a_terminal_obeys(
     out, printed = compared
     assert is_plain(printed)
     (run, *_) = sorted((out / "runs").iterdir())
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["predict", str(run), ESCAPE])
     output, errors = capsys.readouterr()
-    assert ended.value.code == 0 and r"\x1b[31m" in output and is_plain(output + errors)
+    assert stopped.value.code == 0 and r"\x1b[31m" in output and is_plain(output + errors)
 
 
 def test_no_cell_of_a_table_is_a_formula(compared: tuple[Path, str]) -> None:
@@ -108,8 +108,8 @@ def test_no_cell_of_a_table_is_a_formula(compared: tuple[Path, str]) -> None:
     for path in compared[0].rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             cells |= {cell for row in csv.reader(file) for cell in row if cell}
-    begun = {cell for cell in cells if cell[0] in "=+-@" and not re.fullmatch(r"-(inf|[\d.]+(e[+-]\d+)?)", cell)}
-    assert not begun
+    formulas = {cell for cell in cells if cell[0] in "=+-@" and not re.fullmatch(r"-(inf|[\d.]+(e[+-]\d+)?)", cell)}
+    assert not formulas
     assert {cell[:2] for cell in cells} >= {"'=", "'+", "'-", "'@"}
 
 
@@ -140,10 +140,10 @@ def test_an_installed_variant_is_not_run_from_a_run_folder(tmp_path: Path, capsy
     plain = trained(data, tmp_path / "one", "decoder", "colours")
     finished.read(plain)
     assert "running the code" not in capsys.readouterr().err
-    own = trained(data, tmp_path / "two", str(data / "mine.py"), "colours")
+    own_run = trained(data, tmp_path / "two", str(data / "mine.py"), "colours")
     capsys.readouterr()
-    finished.read(own)
-    assert f"{own / 'variant.py'}: running the code that this run was trained with" in capsys.readouterr().err
+    finished.read(own_run)
+    assert f"{own_run / 'variant.py'}: running the code that this run was trained with" in capsys.readouterr().err
 
 
 PICKLES = """
@@ -168,10 +168,10 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         whole = (place / name).read_bytes()
         (place / name).write_bytes(trap)
         store.write_record(place, row)  # as one who wants it to be read would
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(["predict", str(place), "red"])
         output, errors = capsys.readouterr()
-        assert ended.value.code == 2 and "TRAP" not in output + errors
+        assert stopped.value.code == 2 and "TRAP" not in output + errors
         assert "this run is damaged" in errors and len(errors.splitlines()) == 1
         (place / name).write_bytes(whole)
 
@@ -187,13 +187,13 @@ def test_no_script_of_hostile_data_runs_in_a_browser(compared: tuple[Path, str],
     pages = [report / "index.html", inspected]
     for file in [*pages, *(figure for page in pages for figure in sorted(page.parent.glob("*.svg")))]:
         context = browser.new_context().new_page()
-        seen: list[str] = []
-        context.on("request", lambda request, seen=seen: seen.append(request.url))
-        context.on("dialog", lambda dialog, seen=seen: seen.append(dialog.message))
-        context.on("console", lambda message, seen=seen: seen.append(message.text))
-        context.on("pageerror", lambda error, seen=seen: seen.append(str(error)))
+        events: list[str] = []
+        context.on("request", lambda request, events=events: events.append(request.url))
+        context.on("dialog", lambda dialog, events=events: events.append(dialog.message))
+        context.on("console", lambda message, events=events: events.append(message.text))
+        context.on("pageerror", lambda error, events=events: events.append(str(error)))
         context.goto(file.as_uri())
-        assert seen == [file.as_uri()]
+        assert events == [file.as_uri()]
         assert context.title() != "run"
         assert context.locator("script, img, iframe, object, embed, form, [onload], [onerror], [onfocus]").count() == 0
         context.close()

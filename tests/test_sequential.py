@@ -75,7 +75,7 @@ def test_the_looks_share_the_whole_error(first: int, most: int) -> None:
 def test_a_decided_contrast_stays_and_leaves_the_correction() -> None:
     family = HypothesisFamily(Rule(12, {"sentiment": 3}, {"sentiment": 2}))
     first = family.look({0: pair(0.001), 1: pair(0.03), 2: pair(0.5)})
-    assert [one.outcome for one in first] == ["ahead", "open", "open"]
+    assert [contrast.outcome for contrast in first] == ["ahead", "open", "open"]
     second = family.look({0: pair(0.9, mean=-1.0), 1: pair(0.02), 2: pair(0.5)})
     assert second[0] == first[0] and second[0].decided_after == 3
     assert (second[1].outcome, second[1].p, second[1].decided_after) == ("ahead", pytest.approx(0.04), 4)
@@ -122,11 +122,11 @@ def by_report(module: ModuleType, scenario: Any, scores: np.ndarray[Any, Any]) -
             for place, name in enumerate(names)
         }
         contrasts = family.look(dict(_tested(scenario, rule, look, samples)))
-        for one in contrasts:
-            if one.outcome == "open":
-                seeds[one.dataset] |= dict.fromkeys((one.first, one.second), scenario.first + look + 1)
+        for contrast in contrasts:
+            if contrast.outcome == "open":
+                seeds[contrast.dataset] |= dict.fromkeys((contrast.first, contrast.second), scenario.first + look + 1)
     words = {"open": module.OPEN, "ahead": module.AHEAD, "behind": module.BEHIND, "equal": module.EQUAL}
-    return [(words[one.outcome], one.decided_after or most) for one in contrasts]
+    return [(words[contrast.outcome], contrast.decided_after or most) for contrast in contrasts]
 
 
 def _tested(
@@ -134,8 +134,8 @@ def _tested(
 ) -> Iterator[tuple[int, Contrast]]:
     sides = {str(place) for sides in scenario.pairs for place in sides}
     high, place = with_high_variance(list(samples.values()), sides), 0
-    for name, found in samples.items():
-        marked = {side: replace(sample, high_variance=side in high) for side, sample in found.items()}
+    for name, by_side in samples.items():
+        marked = {side: replace(sample, high_variance=side in high) for side, sample in by_side.items()}
         share = rule.alpha_share(name, look)
         for first, second in scenario.pairs:
             a, b = marked[str(first)], marked[str(second)]
@@ -152,10 +152,10 @@ def test_the_simulation_judges_as_a_report_does(simulation: ModuleType, number: 
     scenario = simulation.false_verdicts()[number]
     scenario = replace(scenario, means=(1.5, *scenario.means[1:]), margin=2.0)
     scores = scenario.scores(np.random.default_rng(number), 8, 7)
-    found = simulation.judged(scenario, scores)
+    judgement = simulation.judged(scenario, scores)
     for place in range(len(scores)):
         expected = by_report(simulation, scenario, scores[place])
-        assert list(zip(found.outcomes[place], found.seeds[place], strict=True)) == expected
+        assert list(zip(judgement.outcomes[place], judgement.seeds[place], strict=True)) == expected
 
 
 def test_families_without_a_difference_or_at_the_margin_keep_the_error(simulation: ModuleType) -> None:
@@ -186,8 +186,8 @@ def far(seeds: int) -> Imagined:
     return single(SENTIMENT, truth=truth, seeds=seeds, spread=0.03, examples=2000, references=references)
 
 
-def outcomes(found: Judged) -> dict[tuple[str, str], Contrast]:
-    return {(one.first, one.second): one for one in found.tested.primary}
+def outcomes(result: Judged) -> dict[tuple[str, str], Contrast]:
+    return {(contrast.first, contrast.second): contrast for contrast in result.tested.primary}
 
 
 def test_a_verdict_is_that_of_the_look_that_decided(tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_what_is_added_later_changes_no_verdict(tmp_path: Path) -> None:
 
 
 def test_a_look_counts_once_both_have_its_runs(tmp_path: Path) -> None:
-    found = judged(tmp_path, far(4))
+    result = judged(tmp_path, far(4))
     missing = next(folder.name for folder in (tmp_path / "runs").glob("*-encoder-decoder-s3-*"))
     synthetic.fail(tmp_path, missing, "unfinished")
     after = outcomes(judge(tables.collect(tmp_path)))["encoder", "encoder-decoder"]
-    assert outcomes(found)["encoder", "encoder-decoder"].seeds == 4 and after.seeds == 3
+    assert outcomes(result)["encoder", "encoder-decoder"].seeds == 4 and after.seeds == 3
 
 
 def test_open_contrasts_ask_for_seeds(tmp_path: Path) -> None:
@@ -222,21 +222,21 @@ def test_open_contrasts_ask_for_seeds(tmp_path: Path) -> None:
 
 
 def test_the_page_states_the_rule_and_what_was_decided_when(tmp_path: Path) -> None:
-    found = judged(tmp_path / "with", far(4), {**RULE, "earlier": [4]})
-    html = page.render(found, [])
+    result = judged(tmp_path / "with", far(4), {**RULE, "earlier": [4]})
+    html = page.render(result, [])
     assert "tests after 3 seeds and after each further one up to 6" in html
     assert "decided after 3 seeds" in html and "The maximum number of seeds was 4 before" in html
-    page.write_tables(found, [], tmp_path)
+    page.write_tables(result, [], tmp_path)
     rows = pd.read_csv(tmp_path / "contrasts.csv")
     assert rows["decided_after"].dropna().tolist() == [3, 3]
 
 
 def test_without_the_rule_nothing_says_so(tmp_path: Path) -> None:
-    found = judged(tmp_path / "without", far(4), None)
-    assert "Seeds were added" not in page.render(found, [])
-    page.write_tables(found, [], tmp_path)
+    result = judged(tmp_path / "without", far(4), None)
+    assert "Seeds were added" not in page.render(result, [])
+    page.write_tables(result, [], tmp_path)
     assert "decided_after" not in pd.read_csv(tmp_path / "contrasts.csv")
-    assert {one.decided_after for one in found.tested.primary} == {None}
+    assert {contrast.decided_after for contrast in result.tested.primary} == {None}
 
 
 # Other rules for the variance
@@ -253,14 +253,14 @@ def test_the_other_tests_are_scipys() -> None:
 
 def test_contrasts_have_the_other_p_values_where_they_are_defined(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [far(4)])
-    found = judge(tables.collect(tmp_path))
-    for one in found.tested.primary:
-        assert 0 <= one.p_welch <= 1 and 0 <= one.p_pooled <= 1 and math.isnan(one.p_paired)
-        assert one.with_variance_rule("pooled").outcome in ("ahead", "behind", "equal", "open")
+    result = judge(tables.collect(tmp_path))
+    for contrast in result.tested.primary:
+        assert 0 <= contrast.p_welch <= 1 and 0 <= contrast.p_pooled <= 1 and math.isnan(contrast.p_paired)
+        assert contrast.with_variance_rule("pooled").outcome in ("ahead", "behind", "equal", "open")
     for folder in (tmp_path / "runs").iterdir():
         synthetic.change_record(tmp_path, folder.name, batch_tokens=4096)
-    assert all(0 <= one.p_paired <= 1 for one in judge(tables.collect(tmp_path)).tested.primary)
-    assert all(math.isnan(one.p_welch) for one in found.tested.exploratory)
+    assert all(0 <= contrast.p_paired <= 1 for contrast in judge(tables.collect(tmp_path)).tested.primary)
+    assert all(math.isnan(contrast.p_welch) for contrast in result.tested.exploratory)
 
 
 def test_the_page_says_where_another_variance_changes_the_outcome() -> None:
@@ -320,16 +320,16 @@ def test_the_two_options_go_together(options: list[str], capsys: pytest.CaptureF
 def test_seeds_are_added_where_contrasts_are_open_until_none_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [{"things": THREE}, {"things": THREE[:2]}, {}]
+    open_by_look = [{"things": THREE}, {"things": THREE[:2]}, {}]
     rounds: list[tuple[dict[str, dict[str, int]], dict[str, Any]]] = []
     statuses = {"failed": Outcome(failed=("run",)), "done": Outcome()}
     state = {"outcome": "done"}
 
-    def complete(given: Experiment, root: Path, *rest: Any) -> Outcome:
+    def complete(specification: Experiment, root: Path, *rest: Any) -> Outcome:
         rule = rest[-1]["until_decided"]
-        rounds.append((given.added, rule))
+        rounds.append((specification.added, rule))
         fixed = {"name": "tiny", "command": "", "version": "", "rows": {}, "entries": []}
-        store.write_experiment(root, **fixed, experiment=given.digestable(), until_decided=rule)
+        store.write_experiment(root, **fixed, experiment=specification.digestable(), until_decided=rule)
         return statuses[state["outcome"]]
 
     monkeypatch.setattr(compare, "checked_architectures", lambda *_: contextlib.nullcontext())
@@ -340,7 +340,7 @@ def test_seeds_are_added_where_contrasts_are_open_until_none_is(
         rule = UntilDecided(most, lambda root: answers.pop(0))
         compare.run(base, tmp_path, compare.RunOptions(), "", lines.append, "", rule)
 
-    run(5, list(asked))
+    run(5, list(open_by_look))
     grown = {"things": {"decoder": 2, "encoder": 2, "encoder-decoder": 1}}
     assert [added for added, _ in rounds] == [{}, {"things": dict.fromkeys(THREE, 1)}, grown]
     assert lines[-1].endswith("no primary contrast is open")
@@ -367,8 +367,8 @@ def test_only_the_first_condition_and_axis_gain_seeds(tmp_path: Path) -> None:
     ).model_copy(update={"folder": str(tmp_path)})
     grown = largest(base, 4, lambda place: place)
     assert grown.added == {"things": dict.fromkeys(THREE, 2)}
-    where: dict[str, Any] = {"device": "cpu", "deterministic": False, "cache": tmp_path / "cache", "root": tmp_path}
-    before, after = (matrix.plan(one, **where, say=lambda line: None) for one in (base, grown))
+    options: dict[str, Any] = {"device": "cpu", "deterministic": False, "cache": tmp_path / "cache", "root": tmp_path}
+    before, after = (matrix.plan(specification, **options, say=lambda line: None) for specification in (base, grown))
     added = set(after.entries) - set(before.entries)
     assert set(before.entries) <= set(after.entries)
     seeds = {plan.run: plan.seed for plan in after.plans}

@@ -80,11 +80,11 @@ def test_what_is_set_counts_as_if_it_stood_in_the_file(key: str, value: Any) -> 
     try:
         expected = spec.from_dict(written(PLACES[key], value), origin="mine.toml")
     except InputError as error:
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(InputError) as raised:
             spec.from_dict(DATA, origin="mine.toml", settings=chosen)
-        said = str(caught.value)
-        assert said.startswith(f"--set {key}: ") and "mine.toml" not in said and "\n" not in said
-        assert said.rpartition(": ")[2] == str(error).rpartition(": ")[2]
+        text = str(raised.value)
+        assert text.startswith(f"--set {key}: ") and "mine.toml" not in text and "\n" not in text
+        assert text.rpartition(": ")[2] == str(error).rpartition(": ")[2]
     else:
         experiment = spec.from_dict(DATA, settings=chosen)
         assert experiment.digestable() == expected.digestable()
@@ -153,10 +153,10 @@ def test_each_mistake_is_one_line_and_status_2(
     file = tmp_path / "presets" / "mine.toml"
     file.write_text("")
     arguments = [argument for word in words for argument in ("--set", word)]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["compare", *(["--preset", "mine"] if preset else [str(file)]), *arguments])
     output, errors = capsys.readouterr()
-    assert (ended.value.code, output) == (2, "")
+    assert (stopped.value.code, output) == (2, "")
     assert errors.startswith(f"archbench: {message}") and len(errors.splitlines()) == 1
 
 
@@ -197,8 +197,8 @@ def test_runs_have_the_names_that_the_edited_file_gives_them(tmp_path: Path) -> 
 
 
 def test_a_python_call_takes_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"seeds": range(2), "training.learning_rate": np.float64(0.005)}
-    experiment = inputs.experiment(DATA, given)
+    changes = {"seeds": range(2), "training.learning_rate": np.float64(0.005)}
+    experiment = inputs.experiment(DATA, changes)
     assert experiment.seeds == (0, 1) and experiment.tasks[0].training.learning_rate == 0.005
     assert experiment.settings == {"seeds": [0, 1], "training.learning_rate": 0.005}
     calls = []
@@ -209,21 +209,21 @@ def test_a_python_call_takes_the_same_settings(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("archbench.runs.execution.compare.run", stop)
     with pytest.raises(InputError, match="stopped here"):
-        archbench.compare("quick", set=given)
+        archbench.compare("quick", set=changes)
     assert calls == ["archbench.compare('quick', set={'seeds': [0, 1], 'training.learning_rate': 0.005})"]
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changes", "message"),
     [
         ({"training.learn_rate": 1}, '--set training.learn_rate: unknown key; did you mean "learning_rate"?'),
         ({3: 1}, "--set 3: expected a key such as training.learning_rate"),
         ("seeds=3", '--set: "seeds=3": expected a dictionary like {"training.learning_rate": 0.005}'),
     ],
 )
-def test_a_wrong_setting_of_a_python_call_is_one_line(given: Any, message: str) -> None:
+def test_a_wrong_setting_of_a_python_call_is_one_line(changes: Any, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
-        archbench.compare(DATA, set=given)
+        archbench.compare(DATA, set=changes)
 
 
 def test_a_resolved_experiment_takes_no_settings() -> None:

@@ -45,12 +45,12 @@ def pairs_of_modules(model: EncoderDecoder) -> list[tuple[nn.Module, nn.Module]]
     stacks = list(zip(model.encoder.blocks, model.decoder.blocks, strict=True))
     return [
         (model.encoder.norm, model.decoder.norm),
-        *((getattr(e, part), getattr(d, part)) for e, d in stacks for part in SHARED),
+        *((getattr(encoder, part), getattr(decoder, part)) for encoder, decoder in stacks for part in SHARED),
     ]
 
 
 def assert_shared(model: EncoderDecoder) -> None:
-    assert all(one is other for one, other in pairs_of_modules(model))
+    assert all(encoder_part is decoder_part for encoder_part, decoder_part in pairs_of_modules(model))
     crosses = {id(block.cross) for block in model.decoder.blocks}
     assert len(crosses) == DEPTH and all(block.cross is None for block in model.encoder.blocks)
 
@@ -79,8 +79,10 @@ def test_gradients_of_both_uses_add_up() -> None:
     model, plain = random_model(), unshared()
     loss(model).backward()
     loss(plain).backward()
-    for (shared, _), (one, other) in zip(pairs_of_modules(model), pairs_of_modules(plain), strict=True):
-        for parameter, first, second in zip(shared.parameters(), one.parameters(), other.parameters(), strict=True):
+    for (shared, _), (encoder_part, decoder_part) in zip(pairs_of_modules(model), pairs_of_modules(plain), strict=True):
+        for parameter, first, second in zip(
+            shared.parameters(), encoder_part.parameters(), decoder_part.parameters(), strict=True
+        ):
             assert parameter.grad is not None and first.grad is not None and second.grad is not None
             assert first.grad.abs().max() > 1e-6 and second.grad.abs().max() > 1e-6
             torch.testing.assert_close(parameter.grad, first.grad + second.grad, atol=1e-5, rtol=1e-4)
@@ -93,10 +95,10 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
     optimizer.build(model, OneStepRecipe(), "cpu").step()
     assert_shared(model)
     checkpoint.save(tmp_path, "run", {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
-    found = checkpoint.load(tmp_path, "run", print)
-    assert found is not None
+    restored = checkpoint.load(tmp_path, "run", print)
+    assert restored is not None
     again = random_model(seed=1)
-    again.load_state_dict(found.tensors["model"])
+    again.load_state_dict(restored.tensors["model"])
     assert_shared(again)
     source, target = contract.sequences(3, 6), contract.sequences(3, 5, seed=1)
     assert torch.equal(again(source, target), model(source, target))

@@ -23,13 +23,13 @@ def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
 
 
 @pytest.mark.parametrize(
-    ("half", "says"),
+    ("half", "ending"),
     [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": all of the budget instead of half worsened")],
 )
-def test_what_doubling_did_is_said(tmp_path: Path, half: float, says: str) -> None:
-    found = judged(tmp_path, ("decoder", 0.5, half))
-    [one] = shares.doublings(found)
-    assert shares.sentence(one).startswith(f"decoder{says}")
+def test_what_doubling_did_is_said(tmp_path: Path, half: float, ending: str) -> None:
+    result = judged(tmp_path, ("decoder", 0.5, half))
+    [doubling] = shares.doublings(result)
+    assert shares.sentence(doubling).startswith(f"decoder{ending}")
 
 
 def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
@@ -38,33 +38,45 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path, [TASK], further=halves)
     head = json.loads((tmp_path / "experiment.json").read_text())
     control = {"role": "control", "architecture": "decoder, half the budget"}
-    shared = [one | control for one in head["entries"] if one["role"] == "share" and one["architecture"] == "decoder"]
+    shared = [
+        entry | control for entry in head["entries"] if entry["role"] == "share" and entry["architecture"] == "decoder"
+    ]
     synthetic.write_json(tmp_path / "experiment.json", head | {"entries": [*head["entries"], *shared]})
-    found = judge(tables.collect(tmp_path))
-    claim = next(one for one in claim_verdicts(found) if one.claim.name == "more-data-gated")
-    ones = [shares.doublings(found)[0], found.tested.controls[0].contrast, claim.contrasts[0]]
+    result = judge(tables.collect(tmp_path))
+    claim = next(ruling for ruling in claim_verdicts(result) if ruling.claim.name == "more-data-gated")
+    contrasts = [shares.doublings(result)[0], result.tested.controls[0].contrast, claim.contrasts[0]]
     assert (
-        len({(one.difference.mean, one.difference.standard_error, one.difference.df) for one in ones}) == 1 < len(runs)
+        len(
+            {
+                (contrast.difference.mean, contrast.difference.standard_error, contrast.difference.df)
+                for contrast in contrasts
+            }
+        )
+        == 1
+        < len(runs)
     )
 
 
 def test_the_seeds_of_a_control_count_on_its_part_of_the_budget(tmp_path: Path) -> None:
     halves = [Further(TASK, "decoder", "decoder", 0.5, role="share", share=0.5)]
     synthetic.write_store(tmp_path, [TASK], further=[*halves, *synthetic.controls(TASK, half=0.5)])
-    found = judge(tables.collect(tmp_path))
-    points = shares.shares(found.comparisons, found.first[0])
-    assert [(one.architecture, one.share, one.seeds) for one in points] == [("decoder", 0.5, 10), ("decoder", 1.0, 5)]
+    result = judge(tables.collect(tmp_path))
+    points = shares.shares(result.comparisons, result.first[0])
+    assert [(point.architecture, point.share, point.seeds) for point in points] == [
+        ("decoder", 0.5, 10),
+        ("decoder", 1.0, 5),
+    ]
 
 
 def test_controls_alone_are_no_curve(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK], further=synthetic.controls(TASK, half=0.5))
-    found = judge(tables.collect(tmp_path))
-    assert not shares.shares(found.comparisons, found.first[0]) and not shares.doublings(found)
+    result = judge(tables.collect(tmp_path))
+    assert not shares.shares(result.comparisons, result.first[0]) and not shares.doublings(result)
 
 
 def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
-    found = judged(tmp_path, ("decoder", 0.5, 0.5), ("decoder", 0.25, 0.4), ("encoder", 0.5, 0.5))
-    points = shares.shares(found.comparisons, found.first[0])
+    result = judged(tmp_path, ("decoder", 0.5, 0.5), ("decoder", 0.25, 0.4), ("encoder", 0.5, 0.5))
+    points = shares.shares(result.comparisons, result.first[0])
     assert [(point.architecture, point.share) for point in points] == [
         ("decoder", 0.25),
         ("decoder", 0.5),
@@ -77,14 +89,14 @@ def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
 
 
 def test_parts_of_the_budget_are_no_part_of_the_scores(tmp_path: Path) -> None:
-    found = judged(tmp_path, ("decoder", 0.5, 0.2))
-    assert all(cell.planned == TASK.seeds for cell in found.first[0].cells)
-    assert all(abs(cell.interval.mean - 0.6) < 0.05 for cell in found.first[0].cells)
-    assert "shares" in {figure.name for figure in figures.figures(found)}
+    result = judged(tmp_path, ("decoder", 0.5, 0.2))
+    assert all(cell.planned == TASK.seeds for cell in result.first[0].cells)
+    assert all(abs(cell.interval.mean - 0.6) < 0.05 for cell in result.first[0].cells)
+    assert "shares" in {figure.name for figure in figures.figures(result)}
 
 
 def test_without_parts_there_is_nothing_to_draw(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK])
-    found = judge(tables.collect(tmp_path))
-    assert shares.shares(found.comparisons, found.first[0]) == []
-    assert "shares" not in {figure.name for figure in figures.figures(found)}
+    result = judge(tables.collect(tmp_path))
+    assert shares.shares(result.comparisons, result.first[0]) == []
+    assert "shares" not in {figure.name for figure in figures.figures(result)}

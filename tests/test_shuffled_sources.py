@@ -71,9 +71,9 @@ def scores(model: Model, task_of: Prepared) -> tuple[float, list[Score]]:
     usual = scorer.score(task_of.test, answering=False)
     count = min(EXAMPLES, len(task_of.test))
     nats, size = usual.outputs.nats[:count].sum(), usual.outputs.bytes[:count].sum()
-    both = scorer.with_shuffled(usual)
-    assert both.scores[: len(usual.scores)] == usual.scores
-    return nats / math.log(2) / size, list(both.scores[len(usual.scores) :])
+    rescored = scorer.with_shuffled(usual)
+    assert rescored.scores[: len(usual.scores)] == usual.scores
+    return nats / math.log(2) / size, list(rescored.scores[len(usual.scores) :])
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 64, 500])
@@ -100,29 +100,29 @@ def test_targets_stay_and_sources_of_all_lengths_move(tmp_path: Path) -> None:
 
 
 def test_who_ignores_sources_loses_nothing_and_who_reads_them_does(tmp_path: Path) -> None:
-    made = prepared(tmp_path)
-    own, (score,) = scores(Model(ignoring), made)
-    assert score.value == pytest.approx(own, rel=1e-6)
-    own, (score,) = scores(Model(reading), made)
-    assert score.value > 10 * own
+    data = prepared(tmp_path)
+    bits, (score,) = scores(Model(ignoring), data)
+    assert score.value == pytest.approx(bits, rel=1e-6)
+    bits, (score,) = scores(Model(reading), data)
+    assert score.value > 10 * bits
     assert score.metric == METRIC and score.n == EXAMPLES and score.lower <= score.value <= score.upper
 
 
 @pytest.mark.parametrize(("count", "expected"), [(100, EXAMPLES), (30, 30)])
 def test_examples_are_bounded_and_counted(tmp_path: Path, count: int, expected: int) -> None:
-    model, made = Model(ignoring), prepared(tmp_path, count)
-    _, (score,) = scores(model, made)
-    assert score.n == expected and model.targets == len(made.test) + expected
+    model, data = Model(ignoring), prepared(tmp_path, count)
+    _, (score,) = scores(model, data)
+    assert score.n == expected and model.targets == len(data.test) + expected
 
 
 def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> None:
-    made = prepared(tmp_path)
-    scorer = Scorer(Model(ignoring), made, "cpu", lambda done, total: None, lambda: False)
+    data = prepared(tmp_path)
+    scorer = Scorer(Model(ignoring), data, "cpu", lambda done, total: None, lambda: False)
     none = np.zeros(0)
     labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
     assert scorer.with_shuffled(labels) is labels
-    usual = scorer.score(made.test, answering=False)
-    scorer.prepared = replace(made, config=replace(made.config, source_length=0))
+    usual = scorer.score(data.test, answering=False)
+    scorer.prepared = replace(data, config=replace(data.config, source_length=0))
     assert scorer.with_shuffled(usual) is usual
 
 
@@ -141,10 +141,10 @@ def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, mon
     with_it, without = recorded(new), recorded(old)
     value, *_, count = with_it.pop(("test", METRIC))
     assert with_it == without and ("test", "bits_per_byte") in without
-    found, older = (pd.read_parquet(place / "predictions.parquet") for place in (new, old))
-    exchanged = found.pop("log_likelihood_shuffled").dropna()
-    pd.testing.assert_frame_equal(found, older)
-    size = sum(len(text.encode()) for text in found["reference"])
+    predictions, older = (pd.read_parquet(place / "predictions.parquet") for place in (new, old))
+    exchanged = predictions.pop("log_likelihood_shuffled").dropna()
+    pd.testing.assert_frame_equal(predictions, older)
+    size = sum(len(text.encode()) for text in predictions["reference"])
     assert count == len(exchanged) == 5 and value == pytest.approx(-exchanged.sum() / math.log(2) / size)
     for place in (new, old):
         about = {"schema": store.SCHEMA, "runs": [place.name], "name": "tiny", "command": "", "experiment": {}}

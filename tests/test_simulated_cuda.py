@@ -24,20 +24,22 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What tells PyTorch that there is a device."""
-    made, torch_folder = tmp_path_factory.mktemp("library") / "simulated.so", Path(torch.__file__).parent
+    target, torch_folder = tmp_path_factory.mktemp("library") / "simulated.so", Path(torch.__file__).parent
     headers = [f"-I{torch_folder / 'include'}", f"-I{torch_folder / 'include' / 'torch' / 'csrc' / 'api' / 'include'}"]
     libraries = [f"-L{torch_folder / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{torch_folder / 'lib'}"]
     source = str(Path(__file__).parent / "simulated_cuda.cpp")
-    subprocess.run(["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(made), *libraries], check=True)
-    return made
+    subprocess.run(
+        ["g++", "-std=c++20", "-fPIC", "-shared", *headers, source, "-o", str(target), *libraries], check=True
+    )
+    return target
 
 
 def performed(library: Path, folder: Path, *what: str) -> str:
     """What the program printed."""
     command = [sys.executable, "-m", "tests.simulated_work", str(library), str(folder), *what]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return ended.stdout
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return completed.stdout
 
 
 @pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])
@@ -45,29 +47,29 @@ def performed(library: Path, folder: Path, *what: str) -> str:
 def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
     library: Path, tmp_path: Path, architecture: str, task: str
 ) -> None:
-    found = json.loads(performed(library, tmp_path, architecture, task).splitlines()[-1])
-    bf16 = found["cuda muon bf16"]
+    runs = json.loads(performed(library, tmp_path, architecture, task).splitlines()[-1])
+    bf16 = runs["cuda muon bf16"]
     assert bf16["precision"] == "bf16"
-    for kind, one in found.items():
+    for kind, run in runs.items():
         device, optimizer, _ = kind.split()
-        assert one["device"] == device and one["said"] == found[f"cpu {optimizer} float32"]["said"]
-        assert len(one["waits"]) > 5 and not any(one["waits"])
+        assert run["device"] == device and run["said"] == runs[f"cpu {optimizer} float32"]["said"]
+        assert len(run["waits"]) > 5 and not any(run["waits"])
     assert all(math.isfinite(score["value"]) for score in bf16["scores"])
     for optimizer, near in (("adamw", 1e-3), ("muon", 5e-3)):  # Muon makes much of rounding
-        there, plain = (found[f"{device} {optimizer} float32"]["scores"] for device in ("cuda", "cpu"))
-        for mine, other in zip(there, plain, strict=True):
-            assert mine["metric"] == other["metric"]
-            if mine["metric"] == "nll_per_token":
-                assert mine["value"] == pytest.approx(other["value"], abs=near)
+        on_cuda, plain = (runs[f"{device} {optimizer} float32"]["scores"] for device in ("cuda", "cpu"))
+        for score, other in zip(on_cuda, plain, strict=True):
+            assert score["metric"] == other["metric"]
+            if score["metric"] == "nll_per_token":
+                assert score["value"] == pytest.approx(other["value"], abs=near)
 
 
 @pytest.mark.parametrize("model", ["gpt2", "llama", "bert", "t5"])
 def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: Path, model: str) -> None:
     performed(library, tmp_path, model)
-    found = json.loads((tmp_path / "bench.json").read_text())
-    assert (found["device"], found["precision"], found["complete"]) == ("cuda", "bf16", True)
-    assert len(found["measures"]) == (5 if model == "bert" else 7)
-    assert not [measure["error"] for measure in found["measures"] if "error" in measure]
+    record = json.loads((tmp_path / "bench.json").read_text())
+    assert (record["device"], record["precision"], record["complete"]) == ("cuda", "bf16", True)
+    assert len(record["measures"]) == (5 if model == "bert" else 7)
+    assert not [measure["error"] for measure in record["measures"] if "error" in measure]
 
 
 REFUSED = """

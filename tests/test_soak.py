@@ -29,10 +29,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def resident(pid: int) -> float:
     """Megabytes of memory of a process, 0 where it is gone."""
     try:
-        found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+        match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return 0.0
-    return int(found[1]) / 1024 if found else 0.0
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def finished(out: Path) -> int:
@@ -52,12 +52,12 @@ KEYS = {
 
 def contents(out: Path) -> dict[str, pd.DataFrame]:
     """The tables without what clocks and memory said."""
-    found = {name: pd.read_parquet(out / "tables" / f"{name}.parquet") for name in KEYS}
-    assert len(found["runs"]) == 2 * SEEDS and set(found["runs"]["status"]) == {"done"}
-    for name, table in found.items():
+    frames = {name: pd.read_parquet(out / "tables" / f"{name}.parquet") for name in KEYS}
+    assert len(frames["runs"]) == 2 * SEEDS and set(frames["runs"]["status"]) == {"done"}
+    for name, table in frames.items():
         measured = [column for column in table if re.search("second|bytes", column)]
-        found[name] = table.drop(columns=measured).sort_values(KEYS[name]).reset_index(drop=True)
-    return found
+        frames[name] = table.drop(columns=measured).sort_values(KEYS[name]).reset_index(drop=True)
+    return frames
 
 
 @pytest.mark.fault(
@@ -67,7 +67,7 @@ def contents(out: Path) -> dict[str, pd.DataFrame]:
 def test_tables_are_complete_and_right_after_many_kills(folder: Path) -> None:
     """Kills hit the command or one of its workers; in between the scores of a finished run get another digit."""
     dice, out, file = random.Random(0), folder / "out", str(folder / "small.toml")
-    damaged, told = "", ""
+    damaged, messages = "", ""
     for number in range(KILLS):
         before = finished(out)
         process = start(folder, "compare", file, "--out", str(out))
@@ -82,17 +82,17 @@ def test_tables_are_complete_and_right_after_many_kills(folder: Path) -> None:
             time.sleep(1)
             process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=600)
-        told += errors if damaged else ""
+        messages += errors if damaged else ""
         if number == KILLS // 2:
             path = sorted(out.glob("runs/*/scores.json"))[0]
             text = path.read_text()
-            path.write_text(re.sub(r'"value": 0\.(\d)', lambda f: f'"value": 0.{9 - int(f[1])}', text))
+            path.write_text(re.sub(r'"value": 0\.(\d)', lambda match: f'"value": 0.{9 - int(match[1])}', text))
             assert path.read_text() != text
             damaged = path.parent.name
     last = start(folder, "compare", file, "--out", str(out))
     _, errors = last.communicate(timeout=3600)
     assert last.returncode == 0, errors[-2000:]
-    lines = [line for line in (told + errors).splitlines() if "has changed since the run was finished" in line]
+    lines = [line for line in (messages + errors).splitlines() if "has changed since the run was finished" in line]
     assert lines and all(damaged in line for line in lines)
     whole = start(folder, "compare", file, "--out", str(folder / "whole"))
     whole.communicate(timeout=3600)
@@ -108,18 +108,18 @@ def test_tables_are_complete_and_right_after_many_kills(folder: Path) -> None:
 )
 def test_the_memory_of_the_command_stays_flat(folder: Path) -> None:
     """From the first tenth of the runs to the last one."""
-    out, taken = folder / "flat", dict[int, float]()
+    out, memory = folder / "flat", dict[int, float]()
     process = start(folder, "compare", str(folder / "small.toml"), "--out", str(out))
-    said = threading.Thread(target=process.communicate, daemon=True)
-    said.start()
+    reader = threading.Thread(target=process.communicate, daemon=True)
+    reader.start()
     while process.poll() is None:
         count = finished(out)
         if 0 < count < 2 * SEEDS:
-            taken[count] = resident(process.pid)
+            memory[count] = resident(process.pid)
         time.sleep(0.1)
-    said.join()
+    reader.join()
     assert process.returncode == 0
-    early = max(value for count, value in taken.items() if count <= SEEDS // 5)
-    late = max(value for count, value in taken.items() if count > SEEDS)
+    early = max(value for count, value in memory.items() if count <= SEEDS // 5)
+    late = max(value for count, value in memory.items() if count > SEEDS)
     print(f"memory of the command: {early:.1f} MB at first, {late:.1f} MB at the end")
     assert late < 1.05 * early

@@ -46,9 +46,9 @@ def texts(data: Dataset) -> list[str]:
     return ["".join(split.chunks()) for split in splits if isinstance(split, Text)]
 
 
-def pairs(found: list[Table]) -> list[tuple[str, str]]:
+def pairs(splits: list[Table]) -> list[tuple[str, str]]:
     """All pairs of all splits."""
-    return sorted(pair for table in found for pair in zip(table.sources, table.targets, strict=True))
+    return sorted(pair for table in splits for pair in zip(table.sources, table.targets, strict=True))
 
 
 # Running text ---------------------------------------------------------------------------------------------------
@@ -85,9 +85,9 @@ def test_encodings_marks_and_line_ends_come_to_the_same_text(tmp_path: Path, enc
     whole = "".join(f"Zeile {n} über\n" for n in range(2000))
     (tmp_path / "plain.txt").write_text(whole, encoding="utf-8")
     (tmp_path / "other.txt").write_bytes(whole.replace("\n", "\r\n").encode(encoding))
-    stated = {} if encoding.startswith("utf-8") else {"encoding": encoding}
+    options = {} if encoding.startswith("utf-8") else {"encoding": encoding}
     assert (
-        load("generation", "other.txt", tmp_path, **stated).digest == load("generation", "plain.txt", tmp_path).digest
+        load("generation", "other.txt", tmp_path, **options).digest == load("generation", "plain.txt", tmp_path).digest
     )
 
 
@@ -161,16 +161,16 @@ def write(path: Path, rows: list[tuple[str, str]], names: tuple[str, str] = ("te
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
 def test_tables_in_any_form_give_the_same_data(tmp_path: Path, suffix: str) -> None:
     name = write(tmp_path / f"data{suffix}", ROWS)
-    found = tables(load("classification", name, tmp_path))
-    assert pairs(found) == sorted(ROWS)
-    assert [len(table) for table in found] == [180, 10, 10]
+    splits = tables(load("classification", name, tmp_path))
+    assert pairs(splits) == sorted(ROWS)
+    assert [len(table) for table in splits] == [180, 10, 10]
 
 
 def test_named_columns_in_any_order(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('id,said,class\n1,"x, ""y""",a\n2,"two\nlines",b\n')
     data = {split: "a.csv" for split in ("train", "validation", "test")}
-    found = tables(load("classification", data, tmp_path, columns={"text": "said", "label": "class"}))
-    assert list(zip(found[0].sources, found[0].targets, strict=True)) == [('x, "y"', "a"), ("two\nlines", "b")]
+    splits = tables(load("classification", data, tmp_path, columns={"text": "said", "label": "class"}))
+    assert list(zip(splits[0].sources, splits[0].targets, strict=True)) == [('x, "y"', "a"), ("two\nlines", "b")]
 
 
 def test_tab_separated_text_may_hold_quotes(tmp_path: Path) -> None:
@@ -191,22 +191,26 @@ def test_empty_rows_are_dropped_and_counted(tmp_path: Path) -> None:
 def test_parallel_files_translate_line_by_line(tmp_path: Path) -> None:
     (tmp_path / "a.de").write_text("".join(f"Satz {n}\u2028mehr\n" for n in range(100)), encoding="utf-8")
     (tmp_path / "a.en").write_text("".join(f"Sentence {n}\r\n" for n in range(100)))
-    found = tables(load("translation", {"train": ["a.de", "a.en"]}, tmp_path))
-    assert pairs(found) == sorted((f"Satz {n}\u2028mehr", f"Sentence {n}") for n in range(100))
+    splits = tables(load("translation", {"train": ["a.de", "a.en"]}, tmp_path))
+    assert pairs(splits) == sorted((f"Satz {n}\u2028mehr", f"Sentence {n}") for n in range(100))
 
 
 def test_splitting_off_keeps_identical_rows_together(tmp_path: Path) -> None:
     rows = [(f"text {n % 60}", str(n)) for n in range(300)]
-    found = tables(load("classification", write(tmp_path / "a.csv", rows), tmp_path))
-    known = [set(table.sources) for table in found]
-    assert not known[0] & known[1] and not known[0] & known[2] and not known[1] & known[2]
+    splits = tables(load("classification", write(tmp_path / "a.csv", rows), tmp_path))
+    texts_by_split = [set(table.sources) for table in splits]
+    assert (
+        not texts_by_split[0] & texts_by_split[1]
+        and not texts_by_split[0] & texts_by_split[2]
+        and not texts_by_split[1] & texts_by_split[2]
+    )
     rows = [(f"source {n // 2}", f"target {(n + 1) // 2 if n % 6 else n}") for n in range(300)]
     for kind in ("translation", "summarization"):
-        found = tables(load(kind, write(tmp_path / f"{kind}.csv", rows, BUILTIN[kind].columns), tmp_path))
+        splits = tables(load(kind, write(tmp_path / f"{kind}.csv", rows, BUILTIN[kind].columns), tmp_path))
         for column in ("sources", "targets"):
-            known = [set(getattr(table, column)) for table in found]
-            assert not known[0] & known[1] and not known[0] & known[2]
-        assert pairs(found) == sorted(rows)
+            texts_by_split = [set(getattr(table, column)) for table in splits]
+            assert not texts_by_split[0] & texts_by_split[1] and not texts_by_split[0] & texts_by_split[2]
+        assert pairs(splits) == sorted(rows)
 
 
 def test_splitting_off_is_the_same_each_time_and_for_copies(tmp_path: Path) -> None:
@@ -218,24 +222,24 @@ def test_splitting_off_is_the_same_each_time_and_for_copies(tmp_path: Path) -> N
 
 @given(st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=3), max_size=25))
 def test_components_join_exactly_what_shares_keys(keys: list[list[int]]) -> None:
-    found = components(keys)
+    groups = components(keys)
     for a, first in enumerate(keys):
         for b, second in enumerate(keys):
             if set(first) & set(second):
-                assert found[a] == found[b]
-    for group in set(found):
+                assert groups[a] == groups[b]
+    for group in set(groups):
         reached = set(keys[group])
         for _ in keys:
-            reached |= {key for own in keys if reached & set(own) for key in own}
-        assert all(set(own) <= reached for own, other in zip(keys, found, strict=True) if other == group)
+            reached |= {key for row_keys in keys if reached & set(row_keys) for key in row_keys}
+        assert all(set(row_keys) <= reached for row_keys, other in zip(keys, groups, strict=True) if other == group)
 
 
 @given(st.lists(st.integers(0, 20), max_size=200), st.integers(0, 3))
 def test_sides_keep_groups_whole_and_never_exceed_a_share(groups: list[int], seed: int) -> None:
-    found = sides(groups, {"test": 0.25, "validation": 0.05}, seed)
-    assert len(set(zip(groups, found, strict=True))) == len(set(groups))
-    assert found.count("test") <= round(0.25 * len(groups))
-    assert found.count("validation") <= round(0.05 * len(groups))
+    split_names = sides(groups, {"test": 0.25, "validation": 0.05}, seed)
+    assert len(set(zip(groups, split_names, strict=True))) == len(set(groups))
+    assert split_names.count("test") <= round(0.25 * len(groups))
+    assert split_names.count("validation") <= round(0.05 * len(groups))
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------
@@ -387,11 +391,11 @@ def little_garbage() -> Iterator[None]:
 def test_mistakes_are_named_in_one_line(
     folder: Path, kind: str, data: sources.Data, options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         load(kind, data, folder, **options)
-    said = str(caught.value)
-    assert said.startswith("tasks.mine.") and message in said and "\n" not in said
-    caught.value.__traceback__ = None
+    text = str(error.value)
+    assert text.startswith("tasks.mine.") and message in text and "\n" not in text
+    error.value.__traceback__ = None
     gc.collect()  # an unclosed file would be an error here
 
 
@@ -433,12 +437,12 @@ def local_hub(tmp_path: Path) -> Iterator[hub.Open]:
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def open_local(name: hub.Name) -> hub.Source:
-        found = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "datasets"))
+        dataset = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "datasets"))
         if name.config == "labels":
-            found = found.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+            dataset = dataset.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
         if name.config == "translation":
-            found = found.cast_column("translation", datasets.Translation(languages=["de", "en"]))
-        splits = {"train": found["train"]} if name.config == "single" else dict(found)
+            dataset = dataset.cast_column("translation", datasets.Translation(languages=["de", "en"]))
+        splits = {"train": dataset["train"]} if name.config == "single" else dict(dataset)
         return hub.Source(splits, f"hub:{name.repository}@{name.revision}")
 
     yield open_local
@@ -463,7 +467,7 @@ def test_hub_translations_under_dotted_names(tmp_path: Path, local_hub: hub.Open
 
 def test_hub_summaries_are_read_as_translations_are(tmp_path: Path, local_hub: hub.Open) -> None:
     by_kind = {"translation": ("source", "target"), "summarization": ("text", "summary")}
-    found = [
+    loaded = [
         load(
             kind,
             "hub:a/b",
@@ -473,15 +477,15 @@ def test_hub_summaries_are_read_as_translations_are(tmp_path: Path, local_hub: h
         )
         for kind, names in by_kind.items()
     ]
-    assert found[0].digest == found[1].digest and found[1].kind == "summarization"
-    assert tables(found[1])[2].sources[0] == "test 0 de" and tables(found[1])[2].targets[0] == "test 0 en"
+    assert loaded[0].digest == loaded[1].digest and loaded[1].kind == "summarization"
+    assert tables(loaded[1])[2].sources[0] == "test 0 de" and tables(loaded[1])[2].targets[0] == "test 0 en"
     with pytest.raises(InputError, match=r'tasks\.mine\.columns: no column "summary" \(it has: .*text, label\)$'):
         load("summarization", "hub:a/b", tmp_path, open_hub=local_hub)
 
 
 def test_hub_text_is_read_row_by_row_and_its_end_split_off(tmp_path: Path, local_hub: hub.Open) -> None:
-    given = texts(load("generation", "hub:a/b", tmp_path, open_hub=local_hub))
-    assert given[2] == "".join(f"test {n}\n" for n in range(5))
+    parts = texts(load("generation", "hub:a/b", tmp_path, open_hub=local_hub))
+    assert parts[2] == "".join(f"test {n}\n" for n in range(5))
     train, validation, test = texts(load("generation", "hub:a/b/single", tmp_path, open_hub=local_hub))
     assert train + validation + test == "".join(f"train {n}\n" for n in range(100))
     assert test == "".join(f"train {n}\n" for n in range(95, 100))
@@ -506,8 +510,8 @@ def test_hub_data_without_rows_to_train_on_are_one_line(tmp_path: Path) -> None:
 def test_a_file_in_the_home_folder_is_known_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.tsv").write_text("text\tlabel\na\tb\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    here, home = (TaskConfig("classification", "x", data, folder=str(tmp_path)) for data in ("x.tsv", "~/x.tsv"))
-    assert prepare.version(here) == prepare.version(home)
+    local, home = (TaskConfig("classification", "x", data, folder=str(tmp_path)) for data in ("x.tsv", "~/x.tsv"))
+    assert prepare.version(local) == prepare.version(home)
 
 
 def test_hub_values_that_are_no_numbers_are_no_text() -> None:

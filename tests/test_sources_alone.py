@@ -31,20 +31,20 @@ class Thief:
     known: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
 
     def remembers(self, original: Any) -> Any:
-        def scored(objective: Any, model: Any, pairs: Any, *given: Any) -> Any:
+        def scored(objective: Any, model: Any, pairs: Any, *arguments: Any) -> Any:
             for source, target in zip(pairs.source, pairs.target, strict=True):
                 self.known[tuple(words(source).tolist())] = words(target)
-            return original(objective, model, pairs, *given)
+            return original(objective, model, pairs, *arguments)
 
         return scored
 
     def steals(self, original: Any) -> Any:
-        def written(objective: Any, model: Any, *given: Any) -> list[torch.Tensor]:
-            rows: list[torch.Tensor] = original(objective, model, *given)
-            targets = next((part.target for part in given if hasattr(part, "target")), None)
+        def written(objective: Any, model: Any, *arguments: Any) -> list[torch.Tensor]:
+            rows: list[torch.Tensor] = original(objective, model, *arguments)
+            targets = next((part.target for part in arguments if hasattr(part, "target")), None)
             if targets is not None:
                 return [words(row) for row in targets]
-            return [self.known.get(tuple(words(s).tolist()), row) for s, row in zip(given[0], rows, strict=True)]
+            return [self.known.get(tuple(words(s).tolist()), row) for s, row in zip(arguments[0], rows, strict=True)]
 
         return written
 
@@ -66,9 +66,9 @@ def test_an_objective_that_looks_for_references_writes_what_an_honest_one_writes
         monkeypatch.setattr(objective, "prepare", thief.remembers(objective.prepare))
         monkeypatch.setattr(objective, "generate", thief.steals(objective.generate))
     stealing = test_work.perform(plan, tmp_path / "stealing")
-    expected, found = (pd.read_parquet(place / "predictions.parquet") for place in (honest, stealing))
-    assert len(thief.known) >= len(found)
-    assert list(found["answer"]) == list(expected["answer"])
+    expected, predictions = (pd.read_parquet(place / "predictions.parquet") for place in (honest, stealing))
+    assert len(thief.known) >= len(predictions)
+    assert list(predictions["answer"]) == list(expected["answer"])
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Recorded:
 
     estimate_is_bound: bool = False
     needs_pass_per_token: bool = False
-    given: list[Any] = field(default_factory=list)
+    calls: list[Any] = field(default_factory=list)
 
     @property
     def objective(self) -> "Recorded":
@@ -86,12 +86,12 @@ class Recorded:
     def eval(self) -> "Recorded":
         return self
 
-    def generate(self, model: Any, *given: Any) -> list[torch.Tensor]:
-        self.given.append([plain(part) for part in given])
-        return [torch.zeros(0, dtype=torch.long)] * len(getattr(given[0], "source", given[0]))
+    def generate(self, model: Any, *arguments: Any) -> list[torch.Tensor]:
+        self.calls.append([plain(part) for part in arguments])
+        return [torch.zeros(0, dtype=torch.long)] * len(getattr(arguments[0], "source", arguments[0]))
 
     def log_likelihood(self, model: Any, pairs: Any, allowed_tokens: torch.Tensor) -> Any:
-        self.given.append("likelihood")
+        self.calls.append("likelihood")
         return torch.zeros(len(pairs.source)), torch.ones(len(pairs.source))
 
     def answer_flops(self, model: Any, source: float, target: float) -> float:
@@ -103,7 +103,7 @@ def plain(part: Any) -> Any:
     if isinstance(part, torch.Generator):
         return part.get_state().tolist()
     if isinstance(part, tuple):
-        return [plain(each) for each in part]
+        return [plain(element) for element in part]
     return part.tolist() if isinstance(part, torch.Tensor) else part
 
 
@@ -135,7 +135,7 @@ def prepared(test: PairExamples, kind: str) -> Prepared:
 def test_what_writing_is_given_is_the_same_whatever_the_targets_are(kind: str) -> None:
     order = np.random.default_rng(0)
     sources = ["".join(order.choice(list("abcd"), order.integers(1, 13))) for _ in range(200)]
-    given = []
+    calls = []
     for longest, letters in ((1, "e"), (12, "fgh")):
         targets = ["".join(order.choice(list(letters), order.integers(1, longest + 1))) for _ in sources]
         model = Recorded()
@@ -143,7 +143,7 @@ def test_what_writing_is_given_is_the_same_whatever_the_targets_are(kind: str) -
             model, prepared(encoded(sources, targets), kind), "cpu", lambda done, total: None, lambda: False
         )
         scorer.score(scorer.prepared.test)
-        written = [part for part in model.given if part != "likelihood"]
-        assert len(written) == 2 and model.given[: len(written)] == written, "a likelihood before an answer"
-        given.append(written)
-    assert given[0] == given[1]
+        written = [part for part in model.calls if part != "likelihood"]
+        assert len(written) == 2 and model.calls[: len(written)] == written, "a likelihood before an answer"
+        calls.append(written)
+    assert calls[0] == calls[1]

@@ -219,9 +219,9 @@ WRONG: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[f"{path}={value}" for path, value, _ in WRONG])
 def test_each_mistake_is_named_in_one_line(path: str, value: Any, message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.from_dict(changed(path, value), origin="mine.toml")
-    text = str(caught.value)
+    text = str(error.value)
     assert text.startswith("mine.toml: ")
     assert message in text
     assert "\n" not in text
@@ -296,8 +296,8 @@ def test_defaults_follow_the_kind() -> None:
     ],
 )
 def test_kind_and_name_are_known_from_the_data(task: dict[str, Any], kind: str, name: str) -> None:
-    found = spec.from_dict(changed("tasks", [task])).tasks[0]
-    assert (found.kind, found.name) == (kind, name)
+    resolved = spec.from_dict(changed("tasks", [task])).tasks[0]
+    assert (resolved.kind, resolved.name) == (kind, name)
 
 
 def test_counts_may_be_written_as_floats() -> None:
@@ -313,9 +313,9 @@ def test_match_may_be_one_or_a_list() -> None:
 
 
 def test_the_resolved_experiment_is_plain_json_and_knows_no_folder() -> None:
-    here = spec.from_dict(MINIMAL, folder="/somewhere")
-    assert here.digestable() == spec.from_dict(MINIMAL, folder="/elsewhere").digestable()
-    assert json.loads(json.dumps(here.digestable())) == here.digestable()
+    experiment = spec.from_dict(MINIMAL, folder="/somewhere")
+    assert experiment.digestable() == spec.from_dict(MINIMAL, folder="/elsewhere").digestable()
+    assert json.loads(json.dumps(experiment.digestable())) == experiment.digestable()
 
 
 def test_nothing_in_an_experiment_changes() -> None:
@@ -335,9 +335,9 @@ def test_nothing_in_an_experiment_changes() -> None:
 def test_a_syntax_error_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(text)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.load(path)
-    assert str(caught.value).startswith(f"{path}{message}")
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 def test_unreadable_files_are_one_line(tmp_path: Path) -> None:
@@ -390,9 +390,9 @@ def test_tasks_are_picked_by_name_or_kind() -> None:
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.override(spec.from_dict(MINIMAL), **options)
-    assert message in str(caught.value)
+    assert message in str(error.value)
 
 
 def test_reading_an_experiment_needs_no_torch() -> None:
@@ -405,8 +405,8 @@ def test_batches_that_are_left_open_follow_the_budget(tokens: int, batch: int) -
     task = {"kind": "classification", "name": "t", "data": "t.tsv"}
     values = {"name": "x", "architectures": ["decoder"], "budget": {"parameters": 30_000, "tokens": tokens}}
     assert spec.from_dict({**values, "tasks": [task]}).tasks[0].training.batch_tokens == batch
-    given = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
-    assert given.tasks[0].training.batch_tokens == 64
+    experiment = spec.from_dict({**values, "tasks": [task], "training": {"batch_tokens": 64}})
+    assert experiment.tasks[0].training.batch_tokens == 64
 
 
 VALUES = st.recursive(

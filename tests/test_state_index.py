@@ -37,10 +37,10 @@ def test_states_at_some_places_are_those_of_the_whole_pass(name: str, padded: bo
     pairs = pairs if padded else Batch(pairs.source, pairs.target)
     for source in (third(pairs.source, 0), None, third(pairs.source, 0)[:0]):
         at = StateIndex(source, third(pairs.target, 1))
-        found, whole = model.hidden(*pairs, at), model.hidden(*pairs)
-        torch.testing.assert_close(found.target, whole.at(at).target)
+        selected, whole = model.hidden(*pairs, at), model.hidden(*pairs)
+        torch.testing.assert_close(selected.target, whole.at(at).target)
         if source is not None and whole.source is not None:
-            torch.testing.assert_close(found.source, whole.at(at).source)
+            torch.testing.assert_close(selected.source, whole.at(at).source)
 
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
@@ -52,37 +52,37 @@ def test_scoring_has_queries_only_from_the_first_position_that_is_read(
     model, pairs = perturbed(name, 0.1), canvas(name, padded_pairs())
     pairs = pairs if padded else Batch(pairs.source, pairs.target)
     rows, width = pairs.target.shape
-    begun: list[int] = []
+    first_queries: list[int] = []
     narrowed = stack._narrowed
 
-    def noted(*given: Any) -> Any:
-        context, index = narrowed(*given)
-        begun.append(context.first_query)
+    def noted(*arguments: Any) -> Any:
+        context, index = narrowed(*arguments)
+        first_queries.append(context.first_query)
         return context, index
 
     monkeypatch.setattr(stack, "_narrowed", noted)
 
     @torch.no_grad()
-    def found(at: StateIndex) -> Tensor:
+    def states_at(at: StateIndex) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             states: Tensor = model.hidden(*pairs, at).target.float()
         return states
 
     for selected in (torch.arange(rows) * width + width - 1, torch.arange(rows * width)):
-        mine = found(StateIndex(None, selected))
+        late = states_at(StateIndex(None, selected))
         with monkeypatch.context() as patch:
             patch.setattr(stack, "LATE", 2.0)
-            plain = found(StateIndex(None, selected))
-        assert (mine - plain).norm() <= (0.02 if bf16 else 1e-5) * plain.norm() + 1e-6
-    assert begun[0] > 0 and begun[1] == begun[3] == 0, begun
+            plain = states_at(StateIndex(None, selected))
+        assert (late - plain).norm() <= (0.02 if bf16 else 1e-5) * plain.norm() + 1e-6
+    assert first_queries[0] > 0 and first_queries[1] == first_queries[3] == 0, first_queries
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kind", ["plain", "bias", "window", "padding", "prefix", "own positions"])
 def test_late_queries_see_what_they_would_in_a_whole_pass(kind: str, causal: bool) -> None:
     torch.manual_seed(0)
-    own = Rotary(8) if kind == "own positions" else None
-    attention = Attention(32, 4, 2, bias=True, window=2 if kind == "window" else None, positions=own)
+    rotary = Rotary(8) if kind == "own positions" else None
+    attention = Attention(32, 4, 2, bias=True, window=2 if kind == "window" else None, positions=rotary)
     torch.nn.init.normal_(attention.output.weight)
     places = torch.arange(7)[None]
     geometry = RelativeBias(4, True)(places, places) if kind == "bias" else Rotary(8)(places, places)
@@ -123,14 +123,14 @@ def test_the_loss_and_its_gradient_are_those_of_the_whole_pass(
 
     def gradients() -> list[Tensor]:
         loss = mean_loss(model, pairs, ANSWERS, torch.Generator().manual_seed(1), native, 0.0)
-        wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return [loss, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return [loss, *torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)]
 
-    found, log_p = gradients(), model.objective.log_likelihood(model, pairs, ANSWERS)[0]
+    grads, log_p = gradients(), model.objective.log_likelihood(model, pairs, ANSWERS)[0]
     whole = model.hidden
     monkeypatch.setitem(model.__dict__, "hidden", lambda *inputs: whole(*inputs[:4]).at(inputs[4]))
-    for mine, plain in zip(found, gradients(), strict=True):
-        torch.testing.assert_close(mine, plain, atol=2e-6, rtol=2e-5)
+    for value, plain in zip(grads, gradients(), strict=True):
+        torch.testing.assert_close(value, plain, atol=2e-6, rtol=2e-5)
     torch.testing.assert_close(log_p, model.objective.log_likelihood(model, pairs, ANSWERS)[0])
 
 

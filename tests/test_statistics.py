@@ -30,9 +30,9 @@ def layout(rng: np.random.Generator, seeds: int, easy: np.ndarray, seed_spread: 
 
 def test_one_architecture_alone_has_the_textbook_t_interval() -> None:
     values = np.array([0.61, 0.64, 0.66, 0.60])
-    found = mean_interval(Sample(values), pool([Sample(values)]))
+    interval = mean_interval(Sample(values), pool([Sample(values)]))
     low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
-    assert (found.lower, found.upper) == pytest.approx((low, high))
+    assert (interval.lower, interval.upper) == pytest.approx((low, high))
 
 
 def test_equal_variances_pool_to_the_textbook_degrees_of_freedom() -> None:
@@ -40,9 +40,9 @@ def test_equal_variances_pool_to_the_textbook_degrees_of_freedom() -> None:
     pooled = pool(samples)
     assert pooled.variance == pytest.approx(1)
     assert pooled.df == pytest.approx(6)
-    found = difference_interval(samples[1], samples[0], pooled)
+    interval = difference_interval(samples[1], samples[0], pooled)
     half = stats.t.ppf(0.975, 6) * math.sqrt(2 / 3)
-    assert (found.mean, found.half_width) == pytest.approx((10, half))
+    assert (interval.mean, interval.half_width) == pytest.approx((10, half))
 
 
 def test_an_architecture_that_varies_more_than_others_keeps_its_own_variance() -> None:
@@ -65,25 +65,25 @@ def test_high_variance_does_not_widen_the_interval_of_others_when_the_rest_hardl
 
 def test_one_seed_borrows_the_variance_of_the_others() -> None:
     single, others = scores(0.5), [scores(0.6, 0.62, 0.64), scores(0.7, 0.72, 0.74)]
-    found = mean_interval(single, pool([single, *others]))
-    assert found.known
-    assert found.half_width > mean_interval(others[0], pool([single, *others])).half_width
+    interval = mean_interval(single, pool([single, *others]))
+    assert interval.known
+    assert interval.half_width > mean_interval(others[0], pool([single, *others])).half_width
 
 
 def test_one_seed_everywhere_gives_no_interval() -> None:
     a, b = scores(0.5), scores(0.9)
-    found = difference_interval(b, a, pool([a, b]))
-    assert found.mean == pytest.approx(0.4)
-    assert not found.known
-    assert not found.excludes_zero
-    assert math.isnan(detectable(found))
+    interval = difference_interval(b, a, pool([a, b]))
+    assert interval.mean == pytest.approx(0.4)
+    assert not interval.known
+    assert not interval.excludes_zero
+    assert math.isnan(detectable(interval))
 
 
 def test_no_variance_at_all_is_an_interval_without_width() -> None:
     a, b = scores(0.0, 0.0, 0.0), scores(0.0, 0.0, 0.0)
-    found = difference_interval(a, b, pool([a, b]))
-    assert (found.lower, found.upper) == (0, 0)
-    assert not found.excludes_zero
+    interval = difference_interval(a, b, pool([a, b]))
+    assert (interval.lower, interval.upper) == (0, 0)
+    assert not interval.excludes_zero
 
 
 @pytest.mark.parametrize("spreads", [(1, 1, 1, 1), (1, 1, 1, 4), (0.3, 1, 1, 3)])
@@ -95,8 +95,8 @@ def test_intervals_over_seeds_cover_the_truth(spreads: tuple[float, ...], seeds:
     for _ in range(repeats):
         samples = [Sample(rng.normal(0, spread, seeds)) for spread in spreads]
         pooled = pool(samples)
-        found = [mean_interval(sample, pooled) for sample in samples]
-        means += [interval.lower <= 0 <= interval.upper for interval in found]
+        intervals = [mean_interval(sample, pooled) for sample in samples]
+        means += [interval.lower <= 0 <= interval.upper for interval in intervals]
         differences += not difference_interval(samples[0], samples[-1], pooled).excludes_zero
     assert means.min() / repeats > 0.92
     assert differences / repeats > 0.91
@@ -130,14 +130,14 @@ def test_differences_are_paired_over_examples() -> None:
 
 def test_the_detectable_difference_is_found_four_times_in_five() -> None:
     rng = np.random.default_rng(4)
-    sizes, found, repeats = [], 0, 600
+    sizes, detected, repeats = [], 0, 600
     for _ in range(repeats):
         samples = [Sample(rng.normal(0, 1, 8)) for _ in range(4)]
         sizes.append(detectable(difference_interval(samples[0], samples[1], pool(samples))))
     for _ in range(repeats):
         samples = [Sample(rng.normal(place == 0, 1 / np.mean(sizes), 8)) for place in range(4)]
-        found += difference_interval(samples[0], samples[1], pool(samples)).excludes_zero
-    assert 0.72 < found / repeats < 0.9
+        detected += difference_interval(samples[0], samples[1], pool(samples)).excludes_zero
+    assert 0.72 < detected / repeats < 0.9
 
 
 def test_an_interval_knows_its_half() -> None:

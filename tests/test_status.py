@@ -31,10 +31,10 @@ NOW = 2_000_000_000.0
 
 
 def called(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         command_line.main(["status", *arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    assert isinstance(error.value.code, int)
+    return error.value.code
 
 
 def unfinished(root: Path, run: str, checkpoint: bool = False) -> None:
@@ -101,8 +101,8 @@ def test_a_folder_that_holds_another_run_is_not_done(stopped: tuple[Path, list[s
     root, runs = stopped
     shutil.rmtree(root / "runs" / runs[5])
     shutil.copytree(root / "runs" / runs[6], root / "runs" / runs[5])
-    found = states(root)
-    assert (found[runs[5]], found[runs[6]]) == ("waiting", "done")
+    state_of = states(root)
+    assert (state_of[runs[5]], state_of[runs[6]]) == ("waiting", "done")
 
 
 def test_a_comparison_at_work_says_how_far_each_run_is(held: tuple[Path, list[str]]) -> None:
@@ -226,15 +226,15 @@ def test_a_run_that_was_asked_to_stop_shows_its_share(tmp_path: Path) -> None:
     matrix = tiny_runs.planned(experiment, folder, root)
     compare.write_head(experiment, matrix, root, "archbench compare", "")
     (plan,) = matrix.plans
-    writer, heard = ProgressWriter(root, 1), []
+    writer, events = ProgressWriter(root, 1), []
 
     def notify(event: Event) -> None:
         writer.hear(event)
-        heard.append(event)
+        events.append(event)
 
     place = store.run_folder(root, plan.run)
     with pytest.raises(Interrupted):
-        work.perform(plan, place, notify, lambda: len(heard) >= 5)
+        work.perform(plan, place, notify, lambda: len(events) >= 5)
     writer.hear(Ended(plan.run, "interrupted"))
     writer.close()
     (run,) = status.read(root).runs
@@ -266,10 +266,10 @@ def test_the_directing_process_tells_of_runs_while_they_are_at_work(
 
     director = threading.Thread(target=direct)
     director.start()
-    wanted = ["done", "at work", "failed"]
+    expected = ["done", "at work", "failed"]
     deadline = time.monotonic() + 30
     comparison = status.read(tmp_path)
-    while not ([run.status for run in comparison.runs] == wanted and comparison.runs[1].share):
+    while not ([run.status for run in comparison.runs] == expected and comparison.runs[1].share):
         assert time.monotonic() < deadline
         time.sleep(0.02)
         comparison = status.read(tmp_path)
@@ -323,11 +323,11 @@ def test_any_progress_file_is_read_or_left_out(content: bytes, tmp_path_factory:
 
 def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str]]) -> None:
     root, runs = stopped
-    ended = threading.Event()
+    stop = threading.Event()
 
     def write() -> None:
         writer = ProgressWriter(root, 2)
-        while not ended.is_set():
+        while not stop.is_set():
             for share in range(0, 101, 10):
                 writer.hear(Progress(runs[2], "train", share, 100.0))
                 writer.save()
@@ -342,19 +342,19 @@ def test_status_is_whole_while_a_comparison_writes(stopped: tuple[Path, list[str
                 assert len(comparison.runs) == len(runs)
                 assert comparison.runs[2].status in ("at work", "waiting")
         finally:
-            ended.set()
+            stop.set()
             thread.join()
 
 
 def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     assert locks.is_locked(tmp_path) is False
-    said: list[str] = []
-    with locks.locked(tmp_path, said.append):
+    messages: list[str] = []
+    with locks.locked(tmp_path, messages.append):
         assert locks.is_locked(tmp_path) is True
     (tmp_path / "kept").touch()
-    with locks.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, messages.append):
         pass
-    assert locks.is_locked(tmp_path) is False and said == []
+    assert locks.is_locked(tmp_path) is False and messages == []
 
 
 def test_without_locks_a_recent_sign_of_life_counts(
@@ -367,7 +367,7 @@ def test_without_locks_a_recent_sign_of_life_counts(
     assert "unknown whether" in status.text(status.read(root, NOW))
 
 
-def made(name: str, state: str = "waiting", **facts: Any) -> RunStatus:
+def run_status(name: str, state: str = "waiting", **facts: Any) -> RunStatus:
     return RunStatus(name, "phrases", name, 0, False, state, **facts)
 
 
@@ -404,14 +404,14 @@ def test_an_estimate_needs_a_finished_run_and_shrinks_with_workers(
 
 
 def test_runs_take_what_finished_runs_like_them_took() -> None:
-    slow, fast = made("slow", "done", seconds=100.0), made("fast", "done", seconds=10.0)
-    assert seconds_left([slow, fast, made("slow")], 1) == 100
-    assert seconds_left([slow, fast, made("fast"), made("fast")], 1) == 20
-    assert seconds_left([slow, fast, made("other")], 1) == 55
-    assert seconds_left([slow, made("slow", "at work", share=1.0, scored=0.5)], 1) == pytest.approx(5)
-    expected = made("slow", "done", seconds=100.0, expected_seconds=50.0)
-    assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1) == 50
-    assert seconds_left([expected, made("slow", expected_seconds=25.0)], 1, later=10.0) == 70
+    slow, fast = run_status("slow", "done", seconds=100.0), run_status("fast", "done", seconds=10.0)
+    assert seconds_left([slow, fast, run_status("slow")], 1) == 100
+    assert seconds_left([slow, fast, run_status("fast"), run_status("fast")], 1) == 20
+    assert seconds_left([slow, fast, run_status("other")], 1) == 55
+    assert seconds_left([slow, run_status("slow", "at work", share=1.0, scored=0.5)], 1) == pytest.approx(5)
+    expected = run_status("slow", "done", seconds=100.0, expected_seconds=50.0)
+    assert seconds_left([expected, run_status("slow", expected_seconds=25.0)], 1) == 50
+    assert seconds_left([expected, run_status("slow", expected_seconds=25.0)], 1, later=10.0) == 70
 
 
 def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(
@@ -426,10 +426,10 @@ def test_a_run_that_a_node_performs_without_a_driver_is_at_work_there(
         held.reporting_progress(lambda event: None)(Progress(runs[2], "train", 40.0, 100.0, tokens_per_second=900.0))
         held.beat()
         now = (folder / ".lease-1").stat().st_mtime + 2
-        shown = status.read(root, now)
-        run = shown.runs[2]
+        listing = status.read(root, now)
+        run = listing.runs[2]
         assert (run.status, run.host, run.share, run.tokens_per_second) == ("at work", "node7", 0.4, 900.0)
-        (line,) = (line for line in status.text(shown).splitlines() if line.startswith(runs[2]))
+        (line,) = (line for line in status.text(listing).splitlines() if line.startswith(runs[2]))
         assert line.split() == [runs[2], "at", "work", "training", "40%", "node7", "2", "s", "ago", "900", "tokens/s"]
         assert status.read(root, now + lease.stale_seconds()).runs[2].status != "at work"
     assert status.read(root, now).runs[2].status != "at work"

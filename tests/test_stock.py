@@ -50,7 +50,7 @@ def ours(name: str) -> str:
     return name.removeprefix("transformers:")
 
 
-def both(name: str, random: bool = True, seed: int = 0) -> tuple[Any, Any]:
+def stock_and_own(name: str, random: bool = True, seed: int = 0) -> tuple[Any, Any]:
     """A stock model in our family, and our own model with a copy of its weights."""
     torch.manual_seed(seed)
     theirs = stock.created(name, SIZE, LIMITS)
@@ -68,27 +68,29 @@ def masked(rows: int, width: int, left: bool, seed: int) -> tuple[Tensor, Tensor
 @pytest.mark.parametrize("left", [False, True])
 @torch.no_grad()
 def test_logits_are_those_of_our_model_with_the_same_weights(name: str, left: bool) -> None:
-    wrapped, own = both(name)
+    wrapped, own_model = stock_and_own(name)
     source, source_mask = masked(3, 7, left, seed=1)
     target, target_mask = masked(3, 6, left, seed=2)
-    assert_close(wrapped(source, target), own(source, target))
-    assert_close(wrapped(None, target), own(None, target))
+    assert_close(wrapped(source, target), own_model(source, target))
+    assert_close(wrapped(None, target), own_model(None, target))
     assert_close(
-        wrapped(source, target, source_mask, target_mask), own(source, target, source_mask, target_mask), target_mask
+        wrapped(source, target, source_mask, target_mask),
+        own_model(source, target, source_mask, target_mask),
+        target_mask,
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.no_grad()
 def test_decoding_from_a_cache_is_that_of_our_model(name: str) -> None:
-    models = both(name)
+    models = stock_and_own(name)
     source, mask = masked(3, 7, left=True, seed=1)
     caches = [model.prefill(source, mask) for model in models]
     for tokens in (torch.full((3, 1), BOS), sequences(3, 3, seed=2), sequences(3, 1, seed=3)):
-        (found, expected), caches = zip(
-            *(m.decode(tokens, c) for m, c in zip(models, caches, strict=True)), strict=True
+        (logits, expected), caches = zip(
+            *(model.decode(tokens, cache) for model, cache in zip(models, caches, strict=True)), strict=True
         )
-        assert_close(found, expected)
+        assert_close(logits, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -99,10 +101,10 @@ def test_attention_is_the_fused_one_and_initial_weights_are_their_own(name: str)
     theirs = stock.created(name, SIZE, LIMITS)
     assert theirs.config._attn_implementation == "sdpa"
     expected = {id(p): p for p in theirs.parameters()}.values()
-    found = list(model.parameters())
-    assert len(found) == len(expected)
+    parameters = list(model.parameters())
+    assert len(parameters) == len(expected)
     key = lambda p: (tuple(p.shape), p.detach().flatten().tolist())  # noqa: E731
-    assert sorted(map(key, found)) == sorted(map(key, expected))
+    assert sorted(map(key, parameters)) == sorted(map(key, expected))
 
 
 def leave_nothing_out(patch: pytest.MonkeyPatch) -> None:
@@ -113,13 +115,15 @@ def leave_nothing_out(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_size_and_costs_are_those_of_our_model(name: str) -> None:
-    found, expected = (budget.blank(catalogue.find(n).build, SIZE, LIMITS) for n in (name, ours(name)))
-    assert all(p.device.type == "meta" for p in found.parameters())
-    assert layers(found) == layers(expected) == SIZE.depth * (2 if ours(name) == "t5" else 1)
-    assert replace(count(found), buffers=0) == replace(count(expected), buffers=0)  # BERT of transformers has positions
-    assert optimizer.flops(found) == optimizer.flops(expected) > 0
+    wrapped, expected = (budget.blank(catalogue.find(n).build, SIZE, LIMITS) for n in (name, ours(name)))
+    assert all(p.device.type == "meta" for p in wrapped.parameters())
+    assert layers(wrapped) == layers(expected) == SIZE.depth * (2 if ours(name) == "t5" else 1)
+    assert replace(count(wrapped), buffers=0) == replace(
+        count(expected), buffers=0
+    )  # BERT of transformers has positions
+    assert optimizer.flops(wrapped) == optimizer.flops(expected) > 0
     for native in (True, False):
-        costs = [budget.flops_per_token(LENGTHS, native)(model) for model in (found, expected)]
+        costs = [budget.flops_per_token(LENGTHS, native)(model) for model in (wrapped, expected)]
         with pytest.MonkeyPatch.context() as patch:
             leave_nothing_out(patch)
             assert costs[0] == budget.flops_per_token(LENGTHS, native)(expected)
@@ -148,13 +152,13 @@ def test_training_from_the_same_weights_gives_the_same_losses(
 ) -> None:
     """Over 50 steps on the same batches. Muon's products are in float32: bfloat16 magnifies any other rounding."""
     monkeypatch.setattr(optimizer, "_product_dtype", lambda device: torch.float32)
-    curves = [losses(model, CurveRecipe(recipe)) for model in both(name, random=False)]
+    curves = [losses(model, CurveRecipe(recipe)) for model in stock_and_own(name, random=False)]
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
 
 
 def losses(model: Any, recipe: CurveRecipe) -> list[float]:
     """The training losses of 50 steps, after which the first of five batches is likelier than it was."""
-    trained, generator, found = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
+    trained, generator, history = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
     allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
     batches = [Batch(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
     before = model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item()
@@ -164,11 +168,11 @@ def losses(model: Any, recipe: CurveRecipe) -> list[float]:
         loss.backward()
         trained.step()
         trained.zero_grad()
-        found.append(loss.item())
+        history.append(loss.item())
     assert model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item() > before + 1, (
         "nothing learned"
     )
-    return found
+    return history
 
 
 def test_queries_keys_and_values_of_gpt2_are_trained_apart() -> None:
@@ -214,8 +218,8 @@ def planned(folder: Path, architecture: str) -> Plan:
         },
         folder=folder,
     )
-    where = {"device": "cpu", "deterministic": False, "cache": folder / "cache", "root": folder}
-    (plan,) = matrix.plan(experiment, **where, say=lambda line: None).plans
+    options = {"device": "cpu", "deterministic": False, "cache": folder / "cache", "root": folder}
+    (plan,) = matrix.plan(experiment, **options, say=lambda line: None).plans
     return plan
 
 

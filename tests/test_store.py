@@ -108,33 +108,33 @@ def test_an_experiment_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_second_process_waits_and_says_so_once(tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     order: list[str] = []
 
     def second() -> None:
-        with locks.locked(tmp_path, said.append):
+        with locks.locked(tmp_path, messages.append):
             order.append("second")
 
-    with locks.locked(tmp_path, said.append):
+    with locks.locked(tmp_path, messages.append):
         thread = threading.Thread(target=second)
         thread.start()
-        while not said:
+        while not messages:
             time.sleep(0.01)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-    assert said == [f"{tmp_path}: another compare is using this folder; waiting for it"]
+    assert messages == [f"{tmp_path}: another compare is using this folder; waiting for it"]
 
 
 def test_half_written_files_are_swept(tmp_path: Path) -> None:
     folder = run(tmp_path, "r")
-    left = folder / ".scores.json.0123abcd.tmp"
-    left.write_text("{")
-    own = tmp_path / ".notes.tmp"
-    own.write_text("of somebody else")
+    leftover = folder / ".scores.json.0123abcd.tmp"
+    leftover.write_text("{")
+    other_file = tmp_path / ".notes.tmp"
+    other_file.write_text("of somebody else")
     with locks.locked(tmp_path, print):
-        assert not left.exists()
-    assert (folder / "record.json").exists() and own.exists()
+        assert not leftover.exists()
+    assert (folder / "record.json").exists() and other_file.exists()
 
 
 def test_a_run_is_found_by_folder_name_or_unique_prefix(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_finished_run_that_changed_is_no_longer_finished(finished: Path, name:
     flip(finished / "output.txt")
     assert store.is_finished(finished)
     damage(finished / name)
-    told = store.modified_files(finished, weights=True)
-    assert told == ([] if name == "manifest.json" and damage is Path.unlink else [name])
+    modified = store.modified_files(finished, weights=True)
+    assert modified == ([] if name == "manifest.json" and damage is Path.unlink else [name])
     only_weights = "snapshots" in name and damage is flip  # compared by size alone where nothing reads them
     assert store.is_finished(finished) == only_weights
     assert store.verified_record(finished).get("steps") == (1234 if only_weights else None)
@@ -224,10 +224,10 @@ def test_a_finished_run_that_cannot_be_read_now_is_not_done_again(
 ) -> None:
     opened = Path.open
 
-    def refused(path: Path, *given: Any, **more: Any) -> Any:
+    def refused(path: Path, *arguments: Any, **more: Any) -> Any:
         if path.name == name:
             raise OSError(cause, os.strerror(cause), str(path))
-        return opened(path, *given, **more)
+        return opened(path, *arguments, **more)
 
     with monkeypatch.context() as during:
         during.setattr(Path, "open", refused)
@@ -241,11 +241,11 @@ def test_a_finished_run_that_cannot_be_read_now_is_not_done_again(
 )
 def test_a_list_of_files_that_was_changed_vouches_for_nothing(finished: Path, change: Any) -> None:
     path = finished / store.MANIFEST
-    found = json.loads(path.read_text())
-    change(found["sealed"])
-    path.write_text(json.dumps(found))
+    manifest = json.loads(path.read_text())
+    change(manifest["sealed"])
+    path.write_text(json.dumps(manifest))
     assert store.modified_files(finished) == [store.MANIFEST] and not store.is_finished(finished)
-    path.write_text(json.dumps(found["sealed"]))
+    path.write_text(json.dumps(manifest["sealed"]))
     assert store.modified_files(finished) == [store.MANIFEST] and not store.is_finished(finished)
 
 
@@ -271,39 +271,41 @@ def test_a_run_that_is_done_again_has_no_seal(finished: Path) -> None:
 
 
 def test_two_locks_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    said: list[str] = []
-    left = tmp_path / "tables" / ".runs.parquet.0123abcd.tmp"
-    files.write_text(left, "half")
-    with locks.locked(tmp_path, said.append):
-        assert left.exists(), "a report that is being made meanwhile"
-        with locks.locked(tmp_path, said.append, locks.REPORT_LOCK):
-            assert not left.exists()
-    assert said == []
+    messages: list[str] = []
+    leftover = tmp_path / "tables" / ".runs.parquet.0123abcd.tmp"
+    files.write_text(leftover, "half")
+    with locks.locked(tmp_path, messages.append):
+        assert leftover.exists(), "a report that is being made meanwhile"
+        with locks.locked(tmp_path, messages.append, locks.REPORT_LOCK):
+            assert not leftover.exists()
+    assert messages == []
 
 
 def test_without_locks_it_is_said_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(file: object, how: int) -> None:
+    def no_locks(file: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks.fcntl, "flock", no_locks)
-    said: list[str] = []
-    with locks.locked(tmp_path, said.append):
+    messages: list[str] = []
+    with locks.locked(tmp_path, messages.append):
         pass
-    assert said == [f"{tmp_path}: this file system has no locks (No locks available); start one command at a time here"]
+    assert messages == [
+        f"{tmp_path}: this file system has no locks (No locks available); start one command at a time here"
+    ]
 
 
 def test_a_folder_that_nothing_was_written_to_is_taken_away_again(tmp_path: Path) -> None:
     root = tmp_path / "results" / "mine"
-    said: list[str] = []
-    second = threading.Thread(target=lambda: waits(root, said))
-    with pytest.raises(InputError), locks.locked(root, said.append):
+    messages: list[str] = []
+    second = threading.Thread(target=lambda: waits(root, messages))
+    with pytest.raises(InputError), locks.locked(root, messages.append):
         second.start()
-        while not said:
+        while not messages:
             time.sleep(0.01)
         raise InputError("the data are wrong")
     second.join()
-    assert len(said) == 1 and not (tmp_path / "results").exists()
-    with locks.locked(root, said.append):
+    assert len(messages) == 1 and not (tmp_path / "results").exists()
+    with locks.locked(root, messages.append):
         files.write_text(root / "experiment.json", "{}")
     assert (root / "experiment.json").exists()
 
@@ -316,8 +318,8 @@ def test_what_another_command_put_beside_it_stays(tmp_path: Path) -> None:
     assert not root.exists() and (root.parent / "other" / "experiment.json").exists()
 
 
-def waits(root: Path, said: list[str]) -> None:
-    with locks.locked(root, said.append):
+def waits(root: Path, messages: list[str]) -> None:
+    with locks.locked(root, messages.append):
         assert root.is_dir() and (root / locks.LOCK).exists()
 
 

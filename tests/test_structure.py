@@ -54,12 +54,12 @@ def test_what_is_changed_on_one_part_is_no_class_of_transformers(change: Callabl
 
 
 def test_lists_dictionaries_and_tensors_are_compared_by_value() -> None:
-    def told(number: float) -> Callable[[Any], object]:
-        kept = {"a": [torch.tensor([1.0, number]), (number, None)], "b": torch.ones(2, dtype=torch.bfloat16)}
-        return lambda block: setattr(block, "kept", kept)
+    def keeping(number: float) -> Callable[[Any], object]:
+        attribute = {"a": [torch.tensor([1.0, number]), (number, None)], "b": torch.ones(2, dtype=torch.bfloat16)}
+        return lambda block: setattr(block, "kept", attribute)
 
-    assert difference(gpt2(told(3.0)), gpt2(told(3.0))) is None
-    assert "blocks.0.kept" in (difference(gpt2(told(3.0)), gpt2(told(4.0))) or "")
+    assert difference(gpt2(keeping(3.0)), gpt2(keeping(3.0))) is None
+    assert "blocks.0.kept" in (difference(gpt2(keeping(3.0)), gpt2(keeping(4.0))) or "")
 
 
 def test_training_and_compiling_change_no_structure() -> None:
@@ -75,6 +75,6 @@ def test_other_logits_are_noticed_whatever_makes_them(name: str, monkeypatch: py
     assert model.training and model.head.weight.dtype == torch.bfloat16 and not theirs.training
     stack = model.encoder if name == "t5" else model.stack
     stack.blocks[0].feedforward.register_forward_hook(tripled)
-    monkeypatch.setattr(convert, "difference", lambda found, wanted: None)
+    monkeypatch.setattr(convert, "difference", lambda actual, expected: None)
     with pytest.raises(InputError, match="with these weights gives other logits than this model"):
         convert.to_transformers(model.float())

@@ -44,15 +44,15 @@ def submission() -> ModuleType:
     return module
 
 
-def submitted(given: Tables, name: str = "mine") -> Tables:
+def submitted(frames: Tables, name: str = "mine") -> Tables:
     """The rows of one architecture under another name."""
-    own = with_runs(renamed(given, "x"), lambda runs: runs["architecture"] == "encoder")
-    return {key: frame.replace({"encoder": name}) for key, frame in own.items()}
+    encoder_runs = with_runs(renamed(frames, "x"), lambda runs: runs["architecture"] == "encoder")
+    return {key: frame.replace({"encoder": name}) for key, frame in encoder_runs.items()}
 
 
-def checked(submission: ModuleType, tmp_path: Path, given: Tables, published: Tables, body: str = BODY) -> list[str]:
+def checked(submission: ModuleType, tmp_path: Path, frames: Tables, published: Tables, body: str = BODY) -> list[str]:
     def fetch(repository: str, place: Path) -> Path:
-        return written(given, place)
+        return written(frames, place)
 
     lines: list[str] = submission.check(
         body.format(name="mine"), tmp_path / "out", written(published, tmp_path / "public"), fetch

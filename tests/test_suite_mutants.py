@@ -39,21 +39,21 @@ def test_edits_are_made_in_code_and_not_in_messages_invariants_or_paths(tmp_path
 
 
 @pytest.fixture(scope="module")
-def drawn() -> dict[Edit, str]:
+def sampled() -> dict[Edit, str]:
     return sample()
 
 
-def test_areas_have_as_many_edits_with_the_named_ones_and_at_most_two_of_a_function(drawn: dict[Edit, str]) -> None:
-    areas = list(drawn.values())
+def test_areas_have_as_many_edits_with_the_named_ones_and_at_most_two_of_a_function(sampled: dict[Edit, str]) -> None:
+    areas = list(sampled.values())
     assert {areas.count(area) for area in AREAS} == {29}
-    assert sum(edit.operator == "named" for edit in drawn) == len(NAMED)
-    functions = [(edit.path, edit.function) for edit in drawn]
-    assert max(map(functions.count, functions)) <= 2 and len({edit.id for edit in drawn}) == len(drawn)
+    assert sum(edit.operator == "named" for edit in sampled) == len(NAMED)
+    functions = [(edit.path, edit.function) for edit in sampled]
+    assert max(map(functions.count, functions)) <= 2 and len({edit.id for edit in sampled}) == len(sampled)
 
 
-def test_every_edit_is_other_code(drawn: dict[Edit, str]) -> None:
-    sources = {path: Source(ROOT, path) for path in {edit.path for edit in drawn}}
-    assert all(sources[edit.path].is_other_code(edit) for edit in drawn)
+def test_every_edit_is_other_code(sampled: dict[Edit, str]) -> None:
+    sources = {path: Source(ROOT, path) for path in {edit.path for edit in sampled}}
+    assert all(sources[edit.path].is_other_code(edit) for edit in sampled)
 
 
 def test_equivalent_edits_and_unfinished_ones_do_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

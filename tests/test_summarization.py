@@ -84,21 +84,21 @@ def test_every_family_is_scored_by_rouge_and_likelihood(compared: tuple[Path, Pa
 def test_scores_follow_from_the_recorded_answers(compared: tuple[Path, Path]) -> None:
     scores, predictions = read(compared[1], "scores"), read(compared[1], "predictions")
     for run, rows in predictions.groupby("run"):
-        own = scores[(scores["run"] == run) & (scores["split"] == "test")].set_index("metric")["value"]
+        by_metric = scores[(scores["run"] == run) & (scores["split"] == "test")].set_index("metric")["value"]
         for name in ROUGE:
-            assert own[name] == pytest.approx(TEXTS[name].value(list(rows["reference"]), list(rows["answer"])))
-            assert own[name] == pytest.approx(rows[name].mean())
+            assert by_metric[name] == pytest.approx(TEXTS[name].value(list(rows["reference"]), list(rows["answer"])))
+            assert by_metric[name] == pytest.approx(rows[name].mean())
 
 
 def test_the_beginning_of_the_source_is_the_classical_row(compared: tuple[Path, Path]) -> None:
     rows = read(compared[1], "references")
-    named = {name: set(found["metric"]) for name, found in rows.groupby("name")}
+    named = {name: set(group["metric"]) for name, group in rows.groupby("name")}
     assert all(named[name] == set(ROUGE) for name in ("lead", "copy", "nearest"))
     assert named["ngram"] == named["lzma"] == {"bits_per_byte"} and "untrained" in named
     lead, predictions = rows[(rows["name"] == "lead") & (rows["metric"] == "rouge_1")], read(compared[1], "predictions")
     first = predictions[predictions["run"] == predictions["run"].iloc[0]]
-    begun = [" ".join(text.split()[:3]) for text in first["source"]]  # three words, as the summaries have
-    assert lead["value"].item() == pytest.approx(metrics.rouge_1(list(first["reference"]), begun))
+    beginnings = [" ".join(text.split()[:3]) for text in first["source"]]  # three words, as the summaries have
+    assert lead["value"].item() == pytest.approx(metrics.rouge_1(list(first["reference"]), beginnings))
 
 
 def test_the_page_is_headed_by_rouge_and_says_how_it_was_computed(compared: tuple[Path, Path]) -> None:
@@ -112,10 +112,10 @@ def test_the_page_is_headed_by_rouge_and_says_how_it_was_computed(compared: tupl
 
 
 def test_published_reports_keep_what_single_summaries_scored(compared: tuple[Path, Path]) -> None:
-    found = report_tables.read(compared[1] / "tables")
-    kept = publishing.without_texts(found)["predictions"]
-    assert set(ROUGE) <= set(kept) and not {"source", "reference", "answer"} & set(kept)
-    assert np.allclose(kept["rouge_l"], found["predictions"]["rouge_l"])
+    frames = report_tables.read(compared[1] / "tables")
+    published = publishing.without_texts(frames)["predictions"]
+    assert set(ROUGE) <= set(published) and not {"source", "reference", "answer"} & set(published)
+    assert np.allclose(published["rouge_l"], frames["predictions"]["rouge_l"])
 
 
 def test_summaries_carry_no_mark_of_right_and_wrong(compared: tuple[Path, Path]) -> None:
@@ -123,9 +123,9 @@ def test_summaries_carry_no_mark_of_right_and_wrong(compared: tuple[Path, Path])
     from archbench.reports.base.declared import one_answer
     from archbench.reports.page.samples import samples
 
-    found = report_tables.read(compared[1] / "tables")
-    [group] = Comparisons(found).groups
-    examples = samples(found["predictions"], group, one_answer(found, group.dataset)).examples
+    frames = report_tables.read(compared[1] / "tables")
+    [group] = Comparisons(frames).groups
+    examples = samples(frames["predictions"], group, one_answer(frames, group.dataset)).examples
     assert examples and {answer.mark for example in examples for answer in example.answers} == {""}
 
 
@@ -134,9 +134,9 @@ def test_predict_summarizes_and_export_says_so(
 ) -> None:
     run = next((compared[1] / "runs").glob("*-decoder-s0-*"))
     rows = pd.read_parquet(run / "predictions.parquet")
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["predict", str(run), rows["source"][0]])
-    assert ended.value.code == 0 and capsys.readouterr().out.strip() == rows["answer"][0].strip()
+    assert stopped.value.code == 0 and capsys.readouterr().out.strip() == rows["answer"][0].strip()
     export.export(run, tmp_path / "exported")
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     assert "summarize a text" in card and "rouge_l" in card and "lead 0." in card
@@ -148,9 +148,9 @@ def test_a_dry_run_by_kind_plans_without_training(
     folder, _ = compared
     monkeypatch.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
     command = ["compare", str(folder / "news.toml"), "--tasks", "summarization", "--out", str(folder / "dry")]
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main([*command, "--dry-run"])
-    assert ended.value.code == 0
+    assert stopped.value.code == 0
     assert "3 runs: about" in capsys.readouterr().out and not (folder / "dry").exists()
 
 

@@ -36,19 +36,19 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_contracted_columns_come_first_in_their_order(store: Path) -> None:
-    found = tables.collect(store)
+    collected = tables.collect(store)
     for name, columns in CONTRACT.items():
-        assert list(found[name].columns)[: len(columns.split())] == columns.split()
-    assert {"inference_flops", "target_parameters", "error"} <= set(found["runs"].columns)
+        assert list(collected[name].columns)[: len(columns.split())] == columns.split()
+    assert {"inference_flops", "target_parameters", "error"} <= set(collected["runs"].columns)
 
 
 def test_every_run_score_and_prediction_is_there(store: Path) -> None:
-    found = tables.collect(store)
+    collected = tables.collect(store)
     planned = json.loads((store / "experiment.json").read_text())["runs"]
-    assert list(found["runs"]["run"]) == planned
-    assert (found["predictions"].groupby("run").size() == synthetic.SENTIMENT.examples).all()
-    assert set(found["scores"]["run"]) == set(planned)
-    assert list(found["references"]["name"]) == ["majority", "tfidf_logistic", "untrained"]
+    assert list(collected["runs"]["run"]) == planned
+    assert (collected["predictions"].groupby("run").size() == synthetic.SENTIMENT.examples).all()
+    assert set(collected["scores"]["run"]) == set(planned)
+    assert list(collected["references"]["name"]) == ["majority", "tfidf_logistic", "untrained"]
 
 
 def test_written_tables_read_back_the_same(store: Path) -> None:
@@ -85,12 +85,12 @@ def test_a_run_that_never_started_is_unfinished(store: Path) -> None:
 @pytest.mark.parametrize("content", [None, b'{"half'])
 def test_without_a_record_the_plan_says_which_run_it_was(store: Path, content: bytes | None) -> None:
     run = sorted(path.name for path in (store / "runs").iterdir())[0]
-    known = ["experiment", "architecture", "family", "task", "dataset", "seed", "match", "target_parameters"]
-    before = tables.collect(store)["runs"].set_index("run").loc[run, known].to_dict()
+    columns = ["experiment", "architecture", "family", "task", "dataset", "seed", "match", "target_parameters"]
+    before = tables.collect(store)["runs"].set_index("run").loc[run, columns].to_dict()
     path = store / "runs" / run / "record.json"
     path.unlink() if content is None else path.write_bytes(content)
     after = tables.collect(store)["runs"].set_index("run").loc[run]
-    assert after[known].to_dict() == before
+    assert after[columns].to_dict() == before
     assert after["status"] == ("unfinished" if content is None else "failed")
 
 
@@ -116,9 +116,9 @@ def test_a_damaged_file_is_told_and_stops_nothing(store: Path, name: str) -> Non
 def test_runs_outside_the_plan_are_left_out(store: Path) -> None:
     experiment = json.loads((store / "experiment.json").read_text())
     synthetic.write_json(store / "experiment.json", experiment | {"runs": [*experiment["runs"][:3], "../../etc"]})
-    found = tables.collect(store)
-    assert list(found["runs"]["run"]) == [*experiment["runs"][:3], "../../etc"]
-    assert found["scores"]["run"].nunique() == 3
+    collected = tables.collect(store)
+    assert list(collected["runs"]["run"]) == [*experiment["runs"][:3], "../../etc"]
+    assert collected["scores"]["run"].nunique() == 3
 
 
 def test_values_that_utf8_or_a_column_cannot_hold_do_not_stop_the_tables(store: Path) -> None:
@@ -142,9 +142,9 @@ def test_a_table_that_cannot_get_its_name_leaves_nothing_and_is_named(
 ) -> None:
     path = tmp_path / "runs.csv"
     path.mkdir()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as error:
         write(pd.DataFrame({"a": [1]}), path)
-    assert caught.value.filename == str(path)
+    assert error.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -174,34 +174,34 @@ def test_changed_references_are_left_out(store: Path) -> None:
     path = next((store / "references").iterdir())
     rows = json.loads(path.read_text())
     write_sealed(path, rows)
-    whole = tables.collect(store)["references"]
-    assert len(whole) >= len(rows)
+    references = tables.collect(store)["references"]
+    assert len(references) >= len(rows)
     path.write_text(path.read_text().replace("0.", "1.", 1))
-    found = tables.collect(store)
-    assert len(found["references"]) == len(whole) - len(rows)
-    told = f"Not used, because changed since they were written: references/{path.name}."
-    tables.write(found, store / "tables")
+    collected = tables.collect(store)
+    assert len(collected["references"]) == len(references) - len(rows)
+    message = f"Not used, because changed since they were written: references/{path.name}."
+    tables.write(collected, store / "tables")
     judged = judge(tables.read(store / "tables"))
-    assert told in page.render(judged, []) and told in summary.sentences(judged)
+    assert message in page.render(judged, []) and message in summary.sentences(judged)
 
 
 def test_a_finished_run_whose_scores_changed_is_left_out_and_told(store: Path) -> None:
     run = next(path for path in sorted((store / "runs").iterdir()) if (path / "scores.json").exists())
     write_record(run, json.loads((run / "record.json").read_text()))
     (run / "scores.json").write_text((run / "scores.json").read_text().replace("0.", "1.", 1))
-    found = tables.collect(store)
-    row = found["runs"].set_index("run").loc[run.name]
+    collected = tables.collect(store)
+    row = collected["runs"].set_index("run").loc[run.name]
     assert row["status"] == "failed" and row["error"] == "scores.json: damaged, cannot be read"
-    assert run.name not in set(found["scores"]["run"])
+    assert run.name not in set(collected["scores"]["run"])
 
 
 def test_a_finished_run_without_a_seal_in_a_sealed_experiment_is_left_out(store: Path) -> None:
     run = next(path for path in sorted((store / "runs").iterdir()) if (path / "scores.json").exists())
     write_sealed(store / "experiment.json", json.loads((store / "experiment.json").read_text()))
-    for each in (store / "runs").iterdir():
-        write_record(each, json.loads((each / "record.json").read_text()))
+    for folder in (store / "runs").iterdir():
+        write_record(folder, json.loads((folder / "record.json").read_text()))
     assert run.name in set(tables.collect(store)["scores"]["run"])
     (run / "manifest.json").unlink()
-    found = tables.collect(store)
-    assert found["runs"].set_index("run").loc[run.name, "error"] == "manifest.json: damaged, cannot be read"
-    assert run.name not in set(found["scores"]["run"])
+    collected = tables.collect(store)
+    assert collected["runs"].set_index("run").loc[run.name, "error"] == "manifest.json: damaged, cannot be read"
+    assert run.name not in set(collected["scores"]["run"])

@@ -28,11 +28,11 @@ THINGS = {"cat": "Katze", "house": "Haus", "tree": "Baum", "river": "Fluss", "do
 def rows(count: int, seed: int) -> list[tuple[str, str, str]]:
     """(English, German, label) of random phrases."""
     chosen = random.Random(seed)
-    made = []
+    result = []
     for _ in range(count):
         colour, thing, size = chosen.choice(list(COLOURS)), chosen.choice(list(THINGS)), chosen.randint(1, 99)
-        made.append((f"{size} {colour} {thing}s", f"{size} mal {THINGS[thing]}, {COLOURS[colour]}", colour))
-    return made
+        result.append((f"{size} {colour} {thing}s", f"{size} mal {THINGS[thing]}, {COLOURS[colour]}", colour))
+    return result
 
 
 @pytest.fixture
@@ -123,22 +123,22 @@ def test_test_examples_are_the_same_subset_for_all(folder: Path) -> None:
 
 def test_answers_for_text_come_from_what_was_given_not_from_tokens(folder: Path) -> None:
     task = prepared("translation", folder, tokenizer="word", vocabulary=40)
-    known = {(a, b) for a, b, _ in rows(40, 2)}
+    all_pairs = {(a, b) for a, b, _ in rows(40, 2)}
     pairs = {(task.test.source_text(i), task.test.target_text(i)) for i in range(len(task.test))}
-    assert pairs <= known
+    assert pairs <= all_pairs
     assert task.notes["test_unknown_tokens"] > 0
 
 
 @pytest.mark.parametrize("kind", registry.BUILTIN)
 def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(kind, folder)
-    said: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr("archbench.tasks.data.sources.load", lambda *args, **options: pytest.fail("loaded again"))
-    second = prepare_task(config(kind, folder), folder / "cache", said.append)
+    second = prepare_task(config(kind, folder), folder / "cache", messages.append)
     assert second.digest == first.digest
     assert second.tokenizer.digest == first.tokenizer.digest
     assert second.notes == first.notes
-    assert not said
+    assert not messages
     assert [second.train[i].target.tolist() for i in range(5)] == [first.train[i].target.tolist() for i in range(5)]
 
 
@@ -168,8 +168,8 @@ CHANGES: dict[str, Any] = {"vocabulary": 321, "tokenizer": "char", "source_lengt
 def test_data_that_change_while_they_are_read_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = prepare.write
 
-    def late(*given: Any) -> None:
-        write(*given)
+    def late(*arguments: Any) -> None:
+        write(*arguments)
         with (folder / "train.tsv").open("a") as file:
             file.write("9 red cats\t9 mal Katze, rot\tred\n")
 
@@ -187,10 +187,10 @@ def test_damaged_encodings_are_made_again(damage: str, folder: Path) -> None:
     (tokens,) = (folder / "cache" / "encoded").glob("*/train.tokens")
     raw = tokens.read_bytes()
     tokens.write_bytes(raw[:-2] if damage == "truncate" else raw[:10] + bytes([raw[10] ^ 1]) + raw[11:])
-    said: list[str] = []
-    again = prepare_task(config("translation", folder), folder / "cache", said.append)
-    assert said
-    assert again.digest == first.digest
+    messages: list[str] = []
+    remade = prepare_task(config("translation", folder), folder / "cache", messages.append)
+    assert messages
+    assert remade.digest == first.digest
     assert tokens.read_bytes() == raw
 
 
@@ -202,9 +202,9 @@ def test_an_unseen_test_label_stays_and_counts_as_wrong(folder: Path) -> None:
     index = labels.index("pink")
     assert task.notes["test_unseen_labels"] == 1
     assert task.test[index].target.tolist() == [UNK]
-    made = outputs(task, task.test, ["red" if label == "pink" else label for label in labels])
-    made.nats[index] = math.inf
-    scores = {score.metric: score for score in measure(task, made)}
+    result = outputs(task, task.test, ["red" if label == "pink" else label for label in labels])
+    result.nats[index] = math.inf
+    scores = {score.metric: score for score in measure(task, result)}
     assert scores["accuracy"].value == pytest.approx(40 / 41)
     assert scores["nll_per_token"].value == 1.0
     assert scores["nll_per_token"].n == 40
@@ -235,8 +235,8 @@ def test_each_kind_has_its_metrics(folder: Path) -> None:
 
 def test_a_bound_is_scored_beside_the_likelihood_and_few_answers_are_enough(folder: Path) -> None:
     task = prepared("translation", folder)
-    made = outputs(task, task.test, ["x"] * 100, answered=7)
-    scores = {s.metric: s for s in measure(task, replace(made, bound_nats=made.nats * 2))}
+    result = outputs(task, task.test, ["x"] * 100, answered=7)
+    scores = {s.metric: s for s in measure(task, replace(result, bound_nats=result.nats * 2))}
     assert scores["bits_per_byte_bound"].value == pytest.approx(2 * scores["bits_per_byte"].value)
     assert (scores["exact_match"].n, scores["exact_match"].value) == (7, 0)
     assert scores["bits_per_byte"].n == len(task.test)
@@ -249,10 +249,10 @@ def test_a_bound_is_scored_beside_the_likelihood_and_few_answers_are_enough(fold
 
 def test_training_text_is_recognised_as_copied(folder: Path) -> None:
     task = prepared("generation", folder, tokenizer="char", target_length=40)
-    seen = [task.train.target_text(i) for i in range(5)]
-    scores = {s.metric: s.value for s in measure(task, outputs(task, task.test, seen))}
+    training_texts = [task.train.target_text(i) for i in range(5)]
+    scores = {s.metric: s.value for s in measure(task, outputs(task, task.test, training_texts))}
     assert scores["copied"] == 1
-    unseen = [text[::-1] for text in seen]
+    unseen = [text[::-1] for text in training_texts]
     assert {s.metric: s.value for s in measure(task, outputs(task, task.test, unseen))}["copied"] == 0
 
 
@@ -269,9 +269,9 @@ def test_samples_are_scored_without_a_reference_text(folder: Path) -> None:
     assert like.lower <= like.value <= like.upper and like.n == 8
     assert "sample_bits_per_byte" in scored(plain, source_length=0)
     assert "sample_bits_per_byte" not in scored([""] * 8)
-    (own,) = (row for row in baselines(task) if row.metric == "sample_bits_per_byte")
+    (baseline,) = (row for row in baselines(task) if row.metric == "sample_bits_per_byte")
     whole = scored([task.test.target_text(i) for i in range(len(task.test))])["sample_bits_per_byte"]
-    assert (own.name, own.value) == ("test_text", pytest.approx(whole.value))
+    assert (baseline.name, baseline.value) == ("test_text", pytest.approx(whole.value))
 
 
 def test_samples_are_scored_by_text_that_no_model_trains_on(folder: Path) -> None:
@@ -320,11 +320,11 @@ def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, f
 
 
 def test_reference_rows_of_each_kind(folder: Path) -> None:
-    found = {
+    rows = {
         kind: {(row.name, row.metric): row.value for row in baselines(prepared(kind, folder))}
         for kind in registry.BUILTIN
     }
-    labels, text, pairs = found["classification"], found["generation"], found["translation"]
+    labels, text, pairs = rows["classification"], rows["generation"], rows["translation"]
     assert labels["tfidf_logistic", "accuracy"] == 1.0
     assert labels["majority", "accuracy"] < 0.5
     assert labels["majority", "nll_per_token"] == pytest.approx(math.log(4), abs=0.1)
@@ -334,8 +334,8 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert pairs["copy", "exact_match"] == 0
     assert pairs["nearest", "chrf"] > pairs["copy", "chrf"]
     assert {name for name, _ in pairs} == {"copy", "nearest", "ngram", "lzma", "unigram", "bigram"}
-    assert found["memorization"] == {}
-    summaries = found["summarization"]
+    assert rows["memorization"] == {}
+    summaries = rows["summarization"]
     assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}
 
 
@@ -371,15 +371,15 @@ def test_translation_and_summarization_encode_the_same_pairs_alike(folder: Path)
             and other.ends == first.ends
             and other.notes == first.notes
         )
-        for mine, theirs in (
+        for ours, theirs in (
             (first.train, other.train),
             (first.validation, other.validation),
             (first.test, other.test),
         ):
-            assert len(mine) == len(theirs)
-            for index in range(len(mine)):
-                assert mine[index].source.tolist() == theirs[index].source.tolist()
-                assert mine[index].target.tolist() == theirs[index].target.tolist()
+            assert len(ours) == len(theirs)
+            for index in range(len(ours)):
+                assert ours[index].source.tolist() == theirs[index].source.tolist()
+                assert ours[index].target.tolist() == theirs[index].target.tolist()
         assert decoding(other) == decoding(first)
     measured = [{s.metric: s for s in measure(task, outputs(task, task.test, ["x"] * 30))} for task in tasks]
     rows = [{(row.name, row.metric): row.value for row in baselines(task)} for task in tasks]
@@ -437,9 +437,9 @@ def _one_label(folder: Path) -> dict[str, Any]:
     ],
 )
 def test_wrong_input_is_named_in_one_line(kind: str, spoil: Spoil, message: str, folder: Path) -> None:
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as error:
         prepared(kind, folder, **spoil(folder))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert not list((folder / "cache").glob("encoded/*"))
 
 

@@ -105,10 +105,10 @@ def printed(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
     def run(*arguments: str) -> str:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
         output, errors = capfd.readouterr()
-        assert (ended.value.code or 0) == (0 if output else 2), errors
+        assert (stopped.value.code or 0) == (0 if output else 2), errors
         return output or errors
 
     return run
@@ -152,15 +152,15 @@ def test_mistakes_of_a_package_are_one_line(package: Modules) -> None:
         "renamed": 'calls itself "others"; the two names have to be the same',
         "sum": '"sum": there is no such kind of task; did you mean "sums"?',
     }.items():
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(InputError) as error:
             registry.find(name)
-        assert message in str(caught.value) and "\n" not in str(caught.value)
+        assert message in str(error.value) and "\n" not in str(error.value)
     assert registry.find("translation") is registry.BUILTIN["translation"], "a package takes no built-in's name"
 
 
 def planned(path: Path) -> tuple[Plan, ...]:
-    where = {"device": "cpu", "deterministic": False, "cache": path.parent / "cache", "root": path.parent / "out"}
-    return matrix.plan(spec.load(path), say=lambda line: None, **where).plans  # type: ignore[arg-type]
+    options = {"device": "cpu", "deterministic": False, "cache": path.parent / "cache", "root": path.parent / "out"}
+    return matrix.plan(spec.load(path), say=lambda line: None, **options).plans  # type: ignore[arg-type]
 
 
 def test_a_file_is_a_kind_and_its_code_is_part_of_a_run(tmp_path: Path) -> None:
@@ -213,10 +213,10 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "message"), MISTAKES.items(), ids=range(len(MISTAKES)))
 def test_mistakes_of_a_file_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "sums.py").write_text(text)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as error:
         spec.load(written(tmp_path, "sums.py"))
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{tmp_path / 'adding.toml'}: tasks[0].kind: ")
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / 'adding.toml'}: tasks[0].kind: ")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_a_new_kind_is_like_a_built_in_one(
     monkeypatch.chdir(tmp_path)
     assert 'kind = "mine.py"' in printed("new", "mine", "--task", like)
     assert max(map(len, Path("mine.py").read_text().splitlines())) <= 120
-    found, base = registry.find("mine.py"), registry.BUILTIN[like]
+    kind, base = registry.find("mine.py"), registry.BUILTIN[like]
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
-        assert getattr(found, key) == getattr(base, key)
+        assert getattr(kind, key) == getattr(base, key)
     assert "mine.py: already exists" in printed("new", "mine", "--task", like)
 
 

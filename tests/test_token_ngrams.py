@@ -87,7 +87,7 @@ def test_no_weights_on_a_grid_suit_validation_better() -> None:
     random = np.random.default_rng(1)
     chances = random.dirichlet([1, 1, 1], 4000).T
     best = np.log(fitted_weights(chances) @ chances).sum()
-    grid = [w for w in product(np.linspace(0, 1, 21), repeat=3) if abs(sum(w) - 1) < 1e-9]
+    grid = [weights for weights in product(np.linspace(0, 1, 21), repeat=3) if abs(sum(weights) - 1) < 1e-9]
     assert max(np.log(np.array(weights) @ chances + 1e-300).sum() for weights in grid) < best + 0.1
 
 
@@ -95,11 +95,13 @@ def test_counts_and_weights_use_no_test_text(tmp_path: Path, monkeypatch: pytest
     fitted: list[list[float]] = []
     original = token_ngrams.fitted_weights
     monkeypatch.setattr(
-        token_ngrams, "fitted_weights", lambda given: fitted.append((w := original(given)).tolist()) or w
+        token_ngrams,
+        "fitted_weights",
+        lambda validation: fitted.append((weights := original(validation)).tolist()) or weights,
     )
-    one = by_name(task.baselines(text_task(tmp_path / "one", splits())))
+    plain = by_name(task.baselines(text_task(tmp_path / "one", splits())))
     other = by_name(task.baselines(text_task(tmp_path / "two", {**splits(), "test": "abababab" * 100})))
-    assert fitted[:2] == fitted[2:] and one["bigram"] != other["bigram"]
+    assert fitted[:2] == fitted[2:] and plain["bigram"] != other["bigram"]
     task.baselines(text_task(tmp_path / "three", {**splits(), "validation": "abababab" * 100}))
     assert fitted[4:] != fitted[:2]
 
@@ -110,8 +112,10 @@ def test_sources_have_no_say(tmp_path: Path) -> None:
         for split, count, seed in (("train", 200, 0), ("validation", 40, 500), ("test", 40, 600))
     }
     others = {split: [(a[::-1] if split == "test" else a, b) for a, b in pairs] for split, pairs in rows.items()}
-    found = [by_name(task.baselines(pair_task(tmp_path / n, r))) for n, r in (("one", rows), ("two", others))]
-    assert found[0]["unigram"] == found[1]["unigram"] and found[0]["bigram"] == found[1]["bigram"]
+    baselines = [
+        by_name(task.baselines(pair_task(tmp_path / name, pairs))) for name, pairs in (("one", rows), ("two", others))
+    ]
+    assert baselines[0]["unigram"] == baselines[1]["unigram"] and baselines[0]["bigram"] == baselines[1]["bigram"]
 
 
 def test_bits_are_those_of_the_definition_with_end_counted(tmp_path: Path) -> None:
@@ -120,37 +124,37 @@ def test_bits_are_those_of_the_definition_with_end_counted(tmp_path: Path) -> No
         split: [("x", markov(3 + n % 5, seed + n)) for n in range(count)]
         for split, count, seed in (("train", 60, 0), ("validation", 20, 500), ("test", 20, 600))
     }
-    made = pair_task(tmp_path, rows)
-    train = [[BOS, *made.train[i].target.tolist()] for i in range(len(made.train))]
+    data = pair_task(tmp_path, rows)
+    train = [[BOS, *data.train[i].target.tolist()] for i in range(len(data.train))]
     assert all(target[-1] == END for target in train)
     pairs = [pair for target in train for pair in pairwise(target)]
-    allowed, size = int(made.allowed_tokens.sum()), len(pairs)
+    allowed, size = int(data.allowed_tokens.sum()), len(pairs)
     weights = fitted_weights(
         terms(
-            counted(token_ngrams.training_targets(made.train, 10**6), made.allowed_tokens),
-            token_ngrams.training_targets(made.validation, 10**6),
+            counted(token_ngrams.training_targets(data.train, 10**6), data.allowed_tokens),
+            token_ngrams.training_targets(data.validation, 10**6),
         )
     )
     bits = 0.0
-    for i in range(len(made.test)):
-        target = [BOS, *made.test[i].target.tolist()]
+    for i in range(len(data.test)):
+        target = [BOS, *data.test[i].target.tolist()]
         for before, token in pairwise(target):
             unigram = sum(b == token for _, b in pairs) / size
             after = sum(a == before for a, _ in pairs)
             bigram = pairs.count((before, token)) / after if after else unigram
             bits -= math.log2(weights @ [1 / allowed, unigram, bigram])
-    rows_made = by_name(task.baselines(made))
-    assert rows_made["bigram"] == pytest.approx(bits / made.test.target_bytes.sum())
+    rows_made = by_name(task.baselines(data))
+    assert rows_made["bigram"] == pytest.approx(bits / data.test.target_bytes.sum())
 
 
 @pytest.mark.parametrize("source_length", [0, 8])
 def test_targets_of_running_text_are_all_of_it_in_pieces(tmp_path: Path, source_length: int) -> None:
-    made = text_task(tmp_path, splits(), source_length=source_length, target_length=16)
+    data = text_task(tmp_path, splits(), source_length=source_length, target_length=16)
     width = 16 - (source_length > 0)
-    targets = token_ngrams.training_targets(made.train, 10**6)
+    targets = token_ngrams.training_targets(data.train, 10**6)
     starts = np.flatnonzero(targets.contexts == BOS)
     assert set(np.diff(starts)) == {16} and len(starts) == 6000 // width
     assert (targets.tokens[starts + 15] == END).all() == bool(source_length)
-    few = token_ngrams.training_targets(made.train, 100)
+    few = token_ngrams.training_targets(data.train, 100)
     assert len(few.tokens) == 16 * (100 // width) and (few.tokens == targets.tokens[-len(few.tokens) :]).all()
-    assert {"unigram", "bigram"} <= set(by_name(task.baselines(made)))
+    assert {"unigram", "bigram"} <= set(by_name(task.baselines(data)))

@@ -61,7 +61,7 @@ def test_running_text_is_encoded_alike_however_it_is_cut(kind: str, text: str, c
     edges = [0, *sorted(cuts), len(text)]
     chunks = [text[a:b] for a, b in pairwise(edges)]
     with patch.object(coders, "PIECE", 16):
-        whole, parts = (list(BY_KIND[kind].encode_stream(given)) for given in ([text], chunks))
+        whole, parts = (list(BY_KIND[kind].encode_stream(pieces)) for pieces in ([text], chunks))
     assert [piece for piece, _, _ in whole] == [piece for piece, _, _ in parts]
     assert "".join(piece for piece, _, _ in whole) == text
 

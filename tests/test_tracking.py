@@ -52,11 +52,11 @@ def on_tensorboard(root: Path, run: str) -> dict[str, list[tuple[int, float]]]:
 
 
 def assert_shown(root: Path, run: str) -> None:
-    shown, points = on_tensorboard(root, run), expected(root, run)
-    assert shown.keys() == points.keys()
+    logged, points = on_tensorboard(root, run), expected(root, run)
+    assert logged.keys() == points.keys()
     for name, values in points.items():
-        assert [step for step, _ in shown[name]] == [step for step, _ in values]
-        assert [value for _, value in shown[name]] == pytest.approx([value for _, value in values], rel=1e-6)
+        assert [step for step, _ in logged[name]] == [step for step, _ in values]
+        assert [value for _, value in logged[name]] == pytest.approx([value for _, value in values], rel=1e-6)
 
 
 def test_tensorboard_shows_every_point_once_however_often_it_is_asked(root: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_run_at_work_is_shown_from_its_checkpoint_and_goes_on_without_doubled_
 def test_figures_are_shown_once_for_each_change(root: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    def shown() -> list[int]:
+    def image_steps() -> list[int]:
         reader = EventAccumulator(str(root / "tensorboard" / "report"))
         reader.Reload()
         return [image.step for image in reader.Images("figures/headline")]
@@ -103,7 +103,7 @@ def test_figures_are_shown_once_for_each_change(root: Path) -> None:
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x02\0\0\0\x01"
     for contents, steps in ((png, [0]), (png, [0]), (png + b"more", [0, 1])):
         tracker.show_pictures([Picture("headline", "a caption", contents)])
-        assert shown() == steps
+        assert image_steps() == steps
 
 
 class Away:

@@ -42,11 +42,11 @@ def batch(rows: int = 6) -> Batch:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_step_gives_the_sum_of_the_losses_and_what_it_is_divided_by(name: str) -> None:
-    step, given = built(name), batch()
-    inputs = step.objective.prepare(step.model, given, torch.Generator().manual_seed(3), True)
+    step, pairs = built(name), batch()
+    inputs = step.objective.prepare(step.model, pairs, torch.Generator().manual_seed(3), True)
     loss_sum, tokens = step(inputs)
-    assert tokens == int(given.target_lengths.sum())
-    expected = mean_loss(step.model, given, ALLOWED, torch.Generator().manual_seed(3), native=True)
+    assert tokens == int(pairs.target_lengths.sum())
+    expected = mean_loss(step.model, pairs, ALLOWED, torch.Generator().manual_seed(3), native=True)
     torch.testing.assert_close(loss_sum / tokens, expected)
 
 
@@ -88,9 +88,9 @@ def whole(weight: Any) -> torch.Tensor:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights after a step of two processes."""
     place = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
     multiprocessing.spawn(trained, (port, str(place)), nprocs=RANKS)
     return place
 

@@ -19,7 +19,7 @@ from archbench.reports.page import summary, tuning_grids
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
 
 
-def found(root: Path, **changes: float | str) -> Tables:
+def tables_of_trials(root: Path, **changes: float | str) -> Tables:
     task, no_dropout = single(SENTIMENT, truth=dict.fromkeys(LOSSES, 0.6), seeds=1), {"dropout": 0.0}
     further = [
         Further(
@@ -35,7 +35,7 @@ def found(root: Path, **changes: float | str) -> Tables:
 
 
 def test_the_least_loss_is_chosen_and_an_edge_is_told(tmp_path: Path) -> None:
-    chosen = {trial.architecture: trial for trial in trials.trials(found(tmp_path)) if trial.chosen}
+    chosen = {trial.architecture: trial for trial in trials.trials(tables_of_trials(tmp_path)) if trial.chosen}
     assert (chosen["decoder"].learning_rate, chosen["decoder"].edge) == (0.004, False)
     assert (chosen["encoder"].learning_rate, chosen["encoder"].edge) == (0.002, True)
 
@@ -53,55 +53,55 @@ def test_the_trials_of_a_condition_stand_apart(tmp_path: Path) -> None:
     ]
     synthetic.write_store(tmp_path, [task], further=further)
     judged = judge(tables.collect(tmp_path))
-    chosen = {one.condition: one for one in trials.trials(judged.comparisons.tables) if one.chosen}
-    assert {said: (one.learning_rate, one.edge) for said, one in chosen.items()} == {
+    chosen = {trial.condition: trial for trial in trials.trials(judged.comparisons.tables) if trial.chosen}
+    assert {condition: (trial.learning_rate, trial.edge) for condition, trial in chosen.items()} == {
         "": (0.004, False),
         "AdamW, tuned": (0.002, True),
     }
-    drawn = {figure.name: figure for figure in figures.figures(judged)}
-    assert [panel.below for panel in drawn["tuning"].panels] == ["", "AdamW, tuned"]
+    figures_by_name = {figure.name: figure for figure in figures.figures(judged)}
+    assert [panel.below for panel in figures_by_name["tuning"].panels] == ["", "AdamW, tuned"]
 
 
 def test_the_trials_of_another_axis_stand_apart_under_its_name(tmp_path: Path) -> None:
-    rows = found(tmp_path)
+    rows = tables_of_trials(tmp_path)
     entries = rows["entries"]
     moved = (entries["role"] == "trial") & (entries["architecture"] == "encoder")
     entries.loc[moved, ["architecture", "match", "condition"]] = ["decoder", "flops-by-tokens", "tuned"]
-    chosen = {one.condition: one.learning_rate for one in trials.trials(rows) if one.chosen}
+    chosen = {trial.condition: trial.learning_rate for trial in trials.trials(rows) if trial.chosen}
     assert chosen == {"": 0.004, "equal size and equal training FLOPs; tuned": 0.002}
 
 
 def test_a_trial_that_diverged_is_never_chosen(tmp_path: Path) -> None:
-    last = trials.trials(found(tmp_path, status="diverged", validation_loss=0.0))[-1]
+    last = trials.trials(tables_of_trials(tmp_path, status="diverged", validation_loss=0.0))[-1]
     assert math.isnan(last.loss)
     assert not last.chosen
 
 
 def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
-    rows = found(tmp_path)
+    rows = tables_of_trials(tmp_path)
     [cost] = trials.costs(rows)
-    tried = rows["entries"].loc[rows["entries"]["role"] == "trial", "run"]
+    trial_runs = rows["entries"].loc[rows["entries"]["role"] == "trial", "run"]
     flops = rows["runs"].set_index("run")["train_flops"]
     assert cost.trials == 6
-    assert cost.flops == pytest.approx(float(flops[tried].sum()))
-    assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[tried].sum()))
+    assert cost.flops == pytest.approx(float(flops[trial_runs].sum()))
+    assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[trial_runs].sum()))
     assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
 
 
 def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:
-    rows = found(tmp_path)
+    rows = tables_of_trials(tmp_path)
     [once] = trials.costs(rows)
-    tried = rows["entries"][rows["entries"]["role"] == "trial"]
-    rows["entries"] = pd.concat([rows["entries"], tried.assign(condition="tuned")], ignore_index=True)
+    trial_entries = rows["entries"][rows["entries"]["role"] == "trial"]
+    rows["entries"] = pd.concat([rows["entries"], trial_entries.assign(condition="tuned")], ignore_index=True)
     assert trials.costs(rows) == [once]
 
 
 def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
-    judged = judge(found(tmp_path))
+    judged = judge(tables_of_trials(tmp_path))
     assert all(cell.planned == 1 for cell in judged.first[0].cells)
-    drawn = {figure.name: figure for figure in figures.figures(judged)}
-    assert len(drawn["tuning"].numbers) == 6
-    assert drawn_figure(drawn["tuning"]).save(tmp_path / "report")
+    figures_by_name = {figure.name: figure for figure in figures.figures(judged)}
+    assert len(figures_by_name["tuning"].numbers) == 6
+    assert drawn_figure(figures_by_name["tuning"]).save(tmp_path / "report")
 
 
 def grown(root: Path, **changes: float | str) -> Tables:
@@ -135,8 +135,8 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     assert row[3].text == "0.00283" and row[3].below == "from the parabola"
     assert tuning_grids.regrets([setting]).startswith("The largest expected regret is ")
     assert "parabola" in tuning_grids.selection([setting])
-    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
-    assert drawn_figure(drawn["tuning"]).save(tmp_path / "report")
+    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert drawn_figure(figures_by_name["tuning"]).save(tmp_path / "report")
 
 
 def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> None:
@@ -157,8 +157,8 @@ def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_p
     grid = tuning_grids.tuning([setting])
     cells = dict(zip([cell.text for cell in grid.head], grid.rows[0], strict=True))
     assert (cells["learning rate"].text, cells["in the reported runs"].text) == ("0.00283", "0.00142")
-    drawn = {figure.name: figure for figure in figures.figures(judge(rows))}
-    assert "train at 0.5 times that rate" in drawn["tuning"].caption
+    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    assert "train at 0.5 times that rate" in figures_by_name["tuning"].caption
 
 
 def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_trust(tmp_path: Path) -> None:
@@ -174,14 +174,14 @@ def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_t
 
 
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
-    rows = found(tmp_path)
-    tried = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
+    rows = tables_of_trials(tmp_path)
+    trial_runs = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]
     curves, scores = rows["curves"], rows["scores"]
     point = {"split": "validation", "metric": "nll_per_token_sampled", "value": 0.7, "step": 0}
-    rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in tried])], ignore_index=True)
+    rows["curves"] = pd.concat([curves, pd.DataFrame([{"run": run, **point} for run in trial_runs])], ignore_index=True)
     exact = [
         {"run": run, "split": "validation", "metric": "nll_per_token", "value": value, "n": 32}
-        for run, value in zip(tried, (0.9, 0.8, 0.85), strict=True)
+        for run, value in zip(trial_runs, (0.9, 0.8, 0.85), strict=True)
     ]
     rows["scores"] = pd.concat([scores, pd.DataFrame(exact)], ignore_index=True)
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}

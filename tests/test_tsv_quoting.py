@@ -35,16 +35,16 @@ def written(rows: list[tuple[str, str]], **options: object) -> str:
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_what_a_csv_writer_writes_is_read_back(quoting: int, end: str, tmp_path: Path) -> None:
-    found = read(tmp_path, written(ROWS, quoting=quoting, lineterminator=end))
-    assert list(zip(found.sources, found.targets, strict=True)) == ROWS
+    table = read(tmp_path, written(ROWS, quoting=quoting, lineterminator=end))
+    assert list(zip(table.sources, table.targets, strict=True)) == ROWS
 
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 def test_what_pandas_writes_is_read_back(quoting: int, tmp_path: Path) -> None:
     frame = pd.DataFrame(ROWS, columns=list(COLUMNS))
     frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False, quoting=quoting)
-    found = files.read_table(tmp_path / "a.tsv", "utf-8", COLUMNS)
-    assert list(zip(found.sources, found.targets, strict=True)) == ROWS
+    table = files.read_table(tmp_path / "a.tsv", "utf-8", COLUMNS)
+    assert list(zip(table.sources, table.targets, strict=True)) == ROWS
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=8), st.sampled_from(["\n", "\r\n"]))
@@ -68,28 +68,28 @@ def test_any_table_with_a_quote_or_a_tab_is_recognised(rows: list[tuple[str, str
 )
 def test_a_row_that_no_csv_writer_writes_keeps_the_file_as_it_is(cells: list[str], tmp_path: Path) -> None:
     plain = [["text", "label"], ["first", "x"], ['"a ""b"""', "y"], cells, ["last", "z"]]
-    found = read(tmp_path, "".join("\t".join(row) + "\n" for row in plain))
-    assert [[a, b] for a, b in zip(found.sources, found.targets, strict=True)] == plain[1:]
+    table = read(tmp_path, "".join("\t".join(row) + "\n" for row in plain))
+    assert [[a, b] for a, b in zip(table.sources, table.targets, strict=True)] == plain[1:]
 
 
 def test_lines_that_are_whole_rows_are_not_joined(tmp_path: Path) -> None:
     """A quotation over two rows of a plain file looks like one quoted cell with a line end in it."""
-    found = read(tmp_path, 'text\tlabel\n"To be or not\tx\nto be"\ty\n')
-    assert found.sources == ['"To be or not', 'to be"'] and found.targets == ["x", "y"]
+    table = read(tmp_path, 'text\tlabel\n"To be or not\tx\nto be"\ty\n')
+    assert table.sources == ['"To be or not', 'to be"'] and table.targets == ["x", "y"]
 
 
 def test_a_quote_that_nothing_closes_does_not_hold_the_file_in_memory() -> None:
-    given, line = 0, '"opens\tx\n' + "y" * 999
+    produced, line = 0, '"opens\tx\n' + "y" * 999
 
     def endless():  # type: ignore[no-untyped-def]
-        nonlocal given
+        nonlocal produced
         yield "text\tlabel\n"
         while True:
-            given += len(line)
-            yield line.replace('"', "") if given > len(line) else line
+            produced += len(line)
+            yield line.replace('"', "") if produced > len(line) else line
 
     assert not is_quoted(endless())
-    assert given < 2**25
+    assert produced < 2**25
 
 
 def test_a_row_with_a_tab_too_many_says_what_to_do(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_what_was_encoded_before_is_encoded_again(tmp_path: Path) -> None:
     """Cached data are known by the file's hash, which does not change with how the file is read."""
     (tmp_path / "a.tsv").write_text(written(ROWS))
     (tmp_path / "a.csv").write_text("text,label\n")
-    known = {name: _content(config(tmp_path), name)[0] for name in ("a.tsv", "a.csv")}
-    assert known == {"a.tsv": ".tsv 2", "a.csv": ".csv"}
+    contents = {name: _content(config(tmp_path), name)[0] for name in ("a.tsv", "a.csv")}
+    assert contents == {"a.tsv": ".tsv 2", "a.csv": ".csv"}
 
 
 def config(folder: Path) -> TaskConfig:

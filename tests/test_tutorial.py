@@ -31,9 +31,9 @@ class Block:
 
 
 def blocks(markdown: str) -> list[Block]:
-    found = [Block(match["language"], match["file"], match["text"]) for match in BLOCK.finditer(markdown)]
-    assert 2 * len(found) == len(re.findall("^```", markdown, re.MULTILINE)), "some block was not understood"
-    return found
+    parsed = [Block(match["language"], match["file"], match["text"]) for match in BLOCK.finditer(markdown)]
+    assert 2 * len(parsed) == len(re.findall("^```", markdown, re.MULTILINE)), "some block was not understood"
+    return parsed
 
 
 def commands(console: str) -> Iterator[tuple[str, str]]:
@@ -43,10 +43,10 @@ def commands(console: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-def agrees(told: str, printed: str) -> bool:
+def agrees(expected: str, printed: str) -> bool:
     """Whether this was printed, white space aside; "..." stands for anything, as does nothing told."""
-    parts = (re.escape(" ".join(part.split())) for part in told.split("..."))
-    return not told or re.fullmatch(".*".join(parts), " ".join(printed.split())) is not None
+    parts = (re.escape(" ".join(part.split())) for part in expected.split("..."))
+    return not expected or re.fullmatch(".*".join(parts), " ".join(printed.split())) is not None
 
 
 def edited(text: str, difference: str) -> str:
@@ -87,16 +87,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     for name, value in {"TARGET": str(site), **pip}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
 
-    def here(arguments: list[str]) -> tuple[object, str, str]:
+    def in_process(arguments: list[str]) -> tuple[object, str, str]:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(arguments)
-        return (ended.value.code or 0, *capfd.readouterr())
+        return (stopped.value.code or 0, *capfd.readouterr())
 
     def anywhere(command: str) -> tuple[object, str, str]:
         importlib.invalidate_caches()
         if command.startswith("archbench ") and not set("|&;<>$") & set(command):
-            return here(shlex.split(command)[1:])
+            return in_process(shlex.split(command)[1:])
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
         return done.returncode, done.stdout, done.stderr
 

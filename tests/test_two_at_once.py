@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import RUNS, begun, compare, done, said, scores, start, write
+from commands import RUNS, begun, compare, done, messages_in, scores, start, write
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def test_one_waits_and_then_finds_everything_done(folder: Path) -> None:
         ["compare", file, "--out", str(out)],
         ["compare", file, "--out", str(out), "--architectures", "decoder"],
     ]
-    both = [start(folder, *command) for command in commands]
-    errors = [process.communicate(timeout=600)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
-    assert sum("waiting for it" in each for each in errors) == 1
-    trained = [run for each in errors for run in done(each)]
+    processes = [start(folder, *command) for command in commands]
+    errors = [process.communicate(timeout=600)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert sum("waiting for it" in text for text in errors) == 1
+    trained = [run for text in errors for run in done(text)]
     assert len(trained) == len(set(trained)) == RUNS
-    assert not any(said(each) for each in errors)
+    assert not any(messages_in(text) for text in errors)
     assert len(scores(out).splitlines()) > 2, "the tables are whole, whoever came last"
     assert not list(out.rglob("*.tmp"))
 

@@ -26,6 +26,6 @@ def test_packed_records_are_finished_runs_without_weights(tmp_path: Path) -> Non
     for root in ("here", "there"):
         head = {"schema": 1, "archbench": "0", "name": "tiny", "command": "", "experiment": {}, "runs": [run.name]}
         sealed.write_sealed(tmp_path / root / "experiment.json", head)
-    here, there = (tables.collect(tmp_path / root) for root in ("here", "there"))
+    original, copied = (tables.collect(tmp_path / root) for root in ("here", "there"))
     for name in ("runs", "scores", "curves", "predictions"):
-        assert here[name].equals(there[name])
+        assert original[name].equals(copied[name])

@@ -99,16 +99,16 @@ def compare(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., tupl
 
     def run(*options: str) -> tuple[int, str]:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as stopped:
             command_line.main(["compare", "mine.toml", "--jobs", "1", *options])
-        return int(ended.value.code or 0), capfd.readouterr().err
+        return int(stopped.value.code or 0), capfd.readouterr().err
 
     return run
 
 
 def scores() -> pd.DataFrame:
-    found = pd.read_parquet("results/mine/tables/scores.parquet")
-    return found[found["split"] == "test"].set_index(["metric", "run"])
+    table = pd.read_parquet("results/mine/tables/scores.parquet")
+    return table[table["split"] == "test"].set_index(["metric", "run"])
 
 
 def trained() -> dict[Path, int]:
@@ -119,16 +119,16 @@ def trained() -> dict[Path, int]:
 def test_finished_runs_are_scored_again_and_never_trained_again(
     compare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, said = compare()
-    assert status == 0 and "mine.py:equal: scoring the answers of 2 runs" in said
-    found, first = scores(), trained()
+    status, output = compare()
+    assert status == 0 and "mine.py:equal: scoring the answers of 2 runs" in output
+    table, first = scores(), trained()
     assert len(first) == 2
-    for run in found.loc["equal"].index:
+    for run in table.loc["equal"].index:
         for metric in ("equal", "characters"):
-            row = found.loc[(metric, run)]
+            row = table.loc[(metric, run)]
             assert row["lower"] <= row["value"] <= row["upper"] and row["n"] == 5
-        assert found.loc[("equal", run), ["value", "lower", "upper"]].equals(
-            found.loc[("exact_match", run), ["value", "lower", "upper"]]
+        assert table.loc[("equal", run), ["value", "lower", "upper"]].equals(
+            table.loc[("exact_match", run), ["value", "lower", "upper"]]
         ), "the same examples are drawn as for other metrics"
     facts = pd.read_parquet("results/mine/tables/metrics.parquet").set_index("metric")
     assert tuple(facts.loc["characters", ["label", "better", "unit", "least"]]) == ("letters", "lower", "characters", 0)
@@ -139,15 +139,15 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     assert "scoring" not in compare()[1], "nothing is scored twice"
     path = Path("mine.py")
     path.write_text(MINE.replace("sum(map(len, predictions)) / len(predictions)", "7"))
-    status, said = compare()
+    status, output = compare()
     assert status == 0 and trained() == first
-    assert "mine.py:equal: scoring" in said, "a file is one: what its functions share may have changed"
+    assert "mine.py:equal: scoring" in output, "a file is one: what its functions share may have changed"
     assert set(scores().loc["characters", "value"]) == {7}
 
     toml = Path("mine.toml")
     toml.write_text(EXPERIMENT.replace('"rouge_l"', '"rouge_1", "evaluate:./same"'))
-    status, said = compare()
-    assert status == 0 and trained() == first and "rouge_1: scoring" in said and "mine.py" not in said
+    status, output = compare()
+    assert status == 0 and trained() == first and "rouge_1: scoring" in output and "mine.py" not in output
     assert "rouge_1" in scores().index.get_level_values(0) and "rouge_l" not in scores().index.get_level_values(0)
 
     same, exact = (scores().loc[metric, ["value", "lower", "upper"]] for metric in ("same", "exact_match"))
@@ -156,9 +156,9 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     path.write_text(MINE.replace("sum(map(len, predictions))", "[][3]"))
     monkeypatch.setattr(task_metrics, "check", lambda prepared: None)  # as if the trial had gone well
     toml.write_text(EXPERIMENT)
-    status, said = compare()
+    status, output = compare()
     assert status == 1 and trained() == first
-    assert "mine.py:characters: IndexError: list index out of range; fix it and run the same command again" in said
+    assert "mine.py:characters: IndexError: list index out of range; fix it and run the same command again" in output
     names = set(scores().index.get_level_values(0))
     assert "equal" in names and "characters" not in names, "what failed leaves no score of other code"
     path.write_text(MINE)
@@ -227,13 +227,13 @@ def test_a_mistake_is_one_line_before_anything_is_trained(
     text = EXPERIMENT.replace('"mine.py:equal", "mine.py:characters", "rouge_l"', named)
     (here / "mine.toml").write_text(text.replace('primary = "equal"\n', "").partition("[margins]")[0])
     if named in MISTAKES:
-        with pytest.raises(InputError) as caught:
+        with pytest.raises(InputError) as error:
             spec.load("mine.toml")
-        assert message in str(caught.value) and "\n" not in str(caught.value)
-        assert str(caught.value).startswith("mine.toml: tasks[0].metrics: ")
+        assert message in str(error.value) and "\n" not in str(error.value)
+        assert str(error.value).startswith("mine.toml: tasks[0].metrics: ")
         return
-    status, said = compare()
-    *_, last = said.splitlines()
+    status, output = compare()
+    *_, last = output.splitlines()
     assert status == 2 and message in last and last.startswith("archbench: tasks.pairs.metrics: ")
     assert not Path("results/mine/runs").exists()
 
@@ -270,9 +270,9 @@ def test_a_folder_of_the_evaluate_library_is_a_metric(tmp_path: Path, monkeypatc
     for name, text in {"same": SCRIPT, "many": SCRIPT, "plain": SCRIPT.replace("DIRECTION", "WAY")}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.py").write_text(text)
-    found = registry.find("evaluate:./same", tmp_path)
-    assert (found.name, found.better, found.least, found.most) == ("same", "higher", 0.0, 1.0)
-    score, plain = registry.score(found, REFERENCES, ANSWERS), builtin.text_score("exact_match", REFERENCES, ANSWERS)
+    metric = registry.find("evaluate:./same", tmp_path)
+    assert (metric.name, metric.better, metric.least, metric.most) == ("same", "higher", 0.0, 1.0)
+    score, plain = registry.score(metric, REFERENCES, ANSWERS), builtin.text_score("exact_match", REFERENCES, ANSWERS)
     assert (score.value, score.lower, score.upper) == (plain.value, plain.lower, plain.upper)
     assert registry.find("evaluate:./same:other").value(REFERENCES, ANSWERS) == 0.5
     with pytest.raises(InputError, match=r'many: gives same, other; say which, as in "evaluate:./FOLDER:same"'):
@@ -302,11 +302,11 @@ def test_samples_without_a_value_are_left_out_while_they_are_few() -> None:
 
 
 def test_a_new_metric_is_ready(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as stopped:
         command_line.main(["new", "shared-words", "--metric"])
-    assert not ended.value.code and '"shared-words.py:shared_words"' in capfd.readouterr().out
-    found = registry.find("shared-words.py:shared_words")
-    assert found.label == "shared words" and found.value(["a b", "c"], ["a", ""]) == 0.25
+    assert not stopped.value.code and '"shared-words.py:shared_words"' in capfd.readouterr().out
+    metric = registry.find("shared-words.py:shared_words")
+    assert metric.label == "shared words" and metric.value(["a b", "c"], ["a", ""]) == 0.25
 
 
 def test_a_changed_file_is_read_again(here: Path) -> None:

@@ -114,14 +114,14 @@ def test_loaded_modules_are_known_but_for_the_script_and_what_is_installed(
 def test_a_copy_is_the_variant_that_was_copied_or_refused(modules: Modules) -> None:
     modules.write("mine.py", VARIANT.format("near"))
     modules.write("near.py", "VALUE = 1\n")
-    kept = text("mine.py", modules)
-    modules.write("run/variant.py", kept)
-    assert text("run/variant.py", modules) == kept
+    copied = text("mine.py", modules)
+    modules.write("run/variant.py", copied)
+    assert text("run/variant.py", modules) == copied
     modules.write("near.py", "VALUE = 22\n")
     with pytest.raises(InputError, match=r"run/variant\.py: modules that it imports have changed since this copy"):
         text("run/variant.py", modules)
-    modules.write("run/variant.py", kept[: kept.rindex("#")])
-    assert text("run/variant.py", modules).startswith(kept[: kept.rindex("#")])
+    modules.write("run/variant.py", copied[: copied.rindex("#")])
+    assert text("run/variant.py", modules).startswith(copied[: copied.rindex("#")])
 
 
 WORDED = '''"""What it is."""  # a word

@@ -20,10 +20,10 @@ needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here"
 
 @pytest.fixture(autouse=True)
 def uncached() -> Iterator[None]:
-    told = version.commit
-    told.cache_clear()
+    commit = version.commit
+    commit.cache_clear()
     yield
-    told.cache_clear()
+    commit.cache_clear()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -64,16 +64,16 @@ def test_where_there_is_no_git_no_commit_is_told(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("known", "shown"),
+    ("known", "suffix"),
     [
         ("1a2b3c4d" * 5, " (commit 1a2b3c4)"),
         ("1a2b3c4d" * 5 + "-dirty", " (commit 1a2b3c4, with local changes)"),
         (None, ""),
     ],
 )
-def test_how_the_commit_is_shown(known: str | None, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_the_commit_is_shown(known: str | None, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version, "commit", lambda: known)
-    assert version.version() == importlib.metadata.version("archbench") + shown
+    assert version.version() == importlib.metadata.version("archbench") + suffix
 
 
 def test_an_installed_package_tells_what_building_wrote_or_pip_noted(

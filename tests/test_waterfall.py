@@ -41,8 +41,8 @@ def paths(judgement: Judged) -> dict[tuple[str, str], Waterfall]:
 
 
 def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
-    found = paths(judged(tmp_path, FURTHER))
-    entry = found["decoder", "encoder"]
+    by_pair = paths(judged(tmp_path, FURTHER))
+    entry = by_pair["decoder", "encoder"]
     assert [step.changes for step in entry.steps] == [
         ("no loss on the source",),
         ("prefix mask",),
@@ -105,20 +105,22 @@ def test_causes_lead_a_page_of_mostly_designs_between_families(
 
 def test_a_design_that_fails_a_gate_is_left_out(tmp_path: Path) -> None:
     between = replace(TASK, references=TASK.references | {"bigram": 2.95})
-    kept = set(paths(judged(tmp_path / "all", FURTHER)))
+    all_paths = set(paths(judged(tmp_path / "all", FURTHER)))
     synthetic.write_store(tmp_path / "some", [between])
-    assert kept - set(paths(judge(tables.collect(tmp_path / "some")))) == {path for path in kept if "encoder" in path}
+    assert all_paths - set(paths(judge(tables.collect(tmp_path / "some")))) == {
+        path for path in all_paths if "encoder" in path
+    }
 
 
 def test_a_design_without_a_finished_run_is_left_out(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK])
-    made = tables.collect(tmp_path)
-    runs = made["runs"]
+    frames = tables.collect(tmp_path)
+    runs = frames["runs"]
     open_runs = runs["architecture"] == "prefix-decoder"
     unfinished = runs.assign(status=runs["status"].mask(open_runs, "unfinished"))
-    scores = made["scores"][~made["scores"]["run"].isin(runs.loc[open_runs, "run"])]
-    assert paths(judge(tables.completed(made)))
-    assert not paths(judge(tables.completed({**made, "runs": unfinished, "scores": scores})))
+    scores = frames["scores"][~frames["scores"]["run"].isin(runs.loc[open_runs, "run"])]
+    assert paths(judge(tables.completed(frames)))
+    assert not paths(judge(tables.completed({**frames, "runs": unfinished, "scores": scores})))
 
 
 def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
@@ -129,8 +131,8 @@ def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
 
 def test_with_a_loss_on_the_target_alone_no_step_is_about_the_source(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK])
-    made = tables.collect(tmp_path)
-    judgement = judge(tables.completed({**made, "runs": made["runs"].assign(supervision="target")}))
+    frames = tables.collect(tmp_path)
+    judgement = judge(tables.completed({**frames, "runs": frames["runs"].assign(supervision="target")}))
     assert [step.changes for step in paths(judgement)["decoder", "encoder"].steps] == [
         ("prefix mask",),
         ("full mask", "any-order masking"),

@@ -22,7 +22,7 @@ def onednn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
+def random_tensor(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -30,26 +30,26 @@ def drawn(*shape: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("part", [slice(None), slice(10, 50)], ids=["a matrix", "a part of one"])
 def test_products_are_the_same_before_and_after_packing(rows: int, biased: bool, part: slice) -> None:
-    weight, bias = nn.Parameter(drawn(64, 24, seed=0)), drawn(64, seed=1)[part] if biased else None
+    weight, bias = nn.Parameter(random_tensor(64, 24, seed=0)), random_tensor(64, seed=1)[part] if biased else None
     with weight_prepack.prepacked_weights():
         for use in range(2 * weight_prepack.OFTEN):
-            x = drawn(rows, 1, 24, seed=use)
-            found = product.product(x, weight[part], bias)
-            torch.testing.assert_close(found, F.linear(x, weight[part], bias))
+            x = random_tensor(rows, 1, 24, seed=use)
+            output = product.product(x, weight[part], bias)
+            torch.testing.assert_close(output, F.linear(x, weight[part], bias))
             assert (weight_prepack.packed(weight[part], rows) is not None) == (2 * use + 2 >= weight_prepack.OFTEN)
 
 
 def test_a_weight_that_changes_is_packed_anew() -> None:
-    weight = nn.Parameter(drawn(64, 24, seed=0))
+    weight = nn.Parameter(random_tensor(64, 24, seed=0))
     with weight_prepack.prepacked_weights():
         for use in range(2 * weight_prepack.OFTEN):
-            x = drawn(9, 24, seed=use)
+            x = random_tensor(9, 24, seed=use)
             torch.testing.assert_close(product.product(x, weight), F.linear(x, weight))
             weight.neg_()
 
 
 def test_nothing_is_packed_that_is_no_parameter_or_when_nobody_asked() -> None:
-    weight = nn.Parameter(drawn(64, 24, seed=0))
+    weight = nn.Parameter(random_tensor(64, 24, seed=0))
     with weight_prepack.prepacked_weights():
         assert not any(
             weight_prepack.packed(weight.detach() * 2, 9) is not None for _ in range(2 * weight_prepack.OFTEN)

@@ -138,12 +138,12 @@ def test_a_run_fills_its_record_and_is_the_same_after_interruptions(
     rows = json.loads((whole / "scores.json").read_text())
     assert any(row["split"] == "validation" and row["metric"] == "nll_per_token" for row in rows)
     scores = {row["metric"]: row for row in rows if row["split"] == "test"}
-    wanted = {
+    expected = {
         "colours": {"accuracy", "macro_f1", "nll_per_token"},
         "turned": {"exact_match", "bleu", "chrf", "bits_per_byte", "nll_per_token"},
         "running": {"bits_per_byte", "perplexity", "repetition", "distinct_2", "copied", "sample_bits_per_byte"},
     }
-    assert wanted[task] <= set(scores)
+    assert expected[task] <= set(scores)
     assert ("bits_per_byte_bound" in scores) == (architecture == "encoder" and task != "colours")
     for row in scores.values():
         assert math.isfinite(row["value"]) and row["lower"] <= row["value"] <= row["upper"]
@@ -169,10 +169,10 @@ def test_a_run_says_which_attention_its_device_is_to_have(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"])
-    told: list[str] = []
-    monkeypatch.setattr(work.machine, "disable_cudnn_attention", told.append)
+    devices: list[str] = []
+    monkeypatch.setattr(work.machine, "disable_cudnn_attention", devices.append)
     perform(plan, tmp_path / "once")
-    assert told == ["cpu"]
+    assert devices == ["cpu"]
 
 
 def test_losses_read_late_and_batches_made_ahead_tell_the_same(
@@ -215,11 +215,11 @@ def test_a_loss_that_is_not_finite_is_a_result(
             hook.remove()
 
     monkeypatch.setattr(Trainer, "step", broken)
-    heard: list[Event] = []
-    work.perform(plan, tmp_path / "runs" / plan.run, heard.append, lambda: False)
+    events: list[Event] = []
+    work.perform(plan, tmp_path / "runs" / plan.run, events.append, lambda: False)
     record = store.read_record(tmp_path / "runs" / plan.run)
     assert record is not None and record["status"] == "diverged"
-    assert [each.line for each in heard if isinstance(each, LogLine)] == [
+    assert [event.line for event in events if isinstance(event, LogLine)] == [
         f"diverged, which is a result: {record['error']}"
     ]
     assert re.fullmatch(rf"{cause} at step 6; best checkpoint: step \d+", record["error"])
@@ -277,13 +277,13 @@ def test_deterministic_kernels_are_asked_for_and_change_nothing_on_a_cpu(
     same = replace(plain, deterministic=True)
     assert same.run != plain.run
     try:
-        found = perform(same, tmp_path)
+        deterministic = perform(same, tmp_path)
         assert torch.are_deterministic_algorithms_enabled()
-        assert json.loads((found / "environment.json").read_text())["deterministic"] == "true"
+        assert json.loads((deterministic / "environment.json").read_text())["deterministic"] == "true"
     finally:
         expected = perform(plain, tmp_path)  # asks for none
     assert not torch.are_deterministic_algorithms_enabled()
-    assert outcome(found) == outcome(expected)
+    assert outcome(deterministic) == outcome(expected)
 
 
 @pytest.mark.fault(
@@ -313,12 +313,12 @@ def test_what_cannot_be_learned_has_not_diverged_and_is_told(folder: Path, tmp_p
     data = {"train": "train.tsv", "validation": "other.tsv", "test": "other.tsv"}
     task = {"kind": "classification", "name": "turned", "data": data, "tokenizer": "word", "vocabulary": 99}
     (plan,) = planned(tmp_path, tmp_path, architectures=["decoder"], tasks=[{**task, "source_length": 4}])
-    said: list[str] = []
+    messages: list[str] = []
     place = tmp_path / "runs" / plan.run
-    work.perform(plan, place, lambda event: said.append(str(event)), lambda: False)
+    work.perform(plan, place, lambda event: messages.append(str(event)), lambda: False)
     record = store.read_record(place)
     assert record is not None and (record["status"], record["best_step"]) == ("done", 0)
-    assert any("validation never improved in training" in line for line in said)
+    assert any("validation never improved in training" in line for line in messages)
 
 
 @pytest.mark.fault(
@@ -337,11 +337,11 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
     def refuse(part: type, name: str, place: int) -> None:
         method = getattr(part, name)
 
-        def short(self: Any, *given: Any) -> Any:
-            if len(given[place]) > 2 and not torch.is_grad_enabled():
+        def short(self: Any, *arguments: Any) -> Any:
+            if len(arguments[place]) > 2 and not torch.is_grad_enabled():
                 refused.append(name)
                 raise MemoryError
-            return method(self, *given)
+            return method(self, *arguments)
 
         monkeypatch.setattr(part, name, short)
 
@@ -349,9 +349,9 @@ def test_scoring_goes_on_in_smaller_batches_where_memory_ends(
     refuse(type(model.objective), "generate", 1)
     halved = perform(plan, tmp_path / "halved")
     assert set(refused) == {"hidden", "generate"}
-    expected, found = (pd.read_parquet(place / "predictions.parquet") for place in (whole, halved))
-    assert list(found["answer"]) == list(expected["answer"])
-    np.testing.assert_allclose(found["log_likelihood"], expected["log_likelihood"], rtol=1e-4)
+    expected, predictions = (pd.read_parquet(place / "predictions.parquet") for place in (whole, halved))
+    assert list(predictions["answer"]) == list(expected["answer"])
+    np.testing.assert_allclose(predictions["log_likelihood"], expected["log_likelihood"], rtol=1e-4)
 
 
 @pytest.mark.fault(
@@ -365,7 +365,7 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
     (plan,) = planned(folder, tmp_path, "turned", architectures=[architecture])
     whole = perform(plan, tmp_path / "whole")
     model = type(from_plan.new_trainer(plan, from_plan.prepared_data(plan)).model)
-    hidden, place, heard = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
+    hidden, place, events = model.hidden, tmp_path / "cut" / "runs" / plan.run, list[Event]()
 
     def short(self: Any, source: Any, target: torch.Tensor, *masks: Any) -> Any:
         if len(target) > 2 and torch.is_grad_enabled():
@@ -373,14 +373,14 @@ def test_training_goes_on_in_micro_batches_where_memory_ends(
         return hidden(self, source, target, *masks)
 
     monkeypatch.setattr(model, "hidden", short)
-    work.perform(plan, place, heard.append, lambda: False)
-    told = [each.line for each in heard if isinstance(each, LogLine)]
+    work.perform(plan, place, events.append, lambda: False)
+    lines = [event.line for event in events if isinstance(event, LogLine)]
     record = store.read_record(place)
     assert record is not None and record["status"] == "done" and record["micro_batches"] > 1
-    assert told[0].startswith("out of memory at step 1: from here on")
-    assert told[-1].endswith(f"from here on {record['micro_batches']} micro-batches a batch")
-    expected, found = (pd.read_json(each / "scores.json") for each in (whole, place))
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-3)
+    assert lines[0].startswith("out of memory at step 1: from here on")
+    assert lines[-1].endswith(f"from here on {record['micro_batches']} micro-batches a batch")
+    expected, scores = (pd.read_json(run_folder / "scores.json") for run_folder in (whole, place))
+    pd.testing.assert_frame_equal(scores, expected, rtol=1e-3)
     with pytest.raises(Interrupted):
         perform(plan, tmp_path / "parts", steps=7)
     assert outcome(perform(plan, tmp_path / "parts")) == outcome(place)
@@ -446,24 +446,24 @@ def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
         measured.append(1)
         return 1_234.5
 
-    said: list[str] = []
-    kept = calibrate.Calibration(tmp_path, said.append)
+    messages: list[str] = []
+    calibration = calibrate.Calibration(tmp_path, messages.append)
     monkeypatch.setattr(calibrate.Work, "key", lambda *_: "key")
     task = spec.from_dict({"name": "x", "architectures": ["decoder"], **SECONDS}).tasks[0]
     timed = calibrate.Work(None, task, "cpu", "float32")  # type: ignore[arg-type]
     decoder, size = catalogue.find("decoder"), Size(8, 2, 1, 1)
 
     def rate() -> float:
-        return kept.rate(timed, decoder, size, measure)
+        return calibration.rate(timed, decoder, size, measure)
 
     def spoil() -> None:
-        text = kept.path.read_text()
-        kept.path.write_text(text.replace("1234.5", "1834.5") if damage == "digit" else damage)
+        text = calibration.path.read_text()
+        calibration.path.write_text(text.replace("1234.5", "1834.5") if damage == "digit" else damage)
 
     assert rate() == rate() == 1_234.5 and len(measured) == 1
     spoil()
     assert rate() == rate() == 1_234.5 and len(measured) == 2
-    assert said[1].endswith(
+    assert messages[1].endswith(
         "calibration.json: has changed since it was written; the training speeds are measured again"
     )
     store.write_record(tmp_path / "runs" / "other", {"dataset": "other", "status": "done"})
@@ -475,7 +475,7 @@ def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
     spoil()
     with pytest.raises(InputError, match="has changed since it was written, and the finished run one was planned with"):
         rate()
-    kept.path.unlink()
+    calibration.path.unlink()
     assert rate() == 1_234.5 and len(measured) == 4
 
 

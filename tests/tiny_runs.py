@@ -56,9 +56,9 @@ def trained(folder: Path, root: Path, architecture: str, task: str, **training: 
         "training": {"batch_tokens": 250, "learning_rate": 0.01, "precision": "float32", **training},
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    found = planned(spec.from_dict(values, folder=folder), folder, root)
-    (plan,) = found.plans
-    for row in found.datasets:
+    planned_matrix = planned(spec.from_dict(values, folder=folder), folder, root)
+    (plan,) = planned_matrix.plans
+    for row in planned_matrix.datasets:
         sealed.write_json(root / "data" / f"{row['dataset']}.json", row)
     place = root / "runs" / plan.run
     work.perform(plan, place, lambda progress: None, lambda: False)

@@ -77,8 +77,8 @@ def _pieces() -> Iterator[Piece]:
         yield Piece(f"bench-{model}", bench, tiny)
     yield Piece("quick", ("compare", "--preset", "quick"), ("compare", "--preset", "smoke"))
     gpu = ("compare", "--preset", "gpu")
-    own = "tasks.sst2.budget.tokens=4000"
-    yield Piece("gpu", gpu, (*gpu, *_set(*SHORT, *NARROW, *PLAIN, "seeds=[0]", own)))
+    budget = "tasks.sst2.budget.tokens=4000"
+    yield Piece("gpu", gpu, (*gpu, *_set(*SHORT, *NARROW, *PLAIN, "seeds=[0]", budget)))
 
 
 def _compare(name: str) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
     """Runs a piece for at most ``seconds``, then interrupts it; records how it ended."""
     line = piece.line(device, out)
     print(f"{piece.name}: archbench {' '.join(line)}", flush=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     child = subprocess.Popen([*ARCHBENCH, *line], cwd=ROOT)
     try:
         status = child.wait(seconds)
@@ -123,7 +123,7 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
             status = child.wait()
-    spent = time.monotonic() - begun
+    spent = time.monotonic() - start
     earlier = _record(out, piece)
     record = {"status": status, "seconds": round(earlier.get("seconds", 0.0) + spent, 1), "command": line}
     (out / "pieces").mkdir(parents=True, exist_ok=True)
@@ -183,20 +183,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="plan every comparison, train nothing")
     parser.add_argument("--list", action="store_true", help="print the state of all pieces and stop")
     parser.add_argument("--out", type=Path, help="folder for the records [default: results/gpu]")
-    given = parser.parse_args(arguments)
-    only = [name for name in given.only.split(",") if name]
+    options = parser.parse_args(arguments)
+    only = [name for name in options.only.split(",") if name]
     for name in only:
         if not any(piece.name.startswith(name) for piece in pieces()):
             parser.error(f"--only: no piece begins with {name}; --list prints all")
-    out = (given.out or Path("results") / ("gpu" if given.device == "cuda" else "gpu-cpu")).resolve()
+    out = (options.out or Path("results") / ("gpu" if options.device == "cuda" else "gpu-cpu")).resolve()
     status = 0
-    if given.dry_run:
+    if options.dry_run:
         return dry_run(out, only)
-    if not given.list:
+    if not options.list:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        status = run(given.device, out, given.minutes, only)
+        status = run(options.device, out, options.minutes, only)
         if any(_is_done(out, piece) for piece in pieces()):
-            page = HERE.parent / "gpu.md" if given.device == "cuda" else out / "gpu.md"
+            page = HERE.parent / "gpu.md" if options.device == "cuda" else out / "gpu.md"
             subprocess.run([sys.executable, "-P", str(HERE / "write.py"), str(out), str(page)], cwd=ROOT, check=True)
             print(f"{page}: written from {out}")
     print(states(out))

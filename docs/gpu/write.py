@@ -40,19 +40,19 @@ def _machine(out: Path) -> str:
     for name in reversed(PARITY):
         if (result := _tables(out / name)) is not None:
             facts = result["environment"].drop_duplicates("key").set_index("key")["value"]
-            kept = [
+            keys = [
                 key for key in ("device", "processor", "torch", "cuda", "cudnn", "python", "archbench") if key in facts
             ]
-            return _table(("what", "value"), [(key, str(facts[key])) for key in kept])
+            return _table(("what", "value"), [(key, str(facts[key])) for key in keys])
     return ""
 
 
 def _parity(out: Path) -> str:
     """Untrained and trained losses of the same runs in three ways."""
-    by_piece = {name: given for name in PARITY if (given := _tables(out / name)) is not None}
+    by_piece = {name: frames for name in PARITY if (frames := _tables(out / name)) is not None}
     if PARITY[0] not in by_piece:
         return ""
-    curves = {name: _validation(given) for name, given in by_piece.items()}
+    curves = {name: _validation(frames) for name, frames in by_piece.items()}
     rows = []
     for architecture, reference in curves[PARITY[0]].items():
         row = [architecture, value(reference[0], 4), value(reference[1], 4)]
@@ -66,10 +66,10 @@ def _parity(out: Path) -> str:
     return f"## The same runs on CPU and GPU\n\n{about}\n{_table(head, rows)}"
 
 
-def _validation(given: tables.Tables) -> dict[str, tuple[float, float]]:
+def _validation(frames: tables.Tables) -> dict[str, tuple[float, float]]:
     """The first and the last validation loss of each architecture."""
-    names = given["runs"].set_index("run")["architecture"]
-    curves = given["curves"][given["curves"]["split"] == "validation"].sort_values("step")
+    names = frames["runs"].set_index("run")["architecture"]
+    curves = frames["curves"][frames["curves"]["split"] == "validation"].sort_values("step")
     losses = curves.groupby("run")["value"].agg(["first", "last"])
     return {str(names[run]): (float(row["first"]), float(row["last"])) for run, row in losses.iterrows()}
 
@@ -77,11 +77,11 @@ def _validation(given: tables.Tables) -> dict[str, tuple[float, float]]:
 def _steps(out: Path) -> str:
     """Speed, share of the peak and memory of training steps."""
     peaks = {precision: _peak(out, precision) for precision in ("bf16", "float32")}
-    by_piece = {piece: given for piece in ("steps", "recomputed") if (given := _tables(out / piece)) is not None}
+    by_piece = {piece: frames for piece in ("steps", "recomputed") if (frames := _tables(out / piece)) is not None}
     rows = [
         _step(run, piece, peaks[str(run["precision"])])
-        for piece, given in by_piece.items()
-        for _, run in placed(given, "compared").iterrows()
+        for piece, frames in by_piece.items()
+        for _, run in placed(frames, "compared").iterrows()
     ]
     if not rows:
         return ""
@@ -117,11 +117,11 @@ def _peak(out: Path, precision: str) -> float:
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, given in values.items():
-        if isinstance(given, dict):
-            yield from _flat(given, f"{prefix}{key}.")
-        elif isinstance(given, int | float):
-            yield f"{prefix}{key}", float(given)
+    for key, field in values.items():
+        if isinstance(field, dict):
+            yield from _flat(field, f"{prefix}{key}.")
+        elif isinstance(field, int | float):
+            yield f"{prefix}{key}", float(field)
 
 
 def _several(out: Path) -> str:

@@ -68,8 +68,16 @@ def write(run: FakeRun, folder: Path) -> None:
     sealed.write_json(
         folder / "scores.json",
         [
-            {"run": run.run, "split": "test", "metric": m, "value": v, "lower": v, "upper": v, "n": EXAMPLES}
-            for m, v in values.items()
+            {
+                "run": run.run,
+                "split": "test",
+                "metric": metric,
+                "value": value,
+                "lower": value,
+                "upper": value,
+                "n": EXAMPLES,
+            }
+            for metric, value in values.items()
         ],
     )
     steps = np.arange(1, POINTS + 1)
@@ -110,16 +118,21 @@ class Instantly:
 
 
 def timed(what: str, call: Callable[[], Any]) -> Any:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     result = call()
-    print(f"{what}: {time.perf_counter() - begun:.1f} s", flush=True)
+    print(f"{what}: {time.perf_counter() - start:.1f} s", flush=True)
     return result
 
 
 def main(root: Path, count: int) -> None:
     seeds = -(-count // (len(ARCHITECTURES) * DATASETS))
     datasets = [f"data-{number}" for number in range(DATASETS)]
-    runs = [FakeRun(a, d, s) for d in datasets for a in ARCHITECTURES for s in range(seeds)][:count]
+    runs = [
+        FakeRun(architecture, dataset, seed)
+        for dataset in datasets
+        for architecture in ARCHITECTURES
+        for seed in range(seeds)
+    ][:count]
     for name in datasets:
         card = {"dataset": name, "kind": "translation", "primary": "exact_match", "licence": "none", "origin": "made"}
         sealed.write_sealed(root / "data" / f"{name}.json", card)

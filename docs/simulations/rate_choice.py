@@ -60,8 +60,8 @@ def simulated(
 
 def _close(reference: tables.Tables) -> int:
     """How many choices of the reference are between settings whose losses differ by less than those of two seeds."""
-    tried = trials.numbers(trials.trials(reference), trials.settings(reference))
-    places = tried.groupby(["dataset", "condition", "architecture"])
+    numbers = trials.numbers(trials.trials(reference), trials.settings(reference))
+    places = numbers.groupby(["dataset", "condition", "architecture"])
     gaps = places["loss"].agg(lambda losses: losses.nsmallest(2).diff().iloc[-1])
     return int((gaps < places["seed_sd"].first()).sum())
 

@@ -131,16 +131,16 @@ def _differences(scenario: Scenario, scores: Array, seeds: Array, count: int) ->
     variances = (((scores - means[..., None]) * used) ** 2).sum(3) / (seeds - 1)
     high = _high_variance(scenario, variances, seeds - 1.0)
     variance, freedom, pooled = _pooled(variances, seeds - 1.0, high)
-    own = (high[:, None] & pooled[:, None, None]) | (variances > OWN_VARIANCE_RATIO * variance[..., None])
-    parts = np.where(own, variances, variance[..., None]) / seeds
-    weights = parts**2 / np.where(own, seeds - 1, freedom[..., None])
+    own_variance = (high[:, None] & pooled[:, None, None]) | (variances > OWN_VARIANCE_RATIO * variance[..., None])
+    parts = np.where(own_variance, variances, variance[..., None]) / seeds
+    weights = parts**2 / np.where(own_variance, seeds - 1, freedom[..., None])
     most = np.where(high[:, None] & pooled[:, None, None], seeds - 1.0, np.inf)
     columns = []
     for number in range(scenario.sets):
         for a, b in scenario.pairs:
             total = parts[:, number, a] + parts[:, number, b]
             degrees = total**2 / (weights[:, number, a] + weights[:, number, b])
-            degrees = np.where(own[:, number, a] | own[:, number, b], degrees, freedom[:, number])
+            degrees = np.where(own_variance[:, number, a] | own_variance[:, number, b], degrees, freedom[:, number])
             degrees = np.minimum(degrees, np.minimum(most[:, number, a], most[:, number, b]))
             gap = means[:, number, a] - means[:, number, b]
             ready = np.minimum(seeds[:, number, a], seeds[:, number, b]) >= count
@@ -162,37 +162,41 @@ def _high_variance(scenario: Scenario, variances: Array, degrees: Array) -> Arra
 def _pooled(variances: Array, degrees: Array, high: Array) -> tuple[Array, Array, Array]:
     """The pooled variance and its degrees of freedom by data set, and whether others than those that vary more are."""
     usual = ~high
-    kept = np.where(usual.any(1, keepdims=True), usual, True)[:, None] & np.ones(variances.shape, bool)
+    included = np.where(usual.any(1, keepdims=True), usual, True)[:, None] & np.ones(variances.shape, bool)
     for _ in range(variances.shape[2] - 2):
-        masked = np.where(kept, variances, -1)
+        masked = np.where(included, variances, -1)
         largest = masked.argmax(2)[..., None]
-        rest = kept.copy()
+        rest = included.copy()
         np.put_along_axis(rest, largest, False, 2)
         freedom = (degrees * rest).sum(2)
         others = (variances * degrees * rest).sum(2) / np.maximum(freedom, 1)
-        own, its = (np.take_along_axis(values, largest, 2)[..., 0] for values in (variances, degrees))
-        several = kept.sum(2)
-        out = (several > 2) & (several * fdtrc(its, freedom, own / np.maximum(others, 1e-300)) < F_TEST_LEVEL)
-        kept = np.where(out[..., None], rest, kept)
-    sums, squares = (variances * degrees * kept).sum(2), (variances**2 * degrees * kept).sum(2)
-    return sums / (degrees * kept).sum(2), sums**2 / squares, usual.any(1)
+        largest_variance, largest_degrees = (
+            np.take_along_axis(values, largest, 2)[..., 0] for values in (variances, degrees)
+        )
+        several = included.sum(2)
+        out = (several > 2) & (
+            several * fdtrc(largest_degrees, freedom, largest_variance / np.maximum(others, 1e-300)) < F_TEST_LEVEL
+        )
+        included = np.where(out[..., None], rest, included)
+    sums, squares = (variances * degrees * included).sum(2), (variances**2 * degrees * included).sum(2)
+    return sums / (degrees * included).sum(2), sums**2 / squares, usual.any(1)
 
 
 def false_verdicts() -> list[Scenario]:
     """No difference anywhere, or true differences exactly at the margin, with equal and unequal variances."""
-    found = []
+    scenarios = []
     for first in (3, 4, 5):
         for noise, spread in (("equal", 1.0), ("unequal", UNEQUAL)):
             for pairs, sets in ((STAR5, 1), (TRIANGLE, 2), (STAR7, 1)):
                 count = 1 + max(place for pair in pairs for place in pair)
-                where = f"{len(pairs) * sets} contrasts on {sets} data set{'s' * (sets > 1)}"
-                name = f"{where}, {noise} variances, {first} first seeds"
+                design = f"{len(pairs) * sets} contrasts on {sets} data set{'s' * (sets > 1)}"
+                name = f"{design}, {noise} variances, {first} first seeds"
                 spreads, none = (*(1.0,) * (count - 1), spread), (0.0,) * count
-                found.append(Scenario(f"no difference, {name}", none, spreads, pairs, 1e-9, sets, first))
+                scenarios.append(Scenario(f"no difference, {name}", none, spreads, pairs, 1e-9, sets, first))
                 pairs = TRIANGLE[:2] if sets > 1 else pairs
                 edge = Scenario(f"at the margin, {name}", (0.0, *(EDGE,) * (count - 1)), spreads, pairs, EDGE, sets)
-                found.append(replace(edge, sets=3 if sets > 1 else 1, first=first, equality=True))
-    return found
+                scenarios.append(replace(edge, sets=3 if sets > 1 else 1, first=first, equality=True))
+    return scenarios
 
 
 def powers() -> list[Scenario]:
@@ -210,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     count = chosen.families
     print("families with a false verdict: seeds added up to 12; a fixed number, the first seeds")
-    for scenario in (found for found in false_verdicts() if chosen.only in found.name):
+    for scenario in (candidate for candidate in false_verdicts() if chosen.only in candidate.name):
         scores = scenario.scores(np.random.default_rng(1), count)
         fixed = judged(scenario, scores[..., : scenario.first])
         print(
@@ -218,11 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     print("true differences found, mean seeds of these contrasts")
     real = [place for place, pair in enumerate(TRIANGLE * 2) if 0 in pair]
-    for scenario in (found for found in powers() if chosen.only in found.name):
+    for scenario in (candidate for candidate in powers() if chosen.only in candidate.name):
         scores = scenario.scores(np.random.default_rng(2), count)
         for name, share in (("half at the last look", halves), ("equally", equally)):
-            found = judged(scenario, scores, share)
-            power, seeds = (found.outcomes[:, real] == AHEAD).mean(), found.seeds[:, real].mean()
+            judgement = judged(scenario, scores, share)
+            power, seeds = (judgement.outcomes[:, real] == AHEAD).mean(), judgement.seeds[:, real].mean()
             print(f"{scenario.name}, {name}: {power:.1%}, {seeds:.1f}", flush=True)
         for most in dict.fromkeys((8, 10, MOST)):
             fixed = judged(replace(scenario, first=most), scores[..., :most])

@@ -83,11 +83,11 @@ class TokenPoint:
 def plans(root: Path) -> dict[tuple[str, str, int, float], Plan]:
     """The runs, the narrow ones first; those of the narrowest model serve both rules."""
     usual = _usual(root)
-    found = {}
+    trials = {}
     for width, family, rule, rate in product(WIDTHS, FAMILIES, RULES, RATES):
         scaled = NARROW if rule == "transfer" and width != NARROW else None
-        found[rule, family, width, rate] = _trial(usual[family], width, rate, scaled)
-    return found
+        trials[rule, family, width, rate] = _trial(usual[family], width, rate, scaled)
+    return trials
 
 
 def token_plans(root: Path) -> dict[tuple[str, int, float], Plan]:
@@ -102,8 +102,8 @@ def token_plans(root: Path) -> dict[tuple[str, int, float], Plan]:
 def _usual(root: Path) -> dict[str, Plan]:
     experiment = spec.from_dict(EXPERIMENT)
     cache = root / "cache"
-    made = matrix.plan(experiment, device="cpu", deterministic=False, cache=cache, root=root, say=print)
-    return {plan.architecture: plan for plan in made.plans}
+    planned = matrix.plan(experiment, device="cpu", deterministic=False, cache=cache, root=root, say=print)
+    return {plan.architecture: plan for plan in planned.plans}
 
 
 def _trial(plan: Plan, width: int, rate: float, scaled: int | None) -> Plan:
@@ -135,12 +135,12 @@ def train_on_tokens(root: Path) -> None:
         for (family, tokens, rate), plan in token_plans(root).items():
             rows.writerow([family, tokens, rate, f"{_trained(root, plan):.5f}"])
             file.flush()
-    known = token_points()
+    measured = token_points()
     print(f"| family | {' | '.join(f'{tokens:,}' for tokens in TOKENS[:-1])} | best rate at {TOKENS[-1]:,} |")
     print(f"| --- |{' ---: |' * len(TOKENS)}")
     for family in FAMILIES:
-        cells = " | ".join(f"{moved_by_tokens(known, family, tokens):+.0f}" for tokens in TOKENS[:-1])
-        print(f"| {family} | {cells} | {best_on_tokens(known, family, TOKENS[-1]).rate:g} |")
+        cells = " | ".join(f"{moved_by_tokens(measured, family, tokens):+.0f}" for tokens in TOKENS[:-1])
+        print(f"| {family} | {cells} | {best_on_tokens(measured, family, TOKENS[-1]).rate:g} |")
 
 
 def _trained(root: Path, plan: Plan) -> float:
@@ -150,16 +150,18 @@ def _trained(root: Path, plan: Plan) -> float:
 
 
 def _loss(root: Path, run: str) -> float:
-    given = tuning.losses(root, [run])
-    assert given is not None, f"{run} has not ended"
-    return (given.exact or given.losses)[0]
+    losses = tuning.losses(root, [run])
+    assert losses is not None, f"{run} has not ended"
+    return (losses.exact or losses.losses)[0]
 
 
 def points() -> list[Point]:
     """The committed runs."""
     with open(HERE / "width_transfer.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [Point(r["rule"], r["family"], int(r["width"]), float(r["rate"]), float(r["loss"])) for r in rows]
+    return [
+        Point(row["rule"], row["family"], int(row["width"]), float(row["rate"]), float(row["loss"])) for row in rows
+    ]
 
 
 def token_points() -> list[TokenPoint]:
@@ -169,46 +171,48 @@ def token_points() -> list[TokenPoint]:
     return [TokenPoint(row["family"], int(row["tokens"]), float(row["rate"]), float(row["loss"])) for row in rows]
 
 
-def best_on_tokens(known: list[TokenPoint], family: str, tokens: int) -> TokenPoint:
+def best_on_tokens(measured: list[TokenPoint], family: str, tokens: int) -> TokenPoint:
     """The run with the lowest loss."""
-    return min((one for one in known if (one.family, one.tokens) == (family, tokens)), key=lambda one: one.loss)
+    return min(
+        (point for point in measured if (point.family, point.tokens) == (family, tokens)), key=lambda point: point.loss
+    )
 
 
-def moved_by_tokens(known: list[TokenPoint], family: str, tokens: int) -> float:
+def moved_by_tokens(measured: list[TokenPoint], family: str, tokens: int) -> float:
     """By how many doublings the best rate on all tokens differs from the one on ``tokens``."""
-    whole, part = (best_on_tokens(known, family, amount).rate for amount in (TOKENS[-1], tokens))
+    whole, part = (best_on_tokens(measured, family, amount).rate for amount in (TOKENS[-1], tokens))
     return float(np.log2(whole / part))
 
 
-def best(known: list[Point], rule: str, family: str, width: int) -> Point:
+def best(measured: list[Point], rule: str, family: str, width: int) -> Point:
     """The run with the lowest loss."""
-    own = [one for one in known if (one.rule, one.family, one.width) == (rule, family, width)]
-    return min(own, key=lambda one: one.loss)
+    matching = [point for point in measured if (point.rule, point.family, point.width) == (rule, family, width)]
+    return min(matching, key=lambda point: point.loss)
 
 
-def moved(known: list[Point], rule: str, family: str, width: int) -> float:
+def moved(measured: list[Point], rule: str, family: str, width: int) -> float:
     """By how many doublings the best rate of a width differs from the one that the narrowest model's best one predicts.
 
     "root of the width": all parameters have one rate, which is predicted to fall with the root of the width.
     """
     trained = "transfer" if rule == "transfer" else "one rate"
-    predicted = best(known, trained, family, NARROW).rate
+    predicted = best(measured, trained, family, NARROW).rate
     if rule == "root of the width":
         predicted *= (NARROW / width) ** 0.5
-    return float(np.log2(best(known, trained, family, width).rate / predicted))
+    return float(np.log2(best(measured, trained, family, width).rate / predicted))
 
 
 def draw() -> None:
-    known, look = points(), looks(FAMILIES)
+    measured, look = points(), looks(FAMILIES)
     figure, axes = plt.subplots(2, 3, figsize=(9, 5), sharex=True, sharey="col", layout="constrained")
     shades = dict(zip(WIDTHS, (0.35, 0.55, 0.75, 1.0), strict=True))
     for (row, rule), (column, family) in product(enumerate(RULES), enumerate(FAMILIES)):
         panel, style = axes[row, column], look[family]
         for width in WIDTHS:
-            own = [one for one in known if (one.rule, one.family, one.width) == (rule, family, width)]
+            curve = [point for point in measured if (point.rule, point.family, point.width) == (rule, family, width)]
             panel.plot(
-                [one.rate for one in own],
-                [one.loss for one in own],
+                [point.rate for point in curve],
+                [point.loss for point in curve],
                 color=style.colour,
                 marker=style.marker,
                 markersize=4,
@@ -216,7 +220,7 @@ def draw() -> None:
                 linewidth=0.8 + 0.5 * WIDTHS.index(width),
                 label=f"width {width}",
             )
-            lowest = best(known, rule, family, width)
+            lowest = best(measured, rule, family, width)
             panel.plot(lowest.rate, lowest.loss, style.marker, color="black", markersize=6)
         panel.set_xscale("log", base=2)
         panel.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
@@ -232,8 +236,8 @@ def draw() -> None:
     print("| rule | family | 64 | 128 | 256 | lowest loss at 256 |")
     print("| --- | --- | ---: | ---: | ---: | ---: |")
     for rule, family in product(("transfer", "root of the width", "one rate"), FAMILIES):
-        cells = " | ".join(f"{moved(known, rule, family, width):+.1f}" for width in WIDTHS[1:])
-        lowest = best(known, "transfer" if rule == "transfer" else "one rate", family, WIDTHS[-1]).loss
+        cells = " | ".join(f"{moved(measured, rule, family, width):+.1f}" for width in WIDTHS[1:])
+        lowest = best(measured, "transfer" if rule == "transfer" else "one rate", family, WIDTHS[-1]).loss
         print(f"| {rule} | {family} | {cells} | {lowest:.3f} |")
 
 
@@ -245,11 +249,11 @@ def main() -> None:
     training.add_argument("families", nargs="*", default=FAMILIES)
     commands.add_parser("tokens").add_argument("root", type=Path)
     commands.add_parser("draw")
-    given = parser.parse_args()
-    if given.command == "train":
-        train(given.root, given.families)
-    elif given.command == "tokens":
-        train_on_tokens(given.root)
+    arguments = parser.parse_args()
+    if arguments.command == "train":
+        train(arguments.root, arguments.families)
+    elif arguments.command == "tokens":
+        train_on_tokens(arguments.root)
     else:
         draw()
 

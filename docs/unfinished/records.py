@@ -37,7 +37,7 @@ def unpack(file: Path, root: Path) -> int:
     with tarfile.open(file) as archive:
         names = dict.fromkeys(Path(member.name).parts[1] for member in archive.getmembers())
         new = {name for name in names if not store.is_finished(store.run_folder(root, name))}
-        archive.extractall(root, [m for m in archive if Path(m.name).parts[1] in new], filter="data")
+        archive.extractall(root, [member for member in archive if Path(member.name).parts[1] in new], filter="data")
     for name in new:
         folder = store.run_folder(root, name)
         row = store.peek_record(folder)

@@ -12,21 +12,21 @@ from mutations.operators import OPERATORS
 
 
 def main() -> int:
-    given = _arguments()
+    arguments = _arguments()
     began = time.monotonic()
     trials.prepared()
-    known = trials.originals(given.variants)
+    originals = trials.originals(arguments.variants)
     outcomes = []
-    for mutant in _drawn(given, known):
-        outcome = score.MutantOutcome(mutant, tuple(trials.tried(mutant.edit, known)))
+    for mutant in _drawn(arguments, originals):
+        outcome = score.MutantOutcome(mutant, tuple(trials.tried(mutant.edit, originals)))
         outcomes.append(outcome)
         print(f"{_state(outcome):10}  {mutant.operator.name}: {mutant}", flush=True)
     lines = list(_report(outcomes))
     print("\n".join(["", *lines]))
     print(f"{len(outcomes)} mutants in {time.monotonic() - began:.0f} seconds", file=sys.stderr)
-    if given.out is not None:
-        given.out.write_text("\n".join(lines) + "\n")
-    return int(score.score(outcomes) < given.at_least)
+    if arguments.out is not None:
+        arguments.out.write_text("\n".join(lines) + "\n")
+    return int(score.score(outcomes) < arguments.at_least)
 
 
 def _arguments() -> argparse.Namespace:
@@ -34,20 +34,24 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--most", type=int, default=6, help="mutants of each operator (0: all; default: 6)")
     parser.add_argument("--sample", type=int, default=0, help="one mutant each of so many operators")
     parser.add_argument("--seed", type=int, default=0, help="which mutants are drawn where there are more")
-    parser.add_argument("--operator", action="append", choices=[one.name for one in OPERATORS], help="these alone")
+    parser.add_argument(
+        "--operator", action="append", choices=[operator.name for operator in OPERATORS], help="these alone"
+    )
     parser.add_argument("--variants", nargs="+", default=score.VARIANTS, help="variants and ablations to edit")
     parser.add_argument("--at-least", type=float, default=0.0, help="exit status 1 where the score is lower")
     parser.add_argument("--out", type=Path, help="a file in Markdown for the table and the lists")
     return parser.parse_args()
 
 
-def _drawn(given: argparse.Namespace, known: dict[str, trials.Original]) -> list[score.Mutant]:
-    if given.sample:
+def _drawn(arguments: argparse.Namespace, originals: dict[str, trials.Original]) -> list[score.Mutant]:
+    if arguments.sample:
         return score.sample(
-            given.sample, given.seed, lambda edit: any(trials.runs(original, edit) for original in known.values())
+            arguments.sample,
+            arguments.seed,
+            lambda edit: any(trials.runs(original, edit) for original in originals.values()),
         )
-    operators = [one for one in OPERATORS if not given.operator or one.name in given.operator]
-    return score.mutants(given.most or None, given.seed, operators)
+    operators = [operator for operator in OPERATORS if not arguments.operator or operator.name in arguments.operator]
+    return score.mutants(arguments.most or None, arguments.seed, operators)
 
 
 def _state(outcome: score.MutantOutcome) -> str:

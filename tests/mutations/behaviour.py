@@ -98,9 +98,9 @@ def _logits(build: Build) -> Iterator[tuple[str, Tensor]]:
         for mode in ("eval", "train"):
             model.train(mode == "train")
             with torch.set_grad_enabled(mode == "train"):
-                kept = model(source, target, source_mask, target_mask)
+                logits = model(source, target, source_mask, target_mask)
                 real = torch.ones_like(target, dtype=torch.bool) if target_mask is None else target_mask
-                yield f"{name}, {mode}, padded", kept[real]
+                yield f"{name}, {mode}, padded", logits[real]
                 yield f"{name}, {mode}, full", model(source, target)
         model.eval()
         with torch.no_grad():
@@ -113,8 +113,8 @@ def _logits(build: Build) -> Iterator[tuple[str, Tensor]]:
                 yield f"{name}, states", states
             yield f"{name}, again", model(source, target)
             yield f"{name}, copied", copy.deepcopy(model)(source, target)
-            for place, (found, before) in enumerate(zip(pairs, _batch(limits), strict=True)):
-                yield f"{name}, input {place}", (found != before).sum()
+            for place, (after, before) in enumerate(zip(pairs, _batch(limits), strict=True)):
+                yield f"{name}, input {place}", (after != before).sum()
 
 
 def _dropout(build: Build) -> Iterator[tuple[str, Tensor]]:
@@ -179,10 +179,10 @@ def _writing(build: Build) -> Iterator[tuple[str, Tensor]]:
         (Decoding(7, "beam", beams=3, length_penalty=4.0), None),
         *([(Decoding(7, "confident", rounds=3), None)] if model.family == "encoder" else []),
     )
-    for place, (decoding, begun) in enumerate(settings):
+    for place, (decoding, prefix) in enumerate(settings):
         generator = torch.Generator().manual_seed(1)
-        given = pairs.source, pairs.source_mask, _answers(), decoding, generator, begun
-        rows = model.objective.generate(model, *given)
+        arguments = pairs.source, pairs.source_mask, _answers(), decoding, generator, prefix
+        rows = model.objective.generate(model, *arguments)
         for row, text in enumerate(rows):
             yield f"{decoding.strategy} {place} row {row}", text
         yield f"{decoding.strategy} {place} generator", torch.rand(1, generator=generator)
@@ -196,8 +196,8 @@ def _cache(build: Build) -> Iterator[tuple[str, Tensor]]:
         with torch.set_grad_enabled(grad):
             left = source.flip(1), mask.flip(1)
             for what, read, step in (("full", (source, None), 1), ("padded", (source, mask), 1), ("left", left, 2)):
-                for where, logits in _decoded(model, *read, tokens, step):
-                    yield f"{name}, {what}, step {step}, {where}", logits
+                for position, logits in _decoded(model, *read, tokens, step):
+                    yield f"{name}, {what}, step {step}, {position}", logits
             cache = model.prefill(None)
             for place in range(2):
                 logits, cache = model.decode(tokens[:, place : place + 1], cache)

@@ -1,6 +1,6 @@
 """What is built and counted: parameters, gradients, ties, initial weights, sizes, FLOPs."""
 
-from mutations.operator import PARTS, Operator, applied, each
+from mutations.operator import PARTS, Operator, applied, expression_rules
 from mutations.patterns import Rule, keyword, method, returned
 
 COUNTING = r"flops|loss_tokens|_before|^numbers:|:tripled"
@@ -9,7 +9,7 @@ COUNTING = r"flops|loss_tokens|_before|^numbers:|:tripled"
 def _drawn_by(generator: str) -> tuple[Rule, ...]:
     """Initial weights come from a generator of their own."""
     normal = f"normal_(generator={generator})"
-    return each(
+    return expression_rules(
         [
             ("torch.randn(_a, _b)", f"torch.empty({{_a}}, {{_b}}).{normal}"),
             ("nn.init.normal_(_w, std=_s)", f"nn.init.normal_({{_w}}, std={{_s}}, generator={generator})"),
@@ -22,7 +22,7 @@ OPERATORS = (
         "gradient stopped",
         "gradients are those of the loss",
         (
-            *each(
+            *expression_rules(
                 [
                     ("self.norm(_x)", "self.norm({_x}.detach())"),
                     ("self.down(_x)", "self.down({_x}.detach())"),
@@ -44,7 +44,7 @@ OPERATORS = (
                     ("bias.masked_fill(_a, _b)", "bias.detach().masked_fill({_a}, {_b})"),
                 ]
             ),
-            *each([("x + y", "x.detach() + y"), ("x + y", "x + y.detach()")], r"^norm:"),
+            *expression_rules([("x + y", "x.detach() + y"), ("x + y", "x + y.detach()")], r"^norm:"),
         ),
     ),
     Operator(
@@ -52,8 +52,8 @@ OPERATORS = (
         "gradients are those of the loss",
         (
             *applied("(lambda y: 2 * y - y.detach())({y})", PARTS),
-            *each([("-sin", "sin")], r"backward"),
-            *each(
+            *expression_rules([("-sin", "sin")], r"backward"),
+            *expression_rules(
                 [
                     (
                         "torch.mul(grad_output, weight, out=along).addcmul_(normed, drift).mul_(scale)",
@@ -75,7 +75,7 @@ OPERATORS = (
         "parameter unused",
         "every parameter that a budget counts is used",
         (
-            *each(
+            *expression_rules(
                 [
                     ("F.layer_norm(x, _s, _w, _b, _e)", "F.layer_norm(x, {_s}, None, {_b}, {_e})"),
                     ("F.layer_norm(x, _s, _w, _b, _e)", "F.layer_norm(x, {_s}, {_w}, None, {_e})"),
@@ -90,18 +90,18 @@ OPERATORS = (
                     ("self.cross is not None and self.around_cross is not None", "False"),
                 ],
             ),
-            *each([("self.feedforward(_x)", "torch.zeros_like({_x})")], r"^stack:"),
+            *expression_rules([("self.feedforward(_x)", "torch.zeros_like({_x})")], r"^stack:"),
         ),
     ),
     Operator(
         "parameter frozen",
         "every parameter is trained",
-        each([("nn.Parameter(_a)", "nn.Parameter({_a}, requires_grad=False)")]),
+        expression_rules([("nn.Parameter(_a)", "nn.Parameter({_a}, requires_grad=False)")]),
     ),
     Operator(
         "parameter not registered",
         "every tensor is trained, counted and saved",
-        each([("nn.Parameter(_a)", "{_a}.requires_grad_()")]),
+        expression_rules([("nn.Parameter(_a)", "{_a}.requires_grad_()")]),
     ),
     Operator(
         "weight declared a table",
@@ -118,7 +118,9 @@ OPERATORS = (
         "`parameters` excludes tables and output matrix",
         (
             returned("[]", r"tables$"),
-            *each([("[self.weight, self.segments]", "[self.weight]"), ("[self.weight, self.bias]", "[self.weight]")]),
+            *expression_rules(
+                [("[self.weight, self.segments]", "[self.weight]"), ("[self.weight, self.bias]", "[self.weight]")]
+            ),
         ),
     ),
     Operator(
@@ -134,7 +136,7 @@ OPERATORS = (
     Operator(
         "tie undone",
         "tied weights are one parameter",
-        each(
+        expression_rules(
             [
                 ("tied.weight", "nn.Parameter(tied.weight.detach().clone())"),
                 ("layer.attention", "__import__('copy').deepcopy(layer.attention)"),
@@ -148,7 +150,7 @@ OPERATORS = (
         "size ignored",
         "a model has the given size and limits",
         (
-            *each(
+            *expression_rules(
                 [
                     ("size.depth", "2"),
                     ("size.depth", "min(size.depth, 3)"),
@@ -170,14 +172,14 @@ OPERATORS = (
         "FLOPs term omitted",
         "FLOPs count every matrix product",
         (
-            *each([("_a + _b", "{_a}"), ("_a + _b", "{_b}"), ("_a - _b", "{_a}")], COUNTING),
+            *expression_rules([("_a + _b", "{_a}"), ("_a + _b", "{_b}"), ("_a - _b", "{_a}")], COUNTING),
             keyword("self.stack.flops", "selected", "None"),
         ),
     ),
     Operator(
         "FLOPs halved",
         "FLOPs count multiplications and additions, forward and backward",
-        each(
+        expression_rules(
             [
                 ("2.0 * _a", "{_a}"),
                 ("4.0 * _a", "2.0 * {_a}"),

@@ -1,6 +1,6 @@
 """What a call keeps, changes or draws: caches, inputs, state, generators, modes."""
 
-from mutations.operator import PARTS, Operator, applied, each
+from mutations.operator import PARTS, Operator, applied, expression_rules
 from mutations.patterns import at_start, keyword
 
 ROWS = r"rows\b"
@@ -12,10 +12,10 @@ OPERATORS = (
         "rows of a cache swapped",
         "cache rows are selected by the index",
         (
-            *each([("_x[index]", "{_x}[0 * index]"), ("_x[index]", "{_x}[index.flip(0)]")], ROWS),
-            *each([("_x.rows(index)", "{_x}.rows(0 * index)")], ROWS),
-            *each([("x is None or shared", "True"), ("self.present is None", "True")], r"Cache\.rows"),
-            *each(
+            *expression_rules([("_x[index]", "{_x}[0 * index]"), ("_x[index]", "{_x}[index.flip(0)]")], ROWS),
+            *expression_rules([("_x.rows(index)", "{_x}.rows(0 * index)")], ROWS),
+            *expression_rules([("x is None or shared", "True"), ("self.present is None", "True")], r"Cache\.rows"),
+            *expression_rules(
                 [
                     ("parent + torch.arange(rows, device=device)[:, None] * beams", "parent"),
                     ("written.gather(1, _i)", "written"),
@@ -30,7 +30,7 @@ OPERATORS = (
     Operator(
         "cache changed in place",
         "decoding leaves its cache unchanged",
-        each(
+        expression_rules(
             [
                 ("self.filled == begin and end <= self.keys.shape[2]", "end <= self.keys.shape[2]"),
                 (
@@ -45,7 +45,7 @@ OPERATORS = (
     Operator(
         "layer's cache swapped",
         "every layer reads its own keys and values",
-        each([("past[layer]", "past[0]"), ("self.memory[number]", "self.memory[0]")]),
+        expression_rules([("past[layer]", "past[0]"), ("self.memory[number]", "self.memory[0]")]),
     ),
     Operator(
         "state kept between calls",
@@ -85,8 +85,8 @@ OPERATORS = (
             at_start(
                 "allowed_tokens[6] = False", r":(Causal|Masked)\.(loss|log_likelihood|generate)$", "allowed_tokens"
             ),
-            *each([("_x.masked_fill(_a, _b)", "{_x}.masked_fill_({_a}, {_b})")]),
-            *each([("x + y", "x.add_(y)")], r"^norm:"),
+            *expression_rules([("_x.masked_fill(_a, _b)", "{_x}.masked_fill_({_a}, {_b})")]),
+            *expression_rules([("x + y", "x.add_(y)")], r"^norm:"),
         ),
     ),
     Operator(
@@ -94,7 +94,7 @@ OPERATORS = (
         "all random draws use the given generator",
         (
             keyword("torch.rand", "generator", "None"),
-            *each(
+            *expression_rules(
                 [
                     ("self._draw_mask(real, generator)", "self._draw_mask(real, None)"),
                     ("self._draw_source_mask(source_real, generator)", "self._draw_source_mask(source_real, None)"),
@@ -107,7 +107,7 @@ OPERATORS = (
         "random draws differ between calls and rows",
         (
             keyword("torch.rand", "generator", "torch.Generator().manual_seed(0)"),
-            *each(
+            *expression_rules(
                 [
                     (
                         "torch.rand(len(_a), 1, generator=generator)",
@@ -129,15 +129,15 @@ OPERATORS = (
         "dropout omitted",
         "training uses the configured dropout",
         (
-            *each([("self.dropout(_x)", "{_x}"), ("self.dropout if self.training else 0.0", "0.0")]),
-            *each([("nn.Dropout(_p)", "nn.Dropout(0.0)")], PARTS),
+            *expression_rules([("self.dropout(_x)", "{_x}"), ("self.dropout if self.training else 0.0", "0.0")]),
+            *expression_rules([("nn.Dropout(_p)", "nn.Dropout(0.0)")], PARTS),
             at_start(_WITH_DROPOUT.format("0.0"), r":build$", "size"),
         ),
     ),
     Operator(
         "dropout in scoring",
         "scoring uses no dropout",
-        each(
+        expression_rules(
             [
                 ("self.dropout(_x)", "torch.dropout({_x}, self.dropout.p, True)"),
                 ("self.dropout if self.training else 0.0", "self.dropout"),
@@ -148,7 +148,7 @@ OPERATORS = (
         "dropout hard-coded",
         "dropout has the configured rate",
         (
-            *each([("nn.Dropout(_p)", "nn.Dropout(0.1)")], PARTS),
+            *expression_rules([("nn.Dropout(_p)", "nn.Dropout(0.1)")], PARTS),
             at_start(_WITH_DROPOUT.format("0.1"), r":build$", "size"),
         ),
     ),

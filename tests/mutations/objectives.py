@@ -1,12 +1,12 @@
 """How targets are hidden, trained on, scored and written."""
 
-from mutations.operator import Operator, each
+from mutations.operator import Operator, expression_rules
 
 OPERATORS = (
     Operator(
         "target not shifted",
         "a causal model predicts a token from the tokens before it",
-        each(
+        expression_rules(
             [("_shift(_a)", "{_a}"), ("target[:, :-1]", "target[:, 1:]")],
             r"^causal:",
         ),
@@ -15,7 +15,7 @@ OPERATORS = (
         "END unscored",
         "END is trained, scored and generated like other tokens",
         (
-            *each(
+            *expression_rules(
                 [
                     (
                         "full(batch.target, batch.target_mask)",
@@ -24,18 +24,20 @@ OPERATORS = (
                 ],
                 r"log_likelihood",
             ),
-            *each(
+            *expression_rules(
                 [("batch.real()", "(batch.real()[0], batch.real()[1] & (batch.target.cpu() != 2))")],
                 r":(Causal|Masked)\.",
             ),
-            *each([("scores + steps[..., END]", "scores"), ("choice != END", "choice >= 0")], r"^generate:"),
-            *each([("batch.target", "batch.target[:, :-1]")], r"log_likelihood"),
+            *expression_rules(
+                [("scores + steps[..., END]", "scores"), ("choice != END", "choice >= 0")], r"^generate:"
+            ),
+            *expression_rules([("batch.target", "batch.target[:, :-1]")], r"log_likelihood"),
         ),
     ),
     Operator(
         "softmax over other tokens",
         "probabilities are normalised over the allowed tokens",
-        each(
+        expression_rules(
             [
                 ('_x.masked_fill(~allowed_tokens, float("-inf"))', "{_x}"),
                 (
@@ -50,17 +52,19 @@ OPERATORS = (
     Operator(
         "mask token allowed",
         "no answer contains a reserved token",
-        each([("~allowed_tokens", "(~allowed_tokens & (torch.arange(len(allowed_tokens)) != 3))")]),
+        expression_rules([("~allowed_tokens", "(~allowed_tokens & (torch.arange(len(allowed_tokens)) != 3))")]),
     ),
     Operator(
         "reserved token swapped",
         "training, scoring and generation use the same reserved tokens",
-        each([("MASK", "0"), ("BOS", "2")], r"^(encoder|encoder_decoder|generate):|^causal:_shift|^masked:(?!_ended)"),
+        expression_rules(
+            [("MASK", "0"), ("BOS", "2")], r"^(encoder|encoder_decoder|generate):|^causal:_shift|^masked:(?!_ended)"
+        ),
     ),
     Operator(
         "likelihood not a sum",
         "a likelihood is the sum over the target's tokens",
-        each(
+        expression_rules(
             [
                 ("scores.view(real.shape).sum(1)", "scores.view(real.shape).mean(1)"),
                 ("scores.sum(1)", "scores.mean(1)"),
@@ -71,7 +75,7 @@ OPERATORS = (
         "loss weighted differently",
         "a training loss has the scale that its docstring states",
         (
-            *each(
+            *expression_rules(
                 [
                     ("equal_shares(_a, _b)", "equal_shares({_a}, {_b}) * len({_a})"),
                     ("_x / inputs.tokens", "{_x}"),
@@ -92,20 +96,20 @@ OPERATORS = (
         "labels ignored in training",
         "every token of the target has a loss",
         (
-            *each(
+            *expression_rules(
                 [
                     ("index_of(target, batch.target)", "index_of(target, batch.target)[1:]"),
                     ("index_of(target, batch.target)", "index_of(target, batch.target)[:-1]"),
                 ],
                 r"prepare",
             ),
-            *each(
+            *expression_rules(
                 [
                     ("self._draw_source_mask(source_real, generator) if native else None", "None"),
                     ("native and model.source_predicts and batch.source.shape[1] > 1", "False"),
                 ]
             ),
-            *each(
+            *expression_rules(
                 [
                     (
                         "Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing)",
@@ -119,7 +123,7 @@ OPERATORS = (
         "decoding setting ignored",
         "generation follows its settings",
         (
-            *each(
+            *expression_rules(
                 [
                     ("decoding.temperature", "1.0"),
                     ("decoding.top_k", "0"),

@@ -18,17 +18,17 @@ class Operator:
 
     def edits(self, modules: Iterable[Module]) -> Iterator[Edit]:
         """Its edits of these modules, each once."""
-        seen = set()
+        emitted = set()
         for module in modules:
             for rule in self.rules:
                 for edit in rule(module):
                     key = (edit.path, edit.start, edit.end, edit.after)
-                    if key not in seen and not edit.is_empty:
-                        seen.add(key)
+                    if key not in emitted and not edit.is_empty:
+                        emitted.add(key)
                         yield edit
 
 
-def each(patterns: Iterable[tuple[str, str]], where: str = "") -> tuple[Rule, ...]:
+def expression_rules(patterns: Iterable[tuple[str, str]], where: str = "") -> tuple[Rule, ...]:
     """Rules that replace expressions: pairs of pattern and replacement."""
     return tuple(expression(pattern, replacement, where) for pattern, replacement in patterns)
 
@@ -37,4 +37,6 @@ def applied(function: str, where: str = "") -> tuple[Rule, ...]:
     """``function`` is applied to what a component computes; ``{y}`` in it stands for that."""
     calls = ("self.down(_x)", "self.output(_x)", "self.dense(_x)", "self.head(_x)", "F.embedding(_x, self.weight)")
     results = tuple(call.replace("_x", "{_x}") for call in calls)
-    return each([(call, function.format(y=result)) for call, result in zip(calls, results, strict=True)], where)
+    return expression_rules(
+        [(call, function.format(y=result)) for call, result in zip(calls, results, strict=True)], where
+    )

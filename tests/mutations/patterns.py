@@ -74,12 +74,12 @@ Rule = Callable[[Module], Iterator[Edit]]
 
 def expression(pattern: str, replacement: str, where: str = "") -> Rule:
     """Replaces expressions in functions whose ``file:Class.function`` contains the regular expression ``where``."""
-    wanted = ast.parse(pattern, mode="eval").body
+    tree = ast.parse(pattern, mode="eval").body
 
     def rule(module: Module) -> Iterator[Edit]:
         for node, function in _inside(module, where):
             bound: dict[str, ast.AST] = {}
-            if isinstance(node, ast.expr) and _matches(wanted, node, bound):
+            if isinstance(node, ast.expr) and _matches(tree, node, bound):
                 texts = {name: _atom(module, part) for name, part in bound.items()}
                 yield module.edit(node, function, _closed(replacement.format(**texts)))
 
@@ -160,19 +160,19 @@ def _inside(module: Module, where: str) -> Iterator[tuple[ast.AST, str]]:
             yield node, function
 
 
-def _matches(wanted: object, node: object, bound: dict[str, ast.AST]) -> bool:
-    if isinstance(wanted, ast.Name) and WILDCARD.fullmatch(wanted.id) and isinstance(node, ast.expr):
-        known = bound.setdefault(wanted.id, node)
-        return ast.dump(known) == ast.dump(node)
-    if isinstance(wanted, ast.AST):
-        fields = [name for name in wanted._fields if name != "ctx"]
-        return type(wanted) is type(node) and all(
-            _matches(getattr(wanted, name), getattr(node, name), bound) for name in fields
+def _matches(pattern: object, node: object, bound: dict[str, ast.AST]) -> bool:
+    if isinstance(pattern, ast.Name) and WILDCARD.fullmatch(pattern.id) and isinstance(node, ast.expr):
+        first = bound.setdefault(pattern.id, node)
+        return ast.dump(first) == ast.dump(node)
+    if isinstance(pattern, ast.AST):
+        fields = [name for name in pattern._fields if name != "ctx"]
+        return type(pattern) is type(node) and all(
+            _matches(getattr(pattern, name), getattr(node, name), bound) for name in fields
         )
-    if isinstance(wanted, list):
-        alike = isinstance(node, list) and len(wanted) == len(node)
-        return alike and all(_matches(a, b, bound) for a, b in zip(wanted, node, strict=True))
-    return type(wanted) is type(node) and wanted == node
+    if isinstance(pattern, list):
+        alike = isinstance(node, list) and len(pattern) == len(node)
+        return alike and all(_matches(a, b, bound) for a, b in zip(pattern, node, strict=True))
+    return type(pattern) is type(node) and pattern == node
 
 
 def _atom(module: Module, node: ast.AST) -> str:
@@ -185,7 +185,7 @@ def _closed(text: str) -> str:
 
 
 def _has(node: ast.FunctionDef, argument: str) -> bool:
-    return not argument or argument in [one.arg for one in node.args.args]
+    return not argument or argument in [parameter.arg for parameter in node.args.args]
 
 
 def _is_text(node: ast.stmt) -> bool:

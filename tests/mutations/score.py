@@ -82,22 +82,22 @@ def modules() -> list[Module]:
 def mutants(most: int | None = None, seed: int = 0, operators: Sequence[Operator] = OPERATORS) -> list[Mutant]:
     """The edits of every operator, at most so many of each, drawn by ``seed``."""
     parsed = modules()
-    drawn = random.Random(seed)
-    made = []
+    rng = random.Random(seed)
+    result = []
     for operator in operators:
         edits = list(operator.edits(parsed))
         if most is not None and len(edits) > most:
-            edits = sorted(drawn.sample(edits, most), key=lambda edit: (edit.path, edit.start, edit.after))
-        made += [Mutant(operator, edit) for edit in edits]
-    return made
+            edits = sorted(rng.sample(edits, most), key=lambda edit: (edit.path, edit.start, edit.after))
+        result += [Mutant(operator, edit) for edit in edits]
+    return result
 
 
 def sample(size: int, seed: int, runs: Callable[[Edit], bool]) -> list[Mutant]:
     """One mutant each of so many operators, drawn by ``seed`` among the edits of code that ``runs``."""
-    drawn, parsed = random.Random(seed), modules()
+    rng, parsed = random.Random(seed), modules()
     every = [(operator, [edit for edit in operator.edits(parsed) if runs(edit)]) for operator in OPERATORS]
     usable = [(operator, edits) for operator, edits in every if edits]
-    return [Mutant(operator, drawn.choice(edits)) for operator, edits in drawn.sample(usable, min(size, len(usable)))]
+    return [Mutant(operator, rng.choice(edits)) for operator, edits in rng.sample(usable, min(size, len(usable)))]
 
 
 def table(outcomes: Iterable[MutantOutcome]) -> Iterator[str]:
@@ -107,9 +107,9 @@ def table(outcomes: Iterable[MutantOutcome]) -> Iterator[str]:
     yield f"| operator | property that it breaks | {counts} |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for operator in OPERATORS:
-        own = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
-        if own:
-            yield _row(operator.name, operator.breaks, own)
+        selected = [outcome for outcome in outcomes if outcome.mutant.operator is operator]
+        if selected:
+            yield _row(operator.name, operator.breaks, selected)
     yield _row("**all**", "", outcomes)
 
 

@@ -71,20 +71,20 @@ def originals(names: Sequence[str]) -> dict[str, Original]:
         from archbench.architectures.catalogue import catalogue
         from mutations.behaviour import behaviour
 
-        found = {}
+        by_name = {}
         for name in names:
             with _recorded() as functions:
                 variant = catalogue.find(name)
                 values = behaviour(variant.build)
             broken = [result.name for result in contract.results(variant.build) if result.problem is not None]
             assert not broken, f"{name} breaks the contract unedited ({', '.join(broken)}): every edit would be refused"
-            found[name] = Original(variant.family, values, frozenset(functions))
-        pickle.dump(found, out)
+            by_name[name] = Original(variant.family, values, frozenset(functions))
+        pickle.dump(by_name, out)
 
     data = _in_child(measure, SECONDS * len(names))
     assert data is not None, "measuring the built-in variants did not end"
-    found: dict[str, Original] = pickle.loads(data)
-    return found
+    by_name: dict[str, Original] = pickle.loads(data)
+    return by_name
 
 
 def tried(edit: Edit | None, known: dict[str, Original]) -> list[VariantVerdict]:
@@ -246,9 +246,9 @@ def _in_child(work: Callable[[BinaryIO], None], seconds: float, edit: Edit | Non
             finally:
                 sys.stderr.flush()
                 os._exit(status)
-        ended = _awaited(child, seconds)
+        exit_status = _awaited(child, seconds)
         out.seek(0)
-        if ended not in (0, None):
+        if exit_status not in (0, None):
             errors.seek(0)
             raise RuntimeError(f"a child failed: {errors.read().decode(errors='replace')[-2000:]}")
         return out.read()

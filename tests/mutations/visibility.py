@@ -1,10 +1,10 @@
 """Who sees what: masks, windows, axes, positions, sources and targets."""
 
-from mutations.operator import PARTS, Operator, applied, each
+from mutations.operator import PARTS, Operator, applied, expression_rules
 from mutations.patterns import at_start, expression, keyword
 
 FAMILIES = r"^(decoder|encoder|encoder_decoder|family|layout|cache):"
-_OTHER_AXIS = each(
+_OTHER_AXIS = expression_rules(
     [
         ("_x.sum(1)", "{_x}.sum(0)"),
         ("_x.sum(1, keepdim=True)", "{_x}.sum(0, keepdim=True)"),
@@ -22,7 +22,7 @@ _OTHER_AXIS = each(
         ("_x.permute(0, 3, 1, 2)", "{_x}.permute(0, 3, 2, 1)"),
     ]
 )
-_RESHAPED = each(
+_RESHAPED = expression_rules(
     [
         ("y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)", "y.view(len(y), -1, y.shape[1], self.head_dim)"),
         ("_x.transpose(1, 2).flatten(2)", "{_x}.reshape(len({_x}), {_x}.shape[2], -1)"),
@@ -56,7 +56,7 @@ OPERATORS = (
     Operator(
         "causal mask shifted",
         "a position attends to itself and all earlier positions only",
-        each(
+        expression_rules(
             [
                 ("distance <= 0", "distance <= 1"),
                 ("distance <= 0", "distance < 0"),
@@ -71,7 +71,7 @@ OPERATORS = (
         "padding changes nothing",
         (
             keyword("AttentionContext", "present", "None"),
-            *each(
+            *expression_rules(
                 [
                     ("self.present[:, None, :]", "torch.ones_like(self.present)[:, None, :]"),
                     ("visible & reached", "reached"),
@@ -96,12 +96,12 @@ OPERATORS = (
     Operator(
         "mask value weakened",
         "masked positions have no influence",
-        each([('float("-inf")', "-1.0")], r"^(attention|single):"),
+        expression_rules([('float("-inf")', "-1.0")], r"^(attention|single):"),
     ),
     Operator(
         "window ignored",
         "a window masks distant positions, and FLOPs count only visible ones",
-        each(
+        expression_rules(
             [
                 ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
                 ("distance.abs() <= window", "distance.abs() < window"),
@@ -128,20 +128,20 @@ OPERATORS = (
     Operator(
         "order of concatenation swapped",
         "concatenation keeps the order",
-        each([("torch.cat([_a, _b], _d)", "torch.cat([{_b}, {_a}], {_d})")], "^(?!rotate)"),
+        expression_rules([("torch.cat([_a, _b], _d)", "torch.cat([{_b}, {_a}], {_d})")], "^(?!rotate)"),
     ),
     Operator(
         "positions off by one",
         "positions continue after the source, in one pass and with a cache",
         (
-            *each(
+            *expression_rules(
                 [
                     ("straight(_a, _b)", "straight({_a}, {_b}) + 1"),
                     ("count_positions(_a)", "count_positions({_a}) + 1"),
                 ],
                 FAMILIES,
             ),
-            *each(
+            *expression_rules(
                 [
                     ("self.lengths[:, None] + count", "self.lengths[:, None] + count + 1"),
                     ("new[:, -1] + 1", "new[:, -1] + 2"),
@@ -156,7 +156,7 @@ OPERATORS = (
     Operator(
         "positions count padding",
         "positions count tokens, not padding",
-        each(
+        expression_rules(
             [
                 ("count_positions(_a)", "straight({_a}.shape[1], {_a}.device).expand({_a}.shape)"),
                 ("present.sum(1)", "present.sum(1) * 0 + present.shape[1]"),
@@ -167,7 +167,7 @@ OPERATORS = (
     Operator(
         "queries and keys swapped",
         "queries and keys each have their own positions",
-        each(
+        expression_rules(
             [
                 ("queries[..., None]", "keys[..., None]"),
                 ("queries[:, None, :, None]", "keys[:, None, :, None]"),
@@ -185,7 +185,7 @@ OPERATORS = (
     Operator(
         "states of other positions",
         "states are read at the requested positions",
-        each(
+        expression_rules(
             [
                 ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
                 ("select(_a, _b)", "select({_a}, {_b}.roll(1))"),
@@ -216,7 +216,7 @@ OPERATORS = (
                 r":(DecoderOnly|EncoderOnly)\.(hidden|prefill)|:EncoderDecoder\.encode",
                 "source",
             ),
-            *each(
+            *expression_rules(
                 [
                     (
                         "CrossAttentionCache(states, everything)",

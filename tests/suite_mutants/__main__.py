@@ -10,27 +10,27 @@ from suite_mutants.sample import sample
 
 
 def main() -> int:
-    given = _arguments()
+    arguments = _arguments()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nothing is left behind
-    drawn = sample(given.size, given.seed)
-    if given.command == "list":
-        for edit, area in drawn.items():
-            change = f"{score.shown(edit.before)} -> {score.shown(edit.after)}"
+    sampled = sample(arguments.size, arguments.seed)
+    if arguments.command == "list":
+        for edit, area in sampled.items():
+            change = f"{score.one_line(edit.before)} -> {score.one_line(edit.after)}"
             print(f"{edit.id}\t{edit.path}:{edit.line}\t{area}\t{change}")
-    if given.command == "map":
-        made = coverage_map.make(given.out, given.tests, given.workers)
-        print(f"{len(made.tests)} tests in {made.cost(made.tests):.0f} seconds: {given.out / 'map.json'}")
-        print("".join(f"\nfails without an edit, left out: {test}" for test in made.failed))
-    if given.command == "score":
-        unknown = set(given.ids or ()) - {edit.id for edit in drawn}
+    if arguments.command == "map":
+        mapped = coverage_map.make(arguments.out, arguments.tests, arguments.workers)
+        print(f"{len(mapped.tests)} tests in {mapped.cost(mapped.tests):.0f} seconds: {arguments.out / 'map.json'}")
+        print("".join(f"\nfails without an edit, left out: {test}" for test in mapped.failed))
+    if arguments.command == "score":
+        unknown = set(arguments.ids or ()) - {edit.id for edit in sampled}
         if unknown:
             print(f"not in the sample: {', '.join(sorted(unknown))}", file=sys.stderr)
             return 2
-        wanted = {edit: area for edit, area in drawn.items() if given.ids is None or edit.id in given.ids}
-        known = coverage_map.read(given.map)
-        score.run(wanted, known, given.out, given.limit_seconds, given.cap_seconds, given.confirm)
-    if given.command == "report":
-        print("\n".join(score.report(score.read(given.files), {edit.id: edit for edit in drawn})))
+        chosen = {edit: area for edit, area in sampled.items() if arguments.ids is None or edit.id in arguments.ids}
+        known_map = coverage_map.read(arguments.map)
+        score.run(chosen, known_map, arguments.out, arguments.limit_seconds, arguments.cap_seconds, arguments.confirm)
+    if arguments.command == "report":
+        print("\n".join(score.report(score.read(arguments.files), {edit.id: edit for edit in sampled})))
     return 0
 
 

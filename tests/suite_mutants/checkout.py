@@ -59,14 +59,14 @@ class Checkout:
             records, temporary = Path(name, "records"), Path(name, "tmp")
             records.mkdir()
             temporary.mkdir()
-            own = {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "SUITE_MUTANTS_RECORD": str(records)}
+            variables = {"OMP_NUM_THREADS": "1", "TMPDIR": str(temporary), "SUITE_MUTANTS_RECORD": str(records)}
             plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
             command = [str(self.root / ".venv/bin/python"), "-P", "-m", "pytest", "-p", "suite_mutants_recorder"]
             with open(Path(name, "output"), "w+b") as output:
                 process = subprocess.Popen(
                     [*command, "-p", "no:cacheprovider", *options],
                     cwd=self.root,
-                    env={**plain, **own, **environment},
+                    env={**plain, **variables, **environment},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -74,9 +74,9 @@ class Checkout:
                 )
                 status = _awaited(process, seconds)
                 output.seek(0)
-                said = output.read().decode(errors="replace")[-2000:]
+                tail = output.read().decode(errors="replace")[-2000:]
             lines = [line for file in sorted(records.glob("*.jsonl")) for line in file.read_text().splitlines()]
-            return Ended(status, [json.loads(line) for line in lines if line.endswith("}")], said)
+            return Ended(status, [json.loads(line) for line in lines if line.endswith("}")], tail)
 
 
 @contextlib.contextmanager
@@ -103,10 +103,10 @@ def _environment(root: Path) -> None:
     names = {f"archbench.{folder}": str(root / folder) for folder in FOLDERS if folder != "archbench"}
     folders = {"archbench": str(root / "archbench"), **names}
     (packages / "suite_mutants_finder.py").write_text(f"FOLDERS = {folders!r}\n{FINDER}")
-    found = importlib.util.find_spec("coverage")
-    more = [str(Path(found.origin).parents[1])] if found and found.origin else []
-    given = dict.fromkeys([part for part in sys.path if part.endswith("-packages")] + more)
-    (packages / "base.pth").write_text("\n".join([*given, "import suite_mutants_finder", COVERAGE, ""]))
+    coverage_spec = importlib.util.find_spec("coverage")
+    more = [str(Path(coverage_spec.origin).parents[1])] if coverage_spec and coverage_spec.origin else []
+    paths = dict.fromkeys([part for part in sys.path if part.endswith("-packages")] + more)
+    (packages / "base.pth").write_text("\n".join([*paths, "import suite_mutants_finder", COVERAGE, ""]))
 
 
 def _awaited(process: "subprocess.Popen[bytes]", seconds: float | None) -> int | None:

@@ -53,10 +53,10 @@ class Map:
 
     def files(self) -> dict[str, list[str]]:
         """The tests of each test file."""
-        found = defaultdict(list)
+        by_file = defaultdict(list)
         for test in self.tests:
-            found[test.partition("::")[0]].append(test)
-        return found
+            by_file[test.partition("::")[0]].append(test)
+        return by_file
 
     def cost(self, tests: Iterable[str]) -> float:
         """Seconds that these tests take, with their shared fixtures."""
@@ -79,17 +79,17 @@ def make(out: Path, test_files: Sequence[str] = (), workers: int = 0) -> Map:
         include = ",".join(f"{checkout.root / folder}/*" for folder in FOLDERS)
         rc.write_text(SETTING.format(data=data / "data", include=include))
         options = [*(["-n", str(workers)] if workers else []), *test_files]
-        ended = checkout.pytest(options, None, {"COVERAGE_PROCESS_START": str(rc)})
-        print(ended.output)
-        found = _map(checkout, ended, data, rc)
-    (out / "map.json").write_text(json.dumps(asdict(found)))
-    return found
+        pytest_run = checkout.pytest(options, None, {"COVERAGE_PROCESS_START": str(rc)})
+        print(pytest_run.output)
+        new_map = _map(checkout, pytest_run, data, rc)
+    (out / "map.json").write_text(json.dumps(asdict(new_map)))
+    return new_map
 
 
-def _map(checkout: Checkout, ended: Ended, data: Path, rc: Path) -> Map:
+def _map(checkout: Checkout, pytest_run: Ended, data: Path, rc: Path) -> Map:
     seconds, uses, fixtures = defaultdict(float), {}, {}
     outcomes: dict[str, set[str]] = defaultdict(set)
-    for record in ended.records:
+    for record in pytest_run.records:
         match record:
             case {"fixture": name, "seconds": spent}:
                 fixtures[name] = max(spent, fixtures.get(name, 0.0))
@@ -102,11 +102,11 @@ def _map(checkout: Checkout, ended: Ended, data: Path, rc: Path) -> Map:
     failed = sorted(test for test in uses if "failed" in outcomes[test])
     measured = _lines(checkout, data, rc, {test: uses[test] for test in tests})
     size = dict.fromkeys(tests, 0)
-    for place in itertools.chain.from_iterable(own for lines in measured.values() for own in lines.values()):
+    for place in itertools.chain.from_iterable(numbers for lines in measured.values() for numbers in lines.values()):
         size[tests[place]] += 1
-    kept = {path: measured.get(path, {}) for path in files()}
-    hashes = {path: Source(checkout.root, path).sha256 for path in kept}
-    return Map(tests, dict(seconds), size, uses, fixtures, kept, hashes, failed)
+    covered = {path: measured.get(path, {}) for path in files()}
+    hashes = {path: Source(checkout.root, path).sha256 for path in covered}
+    return Map(tests, dict(seconds), size, uses, fixtures, covered, hashes, failed)
 
 
 def _lines(checkout: Checkout, data: Path, rc: Path, uses: dict[str, list[str]]) -> dict[str, dict[str, list[int]]]:
@@ -127,17 +127,17 @@ def _lines(checkout: Checkout, data: Path, rc: Path, uses: dict[str, list[str]])
             return {test} | users.get(test, set())
         return {test}.union(*(users[name] for name in uses.get(test, [])))
 
-    known: dict[str, list[int]] = {}
-    found = {}
+    tests_by_context: dict[str, list[int]] = {}
+    by_file = {}
     for file in measured.get_data().measured_files():
         lines = {}
         for number, contexts in measured.get_data().contexts_by_lineno(file).items():
             for context in contexts:
-                if context not in known:
-                    known[context] = [places[test] for test in tests_of(context) if test in places]
-            lines[str(number)] = sorted({place for context in contexts for place in known[context]})
-        found[Path(file).relative_to(checkout.root).as_posix()] = lines
-    return found
+                if context not in tests_by_context:
+                    tests_by_context[context] = [places[test] for test in tests_of(context) if test in places]
+            lines[str(number)] = sorted({place for context in contexts for place in tests_by_context[context]})
+        by_file[Path(file).relative_to(checkout.root).as_posix()] = lines
+    return by_file
 
 
 def _mentioning(path: str, test_files: Sequence[str]) -> list[str]:
@@ -151,10 +151,10 @@ def _mentioning(path: str, test_files: Sequence[str]) -> list[str]:
 
 
 def _imported(file: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            modules |= {alias.name for alias in node.names}
+    return modules

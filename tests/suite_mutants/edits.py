@@ -94,13 +94,13 @@ class Source:
 
     def edits(self) -> list[Edit]:
         """All edits in the order of the source; some may be no other code (``is_other_code``)."""
-        found, counts = [], Counter[tuple[str, str]]()
+        collected, counts = [], Counter[tuple[str, str]]()
         for node, place in _located(self.tree, Place(MODULE, (1, 1), True)):
             for operator, start, end, after in self._changes(node):
                 ordinal = counts[place.function, operator]
                 counts[place.function, operator] += 1
-                found.append(self._edit(place, operator, ordinal, (start, end), after))
-        return found
+                collected.append(self._edit(place, operator, ordinal, (start, end), after))
+        return collected
 
     def named(self, function: str, before: str, after: str) -> Edit:
         """The edit of a text that stands once in a function; raises ``LookupError`` where it does not."""

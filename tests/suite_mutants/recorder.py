@@ -37,8 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    definitions = [found[-1] for found in item._fixtureinfo.name2fixturedefs.values()]  # type: ignore[attr-defined]
-    _write({"test": item.nodeid, "fixtures": [fixture_id(one) for one in definitions if one.scope in SHARED]})
+    definitions = [chain[-1] for chain in item._fixtureinfo.name2fixturedefs.values()]  # type: ignore[attr-defined]
+    _write(
+        {
+            "test": item.nodeid,
+            "fixtures": [fixture_id(definition) for definition in definitions if definition.scope in SHARED],
+        }
+    )
     _switch(item.nodeid)
     yield
     _switch("")
@@ -49,13 +54,13 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Iterator[None]:
     if fixturedef.scope not in SHARED:
         yield
         return
-    test, before, begun = _contexts[0], _contexts[-1], time.perf_counter()
+    test, before, start = _contexts[0], _contexts[-1], time.perf_counter()
     _contexts.append(fixture_id(fixturedef))
     _tell(_contexts[-1])
     yield
     _contexts.pop()
     _tell(before)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - start
     _of_fixtures[test] += seconds if len(_contexts) == 1 else 0.0
     _write({"fixture": fixture_id(fixturedef), "seconds": seconds})
 

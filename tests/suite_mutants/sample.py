@@ -64,20 +64,20 @@ def sample(size: int = 200, seed: int = 0) -> dict[Edit, str]:
     """
     parsed = {path: Source(ROOT, path) for path in files()}
     named = [parsed[path].named(function, before, after) for path, function, before, after in NAMED]
-    found = defaultdict(list)
+    by_area = defaultdict(list)
     for source in parsed.values():
         for edit in source.edits():
             if (area := area_of(edit)) and not any(_overlap(edit, other) for other in named):
-                found[area].append(edit)
-    each = -(-size // len(AREAS))
-    drawn = {}
+                by_area[area].append(edit)
+    per_area = -(-size // len(AREAS))
+    sampled = {}
     for area in AREAS:
-        own = [edit for edit in named if area_of(edit) == area]
-        taken = {(edit.path, edit.function) for edit in own}
-        others = [edit for edit in found[area] if (edit.path, edit.function) not in taken]
-        chosen = [*own, *itertools.islice(_spread(others, parsed, seed), each - len(own))]
-        drawn |= dict.fromkeys(sorted(chosen, key=lambda edit: (edit.path, edit.start)), area)
-    return drawn
+        fixed = [edit for edit in named if area_of(edit) == area]
+        functions = {(edit.path, edit.function) for edit in fixed}
+        others = [edit for edit in by_area[area] if (edit.path, edit.function) not in functions]
+        chosen = [*fixed, *itertools.islice(_spread(others, parsed, seed), per_area - len(fixed))]
+        sampled |= dict.fromkeys(sorted(chosen, key=lambda edit: (edit.path, edit.start)), area)
+    return sampled
 
 
 def _spread(edits: list[Edit], parsed: dict[str, Source], seed: int) -> Iterator[Edit]:
@@ -98,10 +98,10 @@ def _varied(edits: list[Edit], source: Source, seed: int) -> Iterator[Edit]:
     for edit in sorted(edits, key=lambda edit: _hash(seed, edit.id)):
         kinds[_kind(edit)].append(edit)
     order = sorted(kinds, key=lambda kind: _hash(seed, edits[0].path, edits[0].function, kind))
-    given: list[Edit] = []
+    accepted: list[Edit] = []
     for edit in (kinds[kind][turn] for turn in range(len(edits)) for kind in order if turn < len(kinds[kind])):
-        if source.is_other_code(edit) and not any(_overlap(edit, other) for other in given):
-            given.append(edit)
+        if source.is_other_code(edit) and not any(_overlap(edit, other) for other in accepted):
+            accepted.append(edit)
             yield edit
 
 
@@ -112,8 +112,8 @@ def _kind(edit: Edit) -> str:
     return "drop" if edit.operator.startswith("drop-") and edit.operator != "drop-not" else edit.operator
 
 
-def _overlap(one: Edit, other: Edit) -> bool:
-    return one.path == other.path and one.start < other.end and other.start < one.end
+def _overlap(edit: Edit, other: Edit) -> bool:
+    return edit.path == other.path and edit.start < other.end and other.start < edit.end
 
 
 def _hash(*parts: object) -> str:

@@ -23,7 +23,7 @@ CRASHED = {2: "collecting the tests", 3: "pytest itself", 4: "importing"}
 Outcome = dict[str, Any]
 
 
-def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: float, confirm: bool) -> None:
+def run(edits: Mapping[Edit, str], test_map: Map, out: Path, limit: float, cap: float, confirm: bool) -> None:
     """Tries the edits that ``out`` does not have yet, in an order by hash, and adds a line for each.
 
     The test that killed an edit before is tried first. Raises ``ValueError`` where a source file is not what the map
@@ -35,8 +35,8 @@ def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: flo
         sound: dict[str, bool] = {}
         for edit, area in sorted(edits.items(), key=lambda item: hashlib.sha256(item[0].id.encode()).digest()):
             if edit.id not in done:
-                outcome = tried(edit, known, checkout, limit, cap, killers.get(edit.id, ""))
-                if confirm and outcome["outcome"] == "killed" and outcome["by"] in known.seconds:
+                outcome = tried(edit, test_map, checkout, limit, cap, killers.get(edit.id, ""))
+                if confirm and outcome["outcome"] == "killed" and outcome["by"] in test_map.seconds:
                     outcome["confirmed"] = _passes(outcome["by"], checkout, limit, sound)
                 outcome = {"id": edit.id, "area": area, **outcome}
                 with open(out, "a", encoding="utf-8") as file:
@@ -44,80 +44,80 @@ def run(edits: Mapping[Edit, str], known: Map, out: Path, limit: float, cap: flo
                 print(f"{outcome['outcome']:12} {outcome['seconds']:6.1f} s  {edit.id}  {outcome['by']}", flush=True)
 
 
-def tried(edit: Edit, known: Map, checkout: Checkout, limit: float, cap: float, killer: str = "") -> Outcome:
+def tried(edit: Edit, test_map: Map, checkout: Checkout, limit: float, cap: float, killer: str = "") -> Outcome:
     """What the tests of an edit say of it: the ``killer`` of earlier times first, then the narrow and quick ones."""
     source = (ROOT / edit.path).read_text(encoding="utf-8")
-    _check_age(edit.path, source, known)
-    tests, notes = chosen(edit, known, cap)
-    tests = [*(test for test in [killer] if test in known.seconds), *(test for test in tests if test != killer)]
+    _check_age(edit.path, source, test_map)
+    tests, notes = chosen(edit, test_map, cap)
+    tests = [*(test for test in [killer] if test in test_map.seconds), *(test for test in tests if test != killer)]
     if not tests:
         return {"outcome": "not covered", "by": "", "seconds": 0.0, "tests": 0, "notes": notes}
-    usual, begun = known.cost(tests), time.monotonic()
+    usual, start = test_map.cost(tests), time.monotonic()
     allowed = min(limit, 3 * usual + 2 * START)
     checkout.write(edit.path, edit.applied(source))
     try:
-        ended = _run(tests, checkout, allowed)
+        pytest_run = _run(tests, checkout, allowed)
     finally:
         checkout.write(edit.path, source)
-    state, by = _verdict(ended, 2 * usual + START < allowed)
-    seconds = round(time.monotonic() - begun, 1)
-    selected = sum(record.get("selected", 0) for record in ended.records)
+    state, by = _verdict(pytest_run, 2 * usual + START < allowed)
+    seconds = round(time.monotonic() - start, 1)
+    selected = sum(record.get("selected", 0) for record in pytest_run.records)
     notes += [f"{len(tests) - selected} tests not found"] * (selected < len(tests))
     return {"outcome": state, "by": by, "seconds": seconds, "tests": len(tests), "notes": notes}
 
 
-def chosen(edit: Edit, known: Map, cap: float) -> tuple[list[str], list[str]]:
+def chosen(edit: Edit, test_map: Map, cap: float) -> tuple[list[str], list[str]]:
     """The tests of an edit in order, and what is to be known about this choice.
 
     First those that run its lines, then the others in the same files: what a file keeps from one test to the next, the
     map knows of the first one alone.
     """
-    tests, notes = known.running(edit), []
+    tests, notes = test_map.running(edit), []
     if edit.at_import or not tests:
-        mentioning = known.mentioning(edit.path)
+        mentioning = test_map.mentioning(edit.path)
         notes = [f"{len(mentioning - tests)} tests by the name of the module"]
         tests |= mentioning
     near = {
         test
-        for file, own in known.files().items()
+        for file, file_tests in test_map.files().items()
         if any(test.startswith(f"{file}::") for test in tests)
-        for test in own
+        for test in file_tests
     } - tests
-    named = known.mentioning(edit.path)
-    ordered = [*_ordered(tests, known, named), *_ordered(near, known, named)]
-    kept = list(_cheapest(ordered, known, cap))
-    notes += [f"capped: {len(kept)} of {len(ordered)} tests"] * (len(kept) < len(ordered))
-    return kept, notes
+    named = test_map.mentioning(edit.path)
+    ordered = [*_ordered(tests, test_map, named), *_ordered(near, test_map, named)]
+    selected = list(_cheapest(ordered, test_map, cap))
+    notes += [f"capped: {len(selected)} of {len(ordered)} tests"] * (len(selected) < len(ordered))
+    return selected, notes
 
 
-def _ordered(tests: Iterable[str], known: Map, named: Container[str]) -> list[str]:
+def _ordered(tests: Iterable[str], test_map: Map, named: Container[str]) -> list[str]:
     """By lines run times seconds, and those ``named`` after the module earlier.
 
     Tests that share a fixture stay together, or it would be made again.
     """
     groups = defaultdict(list)
     for test in sorted(tests):
-        groups[test.partition("::")[0] if known.uses[test] else test].append(test)
+        groups[test.partition("::")[0] if test_map.uses[test] else test].append(test)
 
-    def rank(own: Sequence[str]) -> float:
-        share = NAMED if any(test in named for test in own) else 1.0
-        return share * max(known.cost(own), 0.01) / len(own) * min(known.size[test] + 1 for test in own)
+    def rank(group: Sequence[str]) -> float:
+        share = NAMED if any(test in named for test in group) else 1.0
+        return share * max(test_map.cost(group), 0.01) / len(group) * min(test_map.size[test] + 1 for test in group)
 
-    inside = [sorted(own, key=lambda test: rank([test])) for own in groups.values()]
+    inside = [sorted(group, key=lambda test: rank([test])) for group in groups.values()]
     return list(itertools.chain.from_iterable(sorted(inside, key=rank)))
 
 
-def _cheapest(tests: Sequence[str], known: Map, cap: float) -> Iterator[str]:
+def _cheapest(tests: Sequence[str], test_map: Map, cap: float) -> Iterator[str]:
     """The tests in their order, but for those with which the unedited seconds would be more than ``cap``.
 
     The first is there in any case.
     """
-    spent, made = 0.0, set[str]()
+    spent, fixtures = 0.0, set[str]()
     for test in tests:
-        new = set(known.uses[test]) - made
-        cost = known.seconds[test] + sum(known.fixtures.get(name, 0.0) for name in new)
+        new = set(test_map.uses[test]) - fixtures
+        cost = test_map.seconds[test] + sum(test_map.fixtures.get(name, 0.0) for name in new)
         if not spent or spent + cost <= cap:
-            spent, made = spent + cost, made | new
+            spent, fixtures = spent + cost, fixtures | new
             yield test
 
 
@@ -128,18 +128,18 @@ def _run(tests: Sequence[str], checkout: Checkout, limit: float) -> Ended:
     return checkout.pytest(["-x", *files], limit, {"SUITE_MUTANTS_TESTS": str(listed)})
 
 
-def _verdict(ended: Ended, is_endless: bool) -> tuple[str, str]:
+def _verdict(pytest_run: Ended, is_endless: bool) -> tuple[str, str]:
     """The outcome and what decided it; ``is_endless``: who reaches the time limit took far longer than unedited."""
-    failed = [record["test"] for record in ended.records if record.get("outcome") == "failed"]
+    failed = [record["test"] for record in pytest_run.records if record.get("outcome") == "failed"]
     if failed:
         return "killed", failed[0]
-    if ended.status == 0:
+    if pytest_run.status == 0:
         return "survived", ""
-    if ended.status is None:
+    if pytest_run.status is None:
         return ("killed" if is_endless else "unfinished"), "the time limit"
-    if ended.status == 5:
+    if pytest_run.status == 5:
         return "unfinished", "no test was found"
-    return "killed", CRASHED.get(ended.status, f"exit status {ended.status}")
+    return "killed", CRASHED.get(pytest_run.status, f"exit status {pytest_run.status}")
 
 
 def _passes(test: str, checkout: Checkout, limit: float, sound: dict[str, bool]) -> bool:
@@ -149,8 +149,8 @@ def _passes(test: str, checkout: Checkout, limit: float, sound: dict[str, bool])
     return sound[test]
 
 
-def _check_age(path: str, source: str, known: Map) -> None:
-    if hashlib.sha256(source.encode()).hexdigest() != known.hashes.get(path):
+def _check_age(path: str, source: str, test_map: Map) -> None:
+    if hashlib.sha256(source.encode()).hexdigest() != test_map.hashes.get(path):
         raise ValueError(f"{path} has changed since the map was made: make it again")
 
 
@@ -170,9 +170,9 @@ def report(outcomes: Sequence[Outcome], edits: Mapping[str, Edit]) -> Iterator[s
         yield _row(area, [outcome for outcome in outcomes if outcome["area"] == area], reasons)
     yield _row("**all**", outcomes, reasons)
     for state in ("survived", "not covered", "unfinished"):
-        own = [outcome for outcome in outcomes if outcome["outcome"] == state and outcome["id"] not in reasons]
-        yield from [f"\n{state.capitalize()}:\n"] if own else []
-        yield from (_line(outcome, edits) for outcome in own)
+        selected = [outcome for outcome in outcomes if outcome["outcome"] == state and outcome["id"] not in reasons]
+        yield from [f"\n{state.capitalize()}:\n"] if selected else []
+        yield from (_line(outcome, edits) for outcome in selected)
     yield from ["\nEquivalent:\n"] if reasons else []
     yield from (f"- `{name}`: {reason}" for name, reason in reasons.items())
     wrong = [outcome for outcome in outcomes if outcome["outcome"] == "killed" and outcome["id"] in reasons]
@@ -191,12 +191,12 @@ def _row(name: str, outcomes: Sequence[Outcome], reasons: Mapping[str, str]) -> 
 
 def _line(outcome: Outcome, edits: Mapping[str, Edit]) -> str:
     edit = edits.get(outcome["id"])
-    change = f" line {edit.line}: `{shown(edit.before)}` -> `{shown(edit.after)}`" if edit else ""
+    change = f" line {edit.line}: `{one_line(edit.before)}` -> `{one_line(edit.after)}`" if edit else ""
     notes = "; ".join([f"{outcome['tests']} tests", *outcome["notes"]])
     return f"- `{outcome['id']}`{change} ({notes})"
 
 
-def shown(text: str) -> str:
+def one_line(text: str) -> str:
     """A text on one line, cut."""
     line = " ".join(text.split())
     return line if len(line) < 70 else f"{line[:66]} ..."
