@@ -127,7 +127,7 @@ def test_plain_lines_without_a_terminal() -> None:
     text = display_text(terminal=False)
     assert "\x1b" not in text
     assert "[red]-decoder-s1 failed: ValueError: [bold]no" in text
-    assert "[red]-decoder-s0 done in 0 s; 3 of 3 runs, 1 failed" in text
+    assert re.search(r"\[red\]-decoder-s0 done in \d+ s; 3 of 3 runs, 1 failed", text)
     assert "at work" not in text  # one run has ended, the next not begun
 
 
