@@ -198,7 +198,8 @@ def _best(record: ClaimRecord, best: Evidence, corrected: float) -> str:
     test, count = best.ruling.strength, len(record.tested)
     complete = "complete test" if test.complete else f"incomplete test ({'; '.join(test.lacks)})"
     seeds, size, budget = (f"{best.settings[unit]} {unit}" for unit in ("seeds", "parameters", "tokens per run"))
-    scale = best.ruling.scale or f"{size}, {budget}"
+    axis = "" if record.claim.effect or record.claim.bits else best.settings["axis"]
+    scale = best.ruling.scale or ", at ".join(filter(None, (f"{size}, {budget}", axis)))
     parts = [f"{_short(best)}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
     if count > 1 and not math.isnan(corrected):
         lost = ", so it is not decided over all reports" if corrected > ALPHA else ""
@@ -247,13 +248,16 @@ def _with_p(contrast: Contrast) -> str:
 
 
 def _other(best: Evidence | None, entry: Evidence, corrected: float) -> str:
-    """The verdict of another report; if it is not the best report's, what came out and how their tests differ."""
+    """The verdict of another report, and what differs there under other conditions.
+
+    If the verdict is not the best report's: what came out, and how their tests differ.
+    """
     ruling, verdict = entry.ruling, _short(entry)
     if ruling.verdict in DECIDED and not math.isnan(corrected):
         lost = "; not decided after this correction" if corrected > ALPHA else ""
         verdict += f" ({_p(corrected)}, corrected for all reports{lost})"
     if best is None or ruling.verdict == best.ruling.verdict:
-        return f"{verdict}."
+        return " ".join(f"{sentence}." for sentence in (verdict, capitalized(ruling.differs)) if sentence)
     sentences = (verdict, _deviation(entry), capitalized("; ".join(_differences(best, entry))))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
