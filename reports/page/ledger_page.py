@@ -198,7 +198,7 @@ def _best(record: ClaimRecord, best: Evidence, corrected: float) -> str:
     test, count = best.ruling.strength, len(record.tested)
     complete = "complete test" if test.complete else f"incomplete test ({'; '.join(test.lacks)})"
     seeds, size, budget = (f"{best.settings[unit]} {unit}" for unit in ("seeds", "parameters", "tokens per run"))
-    axis = "" if record.claim.effect or record.claim.bits else best.settings["axis"]
+    axis = "" if record.claim.effect or record.claim.bits else best.settings.get("axis", "")
     scale = best.ruling.scale or ", at ".join(filter(None, (f"{size}, {budget}", axis)))
     parts = [f"{_short(best)}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
     if count > 1 and not math.isnan(corrected):
