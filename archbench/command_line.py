@@ -620,8 +620,10 @@ def _inspect(
 
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
-    inspection.inspect(folder, text, target, say, answer)
     from archbench.reports.inspection import inspection as page
+    from archbench.reports.inspection.training import failed_gates
+
+    inspection.inspect(folder, text, target, say, answer, failed_gates)
 
     written, *_ = page.write(page.read(target), target)
     typer.echo(str(written))
