@@ -314,13 +314,16 @@ def _table(
     from archbench.tasks.base.files import write_text
 
     if listing or name is None:
-        typer.echo(aligned([[entry, kind.holds] for entry, kind in printed.TABLES.items()]))
+        with plotting.mistakes():
+            typer.echo(aligned(printed.listing(plotting.judged(folder))))
         return 0
     known = plotting.chosen("NAME", name, printed.TABLES)
     layout = plotting.form(form, out, printed.ENDINGS, "markdown")
     path = named_folder("--out", out)
     with plotting.mistakes():
-        text = printed.printed(printed.table(plotting.judged(folder), known), layout, printed.TABLES[known].note)
+        text = printed.printed(
+            printed.table(plotting.judged(folder), known), layout, printed.note(printed.TABLES[known], layout)
+        )
     if path is None:
         typer.echo(text, nl=False)
     else:
