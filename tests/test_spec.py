@@ -343,6 +343,13 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path, text: str, message: 
     assert str(error.value).startswith(f"{path}{message}")
 
 
+def test_the_name_of_a_task_in_place_of_its_data_is_told() -> None:
+    with pytest.raises(InputError) as error:
+        spec.from_dict({**MINIMAL, "tasks": [{"data": "phrase-kinds"}]})
+    hint = 'has a task of this name: data = "phrases-en-de", kind = "classification"'
+    assert "is not built in; the preset " in str(error.value) and str(error.value).endswith(hint)
+
+
 def test_an_architecture_in_place_of_an_experiment_is_told_where_it_belongs(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text('"""A model."""\n')
