@@ -10,7 +10,6 @@ from archbench.reports.base import tables
 from archbench.runs.base import store
 from archbench.runs.base.sealed import read_json
 from archbench.runs.base.store import Row
-from archbench.tasks.base.errors import InputError
 
 
 def failed_gates(run: Path) -> str:
@@ -40,6 +39,6 @@ def failed_gates(run: Path) -> str:
 def _baselines(run: Path, dataset: str) -> list[Row]:
     """The baselines of the run's data set, where its comparison has them."""
     file = run.absolute().parent.parent / "references" / f"{dataset}.json"
-    with suppress(InputError):
+    with suppress(ValueError):
         return list(store.read_dataset_file(file)) if file.is_file() else []
     return []
