@@ -314,13 +314,16 @@ def _table(
     from archbench.tasks.base.files import write_text
 
     if listing or name is None:
-        typer.echo(aligned([[entry, kind.holds] for entry, kind in printed.TABLES.items()]))
+        with plotting.mistakes():
+            typer.echo(aligned(printed.listing(plotting.judged(folder))))
         return 0
     known = plotting.chosen("NAME", name, printed.TABLES)
     layout = plotting.form(form, out, printed.ENDINGS, "markdown")
     path = named_folder("--out", out)
     with plotting.mistakes():
-        text = printed.printed(printed.table(plotting.judged(folder), known), layout, printed.TABLES[known].note)
+        text = printed.printed(
+            printed.table(plotting.judged(folder), known), layout, printed.note(printed.TABLES[known], layout)
+        )
     if path is None:
         typer.echo(text, nl=False)
     else:
@@ -620,8 +623,10 @@ def _inspect(
 
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
-    inspection.inspect(folder, text, target, say, answer)
     from archbench.reports.inspection import inspection as page
+    from archbench.reports.inspection.training import failed_gates
+
+    inspection.inspect(folder, text, target, say, answer, failed_gates)
 
     written, *_ = page.write(page.read(target), target)
     typer.echo(str(written))

@@ -12,7 +12,7 @@ import pytest
 import small_plans
 
 import archbench
-from archbench import against, reproduction
+from archbench import against, command_line, reproduction
 from archbench.architectures.catalogue import scaffold
 from archbench.reports.analysis.against import commits
 from archbench.reports.analysis.judgement import judge
@@ -105,6 +105,16 @@ def test_it_has_the_size_and_the_tokens_of_the_match(place: Path) -> None:
     runs = tables.read(place / "joined" / "tables")["runs"]
     compared = runs[runs["role"] != "trial"].groupby("architecture")[["parameters", "train_tokens"]].max()
     assert compared.loc["mine"].tolist() == compared.loc["decoder"].tolist()
+
+
+def test_a_dry_run_says_what_it_is_compared_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command_line.main(["compare", "mine.py", "--against", "published", "--dry-run", "--out", "new", "--jobs", "1"])
+    *_, others, folder = capsys.readouterr().out.splitlines()
+    assert others == "then compared with decoder, encoder of published: 2 tests, corrected together"
+    assert folder == "results: new"
 
 
 def test_the_report_is_made_again_from_the_folder_alone(place: Path, tmp_path: Path) -> None:

@@ -117,6 +117,18 @@ def test_rows_that_lack_something_are_left_out(place: Path) -> None:
     assert card.text(facts)
 
 
+def test_no_interval_of_a_score_has_no_width(place: Path) -> None:
+    def row(metric: str, value: float, spread: float = 0.0) -> dict[str, Any]:
+        return {"metric": metric, "value": value, "lower": value - spread, "upper": value + spread, "n": 50}
+
+    scores = [row("accuracy", 0.0), row("exact_match", 1.0), row("bleu", 0.0), row("chrf", 20.0, 1.0)]
+    text = card.text(replace(read(place), scores=scores))
+    assert "| accuracy | 0 | 0 to 0.07135 | 50 |" in text
+    assert "| exact_match | 1 | 0.9287 to 1 | 50 |" in text
+    assert "| bleu | 0 | none | 50 |" in text and "| chrf | 20 | 19 to 21 | 50 |" in text
+    assert "Wilson" in text and "Wilson" not in card.text(replace(read(place), scores=scores[3:]))
+
+
 def test_a_finetuned_run_says_what_it_was_pretrained_on(place: Path) -> None:
     facts = read(place)
     plan = replace(facts.run.plan, start="text-decoder-s0-0", start_name="text", pretraining_tokens=5e3, examples=20)

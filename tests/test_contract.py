@@ -233,7 +233,21 @@ def test_a_long_check_shows_its_progress(mine: Variant, tmp_path: Path, monkeypa
     monkeypatch.setattr(compliance, "PROGRESS_SECONDS", -1.0)
     monkeypatch.setattr(contract, "CHECKS", contract.CHECKS[:2])
     compliance.require_contract(mine, tmp_path / "cache", messages.append)
-    assert messages[1:] == ["mine: 1 of 2 properties checked", "mine: 2 of 2 properties checked"]
+    assert messages[1:] == ["mine: 1 of 2 checks done", "mine: 2 of 2 checks done"]
+
+
+def test_the_lengths_of_tasks_are_not_counted_as_properties(
+    mine: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``check`` and ``compare`` name the same number of properties."""
+    messages: list[str] = []
+    monkeypatch.setattr(contract, "CHECKS", contract.CHECKS[:2])
+    for lengths in ([(9, 7)], [(9, 7), (5, 4), (3, 2)]):
+        compliance.require_contract(mine, tmp_path / "cache", messages.append, lengths, contract.QUICK)
+    assert [line.rpartition(": ")[2] for line in messages] == [
+        "2 properties and 1 check at the lengths of its tasks",
+        "2 checks at the lengths of its tasks",
+    ]
 
 
 def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(

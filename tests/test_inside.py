@@ -21,6 +21,7 @@ from archbench.architectures.probes import Axis, Layer
 from archbench.reports.base.tables import write_csv
 from archbench.reports.inspection import inside_figures, inside_words
 from archbench.reports.inspection import inspection as page
+from archbench.reports.inspection.training import failed_gates
 from archbench.reports.page.page import html
 from archbench.runs.base import sealed, store
 from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
@@ -575,6 +576,32 @@ def test_the_command_writes_a_page_beside_the_runs(runs: dict[Any, Path], capsys
     written = Path(capsys.readouterr().out.strip())
     assert written == run.parent.parent / "inspect" / run.name / "index.html" and "blue" in written.read_text()
     assert store.modified_files(run, weights=True) == before
+
+
+def test_the_page_says_what_trained_the_run(
+    runs: dict[Any, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = runs["encoder", "colours"]
+    environment = sealed.read_json(run / "environment.json")
+    assert exit_code("inspect", str(run), "--out", str(tmp_path)) == 0
+    header = (tmp_path / "index.html").read_text().partition("<nav")[0]
+    assert f"archbench {environment['archbench']}" in header and "unknown version" not in header
+    assert page.read(tmp_path)["archbench_commit"] == environment.get("archbench_commit", "")
+
+
+def test_a_model_that_is_not_trained_enough_is_told_at_the_top(runs: dict[Any, Path], tmp_path: Path) -> None:
+    """Its baseline is in the folder of its comparison; without one nothing is said of it."""
+    run = runs["decoder", "turned"]
+    comparison = tmp_path / "comparison"
+    own = comparison / "runs" / run.name
+    shutil.copytree(run, own)
+    assert "bigram" not in failed_gates(own)
+    row = {"dataset": "turned", "split": "test", "name": "bigram", "metric": "bits_per_byte", "value": 0.001}
+    sealed.write_sealed(comparison / "references" / "turned.json", [row])
+    assert "no better than a bigram model" in failed_gates(own)
+    assert exit_code("inspect", str(own), "--out", str(tmp_path / "page")) == 0
+    header = (tmp_path / "page" / "index.html").read_text().partition("<nav")[0]
+    assert 'class="warning">This model is not trained enough: it is no better than a bigram model' in header
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,15 @@ def test_heads_of_a_layer_are_told_apart_by_part() -> None:
     assert verdict("heads-differ", heads=heads) == UNMET
 
 
-def probed(axis: str = "both", **behind: float) -> list[dict[str, Any]]:
-    """How far the embedding is behind the layer for each question, or before it, in standard errors of a hundredth."""
+def probed(axis: str = "both", layers: int = 3, **behind: float) -> list[dict[str, Any]]:
+    """How far the embedding is behind the layers for each question, or before them, in standard errors (0.01)."""
     return [
         {"axis": axis, "question": question.replace("_", " "), "layer": layer, "behind": value, "behind_error": 0.01}
         for question, errors in behind.items()
-        for layer, value in (("embedding", max(errors, 0) / 100), ("layer 1", max(-errors, 0) / 100))
+        for layer, value in (
+            ("embedding", max(errors, 0) / 100),
+            *((f"layer {number}", max(-errors, 0) / 100) for number in range(1, layers + 1)),
+        )
     ]
 
 
@@ -85,6 +88,34 @@ def probed(axis: str = "both", **behind: float) -> list[dict[str, Any]]:
 )
 def test_layers_build_up_where_neighbours_are_read_later_and_the_token_is_not(probes: Any, expected: str) -> None:
     assert verdict("layers-build-up", probes=probes, family="encoder") == expected
+
+
+def test_two_layers_have_no_middle_one() -> None:
+    for layers, expected in ((2, UNMET), (3, REPRODUCED)):
+        probes = probed(layers=layers, this_token=0, token_before=10, token_after=3)
+        assert verdict("layers-build-up", probes=probes, family="encoder") == expected
+
+
+def test_what_a_model_learns_is_not_judged_where_it_is_not_trained_enough() -> None:
+    similar = {"within": 0.1, "matched": 0.0, "p": 0.01, "groups": 4, "above": 3}
+    inspection = {
+        "family": "encoder",
+        "similarity": similar,
+        "heads": [],
+        "probes": probed(this_token=0, token_before=10, token_after=3),
+        "text": {"right": False},
+        "step": {},
+        "snapshots": [],
+        "maps": [map_of(BOTH)],
+    }
+    trained, untrained = (
+        {finding.saying.name: finding for finding in inside_claims.findings({**inspection, "untrained": reason})}
+        for reason in ("", "no better than a bigram model")
+    )
+    for name in ("similar-embeddings", "layers-build-up"):
+        assert (trained[name].verdict, untrained[name].verdict) == (REPRODUCED, UNMET)
+        assert "no better than a bigram model" in untrained[name].evidence
+    assert untrained["looks-everywhere"].verdict == REPRODUCED  # the architecture, whatever was learned
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_an_interval_holds_its_value(values: list[float]) -> None:
     assert score == intervals.mean_score("accuracy", values)
 
 
+@pytest.mark.parametrize(
+    ("share", "count", "lower", "upper"),
+    [(0.0, 50, 0.0, 0.07135), (1.0, 50, 0.92865, 1.0), (0.5, 10, 0.23659, 0.76341), (0.02, 50, 0.00354, 0.10495)],
+)
+def test_a_proportion_has_the_interval_of_wilson(share: float, count: int, lower: float, upper: float) -> None:
+    """The expected values are those of scipy.stats.binomtest."""
+    assert intervals.wilson(share, count) == pytest.approx((lower, upper), abs=1e-5)
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     random_ = np.random.default_rng(0)
     scores = [intervals.mean_score("accuracy", list(random_.random(80) < 0.7)) for _ in range(300)]

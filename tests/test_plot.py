@@ -211,6 +211,20 @@ def test_widths_have_units(text: str, expected: float) -> None:
 # Tables.
 
 
+def test_the_list_of_tables_marks_those_that_the_comparison_lacks() -> None:
+    for store, lacking in (("families", True), ("pretraining", False)):
+        listed = dict(printed.listing(figure_stores.judged(store)))
+        assert list(listed) == list(printed.TABLES) and "nothing to show" not in listed["scores"]
+        needed = " (nothing to show: needs runs that start from a pretraining)"
+        assert listed["pretraining"].endswith(needed) == lacking
+
+
+def test_a_note_says_where_its_format_has_the_differences() -> None:
+    kind = printed.TABLES["pretraining"]
+    assert "In parentheses: the difference" in printed.note(kind, "markdown")
+    assert "Below: the difference" in printed.note(kind, "latex")
+
+
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")

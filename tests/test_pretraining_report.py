@@ -386,6 +386,21 @@ def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) 
     assert lede.paragraph(judged.comparisons.tables).count("from scratch and after pretraining") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("objectives", "Trained from scratch and after pretraining on 100 k to 1.00 M tokens: "),
+        ("t5", "Trained after pretraining on 1.00 M tokens: "),
+        ("conversion", "Trained from scratch and after pretraining on 1.00 M tokens: "),
+        ("ablation-mask", "Trained from scratch: "),
+    ],
+)
+def test_the_first_line_names_the_budget_of_the_pretrainings(name: str, begin: str) -> None:
+    """Of a pretraining in two stages, the tokens of both."""
+    line = lede.line(reference_pages.judged(name).comparisons.tables).replace("\N{NO-BREAK SPACE}", " ")
+    assert line.startswith(begin) and ("training tokens per task, " in line) == ("after" in begin)
+
+
 def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path: Path) -> None:
     task = replace(figure_stores.SENTIMENT, references={"majority": 0.5, "tfidf_logistic": 0.7})
     further = [

@@ -114,6 +114,16 @@ def test_a_value_is_toml_and_a_bare_word_is_text(word: str, value: Any) -> None:
     ("words", "message"),
     [
         (["training.learnin_rate=1"], '--set training.learnin_rate: unknown key; did you mean "learning_rate"?'),
+        (["training.lr=0.1"], '--set training.lr: unknown key; did you mean "learning_rate"?'),
+        (["learning_rate=0.1"], '--set learning_rate: unknown key; did you mean "training.learning_rate"?'),
+        (["lr=0.1"], '--set lr: unknown key; did you mean "training.learning_rate"?'),
+        (["training.tokens=1"], '--set training.tokens: unknown key; did you mean "budget.tokens"?'),
+        (["model.seed=1"], '--set model.seed: unknown key; did you mean "seeds"?'),
+        (["vocab_size=64"], '--set vocab_size: unknown key; did you mean "vocabulary" under [[tasks]]?'),
+        (
+            ["tasks.sentiment.learning_rate=0.1"],
+            '--set tasks.sentiment.learning_rate: unknown key; did you mean "training.learning_rate"?',
+        ),
         (["traning.dropout=0"], '--set traning.dropout: unknown key; did you mean "training"?'),
         (["training.learning_rate=fast"], '--set training.learning_rate: "fast": expected a number'),
         (["training.learning_rate.x=1"], "--set training.learning_rate.x: {'x': 1}: expected a number"),

@@ -329,6 +329,9 @@ def test_nothing_in_an_experiment_changes() -> None:
     [
         ('name = "x"\nseeds = [0,\n', ":3: not valid TOML: invalid value"),
         ('name = "x"\nseeds = = 3\n', ":2: not valid TOML: "),
+        ("seeds = 3\nname = own # mine\n", ':2: not valid TOML: invalid value; quote text: name = "own"'),
+        ("[[tasks]]\ndata = ./own.csv\n", ':2: not valid TOML: invalid value; quote text: data = "./own.csv"'),
+        ("controls = True\n", ":1: not valid TOML: invalid value; write controls = true"),
         ('name = "x"\nname = "y"\n', ":2: not valid TOML: cannot overwrite a value"),
     ],
 )
@@ -338,6 +341,21 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path, text: str, message: 
     with pytest.raises(InputError) as error:
         spec.load(path)
     assert str(error.value).startswith(f"{path}{message}")
+
+
+def test_the_name_of_a_task_in_place_of_its_data_is_told() -> None:
+    with pytest.raises(InputError) as error:
+        spec.from_dict({**MINIMAL, "tasks": [{"data": "phrase-kinds"}]})
+    hint = 'has a task of this name: data = "phrases-en-de", kind = "classification"'
+    assert "is not built in; the preset " in str(error.value) and str(error.value).endswith(hint)
+
+
+def test_an_architecture_in_place_of_an_experiment_is_told_where_it_belongs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('"""A model."""\n')
+    with pytest.raises(InputError) as error:
+        spec.load(path)
+    assert str(error.value).endswith(f"use --architectures decoder,{path} or {path} --against public-v1")
 
 
 def test_unreadable_files_are_one_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ Judgement = tuple[str, str]  # the verdict, and the evidence in words
 CLOSE: Final = 0.05  # of a one-sided test
 SIMPLE, NEXT = "this token", "token after"
 COMPLEX: Final = ("token before", NEXT, "class")
+EARLY_MIDDLE_LATE: Final = 3  # layers
 _NO_ROLE: Final = "mixed"
 INSIDE: Final = "Models of archbench compare --preset inside have"
 
@@ -24,7 +25,8 @@ INSIDE: Final = "Models of archbench compare --preset inside have"
 class Saying:
     """A sentence of the primer, how it is tested, and the function that judges the content of `inspection.json`.
 
-    ``family`` is the family that it is about; empty: all.
+    ``family`` is the family that it is about; empty: all. ``learned`` is whether it is about what a trained model has
+    learned, which a model that is not trained enough cannot show.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Saying:
     reading: str
     judge: Callable[[Row], Judgement]
     family: str = ""
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,13 @@ class Finding:
 def findings(inspection: Row) -> list[Finding]:
     """The verdicts on all sentences about this family."""
     sayings = [saying for saying in SAYINGS if saying.family in ("", inspection["family"])]
-    return [Finding(saying, *saying.judge(inspection)) for saying in sayings]
+    return [Finding(saying, *_judged(saying, inspection)) for saying in sayings]
+
+
+def _judged(saying: Saying, inspection: Row) -> Judgement:
+    if saying.learned and (reason := inspection.get("untrained", "")):
+        return UNMET, f"The model is not trained enough: it is {reason}."
+    return saying.judge(inspection)
 
 
 def _similar(inspection: Row) -> Judgement:
@@ -86,20 +95,24 @@ def _layer(head: Row) -> str:
 def _neighbours_later(inspection: Row) -> Judgement:
     """Per axis and question: is the embedding worse than a layer, or every layer worse, by two standard errors?
 
-    The next token is excluded where a causal layer is trained to predict it.
+    The next token is excluded where a causal layer is trained to predict it, an axis where it has no middle layer.
     """
     gained: dict[bool, list[bool]] = {True: [], False: []}
     lost: list[bool] = []
+    most = 0
     for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in inspection["probes"]):
         rows = [row for row in inspection["probes"] if (row["axis"], row["question"]) == (axis, question)]
         first = [row for row in rows if row["layer"] == "embedding"]
         later = [row for row in rows if row["layer"] != "embedding"]
         trained = question == NEXT and (axis == "target" or inspection["family"] == "decoder")
-        if not (first and later) or trained or question not in (SIMPLE, *COMPLEX):
+        most = max(most, len(later))
+        if not first or len(later) < EARLY_MIDDLE_LATE or trained or question not in (SIMPLE, *COMPLEX):
             continue
         gained[question == SIMPLE].append(_is_behind(first[0]))
         if question != SIMPLE:
             lost.append(all(_is_behind(row) for row in later))
+    if 0 < most < EARLY_MIDDLE_LATE:
+        return UNMET, f"The claim needs at least {EARLY_MIDDLE_LATE} layers. {INSIDE} them."
     if not (gained[True] and gained[False]):
         return UNMET, "Too few examples for both kinds of probes."
     built, moved = sum(gained[False]), sum(gained[True])
@@ -203,20 +216,23 @@ SAYINGS: Final = (
         "tokens with similar use have a higher mean cosine than tokens of similar frequency (one-sided test at 5%), "
         "over all groups together and in most groups",
         _similar,
+        learned=True,
     ),
     Saying(
         "heads-differ",
         "Several times in parallel, each time focusing on a different aspect",
         "every layer with several heads has two heads with different roles; “mixed” is not a role",
         _different,
+        learned=True,
     ),
     Saying(
         "layers-build-up",
         "Early layers learn simple patterns, middle layers learn complex relationships",
         "probes for neighbours and class are better at a later layer than at the embeddings, by two standard errors; "
         "the probe for the token itself is not (the next token is excluded where a causal layer is trained to predict "
-        "it)",
+        "it); at least three layers",
         _neighbours_later,
+        learned=True,
     ),
     Saying(
         "step-makes-likelier",

@@ -22,6 +22,17 @@ def lede(inspection: Row) -> str:
     )
 
 
+def untrained(inspection: Row) -> str:
+    """A warning where the model is not trained enough; empty where it is, or where nothing tells."""
+    reason = inspection.get("untrained", "")
+    if not reason:
+        return ""
+    return (
+        f"This model is not trained enough: it is {reason}. Its embeddings, heads and layers may differ from those of "
+        "a trained model. Claims about what a model learns are not tested on it."
+    )
+
+
 def text_in_words(text: Row, examples: int) -> str:
     """The text that is shown in full, and how many of its tokens the model predicts wrongly."""
     begin = f"A {text['tokenizer']} tokenizer with {text['vocabulary']:,} tokens split"

@@ -106,6 +106,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "title": inspection["run"],
         "made_by": provenance.made_by(inspection.get("archbench", ""), [inspection.get("archbench_commit") or ""]),
         "lede": inside_words.lede(inspection),
+        "untrained": inside_words.untrained(inspection),
         "claims": _claims(inside_claims.findings(inspection)),
         "text": inspection["text"],
         "text_words": inside_words.text_in_words(inspection["text"], inspection["examples"]),

@@ -32,12 +32,14 @@ def line(tables: Tables) -> str:
     runs = _trained_runs(tables)
     if runs["architecture"].isna().all():
         return ""
-    planned = [
-        f"{grids.span(runs, key)} {unit}"
-        for key, unit in (("target_parameters", "non-embedding parameters"), ("target_tokens", "training tokens"))
-        if grids.known(runs, key)
-    ]
-    return f"Trained {_from(runs)}: {', '.join([*planned, _seeds_each(runs)])}."
+    before = _pretraining_tokens(runs)
+    units = {
+        "target_parameters": "non-embedding parameters",
+        "target_tokens": "training tokens" + " per task" * bool(before),
+    }
+    planned = [f"{grids.span(runs, key)} {unit}" for key, unit in units.items() if grids.known(runs, key)]
+    begin = f"{_from(runs)} on {before} tokens" if before else _from(runs)
+    return f"Trained {begin}: {', '.join([*planned, _seeds_each(runs)])}."
 
 
 def _trained_runs(tables: Tables) -> pd.DataFrame:
@@ -69,6 +71,14 @@ def _from(runs: pd.DataFrame) -> str:
     return " and ".join(words + ["after pretraining"] * (not all(map(is_scratch, starts))))
 
 
+def _pretraining_tokens(runs: pd.DataFrame) -> str:
+    """Planned tokens of the pretrainings that runs start from, their minimum to maximum; empty without any."""
+    if not {"start", "pretraining_tokens"} <= set(runs):
+        return ""
+    started = runs[~runs["start"].fillna(SCRATCH).map(is_scratch).astype(bool) & (runs["pretraining_tokens"] > 0)]
+    return grids.span(started, "pretraining_tokens") if len(started) else ""
+
+
 def _budget_sentences(runs: pd.DataFrame) -> list[str]:
     sentences = []
     matches = [MATCHES.get(match, match) for match in runs["match"].dropna().unique()]
@@ -79,6 +89,8 @@ def _budget_sentences(runs: pd.DataFrame) -> list[str]:
             "target_loss_tokens": "tokens with a loss",
         }
         aims = [f"{grids.span(runs, key)} {unit}" for key, unit in sizes.items() if grids.known(runs, key)]
+        if before := _pretraining_tokens(runs):
+            aims.append(f"{before} tokens of pretraining")
         sentences.append(f"Budget: {'; also '.join(matches)}.")
         sentences += [f"Planned: {formatting.listing(aims)}."] if aims else []
     if "supervision" in runs:

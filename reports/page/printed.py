@@ -35,6 +35,7 @@ class TableKind:
 
 
 _FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."
+_BELOW: Final = "Below:"  # where LaTeX has what Markdown has in parentheses
 _DIFFERENCES: Final = (
     "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "
     "number of tests. Bold: decided."
@@ -70,8 +71,8 @@ TABLES: Final[Mapping[str, TableKind]] = {
         "scores by start, adaptation and number of training examples",
         pretraining_grids.adapted,
         "runs that start from a pretraining",
-        "Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
-        "examples; 95% intervals, not corrected.",
+        f"Means over seeds with 95% intervals. {_BELOW} the difference from training from scratch, finetuned on as "
+        "many examples; 95% intervals, not corrected.",
     ),
     "after_pretraining": TableKind(
         "which architecture is better after the same pretraining",
@@ -171,6 +172,19 @@ def table(judged: Judged, name: str) -> Grid:
     if not grid.rows:
         raise ValueError(f"{name}: nothing to show; this table needs {kind.needs}")
     return grid
+
+
+def listing(judged: Judged) -> list[list[str]]:
+    """A row for each table: its name, what it holds, and what it needs where it is empty."""
+    return [
+        [name, kind.holds if kind.make(judged).rows else f"{kind.holds} (nothing to show: needs {kind.needs})"]
+        for name, kind in TABLES.items()
+    ]
+
+
+def note(kind: TableKind, form: Format) -> str:
+    """The note for readers, in the words of a format."""
+    return kind.note.replace(_BELOW, "In parentheses:") if form == "markdown" else kind.note
 
 
 def _contrasts(tested: Sequence[Contrast]) -> Grid:

@@ -38,7 +38,16 @@ def preview(
         lines.append(_then(matrix, jobs))
     if most is not None and until_decided is not None:
         lines.append(_most(matrix, most, jobs, until_decided.max_seeds))
+    if experiment.against is not None:
+        lines.append(_against(experiment, root))
     return "\n".join(lines)
+
+
+def _against(experiment: Experiment, root: Path) -> str:
+    """The published architectures that one is compared with, in how many tests, and where the results go."""
+    published = experiment.against.published if experiment.against else ""
+    others, tests = [other for _, other in experiment.contrasts], len(experiment.contrasts) * len(experiment.tasks)
+    return f"then compared with {', '.join(others)} of {published}: {tests} tests, corrected together\nresults: {root}"
 
 
 def _then(matrix: "Matrix", jobs: int) -> str:
@@ -48,7 +57,8 @@ def _then(matrix: "Matrix", jobs: int) -> str:
     starts = f", {started} of them from pretrained weights" if started else ""
     if any(entry.role == "trial" for entry in matrix.entries) or not started:
         what = f"with the settings that the trials select ({', '.join(matrix.waiting_tasks)}){starts}"
-        return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; more trials if a grid grows"
+        more = "more trials if a best setting is at the edge of its grid"
+        return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; {more}"
     where = ", ".join(matrix.waiting_tasks)
     line = f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"
     return f"\n{aligned(_waiting(matrix.later))}\n{line}"

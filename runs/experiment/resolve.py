@@ -3,6 +3,8 @@
 import math
 import os
 import re
+import tomllib
+from importlib import resources
 from pathlib import PurePath
 from typing import Any, get_args
 
@@ -260,7 +262,20 @@ def _usual(kind: TaskKind) -> Tokenizer:
 def _unknown(data: Data) -> str:
     """A hint for a name that looks built in but is not."""
     plain = isinstance(data, str) and re.fullmatch(r"[A-Za-z-]+", data)
-    return f"; {printable(data)} is not built in{nearest(str(data), builtin.names())}" if plain else ""
+    hint = _of_preset(str(data)) or nearest(str(data), builtin.names()) if plain else ""
+    return f"; {printable(data)} is not built in{hint}" if plain else ""
+
+
+def _of_preset(name: str) -> str:
+    """What a task of this name has in the first preset with one; empty if there is none."""
+    files = (resources.files("archbench.runs") / "presets").iterdir()
+    for file in sorted(files, key=lambda entry: entry.name):
+        tasks = tomllib.loads(file.read_text(encoding="utf-8")).get("tasks", ()) if file.name.endswith(".toml") else ()
+        for task in tasks:
+            if task.get("name") == name:
+                keys = [f"{key} = {printable(task[key])}" for key in ("data", "kind") if key in task]
+                return f"; the preset {file.name.removesuffix('.toml')} has a task of this name: {', '.join(keys)}"
+    return ""
 
 
 def _name(entry: TaskEntry, place: str) -> str:

@@ -44,7 +44,7 @@ from archbench.runs.experiment.sections import (
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.validation import key_path, nearest, printable, validated
-from archbench.tasks.base.errors import InputError, irregular
+from archbench.tasks.base.errors import InputError, irregular, shortened
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -97,6 +97,11 @@ def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> Experim
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # the path has a NUL character
         raise InputError(f"{printable(str(path))}: cannot be read: {error}") from None
+    if path.suffix == ".py":
+        raise InputError(
+            f"{path}: expected an experiment file (TOML); to compare this architecture, use "
+            f"--architectures decoder,{path} or {path} --against public-v1"
+        )
     return from_dict(_parsed(raw, str(path)), origin=str(path), folder=path.parent, settings=settings)
 
 
@@ -270,6 +275,19 @@ def _parsed(raw: bytes, origin: str) -> dict[str, Any]:
         position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
         line = position[1] if position and position[1] else str(raw.count(b"\n") + 1)
         text = message[: position.start()] if position else message
-        raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}") from None
+        hint = _unquoted(raw, int(line)) if text == "Invalid value" else ""
+        raise InputError(f"{origin}:{line}: not valid TOML: {text[:1].lower()}{text[1:]}{hint}") from None
     except ValueError:  # Python limits the digits of an integer
         raise InputError(f"{origin}: not an experiment: a number has too many digits") from None
+
+
+def _unquoted(raw: bytes, number: int) -> str:
+    """A hint where the line with this number, from 1, gives a key a bare word; else empty."""
+    lines = raw.decode("utf-8-sig").split("\n")
+    key, _, value = (lines[number - 1] if number <= len(lines) else "").partition("=")
+    key, word = key.strip(), value.partition("#")[0].strip()
+    if not re.fullmatch(r"[\w.-]+", key) or not re.fullmatch(r"[A-Za-z_~./][^\"'\[\]{},=]*", word):
+        return ""
+    if word.lower() in ("true", "false"):
+        return f"; write {shortened(key)} = {word.lower()}"
+    return f"; quote text: {shortened(key)} = {printable(word)}"

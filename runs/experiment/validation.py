@@ -11,6 +11,26 @@ from pydantic import BaseModel, ValidationError
 
 from archbench.tasks.base.errors import InputError, shortened
 
+TABLES = ("training", "budget", "model")  # whose keys are searched for one that is in the wrong table
+ALIASES = {  # names of other programs
+    "batch": "batch_tokens",
+    "batch_size": "batch_tokens",
+    "d_model": "width",
+    "dtype": "precision",
+    "grad_clip": "clip",
+    "hidden_size": "width",
+    "layers": "depth",
+    "lr": "learning_rate",
+    "n_heads": "heads",
+    "n_layers": "depth",
+    "num_heads": "heads",
+    "num_layers": "depth",
+    "params": "parameters",
+    "seed": "seeds",
+    "vocab_size": "vocabulary",
+    "wd": "weight_decay",
+}
+
 Checked = TypeVar("Checked", bound=BaseModel)
 Detail = Mapping[str, Any]
 
@@ -53,17 +73,39 @@ def _line(model: type[BaseModel], detail: Any) -> str:
     describe = _MESSAGES.get(detail["type"])
     message = describe(detail) if describe else str(detail["msg"])
     if detail["type"] == "extra_forbidden":
-        message += nearest(str(location[-1]), _keys(model, location[:-1]))
+        message += _meant(model, location)
     return f"{key_path(location)}: {message}" if location else message
 
 
-def _keys(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys of ``model`` at ``location``."""
+def _meant(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    """The key that an unknown one may stand for: by its usual name elsewhere, in another table, or by spelling."""
+    word, here = str(location[-1]), _at(model, location[:-1])
+    key = ALIASES.get(word.lower(), word)
+    if key in here.model_fields:
+        return f'; did you mean "{key}"?'
+    if place := _within(here, key) or _within(model, key):
+        return f'; did you mean "{place}"?'
+    tasks = model.model_fields.get("tasks")
+    task = _table(tasks.annotation) if tasks else None
+    if task is not None and key in task.model_fields:
+        return f'; did you mean "{key}" under [[tasks]]?'
+    return nearest(word, here.model_fields)
+
+
+def _within(table: type[BaseModel], key: str) -> str:
+    """A key of the table, or of a table in it, as a dotted path; empty if it has none."""
+    if key in table.model_fields:
+        return key
+    inner = {name: _table(table.model_fields[name].annotation) for name in TABLES if name in table.model_fields}
+    return next((f"{name}.{key}" for name, of in inner.items() if of is not None and key in of.model_fields), "")
+
+
+def _at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    """The table of ``model`` at ``location``."""
     for part in location:
         if part in model.model_fields:  # otherwise a name that the user chose
-            table = _table(model.model_fields[str(part)].annotation)
-            model = table or model
-    return list(model.model_fields)
+            model = _table(model.model_fields[str(part)].annotation) or model
+    return model
 
 
 def _table(annotation: Any) -> type[BaseModel] | None:

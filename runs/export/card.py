@@ -4,12 +4,14 @@ Every number comes from the run's records: its plan, record and scores, and the 
 """
 
 from archbench.runs.base.plan import Plan
+from archbench.runs.base.store import Row
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
 from archbench.runs.training import optimizer
 from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.intervals import wilson
 
 FAMILIES = {
     "decoder": "a decoder-only transformer",
@@ -17,6 +19,8 @@ FAMILIES = {
     "encoder-decoder": "an encoder-decoder transformer",
 }
 PIPELINES = {"decoder": "text-generation", "encoder": "fill-mask", "encoder-decoder": "text2text-generation"}
+SHARES = ("accuracy", "exact_match")  # metrics that are means of zeros and ones over examples
+NO_INTERVAL = "none"
 EARLY = 5  # tokens per parameter below which training has hardly begun
 
 
@@ -160,13 +164,22 @@ def _checkpoint(plan: Plan) -> str:
 
 
 def _scores(facts: Facts) -> str:
-    rows = [
-        (row["metric"], f"{row['value']:.4g}", f"{row['lower']:.4g} to {row['upper']:.4g}", f"{row['n']:,}")
-        for row in facts.scores
-    ]
+    rows = [(row["metric"], f"{row['value']:.4g}", _interval(row), f"{row['n']:,}") for row in facts.scores]
     shown = table(("metric", "value", "95% interval", "n"), rows)
     note = "Scores are of this single run on the test split; intervals are over test examples, not over seeds."
+    if any(row["lower"] == row["upper"] for row in facts.scores):
+        note += " Where all examples score alike, a proportion has a Wilson interval and other scores have none."
     return f"## Scores\n\n{shown}\n\n{note} {_reference_rows(facts)}".rstrip()
+
+
+def _interval(row: Row) -> str:
+    """The bootstrap interval of a score, or another one where all examples score alike, which leaves it no width."""
+    lower, upper = row["lower"], row["upper"]
+    if lower == upper:
+        if row["metric"] not in SHARES or row["value"] not in (0, 1):
+            return NO_INTERVAL
+        lower, upper = wilson(row["value"], row["n"])
+    return f"{lower:.4g} to {upper:.4g}"
 
 
 def _reference_rows(facts: Facts) -> str:

@@ -1,12 +1,13 @@
 """All that is measured inside one run, as plain values in one JSON file: what the page of `archbench inspect` shows."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from archbench.architectures.probes import Axis
-from archbench.runs.base import disk, store
+from archbench.runs.base import disk, sealed, store
 from archbench.runs.inside import heads, meaning, order, stream, writing
 from archbench.runs.inside.reading import read as read_pair
 from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
@@ -16,14 +17,23 @@ from archbench.tasks.base.progress import Say
 
 SCHEMA = 3
 FILE = "inspection.json"
+ENVIRONMENT = "environment.json"
 KEPT, DRAWN = 256, 32  # tokens along an axis of an attention map
 
 
-def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | None = None) -> Path:
+def inspect(
+    folder: Path,
+    text: str | None,
+    out: Path,
+    say: Say,
+    right: str | None = None,
+    failed_gates: Callable[[Path], str] = lambda folder: "",
+) -> Path:
     """Measure the run in ``folder`` and write what was found to ``out``; the file's path.
 
     Shown is ``text`` with ``right`` as its right answer, else the first test example that the model does not guess
-    right. Raises ``InputError`` where the run or a text cannot be looked at, or nothing can be written to ``out``.
+    right. ``failed_gates`` says of a run's folder why its model is not trained enough; empty if it is. Raises
+    ``InputError`` where the run or a text cannot be looked at, or nothing can be written to ``out``.
     """
     disk.check_writable(out)
     subject = read(folder, text, right)
@@ -35,7 +45,7 @@ def inspect(folder: Path, text: str | None, out: Path, say: Say, right: str | No
         raise InputError(f"{folder}: its layers are not archbench's ({subject.run.plan.variant}); nothing to show")
     if text is None:
         subject = replace(subject, text=writing.first_mistaken(subject))
-    facts = measured(subject, folder, say)
+    facts = measured(subject, folder, say) | {"untrained": failed_gates(folder)}
     out.mkdir(parents=True, exist_ok=True)
     files.write_text(out / FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return out / FILE
@@ -53,9 +63,12 @@ def measured(subject: InspectedRun, folder: Path, say: Say) -> dict[str, Any]:
     streams, probes = stream.norms(subject), stream.probes(subject)
     say(f"{folder.name}: its predictions, and one training step")
     record = store.read_record(folder) or {}
+    environment = sealed.read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).is_file() else {}
     return {
         "schema": SCHEMA,
         "run": folder.name,
+        "archbench": environment.get("archbench", ""),
+        "archbench_commit": environment.get("archbench_commit", ""),
         "architecture": run.plan.architecture,
         "description": run.plan.description,
         "family": run.plan.family,

@@ -20,7 +20,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
-    from archbench.architectures.contract import Result, Trials
+    from archbench.architectures.contract import Check, Result, Trials
     from archbench.architectures.families.size import Limits, Size
     from archbench.architectures.families.variant import Variant
 
@@ -115,14 +115,14 @@ def require_contract(
     missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
     done, total, reported_at = 0, sum(map(len, missing.values())), time.monotonic()
     if missing:
-        say(f"{variant.name}: checking the contract of this file once: {total} properties")
+        say(f"{variant.name}: checking the contract of this file once: {_in_words(missing)}")
     for pair, checks in missing.items():
         key = _key(variant, pair)
         for result in contract.results(variant.build, variant.path, checks, trials):
             done += 1
             if time.monotonic() - reported_at > PROGRESS_SECONDS:
                 reported_at = time.monotonic()
-                say(f"{variant.name}: {done} of {total} properties checked")
+                say(f"{variant.name}: {done} of {total} checks done")
             if result.problem is not None:
                 raise InputError(
                     f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
@@ -130,6 +130,15 @@ def require_contract(
                 )
         if _key(variant, pair) == key:
             _record_passed(cache, key)
+
+
+def _in_words(missing: "Mapping[tuple[int | str, ...], Sequence[Check]]") -> str:
+    """What is checked: the properties that ``archbench check`` counts too, and texts as long as those of the tasks."""
+    of_tasks = sum(len(checks) for pair, checks in missing.items() if len(pair) == 2)
+    properties = sum(map(len, missing.values())) - of_tasks
+    parts = [f"{properties} properties"] if properties else []
+    parts += [f"{of_tasks} check{'s' * (of_tasks > 1)} at the lengths of its tasks"] if of_tasks else []
+    return " and ".join(parts)
 
 
 def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) -> None:

@@ -65,6 +65,18 @@ def mean_score(metric: str, values: Sequence[float] | Sequence[bool]) -> Score:
     return ratio_score(metric, parts, np.ones(len(parts)))
 
 
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95% score interval of a proportion of ``count`` examples, which also has a width at 0 and 1.
+
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference"; recommended by Brown, Cai and
+    DasGupta 2001, "Interval estimation for a binomial proportion".
+    """
+    z = 1.959964
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, centre - spread), min(1.0, centre + spread)
+
+
 def likelihood_scores(
     nats: Floats,
     tokens: NDArray[np.int64],
