@@ -80,7 +80,8 @@ def edge_arrow(axes: Axes, marker: str, along: float, colour: str, size: float =
     else:
         x, y, transform, right, up = along, edge, axes.get_xaxis_transform(), 0.0, shift
     inside = transform + ScaledTranslation(right, up, axes.figure.dpi_scale_trans)
-    axes.plot([x], [y], marker, **{"color": colour, "markersize": size, "zorder": 5, "transform": inside} | changes)
+    style: dict[str, Any] = {"color": colour, "markersize": size, "zorder": 5, "transform": inside}
+    axes.plot([x], [y], marker, **style | changes)
 
 
 def cut_interval(axes: Axes, lower: float, upper: float, y: float, colour: str, width: float = 2.2) -> None:
@@ -101,9 +102,10 @@ def arrows_for_marks_outside(axes: Axes, drawn: Sequence[Line2D]) -> None:
     """
     axes.get_xlim(), axes.get_ylim()  # brings limits that follow the data up to date
     for line in drawn:
-        if line.get_clip_on() or len(line.get_xdata()) != 1:
+        points = np.asarray(line.get_xydata(), float)
+        if line.get_clip_on() or len(points) != 1:
             continue
-        [(x, y)] = line.get_xydata()
+        x, y = map(float, points[0])
         across, up = axes.transLimits.transform(axes.transScale.transform((x, y)))
         if not (math.isfinite(across) and math.isfinite(up)) or (_within(across) and _within(up)):
             continue
@@ -111,7 +113,7 @@ def arrows_for_marks_outside(axes: Axes, drawn: Sequence[Line2D]) -> None:
         limits = sorted(axes.get_ylim() if marker in "<>" else axes.get_xlim())
         along = min(max(y if marker in "<>" else x, limits[0]), limits[1])
         style = {"alpha": line.get_alpha(), "zorder": line.get_zorder()}
-        edge_arrow(axes, marker, along, line.get_color(), line.get_markersize(), **style)
+        edge_arrow(axes, marker, along, str(line.get_color()), line.get_markersize(), **style)
         line.remove()
 
 
