@@ -29,13 +29,13 @@ from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures, plot
 from archbench.reports.figures.canvas import drawing
-from archbench.reports.figures.canvas.marks import rows_height
+from archbench.reports.figures.canvas.marks import cut_interval, mean, rows_height
 from archbench.reports.figures.canvas.palette import COLOURS, SHAPES, looks
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
-from archbench.reports.figures.kinds import curves, forest, headline
+from archbench.reports.figures.kinds import cost, curves, forest, headline, summary
 from archbench.reports.inspection.inside_panels import attention
 
 
@@ -399,6 +399,125 @@ def test_a_loss_of_exactly_zero_can_be_drawn_on_a_logarithmic_axis(values: list[
     assert 0 < low < high
     assert low <= min([value for value in values if value > 0], default=low)
     axes.figure.savefig("/dev/null", format="png")
+
+
+def arrows(axes: Axes) -> list[tuple[str, str]]:
+    """Marker and colour of the arrows at the edges; no test that calls this draws an architecture as an arrow."""
+    drawn = [line for line in axes.lines if line.get_marker() in list("<>v^")]
+    for line in drawn:
+        [place] = line.get_transform().transform(line.get_xydata())
+        assert axes.bbox.contains(*place)
+    return [(str(line.get_marker()), str(line.get_color())) for line in drawn]
+
+
+def on_one_canvas(draws: list[Callable[[Axes], None]]) -> Canvas:
+    panels = [drawing.Panel(title="a title", below="", height=2.7, draw=draw, description="") for draw in draws]
+    with styled("light"):
+        canvas = drawing.on_canvas(panels, 2, looks(PAIR))
+        canvas.draw_without_rendering()
+    return canvas
+
+
+PAIR = ("decoder", "encoder")
+BLUE, VERMILLION = (look.colour for look in looks(PAIR).values())
+
+
+@pytest.mark.parametrize(
+    ("decoder", "encoder", "below"),
+    [
+        ((0.4, 0.2), (0.1, -3.8), ["encoder", "encoder"]),  # on one data set, and their mean
+        ((0.4, 0.2), (0.3, -1.2), ["encoder"]),
+        ((0.0, -1.7), (0.0, -3.8), ["encoder", "encoder"]),
+        ((-3.8, -4.0), (-50.0, -60.0), ["encoder"] * 3),  # all far below
+        ((0.4, 0.2), (0.3, 0.1), []),
+    ],
+)
+def test_a_score_far_below_the_baseline_is_an_arrow_and_moves_no_panel(
+    decoder: tuple[float, ...], encoder: tuple[float, ...], below: list[str]
+) -> None:
+    points = [
+        cost.CostPoint(name, f"set {place}", 1.0, relative, score)
+        for name, relative, values in (("decoder", 1.0, decoder), ("encoder", 1.3, encoder))
+        for place, score in enumerate(values)
+    ]
+    large = cost.averages(points)
+    facts = {"points": points, "large": large, "frontier": cost.frontier(large), "looks": looks(PAIR)}
+    canvas = on_one_canvas([partial(cost.draw, **facts, x_label="training FLOPs")] * 3)
+    for axes in canvas.axes:
+        low, high = axes.get_ylim()
+        assert low < max(point.score for point in large) < high and low < 0 < high
+        assert arrows(axes) == [("v", looks(PAIR)[name].colour) for name in below]
+        part = axes.figure.bbox
+        assert part.x0 <= axes.bbox.x0 < axes.bbox.x1 <= part.x1 and part.y0 <= axes.bbox.y0 < axes.bbox.y1 <= part.y1
+        assert axes.bbox.height > 0.5 * part.height
+    assert not any(one.bbox.overlaps(other.bbox) for one, other in combinations(canvas.axes, 2))
+    with styled("light"):
+        assert faults(canvas) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "marker"),
+    [((-900, 5), "<"), ((900, 5), ">"), ((5, 0), "v"), ((5, 1e9), "^"), ((1, 1), ""), ((10, 10), "")],
+)
+def test_a_mark_outside_any_panel_is_an_arrow_at_its_edge(place: tuple[float, float], marker: str) -> None:
+    """Also of a loss of exactly 0 on a logarithmic axis, and where the limits are set last; at an edge it stays."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([1, 10], [1, 10])
+        mean(axes, *place, looks(PAIR)["decoder"])
+        axes.set_yscale("log")
+        axes.set_xlim(1, 10)
+        axes.set_ylim(1, 10)
+
+    [axes] = on_one_canvas([draw]).axes
+    assert arrows(axes) == ([(marker, BLUE)] if marker else [])
+    assert len(axes.lines) == 2 and axes.bbox.height > 0
+
+
+@pytest.mark.parametrize("make", ["scores", "behind", "forest", "summary"])
+def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(make: str) -> None:
+    inside, cut = Interval(0.5, 0.45, 0.55, 0.03), Interval(0.6, -9.0, 9.0, 4.0)
+    cells = [
+        Cell(name, {0: mean_}, interval, 1)
+        for name, mean_, interval in zip(PAIR, (0.5, 0.6), (inside, cut), strict=True)
+    ]
+    group = Group("set", "translation", {}, pd.DataFrame())
+    pair = Comparison(group, metric("exact_match"), tuple(cells), "encoder", {}, {}, True)
+    if make == "scores":
+        draw, expected = partial(headline.scores, comparison=pair, looks=looks(PAIR)), ["<", ">"]
+    elif make == "behind":
+        second, third = Cell("prefix-decoder", {0: 0.58}, inside, 1), Interval(-0.1, -0.5, -0.01, 0.2)
+        gaps, more = {"prefix-decoder": Interval(-0.09, -0.1, 0.01, 0.03), "decoder": third}, (*cells, second)
+        draw = partial(
+            headline.behind,
+            comparison=replace(pair, cells=more),
+            gaps=gaps,
+            looks=looks([*PAIR, "prefix-decoder"]),
+            margin=0.02,
+        )
+        expected = ["<"]
+    elif make == "forest":
+        tested: dict[str, Any] = {"p": 0.5, "p_beyond": 0.5, "margin": 0.02, "detectable": 0.03, "seeds_needed": 4}
+        contrasts = [
+            Contrast("set", "translation", "", "exact_match", name, "default", gap, **tested, seeds=3)
+            for name, gap in zip(PAIR, (inside, cut), strict=True)
+        ]
+        draw, expected = partial(forest.draw, forest=forest.forests(contrasts)[0]), ["<", ">"]
+    else:
+        scaled = [summary.Scaled(name, f"set {place}", 0.5, -0.8, 0.9) for place in range(2) for name in PAIR]
+        draw, expected = partial(summary.draw, scores=scaled, looks=looks(PAIR)), ["<"] * 4
+    [axes] = on_one_canvas([draw]).axes
+    found = arrows(axes)
+    assert [marker for marker, _ in found] == expected
+    if make in ("scores", "behind"):
+        assert {colour for _, colour in found} == {VERMILLION if make == "scores" else BLUE}
+
+
+def test_an_interval_inside_the_panel_has_no_arrow() -> None:
+    axes = Canvas().subplots()
+    axes.set_xlim(0, 1)
+    cut_interval(axes, 0.0, 1.0, 0, "black")
+    assert arrows(axes) == [] and len(axes.lines) == 1
 
 
 def test_a_checkpoint_of_step_0_has_no_mark_on_a_logarithmic_axis() -> None:

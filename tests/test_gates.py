@@ -20,6 +20,8 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
+from archbench.reports.figures import plot
+from archbench.reports.figures.figure import Figure, View
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
@@ -111,6 +113,57 @@ def test_matrix_card_sentence_and_bold_mark_agree_on_who_wins(tmp_path: Path) ->
     card = verdict(comparison, result.tested.primary).sentence
     assert card.startswith("decoder wins") and "better than encoder-decoder. Not trained enough" in card
     assert "decoder wins on shakespeare (encoder not trained enough)" in bottom_line(result)[0]
+
+
+def figure(root: Path, name: str, *tasks: Imagined) -> Figure:
+    synthetic.write_store(root, tasks)
+    return plot.figure(View(judge(tables.collect(root))), name)
+
+
+def test_means_over_data_sets_are_those_of_models_trained_enough_on_all(tmp_path: Path) -> None:
+    [all_enough, one_aside, none] = (
+        figure(tmp_path / str(bits), "summary", with_bigram(SHAKESPEARE, bits), SENTIMENT) for bits in (5.0, 3.0, 2.44)
+    )
+    assert all(f"{name} \N{MINUS SIGN}" in all_enough.takeaway for name in SENTIMENT.truth)
+    assert "trained enough" not in all_enough.takeaway
+    means, aside = one_aside.takeaway.split(". ")
+    assert "encoder-decoder \N{MINUS SIGN}" in means and "; encoder \N{MINUS SIGN}" not in means
+    assert ", encoder " not in means and " and encoder " not in means
+    assert aside == "Left out, as not trained enough on at least one of them: encoder."
+    assert none.takeaway == "No architecture is trained enough on each of the 2 data sets."
+
+
+def test_the_name_of_a_model_that_is_not_trained_enough_is_grey(tmp_path: Path) -> None:
+    synthetic.write_store(tmp_path, [with_bigram(SHAKESPEARE, 3.0), SENTIMENT])
+    [axes] = plot.drawn(View(judge(tables.collect(tmp_path))), "summary").axes
+    colours = {label.get_text().partition("\n")[0]: label.get_color() for label in axes.get_yticklabels()}
+    assert colours["encoder"] != colours["decoder"] == colours["encoder-decoder"]
+
+
+def test_differences_are_from_the_best_of_the_models_trained_enough(tmp_path: Path) -> None:
+    """The prefix-decoder has the best score, but does not read its source."""
+    saved = {"decoder": 0.4, "prefix-decoder": 0.0, "encoder": 0.1, "encoder-decoder": 0.9}
+    best = replace(PHRASES, truth=PHRASES.truth | {"prefix-decoder": 0.9})
+    drawn = plot.figure(View(judged(tmp_path, best, saved)), "headline")
+    assert drawn.panels[1].below == "against encoder-decoder, the best mean of those trained enough"
+    assert drawn.takeaway == "Best mean of those trained enough: encoder-decoder on phrases-en-de."
+    gaps = drawn.numbers.set_index("name")["from_best"]
+    assert gaps[["decoder", "encoder"]].lt(0).all() and gaps[["prefix-decoder", "encoder-decoder"]].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("enough", "said"), [(("decoder",), "only decoder is trained enough"), ((), "no architecture is trained enough")]
+)
+def test_fewer_than_two_models_trained_enough_have_no_differences(
+    tmp_path: Path, enough: tuple[str, ...], said: str
+) -> None:
+    drawn = figure(tmp_path, "headline", with_bigram(SHAKESPEARE, 2.56 if enough else 2.4))
+    assert [panel.below for panel in drawn.panels] == ["", f"no differences: {said}"]
+    assert drawn.takeaway == "On shakespeare, fewer than two architectures are trained enough."
+    assert drawn.numbers["from_best"].isna().all()
+    axes = plot.drawn(View(judge(tables.collect(tmp_path))), "headline").axes[1]
+    assert not axes.lines and len(axes.get_xticks()) == 0
+    assert len([text for text in axes.texts if text.get_text().startswith("not trained")]) == 3 - len(enough)
 
 
 @pytest.mark.parametrize("best", ["decoder", "encoder"])

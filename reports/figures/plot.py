@@ -105,7 +105,7 @@ def _panels(made: Figure, count: int) -> tuple[Panel, ...]:
 
 
 def _onto(axes: Axes, panel: Panel, made: Figure) -> None:
-    panel.draw(axes)
+    panel.onto(axes)
     size, room = float(axes.title.get_fontsize()), axes.bbox.width / axes.figure.dpi
     lines = [line for text in (panel.title, panel.below) for line in wrapped(text, room, size)]
     axes.set_title("\n".join(lines), loc="left")

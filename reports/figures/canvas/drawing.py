@@ -19,6 +19,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 
 from archbench.reports.figures.canvas.layout import PAD, settle
+from archbench.reports.figures.canvas.marks import arrows_for_marks_outside
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
 from archbench.reports.figures.canvas.styles import scaled, styled
 from archbench.reports.figures.canvas.svg import Box
@@ -61,6 +62,12 @@ class Panel:
         return [(line, title_size, "bold", ink()) for line in title] + [
             (line, size, "normal", quiet()) for line in below
         ]
+
+    def onto(self, axes: Axes) -> None:
+        """Draw into the axes; a mark outside their limits becomes an arrow at the edge."""
+        before = set(axes.lines)
+        self.draw(axes)
+        arrows_for_marks_outside(axes, [line for line in axes.lines if line not in before])
 
     def whole(self, inches: float) -> float:
         """Height of a panel this wide, with all lines above the data area."""
@@ -156,7 +163,7 @@ def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
             annotation_clip=False,
         )
         annotation.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
-    panel.draw(axes)
+    panel.onto(axes)
     below = wrapped(axes.get_xlabel(), inches - 2 * scaled(PAD))
     least = scaled(panel.height - _AROUND) - scaled(_LINE) / 72 * len(below)
     axes.set_xlabel("\n".join(below))

@@ -8,7 +8,9 @@ from typing import Any, Final
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet, rule
@@ -61,9 +63,63 @@ def small() -> float:
 
 
 def mean(axes: Axes, x: float, y: float, look: Look, size: float = 8, **changes: Any) -> None:
-    """A mark on top of all lines, with an edge that sets it apart from others."""
+    """A mark on top of all lines, with an edge that sets it apart from others; drawn whole at the edge of the axes."""
     style: dict[str, Any] = {"color": look.colour, "markersize": size, "markeredgecolor": paper(), "clip_on": False}
     axes.plot([x], [y], look.marker, **style | {"zorder": 5} | changes)
+
+
+def edge_arrow(axes: Axes, marker: str, along: float, colour: str, size: float = 6, **changes: Any) -> None:
+    """An arrow just inside an edge of the axes: what it stands for lies, or continues, beyond.
+
+    ``marker`` is ``<``, ``>``, ``v`` or ``^``; ``along`` is the place along the edge, in data coordinates.
+    """
+    edge, inwards = (0.0, 1) if marker in "<v" else (1.0, -1)
+    shift = inwards * size / 2 / 72
+    if marker in "<>":
+        x, y, transform, right, up = edge, along, axes.get_yaxis_transform(), shift, 0.0
+    else:
+        x, y, transform, right, up = along, edge, axes.get_xaxis_transform(), 0.0, shift
+    inside = transform + ScaledTranslation(right, up, axes.figure.dpi_scale_trans)
+    style: dict[str, Any] = {"color": colour, "markersize": size, "zorder": 5, "transform": inside}
+    axes.plot([x], [y], marker, **style | changes)
+
+
+def cut_interval(axes: Axes, lower: float, upper: float, y: float, colour: str, width: float = 2.2) -> None:
+    """A horizontal interval, cut at the limits of the axes; an arrow at each end that is cut. Set the limits before."""
+    low, high = sorted(axes.get_xlim())
+    ends = [max(lower, low), min(upper, high)]
+    axes.plot(ends, [y, y], color=colour, linewidth=width, solid_capstyle="butt")
+    for is_cut, marker in ((lower < low, "<"), (upper > high, ">")):
+        if is_cut:
+            style = {"markeredgecolor": paper(), "markeredgewidth": 0.5, "zorder": 6}  # above a mark at the edge
+            edge_arrow(axes, marker, y, colour, 2 * width + 3, **style)
+
+
+def arrows_for_marks_outside(axes: Axes, drawn: Sequence[Line2D]) -> None:
+    """Replace each of the ``drawn`` marks that lies outside the limits of the axes by an arrow at the edge.
+
+    Marks are not clipped: one far outside would take all the room of a layout.
+    """
+    axes.get_xlim(), axes.get_ylim()  # brings limits that follow the data up to date
+    for line in drawn:
+        points = np.asarray(line.get_xydata(), float)
+        if line.get_clip_on() or len(points) != 1:
+            continue
+        x, y = map(float, points[0])
+        across, up = axes.transLimits.transform(axes.transScale.transform((x, y)))
+        if not (math.isfinite(across) and math.isfinite(up)) or (_within(across) and _within(up)):
+            continue
+        marker = ("<" if across < 0 else ">") if not _within(across) else "v" if up < 0 else "^"
+        limits = sorted(axes.get_ylim() if marker in "<>" else axes.get_xlim())
+        along = min(max(y if marker in "<>" else x, limits[0]), limits[1])
+        style = {"alpha": line.get_alpha(), "zorder": line.get_zorder()}
+        edge_arrow(axes, marker, along, str(line.get_color()), line.get_markersize(), **style)
+        line.remove()
+
+
+def _within(part: float) -> bool:
+    """Whether a place, as a part of the width or height of the axes, lies inside or on an edge."""
+    return -1e-6 <= part <= 1 + 1e-6
 
 
 def upright(axes: Axes, x: float, interval: Interval, look: Look) -> None:

@@ -21,7 +21,8 @@ from archbench.reports.figures.figure import Figure, View, named, place
 CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
-    "large marks. Generation times are rough: runs may have shared the machine."
+    "large marks. Arrow at the lower edge: the score lies below the panel. Generation times are rough: runs may have "
+    "shared the machine."
 )
 _MARKS: Final = (
     "Large marks: means over the data sets (costs: geometric means), for architectures trained on all of them; small "
@@ -32,6 +33,7 @@ AXES: Final = {
     "inference_flops": "inference FLOPs per example",
     "generate_tokens_per_second": "time per generated token",
 }
+FAR_BELOW: Final = -1.0  # of the scale; the panel ends there, unless the best mean is lower
 SPEEDS: Final = ("generate_tokens_per_second",)  # the cost is their inverse
 TICKS: Final = tuple(2.0**power for power in range(-10, 11))
 
@@ -122,7 +124,10 @@ def draw(
     looks: Looks,
     x_label: str,
 ) -> None:
-    """Scores against relative cost on a logarithmic axis, and a line through the frontier of the means."""
+    """Scores against relative cost on a logarithmic axis, and a line through the frontier of the means.
+
+    Scores below the vertical range become arrows (``Panel.onto``).
+    """
     axes.set_xscale("log", base=2)
     line = [(point.relative, point.score) for point in frontier]
     axes.plot(*zip(*line, strict=True), color=ink(), linewidth=1.4, linestyle=DASHED, zorder=2)
@@ -143,14 +148,23 @@ def draw(
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(lambda tick, _: f"{tick:g}\N{MULTIPLICATION SIGN}")
-    scores = [point.score for point in points]
-    least = max(min(scores), -1.0)  # what is far below the baseline would squeeze the rest together
-    margin = 0.06 * (max(*scores, 0.0) - min(least, 0.0)) or 0.05
-    axes.set_ylim(min(least, 0.0) - margin, max(*scores, 0.0) + margin)
+    axes.set_ylim(*_limits(points, large))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"{x_label}, relative")
     axes.set_ylabel("score, 0: baseline, 1: best possible")
     both_grids(axes)
+
+
+def _limits(points: Sequence[CostPoint], large: Sequence[CostPoint]) -> tuple[float, float]:
+    """The range of the scores and 0, without what is so far below the baseline that it would squeeze the rest.
+
+    The best mean is always inside: where even it is far below, the range ends twice as far from 0.
+    """
+    scores = [point.score for point in points]
+    best = max(point.score for point in large or points)
+    low, high = min(max(min(scores), min(FAR_BELOW, 2 * best)), 0.0), max(*scores, 0.0)
+    margin = 0.06 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 def _points(comparison: Comparison, column: str) -> Iterator[CostPoint]:

@@ -17,17 +17,16 @@ from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.metrics import metric
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.marks import at_right, cut_interval, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 _CAPTION: Final = (
-    "Difference in the primary metric {origin}, better to the right: mean and 95% "
-    "interval over seeds, and over test examples where the score of each was recorded. Shaded: the equivalence "
-    "margin. Words at "
-    'the right: outcome by corrected p values (intervals are not corrected); "small": better or worse, but by less '
-    "than the margin."
+    "Difference in the primary metric {origin}, better to the right: mean and 95% interval over seeds, and over test "
+    "examples where the score of each was recorded. Arrow: the interval continues outside the panel. Shaded: the "
+    "equivalence margin. Words at the right: outcome by corrected p values (intervals are not corrected); "
+    '"small": better or worse, but by less than the margin.'
 )
 CAPTION: Final = _CAPTION.format(origin="from the architecture above each panel")
 EFFECTS: Final = _CAPTION.format(origin="that a change makes to the same architecture")
@@ -170,7 +169,7 @@ def _row(axes: Axes, y: int, contrast: Contrast, decimals: int) -> None:
         at_right(axes, y, word(contrast), False, quiet())
         return
     if gap.known:
-        axes.plot([gap.lower, gap.upper], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+        cut_interval(axes, gap.lower, gap.upper, y, colour)
     axes.plot([gap.mean], [y], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
     at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in HUES)

@@ -17,17 +17,28 @@ from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, mean, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.marks import (
+    DASHED,
+    Looks,
+    at_right,
+    cut_interval,
+    edge_arrow,
+    mean,
+    name_rows,
+    rows_height,
+    upright_grid,
+)
 from archbench.reports.figures.canvas.palette import Look, quiet, rule
 from archbench.reports.figures.figure import Figure, View, named, place, titled
 
 CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
-    "marks) and baselines (grey; arrow: outside the panel). Bold: wins (is better than every other architecture that "
-    "primary contrasts name and that is trained enough) and has the best mean; 95% intervals of its differences from "
-    "architectures outside the primary contrasts also exclude 0. Right: difference from the best mean with its 95% "
-    "interval (not corrected); shaded: the equivalence margin. “Not trained enough”: no better than a bigram model or "
-    "the majority class, or without use of its source; such a model takes part in no verdict."
+    "marks) and baselines (grey). Bold: wins (is better than every other architecture that primary contrasts name and "
+    "that is trained enough) and has the best mean; 95% intervals of its differences from architectures outside the "
+    "primary contrasts also exclude 0. Right: difference from the best mean of models trained enough, with its 95% "
+    "interval (not corrected); shaded: the equivalence margin. Arrow at an edge: the value lies, or the interval "
+    "continues, outside the panel. “Not trained enough”: no better than a bigram model or the majority class, or "
+    "without use of its source; such a model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -73,19 +84,21 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
         draw=partial(scores, comparison=comparison, looks=view.looks, weak=weak),
         description=about,
     )
-    gaps = differences(comparison, view.judged.tested)
+    gaps, best = differences(comparison, view.judged.tested), best_shown(comparison, weak)
+    trained = [cell.architecture for cell in comparison.scored if cell.architecture not in weak]
+    height = rows_height([cell.architecture for cell in comparison.scored])
     if gaps:
         margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
         draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak)
-        about = f"Difference in {comparison.metric.label} from {best_shown(comparison)} on {comparison.group.dataset}"
-        height = rows_height([cell.architecture for cell in comparison.scored])
-        yield Panel(
-            title=title,
-            below=f"against {best_shown(comparison)}, the best mean",
-            height=height,
-            draw=draw,
-            description=about,
-        )
+        about = f"Difference in {comparison.metric.label} from {best} on {comparison.group.dataset}"
+        among = "" if best == best_shown(comparison) else " of those trained enough"
+        against = f"against {best}, the best mean{among}"
+        yield Panel(title=title, below=against, height=height, draw=draw, description=about)
+    elif len(trained) < len(comparison.scored):
+        reason = f"no differences: {f'only {trained[0]}' if trained else 'no architecture'} is trained enough"
+        about = f"{comparison.group.dataset}, {reason}"
+        draw = partial(no_differences, comparison=comparison, weak=weak)
+        yield Panel(title=title, below=reason, height=height, draw=draw, description=about)
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
@@ -99,36 +112,39 @@ def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     )
 
 
-def best_shown(comparison: Comparison) -> str:
-    """The architecture with the best mean among those shown; empty where the metric has no direction."""
+def best_shown(comparison: Comparison, weak: Collection[str] = ()) -> str:
+    """The architecture with the best mean among those shown, without those in ``weak``.
+
+    Empty where none is left, or where the metric has no direction.
+    """
     gain = comparison.metric.gain
-    scored = comparison.scored if comparison.metric.better else []
+    scored = [cell for cell in comparison.scored if comparison.metric.better and cell.architecture not in weak]
     return max(scored, key=lambda cell: gain(cell.interval.mean)).architecture if scored else ""
 
 
 def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
-    """Of each scored architecture but the best, the difference from the best: below 0, as it is worse."""
-    best, dataset = best_shown(comparison), comparison.group.dataset
-    pairs = {
-        name: [entry for entry in tested.pair(name, best) if entry.dataset == dataset] for name in _others(comparison)
-    }
-    return {name: entries[0].difference for name, entries in pairs.items() if entries}
+    """The differences from the best mean, below 0 as they are worse: of all architectures that are trained enough."""
+    weak = untrained(comparison, tested)
+    against_best = _against(comparison, best_shown(comparison, weak), tested)
+    return {contrast.first: contrast.difference for contrast in against_best if contrast.first not in weak}
 
 
 def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
-    """The architectures that are not trained enough to be compared."""
-    contrasts = [
-        contrast
-        for name in _others(comparison)
-        for contrast in tested.pair(name, best_shown(comparison))
-        if contrast.dataset == comparison.group.dataset
-    ]
-    return {gate.architecture for contrast in contrasts for gate in contrast.failed_gates}
+    """The architectures that are not trained enough to be compared with the best mean of those that are."""
+    weak: set[str] = set()
+    while best := best_shown(comparison, weak):
+        weak |= {gate.architecture for contrast in _against(comparison, best, tested) for gate in contrast.failed_gates}
+        if best not in weak:
+            break
+    return weak
 
 
-def _others(comparison: Comparison) -> list[str]:
-    best = best_shown(comparison)
-    return [cell.architecture for cell in comparison.scored if cell.architecture != best]
+def _against(comparison: Comparison, best: str, tested: Contrasts) -> list[Contrast]:
+    """The contrast of each other scored architecture with ``best``, turned so that ``best`` is the second."""
+    dataset, others = comparison.group.dataset, [cell.architecture for cell in comparison.scored]
+    pairs = (tested.pair(name, best) for name in others if name != best)
+    contrasts = (next((entry for entry in pair if entry.dataset == dataset), None) for pair in pairs)
+    return [contrast for contrast in contrasts if contrast is not None]
 
 
 def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, object]]:
@@ -194,8 +210,8 @@ def behind(
 
     Those in ``weak`` are not trained enough to be compared: they have no difference.
     """
-    best = best_shown(comparison)
-    low, high = _near({name: gap for name, gap in gaps.items() if name not in weak} or gaps, margin)
+    best = best_shown(comparison, weak)
+    low, high = _near(gaps, margin)
     axes.set_xlim(low, high)
     if math.isfinite(margin):
         axes.axvspan(-margin, min(margin, high), color=rule(), alpha=0.6, linewidth=0, zorder=0)
@@ -207,17 +223,16 @@ def behind(
             at_right(axes, row, "best mean", False, quiet())
             continue
         if cell.architecture in weak:
-            at_right(axes, row, "not trained\nenough", False, quiet())
+            _not_trained_enough(axes, row)
             continue
         if cell.architecture not in gaps:
             continue
         gap = gaps[cell.architecture]
         if gap.mean < low:
-            axes.plot([low + 0.015 * (high - low)], [row], "<", color=look.colour, markersize=6)
+            edge_arrow(axes, "<", row, look.colour)
         else:
             if gap.known:
-                ends = [max(gap.lower, low), min(gap.upper, high)]
-                axes.plot(ends, [row, row], color=look.colour, linewidth=2.2, solid_capstyle="butt")
+                cut_interval(axes, gap.lower, gap.upper, row, look.colour)
             mean(axes, gap.mean, row, look)
         size = formatting.value(gap.mean, formatting.decimals(gap, comparison.metric.decimals))
         at_right(axes, row, size, False)
@@ -225,6 +240,20 @@ def behind(
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {comparison.metric.label}, better to the right")
     upright_grid(axes)
+
+
+def no_differences(axes: Axes, comparison: Comparison, weak: Collection[str]) -> None:
+    """The rows of the scores again, without a scale: fewer than two architectures are trained enough."""
+    for row, cell in enumerate(comparison.scored):
+        if cell.architecture in weak:
+            _not_trained_enough(axes, row)
+    name_rows(axes, [cell.architecture for cell in comparison.scored])
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+
+
+def _not_trained_enough(axes: Axes, row: int) -> None:
+    at_right(axes, row, "not trained\nenough", False, quiet())
 
 
 def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
@@ -237,32 +266,36 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
 
 
 def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
-    """Where which architecture has the best mean, and whether the tests decide that it is the best."""
+    """Where which architecture has the best mean of those trained enough, and whether its lead is decided."""
     leaders: dict[str, list[str]] = {}
-    tied = []
+    tied, too_few, anywhere_weak = [], list[str](), False
     for comparison in scored:
+        weak = untrained(comparison, tested)
+        anywhere_weak |= bool(weak)
         if not differences(comparison, tested):
+            too_few += [comparison.group.dataset] if weak else []
             continue
-        gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in comparison.scored}
+        cells = [cell for cell in comparison.scored if cell.architecture not in weak]
+        gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in cells}
         best = [name for name, gain in gains.items() if gain == max(gains.values())]
         if len(best) > 1:
             tied.append(f"{listing(best)} share it on {comparison.group.dataset}")
         else:
-            rivals = _rivals(comparison, tested)
+            rivals = _rivals(comparison, best[0], weak, tested)
             lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
-            leaders.setdefault(best_shown(comparison), []).append(f"{comparison.group.dataset}{lead}")
+            leaders.setdefault(best[0], []).append(f"{comparison.group.dataset}{lead}")
     parts = [*(f"{name} on {listing(datasets)}" for name, datasets in leaders.items()), *tied]
-    return f"Best mean: {'; '.join(parts)}." if parts else ""
+    among = " of those trained enough" if anywhere_weak else ""
+    sentences = [f"Best mean{among}: {'; '.join(parts)}."] if parts else []
+    sentences += [f"On {listing(too_few)}, fewer than two architectures are trained enough."] if too_few else []
+    return " ".join(sentences)
 
 
-def _rivals(comparison: Comparison, tested: Contrasts) -> list[str]:
-    """The architectures that the best one is not decided to be better than, those not trained enough left out."""
-    best, dataset = best_shown(comparison), comparison.group.dataset
-    contrasts = [
-        next((c for c in tested.pair(name, best) if c.dataset == dataset), None) for name in _others(comparison)
-    ]
+def _rivals(comparison: Comparison, best: str, weak: Collection[str], tested: Contrasts) -> list[str]:
+    """The architectures that the best one is not decided to be better than, without those in ``weak``."""
     undecided = ("open", "equal", "accounting", "unknown")
-    return [contrast.first for contrast in contrasts if contrast is not None and contrast.outcome in undecided]
+    contrasts = [contrast for contrast in _against(comparison, best, tested) if contrast.first not in weak]
+    return [contrast.first for contrast in contrasts if contrast.outcome in undecided]
 
 
 def _baselines(comparison: Comparison) -> dict[str, float]:
@@ -275,8 +308,7 @@ def _row(axes: Axes, row: int, cell: Cell, look: Look) -> None:
     below = [row + 0.27] * len(seeds)
     axes.plot(seeds, below, look.marker, color=look.colour, alpha=0.45, markersize=4, markeredgewidth=0)
     if cell.interval.known:
-        ends = [cell.interval.lower, cell.interval.upper]
-        axes.plot(ends, [row, row], color=look.colour, linewidth=2.2, solid_capstyle="butt")
+        cut_interval(axes, cell.interval.lower, cell.interval.upper, row, look.colour)
     mean(axes, cell.interval.mean, row, look)
 
 
@@ -287,9 +319,7 @@ def _reference(axes: Axes, row: int, value: float, limits: tuple[float, float]) 
         axes.plot([value, value], [-0.6, row], color=quiet(), linewidth=0.9, linestyle=DASHED, zorder=0)
         axes.plot([value], [row], "d", color=quiet(), markersize=6)
         return
-    inside = 0.015 * (high - low)
-    edge, marker = (low + inside, "<") if value < low else (high - inside, ">")
-    axes.plot([edge], [row], marker, color=quiet(), markersize=6)
+    edge_arrow(axes, "<" if value < low else ">", row, quiet())
 
 
 def _limits(comparison: Comparison) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """All data sets on one scale: 0 is the best classical row, 1 the best possible score."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -15,14 +15,25 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.normalised import Scale
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import DASHED, Looks, at_right, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.marks import (
+    DASHED,
+    Looks,
+    at_right,
+    cut_interval,
+    edge_arrow,
+    name_rows,
+    rows_height,
+    upright_grid,
+)
 from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
+from archbench.reports.figures.kinds.headline import untrained
 
 CAPTION: Final = (
     "Scores of every data set on one scale: 0 is the best simple baseline, 1 the best value that the metric can "
     "have (0 bits, for bits per byte). One line for each data set, numbered as listed above: mean and 95% interval. "
-    "Dashed: mean over the data sets. Arrow: outside the panel. Only architectures that were trained on all data sets."
+    "Dashed: mean over the data sets. Arrow: the mean lies, or the interval continues, outside the panel. Grey names: "
+    "not trained enough on at least one of the data sets. Only architectures that were trained on all data sets."
 )
 LISTED: Final = 6  # means that the sentence below the title names
 LOWEST: Final = -0.6  # of the scale; what is lower is an arrow
@@ -48,11 +59,12 @@ def summary(view: View) -> Figure:
     everywhere = _averages(everything)
     scores = [score for score in everything if score.architecture in everywhere]
     names = list(everywhere)
+    weak = _untrained(view, datasets)
     panels: tuple[Panel, ...] = ()
     if len(datasets) > 1 and len(names) > 1:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
         height = max(_AROUND + len(names) * (_LANE * len(datasets) + _GAP), rows_height(names, below=1))
-        drawing = partial(draw, scores=scores, looks=view.looks)
+        drawing = partial(draw, scores=scores, looks=view.looks, weak=weak)
         about = "Scores of all data sets, from the best simple baseline to the best possible score"
         panels = (
             Panel(title="All data sets on one scale", below=listed, height=height, draw=drawing, description=about),
@@ -81,7 +93,7 @@ def summary(view: View) -> Figure:
         architectures=tuple(names),
         numbers=pd.DataFrame(rows),
         keyed=False,
-        takeaway=_takeaway(everything) if panels else "",
+        takeaway=_takeaway(everything, weak) if panels else "",
     )
 
 
@@ -90,8 +102,11 @@ def scaled_scores(comparison: Comparison) -> list[Scaled]:
     return [Scaled(cell.architecture, comparison.group.dataset, *scale.of(cell.interval)) for cell in comparison.scored]
 
 
-def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
-    """A row for each architecture with a lane for each data set, and the mean over data sets."""
+def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks, weak: Collection[str] = ()) -> None:
+    """A row for each architecture with a lane for each data set, and the mean over data sets.
+
+    The names of those in ``weak``, which are not trained enough on all data sets, are grey.
+    """
     datasets = list(dict.fromkeys(score.dataset for score in scores))
     names = list(dict.fromkeys(score.architecture for score in scores))
     averages = _averages(scores)
@@ -106,11 +121,10 @@ def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
             y, score = row + (number - (len(datasets) - 1) / 2) * lane, by_dataset[dataset]
             at_right(axes, y, str(number + 1), False, quiet())
             if score.mean < low:
-                axes.plot([low + 0.015], [y], "<", color=look.colour, markersize=5)
+                edge_arrow(axes, "<", y, look.colour, 5)
                 continue
             if math.isfinite(score.lower):
-                ends = [max(score.lower, low), min(score.upper, 1.0)]
-                axes.plot(ends, [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+                cut_interval(axes, score.lower, min(score.upper, 1.0), y, look.colour, 1.6)
             axes.plot([score.mean], [y], look.marker, color=look.colour, markersize=5, markeredgewidth=0, zorder=4)
         average = averages[name]
         if average > low:
@@ -122,6 +136,9 @@ def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks) -> None:
     means = [f"\nmean {value(averages[name], 2)}" for name in names]
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     axes.set_yticklabels([text + mean for text, mean in zip(labels, means, strict=True)])
+    for tick, name in zip(axes.get_yticklabels(), names, strict=True):
+        if name in weak:
+            tick.set_color(quiet())
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("0: best simple baseline; 1: best possible score")
@@ -137,12 +154,20 @@ def _averages(scores: Sequence[Scaled]) -> dict[str, float]:
     return {name: float(np.mean(means)) for name, means in by_name.items() if len(means) == len(datasets)}
 
 
-def _takeaway(scores: Sequence[Scaled]) -> str:
-    """The means over all data sets; empty where no architecture has them all."""
-    averages = _averages(scores)
-    if not averages:
-        return ""
-    ranked = sorted(averages, key=lambda name: -averages[name])
+def _untrained(view: View, datasets: Collection[str]) -> set[str]:
+    """The architectures that are not trained enough on at least one of the data sets."""
+    comparisons = [comparison for comparison in view.judged.first if comparison.group.dataset in datasets]
+    return {name for comparison in comparisons for name in untrained(comparison, view.judged.tested)}
+
+
+def _takeaway(scores: Sequence[Scaled], weak: Collection[str]) -> str:
+    """The means over all data sets of the architectures that are trained enough on each of them."""
+    averages, count = _averages(scores), len({score.dataset for score in scores})
+    ranked = sorted((name for name in averages if name not in weak), key=lambda name: -averages[name])
+    if not ranked:
+        return f"No architecture is trained enough on each of the {count} data sets."
     means = listing([f"{name} {value(averages[name], 2)}" for name in ranked[:LISTED]])
-    datasets = {score.dataset for score in scores}
-    return f"Mean scaled score over {len(datasets)} data sets (differences not tested): {means}."
+    left_out = listing([name for name in averages if name in weak])
+    aside = f" Left out, as not trained enough on at least one of them: {left_out}." if left_out else ""
+    scale = "0: best simple baseline, 1: best possible; differences not tested"
+    return f"Mean scaled score over {count} data sets ({scale}): {means}.{aside}"
