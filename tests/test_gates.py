@@ -133,6 +133,17 @@ def test_means_over_data_sets_are_those_of_models_trained_enough_on_all(tmp_path
     assert none.takeaway == "No architecture is trained enough on each of the 2 data sets."
 
 
+def test_the_frontier_of_cost_has_only_models_trained_enough(tmp_path: Path) -> None:
+    """With a bigram model of 2.4 bits per byte none is trained enough; with 2.56 only the decoder is."""
+    [everything, decoder, nothing] = (
+        figure(tmp_path / str(bits), "cost", with_bigram(SHAKESPEARE, bits)) for bits in (5.0, 2.56, 2.4)
+    )
+    assert everything.numbers["mean_on_frontier"].any()
+    assert decoder.takeaway.count("decoder") == decoder.takeaway.count(": decoder") == len(decoder.panels) > 0
+    assert nothing.takeaway == "" and not nothing.numbers["mean_on_frontier"].any() and len(nothing.panels) > 0
+    plot.drawn(View(judge(tables.collect(tmp_path / "2.4"))), "cost")
+
+
 def test_the_name_of_a_model_that_is_not_trained_enough_is_grey(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [with_bigram(SHAKESPEARE, 3.0), SENTIMENT])
     [axes] = plot.drawn(View(judge(tables.collect(tmp_path))), "summary").axes

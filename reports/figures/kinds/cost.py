@@ -17,11 +17,13 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import DASHED, Looks, both_grids, mean
 from archbench.reports.figures.canvas.palette import ink, label, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
+from archbench.reports.figures.kinds.headline import untrained
 
 CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
-    "large marks. Arrow at the lower edge: the score lies below the panel. Generation times are rough: runs may have "
+    "large marks of architectures that are trained enough on every data set. Arrow at the lower edge: the score lies "
+    "below the panel. Generation times are rough: runs may have "
     "shared the machine."
 )
 _MARKS: Final = (
@@ -54,14 +56,16 @@ def cost(view: View) -> Figure:
     usable = [comparison for comparison in view.first if Scale(comparison).known]
     base = view.judged.comparisons.groups[0].architectures[0] if usable else ""
     panels, rows, frontiers = [], list[dict[str, object]](), dict[str, list[str]]()
+    weak = {name for comparison in usable for name in untrained(comparison, view.judged.tested)}
     below = "large: mean over the data sets" if len(usable) > 1 else ""
     for column, words in AXES.items():
         points = [point for comparison in usable for point in _points(comparison, column)]
         if len({point.architecture for point in points}) < 2:
             continue
         large = averages(points)
-        best = frontier(large)
-        frontiers[words] = [point.architecture for point in best]
+        best = frontier([point for point in large if point.architecture not in weak])
+        if best:
+            frontiers[words] = [point.architecture for point in best]
         drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
         about = f"Score against {words}, relative to {base}"
         panels.append(
@@ -130,7 +134,8 @@ def draw(
     """
     axes.set_xscale("log", base=2)
     line = [(point.relative, point.score) for point in frontier]
-    axes.plot(*zip(*line, strict=True), color=ink(), linewidth=1.4, linestyle=DASHED, zorder=2)
+    if line:
+        axes.plot(*zip(*line, strict=True), color=ink(), linewidth=1.4, linestyle=DASHED, zorder=2)
     axes.axvline(1, color=quiet(), linewidth=0.8, zorder=0)
     axes.axhline(0, color=quiet(), linewidth=0.8, zorder=0)
     several = len({point.dataset for point in points}) > 1
