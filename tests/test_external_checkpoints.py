@@ -8,6 +8,7 @@ from typing import Any
 
 import checkpoint_folders
 import pytest
+import tiny_runs
 import torch
 from transformers import AutoTokenizer, ViTConfig
 
@@ -17,7 +18,7 @@ from archbench.architectures.families.size import Limits, count
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import sealed
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
@@ -279,6 +280,15 @@ def scored(folder: Path, root: Path, **changes: Any) -> Path:
     (plan,) = planned.plans
     work.perform(plan, root / "runs" / plan.run, lambda progress: None, lambda: False)
     return root / "runs" / plan.run
+
+
+def test_a_dry_run_says_that_a_checkpoint_is_only_scored(checkpoints: dict[str, Any], tmp_path: Path) -> None:
+    planned = tiny_runs.planned(
+        spec.from_dict({**EXPERIMENT, "architectures": ["decoder", str(checkpoints["gpt2"][0])]}), tmp_path, tmp_path
+    )
+    head, decoder, checkpoint = dry_run._table(planned)
+    match = head.index("match")
+    assert (decoder[match], checkpoint[match]) == ("parameters", "scored only")
 
 
 def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, Any], tmp_path: Path) -> None:

@@ -197,6 +197,8 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
     assert set(runs.loc[runs["architecture"] == "./bert", "learning_rate"]) == {0.0004}
     page = (tmp_path / "out" / "report" / "index.html").read_text()
     assert "after ./gpt2, finetuned" in page and "their earlier training is in no budget" in page
+    assert "the earlier training of ./gpt2 and ./bert is in no budget" in page
+    assert "Only ./gpt2" not in page and "Early training" not in page
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "modernbert", "t5"])
