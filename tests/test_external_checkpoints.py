@@ -20,6 +20,7 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import sealed
 from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
+from archbench.runs.export import export
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import predict
@@ -318,6 +319,8 @@ def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Pat
     assert (tmp_path / "out" / "references" / "kinds.json").is_file()
     answer = predict(folder, "twenty days")
     assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="scored a checkpoint without training it; load that checkpoint instead"):
+        export.export(folder, tmp_path / "exported")
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
     (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "activation_function": "relu"}))
     with pytest.raises(InputError, match="mine has changed since"):
