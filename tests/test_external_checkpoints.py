@@ -8,6 +8,7 @@ from typing import Any
 
 import checkpoint_folders
 import pytest
+import tiny_runs
 import torch
 from transformers import AutoTokenizer, ViTConfig
 
@@ -17,8 +18,9 @@ from archbench.architectures.families.size import Limits, count
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import sealed
-from archbench.runs.execution import work
+from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
+from archbench.runs.export import export
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import predict
@@ -281,6 +283,15 @@ def scored(folder: Path, root: Path, **changes: Any) -> Path:
     return root / "runs" / plan.run
 
 
+def test_a_dry_run_says_that_a_checkpoint_is_only_scored(checkpoints: dict[str, Any], tmp_path: Path) -> None:
+    planned = tiny_runs.planned(
+        spec.from_dict({**EXPERIMENT, "architectures": ["decoder", str(checkpoints["gpt2"][0])]}), tmp_path, tmp_path
+    )
+    head, decoder, checkpoint = dry_run._table(planned)
+    match = head.index("match")
+    assert (decoder[match], checkpoint[match]) == ("parameters", "scored only")
+
+
 def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, Any], tmp_path: Path) -> None:
     experiment = {
         **EXPERIMENT,
@@ -308,6 +319,8 @@ def test_a_scored_checkpoint_answers_and_is_missed_when_it_changed(tmp_path: Pat
     assert (tmp_path / "out" / "references" / "kinds.json").is_file()
     answer = predict(folder, "twenty days")
     assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
+    with pytest.raises(InputError, match="scored a checkpoint without training it; load that checkpoint instead"):
+        export.export(folder, tmp_path / "exported")
     config = json.loads((tmp_path / "mine" / "config.json").read_text())
     (tmp_path / "mine" / "config.json").write_text(json.dumps({**config, "activation_function": "relu"}))
     with pytest.raises(InputError, match="mine has changed since"):

@@ -3,32 +3,41 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import checkpoint_folders
+import exported
 import pytest
 import small_plans
 import tiny_runs
 import torch
+import transformers
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 import archbench
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion import hub
+from archbench.architectures.families.variant import Variant
+from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.export import export
+from archbench.runs.export.finetuned import FinetunedCheckpoint
+from archbench.runs.export.usage import AUTO
 from archbench.runs.inside import subject
-from archbench.runs.scoring import predict
+from archbench.runs.scoring import finished, predict
+from archbench.runs.scoring.finished import FinishedRun
 from archbench.runs.training import from_plan, optimizer
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.example import SPECIALS
+from archbench.tasks.base.example import END, SPECIALS
+from archbench.tasks.text.tokenizers import from_library_json
 
 STEPS = 50
 RECIPE = {
@@ -196,7 +205,9 @@ def test_checkpoints_alone_are_compared(data: Path, tmp_path: Path) -> None:
     )
     assert set(runs.loc[runs["architecture"] == "./bert", "learning_rate"]) == {0.0004}
     page = (tmp_path / "out" / "report" / "index.html").read_text()
-    assert "after ./gpt2, finetuned" in page and "their earlier training is in no budget" in page
+    assert "after ./gpt2" in page and "their earlier training is in no budget" in page
+    assert "the earlier training of ./gpt2 and ./bert is in no budget" in page
+    assert "Only ./gpt2" not in page and "Early training" not in page
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "modernbert", "t5"])
@@ -215,8 +226,104 @@ def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tm
     assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
     with pytest.raises(InputError, match="a checkpoint of transformers, which cannot be inspected"):
         subject.read(whole)
-    with pytest.raises(InputError, match="this run finetuned a checkpoint"):
-        export.export(whole, tmp_path / "exported")
+
+
+@torch.no_grad()
+def exported_as_run(place: Path, target: Path) -> tuple[FinishedRun, Any, Any]:
+    """Exports a finetuned checkpoint: its logits and, where they are greedy, its answers are those of the run."""
+    result, run = export.export(place, target), finished.read(place)
+    tokenizer = AutoTokenizer.from_pretrained(target)
+    kind = getattr(transformers, AUTO[run.model.family])
+    model, report = kind.from_pretrained(target, output_loading_info=True)
+    assert not any(report.values()) and type(model).__name__ == result.model
+    ids = torch.tensor(FinetunedCheckpoint(run).ids)
+    used = torch.tensor([token for token in range(len(ids)) if token >= len(SPECIALS) or run.allowed_tokens[token]])
+    # rows of the checkpoint's own special tokens are left out: no text has them, and ours may be in their places
+    used = used[(used < run.tokenizer.text_ids[0]) | torch.tensor(run.tokenizer.writable)[used]]
+    ours = used[torch.randint(len(used), (3, 9), generator=torch.Generator().manual_seed(0))]
+    if run.model.family == "encoder-decoder":
+        expected, logits = run.model(ours, ours), model(ids[ours], decoder_input_ids=ids[ours]).logits
+    else:
+        mask = torch.ones_like(ours)
+        expected, logits = run.model(None, ours), model(ids[ours], attention_mask=mask).logits
+    torch.testing.assert_close(logits[..., ids[used]], expected[..., used], atol=1e-4, rtol=0)
+    if run.form != "running text":
+        for text in ("twenty days", "\u6f22 the third of March, a lovely [SEP] </s> <|endoftext|> day " * 3):
+            code = exported.asking(result.usage, text).replace('folder = "."', f"folder = {str(target)!r}")
+            assert exported.printed(code).strip() == predict.predict(place, text).text.strip()
+    else:
+        exported.printed(result.usage.replace('folder = "."', f"folder = {str(target)!r}"))
+        ours, theirs = greedy(run, model, tokenizer, "a lovely")
+        assert ours == theirs and (ours or run.ends)
+    return run, model, tokenizer
+
+
+def greedy(run: FinishedRun, model: Any, tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
+    """How the run goes on with a text, and how its export does; of an encoder, the first token."""
+    limits, numbering = run.plan.limits, FinetunedCheckpoint(run)
+    tokens, nothing = torch.tensor([run.tokenizer.encode(text)]), torch.zeros(1, 0, dtype=torch.long)
+    source, start = (tokens, None) if limits.source_length else (nothing, tokens)
+    room = limits.target_length if start is None else limits.target_length - tokens.shape[1]
+    allowed, objective = run.allowed_tokens, run.model.objective
+    (written,) = objective.generate(run.model, source, None, allowed, Decoding(room), start=start)
+    ours = [numbering.ids[token] for token in written.tolist()]
+    prompt = tokenizer(text, return_tensors="pt")
+    if run.model.family == "encoder":
+        cells = torch.full((1, room), tokenizer.mask_token_id)
+        logits = model(torch.cat([prompt["input_ids"], cells], 1)).logits[0, prompt["input_ids"].shape[1]]
+        logits[numbering.suppressed] = float("-inf")
+        return ours[:1], [int(logits.argmax())]
+    settings = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if run.model.family == "encoder-decoder" and start is not None:
+        empty, begun = torch.tensor([numbering.empty_source]), prompt["input_ids"]
+        return ours, model.generate(empty, decoder_input_ids=begun, **settings)[0, begun.shape[1] :].tolist()
+    skipped = 1 if run.model.family == "encoder-decoder" else prompt["input_ids"].shape[1]
+    whole = model.generate(**prompt, **settings)[0, skipped:].tolist()
+    return ours, whole[: whole.index(numbering.ids[END])] if run.ends and numbering.ids[END] in whole else whole
+
+
+@torch.no_grad()
+def label_scores(run: FinishedRun, again: Variant) -> float:
+    """The greatest difference between the label probabilities of a run and of its export, read as a checkpoint."""
+    assert again.checkpoint is not None
+    labels, text = run.tokenizer.labels, "twenty days"
+    tokenizer = from_library_json(again.checkpoint.tokenizer, labels)
+    limits = replace(run.plan.limits, vocabulary=tokenizer.vocabulary)
+    scores = []
+    for model, encoder in ((run.model, run.tokenizer), (again.checkpoint.build(limits, labels), tokenizer)):
+        allowed = torch.zeros(encoder.vocabulary, dtype=torch.bool)
+        allowed[list(encoder.label_ids)] = True
+        pairs = Batch(torch.tensor([encoder.encode(text)] * len(labels)), torch.tensor(encoder.label_ids)[:, None])
+        scores.append(model.objective.log_likelihood(model, pairs, allowed)[0])
+    return float((scores[0] - scores[1]).abs().max())
+
+
+@pytest.mark.parametrize("task", ["labels", "german", "running", "windows"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "modernbert", "t5"])
+def test_a_finetuned_checkpoint_is_exported(data: Path, tmp_path: Path, name: str, task: str) -> None:
+    running = {"kind": "generation", "data": str(data / "things.txt"), "name": "running", "context": 24}
+    tasks = {
+        "labels": LABELS,
+        "german": {**GERMAN, "target_length": 8, "budget": {"tokens": 1_500}},
+        "running": {**running, "source_length": 12},
+        "windows": {**running, "source_length": 0},
+    }
+    (plan,) = planned(data, tmp_path, name, tasks[task])
+    run, model, tokenizer = exported_as_run(perform(plan, tmp_path), tmp_path / "exported")
+    own = AutoTokenizer.from_pretrained(data / name)
+    text = "a lovely day"
+    plain = own.encode(text, add_special_tokens=False)
+    assert tokenizer.encode(text, add_special_tokens=False) == plain
+    assert tokenizer.get_vocab().items() >= own.get_vocab().items()
+    if task == "labels" and name != "t5":  # its model has more rows than its tokenizer has tokens
+        assert tokenizer.encode(text) == own.encode(text)
+        assert len(tokenizer) == model.config.vocab_size == len(own) + len(run.tokenizer.labels)
+    if task == "labels":
+        assert label_scores(run, catalogue.find(str(tmp_path / "exported"))) < 1e-4
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert f"that was trained elsewhere (the checkpoint ./{name}) and finetuned by archbench" in card
+    assert f", {model.config.vocab_size:,} tokens) never encodes" in card and "held equal" not in card
+    assert "Training was short" not in card and f"limits of the checkpoint ./{name} apply too" in card
 
 
 def test_a_checkpoint_of_the_hub_is_found_by_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

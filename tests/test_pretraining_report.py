@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import synthetic
 from matplotlib.figure import Figure as Canvas
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
-from archbench.reports.analysis import gains, pretraining
+from archbench.reports.analysis import gains, pretraining, verdicts
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.saved_labels import saved_labels
@@ -429,6 +431,56 @@ def test_many_passes_over_few_examples_are_not_early_training(tmp_path: Path) ->
             synthetic.change_record(tmp_path, run, train_tokens=1_000, parameters=100_000, epochs=epochs)
         early.append(judge(tables.collect(tmp_path)).first[0].early)
     assert early == [True, False]
+
+
+def _with_checkpoints(root: Path, first: str, start: str) -> Judged:
+    """An architecture with a start, and the checkpoint "bert", finetuned on as many examples and on more."""
+    task = replace(figure_stores.SENTIMENT, truth={first: 0.7})
+    further = [
+        figure_stores.Further(
+            *(task, "bert", "bert", score, "compared"),
+            condition=f"checkpoint ./bert, {examples}",
+            changes=figure_stores.started("./bert", "finetune", examples),
+        )
+        for examples, score in ((20, 0.6), (100, 0.9))
+    ]
+    runs = synthetic.write_store(root, [task], further=further)
+    for run in runs[: task.seeds]:
+        few = {"train_tokens": 1_000, "parameters": 100_000, "epochs": 2.0}
+        synthetic.change_record(root, run, **figure_stores.started(start, "finetune", 20), **few)
+    return judge(tables.collect(root))
+
+
+@pytest.mark.parametrize(
+    ("first", "start", "scores", "names"),
+    [
+        ("gpt2", "./gpt2", "Finetuned on the budget of the task, gpt2 has N accuracy, bert N", "gpt2 and bert"),
+        ("decoder", "scratch", "decoder has N accuracy; finetuned on the budget of the task: bert N", "bert"),
+    ],
+)
+def test_finetuned_checkpoints_are_named_beside_the_only_architecture(
+    tmp_path: Path, first: str, start: str, scores: str, names: str
+) -> None:
+    """No sentence says that one alone has a score; the checkpoint's is that on as many examples."""
+    judged = _with_checkpoints(tmp_path, first, start)
+    (comparison,) = judged.first
+    outcome = verdicts.verdict(comparison)
+    reason = rf"\. Not tested, because the earlier training of {names} is in no budget\."
+    shown = re.fullmatch(scores.replace("N", r"(0\.\d+)") + reason, outcome.sentence)
+    assert shown is not None, outcome.sentence
+    assert [float(score) for score in shown.groups()] == pytest.approx([0.7, 0.6], abs=0.05)
+    assert outcome.mark == "not tested" and outcome.sentence in summary.sentences(judged)[0]
+
+
+def test_early_training_counts_a_pretraining_and_no_checkpoint(tmp_path: Path) -> None:
+    (scratch,) = _with_checkpoints(tmp_path / "scratch", "decoder", "scratch").first
+    assert scratch.early and scratch.tokens_per_parameter == 0.01
+    (pretrained,) = _with_checkpoints(tmp_path / "pretrained", "decoder", "own").first
+    assert not pretrained.early and pretrained.tokens_per_parameter == pytest.approx(80.01)
+    assert verdicts.verdict(pretrained).notes[0].startswith("Training, with pretraining: 80.0")
+    (checkpoint,) = _with_checkpoints(tmp_path / "checkpoint", "gpt2", "./gpt2").first
+    assert not checkpoint.early and math.isnan(checkpoint.tokens_per_parameter)
+    assert not any("tokens per parameter" in note for note in verdicts.verdict(checkpoint).notes)
 
 
 def test_the_terminal_says_what_its_scores_are_of_and_lists_the_others() -> None:

@@ -74,6 +74,7 @@ def variant(path: Path) -> Variant:
             length=_length(folder, ours),
             build=lambda limits, labels: _built(folder, limits, labels),
             blank=lambda limits: _blank(folder, limits),
+            special=_special_rows(folder),
         ),
     )
 
@@ -193,7 +194,7 @@ def _built(folder: _Folder, limits: Limits, labels: Sequence[str]) -> Any:
     model = from_transformers(_loaded(folder), canvas=limits.target_length)
     count = limits.vocabulary - len(SPECIALS) - len(labels)
     rows = _rows(folder, labels, count, model.embedding.weight.shape[0])
-    _renumber(model, lambda table: _gathered(table, rows))
+    renumber(model, lambda table: _gathered(table, rows))
     before, after = _frame(folder, len(SPECIALS) + len(labels))
     if folder.fills_in and after:
         after = after[:-1]  # the objective ends the source with <bos>, which is that token
@@ -207,13 +208,13 @@ def _blank(folder: _Folder, limits: Limits) -> Any:
     """The same without memory for its weights: to count."""
     with torch.device("meta"):
         model = folder.shape.build(folder.config, folder.config.tie_word_embeddings)
-        _renumber(model, lambda table: torch.empty(limits.vocabulary, *table.shape[1:]))
+        renumber(model, lambda table: torch.empty(limits.vocabulary, *table.shape[1:]))
     if folder.fills_in:
         model.canvas = limits.target_length
     return model
 
 
-def _renumber(model: Any, changed: Callable[[Tensor], Tensor]) -> None:
+def renumber(model: Any, changed: Callable[[Tensor], Tensor]) -> None:
     """Change the token table, and the output matrix and its bias as well; a tied matrix stays tied."""
     tied = model.head.weight is model.embedding.weight
     model.embedding.weight = nn.Parameter(changed(model.embedding.weight))
@@ -234,8 +235,11 @@ def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...
 def _rows(folder: _Folder, labels: Sequence[str], count: int, size: int) -> list[list[int]]:
     """For each of our tokens the rows of the checkpoint that it is the mean of."""
     named = [[row] for row in _special_rows(folder)]
-    label_rows = {folder.tokenizer.decode([row]): row for token, row in folder.tokenizer.get_vocab().items()
-           if token.startswith(LABEL)}  # fmt: skip
+    label_rows = {
+        folder.tokenizer.decode([row]).removeprefix(LABEL): row
+        for token, row in folder.tokenizer.get_vocab().items()
+        if token.startswith(LABEL)
+    }
     spelled = [
         [label_rows[label]] if label in label_rows else folder.tokenizer.encode(f" {label}", add_special_tokens=False)
         for label in labels

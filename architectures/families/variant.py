@@ -18,7 +18,8 @@ class ExternalCheckpoint:
     """What a checkpoint of ``transformers`` sets: its size, its tokenizer (JSON), its positions (None: no bound).
 
     ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
-    ``blank(limits)`` is one of the same size without memory for its weights.
+    ``blank(limits)`` is one of the same size without memory for its weights. ``special`` are its own ids for PAD, BOS,
+    END, MASK, UNK.
     """
 
     size: Size
@@ -26,6 +27,7 @@ class ExternalCheckpoint:
     length: int | None
     build: Callable[[Limits, Sequence[str]], Any]
     blank: Callable[[Limits], Any]
+    special: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import Group
+from archbench.reports.analysis.groups import Group, is_started_elsewhere
 from archbench.reports.analysis.sides import start_words
 from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, detectable
@@ -55,7 +55,8 @@ class Comparison:
     `resamples_examples` says whether the score of every test example is known, so that intervals resample them too.
     `test_examples` is the number of test examples behind a score, least and greatest over runs (0 where unknown);
     `idle` names the architectures whose encoder has no source to read. `checkpoints` has the number of test examples
-    behind each baseline that is a checkpoint.
+    behind each baseline that is a checkpoint. ``finetuned`` has the mean score of every other checkpoint that was
+    finetuned on the data set: no test compares it.
 
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better; they are not corrected for multiple tests. `detects` has the differences between two architectures
@@ -73,6 +74,7 @@ class Comparison:
     idle: tuple[str, ...] = ()
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     detects: Mapping[frozenset[str], float] = field(default_factory=dict)
+    finetuned: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def leader_excludes_all_rivals(self) -> bool:
@@ -172,11 +174,23 @@ class Comparison:
         return tuple(runs.loc[chosen, "architecture"].unique()) if not chosen.all() else ()
 
     @cached_property
+    def token_ratios(self) -> "pd.Series[float]":
+        """Training tokens per parameter of the group's runs, with those of a pretraining that they start from.
+
+        Finetuned checkpoints are left out: how many tokens they were trained on elsewhere is unknown. So are runs that
+        trained nothing.
+        """
+        runs = self.group.runs[~is_started_elsewhere(self.group.runs)]
+        tokens = runs["train_tokens"].astype(float)
+        if "pretraining_tokens" in runs:
+            tokens += runs["pretraining_tokens"].astype(float).fillna(0)
+        ratios: pd.Series[float] = tokens / runs["parameters"].astype(float)
+        return ratios[ratios > 0]
+
+    @property
     def tokens_per_parameter(self) -> float:
         """The fewest training tokens per parameter among the group's runs; nan where unknown or nothing was trained."""
-        runs = self.group.runs
-        ratio = runs["train_tokens"].astype(float) / runs["parameters"].astype(float)
-        return float(ratio[ratio > 0].min())
+        return float(self.token_ratios.min())
 
     @property
     def early(self) -> bool:

@@ -12,7 +12,15 @@ import pandas as pd
 from archbench.reports.analysis.comparison import CHECKPOINT, TARGET, UNTRAINED, Cell, Comparison, oriented
 from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
-from archbench.reports.analysis.groups import ROLES, SETTING, Group, compared_groups, is_checkpoint_as_is, placed
+from archbench.reports.analysis.groups import (
+    ROLES,
+    SETTING,
+    Group,
+    compared_groups,
+    is_checkpoint_as_is,
+    is_started_elsewhere,
+    placed,
+)
 from archbench.reports.analysis.sides import Side, SideSetup
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.metrics import declare, metric, primary
@@ -121,6 +129,7 @@ class Comparisons:
             test_examples=self._test_examples(group, name),
             idle=self._idle(group),
             checkpoints={architecture: int(count) for architecture, count in counts.items()},
+            finetuned=self._finetuned(group, name),
         )
 
     def _test_examples(self, group: Group, name: str) -> tuple[int, int]:
@@ -297,6 +306,23 @@ class Comparisons:
         others = runs[(runs["dataset"] == group.dataset) & is_checkpoint_as_is(runs) & runs["run"].isin(scores.index)]
         others = others[~others["run"].isin(group.runs["run"])]
         return {f"{CHECKPOINT}{row['architecture']}": float(scores[row["run"]]) for _, row in others.iterrows()}
+
+    def _finetuned(self, group: Group, name: str) -> dict[str, float]:
+        """Mean scores of the checkpoints that were finetuned on the data set and are not in the group.
+
+        Of several numbers of training examples, it is the one nearest to the group's.
+        """
+        rows, scores = self.placed("compared"), self._scores.get(name)
+        if scores is None or not metric(name).across_tokenizers:
+            return {}
+        rows = rows[(rows["dataset"] == group.dataset) & is_started_elsewhere(rows) & rows["run"].isin(scores.index)]
+        rows = rows[~rows["architecture"].isin(group.architectures)]
+        means = {}
+        for architecture, runs in rows.groupby("architecture", sort=False):
+            distance = (runs["examples"].astype(float) - float(group.runs["examples"].iloc[0])).abs().fillna(0)
+            nearest = runs[distance == distance.min()].drop_duplicates("run")
+            means[str(architecture)] = float(scores[nearest["run"]].mean())
+        return means
 
 
 def parts(comparisons: Comparisons, comparison: Comparison) -> Iterator[Comparison]:

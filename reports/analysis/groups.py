@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from archbench.reports.base.tables import Tables
-from archbench.runs.experiment.spec import UNMATCHED
+from archbench.runs.experiment.spec import SCRATCH, UNMATCHED, is_checkpoint
 
 CONDITIONS: Final = ("match", "condition")
 SETTING: Final = ["dataset", "match", "condition", "share"]
@@ -109,3 +109,10 @@ def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
 def is_checkpoint_as_is(runs: pd.DataFrame) -> "pd.Series[bool]":
     """True at the runs that scored a checkpoint without training it."""
     return (runs["match"] == UNMATCHED).fillna(False).astype(bool)
+
+
+def is_started_elsewhere(runs: pd.DataFrame) -> "pd.Series[bool]":
+    """True at the runs that finetuned a checkpoint of ``transformers``."""
+    if "start" not in runs:
+        return pd.Series(False, index=runs.index)
+    return runs["start"].fillna(SCRATCH).map(is_checkpoint).astype(bool)

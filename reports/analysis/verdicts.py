@@ -15,6 +15,7 @@ from archbench.reports.analysis.contrasts import (
     turned,
     winner,
 )
+from archbench.reports.analysis.groups import is_started_elsewhere
 from archbench.reports.base.formatting import capitalized, decimals, limits, listing, number, p, value
 from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
@@ -243,12 +244,9 @@ def _by_intervals(comparison: Comparison) -> tuple[str, str, str]:
         return "none", "no result", f"No run has a score yet.{also}"
     if not leader or len(scored) == 1:
         only = scored[0].architecture
-        return (
-            "none",
-            "no comparison",
-            f"Only {only} has a score, {_amount(comparison, only)}; no other architecture has one under the same "
-            "budget.",
-        )
+        if comparison.finetuned:
+            return "none", "not tested", _beside_checkpoints(comparison)
+        return "none", "no comparison", f"Only {only} has a score under this budget: {_amount(comparison, only)}."
     equal = [leader, *(name for name, interval in comparison.differences.items() if interval.mean == 0)]
     share = "share" if len(equal) > 1 else "has"
     leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
@@ -266,6 +264,20 @@ def _by_intervals(comparison: Comparison) -> tuple[str, str, str]:
     if len(equal) == len(scored):
         return "open", "not tested", f"{leads}."
     return "open", "not tested", f"{leads}, but {_rivals(comparison)}"
+
+
+def _beside_checkpoints(comparison: Comparison) -> str:
+    """The score of the one architecture of a comparison, and those of finetuned checkpoints, which no test compares."""
+    name, amount = comparison.scored[0].architecture, _amount(comparison, comparison.scored[0].architecture)
+    places = decimals(comparison.scored[0].interval, comparison.metric.decimals)
+    others = [f"{other} {value(mean, places)}" for other, mean in comparison.finetuned.items()]
+    names = list(comparison.finetuned)
+    if is_started_elsewhere(comparison.group.runs).all():
+        names = [name, *names]
+        scores = f"Finetuned on the budget of the task, {name} has {amount}, {listing(others)}."
+    else:
+        scores = f"{name} has {amount}; finetuned on the budget of the task: {listing(others)}."
+    return f"{scores} Not tested, because the earlier training of {listing(names)} is in no budget."
 
 
 def _rivals(comparison: Comparison) -> str:
@@ -353,9 +365,9 @@ def _spent(comparison: Comparison) -> Iterator[str]:
     """How long training was; which architectures had a loss on fewer tokens."""
     runs = comparison.group.runs
     if comparison.scored and math.isfinite(comparison.tokens_per_parameter):
-        ratios = (runs["train_tokens"].astype(float) / runs["parameters"].astype(float)).dropna()
-        ends = dict.fromkeys(map(number, (comparison.tokens_per_parameter, ratios.max())))
-        text = f"Training: {'-'.join(ends)} tokens per parameter"
+        ends = dict.fromkeys(map(number, (comparison.tokens_per_parameter, comparison.token_ratios.max())))
+        pretrained = "pretraining_tokens" in runs and (runs["pretraining_tokens"].astype(float) > 0).any()
+        text = f"Training{', with pretraining' if pretrained else ''}: {'-'.join(ends)} tokens per parameter"
         epochs = runs["epochs"].astype(float).max() if "epochs" in runs else math.nan
         least = runs["epochs"].astype(float).min() if "epochs" in runs else math.nan
         most = "" if number(least) == number(epochs) else "at most "

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
-from archbench.reports.analysis.groups import is_checkpoint_as_is, placed
+from archbench.reports.analysis.groups import is_checkpoint_as_is, is_started_elsewhere, placed
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import grids, pretraining_grids
@@ -45,7 +45,7 @@ def line(tables: Tables) -> str:
 def _trained_runs(tables: Tables) -> pd.DataFrame:
     """The compared runs that were trained here, without checkpoints of ``transformers``."""
     runs = placed(tables, "compared")
-    return runs[~is_checkpoint_as_is(runs) & ~pretraining_grids.is_started_elsewhere(runs)]
+    return runs[~is_checkpoint_as_is(runs) & ~is_started_elsewhere(runs)]
 
 
 def _seeds_each(runs: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from archbench.reports.analysis import gains, pretraining
 from archbench.reports.analysis import saved_labels as analysis
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.groups import placed
+from archbench.reports.analysis.groups import is_started_elsewhere, placed
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting
@@ -16,7 +16,7 @@ from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import audit
 from archbench.reports.page.grids import Grid, GridCell, span, text_cell
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_checkpoint
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 SIZE_TOLERANCE: Final = 2 * audit.AXES["parameters"][2]  # each of two sizes may miss its target by that much
 LIKELIHOOD: Final = "bits_per_byte"
@@ -183,13 +183,6 @@ def amortised(comparisons: Comparisons) -> Grid:
         cells = [*map(formatting.number, (once, base)), *ratios]
         rows.append((text_cell(start), text_cell(architecture), *map(GridCell, cells)))
     return Grid(tuple(map(text_cell, head)), tuple(rows))
-
-
-def is_started_elsewhere(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """True at the runs that finetuned a checkpoint of ``transformers``."""
-    if "start" not in runs:
-        return pd.Series(False, index=runs.index)
-    return runs["start"].fillna(SCRATCH).map(is_checkpoint).astype(bool)
 
 
 def elsewhere(tables: Tables) -> str:

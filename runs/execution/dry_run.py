@@ -10,7 +10,7 @@ from archbench.runs.base.messages import PlannedRun
 from archbench.runs.execution.compare import RunOptions, checked_architectures, once, planned
 from archbench.runs.execution.progress import aligned, duration, some_runs
 from archbench.runs.execution.until_decided import UntilDecided, largest
-from archbench.runs.experiment.spec import Experiment
+from archbench.runs.experiment.spec import UNMATCHED, Experiment
 from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     budget = [planned, f"{row['expected_loss_tokens']:,.0f}", f"{row['expected_flops']:.2e}"]
     budget.append(duration(row["expected_seconds"]))
-    what = [row[key] for key in ("dataset", "architecture", "role", "condition", "match")]
+    what = [row[key] for key in ("dataset", "architecture", "role", "condition")]
+    what.append("scored only" if row["match"] == UNMATCHED else row["match"])  # a checkpoint that is not trained
     return [*what, str(len(rows)), *counts, *recipe, *budget]
 
 

@@ -7,6 +7,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.base.store import Row
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
+from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.export.markdown import escaped, table
 from archbench.runs.training import optimizer
 from archbench.tasks.base.dataset import SPLITS
@@ -41,7 +42,13 @@ def usage(facts: Facts) -> str:
         facts.example,
         bool(run.plan.limits.source_length),
         run.plan.limits.target_length,
+        FinetunedCheckpoint(run).empty_source if _is_checkpoint(facts) else None,
     )
+
+
+def _is_checkpoint(facts: Facts) -> bool:
+    """Whether the run finetuned a checkpoint of ``transformers``."""
+    return facts.run.variant.checkpoint is not None
 
 
 def _metadata(facts: Facts) -> str:
@@ -58,11 +65,16 @@ def _metadata(facts: Facts) -> str:
 
 def _head(facts: Facts) -> str:
     plan = facts.run.plan
-    begun = f"pretrained on {escaped(plan.start_name)} and finetuned" if plan.start else "trained from random weights"
+    begun, compared = "trained from random weights", "in a comparison of architectures under the same budget"
+    if _is_checkpoint(facts):
+        begun = f"that was trained elsewhere (the checkpoint {escaped(plan.start_name)}) and finetuned"
+        compared = "on the budget of a comparison of architectures"
+    elif plan.start:
+        begun = f"pretrained on {escaped(plan.start_name)} and finetuned"
     return (
         f"# {escaped(f'{plan.architecture} on {plan.task.name}')}\n\n"
         f"{FAMILIES[facts.run.model.family].capitalize()} {begun} by archbench to "
-        f"{facts.run.does}, in a comparison of architectures under the same budget. "
+        f"{facts.run.does}, {compared}. "
         f"It is run `{facts.record['run']}`, "
         f"saved as `{facts.model}`."
     )
@@ -95,9 +107,16 @@ def _reading(facts: Facts) -> str:
         begins = "The model reads the text, `<bos>` and `<mask>` tokens, and fills in the masks from left to right."
     else:
         begins = "The model reads the text and `<bos>`, and writes its answer after it."
+    vocabulary = run.tokenizer.vocabulary
+    if _is_checkpoint(facts):
+        vocabulary = FinetunedCheckpoint(run).vocabulary
+        begins = (
+            "The tokenizer is that of the checkpoint, with new tokens for labels and for special tokens that were "
+            "trained apart from its own; it puts around a text what the model was finetuned with."
+        )
     label = " Its answer is one token, the label." if run.form == "labels" else ""
     return (
-        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {run.tokenizer.vocabulary:,} tokens) never encodes text "
+        f"{begins}{label} The tokenizer ({run.tokenizer.kind}, {vocabulary:,} tokens) never encodes text "
         "as special tokens or labels. `generation_config.json` restricts generation to tokens of the task; greedy "
         "answers (do_sample=False) equal those of archbench, token by token."
     )
@@ -153,6 +172,9 @@ def _budget(facts: Facts) -> str:
     if plan.start:
         cost = f"{plan.pretraining_tokens:,.0f} tokens, {plan.pretraining_flops:.3g} FLOPs, not counted above"
         rows.append(("pretraining", f"{plan.start_name}: {cost}"))
+    if _is_checkpoint(facts):
+        rows = [row for row in rows if row[0] not in ("tokens per parameter", "held equal in the comparison")]
+        rows.append(("earlier training", f"{plan.start_name}: elsewhere, not counted above"))
     if facts.version:
         rows.append(("trained by", f"archbench {facts.version}"))
     return "## Budget\n\n" + table(("", ""), rows)
@@ -201,11 +223,14 @@ def _limits(facts: Facts) -> str:
         "Its output has not been examined for factual errors, bias or harm.",
     ]
     if data:
-        trained, count = "finetuned" if plan.start else "trained", plan.examples or data["train_examples"]
+        trained = "finetuned" if plan.start or _is_checkpoint(facts) else "trained"
+        count = plan.examples or data["train_examples"]
         points.insert(1, f"It was {trained} only on {count:,} training examples ({data['origin']}).")
     if facts.run.tokenizer.kind in ("char", "word"):
         points.append(f"A {facts.run.tokenizer.kind} that is not in the training split is read as <unk>.")
-    if record["tokens_per_parameter"] < EARLY:
+    if _is_checkpoint(facts):
+        points.append(f"The licence and the limits of the checkpoint {plan.start_name} apply too.")
+    elif record["tokens_per_parameter"] < EARLY:
         points.append(
             f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter. Longer training may "
             "change which architecture does better."

@@ -1,8 +1,8 @@
 """A finished run as a folder that ``transformers`` loads: weights, configurations, tokenizer and a model card.
 
-A run whose model is one of the shapes of ``transformers`` is written as that class, so that nothing of archbench is
-needed to load it; another one loads after ``import archbench.architectures.interop``. No code in the folder is ever
-run by it.
+A run whose model is one of the shapes of ``transformers``, as a finetuned checkpoint is, is written as that class, so
+that nothing of archbench is needed to load it; another one loads after ``import archbench.architectures.interop``. No
+code in the folder is ever run by it.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base import disk, store
 from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.export import card, facts
+from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
@@ -70,6 +71,11 @@ def settings(run: FinishedRun) -> Any:
         chosen |= {key: decoding[key] for key in ("temperature", "top_k", "top_p")}
     if decoding["strategy"] == "beam":
         chosen |= {"num_beams": decoding["beams"], "length_penalty": decoding["length_penalty"]}
+    if run.variant.checkpoint is not None:
+        numbering = FinetunedCheckpoint(run)
+        if not limits.source_length:
+            longest = {"max_length": limits.target_length + len(numbering.around[0])}
+        return GenerationConfig(**numbering.special_ids, suppress_tokens=numbering.suppressed, **longest, **chosen)
     return GenerationConfig(
         bos_token_id=BOS,
         eos_token_id=END,
@@ -84,11 +90,13 @@ def settings(run: FinishedRun) -> Any:
 def fast_tokenizer(run: FinishedRun) -> Any:
     """The run's tokenizer for ``transformers``: BOS stands where the family reads it, texts are cut as in the task."""
     family, length = run.model.family, run.plan.limits.source_length
+    cut: Literal["left", "right"] = "left" if run.form == "running text" else "right"
+    padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
+    if run.variant.checkpoint is not None:
+        return FinetunedCheckpoint(run).tokenizer(padding, cut)
     layout: Template = "source" if family == "encoder-decoder" else "source-bos"
     if not length:
         layout, length = "bos-text", max(1, run.plan.limits.target_length // 2)
-    cut: Literal["left", "right"] = "left" if run.form == "running text" else "right"
-    padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
     return to_transformers_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
 
 
@@ -98,6 +106,8 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
     from archbench.architectures.interop import adapter, configuration
 
     made = run.plan
+    if run.variant.checkpoint is not None:
+        return FinetunedCheckpoint(run).model(), True
     if made.variant in STOCK:
         theirs = stock.created(made.variant, made.size, made.limits)
         stock.wrap(theirs, made.limits.target_length).load_state_dict(run.model.state_dict())
@@ -173,12 +183,8 @@ def _exportable(folder: Path) -> FinishedRun:
     if record.get("status") == "diverged":
         raise InputError(f"{folder}: this run diverged and cannot be exported: {record.get('error', '')}")
     run = finished.read(folder)
-    if run.variant.checkpoint is not None:
-        what = "finetuned" if run.plan.is_trained else "scored"
-        raise InputError(
-            f"{folder}: this run {what} a checkpoint, which has a class of transformers already; load "
-            f"{'the model.safetensors of the run with archbench' if run.plan.is_trained else 'that checkpoint'} instead"
-        )
+    if run.variant.checkpoint is not None and not run.plan.is_trained:
+        raise InputError(f"{folder}: this run scored a checkpoint without training it; load that checkpoint instead")
     if run.plan.adapt != FINETUNE:
         raise InputError(
             f"{folder}: no class of transformers reads this model with its head on mean states; "

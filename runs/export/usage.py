@@ -1,5 +1,8 @@
 """The code on a model card: it loads the exported model and answers one text, and runs without changes."""
 
+from collections.abc import Sequence
+
+from archbench.tasks.base.example import LABEL
 from archbench.tasks.base.kind import Form
 
 AUTO = {
@@ -18,7 +21,7 @@ written = model.generate(**source)[0]
 """
 BEGUN = """\
 start = tokenizer(text, truncation=True, return_tensors="pt")["input_ids"]
-nothing = torch.tensor([[tokenizer.bos_token_id]])  # an empty source
+nothing = torch.tensor([{empty}])  # an empty source
 written = model.generate(nothing, decoder_input_ids=start)[0, start.shape[1] :]
 """
 FILLED = """\
@@ -47,8 +50,14 @@ def python(
     example: str,
     sourced: bool,
     target_length: int,
+    frame: Sequence[int] | None = None,
 ) -> str:
-    """The code; ``example`` is the text to answer; ``sourced``: texts are sources to answer, not beginnings."""
+    """The code; ``example`` is the text to answer; ``sourced``: texts are sources to answer, not beginnings.
+
+    ``frame``: of a finetuned checkpoint, the ids that an empty source consists of. Its tokenizer spells a label as a
+    special token.
+    """
+    empty, around = ("[tokenizer.bos_token_id]", 1) if frame is None else (str(list(frame)), len(frame))
     filled = stock and family == "encoder"
     begun = family == "encoder-decoder" and not sourced
     names = [AUTO[family], "AutoTokenizer", *(["GenerationConfig"] if filled else [])]
@@ -60,8 +69,10 @@ def python(
     file = ', variant_file="variant.py"' if own_file else ""
     code += f"model = {AUTO[family]}.from_pretrained(folder{file})\n\ntext = {example!r}\n"
     if filled:
-        cells = f"{target_length}" if sourced else f"({target_length + 1} - len(source))"
+        cells = f"{target_length}" if sourced else f"({target_length + around} - len(source))"
         code += FILLED.format(cells=cells, choice=SAMPLED if form == "running text" else GREEDY)
     else:
-        code += BEGUN if begun else SOURCED if family == "encoder-decoder" else PROMPTED
+        code += BEGUN.format(empty=empty) if begun else SOURCED if family == "encoder-decoder" else PROMPTED
+    if frame is not None and form == "labels":
+        return code + f'print(tokenizer.convert_ids_to_tokens(int(written[-1])).removeprefix("{LABEL}"))\n'
     return code + "print(tokenizer.decode(written, skip_special_tokens=True))\n"

@@ -71,6 +71,11 @@ class Tokenizer:
             allowed[UNK] = self._coder.unknown is not None
         return allowed
 
+    @property
+    def own_unknown(self) -> int | None:
+        """The id that the own numbering of a pretrained tokenizer has for unknown text, if it has one."""
+        return self._coder.unknown if isinstance(self._coder, LibraryCoder) else None
+
     def is_lossless(self, texts: Iterable[str]) -> bool:
         """Whether decoding gives back the texts, except for white space at the ends.
 
