@@ -20,7 +20,7 @@ from archbench.reports.base.tables import Tables
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"
 COMMIT_KEYS: Final = ("archbench_commit", "commit")
-PUBLISHED_KEY: Final = "published_commit"  # in tables of before commits were recorded
+PUBLISHED_KEY: Final = "published_commit"  # in tables that were published before runs recorded their commit
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,12 @@ class Plan:
 
     @property
     def total_tokens(self) -> float:
-        """Read in training, its pretraining included."""
+        """Tokens read in training and pretraining."""
         return self.tokens + self.pretraining_tokens
 
     @property
     def total_flops(self) -> float:
-        """Of training, its pretraining included."""
+        """FLOPs of training and pretraining."""
         return self.flops + self.pretraining_flops
 
     @property

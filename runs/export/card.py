@@ -112,7 +112,7 @@ def _reading(facts: Facts) -> str:
         vocabulary = FinetunedCheckpoint(run).vocabulary
         begins = (
             "The tokenizer is that of the checkpoint, with new tokens for labels and for special tokens that were "
-            "trained apart from its own; it puts around a text what the model was finetuned with."
+            "trained apart from its own. Around a text it puts the same tokens as in finetuning."
         )
     label = " Its answer is one token, the label." if run.form == "labels" else ""
     return (

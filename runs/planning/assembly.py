@@ -51,7 +51,7 @@ class PlanAssembler:
         supervision: str,
         precision: str,
     ) -> Plan:
-        """A run from scratch, without what only some runs have; callers add that.
+        """A run from scratch. What only some runs have (a start, a trial, a prompt) is for the caller to add.
 
         ``identifier``: the name or path by which other processes find the variant.
         """

@@ -1,4 +1,4 @@
-"""All data sets on one scale: 0 is the best classical row, 1 the best possible score."""
+"""All data sets on one scale: 0 is the best simple baseline, 1 the best possible score."""
 
 import math
 from collections.abc import Collection, Sequence
