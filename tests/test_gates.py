@@ -17,6 +17,7 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.standing import standing
 from archbench.reports.analysis.verdicts import contrast_sentence, verdict
 from archbench.reports.base import tables
+from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
@@ -175,6 +176,20 @@ def test_fewer_than_two_models_trained_enough_have_no_differences(
     axes = plot.drawn(View(judge(tables.collect(tmp_path))), "headline").axes[1]
     assert not axes.lines and len(axes.get_xticks()) == 0
     assert len([text for text in axes.texts if text.get_text().startswith("not trained")]) == 3 - len(enough)
+
+
+@pytest.mark.parametrize("enough", [("decoder",), ()])
+def test_a_verdict_names_no_leader_among_models_that_are_not_trained_enough(
+    tmp_path: Path, enough: tuple[str, ...]
+) -> None:
+    result = judged(tmp_path, with_bigram(SHAKESPEARE, 2.56 if enough else 2.4))
+    sentence = verdict(result.first[0], result.tested.primary).sentence
+    aside = [name for name in SHAKESPEARE.truth if name not in enough]
+    if enough:
+        assert sentence.startswith("No architecture wins. decoder has the best mean")
+        assert sentence.endswith(f"Not trained enough to be compared: {listing(aside)}.")
+    else:
+        assert sentence == "No architecture is trained enough to be compared."
 
 
 @pytest.mark.parametrize("best", ["decoder", "encoder"])

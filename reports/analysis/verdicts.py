@@ -147,16 +147,19 @@ def _by_tests(comparison: Comparison, primary: Sequence[Contrast]) -> tuple[str,
 def _summary(comparison: Comparison, primary: Sequence[Contrast]) -> str:
     """The architecture that wins, where there is one; else who has the best mean."""
     names, aside = architectures_of(primary), not_trained_enough(primary)
+    enough = [name for name in names if name not in aside]
+    if not enough:
+        return "No architecture is trained enough to be compared."
     others = set(comparison.group.architectures) - set(names)
     among = " among the architectures in primary contrasts" if others else ""
+    without = f" Not trained enough to be compared: {listing(aside)}." if aside else ""
     if best := winner(primary):
-        rest = listing(other for other in names if other != best and other not in aside)
-        without = f" Not trained enough to be compared: {listing(aside)}." if aside else ""
+        rest = listing(name for name in enough if name != best)
         return f"{best} wins{among} with {_amount(comparison, best)}: better than {rest}.{without}"
     if every_pair(primary) and all(contrast.outcome == "equal" for contrast in primary):
         return f"{listing(names)} are equal within the margin ({_amount(comparison, names[0])})."
     means = {cell.architecture: cell.interval.mean for cell in comparison.scored}
-    return _leaders(comparison, primary, means, names, among)
+    return _leaders(comparison, primary, means, enough, among) + without
 
 
 def _leaders(
