@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tokenize
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -44,6 +45,7 @@ def text(path: Path, offered: Collection[str] = ()) -> str:
     return complete
 
 
+@lru_cache(maxsize=256)
 def code(source: str) -> str:
     """Python source without docstrings, comments and empty lines: what a run is named by, so that words may change.
 

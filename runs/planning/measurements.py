@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds.task import prepare
 
 Ask = Callable[..., Any]  # (question, *arguments) -> a JSON value
+KEPT: Final = 256  # answers to a question that this process keeps: a plan asks the same for every seed
 
 
 class Measurements:
@@ -113,7 +114,7 @@ def answer(variant: Variant, question: str, *arguments: Any) -> Any:
     return _ANSWERS[question](variant, *arguments)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=KEPT)
 def _blank(variant: Variant, size: Size, limits: Limits) -> Any:
     """The model on the meta device: without memory for its weights."""
     return budget.blank(variant.build, size, limits, variant.name)
@@ -133,10 +134,12 @@ def _fit(
     return asdict(budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth))
 
 
+@lru_cache(maxsize=KEPT)
 def _counts(variant: Variant, size: Size, limits: Limits) -> dict[str, int]:
     return asdict(count(_blank(variant, size, limits)))
 
 
+@lru_cache(maxsize=KEPT)
 def _heads(variant: Variant, size: Size, limits: Limits) -> int | None:
     return heads(_blank(variant, size, limits))
 
@@ -165,6 +168,7 @@ def _has_one_loss(variant: Variant, size: Size, limits: Limits, lengths: Lengths
     return bool(np.array_equal(native, target))
 
 
+@lru_cache(maxsize=KEPT)
 def _is_sampled(variant: Variant, size: Size, limits: Limits) -> bool:
     return not is_exact(_blank(variant, size, limits).objective, limits.target_length)
 
@@ -193,10 +197,12 @@ def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths
     return float(np.sum(model.objective.answer_flops(model, *lengths)))
 
 
+@lru_cache(maxsize=KEPT)
 def _weights(variant: Variant, size: Size, limits: Limits) -> list[str]:
     return sorted(_blank(variant, size, limits).state_dict())
 
 
+@lru_cache(maxsize=KEPT)
 def _optimizer_flops(variant: Variant, size: Size, limits: Limits, name: str) -> float:
     return optimizer.flops(_blank(variant, size, limits), name)
 

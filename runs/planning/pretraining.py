@@ -50,6 +50,7 @@ class Pretrainings:
         self.prepared: dict[str, Prepared] = {}
         self._sizes: dict[str, FittedSizes] = {}
         self._assemblers: dict[str, PlanAssembler] = {}
+        self._plans: dict[tuple[str, str, int, int | None], Plan] = {}  # many tasks start from the same run
         self._compared: set[str] = set()  # texts and tasks, by the key of their overlap
 
     def prepare(self) -> list[Prepared]:
@@ -134,6 +135,12 @@ class Pretrainings:
 
     def _plan(self, stage: Pretraining, name_or_path: str, seed: int, spent: int | None = None) -> Plan:
         """A pretraining run; on ``spent`` tokens where another goes on from it."""
+        key = stage.name, name_or_path, seed, spent
+        if key not in self._plans:
+            self._plans[key] = self._planned(stage, name_or_path, seed, spent)
+        return self._plans[key]
+
+    def _planned(self, stage: Pretraining, name_or_path: str, seed: int, spent: int | None) -> Plan:
         task, config, variant = stage.task, self.configs[stage.name], self.architectures.find(name_or_path)
         prepared, sizes = self.prepared[stage.name], self._sizes[stage.name]
         limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
