@@ -21,7 +21,7 @@ from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
-from archbench.reports.claims.next_steps import HOPELESS
+from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.page import claim_grids, page
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
@@ -156,6 +156,23 @@ def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
     ruling = ruled(tmp_path, task)["encoder-decoder-translates"]
     assert (ruling.verdict, ruling.command) == (UNDECIDED, f"{HOPELESS}: the two are equal on phrases-en-de")
+
+
+@pytest.mark.parametrize("enough", [False, True])
+def test_seeds_that_would_show_equality_are_proposed_only_where_equality_decides(tmp_path: Path, enough: bool) -> None:
+    truth = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
+    synthetic.write_store(tmp_path, [single(PHRASES, truth=truth, seeds=3, spread=0.02, examples=20_000)])
+    result = judge(tables.collect(tmp_path))
+    claim = next(claim for claim in ledgers.ledger() if claim.name == "encoder-decoder-translates")
+    evidence = [contrast for contrast in result.tested.primary if contrast.needed_to_show == "equality"]
+    assert evidence and all(contrast.outcome == "open" for contrast in evidence)
+    step = remedy(result.comparisons.tables, replace(claim, enough=enough), evidence)
+    seeds = max(contrast.seeds_needed or 0 for contrast in evidence)
+    if enough:
+        assert step.endswith(f"--seeds {seeds}")
+    else:
+        assert step.startswith(f"{HOPELESS}: if the true differences are those observed, ")
+        assert f"{seeds} seeds show equality of " in step
 
 
 def test_where_no_number_of_seeds_would_do_it_is_said(tmp_path: Path) -> None:

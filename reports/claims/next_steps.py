@@ -42,7 +42,15 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     if endless:
         sets = listing(dict.fromkeys(contrast.dataset for contrast in endless))
         return f"more test examples or another budget; {MOST_SEEDS} seeds are not enough on {sets}"
+    even = [contrast for contrast in still if contrast.needed_to_show == "equality"]
+    if even and not claim.enough:
+        return f"{HOPELESS}: if the true differences are those observed, {listing(map(_equality, even))}"
     return _seeds(tables, claim, still, max(max(contrast.seeds_needed or 0, contrast.seeds + 1) for contrast in still))
+
+
+def _equality(contrast: Contrast) -> str:
+    pair = f"{contrast.first} and {contrast.second} on {contrast.dataset}"
+    return f"{contrast.seeds_needed} seeds show equality of {pair}"
 
 
 def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) -> str:
