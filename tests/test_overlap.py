@@ -141,7 +141,8 @@ def test_phrases_as_text_have_nothing_that_phrases_test_on() -> None:
     )
     lines = {line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()}  # type: ignore[union-attr]
     assert isinstance(pairs.test, Table) and isinstance(pairs.train, Table)
-    assert not lines & {*pairs.test.sources, *pairs.validation.sources}  # type: ignore[union-attr]
+    tests = (pairs.test, pairs.validation)
+    assert not lines & {text for split in tests for text in (*split.sources, *split.targets)}  # type: ignore[union-attr]
     assert lines == {*pairs.train.sources, *pairs.train.targets}
     first = [line for chunk in monolingual_data.train.chunks() for line in chunk.splitlines()][: 2 * monolingual.BLOCK]  # type: ignore[union-attr]
     english, german = first[: monolingual.BLOCK], first[monolingual.BLOCK :]

@@ -34,7 +34,7 @@ from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.weight_transfer import PretrainedWeights
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.example import BOS, END, MASK
+from archbench.tasks.base.example import BOS, END, MASK, PAD
 from archbench.tasks.kinds import task as task_data
 from archbench.tasks.text.tokenizers import load_tokenizer
 
@@ -393,12 +393,29 @@ def test_tuned_sets_the_rate_of_a_head_alone_where_nothing_else_is_trained(folde
         ({"pretraining": [{**TEXT, "objective": "causal"}]}, "encoder predicts masked tokens"),
         ({"pretraining": [{**TEXT, "objective": "masked"}]}, "decoder predicts from left to right"),
         ({"pretraining": [{**TEXT, "budget": {"tokens": 300_000, "epochs": 2}}]}, "allow more epochs"),
+        ({"pretraining": [{**TEXT, "data": "no-such-data"}]}, r"^pretraining\.own\.data: no built-in data set"),
+        (
+            {"pretraining": [{**TEXT, "data": "sentiment"}]},
+            r'pretraining\[0\]\.data: the built-in "sentiment" is for classification, not for generation',
+        ),
     ],
 )
 def test_wrong_input_is_one_line(folder: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
         planned(folder, tmp_path, **changes)
     assert "\n" not in str(raised.value)
+
+
+def test_runs_on_a_further_axis_start_from_the_same_pretraining_and_planning_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    lines = list[str]()
+    budget = {**BUDGET, "match": ["parameters", "flops-by-tokens"]}
+    changed = values(budget=budget, tasks=[{**COLOURS, "start": "own"}])
+    matrix = small_plans.plan(changed, folder, tmp_path, lines.append)
+    later = [plan for plan in matrix.later if plan.architecture == "encoder"]
+    assert len({plan.start for plan in later}) == 1 and len({plan.match for plan in later}) == 2
+    assert "colours: runs matched by flops-by-tokens start from own, which is matched by parameters alone" in lines
 
 
 def test_an_experiment_without_pretraining_is_recorded_as_before() -> None:
@@ -690,6 +707,35 @@ def test_a_prefix_decoder_fills_in_from_the_state_before(rate: float | None) -> 
         training_objective.prepare(model, plain, None, True) for training_objective in (model.objective, objective)
     )
     assert all(a is b or torch.equal(a, b) for a, b in zip(usual, same, strict=True))
+
+
+@torch.no_grad()
+def test_rows_of_masks_and_of_next_tokens_add_their_losses() -> None:
+    """A window to fill in and one to predict from the left, padded in one batch, against each alone."""
+    model = contract.subject(catalogue.find("prefix-decoder").build).model.eval()
+    allowed = torch.ones(contract.LIMITS.vocabulary, dtype=torch.bool)
+    window, text, objective = contract.sequences(1, 5), contract.sequences(1, 4, seed=1), CausalAndMasked(0.5)
+    masked = Batch(window, torch.tensor([[END]]))
+    both = Batch(
+        torch.cat([window, torch.full((1, 5), PAD)]),
+        torch.cat([F.pad(masked.target, (0, 3), value=PAD), text]),
+        torch.tensor([[True] * 5, [False] * 5]),
+        torch.tensor([[True, False, False, False], [True] * 4]),
+    )
+    states = [model.hidden(window[:, :0], torch.cat([torch.tensor([[BOS]]), text[:, :at]], 1)) for at in range(4)]
+    next_tokens = -sum(
+        float(model.logits(state.target)[0, -1].log_softmax(-1)[text[0, at]]) for at, state in enumerate(states)
+    )
+    for seed in range(5):
+        alone, together = (
+            float(
+                objective.loss(
+                    model, objective.prepare(model, batch, torch.Generator().manual_seed(seed), True), allowed
+                )
+            )
+            for batch in (masked, both)
+        )
+        assert together == pytest.approx(alone + next_tokens, rel=1e-4)
 
 
 def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ def test_a_kind_of_others_takes_built_in_data_of_its_form(tmp_path: Path) -> Non
         assert registry.builtin_kind(registry.find("sums.py", tmp_path), data) == served
     assert registry.primary(registry.find("sums.py", tmp_path), "bible-en-de") == "exact_match"
     path.write_text(path.read_text().replace("sums.csv", "sentiment"))
-    with pytest.raises(InputError, match=r'tasks\[0\].kind: "sums": the built-in "sentiment" is for classification'):
+    refused = r'tasks\[0\].data: the built-in "sentiment" is for classification, not for sums'
+    with pytest.raises(InputError, match=refused):
         spec.load(path)
 
 

@@ -250,7 +250,8 @@ def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
         raise InputError(f'{place}.kind: "{kind.name}" accepts only {printable(kind.only_data)}; set data to that')
     if kinds and registry.builtin_kind(kind, entry.data) is None:
         raise InputError(
-            f'{place}.kind: "{kind.name}": the built-in {printable(entry.data)} is for {" or ".join(kinds)}'
+            f"{place}.data: the built-in {printable(entry.data)} is for {' or '.join(kinds)}, not for {kind.name}; "
+            "name other data (archbench list tasks)"
         )
     return kind
 

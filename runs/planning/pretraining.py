@@ -1,6 +1,7 @@
 """Plans the pretrainings of an experiment: one tokenizer for all that start from one, a run for each architecture."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -57,7 +58,8 @@ class Pretrainings:
         """The encoded data of every pretraining; raises ``InputError`` where they cannot serve."""
         for stage in self.experiment.pretraining:
             self.say(f"{stage.name}: preparing the text")
-            prepared = prepare(self.configs[stage.name], self.setting.cache, self.say)
+            with _naming_pretrainings(self.experiment):
+                prepared = prepare(self.configs[stage.name], self.setting.cache, self.say)
             self.prepared[stage.name] = prepared
             self._assemblers[stage.name] = PlanAssembler(self.experiment.name, prepared, self.setting)
             limits = Limits(prepared.tokenizer.vocabulary, stage.task.source_length, stage.task.target_length)
@@ -68,6 +70,7 @@ class Pretrainings:
             )
             self._check_overlap(stage)
             self._say_of_sizes(stage)
+            self._say_of_axes(stage)
             if not self._is_used(stage.name):
                 self.say(f"{stage.name}: nothing starts from it; it is trained for its likelihood alone")
         return list(self.prepared.values())
@@ -82,6 +85,18 @@ class Pretrainings:
             if others:
                 sizes = f"{size:,} parameters, models from scratch {', '.join(others)}"
                 self.say(f"{name}: models that start from {stage.name} have {sizes}: they also differ in size")
+
+    def _say_of_axes(self, stage: Pretraining) -> None:
+        """Says which runs are matched in another way than the pretraining that they start from."""
+        axis = stage.task.budget.match[0]
+        others: dict[str, list[str]] = {}
+        for task in self.experiment.tasks_and_conditions:
+            if task.start == stage.name:
+                others.setdefault(task.name, []).extend(other for other in task.budget.match if other != axis)
+        for name, axes in others.items():
+            if axes:
+                matched = " and ".join(dict.fromkeys(axes))
+                self.say(f"{name}: runs matched by {matched} start from {stage.name}, which is matched by {axis} alone")
 
     def _is_used(self, name: str) -> bool:
         tasks = self.experiment.tasks_and_conditions
@@ -264,9 +279,10 @@ class Pretrainings:
                         "therefore share a tokenizer; give both the same tokenizer and vocabulary"
                     )
             where = self.setting.cache, self.say
-            path = shared_tokenizer.trained_file(
-                [configs[name] for name in names], first.task.tokenizer, first.task.vocabulary, *where
-            )
+            with _naming_pretrainings(self.experiment):
+                path = shared_tokenizer.trained_file(
+                    [configs[name] for name in names], first.task.tokenizer, first.task.vocabulary, *where
+                )
             for name in names:
                 shared[name] = replace(
                     configs[name], tokenizer=first.task.tokenizer, vocabulary=0, shared_tokenizer=str(path)
@@ -275,6 +291,18 @@ class Pretrainings:
             count = sentinel_count(stage.task.source_length + stage.task.target_length)
             shared[stage.name] = replace(shared[stage.name], sentinels=count)
         return shared
+
+
+@contextmanager
+def _naming_pretrainings(experiment: Experiment) -> Iterator[None]:
+    """Errors about data name the key of the pretraining that has them; data are read as those of a task."""
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for stage in experiment.pretraining:
+            message = message.replace(f"tasks.{stage.name}.", f"pretraining.{stage.name}.", 1)
+        raise InputError(message) from error
 
 
 def _joined(experiment: Experiment) -> list[list[str]]:
