@@ -115,7 +115,8 @@ def _write_started(root: Path, places: Sequence[tuple[str, str, int]]) -> None:
     for place, run in enumerate(runs):
         number, seed = place // (task.seeds * len(FAMILIES)), place % task.seeds
         start, adapt, examples = places[number]
-        epochs = 0.5 if examples == 1000 else 2.0  # the budget ends in the middle of the first pass over many examples
+        trained = 0.5 if examples == 1000 else 2.0  # the budget ends in the middle of the first pass over many examples
+        epochs = 0.0 if adapt == "prompt" else trained
         synthetic.change_record(root, run, seed=seed, epochs=epochs, **started(start, adapt, examples))
 
 

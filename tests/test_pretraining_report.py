@@ -39,6 +39,7 @@ def test_gains_are_differences_from_scratch_on_as_many_examples() -> None:
     by_place = {(e.architecture, e.start, e.adapt, e.examples): e for e in entries}
     for (name, start, _, examples), entry in by_place.items():
         assert (entry.gain is None) == (start == SCRATCH or entry.is_prompted)
+        assert entry.read == entry.examples or not entry.is_prompted
         if entry.gain is not None:
             base = by_place[name, SCRATCH, FINETUNE, examples]
             assert entry.gain.mean == pytest.approx(entry.score.mean - base.score.mean)

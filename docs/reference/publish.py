@@ -29,11 +29,23 @@ def publish(root: Path, name: str, figure: str, here: Path = HERE) -> list[Path]
     written = []
     for table, frame in smaller(shareable(tables.read(root / "tables"))).items():
         written.append(folder / "tables" / f"{table}.parquet")
-        values = pa.Table.from_pandas(frame, preserve_index=False)
-        pq.write_table(values, written[-1], compression="zstd", compression_level=COMPRESSION)
+        compress(pa.Table.from_pandas(frame, preserve_index=False), written[-1])
     written.append(folder / f"{figure}.png")
     plot.written(plotting.view(plotting.judged(folder), None, None), figure, written[-1], "png", "light", None)
     return written
+
+
+def compress(values: pa.Table, path: Path) -> None:
+    """Writes a table to a small file: most floats are different, so that a dictionary of them would only add to it."""
+    floats = [field.name for field in values.schema if pa.types.is_floating(field.type)]
+    pq.write_table(
+        values,
+        path,
+        compression="zstd",
+        compression_level=COMPRESSION,
+        use_dictionary=[name for name in values.column_names if name not in floats],
+        use_byte_stream_split=[name for name in floats if name == "log_likelihood"],
+    )
 
 
 def smaller(read: tables.Tables) -> tables.Tables:

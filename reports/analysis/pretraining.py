@@ -127,8 +127,13 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
 
 
 def _read(comparison: Comparison, architecture: str) -> int:
-    """How many different examples an architecture was trained on: none are repeated before all were read once."""
+    """How many different examples an architecture was trained on: none are repeated before all were read once.
+
+    A prompt shows all of its examples.
+    """
     runs, examples = comparison.group.by_architecture[architecture], comparison.setup.examples
+    if comparison.setup.adapt == PROMPT:
+        return examples
     epochs = float(runs["epochs"].astype(float).mean()) if "epochs" in runs else math.nan
     return round(examples * epochs) if epochs < 1 else examples
 

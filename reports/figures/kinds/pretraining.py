@@ -128,6 +128,8 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
     counts = sorted({entry.examples: entry.read for entry in entries}.values())
     axes.set_xscale("symlog" if counts[0] == 0 else "log", **({"linthresh": 1.0} if counts[0] == 0 else {}))
     point_ticks(axes, {float(count): f"{count:,}" for count in counts})
+    if counts[0] == 0:
+        axes.set_xlim(left=-0.5)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel("examples in the prompt or trained on" if counts[0] == 0 else "training examples")
     axes.set_ylabel(entries[0].metric.label_with_arrow)
