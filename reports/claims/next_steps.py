@@ -44,13 +44,13 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         return f"more test examples or another budget; {MOST_SEEDS} seeds are not enough on {sets}"
     even = [contrast for contrast in still if contrast.needed_to_show == "equality"]
     if even and not claim.enough:
-        return f"{HOPELESS}: if the true differences are those observed, {listing(map(_equality, even))}"
+        pairs = listing(map(_equality, even))
+        return f"{HOPELESS}: if the true differences are those observed, they show equality ({pairs})"
     return _seeds(tables, claim, still, max(max(contrast.seeds_needed or 0, contrast.seeds + 1) for contrast in still))
 
 
 def _equality(contrast: Contrast) -> str:
-    pair = f"{contrast.first} and {contrast.second} on {contrast.dataset}"
-    return f"{contrast.seeds_needed} seeds show equality of {pair}"
+    return f"{contrast.first} and {contrast.second} on {contrast.dataset}: {contrast.seeds_needed} seeds"
 
 
 def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) -> str:

@@ -251,7 +251,7 @@ def _kind(entry: TaskEntry, folder: str, place: str) -> TaskKind:
     if kinds and registry.builtin_kind(kind, entry.data) is None:
         raise InputError(
             f"{place}.data: the built-in {printable(entry.data)} is for {' or '.join(kinds)}, not for {kind.name}; "
-            "name other data (archbench list tasks)"
+            "choose other data (archbench list tasks prints the built-in ones)"
         )
     return kind
 

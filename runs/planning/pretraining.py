@@ -96,7 +96,8 @@ class Pretrainings:
         for name, axes in others.items():
             if axes:
                 matched = " and ".join(dict.fromkeys(axes))
-                self.say(f"{name}: runs matched by {matched} start from {stage.name}, which is matched by {axis} alone")
+                text = f"the pretraining {stage.name}, which is matched by {axis}"
+                self.say(f"{name}: runs matched by {matched} start from {text}")
 
     def _is_used(self, name: str) -> bool:
         tasks = self.experiment.tasks_and_conditions
@@ -295,7 +296,7 @@ class Pretrainings:
 
 @contextmanager
 def _naming_pretrainings(experiment: Experiment) -> Iterator[None]:
-    """Errors about data name the key of the pretraining that has them; data are read as those of a task."""
+    """Errors say `pretraining.NAME.` for `tasks.NAME.`: the text of a pretraining is read like the data of a task."""
     try:
         yield
     except InputError as error:

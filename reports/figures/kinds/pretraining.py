@@ -159,7 +159,7 @@ def draw_starts(axes: Axes, rows: Mapping[str, Sequence[Adapted]], looks: Looks)
 
 
 def _pretrainings(entries: Sequence[Adapted]) -> list[str]:
-    """The starts with a line style of their own: checkpoints have a colour, and longer training one point."""
+    """The pretrainings, each with its own line style; a checkpoint has a colour, longer training one point."""
     starts = dict.fromkeys(entry.start for entry in entries)
     return [start for start in starts if not is_scratch(start) and not is_checkpoint(start)]
 
