@@ -284,7 +284,7 @@ def test_where_all_means_are_equal_nobody_is_second(tmp_path: Path) -> None:
     [(other, interval)] = comparison.differences.items()
     assert "could be chance" in verdict(comparison).sentence
     even = verdict(replace(comparison, differences={other: replace(interval, mean=0.0)})).sentence
-    assert re.fullmatch(r"\w+ and \w+ share the best mean, 0\.\d+ exact match\.", even)
+    assert re.fullmatch(r"\w+ and \w+ have the same mean, 0\.\d+ exact match\.", even)
 
 
 def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:

@@ -251,8 +251,10 @@ def _by_intervals(comparison: Comparison) -> tuple[str, str, str]:
             return "none", "not tested", _beside_checkpoints(comparison)
         return "none", "no comparison", f"Only {only} has a score under this budget: {_amount(comparison, only)}."
     equal = [leader, *(name for name, interval in comparison.differences.items() if interval.mean == 0)]
-    share = "share" if len(equal) > 1 else "has"
-    leads = f"{listing(equal)} {share} the best mean, {_amount(comparison, leader)}"
+    share = "share the best mean" if len(equal) > 1 else "has the best mean"
+    if len(equal) == len(scored):
+        share = "have the same mean"
+    leads = f"{listing(equal)} {share}, {_amount(comparison, leader)}"
     if not any(interval.known for interval in comparison.differences.values()):
         return "open", "not tested", f"{leads}. One seed gives no interval."
     if comparison.leader_excludes_all_rivals:
