@@ -53,9 +53,7 @@ def print_report(root: Path, anew: bool = True) -> None:
     (page, *_), judged = assemble.report(root, anew, say)
     lines = ["", aligned(summary.text(judged))]
     if after := summary.after_pretraining(judged):
-        has_gains = any("(" in cell for row in after[1:] for cell in row)
-        gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
-        lines += ["", f"Scores for each start{gains}:", aligned(after[:PRINTED])]
+        lines += ["", summary.heading_by_start(judged), aligned(after[:PRINTED])]
         lines += [f"... archbench table {root} pretraining prints all {len(after) - 1} rows"] * (len(after) > PRINTED)
     lines += ["", *summary.sentences(judged), "", f"page: {page}"]
     typer.echo(visible("\n".join(lines)))

@@ -389,6 +389,12 @@ def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) 
     assert lede.paragraph(judged.comparisons.tables).count("from scratch and after pretraining") == 1
 
 
+@pytest.mark.parametrize(("name", "has_gains"), [("t5", False), ("late-switch", False), ("conversion", True)])
+def test_the_heading_of_scores_by_start_mentions_gains_only_where_there_are_any(name: str, has_gains: bool) -> None:
+    heading = summary.heading_by_start(reference_pages.judged(name))
+    assert ("from scratch" in heading) == has_gains
+
+
 @pytest.mark.parametrize(
     ("name", "begin"),
     [

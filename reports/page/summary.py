@@ -28,6 +28,13 @@ def after_pretraining(judged: Judged) -> list[list[str]]:
     return [[cell.text for cell in grid.head], *rows] if rows else []
 
 
+def heading_by_start(judged: Judged) -> str:
+    """What ``after_pretraining`` shows: gains only where something was trained from scratch, too."""
+    has_gains = any(cell.below for row in pretraining_grids.adapted(judged).rows for cell in row)
+    gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
+    return f"Scores for each start{gains}:"
+
+
 def _with_gain(cell: grids.GridCell) -> str:
     """A score, and in parentheses its gain over training from scratch: "0.892 (+0.072, 0.024 to 0.120)"."""
     gain = cell.below.replace(" (", ", ").rstrip(")")

@@ -23,8 +23,8 @@ CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
     "large marks of architectures that are trained enough on every data set. Arrow at the lower edge: the score lies "
-    "below the panel. Generation times are rough: runs may have "
-    "shared the machine."
+    "below the panel. Generation times are rough: runs may have shared "
+    "the machine."
 )
 _MARKS: Final = (
     "Large marks: means over the data sets (costs: geometric means), for architectures trained on all of them; small "
