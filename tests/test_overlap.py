@@ -1,5 +1,6 @@
 """What a task tests on is kept out of the text that models are pretrained on."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,50 @@ def test_a_short_text_counts_where_it_is_a_whole_line() -> None:
     assert overlap(many, [f"line {number}" for number in range(0, 400_000, 100)]).seen == 2000
 
 
+PAIRS = [(f"{n} hours", f"{n} Stunden") for n in range(100)]  # each text of two words
+PHRASES = [f"we will meet again in {n} days" for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{0}\t{1}", "EN: {0}", "EN: {0}\nDE: {1}", "EN {0} DE {1}", "{1},{0}", '{{"en": "{0}", "de": "{1}"}}'],
+)
+def test_short_pairs_are_found_in_every_layout_of_a_line(line: str) -> None:
+    text = text_in_memory("\n".join([STORY, *(line.format(*pair) for pair in PAIRS), OTHER]))
+    sources, targets = zip(*PAIRS, strict=True)
+    assert overlap(text, sources, PAIRS).seen == 100
+    assert overlap(text, targets, PAIRS).seen == (100 if "{1}" in line else 0)
+    labelled = text_in_memory("\n".join(f"{source},{n % 2}" for n, source in enumerate(sources)))
+    assert overlap(labelled, sources, [(source, str(n % 2)) for n, source in enumerate(sources)]).seen == 100
+
+
+def test_a_text_of_some_words_is_found_inside_a_line_at_word_boundaries() -> None:
+    inside = text_in_memory("\n".join(f"then she said that {phrase}, and left" for phrase in PHRASES))
+    assert overlap(inside, PHRASES).seen == 100
+    longer = text_in_memory("\n".join(f"{phrase}-long holidays, 1.{phrase}" for phrase in PHRASES))
+    assert overlap(longer, PHRASES).seen == 0
+    parted = text_in_memory("\n".join(phrase.replace(" again", " again\n") for phrase in PHRASES))
+    assert overlap(parted, PHRASES).seen == 0
+
+
+def test_common_words_and_distant_halves_of_a_pair_are_no_leak() -> None:
+    words = ["the", "yes", "old man", "by the sea", "no", "went out"]
+    common = [(word, f"{word} indeed") for word in words] + [("no", "no")]
+    text = text_in_memory(f"{STORY}\nyes, he said, no, no, the sea; {OTHER} indeed")
+    assert overlap(text, words, common).seen == 0
+    apart = "\n".join(f"{source} is what all of them had to wait for {target}" for source, target in PAIRS)
+    assert overlap(text_in_memory(apart), [source for source, _ in PAIRS], PAIRS).seen == 0
+
+
+def test_many_short_texts_are_looked_for_at_once() -> None:
+    text = text_in_memory("\n".join(f"see w{n % 1000} w{n % 997} w{n % 991} again" for n in range(10_000)))
+    pairs = [(f"w{n % 1000} w{n % 997}", f"w{n % 991}") for n in range(0, 20_000, 4)]
+    start = time.process_time()
+    found = overlap(text, [source for source, _ in pairs], pairs)
+    assert found.checked == 5_000 and found.seen >= 2_000
+    assert time.process_time() - start < 5  # seconds; looking for one text after the other takes minutes
+
+
 def test_sequences_are_found_across_pieces_of_text() -> None:
     words = [f"w{number}" for number in range(400_000)]
     long = " ".join(words)
@@ -65,7 +110,7 @@ def _leaking(folder: Path, planted: int, short: bool = False) -> dict[str, Any]:
     rows = [f"{words.format(n=n)}\t{n % 2}" for n in range(400)]
     for split, part in (("train", rows[:200]), ("validation", rows[200:300]), ("test", rows[300:])):
         (folder / f"{split}.tsv").write_text("\n".join(["text\tlabel", *part]) + "\n")
-    leak = "\n".join(row.split("\t")[0] for row in rows[300 : 300 + planted])
+    leak = "\n".join(row.replace("\t", ", ") if short else row.split("\t")[0] for row in rows[300 : 300 + planted])
     (folder / "story.txt").write_text(f"{STORY * 40}\n{leak}\n{OTHER * 40}")
     files = {split: f"{split}.tsv" for split in ("train", "validation", "test")}
     return {

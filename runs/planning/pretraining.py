@@ -249,7 +249,7 @@ class Pretrainings:
             many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} occur in its text"
             if overlap.too_much and not self._is_own_text(text, name):
                 raise InputError(
-                    f"pretraining.{text.name}.data: {many} (half of their {WORDS}-word sequences, or a whole line), "
+                    f"pretraining.{text.name}.data: {many} (half of their {WORDS}-word sequences; shorter ones whole), "
                     f"for example {printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
             self.say(f"{text.name}: {many}")

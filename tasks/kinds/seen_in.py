@@ -14,7 +14,7 @@ from archbench.tasks.data.overlap import Overlap
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import raw_data
 
-VERSION = 2  # raise when the same data would be counted differently
+VERSION = 3  # raise when the same data would be counted differently
 
 
 def key(text: TaskConfig, task: TaskConfig) -> str:
@@ -31,6 +31,7 @@ def overlap_of(text: TaskConfig, task: TaskConfig, cache: Path, say: Say) -> Ove
     pretraining = raw_data(text, cache, say).train
     assert isinstance(pretraining, Text)
     labels = registry.of(task).form == "labels"
-    seen = overlap.overlap(pretraining, overlap.texts_of_tests(raw_data(task, cache, say), labels))
+    tested = raw_data(task, cache, say)
+    seen = overlap.overlap(pretraining, overlap.texts_of_tests(tested, labels), overlap.pairs_of_tests(tested))
     files.write_text(path, json.dumps(asdict(seen)))
     return seen
