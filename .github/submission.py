@@ -7,6 +7,7 @@ the reason.
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -61,10 +62,9 @@ def downloaded(repository: str, place: Path) -> Path:
 def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Path] = downloaded) -> list[str]:
     """Joins the result that an issue names with the ``published`` tables; returns what was found.
 
-    Raises ``RefusedError`` where the form, the tables, their data or budgets are not those of the published rules.
+    Raises ``RefusedError`` where the form, the tables, their data or budgets are not those of the published rules;
+    nothing is left in ``out`` then.
     """
-    import pandas as pd
-
     from archbench.merging import merge
     from archbench.tasks.base.errors import InputError
 
@@ -75,10 +75,21 @@ def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Pa
             merged = merge([published, folder], out)
         except InputError as error:
             raise RefusedError(str(error)) from error
-    apart = [line for line in merged.lines if "kept apart" in line]
+    try:
+        return _comparable(given, merged.lines, out / "tables")
+    except RefusedError:
+        shutil.rmtree(out)
+        raise
+
+
+def _comparable(given: dict[str, str], lines: list[str], tables: Path) -> list[str]:
+    """What was found in joined tables that hold the result of the form ``given`` and nothing else that is new."""
+    import pandas as pd
+
+    apart = [line for line in lines if "kept apart" in line]
     if apart:
         raise RefusedError("; ".join(apart))
-    entries, runs = (pd.read_parquet(out / "tables" / f"{name}.parquet") for name in ("entries", "runs"))
+    entries, runs = (pd.read_parquet(tables / f"{name}.parquet") for name in ("entries", "runs"))
     runs = runs[runs["origin"].astype(str).str.split("/").str[0] == given["Architecture"]]
     new = entries.merge(runs[["run", "commit"]], on="run")
     if set(new["architecture"]) != {given["Architecture"]} or len(runs) != new["run"].nunique():
@@ -89,7 +100,7 @@ def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Pa
     if not commits or not all(commit.startswith(stated) for commit in commits):
         raise RefusedError(f"commits in the tables: {', '.join(sorted(commits)) or 'none'}; the form names {stated}")
     seeds = new[new["role"] == "compared"].groupby("dataset")["run"].nunique()
-    return [*merged.lines, *(f"{dataset}: {number} new runs" for dataset, number in seeds.items())]
+    return [*lines, *(f"{dataset}: {number} new runs" for dataset, number in seeds.items())]
 
 
 def main(out: Path) -> int:

@@ -31,12 +31,14 @@ interrupts: list[int] = []  # SIGINTs that arrived while no runs were in progres
 
 
 def status(call: Callable[[], int]) -> int:
-    """The exit status of a command; a user's mistake becomes one line on stderr."""
+    """The exit status of a command; each of a user's mistakes becomes one line on stderr."""
     from archbench.runs.base.disk import FULL
-    from archbench.tasks.base.errors import InputError
+    from archbench.tasks.base.errors import InputError, MistakesError
 
     try:
         return call()
+    except MistakesError as error:
+        return max(fail(line, 2) for line in error.lines)
     except InputError as error:
         return fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):

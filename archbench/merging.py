@@ -1,5 +1,6 @@
 """The tables of several comparisons, perhaps of strangers, joined into one report: ``archbench merge``."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +18,15 @@ class Merge:
 def merge(folders: Sequence[Path], out: Path) -> Merge:
     """Joins the tables in ``folders`` (or in ``tables`` inside) and writes them and a report to ``out``.
 
-    A folder whose tables are damaged is left out. Raises ``InputError`` if ``out`` cannot be used, a folder is given
-    twice, the first folder is damaged, or fewer than two folders remain.
+    A folder whose tables are faulty is left out; ``lines`` tells each fault. Raises ``InputError`` if ``out`` cannot be
+    used, a folder is given twice, the first folder is faulty, or fewer than two folders remain; then
+    nothing is written.
     """
     from archbench.reports import build
     from archbench.reports.analysis import merging
     from archbench.reports.base import tables
     from archbench.runs.base import disk
-    from archbench.tasks.base.errors import InputError
+    from archbench.tasks.base.errors import InputError, MistakesError
 
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise InputError("merge: the same folder is given twice")
@@ -41,17 +43,24 @@ def merge(folders: Sequence[Path], out: Path) -> Merge:
     for folder, name in zip(folders, _names(folders), strict=True):
         try:
             sources.append(merging.read(_tables(folder), name))
-        except ValueError as error:
+        except InputError as error:
+            faults = str(error).splitlines()
             if folder == folders[0]:
-                raise InputError(f"{error}; the first folder defines the experiment and must be intact") from error
+                first = f"merge: {folder}: the first folder defines the experiment and must be intact"
+                raise MistakesError([*faults, first]) from error
             result.refused.append(folder)
-            result.lines.append(f"left out: {error}")
+            result.lines += [f"left out: {fault}" for fault in faults]
     if len(sources) < 2:
-        left_out = "".join(f"; {line}" for line in result.lines)
-        raise InputError(f"merge: at least two folders with valid tables are needed{left_out}")
+        raise MistakesError(["merge: at least two folders with valid tables are needed", *result.lines])
     merged = merging.merge(sources)
-    tables.write(merged.tables, out / "tables")
-    result.page = build(out)[0]
+    is_new = not out.exists()
+    try:
+        tables.write(merged.tables, out / "tables")
+        result.page = build(out)[0]
+    except BaseException:
+        for made in [out] if is_new else [out / "tables", out / "report"]:
+            shutil.rmtree(made, ignore_errors=True)
+        raise
     result.lines += merged.lines
     return result
 

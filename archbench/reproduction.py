@@ -68,15 +68,11 @@ def reproduce(
 
 
 def read(folder: Path) -> "Tables":
-    """The tables in ``folder`` or in ``folder/tables``; raises ``InputError`` where there are none."""
-    from archbench.reports.base import tables
-    from archbench.tasks.base.errors import InputError
+    """The tables in ``folder`` or in ``folder/tables``; raises ``InputError`` where there are none or faulty ones."""
+    from archbench.reports.base import schema
 
     inside = folder / "tables"
-    try:
-        return tables.read(inside if (inside / "runs.parquet").is_file() else folder)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    return schema.read(inside if (inside / "runs.parquet").is_file() else folder)
 
 
 def _data_folder(folder: Path, run: str) -> str:

@@ -78,13 +78,27 @@ def test_other_data_another_name_and_a_broken_form_are_refused(
         checked(submission, tmp_path / "a", other, whole)
     with pytest.raises(submission.RefusedError, match="the form names mine"):
         checked(submission, tmp_path / "b", submitted(whole, "yours"), whole)
+    assert not any((tmp_path / place / "out").exists() for place in "ab")
+    repeated = submitted(whole)
+    repeated |= {"runs": repeated["runs"].assign(seed=0)}
+    with pytest.raises(submission.RefusedError, match=r"entries.parquet: row 2 .* seed: the same as row 1"):
+        checked(submission, tmp_path / "g", repeated, whole)
     with pytest.raises(submission.RefusedError, match="new architectures in the tables: none"):
         checked(submission, tmp_path / "c", seeds(whole, 0), whole)
     rows = submitted(whole)
     poisoned = {key: pd.concat([rows[key], seeds(renamed(whole, "y"), 0)[key]]) for key in rows}
-    poisoned |= {"runs": poisoned["runs"].assign(seed=99), "datasets": rows["datasets"], "metrics": rows["metrics"]}
+    poisoned |= {
+        "runs": poisoned["runs"].assign(seed=range(len(poisoned["runs"]))),
+        "datasets": rows["datasets"],
+        "metrics": rows["metrics"],
+    }
     with pytest.raises(submission.RefusedError, match="the form names mine"):
-        checked(submission, tmp_path / "e", {**poisoned, "experiment": rows["experiment"]}, whole)
+        checked(
+            submission,
+            tmp_path / "e",
+            {**poisoned, "experiment": rows["experiment"], "references": rows["references"]},
+            whole,
+        )
     with pytest.raises(submission.RefusedError, match="commits in the tables: abc1234; the form names 7654321"):
         checked(submission, tmp_path / "f", submitted(whole), whole, BODY.replace("abc1234", "7654321"))
     for line in ("hub:me/results", "{name}", "abc1234", "https://example.org/mine.py"):

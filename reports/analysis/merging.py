@@ -7,8 +7,6 @@ interpreted.
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,14 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from archbench.reports.base import tables
+from archbench.reports.base import schema, tables
 from archbench.reports.base.declared import entered
-from archbench.reports.base.metrics import declare, metric
 from archbench.reports.base.statistics import RULES
 from archbench.reports.base.tables import COLUMNS, KEYS, Tables
-from archbench.runs.experiment.spec import METRICS
+from archbench.tasks.base.errors import InputError
 
 OF_RUNS: Final = ("runs", "scores", "curves", "predictions", "environment", "entries")
 FACTS: Final = {"archbench_commit": "commit", "numerics": "numerics", "processor": "processor"}  # that each row keeps
@@ -42,11 +38,7 @@ ALIKE: Final = (  # columns in which runs of one architecture do not differ
     "dropout",
     "batch_tokens",
 )
-MOST_ROWS: Final = 50_000_000
-MOST_BYTES: Final = 2_000_000_000  # of a file
-LONGEST_NAME: Final = 200
 SETTINGS: Final = ["match", "condition", "share"]
-NAMES: Final = ("run", "architecture", "dataset", "match", "role")
 
 
 @dataclass(frozen=True)
@@ -75,17 +67,12 @@ class _Apart:
 
 
 def read(folder: Path, name: str) -> Source:
-    """The tables in ``folder``, checked; raises ``ValueError`` where they are damaged or no tables of a comparison."""
-    for path in sorted(folder.glob("*.parquet")):
-        _check_file(path)
-    try:
-        source = Source(name, tables.read(folder))
-        _check(source)
-    except ValueError:
-        raise
-    except Exception as error:  # of any kind: the tables are a stranger's
-        raise ValueError(f"{folder}: no valid tables ({type(error).__name__}: {error})") from error
-    return source
+    """The tables in ``folder``, checked; raises ``InputError`` where they are damaged or no tables of a comparison."""
+    given = schema.read(folder)
+    rules = dict(given["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
+    if str(rules) not in ("", str(RULES)):
+        raise InputError(f"{name}: made with version {rules} of the testing rules; this archbench has version {RULES}")
+    return Source(name, given)
 
 
 def merge(sources: Sequence[Source]) -> Merged:
@@ -123,57 +110,6 @@ def note(experiment: dict[str, str]) -> str:
     except (ValueError, TypeError, KeyError):
         return ""
     return " ".join([f"Merged from {', '.join(parts)}.", *(f"{line}." for line in notes)])
-
-
-def _check_file(path: Path) -> None:
-    """Raises ``ValueError`` where a file is no Parquet, is too large once it is read, or has odd columns."""
-    try:
-        metadata, names = pq.read_metadata(path), pq.read_schema(path).names
-        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        size = path.stat().st_size + sum(group.total_byte_size for group in groups)
-        rows = metadata.num_rows
-    except Exception as error:  # pyarrow raises errors of many kinds for damaged files
-        raise ValueError(f"{path}: cannot be read as Parquet ({error})") from error
-    if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z0-9_. -]{1,100}", column) for column in names):
-        raise ValueError(f"{path}: a column name is not valid or appears twice")
-    if rows > MOST_ROWS or size > MOST_BYTES:
-        raise ValueError(f"{path}: {rows} rows, {size} bytes: larger than allowed")
-
-
-def _check(source: Source) -> None:
-    """Raises ``ValueError`` where the tables contradict each other or have values that no comparison gives."""
-    frames, where = source.tables, source.name
-    runs = frames["runs"]["run"]
-    if runs.isna().any() or runs.duplicated().any():
-        raise ValueError(f"{where}: runs.parquet: missing or duplicate run name")
-    for table in (name for name in OF_RUNS if name != "runs"):
-        strangers = frames[table].loc[~frames[table]["run"].isin(runs), "run"]
-        if len(strangers):
-            raise ValueError(f"{where}: {table}.parquet: run {strangers.iloc[0]!r} is not in runs.parquet")
-    for table, frame in frames.items():
-        for column in (name for name in NAMES if name in frame):
-            for name in frame[column].dropna().unique():
-                if not _is_plain(str(name)):
-                    raise ValueError(f"{where}: {table}.parquet: {column}: {str(name)[:80]!r} is not a valid name")
-    decimals = pd.to_numeric(frames["metrics"]["decimals"], errors="coerce").dropna()
-    if frames["metrics"]["metric"].isna().any() or not decimals.between(0, 10).all():
-        raise ValueError(f"{where}: metrics.parquet: a metric without a name, or with other than 0 to 10 decimals")
-    built_in = [row["metric"] for row in METRICS]  # their limits are archbench's
-    declare(frames["metrics"][~frames["metrics"]["metric"].isin(built_in)])
-    scores = frames["scores"].dropna(subset=["metric", "value"])
-    for name, values in scores.groupby("metric")["value"]:
-        known = metric(str(name))
-        outside = values[~((values >= known.least - 1e-9) & (values <= known.most + 1e-9))]
-        if len(outside) or not np.isfinite(values).all():
-            raise ValueError(f"{where}: scores.parquet: {name!s} is not between {known.least:g} and {known.most:g}")
-    rules = dict(frames["experiment"].dropna().itertuples(index=False, name=None)).get("rules", "")
-    if str(rules) not in ("", str(RULES)):
-        raise ValueError(f"{where}: made with version {rules} of the testing rules; this archbench has version {RULES}")
-
-
-def _is_plain(name: str) -> bool:
-    """Whether text can be a name: short, in one line, without invisible characters."""
-    return len(name) <= LONGEST_NAME and not any(unicodedata.category(letter) in ("Cc", "Cf", "Co") for letter in name)
 
 
 def _with_origin(source: Source) -> Source:

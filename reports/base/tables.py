@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from archbench.reports.base.records import Folder
 from archbench.tasks.base import files
+from archbench.tasks.base.errors import InputError
 
 Tables = dict[str, pd.DataFrame]
 
@@ -184,10 +185,11 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def read(folder: Path) -> Tables:
     """Read the tables that `write` wrote into `folder`; a table that is not there is empty.
 
-    Raises ValueError if `folder` has no `runs.parquet`.
+    The tables are archbench's own; those of others are read by `schema.read`. Raises `InputError` if `folder` has no
+    `runs.parquet`, or a table cannot be read.
     """
     if not (folder / "runs.parquet").is_file():
-        raise ValueError(f"{folder}: no tables here (expected runs.parquet); name the folder of an experiment")
+        raise InputError(f"{folder}: no tables here (expected runs.parquet); name the folder of an experiment")
     return {name: _read(folder / f"{name}.parquet", name) for name in COLUMNS}
 
 
@@ -202,7 +204,7 @@ def _read(path: Path, name: str) -> pd.DataFrame:
     try:
         return _frame(name, pq.read_table(path).to_pandas())
     except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: cannot be read as Parquet ({error}); make the tables again") from error
+        raise InputError(f"{path}: cannot be read as Parquet ({error}); make the tables again") from error
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -220,7 +222,7 @@ def _frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
-    if kind == "text" and isinstance(values.dtype, pd.StringDtype):
+    if kind == "text" and (isinstance(values.dtype, pd.StringDtype) or values.isna().all()):
         return values.astype("string").reset_index(drop=True)
     if kind == "text":
         return pd.Series(pd.array([_text(value) for value in values], "string"))

@@ -33,37 +33,41 @@ def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) ->
     The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so
     a folder that holds only `tables/` is enough. Unless ``anew``, figures and page stay where they were made from the
     same tables by the same code and are all there. One process at a time makes them. Raises `InputError` if `root`
-    holds neither.
+    holds neither, or tables that are not archbench's.
     """
+    from archbench.reports.base import schema
+
     gather = _has_runs(root) or not (root / "tables" / "runs.parquet").is_file()
     if gather:
         read_experiment(root)
+    given = None if gather else schema.read(root / "tables")
     with locked(root, say, REPORT_LOCK), _less_frequent_gc():
-        return _report(root, gather, anew)
+        return _report(root, given, anew)
 
 
 def gathered(root: Path) -> "Tables":
     """The tables of a comparison: from the records of its runs where they are there, else those that were written.
 
-    Nothing is written. Raises ``InputError`` if ``root`` holds neither.
+    Nothing is written. Raises ``InputError`` if ``root`` holds neither, or faulty tables.
     """
-    from archbench.reports.base import tables
+    from archbench.reports.base import schema, tables
 
     folder = next((path for path in (root / "tables", root) if (path / "runs.parquet").is_file()), None)
     if _has_runs(root) or folder is None:
         read_experiment(root)
         return tables.collect(root)
-    return tables.read(folder)
+    return schema.read(folder)
 
 
-def _report(root: Path, gather: bool, anew: bool) -> "tuple[list[Path], Judged]":
+def _report(root: Path, given: "Tables | None", anew: bool) -> "tuple[list[Path], Judged]":
+    """Makes the report of the ``given`` tables, or of those that are gathered from the records of runs."""
     from archbench.reports.analysis.judgement import judge
     from archbench.reports.base import tables
     from archbench.reports.page import page
 
     folder = root / "tables"
-    written = tables.write(tables.collect(root), folder) if gather else []
-    judged = judge(tables.read(folder))
+    written = tables.write(tables.collect(root), folder) if given is None else []
+    judged = judge(tables.read(folder) if given is None else given)
     made, stamp = root / "report" / MADE, _stamp(folder)
     drawn = [] if anew else _unchanged(made, stamp)
     if not drawn:

@@ -2,6 +2,7 @@
 
 import signal
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 IRREGULAR = (
@@ -17,6 +18,14 @@ class InputError(ValueError):
 
     The command line prints it on stderr and exits with status 2.
     """
+
+
+class MistakesError(InputError):
+    """Several mistakes: a message of one line for each of ``lines``."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
 
 
 class Signalled(BaseException):
