@@ -91,8 +91,8 @@ def reproduce(
     """Trains ``runs`` (a number or "all") of the runs in published tables again and compares their scores.
 
     ``folder`` has the tables of a comparison. The default of ``out`` is ``results/reproduce-<name>``. Returns a row for
-    each run and metric: the published score, the new one, the mean of the published seeds, the 95% prediction interval
-    for one further seed, and a verdict. Raises as ``compare`` does; the same call resumes.
+    each run and metric: the published score, the new one, their difference and the largest that agrees, the mean of the
+    other published seeds, their 95% prediction interval for one further seed, and a verdict. Raises as ``compare`` does; the same call resumes.
     """
     from archbench import inputs, reproduction
     from archbench.runs.execution.compare import RunOptions

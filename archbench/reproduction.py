@@ -60,7 +60,8 @@ def reproduce(
     if outcome.signal is not None or outcome.unfinished or outcome.full or not again:
         return Reproduction(outcome, root)
     names = {item.published.run: item.plan.run for item in again}
-    rows = reproduction.verdicts(published, tables.collect(root), chosen, names)
+    alike = {item.plan.run for item in again if not item.differences}
+    rows = reproduction.verdicts(published, tables.collect(root), chosen, names, alike)
     differences = {item.plan.run: "; ".join(item.differences) for item in again}
     rows["differences"] = rows["run"].map(differences)
     tables.write_csv(rows, root / FILE)

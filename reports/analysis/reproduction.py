@@ -1,8 +1,12 @@
-"""Which published runs are trained again, and whether their new scores lie where those of another seed would."""
+"""Which published runs are trained again, and whether their new scores agree with the published ones.
+
+A new score is compared with the published score of the same run, and with a prediction interval of the other seeds: the
+run's own score, which is to be verified, is no part of it.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +25,7 @@ SECONDS: Final = ("train_seconds", "score_seconds", "generate_seconds")
 LIKELIHOOD: Final = "bits_per_byte"
 AGREE: Final = ("same", "within")
 DISAGREE: Final = ("outside", "diverged", "failed")
+NEARLY: Final = 0.01  # of the metric's range, else of the score: what equal settings on equal machines may differ by
 
 
 def choose(tables: Tables, number: int | None) -> list[dict[str, Any]]:
@@ -75,11 +80,18 @@ def _filled(record: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in record.items() if not pd.isna(value)}
 
 
-def verdicts(published: Tables, new: Tables, chosen: list[dict[str, Any]], names: Mapping[str, str]) -> pd.DataFrame:
-    """A row for each chosen run and metric: the published and the new score, the interval, and a word.
+def verdicts(
+    published: Tables,
+    new: Tables,
+    chosen: list[dict[str, Any]],
+    names: Mapping[str, str],
+    alike: Collection[str] = (),
+) -> pd.DataFrame:
+    """A row for each chosen run and metric: the published and the new score, what was expected, and a word.
 
-    ``names`` gives the new run of a published one. The word is ``same``, ``within``, ``outside``, ``no interval`` or,
-    without a new score, how the run ended.
+    ``names`` gives the new run of a published one; ``alike`` are the new runs of which no setting and nothing about the
+    machine is known to differ. The word is ``same``, ``within``, ``outside``, ``no interval`` or, without a new score,
+    how the run ended.
     """
     declare(published["metrics"])
     there, here = _scores(published), _scores(new)
@@ -90,21 +102,36 @@ def verdicts(published: Tables, new: Tables, chosen: list[dict[str, Any]], names
     rows = []
     for row in chosen:
         run, seeds = names[row["run"]], groups[tuple(row[key] for key in PLACE)]
+        others = [there[seed] for seed in seeds if seed != row["run"]]
         run_keys = {key: row[key] for key in (*PLACE, "seed")}
         for name in _metrics(published, row, there[row["run"]]):
-            values = [there[seed][name] for seed in seeds if name in there[seed]]
+            values = [scores[name] for scores in others if name in scores]
             new_score = here.get(run, {}).get(name, math.nan)
-            judged = _judged(name, there[row["run"]][name], new_score, values, str(statuses[run]))
-            rows.append({**run_keys, **judged, "published_run": row["run"], "run": run})
+            row_of_score = judged(name, there[row["run"]][name], new_score, values, run in alike)
+            if math.isnan(new_score):
+                row_of_score["verdict"] = _without_score(str(statuses[run]))
+            rows.append({**run_keys, **row_of_score, "published_run": row["run"], "run": run})
     return pd.DataFrame(rows)
 
 
-def _judged(name: str, published: float, new: float, values: list[float], status: str) -> dict[str, Any]:
-    """One score: ``values`` are those of all published seeds, ``status`` is how the new run ended."""
-    interval = metric(name).within(prediction_interval(np.array(values)))
-    word = _word(published, new, interval) if math.isfinite(new) else _without_score(status)
-    figures = {"metric": name, "published": published, "new": new, "seeds": len(values), "mean": interval.mean}
-    return {**figures, "lower": interval.lower, "upper": interval.upper, "verdict": word}
+def judged(name: str, published: float, new: float, others: Sequence[float], alike: bool) -> dict[str, Any]:
+    """One score: ``others`` are those of the other published seeds, ``alike`` that nothing is known to differ.
+
+    ``most`` is the largest difference from the published score that agrees with it: ``NEARLY`` where all is alike, else
+    what two seeds differ by in 95% of cases, by the standard deviation of the others.
+    """
+    known = metric(name)
+    interval = prediction_interval(np.array(others)) if others else Interval(math.nan)
+    most = interval.half_width * math.sqrt(2 * len(others) / (len(others) + 1)) if interval.known else math.nan
+    if alike:
+        most = NEARLY * (known.extent if math.isfinite(known.extent) else abs(published))
+    interval = known.within(interval)
+    word = _word(new == published, abs(new - published) <= most, alike or interval.lower <= new <= interval.upper)
+    if word == "outside" and math.isnan(most):
+        word = "no interval"
+    figures = {"metric": name, "published": published, "new": new, "difference": new - published, "most": most}
+    expected = {"seeds": len(others), "mean": interval.mean, "lower": interval.lower, "upper": interval.upper}
+    return {**figures, "alike": alike, **expected, "verdict": word}
 
 
 def _scores(tables: Tables) -> dict[str, dict[str, float]]:
@@ -125,12 +152,10 @@ def _metrics(tables: Tables, row: Mapping[str, Any], scores: Mapping[str, float]
     return [name for name in dict.fromkeys((first, LIKELIHOOD)) if name in scores]
 
 
-def _word(published: float, new: float, interval: Interval) -> str:
-    if new == published:
+def _word(same: bool, near: bool, inside: bool) -> str:
+    if same:
         return "same"
-    if not interval.known:
-        return "no interval"
-    return "within" if interval.lower <= new <= interval.upper else "outside"
+    return "within" if near and inside else "outside"
 
 
 def _without_score(status: str) -> str:
@@ -138,17 +163,18 @@ def _without_score(status: str) -> str:
 
 
 def disagrees(rows: pd.DataFrame) -> bool:
-    """Whether a score lies outside, or a run has none."""
+    """Whether a score does not agree, or a run has none."""
     return bool(rows["verdict"].isin(DISAGREE).any())
 
 
 def table(rows: pd.DataFrame) -> list[list[str]]:
     """The verdicts as rows of text, the head first."""
-    head = ["data set", "setting", "architecture", "seed", "metric", "published", "new", "mean", "95% interval"]
-    lines = [[*head, "verdict"]]
+    head = ["data set", "setting", "architecture", "seed", "metric", "published", "new", "difference"]
+    lines = [[*head, "at most", "other seeds", "95% interval", "verdict"]]
     for row in rows.to_dict("records"):
         known = metric(row["metric"])
-        numbers = [formatting.value(row[key], known.decimals) for key in ("published", "new", "mean")]
+        figures = ("published", "new", "difference", "most", "mean")
+        numbers = [formatting.value(row[key], known.decimals) for key in figures]
         interval = Interval(row["mean"], row["lower"], row["upper"])
         limits = formatting.limits(interval, known.decimals) if interval.known else formatting.MISSING
         run_cells = [row["dataset"], _setting(row), row["architecture"], str(row["seed"])]
@@ -169,12 +195,18 @@ def sentences(rows: pd.DataFrame) -> list[str]:
     words = rows.groupby("published_run", sort=False)["verdict"].agg(set)
     agree, same = sum(word <= set(AGREE) for word in words), sum(word == {"same"} for word in words)
     many = "1 has the same scores" if same == 1 else f"{same} have the same scores"
-    lines = [f"{agree} of {len(words)} runs fall within the published intervals; {many} to the last digit."]
+    lines = [f"{agree} of {len(words)} runs agree with the published scores; {many} to the last digit."]
+    if rows["alike"].any():
+        lines.append(f"Of equal settings on equal machines, scores may differ by {NEARLY:.0%} of the metric's range.")
+    if (~rows["alike"]).any():
+        lines.append(
+            "Others may differ from the published score, and from the other seeds, as a further seed would (95%)."
+        )
     if (rows["verdict"] == "no interval").any():
-        lines.append("One published seed gives no interval: its score is compared with that of the same seed only.")
-    outside = rows[rows["verdict"] == "outside"]
+        lines.append("Fewer than two other seeds give no interval: only an equal score would agree.")
+    outside = rows[(rows["verdict"] == "outside") & ~rows["alike"]]
     if len(outside):
-        lines.append("With 95% intervals, one score in 20 lies outside by chance.")
+        lines.append("With 95% intervals, one score in 20 or more lies outside by chance.")
     if (outside["lower"] == outside["upper"]).any():
-        lines.append("An interval without width comes from published seeds that all have the same score.")
+        lines.append("An interval without width comes from other seeds that all have the same score.")
     return lines
