@@ -92,7 +92,8 @@ def reproduce(
 
     ``folder`` has the tables of a comparison. The default of ``out`` is ``results/reproduce-<name>``. Returns a row for
     each run and metric: the published score, the new one, their difference and the largest that agrees, the mean of the
-    other published seeds, their 95% prediction interval for one further seed, and a verdict. Raises as ``compare`` does; the same call resumes.
+    other published seeds, their 95% prediction interval for one further seed, and a verdict. Raises as ``compare``
+    does; the same call resumes.
     """
     from archbench import inputs, reproduction
     from archbench.runs.execution.compare import RunOptions

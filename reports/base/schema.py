@@ -166,8 +166,8 @@ def _repeated(frame: pd.DataFrame, key: list[str], shown: Sequence[str] = ()) ->
     twice = frame.duplicated(key) & frame[key[0]].notna()
     if twice.any():
         rows = frame.loc[frame.duplicated(key, keep=False), key].astype("string").fillna("")
-        row = int(twice.idxmax())
-        earlier = int((rows == rows.loc[row]).all(axis=1).idxmax())
+        row = int(frame.index.to_numpy()[int(np.argmax(twice))])
+        earlier = int(rows.index.to_numpy()[int(np.argmax((rows == rows.loc[row]).all(axis=1)))])
         columns = f"column{'s' if len(key) > 1 else ''} {', '.join(shown or key)}"
         yield f"row {row + 1}{_more(twice)}, {columns}", f"the same as row {earlier + 1}; keep one of them"
 
