@@ -54,7 +54,9 @@ class Plan:
     data: str  # digest of examples and tokenizer
     vocabulary: int
     examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
-    kind_code: str = ""  # digest of the code of a task kind that is not archbench's own
+    kind_form: str = ""  # of the examples of a task kind that is not archbench's own
+    kind_code: str = ""  # digest of the code of such a kind; names no run: what it computes is stamped with it
+    decoding: dict[str, Any] = field(default_factory=dict)  # as such a kind defines it; empty: that of its form
 
     # the model
     variant: str  # name or path, for the catalogue
@@ -136,6 +138,10 @@ class Plan:
         return self.training.devices
 
     @property
+    def numerics(self) -> int:
+        return registry.numerics(self.task.kind, self.kind_form)
+
+    @property
     def native(self) -> bool:
         return self.supervision == "native"
 
@@ -143,7 +149,7 @@ class Plan:
         """The run's settings that decide its result, as plain values."""
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
-            "numerics": registry.numerics(self.task.kind),
+            "numerics": self.numerics,
             "variant": self._variant_digest(),
             "size": asdict(self.size),
             "task": task,
@@ -157,7 +163,7 @@ class Plan:
             "threads": self.threads,
             "deterministic": self.deterministic,
             **({"trial": True} if self.trial else {}),
-            **({"kind_code": self.kind_code} if self.kind_code else {}),
+            **({"decoding": self.decoding} if self.decoding else {}),
             **({"validation": "sampled"} if self.sampled else {}),
             **({"compile": True} if self.training.compile else {}),
             **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),

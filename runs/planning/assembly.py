@@ -1,7 +1,8 @@
 """Assembles the plan of a run from a model, its data and what the run costs."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 from archbench.architectures.families.size import Counts, Size
 from archbench.architectures.families.variant import Variant
@@ -11,6 +12,7 @@ from archbench.runs.experiment.sections import Training
 from archbench.runs.planning import budget
 from archbench.runs.training import compiled
 from archbench.tasks.base.values import Prepared
+from archbench.tasks.kinds import registry, task
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class PlanAssembler:
             task=prepared.config,
             data=prepared.digest,
             vocabulary=prepared.tokenizer.vocabulary,
-            kind_code=self._kind_code,
+            **self._own_kind,
             variant=identifier,
             variant_text=variant.text,
             breaks=", ".join(variant.breaks),
@@ -95,5 +97,11 @@ class PlanAssembler:
         return disk.predictions(self.prepared)
 
     @cached_property
-    def _kind_code(self) -> str:
-        return foreign_code.of_kind(self.prepared.config)
+    def _own_kind(self) -> dict[str, Any]:
+        """What a plan says of a kind that is not archbench's own."""
+        kind = registry.of(self.prepared.config)
+        if not kind.origin:
+            return {}
+        decoding = asdict(task.decoding(self.prepared)) if kind.decoding is not None else {}
+        code = foreign_code.of_kind(self.prepared.config)
+        return {"kind_form": kind.form, "kind_code": code, "decoding": decoding}

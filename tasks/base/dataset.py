@@ -8,7 +8,7 @@ memorization    Table   sources are keys, targets the random strings to memorize
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,26 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """One split of pairs: ``targets[i]`` is the label, translation or summary of ``sources[i]``."""
+    """One split of pairs: ``targets[i]`` is the label, translation or summary of ``sources[i]``.
+
+    ``rows[i]`` is the row in the file (or split of the hub) that pair ``i`` was read from, counted from 0.
+    """
 
     sources: list[str]
     targets: list[str]
+    rows: Sequence[int] = field(default=(), compare=False)  # default: 0, 1, 2, ...
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", self.rows or range(len(self.sources)))
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def take(self, indices: Sequence[int]) -> "Table":
+        """Only the pairs at ``indices``."""
+        columns = self.sources, self.targets, self.rows
+        sources, targets, rows = ([column[index] for index in indices] for column in columns)
+        return Table(sources, targets, rows)
 
 
 @dataclass(frozen=True)

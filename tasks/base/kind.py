@@ -32,9 +32,10 @@ class TaskKind:
     to, empty for a kind that takes any data.
 
     ``decoding(prepared)``, ``measure(prepared, outputs)`` and ``baselines(prepared)`` are by default (None)
-    those of the form. ``numerics`` is raised whenever a change alters what a run computes; only archbench's own kinds
-    use it: the code of other kinds is part of a run's identity. ``origin`` is the file or package of a kind that is not
-    archbench's own.
+    those of the form. A ``measure`` that is not archbench's own is called with the outputs of the test split, which the
+    run keeps: after an edit they are scored again. ``numerics`` is raised whenever a change alters what a run computes;
+    only archbench's own kinds use it: others have that of their form. ``origin`` is the file or package of a kind that
+    is not archbench's own.
 
     Raises ``ValueError`` for values that contradict each other.
     """

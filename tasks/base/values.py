@@ -77,6 +77,12 @@ class Examples(Protocol):
         """UTF-8 bytes of the text that each target stands for, (n,)."""
         ...
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The row of its file (or split of the hub) that each example was read from, counted from 0 after the header;
+        of running text the number of the window; (n,)."""
+        ...
+
     def source_text(self, index: int) -> str: ...
 
     def target_text(self, index: int) -> str: ...
@@ -89,6 +95,8 @@ class Examples(Protocol):
 @dataclass(frozen=True)
 class Prepared:
     """A task, encoded. ``test`` is the seeded subset of ``test_examples`` that every model is scored on.
+
+    For tables of kinds that are not archbench's own, ``test`` is in the order of ``test.rows``, else in a random order.
 
     ``allowed_tokens`` (v,) is True at the tokens that an answer may use, END included where ``ends`` says that targets
     carry one. ``digest`` identifies examples and tokenizer by content, ``notes`` counts what was cut, excluded or
@@ -113,9 +121,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Outputs:
-    """A model's results for the first ``n`` scored examples, in their order.
+    """A model's results for the ``n`` examples of ``Prepared.test``, in their order.
 
-    ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
+    ``rows`` (n,) are the rows of the file that they were read from, counted from 0 after the header. Rows can be
+    missing: those that are empty, those whose target is too long, those beyond ``test_examples``. ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
     ``len(answers)`` examples only: generating is bounded by `DecodingConfig.count`.
     """
@@ -129,6 +138,7 @@ class Outputs:
     bound_nats: NDArray[np.float64] | None = None
     answer_ids: Sequence[Tokens] = ()
     reference_ids: Sequence[Tokens] = ()
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,7 @@ class Score:
     """A metric over ``n`` examples with its 95% percentile-bootstrap interval over examples.
 
     ``value`` is the mean of ``per_example``, which is empty unless the table of predictions has a value for each
-    example.
+    example; NaN there stands for an example without a value.
     """
 
     metric: str

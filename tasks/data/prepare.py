@@ -34,6 +34,7 @@ from archbench.tasks.text.tokenizers import (
 )
 
 SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
+ARRAYS = 2  # raised whenever the same examples are stored otherwise
 _SUBSET = 0x74657374  # seeds the choice of test examples
 LoadRaw = Callable[[], Dataset]
 
@@ -59,8 +60,9 @@ def encode(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: S
 
 def key(config: TaskConfig, kind: TaskKind) -> str:
     """The name of the encoded data in the cache, found without loading the raw data."""
-    settings = (kind.encoded_as, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
-    known = [SCHEMA, *settings, config.source_length, config.target_length, version(config)]
+    columns = [(name, config.columns.get(name, name)) for name in kind.columns]  # source before target
+    settings = (kind.encoded_as, columns, config.encoding, config.tokenizer, config.vocabulary)
+    known = [SCHEMA, ARRAYS, *settings, config.source_length, config.target_length, version(config)]
     for file in filter(None, (config.pretrained, config.shared_tokenizer)):
         known.append(Path(file).read_text(encoding="utf-8"))
     known += [config.sentinels] if config.sentinels else []
@@ -136,7 +138,7 @@ def _prepared(
         tokenizer=tokenizer,
         train=train,
         validation=validation,
-        test=Subset(test, _chosen(len(test), config.test_examples)),
+        test=Subset(test, _tested(kind, len(test), config.test_examples)),
         allowed_tokens=answer_tokens(tokenizer, kind, ends),
         ends=ends,
         digest=_hash(content),
@@ -156,6 +158,15 @@ def _subset(config: TaskConfig, train: PairExamples | Windows) -> PairExamples:
             f"tasks.{config.name}.examples: {config.examples:,}: expected at most the {len(train):,} training examples"
         )
     return train.take(_chosen(len(train), config.examples))
+
+
+def _tested(kind: TaskKind, size: int, count: int) -> NDArray[np.int64]:
+    """The test examples: a subset that never changes, for a table of a user's kind in the order of its rows.
+
+    Kinds of archbench keep the random order: their first examples are a sample, and published numbers depend on it.
+    """
+    chosen = _chosen(size, count)
+    return np.sort(chosen) if kind.origin and kind.form != "running text" else chosen
 
 
 def _chosen(size: int, count: int) -> NDArray[np.int64]:

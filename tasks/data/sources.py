@@ -208,8 +208,8 @@ def _finished_table(kind: TaskKind, splits: dict[str, Table], origin: str, names
 
 
 def _filled(table: Table) -> Table:
-    pairs = [(a, b) for a, b in zip(table.sources, table.targets, strict=True) if a and b]
-    return Table([a for a, _ in pairs], [b for _, b in pairs])
+    pairs = zip(table.sources, table.targets, strict=True)
+    return table.take([index for index, (source, target) in enumerate(pairs) if source and target])
 
 
 def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str]) -> dict[str, Table]:
@@ -225,13 +225,13 @@ def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str
     placed = sides([train.sources[group] for group in groups], shares)
     parts = {}
     for split in ("train", *missing):
-        split_pairs = [pair for pair, side in zip(pairs, placed, strict=True) if side == split]
-        if not split_pairs:
+        chosen = [index for index, side in enumerate(placed) if side == split]
+        if not chosen:
             raise InputError(
                 f"data: train ({names['train']}) has too few different rows to split off {' and '.join(missing)}; "
                 "give a file for each split"
             )
-        parts[split] = Table([a for a, _ in split_pairs], [b for _, b in split_pairs])
+        parts[split] = train.take(chosen)
     return {**splits, **parts}
 
 

@@ -70,9 +70,11 @@ def of(config: TaskConfig) -> TaskKind:
     return kind
 
 
-def numerics(name: str) -> int:
-    """The version of this kind's computation; for foreign kinds the code itself is part of a run's identity."""
-    return BUILTIN[name].numerics if name in BUILTIN else 1
+def numerics(name: str, form: str = "") -> int:
+    """The version of this kind's computation; of a kind that is not archbench's own that of kinds of its form."""
+    if name in BUILTIN:
+        return BUILTIN[name].numerics
+    return max((kind.numerics for kind in BUILTIN.values() if kind.form == form), default=1)
 
 
 def kinds_served_by(data: Any) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepa
 from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
 from archbench.tasks.data import sources
 from archbench.tasks.data.prepare import encode
-from archbench.tasks.kinds import classification, generation, registry, text_to_text
+from archbench.tasks.kinds import classification, generation, own, registry, text_to_text
 from archbench.tasks.metrics.builtin import TEXTS, text_score
 
 USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
@@ -58,6 +58,8 @@ def raw_data(config: TaskConfig, cache: Path, say: Say) -> Dataset:
 def decoding(prepared: Prepared) -> DecodingConfig:
     """How every model answers this task, and how many examples."""
     kind = registry.of(prepared.config)
+    if kind.origin and kind.decoding is not None:
+        return own.decoding(kind, prepared)
     usual = USUAL[kind.form].decoding if kind.form in USUAL else text_to_text.decoding
     decode = kind.decoding or usual
     assert decode is not None
@@ -65,13 +67,32 @@ def decoding(prepared: Prepared) -> DecodingConfig:
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
-    """The metrics of the task's kind, each with its 95% bootstrap interval over examples."""
+    """The metrics of the task's kind, each with its 95% bootstrap interval over examples.
+
+    Of a kind with a ``measure`` of its own only the likelihoods: ``own_scores`` has the others.
+    """
     kind = registry.of(prepared.config)
-    if kind.measure is not None:
+    if kind.measure is not None and not kind.origin:
         return kind.measure(prepared, outputs)
     usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
     assert usual is not None
+    if has_own_measure(kind):
+        return usual(prepared, replace(outputs, answers=(), answer_ids=()))
     return _with_missing_metrics(kind, prepared, outputs, usual(prepared, outputs))
+
+
+def has_own_measure(kind: TaskKind) -> bool:
+    """Whether the kind is not archbench's own and scores answers by a function of its own."""
+    return bool(kind.origin) and kind.measure is not None
+
+
+def own_scores(prepared: Prepared, outputs: Outputs) -> list[Score]:
+    """The scores of the test examples by the ``measure`` of a kind that is not archbench's own; none without one.
+
+    Raises ``InputError`` where it fails or returns something else.
+    """
+    kind = registry.of(prepared.config)
+    return own.measure(kind, prepared, outputs) if has_own_measure(kind) else []
 
 
 def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
@@ -86,6 +107,8 @@ def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, 
 def baselines(prepared: Prepared) -> list[Baseline]:
     """Scores of classical methods on the same test examples."""
     kind = registry.of(prepared.config)
+    if kind.origin and kind.baselines is not None:
+        return own.baselines(kind, prepared)
     of_texts = [name for name in kind.metrics if name in TEXTS]  # others only ``measure`` can compute
     pairs = text_to_text.baselines_by(of_texts, copy_rows, nearest_rows)
     make = kind.baselines or (USUAL[kind.form].baselines if kind.form in USUAL else pairs)

@@ -3,6 +3,7 @@
 A split ``train`` is the arrays ``train.tokens`` and ``train.text`` (UTF-8) and, for pairs, where each source and target
 begins in them: ``train.offsets`` and ``train.text_offsets`` (2n + 1,); for running text ``train.widths``, the bytes of
 text behind each token, which make byte counts exact even where a token cuts a character or stands for an unknown one.
+For pairs, ``train.rows`` (n,) are the rows that they were read from.
 """
 
 from collections import Counter
@@ -21,12 +22,13 @@ from archbench.tasks.text.coders import valid
 from archbench.tasks.text.splits import PairExamples, Windows
 from archbench.tasks.text.tokenizers import Tokenizer
 
+PARTS = ("tokens", "offsets", "text", "text_offsets", "rows")  # of pairs
 _ROWS = 4096  # pairs that are encoded at a time
 
 
 def read_pairs(arrays: Mapping[str, NDArray[Any]], split: str) -> PairExamples:
     """The pairs that `write_pairs` wrote."""
-    return PairExamples(*(arrays[f"{split}.{name}"] for name in ("tokens", "offsets", "text", "text_offsets")))
+    return PairExamples(*(arrays[f"{split}.{name}"] for name in PARTS))
 
 
 def read_windows(arrays: Mapping[str, NDArray[Any]], split: str, source_length: int, target_length: int) -> Windows:
@@ -63,6 +65,7 @@ def write_pairs(
         sizes.append(np.array([len(text) for text in texts], np.int64))
         writer.append(f"{split}.tokens", _joined(tokens).astype(token_type(tokenizer)))
         writer.append(f"{split}.text", np.frombuffer(b"".join(texts), np.uint8))
+        writer.append(f"{split}.rows", np.array([block.rows[row] for row in kept], np.int64))
         notes["excluded_targets"] += len(targets) - len(kept)
         notes["truncated_sources"] += sum(len(sources[row]) > encoding.source_length for row in kept)
         notes["unseen_labels"] += sum(int(targets[row][0] == UNK) for row in kept) if encoding.labels else 0
@@ -98,7 +101,7 @@ _NOTHING = ("", np.zeros(0, np.int32), np.zeros(0, np.int64))
 def _blocks(table: Table) -> Iterator[Table]:
     """The table in slices of ``_ROWS`` rows; an empty table is one empty slice."""
     for start in range(0, max(1, len(table)), _ROWS):
-        yield Table(table.sources[start : start + _ROWS], table.targets[start : start + _ROWS])
+        yield table.take(range(start, min(start + _ROWS, len(table))))
 
 
 def _encoded(block: Table, tokenizer: Tokenizer, encoding: PairEncoding) -> tuple[list[Tokens], list[Tokens]]:

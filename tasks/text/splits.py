@@ -15,12 +15,16 @@ _GRID = 0x67726964  # keeps the random offsets of windows apart from other uses 
 
 @dataclass(frozen=True)
 class PairExamples:
-    """Sources and targets of any length: example ``i`` is the spans ``2i`` and ``2i + 1`` of ``tokens``."""
+    """Sources and targets of any length: example ``i`` is the spans ``2i`` and ``2i + 1`` of ``tokens``.
+
+    ``rows`` (n,) are the rows that the examples were read from, counted from 0.
+    """
 
     tokens: NDArray[Any]
     offsets: NDArray[np.int64]
     text: NDArray[np.uint8]
     text_offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.offsets) // 2
@@ -68,7 +72,8 @@ class PairExamples:
     def take(self, indices: NDArray[np.int64]) -> "PairExamples":
         """Only the examples at ``indices``, in memory."""
         parts = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
-        return PairExamples(*_taken(self.tokens, self.offsets, parts), *_taken(self.text, self.text_offsets, parts))
+        taken = *_taken(self.tokens, self.offsets, parts), *_taken(self.text, self.text_offsets, parts)
+        return PairExamples(*taken, self.rows[indices])
 
     def _span(self, index: int) -> bytes:
         return self.text[self.text_offsets[index] : self.text_offsets[index + 1]].tobytes()
@@ -119,6 +124,11 @@ class Windows:
     @cached_property
     def target_bytes(self) -> NDArray[np.int64]:
         return np.diff(self._places)[1::2]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The number of each window in the text, (n,)."""
+        return np.arange(len(self))
 
     def source_text(self, index: int) -> str:
         """The text of the source; a character that the window cuts shows as U+FFFD."""
@@ -189,6 +199,10 @@ class Subset:
     @cached_property
     def target_bytes(self) -> NDArray[np.int64]:
         return self.examples.target_bytes[self.indices]
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        return self.examples.rows[self.indices]
 
     def source_text(self, index: int) -> str:
         return self.examples.source_text(int(self.indices[index]))
