@@ -43,7 +43,7 @@ def architectures(tables: Tables) -> list[str]:
 def refusal(tables: Tables, numerics: Callable[[str], int]) -> str:
     """Why these tables cannot be compared with new runs: other rules of the tests, or numerics; empty if they can.
 
-    ``numerics`` gives this archbench's version for a kind of task.
+    ``numerics`` gives this archbench's version for a kind of task, 0 for kinds that are not archbench's own.
     """
     facts = tables["experiment"].dropna().drop_duplicates("key").set_index("key")["value"]
     rules = str(facts.get("rules", ""))
@@ -53,8 +53,8 @@ def refusal(tables: Tables, numerics: Callable[[str], int]) -> str:
     environment = tables["environment"][(tables["environment"]["key"] == "numerics").fillna(False)]
     versions = tables["runs"][["run", "task"]].merge(environment, on="run", how="left")
     for task, rows in versions.groupby("task"):
-        known, here = set(rows["value"].fillna("unrecorded").astype(str)), str(numerics(str(task)))
-        if known != {here}:
+        known, here = set(rows["value"].fillna("unrecorded").astype(str)), numerics(str(task))
+        if here and known != {str(here)}:
             return f"{task} has numerics {', '.join(sorted(known))}, here {here}"
     return ""
 

@@ -32,7 +32,8 @@ def contributions(predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, 
 
     ``predictions`` has the rows of the table `predictions` of each run.
     """
-    columns = next(iter(predictions.values()), pd.DataFrame()).columns
+    first = next(iter(predictions.values()), pd.DataFrame())
+    columns = first.columns[first.notna().any()]  # another task of the comparison may have values for each example
     measure = partial(_recorded, metric) if metric in (*recorded(), *columns) else _MEASURES.get(metric)
     if measure is None or (metric in _SLOW and len(scores) > MOST_RUNS):
         return {}

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from archbench.runs.base import run_scores
 from archbench.runs.base.sealed import is_sealed, read_sealed
 from archbench.runs.base.store import (
     FINISHED,
@@ -86,14 +87,32 @@ class Folder:
             return [{"key": key, "value": value} for key, value in loaded.items() if key != "run"]
         return [row for row in loaded if isinstance(row, dict)] if isinstance(loaded, list) else []
 
-    def metric_scores(self, run: str) -> list[Row]:
-        """The run's scores by the metrics that its task names beside those of its kind, as far as they are whole."""
+    def scores(self, run: str) -> list[Row]:
+        """The run's scores: sealed ones, and as far as they are whole those by its kind and by metrics of its task."""
+        wanted = self._metrics[str(self.record(run).get("dataset"))]
+        computed = self._computed(run)
+        by_kind, named = (
+            [{key: row.get(key) for key in _SCORE} for row in computed if row.get("place") in places]
+            for places in ({run_scores.BY_KIND}, wanted)
+        )
+        sealed = run_scores.joined(self.rows(run, "scores.json"), by_kind)
+        return [{"run": run, **row} for row in (*sealed, *named)]
+
+    def predictions(self, run: str) -> pd.DataFrame:
+        """The run's predictions, with the value of each example by its kind in columns of the metrics' names."""
+        frame = self.frame(run, "predictions.parquet")
+        for row in self._computed(run):
+            values = row.get("per_example") or ()
+            if row.get("place") == run_scores.BY_KIND and len(values) == len(frame) > 0:
+                frame[str(row.get("metric"))] = pd.Series(values, dtype="float64", index=frame.index)
+        return frame
+
+    def _computed(self, run: str) -> list[Row]:
+        """The scores that are computed from what the run has kept; none where they are damaged."""
         path = self._path(run, METRICS)
         if path is None or run in self.displaced or not is_sealed(path):
             return []
-        rows = [row for row in read_sealed(path) if isinstance(row, dict) and row.get("run") == run]
-        wanted = self._metrics[str(self.record(run).get("dataset"))]
-        return [{key: row.get(key) for key in _SCORE} for row in rows if row.get("place") in wanted]
+        return [row for row in read_sealed(path) if isinstance(row, dict) and row.get("run") == run]
 
     @cached_property
     def _metrics(self) -> defaultdict[str, set[str]]:

@@ -120,11 +120,10 @@ def collect(root: Path) -> Tables:
     curves, predictions = [], []
     for run in folder.runs():
         record = folder.record(run)
-        rows["scores"].extend({"run": run, **row} for row in folder.rows(run, "scores.json"))
-        rows["scores"].extend(folder.metric_scores(run))
+        rows["scores"].extend(folder.scores(run))
         rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
         curves.append(folder.frame(run, "curves.csv"))
-        predictions.append(folder.frame(run, "predictions.parquet"))
+        predictions.append(folder.predictions(run))
         if fault := folder.fault(run):
             record = {**record, "error": fault}
         rows["runs"].append(record)

@@ -7,8 +7,7 @@ import pandas as pd
 
 from archbench.reports.analysis.gates import ACCURACY, BITS_PER_BYTE, SHUFFLED, Gates
 from archbench.reports.base import tables
-from archbench.runs.base import store
-from archbench.runs.base.sealed import read_json
+from archbench.runs.base import run_scores, store
 from archbench.runs.base.store import Row
 
 
@@ -23,7 +22,7 @@ def failed_gates(run: Path) -> str:
         return ""
     own = tables.completed(
         {
-            "scores": pd.DataFrame(read_json(scores), dtype=object),
+            "scores": pd.DataFrame(run_scores.of_run(run), dtype=object),
             "predictions": pd.read_parquet(answers).assign(run=record["run"]),
             "references": pd.DataFrame(_baselines(run, str(record["dataset"])), dtype=object),
         }

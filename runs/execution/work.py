@@ -22,7 +22,7 @@ from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
 from archbench.runs.planning import budget
-from archbench.runs.scoring import baselines
+from archbench.runs.scoring import baselines, kept_outputs, task_metrics
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks, recompute_blocks
@@ -87,10 +87,13 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
     if not ranks.is_main:
         return
     stop()  # as above
-    if plan.baselines:  # after this run's answers: their untrained model is given the targets of the test split
-        baselines.make(plan, prepared, folder.parent.parent, notify, stop)
     store.write_record(folder, row)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    # What follows may run the user's code: a run stays finished where that fails. Baselines come after this run's
+    # answers, as their untrained model is given the targets of the test split.
+    task_metrics.score_by_kind(plan, prepared, folder.parent.parent)
+    if plan.baselines:
+        baselines.make(plan, prepared, folder.parent.parent, notify, stop)
 
 
 def _score_and_write(
@@ -112,6 +115,8 @@ def _score_and_write(
         return {}
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
     _write_predictions(plan, scored, folder)
+    if plan.kind_code:
+        kept_outputs.write(folder, scored.outputs)
     _write_environment(plan, folder, scored.scores)
     return _scoring_columns(scored)
 
@@ -213,8 +218,7 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
     """Facts about the machine, and the libraries' settings for scores."""
     signed = metrics.signatures(score.metric for score in scores)
     facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
-    numerics = str(registry.numerics(plan.task.kind))
-    sealed.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": numerics})
+    sealed.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": str(plan.numerics)})
 
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:

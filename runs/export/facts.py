@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import sealed, store
+from archbench.runs.base import run_scores, sealed, store
 from archbench.runs.base.store import Row
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.tasks.base.errors import InputError
@@ -81,6 +81,7 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
         raise InputError(f"{folder}/record.json: has no {lacking}; run its compare command again")
     baselines = [row for row in _rows(root / "references" / f"{name}.json", BASELINE) if row.get("data") == digest]
     data = _row(root / "data" / f"{name}.json", DATA)
+    scores = run_scores.joined(_rows(folder / "scores.json", SCORE), run_scores.by_kind(folder))
     return Facts(
         run,
         model,
@@ -89,7 +90,7 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
         _example(folder),
         record,
         data if data.get("digest") == digest else {},
-        [row for row in _rows(folder / "scores.json", SCORE) if row.get("split") == "test"],
+        [row for row in scores if row.get("split") == "test"],
         baselines,
         _version(root / "experiment.json", folder.resolve().name),
     )

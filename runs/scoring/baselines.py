@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from archbench.runs.base import sealed, store
 from archbench.runs.base.messages import Notify
@@ -27,20 +28,38 @@ def make(
         return
     rows = [asdict(baseline) for baseline in task.baselines(prepared)]
     if plan.is_trained:
-        model = new_trainer(plan, prepared).model
-        scored = Scorer(model, prepared, plan.device, progress(plan.run, notify), stop).score(prepared.test)
-        rows += [{"name": "untrained", "split": "test", "metric": s.metric, "value": s.value} for s in scored.scores]
-    facts = {"data": plan.data, "version": VERSION}
+        rows += _untrained(plan, prepared, progress(plan.run, notify), stop)
+    facts = _made_from(plan)
     sealed.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])
 
 
 def exist(plan: Plan, root: Path) -> bool:
-    """Whether the baselines of the plan's data set, as it is now, are there, made by the rules of this version."""
+    """Whether the baselines are there that ``make`` would make for this plan."""
     try:
         rows = store.read_dataset_file(_path(plan, root))
-        return bool(rows) and all((row.get("data"), row.get("version")) == (plan.data, VERSION) for row in rows)
+        facts = _made_from(plan).items()
+        return bool(rows) and all(row.get(key) == value for row in rows for key, value in facts)
     except (InputError, AttributeError, TypeError):  # none yet, or damaged
         return False
+
+
+def _made_from(plan: Plan) -> dict[str, Any]:
+    """What the baselines depend on: the data, archbench's version of them, the untrained model and the kind's code.
+
+    A run's name covers its model, the numerics and how it answers.
+    """
+    return {"data": plan.data, "version": VERSION, "made_from": f"{plan.run} {plan.kind_code}".strip()}
+
+
+def _untrained(
+    plan: Plan, prepared: Prepared, notify: Callable[[float, float], None], stop: Callable[[], bool]
+) -> list[dict[str, Any]]:
+    """The scores of the plan's model before any training."""
+    model = new_trainer(plan, prepared).model
+    scored = Scorer(model, prepared, plan.device, notify, stop).score(prepared.test)
+    by_kind = task.scores_by_kind(prepared, scored.outputs) if plan.kind_code else []
+    scores = {score.metric: score.value for score in (*by_kind, *scored.scores, *by_kind)}
+    return [{"name": "untrained", "split": "test", "metric": metric, "value": scores[metric]} for metric in scores]
 
 
 def _path(plan: Plan, root: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from archbench.architectures.objectives import generate, objective
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
+from archbench.runs.scoring.kept_outputs import outputs_of
 from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import EncodedExamples, collate_sources, fixed
 from archbench.runs.training.ranks import ALONE, Ranks
@@ -81,7 +82,7 @@ class Scorer:
         nats, estimate = self._likelihoods(examples, self._estimated())
         end = time.perf_counter()
         is_bound = self.model.objective.estimate_is_bound
-        outputs = self._outputs(examples, nats, estimate if is_bound else None, answers)
+        outputs = outputs_of(self.prepared, examples, nats, estimate if is_bound else None, answers)
         lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
         flops = [
             float(self.model.objective.answer_flops(self.model, float(source), length))
@@ -209,25 +210,6 @@ class Scorer:
             self.model, source, source_mask, self.allowed, decoding, generator
         )
         return written
-
-    def _outputs(
-        self,
-        examples: Examples,
-        nats: NDArray[np.float64],
-        bound: NDArray[np.float64] | None,
-        answers: Sequence[NDArray[np.int32]],
-    ) -> Outputs:
-        return Outputs(
-            sources=[examples.source_text(i) for i in range(len(examples))],
-            references=[examples.target_text(i) for i in range(len(examples))],
-            answers=[self.prepared.tokenizer.decode(answer) for answer in answers],
-            nats=nats,
-            tokens=examples.target_lengths,
-            bytes=examples.target_bytes,
-            bound_nats=bound,
-            answer_ids=list(answers),
-            reference_ids=[examples[i].target for i in range(len(examples))],
-        )
 
 
 def _answer_batches(examples: Examples, count: int) -> list[NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from archbench.runs.base import sealed, store
+from archbench.runs.base import run_scores, sealed, store
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 
@@ -136,7 +136,7 @@ def _scores(folder: Path, row: Mapping[str, Any]) -> list[Point]:
         float(row.get("train_flops") or 0.0),
         float(row.get("train_seconds") or 0.0),
     )
-    scores = sealed.read_json(folder / "scores.json")
+    scores = run_scores.of_run(folder)
     return [Point(f"{score['split']}/{score['metric']}", *where, float(score["value"])) for score in scores]
 
 

@@ -124,7 +124,9 @@ class Outputs:
     """A model's results for the ``n`` examples of ``Prepared.test``, in their order.
 
     ``rows`` (n,) are the rows of the file that they were read from, counted from 0 after the header. Rows can be
-    missing: those that are empty, those whose target is too long, those beyond ``test_examples``. ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
+    missing: those that are empty, those whose target is too long, those beyond ``test_examples``.
+
+    ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
     ``len(answers)`` examples only: generating is bounded by `DecodingConfig.count`.
     """

@@ -71,10 +71,13 @@ def of(config: TaskConfig) -> TaskKind:
 
 
 def numerics(name: str, form: str = "") -> int:
-    """The version of this kind's computation; of a kind that is not archbench's own that of kinds of its form."""
+    """The version of this kind's computation; of a kind that is not archbench's own that of kinds of its form.
+
+    0 where only the name of such a kind is known.
+    """
     if name in BUILTIN:
         return BUILTIN[name].numerics
-    return max((kind.numerics for kind in BUILTIN.values() if kind.form == form), default=1)
+    return max((kind.numerics for kind in BUILTIN.values() if kind.form == form), default=0)
 
 
 def kinds_served_by(data: Any) -> tuple[str, ...]:

@@ -69,30 +69,29 @@ def decoding(prepared: Prepared) -> DecodingConfig:
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The metrics of the task's kind, each with its 95% bootstrap interval over examples.
 
-    Of a kind with a ``measure`` of its own only the likelihoods: ``own_scores`` has the others.
+    Of a kind that is not archbench's own only the likelihoods, which no edit of it changes; the rest is
+    ``scores_by_kind``.
     """
     kind = registry.of(prepared.config)
     if kind.measure is not None and not kind.origin:
         return kind.measure(prepared, outputs)
-    usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
-    assert usual is not None
-    if has_own_measure(kind):
-        return usual(prepared, replace(outputs, answers=(), answer_ids=()))
-    return _with_missing_metrics(kind, prepared, outputs, usual(prepared, outputs))
+    return _usual(kind, prepared, replace(outputs, answers=(), answer_ids=()) if kind.origin else outputs)
 
 
-def has_own_measure(kind: TaskKind) -> bool:
-    """Whether the kind is not archbench's own and scores answers by a function of its own."""
-    return bool(kind.origin) and kind.measure is not None
+def scores_by_kind(prepared: Prepared, outputs: Outputs) -> list[Score]:
+    """The scores of the test examples by a kind that is not archbench's own: those of its ``measure`` or its form.
 
-
-def own_scores(prepared: Prepared, outputs: Outputs) -> list[Score]:
-    """The scores of the test examples by the ``measure`` of a kind that is not archbench's own; none without one.
-
-    Raises ``InputError`` where it fails or returns something else.
+    Raises ``InputError`` where ``measure`` fails or returns something else.
     """
     kind = registry.of(prepared.config)
-    return own.measure(kind, prepared, outputs) if has_own_measure(kind) else []
+    return _usual(kind, prepared, outputs) if kind.measure is None else own.measure(kind, prepared, outputs)
+
+
+def _usual(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]:
+    """The scores that a kind of this form has by default."""
+    usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
+    assert usual is not None
+    return _with_missing_metrics(kind, prepared, outputs, usual(prepared, outputs))
 
 
 def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
