@@ -231,9 +231,8 @@ class OneByOne:
 def encoded_pairs() -> PairExamples:
     lengths = np.random.default_rng(0).integers(1, 9, 80)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return PairExamples(
-        np.arange(5, 5 + offsets[-1], dtype=np.uint16), offsets, np.zeros(0, np.uint8), np.zeros(81, np.int64)
-    )
+    tokens = np.arange(5, 5 + offsets[-1], dtype=np.uint16)
+    return PairExamples(tokens, offsets, np.zeros(0, np.uint8), np.zeros(81, np.int64), np.arange(40))
 
 
 def encoded_windows(source_length: int) -> Windows:

@@ -116,6 +116,7 @@ def encoded(sources: list[str], targets: list[str]) -> PairExamples:
         ends(map(len, tokens)),
         np.frombuffer("".join(texts).encode(), np.uint8),
         ends(map(len, texts)),
+        np.arange(len(sources)),
     )
 
 

@@ -118,6 +118,7 @@ def _train_in_rounds(
             _say_what_is_left_out(matrix, root, say)
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
+        _renew_numbers(matrix, root, say)
         outcome = performed(matrix.plans, root, device, jobs, options.on, matrix.later)
         outcome = replace(outcome, waiting=len(matrix.later))
         if not matrix.waiting_tasks or outcome.signal is not None or outcome.full or outcome.unfinished:
@@ -127,6 +128,20 @@ def _train_in_rounds(
     with machine.one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
     return replace(outcome, errors=(*_complete_baselines(matrix, root, architectures), *errors))
+
+
+def _renew_numbers(matrix: "Matrix", root: Path, say: Say) -> None:
+    """Scores finished runs again whose code of a score has changed, and drops baselines of what is no longer there.
+
+    An interrupted comparison would have numbers of old code beside those of new code. What fails is tried at the end.
+    """
+    from archbench.runs.base import machine
+    from archbench.runs.scoring import baselines, task_metrics
+
+    with machine.one_thread():
+        task_metrics.complete(matrix.plans, root, say)
+    for plan in matrix.plans:
+        baselines.drop_others(plan, root)
 
 
 def _what_comes_first(matrix: "Matrix") -> str:

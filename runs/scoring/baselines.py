@@ -43,6 +43,12 @@ def exist(plan: Plan, root: Path) -> bool:
         return False
 
 
+def drop_others(plan: Plan, root: Path) -> None:
+    """Removes baselines of the plan's data set that ``make`` would not make for it."""
+    if plan.baselines and not exist(plan, root):
+        _path(plan, root).unlink(missing_ok=True)
+
+
 def _made_from(plan: Plan) -> dict[str, Any]:
     """What the baselines depend on: the data, archbench's version of them, the untrained model and the kind's code.
 
