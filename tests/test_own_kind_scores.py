@@ -20,7 +20,7 @@ from archbench.runs.scoring import baselines, task_metrics
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score, TaskConfig
-from archbench.tasks.kinds import own, registry, task
+from archbench.tasks.kinds import own, registry, seen_in, shared_tokenizer, task
 
 MEASURE = '''"""Sums, of which even rows are the better ones."""
 
@@ -98,6 +98,21 @@ def test_columns_that_change_places_are_encoded_anew(tmp_path: Path) -> None:
     second = prepared(tmp_path)
     assert first.train.source_text(0) == "0+0" and second.train.source_text(0) == "0"
     assert first.digest != second.digest
+
+
+def test_overlaps_and_shared_tokenizers_are_of_the_kinds_form_and_columns(tmp_path: Path) -> None:
+    written(tmp_path)
+    config = prepared(tmp_path).config
+
+    def made() -> tuple[str, Path]:
+        file = shared_tokenizer.trained_file([config], "char", 50, tmp_path / "cache", lambda line: None)
+        return seen_in.key(config, config), file
+
+    first = made()
+    labels = KIND.replace('form="pairs"', 'form="labels"').replace("target_length=4", "target_length=1")
+    (tmp_path / "sums.py").write_text(labels)
+    overlap, tokenizer = made()
+    assert overlap != first[0] and tokenizer != first[1]
 
 
 def kind_that(**functions: Any) -> TaskKind:
@@ -268,16 +283,16 @@ def completed(folder: Path, text: str) -> tuple[tuple[str, ...], list[str], dict
 def test_an_edit_of_the_metrics_scores_again(tmp_path: Path) -> None:
     performed(tmp_path, KIND)
     assert completed(tmp_path, KIND)[1] == []
-    errors, said, scores = completed(
-        tmp_path, KIND.replace('metrics=("exact_match",)', 'metrics=("exact_match", "chrf")')
-    )
+    more = KIND.replace('metrics=("exact_match",)', 'metrics=("exact_match", "chrf")')
+    errors, said, scores = completed(tmp_path, more)
     assert said == ["sums.py: measure: scoring the answers of 1 run"] and not errors
     assert {"exact_match", "chrf", "bits_per_byte"} <= set(scores)
 
 
-def test_a_measure_that_fails_later_leaves_no_old_score(tmp_path: Path) -> None:
+def test_a_measure_that_fails_later_leaves_no_old_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     performed(tmp_path, OWN)
     assert "accuracy" in completed(tmp_path, OWN)[2]
+    monkeypatch.setattr(task_metrics.untrained, "try_kind", lambda prepared: None)  # as if the trial had gone well
     [error], _, scores = completed(tmp_path, OWN.replace("score = mean_score", "score = [][1]"))
     assert "not scored: tasks.sums.kind: " in error and "measure: fails: IndexError" in error
     assert "accuracy" not in scores and "bits_per_byte" in scores

@@ -143,7 +143,7 @@ def test_a_second_time_reads_what_the_first_wrote(kind: str, folder: Path, monke
 
 
 def key(task: TaskConfig) -> str:
-    return prepare.key(task, registry.of(task))
+    return prepare.key(task, registry.of(task), registry.read_as(task))
 
 
 def test_changed_data_and_settings_are_encoded_anew_and_moved_files_are_not(folder: Path, tmp_path: Path) -> None:

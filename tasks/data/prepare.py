@@ -39,30 +39,32 @@ _SUBSET = 0x74657374  # seeds the choice of test examples
 LoadRaw = Callable[[], Dataset]
 
 
-def encode(config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load_raw: LoadRaw) -> Prepared:
+def encode(
+    config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load_raw: LoadRaw, read_as: list[Any]
+) -> Prepared:
     """The encoded task. The first time, ``load_raw()`` is called and a tokenizer is trained on the training split.
 
-    Raises InputError where the data cannot be had or cannot serve the task.
+    ``read_as`` is what a kind that is not archbench's own decides of the raw data. Raises InputError where the data
+    cannot be had or cannot serve the task.
     """
-    name = key(config, kind)
+    name = key(config, kind, read_as)
     folder = cache / "encoded" / name
     encoded = open_arrays(folder)
     if encoded is None:
         say(f"{config.name}: encoding with a {config.tokenizer} tokenizer")
         with writing(folder) as writer:
             write(writer, load_raw(), config, kind)
-            if key(config, kind) != name:
+            if key(config, kind, read_as) != name:
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         encoded = open_arrays(folder)
         assert encoded is not None, f"{folder} was damaged while it was written"
     return _prepared(config, kind, primary, *encoded)
 
 
-def key(config: TaskConfig, kind: TaskKind) -> str:
+def key(config: TaskConfig, kind: TaskKind, read_as: list[Any]) -> str:
     """The name of the encoded data in the cache, found without loading the raw data."""
-    columns = [(name, config.columns.get(name, name)) for name in kind.columns]  # source before target
-    settings = (kind.encoded_as, columns, config.encoding, config.tokenizer, config.vocabulary)
-    known = [SCHEMA, ARRAYS, *settings, config.source_length, config.target_length, version(config)]
+    settings = (kind.encoded_as, dict(config.columns), config.encoding, config.tokenizer, config.vocabulary)
+    known = [SCHEMA, ARRAYS, *read_as, *settings, config.source_length, config.target_length, version(config)]
     for file in filter(None, (config.pretrained, config.shared_tokenizer)):
         known.append(Path(file).read_text(encoding="utf-8"))
     known += [config.sentinels] if config.sentinels else []

@@ -70,6 +70,13 @@ def of(config: TaskConfig) -> TaskKind:
     return kind
 
 
+def read_as(config: TaskConfig) -> list[Any]:
+    """What a kind that is not archbench's own decides of the raw texts of a task; nothing for archbench's kinds."""
+    texts_of = config.texts_of
+    kind = find(texts_of, config.folder, f"tasks.{config.name}.kind") if texts_of else of(config)
+    return [*kind.encoded_as, *kind.columns] if kind.origin else []
+
+
 def numerics(name: str, form: str = "") -> int:
     """The version of this kind's computation; of a kind that is not archbench's own that of kinds of its form.
 

@@ -50,7 +50,8 @@ kind = TaskKind(
     one_answer={one_answer},
     # A kind may also define three functions: decoding(prepared) -> DecodingConfig sets how answers are generated,
     # measure(prepared, outputs) -> list[Score] scores them, baselines(prepared) -> list[Baseline] makes the simple
-    # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples.
+    # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples. Test examples are in the
+    # order of their file, and outputs.rows are their rows in it; archbench's tutorial scores minimal pairs with them.
 )
 '''
 METRIC = '''"""A metric computed from texts: describe here what it measures.

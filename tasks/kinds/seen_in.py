@@ -19,7 +19,7 @@ VERSION = 3  # raise when the same data would be counted differently
 
 def key(text: TaskConfig, task: TaskConfig) -> str:
     """Identifies an overlap: the same for the same texts of both."""
-    identities = [prepare.raw_data_identity(config) for config in (text, task)]
+    identities = [prepare.raw_data_identity(config) + registry.read_as(config) for config in (text, task)]
     return hashlib.sha256(json.dumps([VERSION, *identities]).encode()).hexdigest()
 
 

@@ -23,7 +23,7 @@ def trained_file(configs: Sequence[TaskConfig], algorithm: str, vocabulary: int,
 
     ``algorithm`` is a kind of tokenizer, such as "bpe". Raises ``InputError`` where data cannot be had.
     """
-    known = [prepare.raw_data_identity(config) for config in configs]
+    known = [prepare.raw_data_identity(config) + registry.read_as(config) for config in configs]
     name = hashlib.sha256(json.dumps([prepare.SCHEMA, algorithm, vocabulary, known]).encode()).hexdigest()
     made = cache / "tokenizers" / f"{name}.json"
     if not made.is_file():
