@@ -56,9 +56,8 @@ class Table:
 
     def take(self, indices: Sequence[int]) -> "Table":
         """Only the pairs at ``indices``."""
-        columns = self.sources, self.targets, self.rows
-        sources, targets, rows = ([column[index] for index in indices] for column in columns)
-        return Table(sources, targets, rows)
+        sources, targets = ([column[index] for index in indices] for column in (self.sources, self.targets))
+        return Table(sources, targets, [self.rows[index] for index in indices])
 
 
 @dataclass(frozen=True)

@@ -134,8 +134,7 @@ def _plain(score: Score, examples: int) -> Score:
     """A score of Python's own numbers."""
     values = [float(value) for value in score.per_example]
     values += [math.nan] * (examples - len(values)) if values else []
-    numbers_of = {key: float(getattr(score, key)) for key in ("value", "lower", "upper")}
-    return replace(score, **numbers_of, n=int(score.n), per_example=tuple(values))
+    return Score(score.metric, float(score.value), float(score.lower), float(score.upper), int(score.n), tuple(values))
 
 
 def _is_number(value: Any) -> bool:
