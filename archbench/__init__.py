@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archbench.isolated import isolated
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,6 +24,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@isolated
 def compare(
     experiment: "str | Path | Mapping[str, Any] | Experiment",
     out: str | Path | None = None,
@@ -48,7 +51,7 @@ def compare(
     ``experiment`` is an architecture that joins the published comparison of that name or folder. ``on`` is "local",
     "ray" or "slurm": where the runs are trained. Failed runs are rows with the status ``failed``. Raises ``InputError``
     (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full;
-    the same call resumes.
+    the same call resumes. Code of the user (a variant, a task kind, a metric) runs in other processes only.
     """
     from archbench import against as joining
     from archbench import inputs
@@ -79,6 +82,7 @@ def compare(
     return tables.read(root / "tables")
 
 
+@isolated
 def reproduce(
     folder: str | Path,
     out: str | Path | None = None,

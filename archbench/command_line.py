@@ -1,12 +1,14 @@
 """The command line."""
 
 import codecs
+import contextlib
 import io
 import os
 import shlex
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,7 @@ from archbench.exits import Terminated, complain, fail, terminable
 from archbench.inputs import GO_ON, named_folder, number_of_runs, out_folder, say, sequential
 from archbench.listings import LISTS
 from archbench.printing import complain_of, conclude, print_bench, print_report, print_reproduction
+from archbench.tasks.base import fixed_environment
 
 MATCH = (
     "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
@@ -62,8 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _use_utf8()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with terminable():
+        with terminable(), fixed_environment.guarded() if arguments is None else contextlib.nullcontext():
             status = _status(words)
+    except fixed_environment.Elsewhere as elsewhere:
+        status = _elsewhere(words, elsewhere.variables, replacing=arguments is None)
     except Terminated:
         status = fail(f"terminated; {GO_ON}", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
@@ -73,6 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
         os._exit(status)  # a variant's thread would delay the exit
     sys.exit(status)
+
+
+def _elsewhere(words: Sequence[str], variables: Mapping[str, str], replacing: bool) -> int:
+    """The same command in a process for users' files, which replaces this one or is waited for; its exit status."""
+    command = [sys.executable, "-P", "-m", "archbench", *words]
+    search = os.pathsep.join(os.path.abspath(part) for part in sys.path)
+    environment = {**fixed_environment.environment(variables), "PYTHONPATH": search}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if replacing:
+        os.execve(sys.executable, command, environment)
+    return subprocess.run(command, env=environment).returncode
 
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or the beginning of its name or path.")]

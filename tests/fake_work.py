@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class FakePlan:
     predictions: int = 10_000
     snapshots: int = 0
     code: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     task: TaskConfig = TASK
 
     def row(self) -> dict[str, Any]:

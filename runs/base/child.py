@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
 
+from archbench.tasks.base import fixed_environment
+
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -30,12 +32,18 @@ main(*sys.argv[2:])"""
 
 
 def start(
-    call: str, arguments: tuple[str, ...], environment: Mapping[str, str], output: IO[bytes] | int
+    call: str,
+    arguments: tuple[str, ...],
+    environment: Mapping[str, str],
+    output: IO[bytes] | int,
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[subprocess.Popen[bytes], Connection]:
     """A new process that runs ``call`` ("module:function") with its end of the connection and the arguments.
 
-    Everything that it prints goes to ``output``, a file or a file descriptor.
+    Everything that it prints goes to ``output``, a file or a file descriptor. Its environment is that of users' files,
+    with the experiment's ``variables`` (None: those of this process), and ``environment``, which archbench sets.
     """
+    declared = fixed_environment.declared() or {} if variables is None else variables
     ours, theirs = Pipe()
     search = json.dumps([os.path.abspath(part) for part in sys.path])
     command = [sys.executable, "-P", "-c", _START, search, str(theirs.fileno()), str(os.getpid()), call, *arguments]
@@ -45,7 +53,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment},
+            env={**fixed_environment.environment(declared), **environment},
             pass_fds=[theirs.fileno()],
         )
     return process, ours

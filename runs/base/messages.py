@@ -1,7 +1,7 @@
 """Messages between a worker and the executor that starts it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -66,6 +66,11 @@ class PlannedRun(Protocol):
     @property
     def code(self) -> str:
         """The user's variant whose code the run imports, "" where it is archbench's own."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the experiment adds to the environment of the run's process; none where no user's code runs in it."""
         ...
 
     @property

@@ -28,6 +28,7 @@ class ExecutionSetting:
     threads: int
     cache: Path
     rate: float
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables that the experiment gives to users' files
 
     @property
     def speed(self) -> float:
@@ -100,11 +101,17 @@ class Plan:
     scoring_seconds: float = 0.0  # part of the expected seconds
     predictions: int = 0  # bytes of their table, at most
     baselines: bool = False  # this run also makes the data set's baselines
+    environment: dict[str, str] = field(default_factory=dict)  # variables that the experiment gives to users' files
 
     @property
     def code(self) -> str:
         """The variant whose code must share no process with other architectures; "" for those of archbench."""
         return self.variant if self.foreign else ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the experiment adds to the environment of the run's process, where that runs code of the user."""
+        return self.environment if self.foreign or self.kind_code else {}
 
     @property
     def is_pretraining(self) -> bool:
@@ -164,6 +171,7 @@ class Plan:
             "deterministic": self.deterministic,
             **({"trial": True} if self.trial else {}),
             **({"decoding": self.decoding} if self.decoding else {}),
+            **({"environment": self.variables} if self.variables else {}),
             **({"validation": "sampled"} if self.sampled else {}),
             **({"compile": True} if self.training.compile else {}),
             **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),

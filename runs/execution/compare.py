@@ -19,6 +19,7 @@ from archbench.runs.executors import executor
 from archbench.runs.executors.executor import On
 from archbench.runs.experiment.sections import Flag, Section, Whole
 from archbench.runs.experiment.spec import METRICS, Experiment
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.metrics import registry
@@ -233,6 +234,8 @@ def checked_architectures(experiment: Experiment, options: RunOptions, say: Say)
     from archbench.runs.base import machine
     from archbench.runs.planning.isolation import Architectures
 
+    if experiment.environment:
+        fixed_environment.require(experiment.environment)
     machine.device(options.device, here=options.on == "local")
     executor.check(options.on)
     with Architectures(Path(experiment.folder), cache()) as architectures:

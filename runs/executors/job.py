@@ -72,7 +72,7 @@ class Job:
 
     def _attempt(self, lines: list[LogLine]) -> Ended:
         try:
-            self.worker = workers.start(self.work, 0, self.folder, child.ONE_THREAD)
+            self.worker = workers.start(self.work, 0, self.folder, child.ONE_THREAD, self.plan.variables)
             self.worker.assign(self.plan, self.folder)
             return self._follow(self.worker, lines)
         except OSError as error:

@@ -36,7 +36,9 @@ class Local:
                 worker.close()
                 worker = None
             if worker is None:
-                worker = self.workers[slot] = start(self.options.work, slot, folder, self._environment(taken))
+                environment = self._environment(taken)
+                worker = start(self.options.work, slot, folder, environment, plan.variables)
+                self.workers[slot] = worker
             self.slots[slot] = taken
             worker.assign(plan, folder)
 

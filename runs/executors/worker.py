@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,20 @@ PROGRESS_SECONDS = 0.1
 class Worker:
     """The parent's end of a worker. ``plan`` is its current run; ``slot`` decides its GPU.
 
-    ``code`` is the user's variant that it has imported; it then performs runs of no other architecture.
+    ``variables`` are those that the experiment adds to its environment. ``code`` is the user's variant that it has
+    imported; it then performs runs of no other architecture.
     """
 
     process: subprocess.Popen[bytes]
     connection: Connection
     slot: int
+    variables: Mapping[str, str] = field(default_factory=dict)
     plan: PlannedRun | None = None
     code: str = ""
 
     def can_run(self, plan: PlannedRun) -> bool:
-        """Whether the worker has imported no code that could change this run."""
-        return self.code in ("", plan.code)
+        """Whether the worker has the run's variables, and has imported no code that could change it."""
+        return self.code in ("", plan.code) and self.variables == plan.variables
 
     def assign(self, plan: PlannedRun, folder: Path) -> None:
         """Hands ``plan`` to the worker; a worker that has died is noticed when it is waited for."""
@@ -63,10 +65,14 @@ class Worker:
             self.connection.send(message)
 
 
-def start(work: str, slot: int, folder: Path, environment: Mapping[str, str]) -> Worker:
-    """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``."""
+def start(work: str, slot: int, folder: Path, environment: Mapping[str, str], variables: Mapping[str, str]) -> Worker:
+    """A new worker for ``work`` ("module:function"); what it prints before its first run goes there, to ``folder``.
+
+    It performs only runs with these ``variables``.
+    """
+    call = "archbench.runs.executors.worker:serve"
     with open(folder / OUTPUT, "ab") as output:
-        return Worker(*child.start("archbench.runs.executors.worker:serve", (work,), environment, output), slot)
+        return Worker(*child.start(call, (work,), environment, output, variables), slot, variables)
 
 
 def died(worker: Worker, root: Path) -> Ended | None:

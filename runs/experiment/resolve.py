@@ -26,6 +26,7 @@ from archbench.runs.experiment.sections import (
     is_checkpoint,
 )
 from archbench.runs.experiment.validation import nearest, printable, validated
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.builtin_data import builtin
@@ -43,6 +44,8 @@ BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 def resolve(data: dict[str, Any], folder: str) -> Experiment:
     """The experiment in ``data``, which is shaped like an experiment file in ``folder``; raises ``InputError``."""
     entry = validated(ExperimentEntry, data)
+    if entry.environment:
+        fixed_environment.require(entry.environment)
     resolved = [(task, _task(task, entry, folder, f"tasks[{i}]")) for i, task in enumerate(entry.tasks)]
     pretrainings = starts.pretrainings(entry, lambda task, general, place: _task(task, general, folder, place))
     tasks, start_conditions = starts.expand(resolved, pretrainings)
@@ -63,6 +66,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
         margins=entry.margins,
         folder=folder,
+        environment=entry.environment,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 
 from archbench.runs.experiment.validation import nearest, printable
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.dataset import SPLITS
 
 Item = TypeVar("Item")
@@ -204,6 +205,18 @@ def _encoding(name: str) -> str:
         return codecs.lookup(name).name
     except LookupError:
         raise ValueError(f'unknown text encoding {printable(name)}; for example "utf-8" or "latin-1"') from None
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Variables for users' files: not those that come from the caller, or that archbench or Python has for itself."""
+    for name, value in variables.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{printable(name)}: expected a name of letters, digits and underscores")
+        if fixed_environment.passes(name) or name.startswith("PYTHON"):
+            raise ValueError(f"{name}: the caller, archbench or Python sets this one; choose another name")
+        if "\0" in value:
+            raise ValueError(f"{name}: {printable(value)}: the value has a NUL character")
+    return variables
 
 
 Name = Annotated[str, AfterValidator(_plain_name)]
@@ -470,6 +483,7 @@ class ExperimentEntry(Section):
     contrasts: Contrasts | None = None
     margins: dict[str, Annotated[Number, Field(gt=0)]] = {}
     alternatives: dict[str, Names] = {}
+    environment: Annotated[dict[str, str], AfterValidator(_environment)] = {}
 
 
 class Overrides(Section):
@@ -593,7 +607,8 @@ class Experiment(Section):
     that train the first architecture again, with other seeds and with half its budget. ``contrasts`` are the pairs to
     test; ``margins`` are the smallest relevant differences, by metric. ``added`` is how many seeds were added after the
     largest listed one, by task and architecture: those of ``--until-decided``. ``against`` is the published comparison
-    that one architecture joins.
+    that one architecture joins. ``environment`` has the variables that users' files see beside those of every
+    environment (`tasks/base/fixed_environment.py`).
     """
 
     name: Name
@@ -609,6 +624,7 @@ class Experiment(Section):
     settings: dict[str, Any] = Field(default={}, exclude=True)
     added: dict[str, dict[str, int]] = Field(default={}, exclude=True)
     against: Against | None = Field(default=None, exclude=True)
+    environment: dict[str, str] = {}
 
     @property
     def tasks_and_conditions(self) -> tuple[Task, ...]:
@@ -626,8 +642,9 @@ class Experiment(Section):
     def digestable(self) -> dict[str, Any]:
         """The experiment as plain JSON values, the same on every machine and in every folder."""
         values = self.model_dump(mode="json", by_alias=True)
-        if not self.pretraining:  # as before there was any, so that recorded digests stay
-            del values["pretraining"]
+        for key in ("pretraining", "environment"):
+            if not values[key]:  # as before there was any, so that recorded digests stay
+                del values[key]
         for task in (
             *values["tasks"],
             *values["conditions"],

@@ -90,6 +90,7 @@ class PlanAssembler:
             expected_seconds=budget.OVERHEAD_SECONDS + cost.total_flops / speed,
             scoring_seconds=cost.scoring_flops / speed,
             predictions=self._predictions,
+            environment=dict(setting.environment),
         )
 
     @cached_property

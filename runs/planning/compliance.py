@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from archbench.runs.base.messages import visible
-from archbench.tasks.base import files
+from archbench.tasks.base import files, fixed_environment
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 
@@ -204,7 +204,8 @@ def digest(texts: Sequence[str], folders: Sequence[str], files: Mapping[str, byt
         ours |= {f"{folder}/{path.relative_to(root)}": path.read_bytes() for path in sorted(Path(root).rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
     named = [*sorted(files.items()), *ours.items()]
-    words = (word.encode() for word in (*texts, *versions))
+    variables = [repr(fixed_environment.declared())] if fixed_environment.declared() else []
+    words = (word.encode() for word in (*texts, *versions, *variables))
     for part in (*words, *(part for name, content in named for part in (name.encode(), content))):
         hashed.update(len(part).to_bytes(8, "big") + part)
     return hashed.hexdigest()

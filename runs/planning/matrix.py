@@ -73,7 +73,7 @@ def plan(
                 architectures=opened,
             )
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
-    setting = ExecutionSetting(device, deterministic, THREADS, cache, rate)
+    setting = ExecutionSetting(device, deterministic, THREADS, cache, rate, experiment.environment)
     planning = _Planning(experiment, setting, root, say, architectures)
     planning.plan_pretrainings()
     for task in experiment.tasks:

@@ -15,6 +15,7 @@ from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import PROMPT
 from archbench.runs.training import weight_transfer
 from archbench.runs.training.pretraining_objectives import window_limits
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.kind import FORMS, Form
 from archbench.tasks.kinds import registry
@@ -62,6 +63,8 @@ def read(folder: Path) -> FinishedRun:
 
 def _read(folder: Path) -> FinishedRun:
     made, facts = plan.from_json(sealed.read_json(folder / "plan.json")), sealed.read_json(folder / "task.json")
+    if made.variables:
+        fixed_environment.require(made.variables)
     tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
     allowed_tokens = torch.zeros(made.vocabulary, dtype=torch.bool)
     allowed_tokens[facts["answers"]] = True

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError, expand_home, irregular, is_signalled, one_line
 
 
@@ -52,6 +53,7 @@ def run_file(
 
     Raises ``InputError`` where the code fails; its message is "{before}{file}:{line}: {failure}: {error}".
     """
+    fixed_environment.require()
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -90,6 +92,7 @@ def entry(group: str, name: str) -> importlib.metadata.EntryPoint | None:
 
 def load_entry(entry: importlib.metadata.EntryPoint, where: str) -> Any:
     """The object of an entry point, after its module has run; raises ``InputError`` if that fails."""
+    fixed_environment.require()
     try:
         return entry.load()
     except BaseException as error:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError, is_signalled, one_line
 from archbench.tasks.metrics import registry
 from archbench.tasks.metrics.metric import Metric
@@ -56,6 +57,7 @@ def _metric(path: Path, key: str, where: str, digest: str) -> Metric:
 
 def _loaded(path: Path) -> Any:
     """Takes seconds the first time: it imports ``evaluate``."""
+    fixed_environment.require()
     import evaluate
 
     # without progress bars and network: the path is that of a local script
