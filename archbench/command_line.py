@@ -16,7 +16,7 @@ import typer
 
 from archbench import exits
 from archbench.exits import Terminated, complain, fail, terminable
-from archbench.inputs import GO_ON, named_folder, number_of_runs, out_folder, say, sequential
+from archbench.inputs import GO_ON, named_file, named_folder, number_of_runs, out_folder, say, sequential
 from archbench.listings import LISTS
 from archbench.printing import complain_of, conclude, print_bench, print_report, print_reproduction
 from archbench.tasks.base import fixed_environment
@@ -294,7 +294,7 @@ def _plot(
         return 0
     name, kind = plotting.chosen("FIGURE", figure, FIGURES), plotting.form(form, out, ENDINGS, "pdf")
     look = plotting.chosen("--style", style, STYLES) if style else "print" if kind == "pdf" else "light"
-    path = named_folder("--out", out) or Path(f"{name}.{kind}")
+    path = named_file("--out", out) or Path(f"{name}.{kind}")
     inches = None if width is None else plotting.inches("--width", width)
     with plotting.mistakes():
         made, height = plot.written(shown, name, path, kind, look, inches)
@@ -336,7 +336,7 @@ def _table(
         return 0
     known = plotting.chosen("NAME", name, printed.TABLES)
     layout = plotting.form(form, out, printed.ENDINGS, "markdown")
-    path = named_folder("--out", out)
+    path = named_file("--out", out)
     with plotting.mistakes():
         text = printed.printed(
             printed.table(plotting.judged(folder), known), layout, printed.note(printed.TABLES[known], layout)

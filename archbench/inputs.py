@@ -106,6 +106,16 @@ def named_folder(option: str, folder: str | Path | None) -> Path | None:
     return None if folder is None else Path(folder)
 
 
+def named_file(option: str, file: str | Path | None) -> Path | None:
+    """The file that an option names, not a folder."""
+    from archbench.tasks.base.errors import InputError
+
+    path = named_folder(option, file)
+    if path is not None and path.is_dir():
+        raise InputError(f"{option}: {path}: is a folder; name a file in it")
+    return path
+
+
 def say(line: str) -> None:
     from archbench.runs.base.messages import visible
 

@@ -34,6 +34,8 @@ def push(root: Path, target: str, models: bool, dry_run: bool, say: Say) -> list
     from archbench.tasks.base.errors import InputError
 
     repository = _repository(target)
+    if not dry_run:
+        _check_login(repository)
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
@@ -125,14 +127,22 @@ def _listing(upload: Upload) -> list[str]:
     return [head, *(f"  {path} ({size:,} bytes)" for path, size in sizes)]
 
 
+def _check_login(repository: str) -> None:
+    """Raises ``InputError`` without a login, before anything slow is made."""
+    from huggingface_hub import get_token
+
+    from archbench.tasks.base.errors import InputError
+
+    if get_token() is None:
+        raise InputError(f"hub:{repository}: not logged in; run 'hf auth login' or set HF_TOKEN")
+
+
 def _sent(upload: Upload) -> str:
     """Creates the repository if need be and uploads the folder in one commit."""
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
     from archbench.tasks.base.errors import InputError, one_line
 
-    if get_token() is None:
-        raise InputError(f"hub:{upload.repository}: not logged in; run 'hf auth login' or set HF_TOKEN")
     try:
         api = HfApi()
         api.create_repo(upload.repository, repo_type=upload.kind, exist_ok=True)

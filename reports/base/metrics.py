@@ -17,6 +17,7 @@ from archbench.runs.experiment.spec import JUDGED, METRICS
 
 BOUND_SUFFIX: Final = "_bound"  # of metrics that bound a likelihood in any order
 MASKED_LOSS: Final = "masked_loss"  # bounds no likelihood
+BUILTIN: Final = frozenset(str(facts["metric"]) for facts in METRICS)  # names
 
 
 @dataclass(frozen=True)

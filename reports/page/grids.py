@@ -14,7 +14,7 @@ from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting, provenance
-from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, metric
+from archbench.reports.base.metrics import BOUND_SUFFIX, BUILTIN, MASKED_LOSS, metric
 from archbench.reports.base.tables import Tables
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
@@ -58,12 +58,16 @@ def headline(comparisons: Sequence[Comparison]) -> Grid:
 
 
 def with_answers(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons, and chrF beside each that judges translations by a likelihood: whole answers, not bits alone."""
+    """The comparisons, each with the user's own metrics beside it.
+
+    Beside a likelihood that judges translations also chrF: whole answers, not bits alone.
+    """
     shown = []
     for comparison in first:
-        shown.append(comparison)
-        if comparison.metric.name in LIKELIHOODS and WHOLE_ANSWERS in comparisons.metrics(comparison.group):
-            shown.append(comparisons.compare(comparison.group, WHOLE_ANSWERS))
+        judged_by, known = comparison.metric.name, comparisons.metrics(comparison.group)
+        beside = [WHOLE_ANSWERS] if judged_by in LIKELIHOODS and WHOLE_ANSWERS in known else []
+        beside += [name for name in known if name not in BUILTIN and name != judged_by]
+        shown += [comparison, *(comparisons.compare(comparison.group, name) for name in beside)]
     return shown
 
 

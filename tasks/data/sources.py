@@ -228,8 +228,8 @@ def _completed(splits: dict[str, Table], kind: TaskKind, names: Mapping[str, str
         chosen = [index for index, side in enumerate(placed) if side == split]
         if not chosen:
             raise InputError(
-                f"data: train ({names['train']}) has too few different rows to split off {' and '.join(missing)}; "
-                "give a file for each split"
+                f"data: train ({names['train']}) has too few different rows to split off {' and '.join(missing)} "
+                f"(rows with equal sources{' or equal targets' * both} stay together); give a file for each split"
             )
         parts[split] = train.take(chosen)
     return {**splits, **parts}
