@@ -113,6 +113,7 @@ def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: P
         (["headline", "--format", "gif"], "known: "),
         (["headline", "--out", "figure.gif"], "known: "),
         (["headline", "--style", "drak"], 'did you mean "dark"'),
+        (["headline", "--out", "."], "--out: .: is a folder; name a file in it"),
         (["headline", "--format", "png", "--out", "figure.pdf"], "does not match --format png"),
         (["capacity"], "needs random strings"),
     ],

@@ -126,6 +126,7 @@ def test_models_go_to_a_repository_of_their_own(hub: Hub, tmp_path: Path) -> Non
 
 def test_without_a_login_nothing_is_sent(hub: Hub, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    monkeypatch.setattr("archbench.reports.page.publish.publish", lambda *_: pytest.fail("the report was built first"))
     with pytest.raises(InputError, match="hub:me/results: not logged in"):
         pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     assert hub.created == []

@@ -291,7 +291,7 @@ MISTAKES = [
         {"columns": {"lable": "label"}},
         'columns: classification has no "lable"; it takes text and label',
     ),
-    ("classification", "train.tsv", {}, "data: train (train.tsv) has too few different rows to split off"),
+    ("classification", "train.tsv", {}, "stay together); give a file for each split"),
     ("classification", "trian.tsv", {}, 'did you mean "train.tsv"?'),
     ("classification", "sub/a.tsv", {}, 'data: no file "sub/a.tsv" in '),
     ("classification", {"train": "sub"}, {}, 'data: "sub" is a folder'),

@@ -116,6 +116,16 @@ def trained() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in Path("results/mine/runs").glob("*/model.safetensors")}
 
 
+def test_the_terminals_table_has_metrics_of_ones_own(
+    compare: Callable[..., tuple[int, str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    compare("--seeds", "1")
+    with pytest.raises(SystemExit):
+        command_line.main(["report", "results/mine"])
+    head = next(line for line in capfd.readouterr().out.splitlines() if line.startswith("architecture"))
+    assert "equal" in head and "letters" in head and "ROUGE" not in head
+
+
 def test_finished_runs_are_scored_again_and_never_trained_again(
     compare: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
