@@ -4,8 +4,10 @@ import functools
 import os
 import signal
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +35,7 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
     return called
 
 
-def serve(connection: Connection, name: str) -> None:
+def serve(connection: "Connection", name: str) -> None:
     """The life of the child: one call, whose result or error it sends. Only the parent passes an interrupt on."""
     import archbench
 
