@@ -25,8 +25,8 @@ def attention(
 ) -> Tensor:
     """Queries (b, h, n, e) to states (b, s, d) -> (b, n, h * e).
 
-    ``weight`` (h * e + 2 * kv_heads * e, d) and ``bias`` make queries, keys and values, in this order. ``mask`` as in
-    ``blockwise``.
+    ``weight`` (h * e + 2 * kv_heads * e, d) and ``bias`` make queries, keys and values, in this order. ``mask``
+    (1 or b, 1, 1, s) is added to scores and is not trained.
     """
     b, h, n, e = q.shape
     keys, values = weight[h * e :].view(2, -1, e, weight.shape[1])

@@ -76,7 +76,8 @@ def product_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     added = _whole(rows) - rows
     filled = F.pad(x.reshape(rows, -1), (0, 0, 0, added)) if added else x
     matrix = weight if pack is None else pack
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, bias, "none", [], "")
+    dense = None if bias is None else bias.contiguous()  # oneDNN may read past the strides of a bias
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(filled, matrix, dense, "none", [], "")
     return y[:rows].view(*x.shape[:-1], len(weight)) if added else y
 
 

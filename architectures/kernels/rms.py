@@ -44,7 +44,7 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         normed, weight, scale = ctx.saved_tensors
         along = grad_output * normed
-        grad_weight = along.view(-1, len(weight)).sum(0)
+        grad_weight = along.reshape(-1, len(weight)).sum(0)
         drift = (along @ weight)[..., None].mul_(-1 / len(weight))
         grad_x = torch.mul(grad_output, weight, out=along).addcmul_(normed, drift).mul_(scale)
         return grad_x, grad_weight, None

@@ -27,7 +27,7 @@ def attention(q: Tensor, keys: Tensor, values: Tensor, count: int, mask: Tensor 
     """
     (b, h, _, e), shared = q.shape, keys.shape[1]
     keys, values = keys.flatten(0, 1), values.flatten(0, 1)
-    scores = torch.bmm((q * scale).view(b * shared, h // shared, e), keys.mT)
+    scores = torch.bmm((q * scale).reshape(b * shared, h // shared, e), keys.mT)
     each = scores.view(b, h, 1, scores.shape[-1])
     each[..., count:] = float("-inf")
     if mask is not None and mask.dtype == torch.bool:
