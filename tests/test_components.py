@@ -1,6 +1,7 @@
 """Every component keeps the contract in every family that takes it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from archbench.architectures import contract
-from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import Activation, FeedForward, GatedFeedForward, NoFeedForward
 from archbench.architectures.components.norm import LayerNorm, NoNorm, PostNorm, PreNorm, RMSNorm
@@ -20,6 +21,8 @@ from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count
 from archbench.architectures.kernels import gated
 from archbench.architectures.kernels.gelu import gelu_tanh
+from archbench.architectures.kernels.rotate import rotated
+from archbench.runs.training.optimizer import hidden_matrices
 
 CHECKS = (
     contract.no_look_ahead,
@@ -48,6 +51,7 @@ BLOCKS: dict[str, Callable[[Size, bool], Block]] = {
     "own base": lambda size, cross: block(
         size, cross, Attention(size.dim, size.heads, positions=Rotary(size.head_dim, base=50.0))
     ),
+    "qk-norm": lambda size, cross: block(size, cross, Attention(size.dim, size.heads, qk_norm=True)),
     "no feed-forward": lambda size, cross: Block(
         Attention(size.dim, size.heads),
         NoFeedForward(),
@@ -61,7 +65,8 @@ BLOCKS: dict[str, Callable[[Size, bool], Block]] = {
 
 def block(size: Size, cross: bool, attention: Attention, wiring: type = PreNorm) -> Block:
     feedforward = FeedForward(size.dim, size.hidden, F.relu, bias=True)
-    other = Attention(size.dim, size.heads, kv_heads=attention.kv_heads) if cross else None
+    more = {"kv_heads": attention.kv_heads, "qk_norm": attention.query_norm is not None}
+    other = Attention(size.dim, size.heads, **more) if cross else None
     return Block(attention, feedforward, RMSNorm, cross=other, wiring=wiring)
 
 
@@ -153,3 +158,38 @@ def test_halves_of_a_gated_network_come_to_the_same_apart(
     )  # whoever watches sees both
     whole = F.linear(x, network.gate_up.weight, network.gate_up.bias)
     torch.testing.assert_close(torch.cat(outputs[0], -1), whole, atol=1e-4, rtol=1e-5)  # nor is it written over
+
+
+def test_queries_and_keys_are_normed_over_their_head_before_positions() -> None:
+    torch.manual_seed(0)
+    layer, plain, x = Attention(16, 2, 1, qk_norm=True), Attention(16, 2, 1), torch.randn(3, 6, 16)
+    for norm in (layer.query_norm, layer.key_norm):
+        nn.init.normal_(norm.weight)
+    nn.init.normal_(layer.output.weight)
+    places = torch.arange(6)[None]
+    rotation = Rotary(8)(places, places).rotation
+    context = AttentionContext(places, places, causal=True, rotation=rotation)
+    split = layer.query_key_value(x).unflatten(-1, (4, 8)).transpose(1, 2)
+    q = rotated(F.rms_norm(split[:, :2], (8,), layer.query_norm.weight, 1e-6), *rotation)
+    k = rotated(F.rms_norm(split[:, 2:3], (8,), layer.key_norm.weight, 1e-6), *rotation)
+    heads = F.scaled_dot_product_attention(q, k, split[:, 3:], is_causal=True, enable_gqa=True)
+    expected = layer.output(heads.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(x, context)[0], expected)
+    torch.testing.assert_close(layer(x, context.from_query(4))[0], expected[:, 4:])
+    torch.testing.assert_close(layer.queries(x, context), q)
+    assert sum(p.numel() for p in layer.parameters()) == sum(p.numel() for p in plain.parameters()) + 2 * 8
+    assert layer.flops(5.0, 6.0, 7.0) == plain.flops(5.0, 6.0, 7.0)
+    assert set(hidden_matrices(layer)) == set(hidden_matrices(plain))
+
+
+def test_a_stack_tells_a_builder_the_number_of_its_layer_if_it_asks() -> None:
+    def block(layer: int, window: int | None = 5) -> Block:
+        return Block(Attention(8, 2, window=layer if window is None else window), NoFeedForward(), LayerNorm)
+
+    def windows(builder: Callable[..., Block]) -> list[int | None]:
+        return [made.attention.window for made in Stack(3, builder).blocks]
+
+    assert windows(lambda layer: block(layer, None)) == windows(partial(block, window=None)) == [0, 1, 2]
+    assert windows(block) == windows(lambda: block(0)) == windows(lambda number=0: block(number)) == [5, 5, 5]
+    ready = [block(layer, None) for layer in range(3)]
+    assert windows(partial(next, iter(ready))) == [0, 1, 2]

@@ -15,9 +15,11 @@ NEAR = 0.03  # relative error of a whole tensor: bfloat16 has 8 bits, and produc
 ANSWERS = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
 
 
-def attention(bias: bool = False, kv_heads: int = 4, scale: float | None = None, dropout: float = 0.0) -> Attention:
+def attention(
+    bias: bool = False, kv_heads: int = 4, scale: float | None = None, dropout: float = 0.0, qk_norm: bool = False
+) -> Attention:
     torch.manual_seed(0)
-    layer = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout)
+    layer = Attention(64, 4, kv_heads, bias=bias, scale=scale, dropout=dropout, qk_norm=qk_norm)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.normal_(0, 0.2)
@@ -49,7 +51,15 @@ def results(
 @pytest.mark.parametrize("lengths", [None, [40, 3, 17]], ids=["whole", "padded"])
 @pytest.mark.parametrize("queries", [1, 2])
 @pytest.mark.parametrize(
-    "options", [{}, {"bias": True}, {"kv_heads": 2}, {"kv_heads": 2, "bias": True, "scale": 0.4}], ids=str
+    "options",
+    [
+        {},
+        {"bias": True},
+        {"kv_heads": 2},
+        {"kv_heads": 2, "bias": True, "scale": 0.4},
+        {"kv_heads": 2, "qk_norm": True},
+    ],
+    ids=str,
 )
 def test_it_is_attention_with_keys_and_values(
     options: dict[str, bool | int | float], queries: int, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch

@@ -186,6 +186,7 @@ def decoder(**changes: Any) -> DecoderOnly:
     [
         {"attention": {"head_dim": 6}},
         {"attention": {"positions": Rotary(4, 5.0)}},
+        {"attention": {"qk_norm": True}},
         {"attention": {"window": 3}},
         {"attention": {"scale": 0.3}},
         {"block": {"dropout": 0.1}},
@@ -201,6 +202,11 @@ def test_a_model_that_is_no_llama_is_not_taken_for_one(changes: dict[str, Any]) 
     to_transformers(decoder())
     with pytest.raises(InputError, match="to_transformers: this decoder"):
         to_transformers(decoder(**changes))
+
+
+def test_normed_queries_are_named_as_what_llama_lacks() -> None:
+    with pytest.raises(InputError, match=r"no LlamaForCausalLM: stack\.blocks\.0\.attention\.query_norm is RMSNorm"):
+        to_transformers(decoder(attention={"qk_norm": True}))
 
 
 def test_heads_that_do_not_divide_the_width_are_not_taken_for_llama() -> None:

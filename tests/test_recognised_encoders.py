@@ -77,11 +77,10 @@ def modernbert(**changes: Any) -> EncoderOnly:
             result.around_attention = NoNorm(LayerNorm(12))
         return result
 
-    blocks = map(block, range(3))
     embedding = Embedding(29, 12, **{"norm": LayerNorm(12), **changes.get("embedding", {})})
     transform = Transform(12, F.gelu, LayerNorm(12))
     head = Head(29, 12, tied=embedding, **{"transform": transform, **changes.get("head", {})})
-    stack = Stack(3, lambda: next(blocks), changes.get("final", LayerNorm(12)))
+    stack = Stack(3, block, changes.get("final", LayerNorm(12)))
     return EncoderOnly(embedding, stack, head, changes.get("positions", NoPositions()), canvas=5)
 
 

@@ -10,6 +10,7 @@ import torch
 from archbench import command_line
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue, scaffold
+from archbench.architectures.components.stack import Stack
 from archbench.architectures.families.variant import Variant
 
 LINES = 48
@@ -22,6 +23,7 @@ BLOCK, HEAD, POSITIONS = (
 SUGGESTIONS = [
     ("decoder", "kv_heads=1", "size.heads)", "size.heads, {})"),
     ("encoder", "window=64", "size.heads)", "size.heads, {})"),
+    *((family, "qk_norm=True", "size.heads)", "size.heads, {})") for family in scaffold.FAMILIES),
     ("decoder", "FeedForward", "GatedFeedForward(", "{}("),
     ("decoder", "RMSNorm", "LayerNorm", "{}"),
     ("encoder", "wiring=PostNorm", BLOCK, BLOCK + ", {}"),
@@ -85,18 +87,28 @@ def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: 
     hold(written(family, tmp_path, *edits))
 
 
-@pytest.mark.parametrize("family", ["decoder", "encoder"])
+@pytest.mark.parametrize("family", scaffold.FAMILIES)
 def test_layers_can_differ_as_the_comment_says(tmp_path: Path, family: str) -> None:
     variant = written(
         family,
         tmp_path,
-        ("def block() -> Block:", "def block(layer: int) -> Block:"),
-        ("size.heads)", "size.heads, window=4 if layer else None)"),
-        ("    embedding = ", "    blocks = map(block, range(size.depth))\n    embedding = "),
-        ("Stack(size.depth, block,", "Stack(size.depth, lambda: next(blocks),"),
+        ("def block() -> Block:", "def block(layer: int) -> Block:")
+        if family != "encoder-decoder"
+        else ("def block(cross: bool) -> Block:", "def block(cross: bool, layer: int) -> Block:"),
+        (
+            "attention = Attention(size.dim, size.heads)",
+            "attention = Attention(size.dim, size.heads, window=4 if layer else None)",
+        ),
+        *(
+            (f"lambda: block(cross={cross})", f"lambda layer: block({cross}, layer)")
+            for cross in (False, True)
+            if family == "encoder-decoder"
+        ),
     )
     hold(variant)
-    assert [block.attention.window for block in contract.subject(variant.build).model.stack.blocks] == [None, 4]
+    model = contract.subject(variant.build).model
+    for stack in (part for part in model.modules() if isinstance(part, Stack)):
+        assert [block.attention.window for block in stack.blocks] == [None, 4]
 
 
 @pytest.mark.parametrize("family", scaffold.FAMILIES)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.norm import RMSNorm
 from archbench.architectures.components.numbers import Amount
 from archbench.architectures.kernels.attend import attend, attend_states
 from archbench.architectures.kernels.product import product
@@ -120,7 +121,8 @@ class Attention(nn.Module):
     Queries, keys and values are rows of one matrix; cross-attention uses its parts. ``window``: a query sees keys at
     most that far away. ``scale`` replaces ``head_dim ** -0.5`` (T5 uses 1); queries are then initialised smaller, so
     that scores keep their size. ``positions`` is this layer's own rotary scheme, which replaces the model's.
-    ``dropout`` applies to attention weights.
+    ``dropout`` applies to attention weights. ``qk_norm``: queries and keys are divided by their root mean square over
+    ``head_dim``, before positions, with a trained factor for each channel (2309.14322).
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class Attention(nn.Module):
         scale: float | None = None,
         positions: nn.Module | None = None,
         dropout: float = 0.0,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dim, self.heads, self.kv_heads = dim, heads, kv_heads or heads
@@ -146,6 +149,7 @@ class Attention(nn.Module):
         if scale is not None:
             with torch.no_grad():
                 self.query_key_value.weight[: self.inner] *= self.head_dim**-0.5 / scale
+        self.query_norm, self.key_norm = (RMSNorm(self.head_dim) if qk_norm else None for _ in range(2))
         self.output = linear(self.inner, dim, bias, zero=True)
 
     def forward(
@@ -187,14 +191,15 @@ class Attention(nn.Module):
     def project_queries(self, x: Tensor) -> Tensor:
         """The queries (b, h, q, e) of x (b, q, d) without positions, as in cross-attention."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        return self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
+        q = self._split(product(x, weight[: self.inner], None if bias is None else bias[: self.inner]))
+        return _normed(q, self.query_norm)
 
     def project_keys_values(self, memory: Tensor) -> KeyValues:
         """The keys and values of states (b, s, d), without positions."""
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         rest = None if bias is None else bias[self.inner :]
         k, v = product(memory, weight[self.inner :], rest).chunk(2, -1)
-        return KeyValues(self._split(k), self._split(v))
+        return KeyValues(_normed(self._split(k), self.key_norm), self._split(v))
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount:
         """FLOPs of a forward pass that projects ``queries`` and ``keys`` positions and compares ``pairs`` of them."""
@@ -216,11 +221,12 @@ class Attention(nn.Module):
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)
 
     def _project(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x (b, n, d), each (b, heads, n, e), queries and keys rotated."""
+        """Queries, keys and values of x (b, n, d), each (b, heads, n, e), queries and keys normed and rotated."""
         split = self._split(self.query_key_value(x))
-        if rotation is None:
+        if rotation is None or self.query_norm is not None:
             q, k, v = torch.split(split, [self.heads, self.kv_heads, self.kv_heads], 1)
-            return q, k, v
+            q, k = _normed(q, self.query_norm), _normed(k, self.key_norm)
+            return (q, k, v) if rotation is None else (rotated(q, *rotation), rotated(k, *rotation), v)
         qk, v = torch.split(split, [self.heads + self.kv_heads, self.kv_heads], 1)
         q, k = torch.split(rotated(qk, *rotation), [self.heads, self.kv_heads], 1)  # rotated together
         return q, k, v
@@ -229,5 +235,12 @@ class Attention(nn.Module):
         q, how = self.project_queries(x), (context, self.window, self.active_dropout, self.scaling)
         if isinstance(memory, KeyValues):
             return attend(q, memory, *how)
+        if self.key_norm is not None:
+            return attend(q, self.project_keys_values(memory), *how)
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
         return attend_states(q, memory, self.project_keys_values, weight, bias, *how)
+
+
+def _normed(x: Tensor, norm: RMSNorm | None) -> Tensor:
+    """Queries or keys (b, h, n, e) after their norm, in the type that they came in."""
+    return x if norm is None else norm(x.to(norm.weight.dtype)).to(x.dtype)

@@ -1,5 +1,6 @@
 """Blocks and stacks of them; the same for encoders and decoders."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -142,16 +143,20 @@ class Block(nn.Module):
         return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
 
 
+BlockBuilder = Callable[[], Block] | Callable[[int], Block]
+
+
 class Stack(nn.Module):
-    """``depth`` blocks and a final norm.
+    """``depth`` blocks, each made by ``block()`` or ``block(layer)``, layers counted from 0, and a final norm.
 
     In training ``call`` runs a block, where it is given: compiled, say. With ``recompute`` a block's inner activations
     are computed again for the backward pass, not kept (1604.06174).
     """
 
-    def __init__(self, depth: int, block: Callable[[], Block], norm: nn.Module | None = None) -> None:
+    def __init__(self, depth: int, block: BlockBuilder, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(block() for _ in range(depth))
+        numbers = ((layer,) if _takes_layer(block) else () for layer in range(depth))
+        self.blocks = nn.ModuleList(block(*number) for number in numbers)
         self.norm = norm if norm is not None else nn.Identity()
         self.call: Callable[..., Any] | None = None
         self.recompute = False
@@ -209,6 +214,16 @@ class Stack(nn.Module):
             last: Any = self.blocks[-1].feedforward
             total = total - last.flops(tokens) + last.flops(selected)
         return total
+
+
+def _takes_layer(block: BlockBuilder) -> bool:
+    """Whether a builder asks for the layer's number: it has a positional argument without a default."""
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    try:
+        arguments = inspect.signature(block).parameters.values()
+    except ValueError:  # of builtins such as `next`
+        return False
+    return any(argument.kind in kinds and argument.default is argument.empty for argument in arguments)
 
 
 def _narrowed(

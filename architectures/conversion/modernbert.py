@@ -76,12 +76,11 @@ def build(config: Config, tied: bool) -> EncoderOnly:
             made.around_attention = NoNorm(norm(dim))  # the embedding is normed already
         return made
 
-    blocks = map(block, range(config.num_hidden_layers))
     embedding = Embedding(config.vocab_size, dim, norm=norm(dim), dropout=config.embedding_dropout)
     transform = Transform(dim, activation(config.classifier_activation), norm(dim), config.classifier_bias)
     return EncoderOnly(
         embedding,
-        Stack(config.num_hidden_layers, lambda: next(blocks), norm(dim)),
+        Stack(config.num_hidden_layers, block, norm(dim)),
         Head(config.vocab_size, dim, embedding if tied else None, bias=config.decoder_bias, transform=transform),
         positions=NoPositions(),
         canvas=1,

@@ -20,10 +20,10 @@ from archbench.architectures import (
 
 
 def build(size: Size, limits: Limits) -> DecoderOnly:
-    # Layers that differ: `def block(layer: int)`, then before the return
-    # `blocks = map(block, range(size.depth))`, and `lambda: next(blocks)` in Stack.
+    # Layers that differ: `def block(layer: int)`; Stack counts layers from 0.
     def block() -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
+        # Normed queries and keys: qk_norm=True.
         attention = Attention(size.dim, size.heads)
         # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
         # for a forward pass: 2 * tokens * inputs * outputs per matrix.

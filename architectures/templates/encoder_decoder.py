@@ -20,11 +20,11 @@ from archbench.architectures import (
 
 
 def build(size: Size, limits: Limits) -> EncoderDecoder:
-    # Layers that differ: `def block(cross: bool, layer: int)`, then before the return
-    # `blocks = (block(False, layer) for layer in range(size.depth))`, and
-    # `lambda: next(blocks)` in the encoder's Stack.
+    # Layers that differ: `def block(cross: bool, layer: int)`, and in the stacks
+    # `lambda layer: block(False, layer)`; Stack counts layers from 0.
     def block(cross: bool) -> Block:
         # Heads that share keys and values: kv_heads=1. Local attention: window=64.
+        # Normed queries and keys: qk_norm=True.
         attention = Attention(size.dim, size.heads)
         # Or FeedForward, NoFeedForward, or your own module with `flops(tokens)`
         # for a forward pass: 2 * tokens * inputs * outputs per matrix.
