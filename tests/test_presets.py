@@ -17,6 +17,7 @@ from archbench.runs.planning.matrix import Matrix
 FLOAT32 = 42.8e9  # FLOP/s of a small model's block on an idle core that multiplies float32 alone
 LADDERS = ("scaling", "depth-width", "capacity")
 OTHERS = [name for name in spec.presets() if name.startswith("ablation-") or name == "generalist"]
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 Planned = Callable[[str], Matrix]
 
 
@@ -76,6 +77,14 @@ def test_the_runs_of_a_ladder_differ_in_what_it_climbs(name: str, columns: set[s
     varying = rows[rows["architecture"] == "decoder"].groupby("dataset")[list(columns)].nunique()
     assert (varying == 5).all(axis=None)
     assert rows.groupby(["dataset", "architecture"])["seed"].nunique().min() == 3
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_models_of_a_published_preset_keep_their_heads(name: str, planned: Planned) -> None:
+    published = pd.read_parquet(REFERENCE / name / "tables" / "runs.parquet")
+    here = pd.DataFrame([plan.row() for plan in planned(name).plans])
+    shapes, published_shapes = (set(zip(rows["width"], rows["heads"], strict=True)) for rows in (here, published))
+    assert shapes == published_shapes
 
 
 def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: Planned) -> None:

@@ -222,6 +222,17 @@ def test_rates_come_from_the_published_rows(place: Path, plans: list[ReproducedR
     assert changed.plan.size.dropout == 0.25 and changed.plan.run != first.plan.run
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_number_of_heads_that_was_not_stated_is_the_published_one(
+    place: Path, plans: list[ReproducedRun], heads: int
+) -> None:
+    first = plans[0]
+    name = replace(first.plan, size=replace(first.plan.size, heads=heads)).run
+    run = replace(first.published, run=name, row={**first.published.row, "heads": heads})
+    [item] = planned(place, [run])
+    assert (item.plan.size.heads, item.plan.run, item.differences) == (heads, name, ())
+
+
 def test_no_trial_is_trained_and_a_second_call_trains_nothing(
     here: Path, trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,10 +88,10 @@ def count(model: nn.Module) -> Counts:
     )
 
 
-def layers(model: nn.Module) -> int:
-    """Number of different feed-forward networks: layers that share one count once."""
+def feedforwards(model: nn.Module) -> list[nn.Module]:
+    """The different feed-forward networks: one that layers share counts once."""
     stacks = (module for module in model.modules() if isinstance(module, FeedForwards))
-    return len({id(network) for stack in stacks for network in stack.feedforwards()})
+    return list({id(network): network for stack in stacks for network in stack.feedforwards()}.values())
 
 
 def heads(model: nn.Module) -> int | None:

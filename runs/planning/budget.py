@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archbench.architectures.families.size import Counts, Limits, Size, count, layers
+from archbench.architectures.families.size import Counts, Limits, Size, count, feedforwards
 from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError, is_signalled, one_line
 
@@ -25,6 +25,7 @@ TOLERANCE = 0.01
 COARSE_FROM = 300_000  # parameters from which the feed-forward width goes in steps of COARSE
 COARSE = 8
 DEEPEST = 96
+TOKENS = 1024  # of which the FLOPs of one are the mean: experts may take whole numbers of them
 SAMPLE = 4096  # examples whose lengths stand for the data set's
 OVERHEAD_SECONDS = 2.5  # of a run for reading data, metrics and records; for expected times only
 
@@ -46,8 +47,8 @@ def reference_width(parameters: int) -> int:
 
 
 def usual_heads(width: int) -> int:
-    """As many heads of about 32 channels as divide the width into an even number of channels; else one."""
-    return next((heads for heads in range(max(1, width // 32), 0, -1) if width % (2 * heads) == 0), 1)
+    """Heads of about 32 channels, two at least, that divide the width into an even number of channels; else one."""
+    return next((heads for heads in range(max(2, width // 32), 0, -1) if width % (2 * heads) == 0), 1)
 
 
 def at_width(size: Size, width: int) -> Size:
@@ -114,17 +115,19 @@ def fit(
     coarse: bool,
     name: str,
     depth: int | None = None,
+    by_flops: bool = False,
 ) -> Size:
     """The size of width ``start.dim`` whose ``measure`` is within 1% of ``target``.
 
     Without ``depth``, takes the depth at which feed-forward networks are nearest to 8 width² parameters a layer, as in
-    the first transformer. Raises ``InputError`` if no depth meets the target.
+    the first transformer. ``by_flops``: FLOPs are measured, so only the parameters that a token uses count, and a
+    mixture of experts is as deep as a dense model. Raises ``InputError`` if no depth meets the target.
     """
     step = COARSE if coarse else 1
     best: tuple[float, Size] | None = None
     nearest = math.inf
     for tried in range(1, DEEPEST + 1) if depth is None else (depth,):
-        fitting = _fit_depth(build, replace(start, depth=tried), limits, measure, target, step, name)
+        fitting = _fit_depth(build, replace(start, depth=tried), limits, measure, target, step, name, by_flops)
         if fitting is None:
             break
         size, reached, stretch = fitting
@@ -145,7 +148,14 @@ def fit(
 
 
 def _fit_depth(
-    build: Build, size: Size, limits: Limits, measure: Measure, target: float, step: int, name: str
+    build: Build,
+    size: Size,
+    limits: Limits,
+    measure: Measure,
+    target: float,
+    step: int,
+    name: str,
+    by_flops: bool,
 ) -> tuple[Size, float, float] | None:
     """Size, its measure, distance from the usual feed-forward width; None if the layers alone exceed ``target``."""
     low, high = replace(size, hidden=step), replace(size, hidden=2 * step)
@@ -158,5 +168,29 @@ def _fit_depth(
         return low, first, 0.0
     hidden = max(1, 1 + round((target - first) / slope)) * step
     reached = first + slope * (hidden / step - 1)
-    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, layers(model)) * size.dim)
+    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, len(feedforwards(model))) * size.dim)
+    if by_flops:
+        per_unit *= _used_share(model, wider)
     return replace(size, hidden=hidden), reached, abs(math.log(hidden * per_unit / (8.0 * size.dim)))
+
+
+def _used_share(model: Any, wider: Any) -> float:
+    """The share of the feed-forward weights that ``wider`` has more of that a token is multiplied with; 1 if unknown.
+
+    Less than 1 in a mixture of experts.
+    """
+    networks, more = feedforwards(model), feedforwards(wider)
+    if not all(hasattr(network, "flops") for network in (*networks, *more)):
+        return 1.0
+    flops = _flops_of_a_token(more) - _flops_of_a_token(networks)
+    weights = _matrix_elements(more) - _matrix_elements(networks)
+    return min(1.0, flops / (2.0 * weights)) if flops > 0 and weights > 0 else 1.0
+
+
+def _flops_of_a_token(networks: list[Any]) -> float:
+    return sum(float(network.flops(float(TOKENS))) for network in networks) / TOKENS
+
+
+def _matrix_elements(networks: list[Any]) -> int:
+    weights = {id(p): p for network in networks for p in network.parameters() if p.requires_grad and p.ndim > 1}
+    return sum(p.numel() for p in weights.values())

@@ -130,8 +130,10 @@ def _fit(
     coarse: bool,
     depth: int | None,
 ) -> dict[str, Any]:
-    measure = budget.parameters if native is None else budget.flops_per_token(lengths, native)
-    return asdict(budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth))
+    by_flops = native is not None
+    measure = budget.flops_per_token(lengths, bool(native)) if by_flops else budget.parameters
+    size = budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth, by_flops)
+    return asdict(size)
 
 
 @lru_cache(maxsize=KEPT)

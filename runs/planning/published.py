@@ -221,16 +221,18 @@ def _is_called(entered: str, variant: str) -> bool:
 
 
 def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:
-    """The plan with what trials chose for the published run, its precision and, for a budget in seconds, its tokens.
+    """The plan with what trials chose for the published run, its heads, precision and, for seconds, its tokens.
 
     Every machine computes in float32, but not every one in bfloat16, so only float32 is taken over.
     """
     training = plan.training.model_copy(update=_rates(run.row))
+    heads = _size_heads(plan, run.row)
     plan = replace(
         plan,
         match=run.match,
         training=training,
-        size=replace(plan.size, dropout=training.dropout),
+        size=replace(plan.size, dropout=training.dropout, heads=heads),
+        heads=heads if plan.heads == plan.size.heads else plan.heads,
         precision="float32" if run.row.get("precision") == "float32" else plan.precision,
         deterministic=run.environment.get("deterministic") == "true",
     )
@@ -239,6 +241,12 @@ def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:
     tokens = int(run.row["planned_tokens"])
     costs = ("flops", "optimizer_flops", "loss_tokens", "expected_seconds")
     return replace(plan, tokens=tokens, **{name: getattr(plan, name) * tokens / plan.tokens for name in costs})
+
+
+def _size_heads(plan: Plan, row: Mapping[str, Any]) -> int:
+    """The published number of heads, unless the variant has one of its own: narrow models once had one by default."""
+    own = plan.heads not in (None, plan.size.heads)
+    return plan.size.heads if own else int(row.get("heads", plan.size.heads))
 
 
 def _rates(row: Mapping[str, Any]) -> dict[str, Any]:
