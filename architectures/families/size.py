@@ -94,6 +94,11 @@ def feedforwards(model: nn.Module) -> list[nn.Module]:
     return list({id(network): network for stack in stacks for network in stack.feedforwards()}.values())
 
 
+def layers(model: nn.Module) -> int:
+    """Number of different feed-forward networks."""
+    return len(feedforwards(model))
+
+
 def heads(model: nn.Module) -> int | None:
     """The (largest) number of attention heads; None if the attention is not archbench's."""
     return max((part.heads for part in model.modules() if isinstance(part, Attention | Average)), default=None)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archbench.architectures.families.size import Counts, Limits, Size, count, feedforwards
+from archbench.architectures.families.size import Counts, Limits, Size, count, feedforwards, layers
 from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError, is_signalled, one_line
 
@@ -168,7 +168,7 @@ def _fit_depth(
         return low, first, 0.0
     hidden = max(1, 1 + round((target - first) / slope)) * step
     reached = first + slope * (hidden / step - 1)
-    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, len(feedforwards(model))) * size.dim)
+    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, layers(model)) * size.dim)
     if by_flops:
         per_unit *= _used_share(model, wider)
     return replace(size, hidden=hidden), reached, abs(math.log(hidden * per_unit / (8.0 * size.dim)))
