@@ -140,15 +140,21 @@ class Comparison:
     @property
     def at_the_end(self) -> bool:
         """Whether the two best means are within the usual margin of the end of the metric's scale."""
-        margin, end = self.metric.margin, self.metric.best
-        near = [cell for cell in self.scored if abs(cell.interval.mean - end) < margin]
-        return len(near) > 1
+        return len(self._near(self.metric.best)) > 1
+
+    @property
+    def at_the_ceiling(self) -> bool:
+        """Whether every mean is within the usual margin of the best end of the metric's scale."""
+        return len(self.scored) > 1 and len(self._near(self.metric.best)) == len(self.scored)
 
     @property
     def at_the_floor(self) -> bool:
         """Whether every mean is within the usual margin of the worst end of the metric's scale."""
-        margin, end = self.metric.margin, self.metric.worst
-        return bool(self.scored) and all(abs(cell.interval.mean - end) < margin for cell in self.scored)
+        return bool(self.scored) and len(self._near(self.metric.worst)) == len(self.scored)
+
+    def _near(self, end: float) -> list[Cell]:
+        """The results within the usual margin of an end of the scale."""
+        return [cell for cell in self.scored if abs(cell.interval.mean - end) < self.metric.margin]
 
     @property
     def bounded(self) -> tuple[str, ...]:
@@ -193,10 +199,17 @@ class Comparison:
         return float(self.token_ratios.min())
 
     @property
+    def loss_tokens(self) -> "pd.Series[float]":
+        """Training tokens with a loss of each architecture, the mean over runs; without those that record none."""
+        runs = self.group.runs.reindex(columns=["architecture", "train_loss_tokens"])
+        return runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
+
+    @property
     def early(self) -> bool:
         """Whether few tokens were read for a model's size, though not in many passes over few examples.
 
-        Where the best checkpoints come well before the end, more training would not help.
+        Where the best checkpoints come well before the end, or the best scores are at the end of the scale, more
+        training would not help.
         """
         runs, passes, peak = self.group.runs, math.nan, math.nan
         if "epochs" in runs:
@@ -204,7 +217,7 @@ class Comparison:
         if "best_step" in runs:
             peak = float((runs["best_step"].astype(float) / runs["steps"].astype(float)).mean())
         is_small = self.tokens_per_parameter < EARLY_TOKENS_PER_PARAMETER
-        return is_small and not passes > MANY_PASSES and not peak < LATE_PEAK
+        return is_small and not passes > MANY_PASSES and not peak < LATE_PEAK and not self._near(self.metric.best)
 
 
 def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], list[Comparison]]:

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.base.declared import Pair
-from archbench.reports.base.statistics import LEVEL, Interval, holm
+from archbench.reports.base.metrics import metric
+from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
 
 ALPHA: Final = 1 - LEVEL
 P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
@@ -45,7 +46,9 @@ class Contrast:
     Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
     Welch's test, by one variance for all architectures in primary contrasts, and by pairs of equal seeds; nan where
     unknown.
-    ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None elsewhere.
+    ``alpha`` is the level at which Holm's procedure tests it: ``p`` is at most 0.05 where the uncorrected p is at most
+    ``alpha``. ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None
+    elsewhere.
     """
 
     dataset: str
@@ -73,6 +76,13 @@ class Contrast:
     p_beyond_pooled: float = math.nan
     p_paired: float = math.nan
     decided_after: int | None = None
+    alpha: float = ALPHA
+
+    @property
+    def corrected(self) -> Interval:
+        """The difference with its interval at the level of the corrected test: it excludes 0 if that finds one."""
+        wide, most = at_level(self.difference, 1 - self.alpha), metric(self.metric).extent
+        return replace(wide, lower=max(wide.lower, -most), upper=min(wide.upper, most))
 
     @property
     def untrained(self) -> str:
@@ -254,21 +264,23 @@ def holm_corrected(
     ``planned`` ones, which are declared and have no runs yet.
     """
     settled = settled or {}
-    columns = {
-        name: _corrected([getattr(contrast, name) for contrast in contrasts], name, settled, planned)
-        for name in P_VALUES
+    tested = {
+        name: _tested([getattr(contrast, name) for contrast in contrasts], name, settled, planned) for name in P_VALUES
     }
+    columns = {name: holm(values) for name, values in tested.items()}
+    divisors = holm_divisors(tested["p"], ALPHA)
     corrected = []
     for index, contrast in enumerate(contrasts):
         changes: dict[str, Any] = {name: values[index] for name, values in columns.items()}
+        changes["alpha"] = contrast.alpha / divisors[index]
         corrected.append(settled.get(index) or replace(contrast, corrected_for=len(contrasts) + planned, **changes))
     return corrected
 
 
-def _corrected(values: Sequence[float], name: str, settled: Mapping[int, Contrast], planned: int) -> list[float]:
+def _tested(values: Sequence[float], name: str, settled: Mapping[int, Contrast], planned: int) -> list[float]:
+    """The p values of a family, with those that earlier looks settled and those of tests without runs yet."""
     before = {index: 0.0 if getattr(contrast, name) <= ALPHA else 1.0 for index, contrast in settled.items()}
-    tested = [before.get(index, value) for index, value in enumerate(values)]
-    return holm([*tested, *[1.0] * planned])[: len(tested)]
+    return [*(before.get(index, value) for index, value in enumerate(values)), *[1.0] * planned]
 
 
 def row(contrast: Contrast) -> dict[str, object]:

@@ -7,7 +7,7 @@ not trained enough, and a contrast that names it is no verdict.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,6 +88,21 @@ class Gate:
             decimals = metric(ACCURACY).decimals
             right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)
             yield "no better than the majority class", f"{right} vs. {most} accuracy"
+
+
+def failing(gates: Iterable[tuple[str, Gate]]) -> str:
+    """Which gates fail, by data set, in words: each failure once, with the numbers where one architecture has it."""
+    by_failures: dict[tuple[str, ...], dict[str, dict[str, Gate]]] = {}
+    for dataset, gate in gates:
+        if not gate.passed:
+            by_failures.setdefault(gate.failures, {}).setdefault(dataset, {})[gate.architecture] = gate
+    parts = []
+    for failures, by_dataset in by_failures.items():
+        failed = [gate for by_name in by_dataset.values() for gate in by_name.values()]
+        where = formatting.listing(f"{formatting.listing(names)} on {dataset}" for dataset, names in by_dataset.items())
+        one = f"which is {failed[0].reason}"
+        parts.append(f"{where}, {one if len(failed) == 1 else f'which are {formatting.listing(failures)}'}")
+    return "; ".join(parts)
 
 
 class Gates:

@@ -122,6 +122,7 @@ def contrast(
         survivor=_survivor(group, pair),
         needed_to_show=needed_to_show,
         failed_gates=gates,
+        alpha=ALPHA * alpha_share,
     )
 
 

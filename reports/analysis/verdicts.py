@@ -47,6 +47,7 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     state, mark, sentence = _by_tests(comparison, primary) if tested else _by_intervals(comparison)
     warnings = {
         "early training": comparison.early,
+        "all at the maximum": comparison.at_the_ceiling,
         "not above the best simple baseline": comparison.none_beats_baseline,
     }
     visible = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
@@ -319,7 +320,9 @@ def cautions(comparison: Comparison) -> list[str]:
             "Floor effect: no model solves this task. Train longer, or choose a metric that distinguishes models "
             'without a correct answer (primary = "bits_per_byte").'
         )
-    if comparison.at_the_end:
+    if comparison.at_the_ceiling:
+        notes.append("Ceiling effect: every architecture is at the maximum, so this data set ranks none of them.")
+    elif comparison.at_the_end:
         notes.append("Ceiling effect: scores near the end of the scale may hide differences.")
     if comparison.bounded:
         notes.append(
@@ -377,11 +380,10 @@ def _spent(comparison: Comparison) -> Iterator[str]:
         least = runs["epochs"].astype(float).min() if "epochs" in runs else math.nan
         most = "" if number(least) == number(epochs) else "at most "
         yield f"{text}, {most}{number(epochs)} epochs." if math.isfinite(epochs) else f"{text}."
-    if "train_loss_tokens" in runs:
-        counts = runs.groupby("architecture", sort=False)["train_loss_tokens"].mean().astype(float).dropna()
-        if len(counts) > 1 and counts.max() > LOSS_TOKENS_RATIO_REPORTED * counts.min() > 0:
-            tokens = f"{number(counts.min())} to {number(counts.max())}"
-            yield f"Tokens with a loss in training: {tokens}, depending on the architecture."
+    counts = comparison.loss_tokens
+    if len(counts) > 1 and counts.max() > LOSS_TOKENS_RATIO_REPORTED * counts.min() > 0:
+        tokens = f"{number(counts.min())} to {number(counts.max())}"
+        yield f"Tokens with a loss in training: {tokens}, depending on the architecture."
 
 
 def _notes(comparison: Comparison, tested: bool) -> list[str]:

@@ -270,6 +270,25 @@ def holm(values: Sequence[float]) -> list[float]:
     return [raw if math.isnan(raw) else float(value) for raw, value in zip(values, adjusted, strict=True)]
 
 
+def holm_divisors(values: Sequence[float], alpha: float) -> list[int]:
+    """By how many tests Holm's procedure divides the level of each: those left when it comes to it, or stops."""
+    known = np.nan_to_num(np.asarray(values, dtype=float), nan=1.0)
+    left = len(known) - np.arange(len(known))
+    order = np.argsort(known, kind="stable")
+    stops = known[order] * left > alpha
+    divisors = np.empty(len(known), dtype=int)
+    divisors[order] = np.maximum(left, left[stops].max(initial=1))
+    return [int(divisor) for divisor in divisors]
+
+
+def at_level(interval: Interval, level: float) -> Interval:
+    """The t interval of the same mean at another confidence level; unchanged where it is unknown."""
+    if not interval.known:
+        return interval
+    half = _t(interval.df, (1 + level) / 2) * interval.standard_error
+    return replace(interval, lower=interval.mean - half, upper=interval.mean + half)
+
+
 def seeds_needed(
     a: Sample, b: Sample, pooled: VarianceEstimate, distance: float, tail: float, power: float
 ) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.gates import failing
 from archbench.reports.base.declared import baselines, entered, specification
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import MOST_SEEDS
@@ -32,9 +33,8 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
         why = f"{listing(lost)} diverged" if lost else "some have no interval"
         return f"two seeds or more with scores that vary ({why})"
-    untrained = dict.fromkeys(contrast.untrained for contrast in still if contrast.untrained)
-    if untrained:
-        return f"a larger budget; {listing(untrained)}"
+    if untrained := failing((contrast.dataset, gate) for contrast in still for gate in contrast.failed_gates):
+        return f"a larger budget; not trained enough: {untrained}"
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
         return f"{HOPELESS}: the outcome depends on the accounting on {listing(dependent)}"

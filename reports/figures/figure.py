@@ -47,9 +47,11 @@ class Figure:
 
     @property
     def panels_per_row(self) -> int:
-        """How many panels belong side by side: two or three for each data set where all have as many, else one."""
-        counts = set(Counter(panel.title for panel in self.panels).values())
-        return counts.pop() if counts in ({2}, {3}) else 1
+        """How many panels belong side by side: two or three for each data set where none has more, else one."""
+        titles = Counter(panel.title for panel in self.panels)
+        most = max(titles.values(), default=1)
+        usual = 2 * list(titles.values()).count(most) > len(titles)
+        return most if most in (2, 3) and usual else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def drawn(figure: Figure) -> DrawnFigure:
     """Draw a figure in as many columns as keep it from being too tall."""
     with styled("light"):
         columns = drawing.columns_for(figure.panels, figure.panels_per_row)
-    return DrawnFigure(figure, drawing.together(figure.panels, columns, figure.key))
+    return DrawnFigure(figure, drawing.together(figure.panels, columns, figure.key, figure.panels_per_row))
 
 
 def place(comparison: Comparison) -> dict[str, object]:

@@ -65,7 +65,7 @@ def written(
 
 def _on_canvas(made: Figure, inches: float | None) -> Canvas:
     columns = drawing.columns_for(made.panels, made.panels_per_row) if inches is None else _columns(made, inches)
-    return drawing.on_canvas(made.panels, columns, made.key, inches)
+    return drawing.on_canvas(made.panels, columns, made.key, inches, made.panels_per_row)
 
 
 def _columns(made: Figure, inches: float) -> int:

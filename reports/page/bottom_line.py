@@ -8,14 +8,14 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast, architectures_of, every_pair, not_trained_enough, winner
 from archbench.reports.analysis.gains import Gain, after_pretraining, differences, gains
-from archbench.reports.analysis.gates import Gate
+from archbench.reports.analysis.gates import failing
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import is_first_from_scratch
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged, doublings
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
-from archbench.reports.analysis.verdicts import changed, elsewhere, under_conditions
+from archbench.reports.analysis.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, elsewhere, under_conditions
 from archbench.reports.base.formatting import listing, number
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
@@ -24,6 +24,7 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 FLOPS_RATIO_REPORTED: Final = 1.25  # smaller ratios to the first architecture are not reported
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
 ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
+TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each of two stacks
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
@@ -301,16 +302,15 @@ def limits(judged: Judged) -> str:
     """The limitations of the verdicts, in one sentence; empty where there is none to name."""
     first, tested = judged.first, judged.tested
     parts = []
-    failed = [
+    controls = [
         f"{contrast.dataset} ({contrast.second}: {'a' if control.expected == 'same' else 'no'} difference found)"
         for control in tested.controls
         if control.right is False and (contrast := control.contrast)
     ]
-    if failed:
-        parts.append(f"controls fail on {listing(failed)}")
-    failing = list(_failing_gates(tested.primary))
-    if failing:
-        parts.append(f"not trained enough to be compared: {'; '.join(failing)}")
+    if controls:
+        parts.append(f"controls fail on {listing(controls)}")
+    if failed := failing((contrast.dataset, gate) for contrast in tested.primary for gate in contrast.failed_gates):
+        parts.append(f"not trained enough to be compared: {failed}")
     below = [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
@@ -318,27 +318,16 @@ def limits(judged: Judged) -> str:
     if undetermined:
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
     parts += _converged(judged)
-    cost = _cost(first, {name for contrast in tested.primary for name in (contrast.first, contrast.second)})
-    if cost:
-        parts.append(cost)
+    named = architectures_of(tested.primary)
+    parts += filter(None, [_cost(first, named), _depths(first, named), _loss_tokens(first, named)])
+    if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
+        parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
     early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
     if early:
         ends = " to ".join(dict.fromkeys(map(number, (min(early), max(early)))))
         where = f" on {len(early)} of {len(first)} data sets" if len(early) < len(first) else ""
         parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
     return f"Limits: {'; '.join(parts)}." if parts else ""
-
-
-def _failing_gates(primary: Sequence[Contrast]) -> Iterator[str]:
-    """Which architectures fail which gates; those that fail the same ones on a data set together."""
-    failing = {(contrast.dataset, gate.architecture): gate for contrast in primary for gate in contrast.failed_gates}
-    alike: dict[tuple[str, tuple[str, ...]], list[Gate]] = {}
-    for (dataset, _), gate in failing.items():
-        alike.setdefault((dataset, gate.failures), []).append(gate)
-    for (dataset, failures), gates in alike.items():
-        where = f"{listing([gate.architecture for gate in gates])} on {dataset}"
-        many = f", which are {' and '.join(failures)}"
-        yield f"{where}{many if len(gates) > 1 else f', which is {gates[0].reason}'}"
 
 
 def _changed(judged: Judged) -> Iterator[str]:
@@ -385,6 +374,28 @@ def _cost(first: Sequence[Comparison], named: Container[str]) -> str:
         if max(values) > FLOPS_RATIO_REPORTED or min(values) < 1 / FLOPS_RATIO_REPORTED
     ]
     return f"training FLOPs are not equal: {listing(parts)} those of {base}" if 0 < len(parts) <= MOST else ""
+
+
+def _depths(first: Sequence[Comparison], named: Container[str]) -> str:
+    """The layers of the named architectures, in each stack where there are two; nothing where they are the same."""
+    layers: dict[str, dict[str, None]] = {}
+    for runs in (comparison.group.runs.reindex(columns=["architecture", "family", "depth"]) for comparison in first):
+        for name, family, depth in runs.dropna().drop_duplicates().itertuples(index=False):
+            if name in named:
+                text = f"{depth:g} + {depth:g}" if family == TWO_STACKS else f"{depth:g}"
+                layers.setdefault(str(name), {})[text] = None
+    by_layers: dict[str, list[str]] = {}
+    for name, texts in layers.items():
+        by_layers.setdefault(" or ".join(texts), []).append(name)
+    parts = listing(f"{listing(names)} {text}" for text, names in by_layers.items())
+    return f"depth is not equal: {parts} layers" if 1 < len(by_layers) <= MOST else ""
+
+
+def _loss_tokens(first: Sequence[Comparison], named: Sequence[str]) -> str:
+    """How far the named architectures differ in tokens with a loss on one data set, at most; nothing if hardly."""
+    counts = [comparison.loss_tokens.reindex(named).dropna() for comparison in first]
+    most = max((float(count.max() / count.min()) for count in counts if len(count) and count.min() > 0), default=1.0)
+    return f"up to {number(most)} times as many tokens with a loss" if most > LOSS_TOKENS_RATIO_REPORTED else ""
 
 
 def _range(least: float, most: float) -> str:

@@ -45,12 +45,13 @@ ENDINGS: Final[Mapping[str, Kind]] = {kind: kind for kind in KINDS}
 class Panel:
     """One panel: its title and a text below it, how to draw it, what it says without eyes.
 
-    The height is in inches of the light style, with a title of one line and nothing below it.
+    The height is in inches of the light style, with a title of one line and nothing below it; a function of the
+    panel's width, also in inches of the light style, where text in the data area is wrapped.
     """
 
     title: str
     below: str
-    height: float
+    height: float | Callable[[float], float]
     draw: Callable[[Axes], None]
     description: str
 
@@ -69,9 +70,13 @@ class Panel:
         self.draw(axes)
         arrows_for_marks_outside(axes, [line for line in axes.lines if line not in before])
 
+    def bare(self, inches: float) -> float:
+        """Height of a panel this wide in inches of the light style, without further lines above the data area."""
+        return self.height if isinstance(self.height, float) else self.height(inches / scaled(1))
+
     def whole(self, inches: float) -> float:
         """Height of a panel this wide, with all lines above the data area."""
-        return scaled(self.height) + scaled(_LINE) / 72 * max(len(self.heading(inches)) - 1, 0)
+        return scaled(self.bare(inches)) + scaled(_LINE) / 72 * max(len(self.heading(inches)) - 1, 0)
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,12 @@ class Drawing:
     boxes: tuple[Box, ...]
 
 
-def together(panels: Sequence[Panel], columns: int, key: Mapping[str, Look] = MappingProxyType({})) -> Drawing:
+def together(
+    panels: Sequence[Panel], columns: int, key: Mapping[str, Look] = MappingProxyType({}), group: int = 1
+) -> Drawing:
     """All panels on one canvas in the light style, with a key to the architectures in ``key`` above them."""
     with styled("light"):
-        canvas = on_canvas(panels, columns, key)
+        canvas = on_canvas(panels, columns, key, group=group)
         return Drawing({kind: encoded(canvas, kind) for kind in KINDS}, tuple(_boxes(canvas)))
 
 
@@ -102,15 +109,17 @@ def on_canvas(
     columns: int,
     key: Mapping[str, Look] = MappingProxyType({}),
     inches: float | None = None,
+    group: int = 1,
 ) -> Canvas:
-    """The panels row by row, with a key above, drawn in the present style.
+    """The panels row by row, with a key above, drawn in the present style; in groups of one title each.
 
     ``inches`` is the width of the whole canvas. Without it a panel is as wide as alone, and all are wider where a data
     area would be narrow. Raises ``ValueError`` where a data area does not fit into ``inches``.
     """
     panel_width = scaled(PANEL_WIDTH) if inches is None else inches / columns
     wholes = [panel.whole(panel_width) for panel in panels]
-    heights = [max(wholes[at : at + columns]) for at in range(0, len(panels), columns)]
+    places = _places(panels, columns, group)
+    heights = _heights(wholes, places)
     names = [f"\N{THIN SPACE}{label(name)}" for name in key]
     spaces = [scaled(_KEY_MARK) + width(name) for name in names] or [1.0]
     room = columns * panel_width
@@ -120,8 +129,7 @@ def on_canvas(
     above = [_key(canvas, list(key.values()), names, across)] if names else []
     canvas.set_figheight(sum(above) + sum(heights))
     grid = GridSpec(len(above) + len(heights), columns, height_ratios=[*above, *heights])
-    cells = [(len(above) + index // columns, index % columns) for index in range(len(panels))]
-    parts = [canvas.add_subfigure(grid[row, column]) for row, column in cells]
+    parts = [canvas.add_subfigure(grid[len(above) + row, column]) for row, column in places]
     drawn = [(_draw(part, panel, panel_width), whole) for part, panel, whole in zip(parts, panels, wholes, strict=True)]
     settle(canvas, drawn, columns, fixed=inches is not None)
     return canvas
@@ -140,10 +148,29 @@ def columns_for(panels: Sequence[Panel], group: int) -> int:
     tallest = TALLEST / _dots()
     least = group if group > 1 else min(2, len(panels))
     for columns in range(least, len(panels) + group, group):
-        rows = [panels[at : at + columns] for at in range(0, len(panels), columns)]
-        if sum(max(panel.whole(scaled(PANEL_WIDTH)) for panel in row) for row in rows) <= tallest:
+        wholes = [panel.whole(scaled(PANEL_WIDTH)) for panel in panels]
+        if sum(_heights(wholes, _places(panels, columns, group))) <= tallest:
             return columns
     return max(group, len(panels))
+
+
+def _places(panels: Sequence[Panel], columns: int, group: int) -> list[tuple[int, int]]:
+    """Row and column of each panel: those of one title begin where a group begins, if whole groups fit into a row."""
+    places, slot = list[tuple[int, int]](), 0
+    for index, panel in enumerate(panels):
+        if index and panel.title != panels[index - 1].title and columns % group == 0:
+            slot += -slot % group
+        places.append(divmod(slot, columns))
+        slot += 1
+    return places
+
+
+def _heights(wholes: Sequence[float], places: Sequence[tuple[int, int]]) -> list[float]:
+    """The height of each row of panels."""
+    heights: dict[int, float] = {}
+    for whole, (row, _) in zip(wholes, places, strict=True):
+        heights[row] = max(whole, heights.get(row, 0.0))
+    return list(heights.values())
 
 
 def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
@@ -165,7 +192,7 @@ def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
         annotation.set_in_layout(False)  # it begins at the panel's edge, wherever the data area is
     panel.onto(axes)
     below = wrapped(axes.get_xlabel(), inches - 2 * scaled(PAD))
-    least = scaled(panel.height - _AROUND) - scaled(_LINE) / 72 * len(below)
+    least = scaled(panel.bare(inches) - _AROUND) - scaled(_LINE) / 72 * len(below)
     axes.set_xlabel("\n".join(below))
     axes.set_ylabel("\n".join(wrapped(axes.get_ylabel(), max(least, scaled(1)))))
     return axes

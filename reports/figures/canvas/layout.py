@@ -10,11 +10,13 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from archbench.reports.figures.canvas.marks import Beside
 from archbench.reports.figures.canvas.styles import scaled
 
 PAD: Final = 0.1  # inches between the texts of a panel and its edges
 LEAST_WIDTH: Final = 1.9  # inches of a data area in the light style
 NARROWEST: Final = 0.7  # inches of a data area where the width is given
+SHARE: Final = 0.4  # of a panel's width that its data area has before the texts beside it give way
 _GAP: Final = 6  # points between numbers side by side
 _PASSES: Final = 4
 
@@ -25,7 +27,11 @@ def settle(canvas: Canvas, drawn: Sequence[tuple[Axes, float]], columns: int, fi
     ``drawn`` has the axes of each panel, alone in its subfigure, and the height in inches that the panel wants. With
     ``fixed``, the canvas keeps its width. Raises ``ValueError`` where a data area does not fit into it.
     """
-    _align(drawn)
+    room = _align(drawn)
+    while fixed and room < SHARE * _inches(drawn[0][0])[0] and (beside := _long(drawn)):
+        for text in beside:
+            text.give_way()
+        room = _align(drawn)
     for _ in range(_PASSES):
         room = _align(drawn)
         lack = 0.0 if fixed else scaled(LEAST_WIDTH) - room
@@ -55,6 +61,12 @@ def _align(drawn: Sequence[tuple[Axes, float]]) -> float:
         axes.set_position((left / wide, bottom / tall, max(room, NARROWEST) / wide, (top - bottom) / tall))
         axes.apply_aspect()
     return room
+
+
+def _long(drawn: Sequence[tuple[Axes, float]]) -> list[Beside]:
+    """The texts beside the data areas that can be shorter."""
+    texts = (text for axes, _ in drawn for text in axes.texts)
+    return [text for text in texts if isinstance(text, Beside) and text.shorter]
 
 
 def _around(axes: Axes) -> tuple[float, float, float, float]:

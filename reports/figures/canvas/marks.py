@@ -9,13 +9,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import IdentityTransform, ScaledTranslation
 
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet, rule
 from archbench.reports.figures.canvas.styles import scaled
-from archbench.reports.figures.canvas.text_wrapping import wrapped
+from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 
 Looks = Mapping[str, Look]
 DASHED: Final = (0, (3, 2))
@@ -24,6 +25,7 @@ _ROW, _NAME_LINE, _AROUND = 0.27, 0.17, 0.98  # inches: a row, a line of its nam
 _MARK: Final = 0.14  # rows between the marks of one row
 _NAME_WIDTH: Final = 1.3
 _LONGEST: Final = 36  # characters of a row's name
+SMALLEST_TEXT: Final = 6.0  # points
 SMALLEST: Final = 1e6  # of a logarithmic axis: the largest value over the smallest, where a loss is 0
 
 
@@ -41,9 +43,29 @@ def name_rows(axes: Axes, names: Sequence[str], longest: int = _LONGEST) -> None
     axes.tick_params(axis="y", length=0)
 
 
-def at_right(axes: Axes, y: float, text: str, strong: bool, colour: str | None = None) -> None:
-    """Text beside the axes, at the height of a row."""
-    axes.annotate(
+class Beside(Annotation):
+    """Text beside the axes that gives way where they would become narrow: ``shorter`` texts in turn, "" for none."""
+
+    shorter: tuple[str, ...] = ()
+
+    def give_way(self) -> None:
+        """Take the next shorter text."""
+        text, *rest = self.shorter
+        self.shorter = tuple(rest)
+        self.set_text(text)
+        self.set_visible(bool(text))
+
+
+def names_width(names: Sequence[str]) -> float:
+    """Inches that the names of rows take at the left of the axes."""
+    return max(width(line) for name in names for line in _name(name)) + 4 / 72
+
+
+def at_right(
+    axes: Axes, y: float, text: str, strong: bool, colour: str | None = None, shorter: Sequence[str] = ()
+) -> None:
+    """Text beside the axes, at the height of a row; ``shorter`` texts take its place in a narrow panel."""
+    beside = Beside(
         text,
         xy=(1, y),
         xycoords=("axes fraction", "data"),
@@ -54,7 +76,17 @@ def at_right(axes: Axes, y: float, text: str, strong: bool, colour: str | None =
         weight="bold" if strong else "normal",
         fontsize=small(),
         annotation_clip=False,
+        clip_on=False,
+        transform=IdentityTransform(),
     )
+    beside.shorter = tuple(shorter)
+    axes.add_artist(beside)
+
+
+def inside(axes: Axes, y: float, text: str) -> None:
+    """Text in the place of the marks of a row."""
+    place = axes.get_yaxis_transform()
+    axes.text(0.5, y, text, ha="center", va="center", color=quiet(), fontsize=small(), transform=place)
 
 
 def small() -> float:

@@ -112,7 +112,7 @@ def draw(axes: Axes, bars: Sequence[Bar], looks: Looks, x_label: str) -> None:
         for amount, shade in zip(filter(None, bar.segments.values()), shades, strict=False):
             axes.barh([row], [amount], 0.55, left=[left], color=to_rgba(looks[bar.architecture].colour, shade))
             left += amount
-        at_right(axes, row, f"{bar.whole:.2f}{TIMES}", False)
+        at_right(axes, row, f"{bar.whole:.2f}{TIMES}", False, shorter=("",))
     name_rows(axes, [bar.architecture for bar in bars])
     axes.set_xlim(0, 1.04 * max(1.0, *(bar.whole for bar in bars)))
     axes.xaxis.set_major_locator(MaxNLocator(4))

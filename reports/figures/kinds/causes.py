@@ -91,7 +91,7 @@ def _bar(axes: Axes, y: int, begin: float, gap: Interval, colour: str, decimals:
     if gap.known:
         axes.plot([begin + gap.lower, begin + gap.upper], [y, y], color=ink(), linewidth=1.2, zorder=3)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
-    at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}", gap.excludes_zero)
+    at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}", gap.excludes_zero, shorter=("",))
 
 
 def _colour(gap: Interval) -> str:

@@ -99,7 +99,8 @@ def draw(axes: Axes, rows: Sequence[Distance]) -> None:
             axes.plot([row.lower, row.upper], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         mark = ">" if row.at_least else "o"
         axes.plot([row.ratio], [y], mark, color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
-        at_right(axes, y, f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)} times", row.lower > 1)
+        ratio = f"{'≥ ' if row.at_least else ''}{formatting.number(row.ratio)}"
+        at_right(axes, y, f"{ratio} times", row.lower > 1, shorter=(f"{ratio}\N{MULTIPLICATION SIGN}", ""))
     name_rows(axes, list(map(_name, rows)), LONGEST)
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if low < tick < high]))
     axes.xaxis.set_minor_locator(NullLocator())

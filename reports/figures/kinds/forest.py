@@ -17,7 +17,7 @@ from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.metrics import metric
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import at_right, cut_interval, name_rows, rows_height, upright_grid
+from archbench.reports.figures.canvas.marks import at_right, cut_interval, inside, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
@@ -166,13 +166,24 @@ def draw(axes: Axes, forest: Forest) -> None:
 def _row(axes: Axes, y: int, contrast: Contrast, decimals: int) -> None:
     gap, colour = contrast.difference, hue(HUES[contrast.outcome]) if contrast.outcome in HUES else quiet()
     if contrast.outcome == "unknown" and math.isnan(gap.mean):
-        at_right(axes, y, word(contrast), False, quiet())
+        inside(axes, y, word(contrast))
         return
     if gap.known:
         cut_interval(axes, gap.lower, gap.upper, y, colour)
     axes.plot([gap.mean], [y], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
     size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
-    at_right(axes, y, f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}", contrast.outcome in HUES)
+    at_right(
+        axes,
+        y,
+        f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}",
+        contrast.outcome in HUES,
+        shorter=(word(contrast), _brief(contrast)),
+    )
+
+
+def _brief(contrast: Contrast) -> str:
+    """Its outcome in fewer letters."""
+    return {"untrained": "not trained", "accounting": "accounting"}.get(contrast.outcome, word(contrast))
 
 
 def _limits(rows: Sequence[Contrast]) -> tuple[float, float]:

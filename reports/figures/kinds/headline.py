@@ -23,12 +23,13 @@ from archbench.reports.figures.canvas.marks import (
     at_right,
     cut_interval,
     edge_arrow,
+    inside,
     mean,
     name_rows,
     rows_height,
     upright_grid,
 )
-from archbench.reports.figures.canvas.palette import Look, quiet, rule
+from archbench.reports.figures.canvas.palette import Look, label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, named, place, titled
 
 CAPTION: Final = (
@@ -36,9 +37,10 @@ CAPTION: Final = (
     "marks) and baselines (grey). Bold: wins (is better than every other architecture that primary contrasts name and "
     "that is trained enough) and has the best mean; 95% intervals of its differences from architectures outside the "
     "primary contrasts also exclude 0. Right: difference from the best mean of models trained enough, with its 95% "
-    "interval (not corrected); shaded: the equivalence margin. Arrow at an edge: the value lies, or the interval "
-    "continues, outside the panel. “Not trained enough”: no better than a bigram model or the majority class, or "
-    "without use of its source; such a model takes part in no verdict."
+    "interval: of primary contrasts corrected as their verdicts are (Holm), so that it excludes 0 where the corrected "
+    "p is below 0.05; of other pairs not corrected. Shaded: the equivalence margin. Arrow at an edge: the value lies, "
+    "or the interval continues, outside the panel. “Not trained enough”: no better than a bigram model or the majority "
+    "class, or without use of its source; such a model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -74,31 +76,34 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
 
 def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     title, below = titled(comparison)
-    height = rows_height(rows(comparison))
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
-    weak = untrained(comparison, view.judged.tested)
+    weak, gaps = untrained(comparison, view.judged.tested), differences(comparison, view.judged.tested)
+    trained = [cell.architecture for cell in comparison.scored if cell.architecture not in weak]
+    reason = f"no differences: {f'only {trained[0]}' if trained else 'no architecture'} is trained enough"
     yield Panel(
         title=title,
-        below=below,
-        height=height,
+        below="; ".join(filter(None, [below, reason if weak and not gaps else ""])),
+        height=rows_height(rows(comparison)),
         draw=partial(scores, comparison=comparison, looks=view.looks, weak=weak),
         description=about,
     )
-    gaps, best = differences(comparison, view.judged.tested), best_shown(comparison, weak)
-    trained = [cell.architecture for cell in comparison.scored if cell.architecture not in weak]
-    height = rows_height([cell.architecture for cell in comparison.scored])
     if gaps:
+        best = best_shown(comparison, weak)
         margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
-        draw = partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak)
-        about = f"Difference in {comparison.metric.label} from {best} on {comparison.group.dataset}"
         among = "" if best == best_shown(comparison) else " of those trained enough"
-        against = f"against {best}, the best mean{among}"
-        yield Panel(title=title, below=against, height=height, draw=draw, description=about)
-    elif len(trained) < len(comparison.scored):
-        reason = f"no differences: {f'only {trained[0]}' if trained else 'no architecture'} is trained enough"
-        about = f"{comparison.group.dataset}, {reason}"
-        draw = partial(no_differences, comparison=comparison, weak=weak)
-        yield Panel(title=title, below=reason, height=height, draw=draw, description=about)
+        yield Panel(
+            title=title,
+            below=f"against {label(best)}, the best mean{among}{_correction(comparison, best, view.judged.tested)}",
+            height=rows_height([cell.architecture for cell in comparison.scored]),
+            draw=partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak),
+            description=f"Difference in {comparison.metric.label} from {best} on {comparison.group.dataset}",
+        )
+
+
+def _correction(comparison: Comparison, best: str, tested: Contrasts) -> str:
+    """For how many tests the intervals of a panel of differences are corrected."""
+    tests = max(contrast.corrected_for for contrast in _against(comparison, best, tested))
+    return f"; intervals corrected for {tests} tests (Holm)" if tests > 1 else ""
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
@@ -123,10 +128,13 @@ def best_shown(comparison: Comparison, weak: Collection[str] = ()) -> str:
 
 
 def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
-    """The differences from the best mean, below 0 as they are worse: of all architectures that are trained enough."""
+    """The differences from the best mean, below 0 as they are worse: of all architectures that are trained enough.
+
+    The intervals of primary contrasts are corrected as their verdicts are.
+    """
     weak = untrained(comparison, tested)
     against_best = _against(comparison, best_shown(comparison, weak), tested)
-    return {contrast.first: contrast.difference for contrast in against_best if contrast.first not in weak}
+    return {contrast.first: contrast.corrected for contrast in against_best if contrast.first not in weak}
 
 
 def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
@@ -186,10 +194,11 @@ def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[st
     for row, cell in enumerate(cells):
         _row(axes, row, cell, looks[cell.architecture])
         colour = quiet() if cell.architecture in weak else None
-        at_right(axes, row, formatting.interval(cell.interval, comparison.metric.decimals), cell.best, colour)
+        text = formatting.interval(cell.interval, comparison.metric.decimals)
+        at_right(axes, row, text, cell.best, colour, (text.partition(" ")[0], ""))
     for row, value in enumerate(baselines.values(), len(cells)):
         _reference(axes, row, value, limits)
-        at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet())
+        at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet(), ("",))
     name_rows(axes, rows(comparison))
     for tick in axes.get_yticklabels()[len(cells) :]:
         tick.set_color(quiet())
@@ -220,10 +229,10 @@ def behind(
         look = looks[cell.architecture]
         if cell.architecture == best:
             mean(axes, 0, row, look)
-            at_right(axes, row, "best mean", False, quiet())
+            at_right(axes, row, "best mean", False, quiet(), ("",))
             continue
         if cell.architecture in weak:
-            _not_trained_enough(axes, row)
+            inside(axes, row, "not trained enough")
             continue
         if cell.architecture not in gaps:
             continue
@@ -235,25 +244,11 @@ def behind(
                 cut_interval(axes, gap.lower, gap.upper, row, look.colour)
             mean(axes, gap.mean, row, look)
         size = formatting.value(gap.mean, formatting.decimals(gap, comparison.metric.decimals))
-        at_right(axes, row, size, False)
+        at_right(axes, row, size, False, shorter=("",))
     name_rows(axes, [cell.architecture for cell in comparison.scored])
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(f"difference in {comparison.metric.label}, better to the right")
     upright_grid(axes)
-
-
-def no_differences(axes: Axes, comparison: Comparison, weak: Collection[str]) -> None:
-    """The rows of the scores again, without a scale: fewer than two architectures are trained enough."""
-    for row, cell in enumerate(comparison.scored):
-        if cell.architecture in weak:
-            _not_trained_enough(axes, row)
-    name_rows(axes, [cell.architecture for cell in comparison.scored])
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
-
-
-def _not_trained_enough(axes: Axes, row: int) -> None:
-    at_right(axes, row, "not trained\nenough", False, quiet())
 
 
 def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import Looks, both_grids, mean, upright
+from archbench.reports.figures.canvas.marks import SMALLEST_TEXT, Looks, both_grids, mean, upright
 from archbench.reports.figures.canvas.palette import label, rule
 from archbench.reports.figures.canvas.styles import scaled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
@@ -37,7 +37,6 @@ SLOPES: Final = (
 _TICK: Final = 1.1  # inches of a condition's name, at most
 _AREA, _LINE, _AXIS = 2.0, 0.17, 2.6  # inches: a panel without conditions, a line of them, all of them side by side
 _LONGEST: Final = 90  # characters of a condition
-_SMALLEST: Final = 6.0  # points
 NAMED: Final = 3  # pairs in a sentence, at most
 GAP: Final = (math.nan, math.nan)  # no line through a condition that an architecture lacks
 _SHIFT: Final = 0.06  # between architectures with the same rank
@@ -176,7 +175,7 @@ def _conditions(axes: Axes, conditions: Sequence[str]) -> None:
 def _size(conditions: Sequence[str], room: float) -> float:
     """The points at which no word of the conditions is wider than ``room``; at least the smallest legible."""
     widest = max(width(word, 10) for text in conditions for word in label(text, _LONGEST).split())
-    return max(_SMALLEST, 10 * room / widest)
+    return max(SMALLEST_TEXT, 10 * room / widest)
 
 
 def _height(points: Sequence[Placed]) -> float:

@@ -13,11 +13,12 @@ from matplotlib.patches import Rectangle
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
-from archbench.reports.figures.canvas.drawing import PANEL_WIDTH, Panel
-from archbench.reports.figures.canvas.marks import name_rows, small
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.layout import PAD
+from archbench.reports.figures.canvas.marks import SMALLEST_TEXT, name_rows, names_width, small
 from archbench.reports.figures.canvas.palette import hue, ink, label, paper, quiet
 from archbench.reports.figures.canvas.styles import scaled
-from archbench.reports.figures.canvas.text_wrapping import wrapped
+from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, place
 
 CAPTION: Final = (
@@ -30,7 +31,7 @@ CAPTION: Final = (
 )
 HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 _TINT: Final = 0.28
-_AROUND, _NAMES, _LINE = 0.5, 1.5, 0.165  # inches: above and below, names at the left, a line of text
+_AROUND, _LINE = 0.5, 0.165  # inches: above and below, a line of text
 _CELL: Final = 1.0  # inches of text, at most
 _BETWEEN: Final = 0.06  # inches between texts side by side
 
@@ -70,11 +71,7 @@ def verdicts(view: View) -> Figure:
                 )
     drawing = partial(draw, cells=cells)
     about = "Verdicts by data set and architecture"
-    names, columns = _sides(cells)
-    room = 0.75 * (PANEL_WIDTH - _NAMES) / max(len(columns), 1)
-    lines = max((len(wrapped(cell.words, room, small())) for cell in cells), default=1)
-    head = max((len(wrapped(label(name), room)) for name in columns), default=1)
-    height = _AROUND + _LINE * head + (_LINE * (lines + 1) + _BETWEEN) * len(names)
+    height = partial(_height, cells=cells)
     panels = (Panel(title="Verdicts", below="", height=height, draw=drawing, description=about),) if cells else ()
     named = tuple(dict.fromkeys(cell.architecture for cell in cells))
     takeaway = _takeaway(cells)
@@ -95,24 +92,47 @@ def draw(axes: Axes, cells: Sequence[Verdict]) -> None:
     """A row for each data set and a column for each architecture, or the other way round where those are more."""
     rows, columns = _sides(cells)
     by_architecture = cells[0].architecture in rows
-    room = min(axes.bbox.width / axes.figure.dpi / len(columns) - _BETWEEN, scaled(_CELL))
+    room = _room(axes.figure.bbox.width / axes.figure.dpi, cells)
+    size = _size(cells, room)
     for cell in cells:
         sides = (cell.architecture, cell.dataset) if by_architecture else (cell.dataset, cell.architecture)
         row, column = rows.index(sides[0]), columns.index(sides[1])
         colour = to_rgba(hue(HUES[cell.state]), _TINT) if cell.state in HUES else to_rgba(quiet(), 0.15)
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor=paper(), linewidth=1.5))
-        text = "\n".join([*wrapped(cell.words, room, small()), cell.mean])
+        text = "\n".join([*wrapped(cell.words, room, size), cell.mean])
         strong = "bold" if cell.state == "wins" else "normal"
-        axes.text(column, row, text, ha="center", va="center", color=ink(), weight=strong, fontsize=small())
+        axes.text(column, row, text, ha="center", va="center", color=ink(), weight=strong, fontsize=size)
     for column, name in enumerate(columns):
-        head = "\n".join(wrapped(label(name), room))
-        axes.annotate(head, (column, -0.5), (0, 3), textcoords="offset points", ha="center", va="bottom", color=ink())
+        style = {"ha": "center", "va": "bottom", "color": ink(), "fontsize": size}
+        head = "\n".join(wrapped(label(name), room, size))
+        axes.annotate(head, (column, -0.5), (0, 3), textcoords="offset points", **style)
     name_rows(axes, rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_xticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _room(inches: float, cells: Sequence[Verdict]) -> float:
+    """Inches of text in a cell of a panel this wide."""
+    rows, columns = _sides(cells)
+    return min((inches - names_width(rows) - 2 * scaled(PAD)) / len(columns) - scaled(_BETWEEN), scaled(_CELL))
+
+
+def _size(cells: Sequence[Verdict], room: float) -> float:
+    """The points at which every word fits into a cell; at least the smallest legible."""
+    widest = max(width(word, 10, "bold") for cell in cells for word in [*cell.words.split(), cell.mean])
+    return min(small(), max(SMALLEST_TEXT, 10 * room / widest))
+
+
+def _height(inches: float, cells: Sequence[Verdict]) -> float:
+    """Inches of a panel this wide, both as in the light style."""
+    rows, columns = _sides(cells)
+    room = _room(scaled(inches), cells)
+    lines = max(len(wrapped(cell.words, room, _size(cells, room))) for cell in cells)
+    head = max(len(wrapped(label(name), room, _size(cells, room))) for name in columns)
+    return _AROUND + _LINE * head + (_LINE * (lines + 1) + _BETWEEN) * len(rows)
 
 
 def _sides(cells: Sequence[Verdict]) -> tuple[list[str], list[str]]:
