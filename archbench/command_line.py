@@ -275,6 +275,14 @@ def _plot(
     style: Annotated[
         str | None, typer.Option(metavar="S", help="light, dark or print [default: print for pdf, else light].")
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A=B", help="Show an architecture or data set by other words: decoder=GPT; repeatable."),
+    ] = None,
+    font: Annotated[
+        str | None, typer.Option(metavar="F", help="A font family, a size in points, or both: “Times New Roman,8”.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="none", help="none: leave out the titles of panels.")] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="The file [default: FIGURE.FORMAT].")] = None,
 ) -> int:
     """Draw one figure of a comparison as PDF, SVG or PNG.
@@ -288,7 +296,8 @@ def _plot(
     from archbench.reports.figures.figures import FIGURES
     from archbench.runs.execution.progress import aligned
 
-    shown = plotting.view(plotting.judged(folder), _listed(architectures), _listed(datasets))
+    judged = plotting.judged(folder)
+    shown = plotting.view(judged, _listed(architectures), _listed(datasets))
     if listing or figure is None:
         typer.echo(aligned(plot.listing(shown)))
         return 0
@@ -296,8 +305,9 @@ def _plot(
     look = plotting.chosen("--style", style, STYLES) if style else "print" if kind == "pdf" else "light"
     path = named_file("--out", out) or Path(f"{name}.{kind}")
     inches = None if width is None else plotting.inches("--width", width)
+    changes = plotting.changes(judged, labels, font, title, None)
     with plotting.mistakes():
-        made, height = plot.written(shown, name, path, kind, look, inches)
+        made, height = plot.written(shown, name, path, kind, look, inches, changes)
     tall = f"{height:.1f} inches tall, more than a page: fewer --datasets or a larger --width make it shorter"
     typer.echo(
         "\n".join(

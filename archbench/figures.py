@@ -12,8 +12,12 @@ The arguments are the same for all:
 ``tables``: what ``archbench.compare`` returns, or the folder of a comparison. ``ax``: one or several axes to draw into
 with the ``rcParams`` in force, instead of ``width`` and ``style``. ``architectures``, ``datasets``: what to show; tests
 and intervals stay those of the whole comparison. ``width``: of the figure, in inches. ``style``: "light", "dark",
-"print", or None for the ``rcParams`` in force. Returns a ``matplotlib.figure.Figure``. Raises ``InputError`` (a
-``ValueError``) for an unknown name, and where there is nothing to show.
+"print", or None for the ``rcParams`` in force; a font family or size that your ``rcParams`` set stays yours in every
+style. ``labels``: other words for architectures and data sets, such as ``{"decoder": "GPT"}``. ``font``: a family, a
+size in points, or both: "Times New Roman,8". ``title``: "none" leaves out the titles of panels.
+
+Returns a ``matplotlib.figure.Figure``. Raises ``InputError`` (a ``ValueError``) for an unknown name, and where there is
+nothing to show.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,16 +46,21 @@ def __getattr__(name: str) -> "Callable[..., Figure]":
         datasets: Sequence[str] | None = None,
         width: float | None = None,
         style: str | None = "light",
+        labels: Mapping[str, str] | None = None,
+        font: str | float | None = None,
+        title: str | None = None,
     ) -> "Figure":
         from archbench import plotting
         from archbench.reports.figures import plot
         from archbench.reports.figures.canvas.styles import STYLES
 
-        shown = plotting.view(plotting.judged(tables), architectures, datasets)
+        judged = plotting.judged(tables)
+        shown = plotting.view(judged, architectures, datasets)
         inches = None if width is None else plotting.inches("width", width)
         look = None if style is None else plotting.chosen("style", style, STYLES)
+        changes = plotting.changes(judged, labels, font, title, look if ax is None else None)
         with plotting.mistakes():
-            return plot.drawn(shown, name, look, inches) if ax is None else plot.onto(shown, name, ax)
+            return plot.drawn(shown, name, look, inches, changes) if ax is None else plot.onto(shown, name, ax, changes)
 
     draw.__name__ = draw.__qualname__ = name
     draw.__doc__ = f"{FIGURES[name].question}\n\nNeeds {FIGURES[name].needs}. For the arguments see the module."

@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from archbench.reports.analysis.judgement import Judged
+    from archbench.reports.figures.canvas.styles import Changes
     from archbench.reports.figures.figure import View
 
 Name = TypeVar("Name", bound=str)
 UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
 WIDEST = 100.0  # inches
+FONT_SIZES = (4, 40)  # points
+GENERIC_FONTS = ("serif", "sans-serif", "monospace")
 
 
 def judged(source: Any) -> "Judged":
@@ -94,6 +97,67 @@ def view(results: "Judged", architectures: "Iterable[str] | None", datasets: "It
         )
     ]
     return View(results, *kept)
+
+
+def changes(
+    results: "Judged",
+    labels: "Mapping[str, str] | Iterable[str] | None",
+    font: object,
+    title: object,
+    style: object,
+) -> "Changes":
+    """What a user changes in a figure; with a style, the fonts of the caller's ``rcParams`` too.
+
+    ``labels`` maps names to words, or has texts such as ``decoder=GPT,sst2=SST-2``. ``font`` is a family, a size in
+    points, or both with a comma between them. Raises ``InputError`` for what is not known.
+    """
+    from archbench.reports.figures.canvas.styles import Changes, callers_fonts
+
+    own = {} if style is None else callers_fonts()
+    if title is not None:
+        chosen("title", title, ["none"])
+    return Changes(_labels(results, labels or {}), own | _fonts(font), title is None)
+
+
+def _labels(results: "Judged", given: "Mapping[str, str] | Iterable[str]") -> dict[str, str]:
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    pairs = given
+    if not isinstance(given, Mapping):
+        texts = [given] if isinstance(given, str) else given
+        parts = [part for text in texts for part in re.split(r",(?=[^,=]*=)", text)]
+        pairs = dict(part.partition("=")[::2] for part in parts)
+    runs = results.comparisons.tables["runs"]
+    known = [str(name) for column in ("architecture", "dataset") for name in runs[column].dropna().unique()]
+    labels = {chosen("labels", str(name).strip(), known): str(words).strip() for name, words in dict(pairs).items()}
+    for name, words in labels.items():
+        if not words:
+            raise InputError(f"labels: {printable(name)}: expected NAME=WORDS, such as {name}=GPT")
+    return labels
+
+
+def _fonts(given: object) -> dict[str, Any]:
+    """A font as ``rcParams``."""
+    from matplotlib.font_manager import fontManager
+
+    from archbench.reports.figures.canvas.styles import fonts
+    from archbench.runs.experiment.validation import printable
+    from archbench.tasks.base.errors import InputError
+
+    if given is None:
+        return {}
+    parts = [part.strip() for part in str(given).split(",")]
+    sizes = [part.removesuffix("pt").strip() for part in parts if re.fullmatch(r"[0-9.]+\s*(pt)?", part)]
+    families = [part for part in parts if not re.fullmatch(r"[0-9.]+\s*(pt)?", part)]
+    points = float(sizes[0]) if sizes and sizes[0].count(".") < 2 and sizes[0] != "." else 0.0
+    if len(sizes) > 1 or len(families) > 1 or (sizes and not FONT_SIZES[0] <= points <= FONT_SIZES[1]):
+        least, most = FONT_SIZES
+        raise InputError(
+            f"font: {printable(given)}: expected a family, {least} to {most} points, or both: Times New Roman,8"
+        )
+    installed = {*GENERIC_FONTS, *(font.name for font in fontManager.ttflist)}
+    return fonts(chosen("font", families[0], sorted(installed)) if families else "", points)
 
 
 def _known(option: str, names: "Iterable[str]", present: "Iterable[str]") -> frozenset[str]:

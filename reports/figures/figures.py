@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from archbench.reports.analysis.judgement import Judged
+from archbench.reports.figures.canvas.palette import renamed
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.figures.kinds import (
@@ -31,15 +32,25 @@ from archbench.reports.figures.kinds import (
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure that reports have: the question it answers, how it is built, what a report needs to have it."""
+    """A figure that reports have: the question it answers, how it is built, what a report needs to have it.
+
+    ``instead`` is the figure that shows as much where a report lacks that.
+    """
 
     question: str
     build: Callable[[View], Figure]
     needs: str = "scores on the test split"
+    instead: str = ""
 
     def make(self, view: View) -> Figure:
-        """The figure, with the colours and markers of the report."""
-        return replace(self.build(view), looks=view.looks)
+        """The figure, with the colours and markers of the report and the names that are in force."""
+        made = self.build(view)
+        return replace(made, looks=view.looks, caption=renamed(made.caption), takeaway=renamed(made.takeaway))
+
+    @property
+    def lacks(self) -> str:
+        """Why it has nothing to show, and which figure does."""
+        return f"nothing to show; this figure needs {self.needs}{self.instead and f'; use {self.instead}'}"
 
 
 FIGURES: Final[Mapping[str, FigureKind]] = {
@@ -50,7 +61,10 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
         "two data sets with simple baselines and metrics that have a best value",
     ),
     "in_short": FigureKind(
-        "What do the compared families score?", headline.in_short, "architectures outside the primary contrasts"
+        "What do the compared families score?",
+        headline.in_short,
+        "architectures outside the primary contrasts",
+        instead="headline",
     ),
     "headline": FigureKind("What does each architecture score, and how far is it from the best?", headline.headline),
     "differences": FigureKind(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from archbench.reports.analysis import gains, trials
+from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE
@@ -34,6 +35,7 @@ class TableKind:
     note: str = ""
 
 
+NOT_TRAINED: Final = "\N{DOUBLE DAGGER}"  # marks the score of an architecture that is not trained enough
 _FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."
 _BELOW: Final = "Below:"  # where LaTeX has what Markdown has in parentheses
 _DIFFERENCES: Final = (
@@ -43,10 +45,11 @@ _DIFFERENCES: Final = (
 TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
-        lambda judged: grids.headline(grids.with_answers(judged.comparisons, judged.first)),
+        lambda judged: _scores(judged),
         note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that "
         "primary contrasts name and that is trained enough; corrected) and has the best mean; intervals of its "
-        "differences from architectures outside the primary contrasts also exclude 0 (not corrected).",
+        "differences from architectures outside the primary contrasts also exclude 0 (not corrected). "
+        f"{NOT_TRAINED}: not trained enough.",
     ),
     "verdicts": TableKind(
         "which architecture wins on which data set",
@@ -128,6 +131,7 @@ _BETWEEN: Final = 3  # letters that the space between columns takes
 _TOGETHER: Final = re.compile(
     "(?<=[\N{PLUS-MINUS SIGN}=<]) | (?=[\N{PLUS-MINUS SIGN}=\N{UPWARDS ARROW}\N{DOWNWARDS ARROW}\N{DAGGER}])"
 )
+_NUMBER: Final = re.compile("[<>=\N{LESS-THAN OR EQUAL TO}\N{GREATER-THAN OR EQUAL TO}+\N{MINUS SIGN} -]*[0-9]")
 _LINE_END: Final = r"\\"
 _LATEX: Final = {
     "\\": r"\textbackslash{}",
@@ -152,6 +156,7 @@ _LATEX: Final = {
     "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
     "\N{INFINITY}": r"$\infty$",
     "\N{DAGGER}": r"$\dagger$",
+    "\N{DOUBLE DAGGER}": r"\rlap{$^\ddagger$}",  # takes no room, so that numbers stay aligned
     "\N{NO-BREAK SPACE}": "~",
     "\N{THIN SPACE}": r"\,",
     "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
@@ -187,6 +192,25 @@ def note(kind: TableKind, form: Format) -> str:
     return kind.note.replace(_BELOW, "In parentheses:") if form == "markdown" else kind.note
 
 
+def _scores(judged: Judged) -> Grid:
+    """The scores, with a mark at those of architectures that are not trained enough."""
+    shown = grids.with_answers(judged.comparisons, judged.first)
+    grid = grids.headline(shown)
+    names = {cell.architecture for comparison in shown for cell in comparison.scored}
+    rows = [
+        (row[0], *(_marked(judged, entry, row[0].text, cell) for entry, cell in zip(shown, row[1:], strict=True)))
+        if row[0].text in names and not _is_baseline(row)
+        else row
+        for row in grid.rows
+    ]
+    return replace(grid, rows=tuple(rows))
+
+
+def _marked(judged: Judged, comparison: Comparison, architecture: str, cell: GridCell) -> GridCell:
+    passed = judged.comparisons.gate(comparison.group, architecture).passed
+    return cell if passed or not cell.text else replace(cell, text=f"{cell.text}{NOT_TRAINED}")
+
+
 def _contrasts(tested: Sequence[Contrast]) -> Grid:
     """A row for each contrast; outcomes that are decided are bold."""
     several = any(contrast.condition for contrast in tested)
@@ -212,16 +236,38 @@ def printed(grid: Grid, form: Format, note: str = "") -> str:
     text = {"latex": _latex, "markdown": _markdown, "csv": _csv}[form](grid)
     if form == "latex":
         hint = r"\usepackage{booktabs}; across a page of two columns: \footnotesize in a table*"
-        return "".join(f"% {line}\n" for line in filter(None, (hint, note.replace("\N{DAGGER}", r"$\dagger$")))) + text
+        return (
+            "".join(
+                f"% {line}\n"
+                for line in filter(
+                    None, (hint, note.replace("\N{DAGGER}", r"$\dagger$").replace(NOT_TRAINED, r"$\ddagger$"))
+                )
+            )
+            + text
+        )
     return f"{text}\n{note}\n" if form == "markdown" and note else text
 
 
 def _latex(grid: Grid) -> str:
     """For ``\\usepackage{booktabs}``; wrapped so that the table fits across a page of two columns."""
     wrapped = _wrapped(grid)
-    lines = [rf"\begin{{tabular}}{{{'l' * len(grid.head)}}}", r"\toprule", _latex_row(wrapped.head, "b"), r"\midrule"]
-    lines += [*(_latex_row(row, "t") for row in wrapped.rows), r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(lines) + "\n"
+    sides = "".join("r" if _is_numeric(column) else "l" for column in zip(*grid.rows, strict=True))
+    lines = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", _latex_row(wrapped.head, sides, "b"), r"\midrule"]
+    for row, before in zip(wrapped.rows, [None, *wrapped.rows], strict=False):
+        lines += [r"\midrule"] if before and _is_baseline(row) and not _is_baseline(before) else []
+        lines.append(_latex_row(row, sides, "t"))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _is_numeric(column: Sequence[GridCell]) -> bool:
+    """Whether a column has numbers alone: it is aligned to the right."""
+    texts = [cell.text for cell in column if cell.text not in ("", formatting.MISSING)]
+    return bool(texts) and all(map(_NUMBER.match, texts))
+
+
+def _is_baseline(row: Sequence[GridCell]) -> bool:
+    """Whether a row is a baseline's, which stands below those of the architectures."""
+    return "quiet" in row[0].kind.split()
 
 
 def _wrapped(grid: Grid) -> Grid:
@@ -259,17 +305,17 @@ def _wrap(text: str, letters: int) -> str:
     )
 
 
-def _latex_row(cells: Sequence[GridCell], alignment: Literal["b", "t"]) -> str:
-    return " & ".join(_latex_cell(cell, alignment) for cell in cells) + r" \\"
+def _latex_row(cells: Sequence[GridCell], sides: str, alignment: Literal["b", "t"]) -> str:
+    return " & ".join(_latex_cell(cell, side, alignment) for cell, side in zip(cells, sides, strict=True)) + r" \\"
 
 
-def _latex_cell(cell: GridCell, alignment: Literal["b", "t"]) -> str:
+def _latex_cell(cell: GridCell, side: str, alignment: Literal["b", "t"]) -> str:
     lines = [_escaped(line) for line in cell.text.splitlines()] or [""]
     lines = [rf"\textbf{{{line}}}" if _strong(cell) else line for line in lines]
     lines += [_escaped(line) for line in cell.below.splitlines()]
     if len(lines) == 1:
         return lines[0]
-    return rf"\begin{{tabular}}[{alignment}]{{@{{}}l@{{}}}}{_LINE_END.join(lines)}\end{{tabular}}"
+    return rf"\begin{{tabular}}[{alignment}]{{@{{}}{side}@{{}}}}{_LINE_END.join(lines)}\end{{tabular}}"
 
 
 def _escaped(text: str) -> str:

@@ -16,11 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.figure import SubFigure
 from matplotlib.gridspec import GridSpec
-from matplotlib.lines import Line2D
 
 from archbench.reports.figures.canvas.layout import PAD, settle
-from archbench.reports.figures.canvas.marks import arrows_for_marks_outside
-from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet
+from archbench.reports.figures.canvas.marks import arrows_for_marks_outside, key_marks
+from archbench.reports.figures.canvas.palette import Look, ink, label, quiet
 from archbench.reports.figures.canvas.styles import scaled, styled
 from archbench.reports.figures.canvas.svg import Box
 from archbench.reports.figures.canvas.text_wrapping import Weight, width, wrapped
@@ -54,11 +53,12 @@ class Panel:
     height: float | Callable[[float], float]
     draw: Callable[[Axes], None]
     description: str
+    titled: bool = True
 
     def heading(self, inches: float) -> list[tuple[str, float, Weight, str]]:
         """The lines above the data area of a panel this wide: text, size, weight and colour."""
         room, size, title_size = inches - 2 * scaled(PAD), _size(), scaled(_TITLE_SIZE)
-        title = wrapped(self.title, room, title_size, "bold")
+        title = wrapped(self.title, room, title_size, "bold") if self.titled else []
         below = wrapped(self.below, room, size)
         return [(line, title_size, "bold", ink()) for line in title] + [
             (line, size, "normal", quiet()) for line in below
@@ -76,7 +76,7 @@ class Panel:
 
     def whole(self, inches: float) -> float:
         """Height of a panel this wide, with all lines above the data area."""
-        return scaled(self.bare(inches)) + scaled(_LINE) / 72 * max(len(self.heading(inches)) - 1, 0)
+        return scaled(self.bare(inches)) + scaled(_LINE) / 72 * (len(self.heading(inches)) - 1)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,8 @@ def _heights(wholes: Sequence[float], places: Sequence[tuple[int, int]]) -> list
 def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
     axes: Axes = part.subplots()
     heading, line_height = panel.heading(inches), scaled(_LINE)
-    axes.set_title(" ", fontsize=_size(), pad=line_height * max(len(heading) - 1, 0) + 6)  # keeps room for the heading
+    if heading:
+        axes.set_title(" ", fontsize=_size(), pad=line_height * (len(heading) - 1) + 6)  # keeps room for the heading
     for row, (line, size, weight, colour) in enumerate(reversed(heading)):
         annotation = axes.annotate(
             line,
@@ -200,11 +201,7 @@ def _draw(part: SubFigure, panel: Panel, inches: float) -> Axes:
 
 def _key(canvas: Canvas, looks: Sequence[Look], names: Sequence[str], across: int) -> float:
     """Put a key at the top; return the height in inches that it takes."""
-    marks = [
-        Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor=paper(), markersize=8, linewidth=1.8)
-        for look in looks
-    ]
-    key = canvas.legend(marks, names, loc="upper left", ncols=across, frameon=False, borderaxespad=0.4)
+    key = canvas.legend(key_marks(looks), names, loc="upper left", ncols=across, frameon=False, borderaxespad=0.4)
     return float(key.get_window_extent().height / canvas.dpi)
 
 

@@ -1,12 +1,13 @@
 """What several figures draw: named rows, means with intervals, lines over a logarithmic axis, ticks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
@@ -26,6 +27,7 @@ _MARK: Final = 0.14  # rows between the marks of one row
 _NAME_WIDTH: Final = 1.3
 _LONGEST: Final = 36  # characters of a row's name
 SMALLEST_TEXT: Final = 6.0  # points
+_LEGEND: Final = 1.25  # times its height that a legend takes of the axes, whose height may still change
 SMALLEST: Final = 1e6  # of a logarithmic axis: the largest value over the smallest, where a loss is 0
 
 
@@ -86,7 +88,8 @@ def at_right(
 def inside(axes: Axes, y: float, text: str) -> None:
     """Text in the place of the marks of a row."""
     place = axes.get_yaxis_transform()
-    axes.text(0.5, y, text, ha="center", va="center", color=quiet(), fontsize=small(), transform=place)
+    style: dict[str, Any] = {"color": quiet(), "fontsize": small(), "backgroundcolor": paper()}
+    axes.text(0.5, y, text, ha="center", va="center", transform=place, **style)
 
 
 def small() -> float:
@@ -188,6 +191,30 @@ def row_marks(axes: Axes, rows: Mapping[str, Sequence[tuple[Interval, Look, bool
 
 def hollow_face(look: Look) -> dict[str, Any]:
     return {"markerfacecolor": paper(), "markeredgecolor": look.colour}
+
+
+def key_marks(looks: Iterable[Look]) -> list[Line2D]:
+    """How each architecture is drawn, for a legend."""
+    style: dict[str, Any] = {"markeredgecolor": paper(), "markersize": 8, "linewidth": 1.8}
+    return [Line2D([], [], color=look.colour, marker=look.marker, **style) for look in looks]
+
+
+def legend_above(axes: Axes, marks: Sequence[Artist], names: Sequence[str]) -> None:
+    """A legend at the top of the axes, which grow upwards so that it lies above all that is drawn.
+
+    It takes in the legend that the axes have.
+    """
+    if old := axes.get_legend():
+        marks, names = [*marks, *old.legend_handles], [*names, *(text.get_text() for text in old.get_texts())]
+    for columns in range(len(names), 0, -1):
+        legend = axes.legend(marks, names, loc="upper left", ncols=columns, borderaxespad=0.2, fontsize=small())
+        box = legend.get_window_extent()
+        if box.width <= axes.bbox.width:
+            break
+    part = min(_LEGEND * box.height / axes.bbox.height, 0.6)
+    scale, limits = axes.yaxis.get_transform(), np.asarray(axes.get_ylim(), float)
+    bottom, top = scale.transform(limits)
+    axes.set_ylim(limits[0], float(scale.inverted().transform(np.asarray([bottom + (top - bottom) / (1 - part)]))[0]))
 
 
 def baseline_line(axes: Axes, baseline: float | None) -> None:

@@ -4,8 +4,12 @@ Text, ticks, rules and background take their colours from matplotlib's ``rcParam
 a dark background, architectures have lighter colours.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import matplotlib
@@ -91,10 +95,31 @@ def looks(architectures: Sequence[str]) -> dict[str, Look]:
     return {name: by_name[name] for name in dict.fromkeys(architectures)}
 
 
+_LABELS: ContextVar[Mapping[str, str]] = ContextVar("labels", default=MappingProxyType({}))  # as rcParams, in force
+
+
+@contextmanager
+def relabelled(labels: Mapping[str, str]) -> Iterator[None]:
+    """Show other words for these names of architectures and data sets."""
+    token = _LABELS.set(labels)
+    try:
+        yield
+    finally:
+        _LABELS.reset(token)
+
+
+def renamed(text: str) -> str:
+    """Text with each whole name replaced by the words that it is shown by."""
+    labels = _LABELS.get()
+    names = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w-])(?:{names})(?![\w-])", lambda name: labels[name[0]], text) if labels else text
+
+
 def label(text: str, longest: int = 24) -> str:
-    """Text from data as a figure can show it: printable, in one line, cut where it is long."""
-    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text) or "?"
-    return printable if len(printable) <= longest else printable[: longest - 1] + "…"
+    """Text from data as a figure can show it: printable, in one line, cut where it is long, in a user's own words."""
+    shown = renamed(text)
+    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in shown) or "?"
+    return printable if len(printable) <= longest or shown != text else printable[: longest - 1] + "…"
 
 
 SHAPES: Final = {

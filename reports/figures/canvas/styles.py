@@ -3,9 +3,12 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 import matplotlib
+
+from archbench.reports.figures.canvas.palette import relabelled
 
 Style = Literal["light", "dark", "print"]
 STYLES: Final[tuple[Style, ...]] = get_args(Style)
@@ -61,22 +64,50 @@ _STYLES: Final[Mapping[Style, Mapping[str, Any]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What a user changes in figures: other words for names, ``rcParams`` of fonts, panels with or without a title."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fonts: Mapping[str, Any] = field(default_factory=dict)
+    titled: bool = True
+
+
+UNCHANGED: Final = Changes()
+
+
 @contextmanager
-def styled(style: Style | None) -> Iterator[None]:
+def styled(style: Style | None, changes: Changes = UNCHANGED) -> Iterator[None]:
     """Draw in a style; None: with the caller's ``rcParams``.
 
-    Text from data is drawn as it stands, never read as mathematics. A letter that the font lacks is drawn as a box,
-    without a warning.
+    Text from data is drawn as it stands, never read as mathematics. A letter that a changed font lacks comes from the
+    usual one; one that this lacks too is drawn as a box, without a warning.
     """
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings(), relabelled(changes.labels):
         if style is not None:
             matplotlib.rcdefaults()
             settings: dict[Any, Any] = {**_COMMON, **_STYLES[style]}
             matplotlib.rcParams.update(settings)
+        matplotlib.rcParams.update(dict[Any, Any](changes.fonts))
+        if changes.fonts:
+            matplotlib.rcParams["font.family"] = list(dict.fromkeys([*matplotlib.rcParams["font.family"], FONT]))
         matplotlib.rcParams["text.parse_math"] = False
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         yield
+
+
+def callers_fonts() -> dict[str, Any]:
+    """The caller's ``rcParams`` of fonts that are not matplotlib's own, from a style sheet, a file or code."""
+    rc, default = matplotlib.rcParams, matplotlib.rcParamsDefault
+    keys = [key for key in rc if key.startswith("font.") or key in _sizes(SIZE)]
+    own = {key: rc[key] for key in keys if rc[key] != default[key]}
+    return {**(_sizes(rc["font.size"]) if "font.size" in own else {}), **own}
+
+
+def fonts(family: str, points: float) -> dict[str, Any]:
+    """A family, and a size of text that all other sizes follow; "" or 0 where it is not given."""
+    return ({"font.family": [family]} if family else {}) | (dict(_sizes(points)) if points else {})
 
 
 def scaled(size: float) -> float:

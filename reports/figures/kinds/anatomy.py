@@ -95,7 +95,7 @@ def anatomy(view: View) -> Figure:
     return Figure(
         name="anatomy",
         title="What the budget is spent on",
-        caption=CAPTION.format(base=label(base)),
+        caption=CAPTION.format(base=base),
         panels=tuple(panels),
         architectures=named(comparisons),
         numbers=pd.DataFrame(rows),

@@ -15,9 +15,9 @@ from archbench.reports.analysis.normalised import Scale
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import DASHED, Looks, both_grids, mean
-from archbench.reports.figures.canvas.palette import ink, label, quiet
+from archbench.reports.figures.canvas.palette import ink, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
-from archbench.reports.figures.kinds.headline import untrained
+from archbench.reports.figures.kinds.headline import left_out
 
 CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
@@ -55,8 +55,8 @@ def cost(view: View) -> Figure:
     """A panel for each kind of cost."""
     usable = [comparison for comparison in view.first if Scale(comparison).known]
     base = view.judged.comparisons.groups[0].architectures[0] if usable else ""
-    panels, rows, frontiers = [], list[dict[str, object]](), dict[str, list[str]]()
-    weak = {name for comparison in usable for name in untrained(comparison, view.judged.tested)}
+    panels, rows, frontiers = [], list[dict[str, object]](), dict[tuple[str, ...], list[str]]()
+    weak, why = left_out(view, usable)
     below = "large: mean over the data sets" if len(usable) > 1 else ""
     for column, words in AXES.items():
         points = [point for comparison in usable for point in _points(comparison, column)]
@@ -65,7 +65,7 @@ def cost(view: View) -> Figure:
         large = averages(points)
         best = frontier([point for point in large if point.architecture not in weak])
         if best:
-            frontiers[words] = [point.architecture for point in best]
+            frontiers.setdefault(tuple(point.architecture for point in best), []).append(words)
         drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
         about = f"Score against {words}, relative to {base}"
         panels.append(
@@ -73,8 +73,8 @@ def cost(view: View) -> Figure:
         )
         rows += _rows(usable, points, column, best)
     several = len({comparison.group.dataset for comparison in usable}) > 1
-    caption = CAPTION.format(base=label(base), marks=_MARKS if several else "")
-    takeaway = _takeaway(frontiers)
+    caption = CAPTION.format(base=base, marks=_MARKS if several else "")
+    takeaway = f"{_takeaway(frontiers)}{why}".strip()
     return Figure(
         name="cost",
         title="Quality against cost",
@@ -209,7 +209,7 @@ def _rows(
                 }
 
 
-def _takeaway(frontiers: dict[str, list[str]]) -> str:
-    """What is on the frontier of each cost."""
-    parts = [f"{words}: {listing(names)}" for words, names in frontiers.items()]
+def _takeaway(frontiers: dict[tuple[str, ...], list[str]]) -> str:
+    """What is on the frontier of each cost; costs with the same frontier together."""
+    parts = [f"{listing(names)} (by {listing(words)})" for names, words in frontiers.items()]
     return f"Pareto-optimal means, cheapest first: {'; '.join(parts)}." if parts else ""

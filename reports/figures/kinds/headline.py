@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast, Contrasts
+from archbench.reports.analysis.gates import failing
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
@@ -147,6 +148,21 @@ def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
     return weak
 
 
+def left_out(view: View, comparisons: Sequence[Comparison]) -> tuple[set[str], str]:
+    """The architectures that a mean over data sets leaves out, and why: which gates they fail where, in a sentence."""
+    datasets = {comparison.group.dataset for comparison in comparisons}
+    whole = [comparison for comparison in view.judged.first if comparison.group.dataset in datasets]
+    weak = {comparison.group.dataset: untrained(comparison, view.judged.tested) for comparison in whole}
+    gates = [
+        (comparison.group.dataset, view.judged.comparisons.gate(comparison.group, cell.architecture))
+        for comparison in comparisons
+        for cell in comparison.scored
+        if cell.architecture in weak[comparison.group.dataset]
+    ]
+    why = f" Left out, as not trained enough: {failing(gates)}." if gates else ""
+    return set().union(*weak.values()), why
+
+
 def _against(comparison: Comparison, best: str, tested: Contrasts) -> list[Contrast]:
     """The contrast of each other scored architecture with ``best``, turned so that ``best`` is the second."""
     dataset, others = comparison.group.dataset, [cell.architecture for cell in comparison.scored]
@@ -256,7 +272,7 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
     second = max(gaps.values(), key=lambda gap: gap.mean)
     ends = [-second.mean, -second.lower if second.known else 0.0, second.upper if second.known else 0.0]
     wide = max(_ROOM * max(ends), _CLOSE * margin if math.isfinite(margin) else 0.0) or 0.1
-    right = max(0.25 * wide, second.upper * _ROOM if second.known else 0.0)
+    right = max([0.25 * wide, *(gap.upper * _ROOM for gap in gaps.values() if gap.known)])
     return -wide, right
 
 

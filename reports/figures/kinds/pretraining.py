@@ -21,11 +21,11 @@ from archbench.reports.figures.canvas.marks import (
     baseline_line,
     both_grids,
     hollow_face,
+    legend_above,
     mean,
     point_ticks,
     row_marks,
     rows_height,
-    small,
     upright,
 )
 from archbench.reports.figures.canvas.palette import Look, ink, label, quiet
@@ -138,7 +138,7 @@ def draw(axes: Axes, entries: Sequence[Adapted], looks: Looks) -> None:
         if any(entry.start == SCRATCH for entry in entries):
             styles = {SCRATCH: DASHED, **styles}
         marks = [Line2D([], [], color=ink(), linestyle=style) for style in styles.values()]
-        axes.legend(marks, [*styles], frameon=False, fontsize=small())
+        legend_above(axes, marks, [label(start) for start in styles])
     both_grids(axes)
 
 

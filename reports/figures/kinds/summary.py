@@ -27,7 +27,7 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
-from archbench.reports.figures.kinds.headline import untrained
+from archbench.reports.figures.kinds.headline import left_out
 
 CAPTION: Final = (
     "Scores of every data set on one scale: 0 is the best simple baseline, 1 the best value that the metric can "
@@ -59,7 +59,7 @@ def summary(view: View) -> Figure:
     everywhere = _averages(everything)
     scores = [score for score in everything if score.architecture in everywhere]
     names = list(everywhere)
-    weak = _untrained(view, datasets)
+    weak, why = left_out(view, usable)
     panels: tuple[Panel, ...] = ()
     if len(datasets) > 1 and len(names) > 1:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
@@ -70,7 +70,7 @@ def summary(view: View) -> Figure:
             Panel(title="All data sets on one scale", below=listed, height=height, draw=drawing, description=about),
         )
     others = [comparison.group.dataset for comparison in view.first if comparison.group.dataset not in datasets]
-    left_out = f" Left out, without a simple baseline below the best value: {listing(others)}." if others else ""
+    unscaled = f" Left out, without a simple baseline below the best value: {listing(others)}." if others else ""
     rows = [
         place(comparison)
         | {
@@ -88,12 +88,12 @@ def summary(view: View) -> Figure:
     return Figure(
         name="summary",
         title="All data sets on one scale",
-        caption=CAPTION + left_out,
+        caption=CAPTION + unscaled,
         panels=panels,
         architectures=tuple(names),
         numbers=pd.DataFrame(rows),
         keyed=False,
-        takeaway=_takeaway(everything, weak) if panels else "",
+        takeaway=f"{_takeaway(everything, weak)}{why}" if panels else "",
     )
 
 
@@ -154,12 +154,6 @@ def _averages(scores: Sequence[Scaled]) -> dict[str, float]:
     return {name: float(np.mean(means)) for name, means in by_name.items() if len(means) == len(datasets)}
 
 
-def _untrained(view: View, datasets: Collection[str]) -> set[str]:
-    """The architectures that are not trained enough on at least one of the data sets."""
-    comparisons = [comparison for comparison in view.judged.first if comparison.group.dataset in datasets]
-    return {name for comparison in comparisons for name in untrained(comparison, view.judged.tested)}
-
-
 def _takeaway(scores: Sequence[Scaled], weak: Collection[str]) -> str:
     """The means over all data sets of the architectures that are trained enough on each of them."""
     averages, count = _averages(scores), len({score.dataset for score in scores})
@@ -167,7 +161,5 @@ def _takeaway(scores: Sequence[Scaled], weak: Collection[str]) -> str:
     if not ranked:
         return f"No architecture is trained enough on each of the {count} data sets."
     means = listing([f"{name} {value(averages[name], 2)}" for name in ranked[:LISTED]])
-    left_out = listing([name for name in averages if name in weak])
-    aside = f" Left out, as not trained enough on at least one of them: {left_out}." if left_out else ""
     scale = "0: best simple baseline, 1: best possible; differences not tested"
-    return f"Mean scaled score over {count} data sets ({scale}): {means}.{aside}"
+    return f"Mean scaled score over {count} data sets ({scale}): {means}."
