@@ -57,6 +57,13 @@ def _families(root: Path) -> None:
     synthetic.write_store(root, [PHRASES, SENTIMENT, SHAKESPEARE], further=further)
 
 
+def _gated(root: Path) -> None:
+    """A model that is not trained enough, long words in every cell of the verdicts, a data set without a comparison."""
+    gated = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"bigram": 3.0})
+    alone = replace(SHAKESPEARE, dataset="plays", references=SHAKESPEARE.references | {"bigram": 2.6})
+    synthetic.write_store(root, [replace(SENTIMENT, dataset="phrases-pairs-en-de"), gated, alone])
+
+
 def _ablation(root: Path) -> None:
     names = ["decoder", "decoder-no-positions", "decoder-with-relative-attention-bias", "decoder-post-norm"]
     task = replace(SENTIMENT, truth={name: 0.6 - place / 50 for place, name in enumerate(names)})
@@ -127,6 +134,7 @@ def started(start: str, adapt: str, examples: int) -> dict[str, object]:
 
 STORES: dict[str, Callable[[Path], None]] = {
     "families": _families,
+    "gated": _gated,
     "ablation": _ablation,
     "sizes": _sizes,
     "depths": _depths,
@@ -139,7 +147,8 @@ FIGURES = {
         *("verdicts", "summary", "in_short", "headline", "causes", "ranks", "headline_further", "effects", "cost"),
         *("compute", "distances", "shares", "anatomy", "curves_tokens", "curves_flops", "tuning"),
     ),
-    "ablation": ("differences",),
+    "gated": ("verdicts", "headline", "summary", "cost", "curves_tokens"),
+    "ablation": ("differences", "headline"),
     "sizes": ("scaling",),
     "depths": ("depth",),
     "pretraining": ("pretraining_gains", "pretraining"),

@@ -1,5 +1,6 @@
 """The first sentences: what they say of one seed, of the floor of a scale, and of what training costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import figure_stores
@@ -12,6 +13,7 @@ from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.claims import ledger
 from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.next_steps import remedy
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 
@@ -53,6 +55,44 @@ def test_what_training_took_is_told_where_it_differs(tmp_path: Path) -> None:
     assert ratio < 0.8 and flops["encoder"] / flops["decoder"] == pytest.approx(1, abs=0.2)
     sentence = f"training FLOPs are not equal: encoder-decoder {ratio:.2f}\N{MULTIPLICATION SIGN} those of decoder"
     assert sentence in limits(result)
+
+
+def test_limits_name_layers_and_tokens_with_a_loss(tmp_path: Path) -> None:
+    """An encoder-decoder has two stacks; the encoder has a loss on half of the tokens."""
+    task = single(SENTIMENT, truth=FAMILIES, seeds=3)
+    for run in synthetic.write_store(tmp_path, [task]):
+        if "encoder-decoder" in run:
+            synthetic.change_record(tmp_path, run, depth=2)
+    told = limits(judge(tables.collect(tmp_path)))
+    assert "depth is not equal: decoder and encoder 5, encoder-decoder 2 + 2 layers" in told
+    assert "up to 2.00 times as many tokens with a loss" in told
+    one_family = limits(judged(tmp_path / "one", replace(task, truth={"decoder": 0.5, "decoder-post-norm": 0.6})))
+    assert "depth" not in one_family and "tokens with a loss" not in one_family
+
+
+@pytest.mark.parametrize(("level", "best", "full"), [(0.6, 0.6, False), (0.6, 1.0, False), (1.0, 1.0, True)])
+def test_a_ceiling_is_named_and_more_training_is_not_asked_of_a_perfect_score(
+    tmp_path: Path, level: float, best: float, full: bool
+) -> None:
+    truth = {"decoder": level, "encoder": level, "encoder-decoder": best}
+    result = judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3, spread=0.0))
+    found = verdict(result.first[0], result.tested.primary)
+    early = "early training" in found.warnings
+    assert early == ("Early training" in " ".join(found.notes)) == ("early training" in limits(result)) == (best < 1)
+    assert ("all at the maximum" in found.warnings) == full
+    assert ("every architecture is at the maximum of the scale on sentiment" in limits(result)) == full
+
+
+def test_a_reason_is_given_once(tmp_path: Path) -> None:
+    """Two data sets, on each of which several models are no better than a bigram model."""
+    weak = [replace(SHAKESPEARE, dataset=name, references={"bigram": 2.6}) for name in ("plays", "poems")]
+    result = judged(tmp_path, *weak)
+    failed = [gate for contrast in result.tested.primary for gate in contrast.failed_gates]
+    assert len({(gate.architecture, gate.reason) for gate in failed}) == 4
+    claim = next(claim for claim in ledger.ledger() if claim.ahead)
+    step = remedy(result.comparisons.tables, claim, result.tested.primary)
+    assert step.startswith("a larger budget; ") and step.count("no better than a bigram model") == 1
+    assert limits(result).count("no better than a bigram model") == 1
 
 
 def test_equal_cost_is_not_told(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 from archbench.reports.analysis import testing
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import oriented
-from archbench.reports.analysis.contrasts import Contrast, row, turned
+from archbench.reports.analysis.contrasts import Contrast, holm_corrected, row, turned
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
@@ -54,6 +54,19 @@ def contrast(mean: float, error: float, margin: float = 0.02) -> Contrast:
 def test_corrected_p_values_are_holms() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_corrected_intervals_exclude_0_where_the_corrected_test_finds_a_difference(seed: int) -> None:
+    """They are never narrower than the uncorrected ones, and keep within the scale."""
+    rng = np.random.default_rng(seed)
+    family = holm_corrected([contrast(mean, 0.01) for mean in rng.normal(0, 0.025, int(rng.integers(1, 12)))])
+    for entry in family:
+        assert entry.corrected.excludes_zero == (entry.p <= 0.05)
+        assert entry.corrected.lower <= entry.difference.mean - 2.04 * 0.01 + 1e-3
+        assert entry.corrected.mean == entry.difference.mean
+    [wide] = holm_corrected([contrast(0.9, 0.3)])
+    assert wide.corrected.upper == 1.0
 
 
 def test_declared_contrasts_whose_data_set_has_no_run_yet_count_as_tests(tmp_path: Path) -> None:

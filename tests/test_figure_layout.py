@@ -9,6 +9,7 @@ from figure_layout import faults
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from archbench import plotting
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.figures import plot
 from archbench.reports.figures.canvas import drawing
@@ -17,7 +18,8 @@ from archbench.reports.figures.figure import View
 from archbench.reports.figures.figures import FIGURES
 
 CASES = [(store, name) for store, names in figure_stores.FIGURES.items() for name in names]
-COLUMN = 3.3  # inches of a column of a paper
+COLUMN = 3.25  # inches of a column of a paper
+LEAST = 0.35  # of a panel's width that its data area has there
 CAPACITY = "capacity"  # its data are real
 
 
@@ -38,8 +40,32 @@ def test_one_column_of_a_paper_is_wide_enough(store: str, name: str) -> None:
     assert canvas.get_figwidth() == COLUMN
     with styled("print"):
         assert faults(canvas) == []
+    for axes in canvas.axes:
+        assert axes.bbox.width >= LEAST * axes.figure.bbox.width
+        assert axes.lines or axes.patches or axes.collections, "an empty panel"
     sizes = [text.get_fontsize() for text in canvas.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
     assert min(sizes) >= 6
+
+
+@pytest.mark.parametrize(
+    ("store", "name"), [("gated", "verdicts"), ("gated", "headline"), ("ablation", "differences"), ("families", "cost")]
+)
+def test_a_column_holds_names_fonts_and_panels_as_a_user_wants_them(store: str, name: str) -> None:
+    """Longer names than the data's, a font that is wider, no titles: nothing is cut, and no old name is left."""
+    judged = figure_stores.judged(store)
+    labels = {"decoder": "GPT-like, from left to right", "encoder-decoder": "T5", "phrases-en-de": "Phrases"}
+    named = judged.comparisons.tables["runs"]
+    known = {*named["architecture"], *named["dataset"]}
+    labels = {name: words for name, words in labels.items() if name in known}
+    changes = plotting.changes(judged, labels, "DejaVu Serif,9", "none", None)
+    canvas = plot.drawn(View(judged), name, "print", COLUMN, changes)
+    with styled("print", changes):
+        assert faults(canvas) == []
+    drawn = [text for text in canvas.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
+    words = {text.get_text().replace("\n", " ") for text in drawn}
+    assert labels and not {*labels} & words
+    assert {text.get_fontname() for text in drawn} == {"DejaVu Serif"}
+    assert max(text.get_fontsize() for text in drawn) <= 9.5
 
 
 @pytest.mark.longer
@@ -52,10 +78,21 @@ def test_the_figures_of_a_reference_page_are_legible(name: str) -> None:
         assert pixels >= 95, f"{figure}: {pixels:.0f} pixels for each inch"
 
 
-def _canvases(judged: Judged) -> Iterator[tuple[str, drawing.Canvas]]:
+@pytest.mark.longer
+@pytest.mark.parametrize("name", reference_pages.NAMES)
+def test_the_figures_of_a_reference_page_fit_into_a_column(name: str) -> None:
+    for figure, canvas in _canvases(reference_pages.judged(name), "print", COLUMN):
+        with styled("print"):
+            assert faults(canvas) == [], figure
+        assert all(axes.bbox.width >= LEAST * axes.figure.bbox.width for axes in canvas.axes), figure
+
+
+def _canvases(
+    judged: Judged, style: Style = "light", inches: float | None = None
+) -> Iterator[tuple[str, drawing.Canvas]]:
     for figure in FIGURES:
         try:
-            yield figure, plot.drawn(View(judged), figure)
+            yield figure, plot.drawn(View(judged), figure, style, inches)
         except ValueError as error:
             assert "nothing to show" in str(error)
 

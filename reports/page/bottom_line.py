@@ -387,7 +387,7 @@ def _depths(first: Sequence[Comparison], named: Container[str]) -> str:
     by_layers: dict[str, list[str]] = {}
     for name, texts in layers.items():
         by_layers.setdefault(" or ".join(texts), []).append(name)
-    parts = listing(f"{listing(names)} {text}" for text, names in by_layers.items())
+    parts = ", ".join(f"{listing(names)} {text}" for text, names in by_layers.items())
     return f"depth is not equal: {parts} layers" if 1 < len(by_layers) <= MOST else ""
 
 

@@ -72,7 +72,7 @@ class Panel:
 
     def bare(self, inches: float) -> float:
         """Height of a panel this wide in inches of the light style, without further lines above the data area."""
-        return self.height if isinstance(self.height, float) else self.height(inches / scaled(1))
+        return self.height(inches / scaled(1)) if callable(self.height) else self.height
 
     def whole(self, inches: float) -> float:
         """Height of a panel this wide, with all lines above the data area."""
