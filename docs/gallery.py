@@ -48,17 +48,21 @@ HEAD = """# Figures
 `archbench plot DIR FIGURE` draws one figure of a comparison as PDF, SVG or PNG; `archbench plot DIR --list` says which
 ones the comparison has. The report's page has them all, each with a download as PDF, SVG, PNG and CSV.
 
-- **For a paper**: `--width 3.3in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
-  embedded TrueType fonts. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
+- **For a paper**: `--width 3.25in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
+  embedded TrueType fonts. In a narrow figure, numbers beside a panel are shortened or left out before the panel becomes
+  small. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
+- **Names, font, titles**: `--labels decoder=GPT,sst2=SST-2` shows architectures and data sets by your own words,
+  `--font "Times New Roman,9"` takes a family, a size in points, or both, and `--title none` leaves out the titles of
+  panels.
 - **Subsets**: `--architectures decoder,encoder` and `--datasets sst2` restrict what is drawn, not the tests and
   intervals. In one column, a figure of several data sets is taller than a page: choose one or two.
-- **From Python**: `archbench.figures.headline(tables, datasets=["sst2"], width=3.3, style="print")` returns a
-  matplotlib figure. With `ax=`, it draws into your axes with your `rcParams`. All figures take the same arguments:
-  `help(archbench.figures)`.
+- **From Python**: `archbench.figures.headline(tables, datasets=["sst2"], width=3.25, style="print")` returns a
+  matplotlib figure; fonts that your `rcParams` set are kept. With `ax=`, it draws into your axes with all of your
+  `rcParams`. All figures take the same arguments: `help(archbench.figures)`.
 - **Tables**: `archbench table DIR NAME --format latex` prints a table for LaTeX with booktabs (also `markdown` and
-  `csv`); its note says what bold means. `archbench table DIR --list` shows the names. In a paper of two
-  columns, they fit into a `table*` in `\\footnotesize`. The numbers in full precision are in `DIR/tables/` and
-  `DIR/report/*.csv`.
+  `csv`), numbers aligned to the right; its note says what bold and marks mean. `archbench table DIR --list` shows the
+  names. In a paper of two columns, they fit into a `table*` in `\\footnotesize`. The numbers in full precision are in
+  `DIR/tables/` and `DIR/report/*.csv`.
 
 The pictures below are drawn from the [reference comparisons](reference/README.md) by `python -P docs/gallery.py`. The
 line under each question is made from the numbers of the figure.

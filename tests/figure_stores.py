@@ -60,7 +60,7 @@ def _families(root: Path) -> None:
 def _gated(root: Path) -> None:
     """A model that is not trained enough, long words in every cell of the verdicts, a data set without a comparison."""
     gated = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"bigram": 3.0})
-    alone = replace(SHAKESPEARE, dataset="plays", references=SHAKESPEARE.references | {"bigram": 2.6})
+    alone = replace(SHAKESPEARE, dataset="plays", references=SHAKESPEARE.references | {"bigram": 2.56})
     synthetic.write_store(root, [replace(SENTIMENT, dataset="phrases-pairs-en-de"), gated, alone])
 
 
@@ -91,6 +91,12 @@ def _starts(root: Path) -> None:
     """Many starts, on one number of examples."""
     starts = ("scratch", "causal", "span-corruption-of-everything", "masked-15", "./a-checkpoint", "scratch+causal")
     _write_started(root, [*((start, "finetune", 100) for start in starts), ("causal", "frozen", 100)])
+
+
+def _over_examples(root: Path) -> None:
+    """Two pretrainings, each on several numbers of examples."""
+    starts = ("scratch", "own", "causal")
+    _write_started(root, [(start, "finetune", n) for n in (20, 100, 1000) for start in starts])
 
 
 def _pretrainings(root: Path) -> None:
@@ -140,6 +146,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "depths": _depths,
     "pretraining": _pretraining,
     "starts": _starts,
+    "over-examples": _over_examples,
     "pretrainings": _pretrainings,
 }
 FIGURES = {
@@ -153,6 +160,7 @@ FIGURES = {
     "depths": ("depth",),
     "pretraining": ("pretraining_gains", "pretraining"),
     "starts": ("pretraining_gains", "pretraining"),
+    "over-examples": ("pretraining",),
     "pretrainings": ("pretraining_curves",),
 }
 """Which figure is drawn from which comparison."""

@@ -70,7 +70,7 @@ def test_limits_name_layers_and_tokens_with_a_loss(tmp_path: Path) -> None:
     assert "depth" not in one_family and "tokens with a loss" not in one_family
 
 
-@pytest.mark.parametrize(("level", "best", "full"), [(0.6, 0.6, False), (0.6, 1.0, False), (1.0, 1.0, True)])
+@pytest.mark.parametrize(("level", "best", "full"), [(0.6, 0.6, False), (0.6, 2.0, False), (2.0, 2.0, True)])
 def test_a_ceiling_is_named_and_more_training_is_not_asked_of_a_perfect_score(
     tmp_path: Path, level: float, best: float, full: bool
 ) -> None:

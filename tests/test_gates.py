@@ -167,7 +167,7 @@ def test_differences_are_from_the_best_of_the_models_trained_enough(tmp_path: Pa
     best = replace(PHRASES, truth=PHRASES.truth | {"prefix-decoder": 0.9})
     drawn = plot.figure(View(judged(tmp_path, best, saved)), "headline")
     against = "against encoder-decoder, the best mean of those trained enough"
-    assert drawn.panels[1].below == f"{against}; intervals corrected for 3 tests (Holm)"
+    assert drawn.panels[1].below == f"{against}; corrected (Holm)"
     assert drawn.takeaway == "Best mean of those trained enough: encoder-decoder on phrases-en-de."
     gaps = drawn.numbers.set_index("name")["from_best"]
     assert gaps[["decoder", "encoder"]].lt(0).all() and gaps[["prefix-decoder", "encoder-decoder"]].isna().all()

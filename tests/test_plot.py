@@ -13,10 +13,12 @@ from typing import Any
 
 import figure_stores
 import matplotlib
+import numpy as np
 import pytest
 import synthetic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 
 import archbench
 from archbench import command_line, plotting
@@ -27,6 +29,8 @@ from archbench.reports.base import formatting
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
+from archbench.reports.figures import plot
+from archbench.reports.figures.figure import View
 from archbench.reports.page import printed
 from archbench.reports.page.grids import Grid, GridCell
 from archbench.tasks.base.errors import InputError
@@ -115,6 +119,12 @@ def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: P
         (["headline", "--style", "drak"], 'did you mean "dark"'),
         (["headline", "--out", "."], "--out: .: is a folder; name a file in it"),
         (["headline", "--format", "png", "--out", "figure.pdf"], "does not match --format png"),
+        (["headline", "--labels", "decodr=GPT"], 'did you mean "decoder"'),
+        (["headline", "--labels", "decoder"], "expected NAME=WORDS"),
+        (["headline", "--font", "Helvetika Nova"], "unknown"),
+        (["headline", "--font", "400"], "4 to 40 points"),
+        (["headline", "--font", "serif,8,9"], "4 to 40 points"),
+        (["headline", "--title", "all"], "known: none"),
         (["capacity"], "needs random strings"),
     ],
 )
@@ -149,6 +159,11 @@ def test_a_folder_without_a_comparison_is_an_input_error(tmp_path: Path) -> None
         assert done.returncode == 2 and "no experiment here" in done.stderr
 
 
+def test_where_nothing_is_left_out_the_figure_that_shows_all_is_named() -> None:
+    with pytest.raises(ValueError, match="needs architectures outside the primary contrasts; use headline"):
+        plot.figure(View(figure_stores.judged("sizes")), "in_short")
+
+
 def test_figures_draw_into_the_axes_of_the_caller_with_the_callers_settings(collected: Tables) -> None:
     with matplotlib.rc_context({"text.color": "#123456", "font.size": 13}):
         (entry,) = axes()
@@ -157,6 +172,69 @@ def test_figures_draw_into_the_axes_of_the_caller_with_the_callers_settings(coll
     assert entry.get_title(loc="left").startswith("sentiment")
     assert entry.title.get_fontsize() > 13
     assert {text.get_color() for text in entry.texts} & {"#123456"}
+
+
+def test_the_fonts_of_the_caller_stay_in_every_style(collected: Tables) -> None:
+    """From a style sheet or code; colours are those of the style."""
+    with matplotlib.rc_context({"font.family": "serif", "font.serif": ["DejaVu Serif"], "font.size": 6}):
+        canvas = archbench.figures.headline(collected, datasets=["sentiment"], style="print", width=3.25)
+        chosen = archbench.figures.headline(collected, datasets=["sentiment"], width=5, font="DejaVu Sans Mono,9")
+    usual = archbench.figures.headline(collected, datasets=["sentiment"], style="print", width=3.25)
+    assert _fonts(canvas) == {"DejaVu Serif"} and _fonts(chosen) == {"DejaVu Sans Mono"}
+    assert _fonts(usual) == {"DejaVu Sans"} and _largest(canvas) < _largest(usual) < _largest(chosen)
+
+
+def _texts(canvas: Canvas) -> list[Text]:
+    return [text for text in canvas.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
+
+
+def _fonts(canvas: Canvas) -> set[str]:
+    return {text.get_fontname() for text in _texts(canvas)}
+
+
+def _largest(canvas: Canvas) -> float:
+    return max(text.get_fontsize() for text in _texts(canvas))
+
+
+@pytest.mark.parametrize("option", [["--labels", "decoder=GPT,sentiment=SST"], ["--labels", "sentiment=SST, English"]])
+def test_labels_are_in_the_sentence_and_the_caption_too(store: Path, tmp_path: Path, option: list[str]) -> None:
+    out = ["--out", str(tmp_path / "figure.svg"), "--datasets", "sentiment", "--labels", "decoder=GPT"]
+    said = called("plot", str(store), "headline", *out, *option).stdout
+    assert option[1].rpartition("sentiment=")[2] in said and "sentiment" not in said
+    assert "relative to GPT" in called("plot", str(store), "cost", *out).stdout
+
+
+@pytest.mark.parametrize("size", [(6, 4), (3.25, 2.5)])
+@pytest.mark.parametrize("name", ["shares", "compute", "curves_tokens", "ranks", "tuning", "cost"])
+def test_a_legend_lies_above_the_curves(collected: Tables, name: str, size: tuple[float, float]) -> None:
+    """And only the first of several axes has one."""
+    view = plotting.view(plotting.judged(collected), None, None)
+    count = len(plot.figure(view, name).panels)
+    canvas = Canvas(figsize=(size[0] * count, size[1]))
+    panels = [canvas.add_subplot(1, count, place + 1) for place in range(count)]
+    getattr(archbench.figures, name)(collected, ax=panels)
+    legend = panels[0].get_legend()
+    assert legend is not None and not any(entry.get_legend() for entry in panels[1:])
+    _lies_free(panels[0])
+
+
+def test_a_legend_of_line_styles_lies_above_the_curves_of_a_figure_of_its_own() -> None:
+    canvas = plot.drawn(View(figure_stores.judged("over-examples")), "pretraining", "print", 3.25)
+    legends = [entry for entry in canvas.axes if entry.get_legend()]
+    assert legends
+    for entry in legends:
+        _lies_free(entry)
+
+
+def _lies_free(entry: Axes) -> None:
+    legend = entry.get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    assert entry.bbox.x0 - 1 <= box.x0 and box.x1 <= entry.bbox.x1 + 1
+    for line in entry.lines:
+        points = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+        if (len(points) > 1 and np.ptp(points[:, 0]) > 0) or len(points) == 1:
+            assert not any(box.contains(x, y) for x, y in points), line
 
 
 def test_several_axes_take_all_panels(collected: Tables) -> None:
@@ -236,11 +314,29 @@ def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
     assert len(texts["markdown"].splitlines()) == len(rows) + 1
     latex = texts["latex"]
-    assert r"\begin{tabular}{" + "l" * len(rows[0]) + "}" in latex and latex.count(" \\\\\n") == len(rows)
+    sides = re.search(r"\\begin\{tabular\}\{([lr]+)\}\n\\toprule", latex)
+    assert sides and len(sides[1]) == len(rows[0]) and latex.count(" \\\\\n") == len(rows)
+    for side, column in zip(sides[1], zip(*rows[1:], strict=True), strict=True):
+        assert side == "l" or all(re.match("'?[-+<>\N{MINUS SIGN} ]*[0-9]|\N{EN DASH}|$", text) for text in column), (
+            column
+        )
     assert latex.isascii()
     noted = {form: printed.printed(grid, form, "A note \N{DAGGER}.") for form in printed.FORMATS}
     assert noted["csv"] == texts["csv"] and noted["markdown"] == f"{texts['markdown']}\nA note \N{DAGGER}.\n"
     assert r"% A note $\dagger$." in noted["latex"] and noted["latex"].isascii()
+
+
+def test_latex_has_numbers_to_the_right_and_a_rule_before_baselines() -> None:
+    """And a mark at the score of a model that is not trained enough, which moves no number."""
+    judged = figure_stores.judged("gated")
+    latex = printed.printed(printed.table(judged, "scores"), "latex", printed.note(printed.TABLES["scores"], "latex"))
+    assert r"\begin{tabular}{lrrr}" in latex
+    above, between, below = latex.partition(r"\toprule")[2].split(r"\midrule")
+    assert "decoder" in between and "majority class" in below and "majority" not in between and "phrases" in above
+    [marked] = [line for line in between.splitlines() if line.startswith("encoder &")]
+    assert marked.count(r"\rlap{$^\ddagger$}") == 2 and r"$\ddagger$: not trained enough" in latex
+    decoder = next(line for line in between.splitlines() if line.startswith("decoder &"))
+    assert decoder.count("ddagger") == 0
 
 
 def test_bold_is_what_the_tests_decide(store: Path) -> None:

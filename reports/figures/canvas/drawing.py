@@ -219,7 +219,9 @@ def encoded(canvas: Canvas, kind: Kind) -> bytes:
     """A canvas as a file, drawn in the present style; a PNG of at most ``TALLEST`` pixels in height."""
     buffer = io.BytesIO()
     dpi = min(_dots(), int(TALLEST / canvas.get_figheight())) if kind == "png" else _dots()
-    canvas.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(_UNNAMED[kind]))
+    # fitted to few dots, letters would be wider than they were laid out
+    with matplotlib.rc_context({"text.hinting": "none"} if dpi < _dots() else {}):
+        canvas.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(_UNNAMED[kind]))
     return numbered(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
 
 

@@ -88,7 +88,8 @@ def at_right(
 def inside(axes: Axes, y: float, text: str) -> None:
     """Text in the place of the marks of a row."""
     place = axes.get_yaxis_transform()
-    style: dict[str, Any] = {"color": quiet(), "fontsize": small(), "backgroundcolor": paper()}
+    box = {"facecolor": paper(), "edgecolor": "none", "pad": 1}
+    style: dict[str, Any] = {"color": quiet(), "fontsize": small(), "bbox": box}
     axes.text(0.5, y, text, ha="center", va="center", transform=place, **style)
 
 

@@ -102,9 +102,9 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
 
 
 def _correction(comparison: Comparison, best: str, tested: Contrasts) -> str:
-    """For how many tests the intervals of a panel of differences are corrected."""
-    tests = max(contrast.corrected_for for contrast in _against(comparison, best, tested))
-    return f"; intervals corrected for {tests} tests (Holm)" if tests > 1 else ""
+    """Whether the intervals of a panel of differences are corrected, in a few words."""
+    corrected = any(contrast.corrected_for > 1 for contrast in _against(comparison, best, tested))
+    return "; corrected (Holm)" if corrected else ""
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
