@@ -233,6 +233,8 @@ def _lies_free(entry: Axes) -> None:
     assert entry.bbox.x0 - 1 <= box.x0 and box.x1 <= entry.bbox.x1 + 1
     for line in entry.lines:
         points = line.get_transform().transform(np.asarray(line.get_xydata(), float))
+        if (clip := line.get_clip_box()) is not None and line.get_clip_on():
+            points = points[points[:, 1] <= clip.y1]
         if (len(points) > 1 and np.ptp(points[:, 0]) > 0) or len(points) == 1:
             assert not any(box.contains(x, y) for x, y in points), line
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
-from matplotlib.transforms import IdentityTransform, ScaledTranslation
+from matplotlib.transforms import Bbox, IdentityTransform, ScaledTranslation, TransformedBbox
 
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.palette import Look, ink, label, paper, quiet, rule
@@ -203,7 +203,7 @@ def key_marks(looks: Iterable[Look]) -> list[Line2D]:
 def legend_above(axes: Axes, marks: Sequence[Artist], names: Sequence[str]) -> None:
     """A legend at the top of the axes, which grow upwards so that it lies above all that is drawn.
 
-    It takes in the legend that the axes have.
+    What the limits cut stays cut. It takes in the legend that the axes have.
     """
     if old := axes.get_legend():
         marks, names = [*marks, *old.legend_handles], [*names, *(text.get_text() for text in old.get_texts())]
@@ -213,6 +213,10 @@ def legend_above(axes: Axes, marks: Sequence[Artist], names: Sequence[str]) -> N
         if box.width <= axes.bbox.width:
             break
     part = min(_LEGEND * box.height / axes.bbox.height, 0.6)
+    below = TransformedBbox(Bbox.from_extents(0, 0, 1, 1 - part), axes.transAxes)
+    for artist in (*axes.lines, *axes.collections):
+        if artist.get_clip_on():
+            artist.set_clip_box(below)
     scale, limits = axes.yaxis.get_transform(), np.asarray(axes.get_ylim(), float)
     bottom, top = scale.transform(limits)
     axes.set_ylim(limits[0], float(scale.inverted().transform(np.asarray([bottom + (top - bottom) / (1 - part)]))[0]))
