@@ -206,7 +206,8 @@ def legend_above(axes: Axes, marks: Sequence[Artist], names: Sequence[str]) -> N
     What the limits cut stays cut. It takes in the legend that the axes have.
     """
     if old := axes.get_legend():
-        marks, names = [*marks, *old.legend_handles], [*names, *(text.get_text() for text in old.get_texts())]
+        marks = [*marks, *(handle for handle in old.legend_handles if handle)]
+        names = [*names, *(text.get_text() for text in old.get_texts())]
     for columns in range(len(names), 0, -1):
         legend = axes.legend(marks, names, loc="upper left", ncols=columns, borderaxespad=0.2, fontsize=small())
         box = legend.get_window_extent()

@@ -101,7 +101,7 @@ def callers_fonts() -> dict[str, Any]:
     """The caller's ``rcParams`` of fonts that are not matplotlib's own, from a style sheet, a file or code."""
     rc, default = matplotlib.rcParams, matplotlib.rcParamsDefault
     keys = [key for key in rc if key.startswith("font.") or key in _sizes(SIZE)]
-    own = {key: rc[key] for key in keys if rc[key] != default[key]}
+    own: dict[str, Any] = {str(key): rc[key] for key in keys if rc[key] != default[key]}
     return {**(_sizes(rc["font.size"]) if "font.size" in own else {}), **own}
 
 
