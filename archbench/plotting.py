@@ -123,14 +123,15 @@ def _labels(results: "Judged", given: "Mapping[str, str] | Iterable[str]") -> di
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 
-    pairs = given
-    if not isinstance(given, Mapping):
+    if isinstance(given, Mapping):
+        pairs = [(str(name), str(words)) for name, words in given.items()]
+    else:
         texts = [given] if isinstance(given, str) else given
-        parts = [part for text in texts for part in re.split(r",(?=[^,=]*=)", text)]
-        pairs = dict(part.partition("=")[::2] for part in parts)
+        parts = (part.partition("=") for text in texts for part in re.split(r",(?=[^,=]*=)", text))
+        pairs = [(name, words) for name, _, words in parts]
     runs = results.comparisons.tables["runs"]
     known = [str(name) for column in ("architecture", "dataset") for name in runs[column].dropna().unique()]
-    labels = {chosen("labels", str(name).strip(), known): str(words).strip() for name, words in dict(pairs).items()}
+    labels = {chosen("labels", name.strip(), known): words.strip() for name, words in pairs}
     for name, words in labels.items():
         if not words:
             raise InputError(f"labels: {printable(name)}: expected NAME=WORDS, such as {name}=GPT")

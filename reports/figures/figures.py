@@ -49,8 +49,8 @@ class FigureKind:
 
     @property
     def lacks(self) -> str:
-        """Why it has nothing to show, and which figure does."""
-        return f"nothing to show; this figure needs {self.needs}{self.instead and f'; use {self.instead}'}"
+        """What a report without it does not have, and which figure it has."""
+        return f"needs {self.needs}" + (f"; use {self.instead}" if self.instead else "")
 
 
 FIGURES: Final[Mapping[str, FigureKind]] = {

@@ -27,7 +27,7 @@ def figure(shown: View, name: str) -> Figure:
     kind = FIGURES[name]
     made = kind.make(shown)
     if not made.panels:
-        raise ValueError(f"{name}: {kind.lacks}")
+        raise ValueError(f"{name}: nothing to show; this figure {kind.lacks}")
     return made
 
 
@@ -36,7 +36,7 @@ def listing(shown: View) -> list[list[str]]:
     with styled("light"):
         made = {name: bool(kind.make(shown).panels) for name, kind in FIGURES.items()}
     return [
-        [name, kind.question if made[name] else f"{kind.question} ({kind.lacks.replace('; this figure', ':', 1)})"]
+        [name, kind.question if made[name] else f"{kind.question} (nothing to show: {kind.lacks})"]
         for name, kind in FIGURES.items()
     ]
 

@@ -391,7 +391,7 @@ def _depths(first: Sequence[Comparison], named: Container[str]) -> str:
     return f"depth is not equal: {parts} layers" if 1 < len(by_layers) <= MOST else ""
 
 
-def _loss_tokens(first: Sequence[Comparison], named: Sequence[str]) -> str:
+def _loss_tokens(first: Sequence[Comparison], named: list[str]) -> str:
     """How far the named architectures differ in tokens with a loss on one data set, at most; nothing if hardly."""
     counts = [comparison.loss_tokens.reindex(named).dropna() for comparison in first]
     most = max((float(count.max() / count.min()) for count in counts if len(count) and count.min() > 0), default=1.0)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def draw(axes: Axes, cells: Sequence[Verdict]) -> None:
         strong = "bold" if cell.state == "wins" else "normal"
         axes.text(column, row, text, ha="center", va="center", color=ink(), weight=strong, fontsize=size)
     for column, name in enumerate(columns):
-        style = {"ha": "center", "va": "bottom", "color": ink(), "fontsize": size}
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "color": ink(), "fontsize": size}
         head = "\n".join(wrapped(label(name), room, size))
         axes.annotate(head, (column, -0.5), (0, 3), textcoords="offset points", **style)
     name_rows(axes, rows)
