@@ -33,8 +33,12 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
         why = f"{listing(lost)} diverged" if lost else "some have no interval"
         return f"two seeds or more with scores that vary ({why})"
-    if untrained := failing((contrast.dataset, gate) for contrast in still for gate in contrast.failed_gates):
-        return f"a larger budget; not trained enough: {untrained}"
+    failed = dict.fromkeys((contrast.dataset, gate) for contrast in still for gate in contrast.failed_gates)
+    if len(failed) == 1:
+        [(_, gate)] = failed
+        return f"a larger budget; {gate.architecture} is {gate.reason}"
+    if failed:
+        return f"a larger budget; not trained enough: {failing(failed)}"
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
         return f"{HOPELESS}: the outcome depends on the accounting on {listing(dependent)}"
