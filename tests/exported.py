@@ -18,8 +18,9 @@ def computed(folder: str, auto: str, texts: list[str], target: list[int], usage:
     model, report = getattr(transformers, auto).from_pretrained(folder, output_loading_info=True)
     assert not any(report.values()), report
     outputs: dict[str, Any] = {"class": type(model).__name__, "ids": [], "logits": [], "written": [], "answers": []}
+    length = int(re.findall(r"max_length=(\d+)", usage)[0])
     for text in texts:
-        encoded = tokenizer(text, truncation=True, return_tensors="pt")
+        encoded = tokenizer(text, truncation=True, max_length=length, return_tensors="pt")
         outputs["ids"].append(encoded["input_ids"][0].tolist())
         outputs["logits"].append(logits(model, encoded["input_ids"], torch.tensor([target])))
         if model.can_generate():

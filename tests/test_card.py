@@ -58,7 +58,7 @@ def as_it_was(place: Path) -> Any:
 def read(place: Path) -> Facts:
     """The facts about a run, whose files now count as what it left."""
     store.write_record(place, store.read_record(place) or {})
-    return facts.read(place, finished.read(place), "ArchbenchForCausalLM", False, False)
+    return facts.read(place, finished.read(place), "ArchbenchForCausalLM", False, False, 9)
 
 
 def rendered(markdown: str) -> str:

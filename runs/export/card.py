@@ -41,6 +41,7 @@ def usage(facts: Facts) -> str:
         facts.own_file,
         facts.example,
         bool(run.plan.limits.source_length),
+        facts.length,
         run.plan.limits.target_length,
         FinetunedCheckpoint(run).empty_source if _is_checkpoint(facts) else None,
     )

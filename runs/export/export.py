@@ -87,17 +87,38 @@ def settings(run: FinishedRun) -> Any:
     )
 
 
+def text_length(run: FinishedRun) -> int:
+    """The most tokens of a text that the model is asked about, with the special ones around it.
+
+    Of running text without sources this is half of a window; the model writes the rest.
+    """
+    limits = run.plan.limits
+    if run.variant.checkpoint is not None:
+        around = sum(map(len, FinetunedCheckpoint(run).around))
+    else:
+        around = int(run.model.family != "encoder-decoder" or not limits.source_length)
+    return around + (limits.source_length or max(1, limits.target_length // 2))
+
+
+def _window(run: FinishedRun) -> int:
+    """The most tokens that the model reads in one sequence: more than one text, unless a stack of its own reads it."""
+    target = run.plan.limits.target_length
+    return max(text_length(run), target) if run.model.family == "encoder-decoder" else text_length(run) + target
+
+
 def fast_tokenizer(run: FinishedRun) -> Any:
-    """The run's tokenizer for ``transformers``: BOS stands where the family reads it, texts are cut as in the task."""
-    family, length = run.model.family, run.plan.limits.source_length
+    """The run's tokenizer for ``transformers``: BOS stands where the family reads it, texts are cut on the task's side.
+
+    It warns of texts that are longer than any sequence that the model reads.
+    """
+    family, sourced = run.model.family, run.plan.limits.source_length > 0
     cut: Literal["left", "right"] = "left" if run.form == "running text" else "right"
     padding: Literal["left", "right"] = "left" if family == "decoder" else "right"
     if run.variant.checkpoint is not None:
-        return FinetunedCheckpoint(run).tokenizer(padding, cut)
-    layout: Template = "source" if family == "encoder-decoder" else "source-bos"
-    if not length:
-        layout, length = "bos-text", max(1, run.plan.limits.target_length // 2)
-    return to_transformers_tokenizer(run.tokenizer, layout, length + (layout != "source"), padding, cut)
+        return FinetunedCheckpoint(run).tokenizer(_window(run), padding, cut)
+    with_source: Template = "source" if family == "encoder-decoder" else "source-bos"
+    layout: Template = with_source if sourced else "bos-text"
+    return to_transformers_tokenizer(run.tokenizer, layout, _window(run), padding, cut)
 
 
 def model(run: FinishedRun) -> tuple[Any, bool]:
@@ -172,7 +193,7 @@ def _write(run: FinishedRun, folder: Path, target: Path) -> Exported:
     own_file = not is_stock and not theirs.config.variant
     if own_file:
         write_text(target / "variant.py", run.plan.variant_text)
-    exported_facts = facts.read(folder, run, type(theirs).__name__, is_stock, own_file)
+    exported_facts = facts.read(folder, run, type(theirs).__name__, is_stock, own_file, text_length(run))
     write_text(target / "README.md", card.text(exported_facts))
     files = tuple(sorted(path.name for path in target.iterdir()))
     return Exported(type(theirs).__name__, files, card.usage(exported_facts))

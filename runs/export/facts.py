@@ -54,13 +54,15 @@ class Facts:
     """``record`` is the run's; ``data``, ``baselines`` and ``version`` (archbench's) are empty where nothing says.
 
     ``model`` is the class that the run was exported as, ``stock`` says whether it is one of ``transformers``' own,
-    ``own_file`` whether its variant lies beside it; ``example`` is a text of the test split, cut.
+    ``own_file`` whether its variant lies beside it; ``length`` is the most tokens of a text that it is asked about,
+    with the special ones around it; ``example`` is a text of the test split, cut.
     """
 
     run: FinishedRun
     model: str
     stock: bool
     own_file: bool
+    length: int
     example: str
     record: Row
     data: Row
@@ -69,7 +71,7 @@ class Facts:
     version: str
 
 
-def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool) -> Facts:
+def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool, length: int) -> Facts:
     """The facts about the run in ``folder``, exported as the class ``model``.
 
     Raises ``InputError`` where the run's record lacks any.
@@ -87,6 +89,7 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
         model,
         stock,
         own_file,
+        length,
         _example(folder),
         record,
         data if data.get("digest") == digest else {},

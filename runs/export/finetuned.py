@@ -138,10 +138,11 @@ class FinetunedCheckpoint:
         allowed = {self.ids[token] for token in self.run.allowed_tokens.nonzero().squeeze(1).tolist()}
         return [number for number in range(self.vocabulary) if number not in allowed]
 
-    def tokenizer(self, padding: Literal["left", "right"], cut: Literal["left", "right"]) -> Any:
+    def tokenizer(self, length: int, padding: Literal["left", "right"], cut: Literal["left", "right"]) -> Any:
         """The checkpoint's tokenizer with the new tokens, as ``PreTrainedTokenizerFast``.
 
-        It puts around a text what the model was trained with; ``padding`` and ``cut`` are sides of a text.
+        It puts around a text what the model was trained with, and reads ``length`` tokens; ``padding`` and ``cut`` are
+        sides of a text.
         """
         from transformers import PreTrainedTokenizerFast
 
@@ -154,7 +155,6 @@ class FinetunedCheckpoint:
                 raise InputError(f"{self.run.variant.path}: its tokenizer has no place for the new token {token!r}")
         before, after = self.around
         library.post_processor = _template(library, before, after)
-        limits, added = self.run.plan.limits, len(before) + len(after)
         names = {"pad_token": PAD, "bos_token": BOS, "eos_token": END}
         names |= {"mask_token": MASK} if self.run.model.family == "encoder" else {}
         names |= {"unk_token": UNK} if self.run.tokenizer.own_unknown is not None else {}
@@ -164,7 +164,7 @@ class FinetunedCheckpoint:
             split_special_tokens=True,
             clean_up_tokenization_spaces=False,
             model_input_names=["input_ids", "attention_mask"],
-            model_max_length=added + (limits.source_length or max(1, limits.target_length // 2)),
+            model_max_length=length,
             padding_side=padding,
             truncation_side=cut,
         )

@@ -12,21 +12,21 @@ AUTO = {
 }
 ADAPTER = "import archbench.architectures.interop  # noqa: F401 (registers archbench's models with transformers)\n\n"
 PROMPTED = """\
-prompt = tokenizer(text, truncation=True, return_tensors="pt")
+prompt = tokenizer(text, truncation=True, max_length={length}, return_tensors="pt")
 written = model.generate(**prompt)[0, prompt["input_ids"].shape[1] :]
 """
 SOURCED = """\
-source = tokenizer(text, truncation=True, return_tensors="pt")
+source = tokenizer(text, truncation=True, max_length={length}, return_tensors="pt")
 written = model.generate(**source)[0]
 """
 BEGUN = """\
-start = tokenizer(text, truncation=True, return_tensors="pt")["input_ids"]
+start = tokenizer(text, truncation=True, max_length={length}, return_tensors="pt")["input_ids"]
 nothing = torch.tensor([{empty}])  # an empty source
 written = model.generate(nothing, decoder_input_ids=start)[0, start.shape[1] :]
 """
 FILLED = """\
 settings = GenerationConfig.from_pretrained(folder)
-source = tokenizer(text, truncation=True)["input_ids"]
+source = tokenizer(text, truncation=True, max_length={length})["input_ids"]
 written = [tokenizer.mask_token_id] * {cells}
 for cell in range(len(written)):
     with torch.no_grad():
@@ -49,11 +49,13 @@ def python(
     own_file: bool,
     example: str,
     sourced: bool,
+    length: int,
     target_length: int,
     frame: Sequence[int] | None = None,
 ) -> str:
     """The code; ``example`` is the text to answer; ``sourced``: texts are sources to answer, not beginnings.
 
+    ``length``: the most tokens of a text, with the special ones around it; the rest is cut off as in training.
     ``frame``: of a finetuned checkpoint, the ids that an empty source consists of. Its tokenizer spells a label as a
     special token.
     """
@@ -70,9 +72,10 @@ def python(
     code += f"model = {AUTO[family]}.from_pretrained(folder{file})\n\ntext = {example!r}\n"
     if filled:
         cells = f"{target_length}" if sourced else f"({target_length + around} - len(source))"
-        code += FILLED.format(cells=cells, choice=SAMPLED if form == "running text" else GREEDY)
+        code += FILLED.format(cells=cells, length=length, choice=SAMPLED if form == "running text" else GREEDY)
     else:
-        code += BEGUN.format(empty=empty) if begun else SOURCED if family == "encoder-decoder" else PROMPTED
+        asked = BEGUN if begun else SOURCED if family == "encoder-decoder" else PROMPTED
+        code += asked.format(empty=empty, length=length)
     if frame is not None and form == "labels":
         return code + f'print(tokenizer.convert_ids_to_tokens(int(written[-1])).removeprefix("{LABEL}"))\n'
     return code + "print(tokenizer.decode(written, skip_special_tokens=True))\n"
