@@ -4,10 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from archbench.architectures.contract.batches import NUMBERS, ShapedBatch, batches
+from archbench.architectures.contract.conditional import from_cache, from_passes, shifted
 from archbench.architectures.contract.subject import LIMITS, Subject, equal, sequences, stacked
 from archbench.tasks.base.example import BOS, MASK
 
 CELLS = 70  # of an encoder's canvas at most: each costs a pass
+FEW = 5  # cells of a canvas where many batches are tried
+PIECES = (1, 1, 3, 1, 1)  # tokens that are decoded at a time; then half of the rest, and the rest
 
 
 @torch.no_grad()
@@ -58,28 +62,47 @@ def caches_are_values(case: Subject) -> None:
 
 @torch.no_grad()
 def forward_is_prefill_and_decode(case: Subject) -> None:
-    """One pass over everything equals reading the source and decoding one or two tokens at a time.
+    """One pass over everything equals reading the sources and decoding one or several tokens at a time.
 
     `forward` trains a model; `prefill` and `decode` generate with it. Where they differ, the model that generates is
-    not the model that was trained. The usual causes: positions that do not continue where the source ended (they count
-    tokens, not padding), and a mask that treats cached keys differently.
+    not the model that was trained. The usual causes: positions that do not continue where each row's source ended (they
+    count its tokens, not padding and not the width of the batch), a mask that treats cached keys differently, and a
+    state that `cache.rows` does not select. Batches of up to 33 rows are tried, with padding on every side.
     """
-    source, mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 0)])
-    target = sequences(3, LIMITS.target_length, seed=2)
-    inputs = torch.cat([torch.full((3, 1), BOS), target[:, :-1]], 1)
-    expected = case.model(source, inputs, mask) if case.causal else _cell_by_cell(case, source, target, mask)
+    source, mask = stacked([sequences(1, n, seed, case.limits) for seed, n in enumerate((5, 3, 0))])
+    target = sequences(3, LIMITS.target_length, seed=2, limits=case.limits)
+    expected = from_passes(case, source, target, mask)
     for step, gradients in ((1, False), (2, False), (1, True)):
         with torch.set_grad_enabled(gradients):
-            cache, steps = case.model.prefill(source, mask), []
-            for tokens in torch.split(inputs, step, 1):
-                logits, cache = case.model.decode(tokens, cache)
-                steps.append(logits.detach())
+            actual = from_cache(case, source, target, mask, step)
         words = " with gradients" if gradients else ""
-        equal(
-            torch.cat(steps, 1),
-            expected,
-            f"logits of decoding {step} at a time{words}, compared with those of one pass",
-        )
+        equal(actual, expected, f"logits of decoding {step} at a time{words}, compared with those of one pass")
+    longest = max(NUMBERS.values())
+    roomy = case.with_room(longest + 3, longest + 3 if case.causal else FEW)
+    for shaped in batches(case.trials, roomy.limits):
+        _is_decoded(roomy, shaped)
+
+
+def _is_decoded(case: Subject, shaped: ShapedBatch) -> None:
+    """Requires decoding in pieces to give the logits of one pass; after two, rows are reversed and one is dropped."""
+    source, target, mask, _ = shaped.batch  # padding of the target is decoded like any text
+    rows, steps = torch.arange(len(target)), []
+    expected, inputs = from_passes(case, source, target, mask), shifted(target)
+    cache = case.model.prefill(source, mask)
+    for piece, tokens in enumerate(_pieces(inputs)):
+        logits, cache = case.model.decode(tokens[rows], cache)
+        steps.append(logits)
+        if piece == 1:
+            order = rows.flip(0)[: max(1, len(rows) - 1)]
+            rows, cache, steps = order, cache.rows(order), [logits[order] for logits in steps]
+    what = f"logits of decoding a batch ({shaped.name}), compared with those of one pass"
+    equal(torch.cat(steps, 1), expected[rows], what)
+
+
+def _pieces(tokens: Tensor) -> list[Tensor]:
+    rest = tokens.shape[1] - sum(PIECES)
+    sizes = [*PIECES, rest // 2, rest - rest // 2] if rest > 0 else [1] * tokens.shape[1]
+    return [piece for piece in torch.split(tokens, sizes, 1) if piece.shape[1]]
 
 
 @torch.no_grad()
@@ -118,13 +141,3 @@ def _next(case: Subject, source: Tensor, mask: Tensor, history: Tensor) -> Tenso
     canvas = F.pad(history, (0, case.limits.target_length - history.shape[1]), value=MASK)
     cell: Tensor = case.model(source, canvas, mask)[:, history.shape[1]]
     return cell
-
-
-def _cell_by_cell(case: Subject, source: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """An encoder's logits (b, t, v), where those of cell i are computed with the cells from i on masked."""
-    cells = []
-    for cell in range(target.shape[1]):
-        canvas = target.clone()
-        canvas[:, cell:] = MASK
-        cells.append(case.model(source, canvas, mask)[:, cell])
-    return torch.stack(cells, 1)

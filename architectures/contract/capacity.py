@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from archbench.architectures.contract.counter import is_product
 from archbench.architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
-from archbench.architectures.families.size import Limits, Size, count, embedding_parameters, mutable_buffers
+from archbench.architectures.families.size import Limits, Size, count, embedding_parameters
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
 AXES = ("vocabulary", "source_length", "target_length")
@@ -108,13 +108,12 @@ def constants_are_few(case: Subject) -> None:
     Any model may have 256 such numbers. Make weights parameters, size tables by `limits`, and compute other
     constants in the pass that needs them.
     """
-    names = _changed_by_training(case.model)
     for size in (SIZE, WIDER):
-        constants_fit(case.build, size, names)
+        constants_fit(case.build, size)
 
 
-def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
-    """Requires few constant numbers in the buffers of a model of this size; ``changing`` names exceptions.
+def constants_fit(build: Build, size: Size) -> None:
+    """Requires few constant numbers in the buffers of a model of this size.
 
     A buffer's numbers are constant if neither the vocabulary nor a length accounts for them; a complex number counts as
     two.
@@ -125,7 +124,6 @@ def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
     constants = {
         name: numbers - sum(buffers.get(name, 0) - numbers for buffers in grown)
         for name, numbers in _buffers(plan).items()
-        if name not in changing
     }
     constant_numbers = sum(max(numbers, 0) for numbers in constants.values())
     parameters = count(plan).parameters
@@ -137,21 +135,15 @@ def constants_fit(build: Build, size: Size, changing: Collection[str]) -> None:
     require(constant_numbers <= most, f"{message}; the most in {largest}; make weights parameters")
 
 
-def training_changes_no_buffer(case: Subject) -> str | None:
-    """A training step changes no buffer, unless its module declares it in `mutable_buffers()`.
+def training_changes_no_buffer(case: Subject) -> None:
+    """A training step changes no buffer.
 
-    Buffers are counted separately from parameters. A buffer that training writes to learns outside the optimizer: batch
-    statistics, a memory, weights updated by hand. Make it a parameter, or declare it: `mutable_buffers()` returns the
-    names of the module's buffers that change, and the check reports them.
+    A buffer that training writes to learns outside the optimizer and the budget: batch statistics, averages of states
+    or weights, a memory, weights updated by hand. Scores then depend on the order of the batches. Make it a parameter
+    that the loss trains, or compute it in the pass.
     """
     changed = _changed_by_training(case.model)
-    declared = mutable_buffers(case.model)
-    surprising = sorted(changed - declared.keys())
-    require(not surprising, f"a training step changes the buffers {', '.join(surprising)}; declare or register them")
-    if not declared:
-        return None
-    sizes = (f"{name} ({declared[name].numel():,} numbers)" for name in sorted(declared))
-    return f"the model declares that training changes {', '.join(sizes)}"
+    require(not changed, f"a training step changes the buffers {', '.join(sorted(changed))}")
 
 
 def _changed_by_training(model: nn.Module) -> set[str]:

@@ -21,7 +21,7 @@ from archbench.architectures.contract.subject import (
     sequences,
     subject,
 )
-from archbench.architectures.families.size import Limits, Size, mutable_buffers
+from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, LossInputs, mean_loss
 
@@ -166,7 +166,7 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
         """
         with torch.device("meta"):
             left_out_is_explained(case.build(size, limits), size, limits)
-        constants_fit(case.build, size, mutable_buffers(case.model).keys())
+        constants_fit(case.build, size)
         shapes = {(limits.source_length, limits.target_length)}
         shapes.add(((limits.source_length + 1) // 2, (limits.target_length + 1) // 2))
         for lengths in sorted(shapes, reverse=True):

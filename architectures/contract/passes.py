@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.contract.batches import NUMBERS, batches, examples
+from archbench.architectures.contract.conditional import from_cache
 from archbench.architectures.contract.inside import changed_memory, crossing, embedded, memory_lengths
 from archbench.architectures.contract.modes import EXACT, MODES, TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import (
@@ -20,7 +21,7 @@ from archbench.architectures.contract.subject import (
     stacked,
 )
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.tasks.base.example import BOS, SPECIALS
+from archbench.tasks.base.example import SPECIALS
 
 INFLUENCE = 1e-6  # logits that move by less did not read a token
 
@@ -96,7 +97,7 @@ def cross_attention_reads_the_source(case: Subject) -> str | None:
     mask = torch.tensor([[True] * 4, [True, True, True, False]])
     if memory_lengths(case.model, lambda: _once(case, source, target, mask)) - {source.shape[1]}:
         return "its memory is longer or shorter than its source"
-    for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
+    for what, logits in (("in one pass", _once), ("from a cache", from_cache)):
         before = logits(case, source, target, mask)
         for row, key in ((0, 0), (0, 3), (1, 2), (1, 3)):
             with changed_memory(case.model, row, key):
@@ -120,11 +121,11 @@ def padding_is_invisible(case: Subject) -> None:
     """
     source, target = sequences(1, 4), sequences(1, 5, seed=1)
     expected = case.model(source, target)
-    cached = _step_by_step(case, source, target, None)
+    cached = from_cache(case, source, target)
     for left, right in ((0, 2), (2, 0), (1, 1)):
         wide, wide_mask = padded(source, left, right, seed=3)
         equal(case.model(wide, target, wide_mask), expected, f"logits with source padding {left}+{right}")
-        actual = _step_by_step(case, wide, target, wide_mask)
+        actual = from_cache(case, wide, target, wide_mask)
         equal(actual, cached, f"logits from a cache with source padding {left}+{right}")
         tall, tall_mask = padded(target, left, right, seed=4)
         actual = case.model(source, tall, None, tall_mask)[:, left : left + target.shape[1]]
@@ -180,7 +181,7 @@ def an_empty_source_is_none(case: Subject) -> None:
     """
     target, noise = sequences(2, 4, seed=1), sequences(2, 3, seed=2)
     nothing = torch.zeros_like(noise, dtype=torch.bool)
-    for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
+    for what, logits in (("in one pass", _once), ("from a cache", from_cache)):
         expected = logits(case, None, target, None)
         equal(logits(case, noise[:, :0], target, None), expected, f"{what}, logits of a source of no tokens")
         equal(logits(case, noise, target, nothing), expected, f"{what}, logits of a source of padding")
@@ -286,7 +287,7 @@ def embedding_enters_once(case: Subject) -> str | None:
     a model other than its name says.
     """
     source, target, read = sequences(2, 4), sequences(2, 5, seed=1), False
-    for what, logits in (("in one pass", _once), ("from a cache", _step_by_step)):
+    for what, logits in (("in one pass", _once), ("from a cache", from_cache)):
         for expected, actual in embedded(case.model, lambda run=logits: run(case, source, target, None)):  # type: ignore[misc]
             equal(
                 actual, expected, f"{what}, input of the first block, compared with the embedding made from its parts"
@@ -298,15 +299,6 @@ def embedding_enters_once(case: Subject) -> str | None:
 def _once(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:
     logits: Tensor = case.model(source, target, mask)
     return logits
-
-
-def _step_by_step(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:
-    """Logits (b, t, v) of decoding a target token by token after the source was read."""
-    cache, steps = case.model.prefill(source, mask), []
-    for tokens in torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1).unbind(1):
-        logits, cache = case.model.decode(tokens[:, None], cache)
-        steps.append(logits)
-    return torch.cat(steps, 1)
 
 
 def _other(tokens: Tensor, position: int) -> Tensor:

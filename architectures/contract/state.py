@@ -18,7 +18,7 @@ MOST = 100_000  # values that are looked at
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 KNOWN = {"archbench", "torch", "numpy", "transformers", *sys.stdlib_module_names}
 INSTALLED = ("site-packages", "dist-packages")  # folders of libraries
-CHANGING = {"_forward_hooks", "_backward_hooks", "_is_full_backward_hook"}  # bookkeeping of modules
+HOOKS = {"_forward_hooks", "_backward_hooks"}  # by numbers that change where they are removed and added again
 
 
 def reachable(**roots: object) -> dict[str, str]:
@@ -97,7 +97,10 @@ def _parts(value: Any) -> Iterator[tuple[str, object]]:
         yield ".locals", dict(value.gi_frame.f_locals) if value.gi_frame else {}
     elif isinstance(value, type | types.ModuleType):
         yield from _of_names(value)
-    elif not isinstance(value, Tensor | np.ndarray | torch.Generator | random.Random):
+    elif isinstance(value, Tensor):
+        hooks = value._backward_hooks, getattr(value, "_post_accumulate_grad_hooks", None)
+        yield ".hooks", [hook for each in hooks for hook in (each or {}).values()]
+    elif not isinstance(value, np.ndarray | torch.Generator | random.Random):
         yield from _of_object(value)
 
 
@@ -122,7 +125,8 @@ def _of_names(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def _of_object(value: Any) -> Iterator[tuple[str, object]]:
-    yield from ((f".{k}", v) for k, v in list(getattr(value, "__dict__", {}).items()) if k not in CHANGING)
+    for name, part in list(getattr(value, "__dict__", {}).items()):
+        yield f".{name}", list(part.values()) if name in HOOKS and isinstance(part, Mapping) else part
     for name in getattr(type(value), "__slots__", ()):
         if isinstance(name, str) and hasattr(value, name):
             yield f".{name}", getattr(value, name)

@@ -1,9 +1,8 @@
 """Sizes and limits of a model, and how its parameters are counted."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import nn
 
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.averaging import Average
@@ -50,25 +49,6 @@ class Counts:
     parameters: int
     embedding_parameters: int
     buffers: int = 0
-
-
-@runtime_checkable
-class MutableBuffers(Protocol):
-    """A module that names its buffers that training changes, such as running statistics."""
-
-    def mutable_buffers(self) -> list[str]: ...
-
-
-def mutable_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """The names of the buffers that modules declare as changed by training."""
-    buffers = dict(model.named_buffers())
-    declared = (
-        f"{place}.{name}".lstrip(".")
-        for place, module in model.named_modules()
-        if isinstance(module, MutableBuffers)
-        for name in module.mutable_buffers()
-    )
-    return {name: buffers[name] for name in declared}
 
 
 def embedding_parameters(model: nn.Module) -> set[int]:
