@@ -1,35 +1,102 @@
 """Checks of gradients: they are those of the loss, and they reach every part of a matrix."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from archbench.architectures.contract.subject import Subject, allowed, require, sequences, stacked
+from archbench.architectures.catalogue.shared_state import listed
+from archbench.architectures.contract.modes import TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.subject import Subject, allowed, loss_of, require, sequences, stacked, subject
+from archbench.architectures.contract.weights import WEIGHTS, random
+from archbench.architectures.families.size import Size
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
-STEPS = (2e-4, 4e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within the longer one
+STEPS = (2e-4, 4e-5, 1e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within longer ones
 LEAST = 5.0
 ROUNDING = 2e-7  # of the loss, which is in float32
 SLACK = 0.03  # of the larger derivative: what rounding and curvature account for
 BATCHES = 4
 SMALL = 3e-3  # derivatives below are not compared by their ratio
+DROPOUT = 0.3
+LARGER = Size(dim=80, heads=2, depth=3, hidden=33)
+FACTORS = (2.0**20, 2.0**-20)  # powers of two, so that products with them are exact
+LEAST_SHARE = 1e-3  # of the gradient of all parameters: smaller ones are rounding
+PROPORTIONAL = 1e-4  # relative error of a gradient in proportion to the loss
+HALF = 0.3  # relative error of a gradient in bfloat16, along that in float32
 
 
 def gradients_are_those_of_the_loss(case: Subject) -> None:
     """A small change of any parameter changes the training loss as its gradient predicts.
 
-    Look for a `detach()`, a `torch.no_grad()`, or a custom backward pass that leaves out a term: every parameter may
-    still get some gradient while training minimises a different function.
+    Look for a `detach()`, a `torch.no_grad()`, a hook, or a custom backward pass that leaves out a term: every
+    parameter may still get some gradient while training minimises a different function. Also tried: dropout, large
+    logits and trained weights. A gradient depends on nothing but the loss: it is twice as large for twice the loss,
+    without limits, noise or hooks, and nearly the same in bfloat16. The experiment clips gradients, no variant does.
     """
     for native in (True, False):
-        loss = _loss(case, native)
-        case.model.zero_grad()
-        torch.autograd.backward(loss)
-        for name, parameter in case.model.named_parameters():
-            if parameter.grad is not None:
-                for along in _directions(parameter, 2 if native else 1):
-                    _is_slope(case, parameter, along, name, native)
+        _are_slopes(case, native, 2 if native else 1)
+    for name in ("confident logits", "trained weights"):
+        _are_slopes(WEIGHTS[name](case), True, 1, f" ({name})")
+    noisy = subject(case.build, replace(case.size, dropout=DROPOUT), case.limits)
+    _are_slopes(noisy, True, 1, " with dropout")
+    if case.trials.sizes:
+        _are_slopes(subject(case.build, LARGER, case.limits), False, 1, " of a larger model")
+    _scale_with_the_loss(random(case))
+    _have_no_hooks(random(case))
+
+
+def _are_slopes(case: Subject, native: bool, directions: int, where: str = "") -> None:
+    """Requires the gradient of every parameter to be the slope of the loss; weights stay as they are."""
+    weights = {name: parameter.detach().clone() for name, parameter in case.model.named_parameters()}
+    gradients = _gradients(case, native)
+    moved = [name for name, parameter in case.model.named_parameters() if not torch.equal(parameter, weights[name])]
+    require(not moved, f"a backward pass changes the weights {listed(moved)}")
+    for name, parameter in case.model.named_parameters():
+        if name in gradients:
+            for along in _directions(gradients[name], directions):
+                _is_slope(case, parameter, gradients[name], along, name, native, where)
+
+
+def _scale_with_the_loss(case: Subject) -> None:
+    """Requires gradients in proportion to the loss, the same each time, and in bfloat16 near those in float32."""
+    exact = _gradients(case, True)
+    whole = sum(float(gradient.norm() ** 2) for gradient in exact.values()) ** 0.5
+    for mode in (TRAINING, TRAINING_BFLOAT16):
+        once = _gradients(case, True, mode)
+        for seed, factor in enumerate((1.0, *FACTORS), start=1):
+            again = _gradients(case, True, mode, factor, seed)
+            for name, gradient in once.items():
+                off = ((again[name] / factor - gradient).norm() / (gradient.norm() + LEAST_SHARE * whole)).item()
+                message = f"of {factor:g} times the loss, the gradient of {name} is not {factor:g} times as large"
+                require(off <= PROPORTIONAL, f"{message}, but off by {off:.1%}{mode.note}")
+    for name, gradient in exact.items():
+        share = ((once[name] * gradient).sum() / gradient.norm() ** 2).item()
+        near = abs(share - 1.0) <= HALF or gradient.norm().item() <= LEAST_SHARE * whole
+        require(near, f"in bfloat16 the gradient of {name} is {share:.2f} times that in float32")
+
+
+def _have_no_hooks(case: Subject) -> None:
+    """Requires a model to register no hook that can change a gradient."""
+    hooked: list[str] = []
+
+    def noted(tensor: Tensor, hook: object) -> RemovableHandle:
+        hooked.append(f"a tensor of shape {tuple(tensor.shape)}")
+        return RemovableHandle({})
+
+    with mock.patch.object(Tensor, "register_hook", noted):
+        _gradients(case, True)
+    hooked += [name for name, parameter in case.model.named_parameters() if any(_gradient_hooks(parameter))]
+    hooked += [name or "the model" for name, module in case.model.named_modules() if any(_gradient_hooks(module))]
+    require(not hooked, f"hooks on the gradient of {listed(hooked)}: a gradient is that of the loss, and no other")
+
+
+def _gradient_hooks(part: object) -> list[object]:
+    names = ("_backward_hooks", "_backward_pre_hooks", "_post_accumulate_grad_hooks")
+    return [getattr(part, name, None) for name in names]
 
 
 def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
@@ -57,29 +124,41 @@ def every_part_of_a_matrix_is_trained(case: Subject) -> str | None:
     return None
 
 
-def _loss(case: Subject, native: bool) -> Tensor:
-    source, source_mask = stacked([sequences(1, 5), sequences(1, 3, seed=1), sequences(1, 4, seed=2)])
-    target, target_mask = stacked([sequences(1, 4, seed=3), sequences(1, 6, seed=4), sequences(1, 2, seed=5)])
+def _loss(case: Subject, native: bool, mode: Mode = TRAINING, seed: int = 0) -> Tensor:
+    source, source_mask = stacked([sequences(1, n, seed, case.limits) for seed, n in ((0, 5), (1, 3), (2, 4))])
+    target, target_mask = stacked([sequences(1, n, seed, case.limits) for seed, n in ((3, 4), (4, 6), (5, 2))])
     batch = Batch(source, target, source_mask, target_mask)
     if not native:  # without padding some paths are shorter
-        batch = Batch(sequences(3, 5), sequences(3, 6, seed=1))
-    generator, model = torch.Generator().manual_seed(0), case.model.train()
-    loss: Tensor = mean_loss(model, batch, allowed(), generator, native=native)
-    return loss
+        batch = Batch(sequences(3, 5, limits=case.limits), sequences(3, 6, seed=1, limits=case.limits))
+    torch.manual_seed(seed)  # for dropout
+    return loss_of(case, batch, mode, native=native)
 
 
-def _directions(parameter: nn.Parameter, most: int) -> Iterator[Tensor]:
+def _gradients(
+    case: Subject, native: bool, mode: Mode = TRAINING, factor: float = 1.0, seed: int = 0
+) -> dict[str, Tensor]:
+    """The gradient of ``factor`` times the loss, by the name of its parameter."""
+    case.model.zero_grad()
+    torch.autograd.backward(factor * _loss(case, native, mode, seed))
+    named = case.model.named_parameters()
+    gradients = {name: p.grad.detach().clone() for name, p in named if p.grad is not None}
+    case.model.zero_grad()
+    return gradients
+
+
+def _directions(gradient: Tensor, most: int) -> Iterator[Tensor]:
     """At most ``most`` unit vectors: along the gradient, and random ones."""
     generator = torch.Generator().manual_seed(0)
-    for along in (parameter.grad, torch.randn(parameter.shape, generator=generator))[:most]:
-        if along is not None and along.norm() > 0:
+    for along in (gradient, torch.randn(gradient.shape, generator=generator))[:most]:
+        if along.norm() > 0:
             yield along / along.norm()
 
 
-def _is_slope(case: Subject, parameter: nn.Parameter, along: Tensor, name: str, native: bool) -> None:
+def _is_slope(
+    case: Subject, parameter: nn.Parameter, gradient: Tensor, along: Tensor, name: str, native: bool, where: str
+) -> None:
     """Requires the gradient along a unit vector to match a finite difference of the loss, for one of ``STEPS``."""
-    assert parameter.grad is not None
-    expected, slope = (parameter.grad * along).sum().item(), 0.0
+    expected, slope = (gradient * along).sum().item(), 0.0
     for share in STEPS:
         step = share * max(parameter.detach().norm().item(), LEAST)
         ahead, behind = (_moved(case, parameter, sign * step * along, native) for sign in (1.0, -1.0))
@@ -87,16 +166,15 @@ def _is_slope(case: Subject, parameter: nn.Parameter, along: Tensor, name: str, 
         slack = SMALL + SLACK * max(abs(slope), abs(expected)) + ROUNDING * abs(ahead) / step
         if abs(slope - expected) <= slack:
             return
-    what = f"the loss{'' if native else ' of the target alone'} changes by {slope:.3g} along {name}"
+    what = f"the loss{'' if native else ' of the target alone'} changes by {slope:.3g} along {name}{where}"
     require(False, f"{what}, its gradient says {expected:.3g}")
 
 
+@torch.no_grad()
 def _moved(case: Subject, parameter: nn.Parameter, by: Tensor, native: bool) -> float:
     """The loss with a parameter moved."""
     original = parameter.detach().clone()
-    with torch.no_grad():
-        parameter.copy_(original + by)
+    parameter.copy_(original + by)
     loss = _loss(case, native).item()
-    with torch.no_grad():
-        parameter.copy_(original)
+    parameter.copy_(original)
     return loss
