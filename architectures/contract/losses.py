@@ -1,6 +1,8 @@
 """Checks of the training path: selected states, the loss, and where its gradient goes."""
 
+import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -9,8 +11,10 @@ from torch.nn import functional as F
 
 from archbench.architectures.components.states import StateIndex, mask_or_ones
 from archbench.architectures.contract.batches import NUMBERS, ShapedBatch, batches, examples
+from archbench.architectures.contract.conditional import from_passes
 from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import (
+    TOLERANCE,
     BrokenError,
     Subject,
     allowed,
@@ -23,6 +27,8 @@ from archbench.architectures.contract.subject import (
     subject,
 )
 from archbench.architectures.contract.tokens import token_gradients, unique_tokens
+from archbench.architectures.contract.trials import QUICK
+from archbench.architectures.contract.weights import confident, random, trained
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
@@ -33,6 +39,7 @@ SIGMAS = 5.0
 Columns = tuple[tuple[int, ...], ...]  # of the positions with a loss, in each row
 DRAWS = 64  # of what an objective hides
 SMOOTHING = 0.1
+FEW = replace(QUICK, rows=(2, 5), layouts=("plain", "right"))
 
 
 def selected_states_are_those_of_one_pass(case: Subject) -> None:
@@ -99,29 +106,55 @@ def _last(shaped: ShapedBatch, width: int) -> Tensor:
 def the_training_loss_is_the_likelihood(case: Subject) -> None:
     """The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
 
-    A loss that skips tokens, weighs them differently or smooths them without being inputs trains for a task other than
-    the one that is scored. The losses of `Causal` and `Masked` are recomputed from plain logits. Any other loss without
-    random draws must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must
-    weigh each target in proportion to its tokens, on average.
+    A loss that skips tokens, weighs them differently or smooths them unasked trains for a task other than the one that
+    is scored; so do limits, floors and a small number in the logarithm. The losses and likelihoods of `Causal` and
+    `Masked` are recomputed from plain logits, small ones and logits of hundreds. Any other loss without random draws
+    must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must weigh each
+    target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods.
     """
     for shaped in examples(case.trials, case.limits):
-        for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
-            for mode in EXACT:
-                _matches_its_definition(case, shaped, mode, native, smoothing)
+        for mode in EXACT:
+            _are_defined(case, shaped, mode)
+        _likelihood(case, shaped)
+    for with_weights in (random, confident, trained):
+        other = with_weights(case)
+        for shaped in examples(FEW, case.limits):
+            _are_defined(other, shaped, TRAINING)
+            _likelihood(other, shaped)
+            _adds_up_in_parts(other, shaped)
     _every_token_counts(case)
-    if not case.model.objective.needs_pass_per_token:
-        _is_exact(case)
 
 
-def _is_exact(case: Subject) -> None:
+def _are_defined(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
+    for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
+        _matches_its_definition(case, shaped, mode, native, smoothing)
+
+
+def _is_exact(case: Subject, shaped: ShapedBatch) -> None:
     """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
-    for shaped in examples(case.trials, case.limits):
-        tokens = int(mask_or_ones(shaped.batch.target, shaped.batch.target_mask).sum())
-        expected = (
-            -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
-        )
-        loss = loss_of(case, shaped.batch, SCORING).float()[None]
-        equal(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
+    tokens = int(mask_or_ones(shaped.batch.target, shaped.batch.target_mask).sum())
+    expected = -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
+    loss = loss_of(case, shaped.batch, SCORING).float()[None]
+    _near(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
+
+
+def _adds_up_in_parts(case: Subject, shaped: ShapedBatch) -> None:
+    """Requires loss and likelihoods of a batch to be the same when it is read in parts, as for lack of memory."""
+    objective, allowed_tokens = case.model.objective, allowed(limits=case.limits)
+    inputs = objective.prepare(case.model, shaped.batch, torch.Generator().manual_seed(0), True)
+    whole = objective.loss(case.model, inputs, allowed_tokens)[None]
+    for parts in (2, 3)[: len(shaped.lengths) - 1]:
+        total = torch.stack([objective.loss(case.model, part, allowed_tokens) for part in inputs.split(parts)]).sum()
+        _near(total[None], whole, f"the loss of a batch ({shaped.name}) in {parts} parts, compared with that of all")
+    if "parts" in inspect.signature(objective.log_likelihood).parameters:
+        log_p = objective.log_likelihood(case.model, shaped.batch, allowed_tokens, parts=2)[0]
+        expected = log_likelihood(case, shaped.batch, allowed_tokens)
+        _near(log_p, expected, f"likelihoods of a batch ({shaped.name}) in 2 parts, compared with those of all")
+
+
+def _near(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires nats to agree within the tolerance of their size."""
+    equal(actual.double(), expected.double(), what, tolerance=TOLERANCE * (1.0 + expected.abs().max().item()))
 
 
 def _matches_its_definition(case: Subject, shaped: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
@@ -129,7 +162,6 @@ def _matches_its_definition(case: Subject, shaped: ShapedBatch, mode: Mode, nati
     objective = case.model.objective
     if type(objective) is Causal:
         expected = _causal_loss(case, shaped.batch, mode, native, smoothing)
-        _likelihood(case, shaped)
     elif type(objective).loss not in (Causal.loss, Masked.loss):
         return
     else:
@@ -140,7 +172,7 @@ def _matches_its_definition(case: Subject, shaped: ShapedBatch, mode: Mode, nati
     loss = loss_of(case, shaped.batch, mode, native=native, smoothing=smoothing).detach()
     words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
     what = f"the training loss, compared with its definition ({shaped.name}{words}){mode.note}"
-    equal(loss.float()[None], expected[None], what, tolerance=1e-4 * (1.0 + abs(expected.item())))
+    _near(loss[None], expected[None], what)
 
 
 def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
@@ -161,18 +193,22 @@ def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothin
     return loss
 
 
+@torch.no_grad()
 def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
-    """Requires the likelihood of a causal model's targets to be the sum over the logits of one pass."""
-    source, target, source_mask, target_mask = shaped.batch
-    allowed_tokens = allowed(limits=case.limits)
-    inputs = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-    token_nats = _nats(case.model(source, inputs, source_mask, target_mask), target, allowed_tokens, 0.0)
-    expected = -(token_nats * mask_or_ones(target, target_mask)).sum(1).double()
-    equal(
-        log_likelihood(case, shaped.batch, allowed_tokens),
-        expected,
-        f"likelihood, compared with the sum over plain logits ({shaped.name})",
-    )
+    """Requires the likelihoods of a known objective to be sums over the logits of its passes."""
+    if not case.model.objective.needs_pass_per_token:
+        _is_exact(case, shaped)
+    if not isinstance(case.model.objective, Causal | Masked):
+        return
+    target, target_mask, allowed_tokens = shaped.batch.target, shaped.batch.target_mask, allowed(limits=case.limits)
+    read = case.model.objective.example_inputs(case.model, shaped.batch)  # an encoder's source ends with BOS
+    if target_mask is not None and not case.causal:
+        target = target.masked_fill(~target_mask, MASK)
+    logits = from_passes(case, read.source, target, read.source_mask)
+    token_nats = _nats(logits, shaped.batch.target, allowed_tokens, 0.0)
+    expected = -(token_nats * mask_or_ones(target, target_mask)).sum(1)
+    actual = log_likelihood(case, shaped.batch, allowed_tokens)
+    _near(actual, expected, f"likelihood, compared with the sum over plain logits ({shaped.name})")
 
 
 def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: float) -> Tensor:
@@ -445,8 +481,8 @@ def _where(inputs: LossInputs, token: int) -> str:
 
 
 def _nats(logits: Tensor, labels: Tensor, allowed_tokens: Tensor, smoothing: float) -> Tensor:
-    """Negative log-likelihood of labels among ``allowed_tokens``, with smoothing over these."""
-    scores = logits.float()[..., allowed_tokens].log_softmax(-1)
+    """Negative log-likelihood of labels among ``allowed_tokens`` in float64, with smoothing over these."""
+    scores = logits.double()[..., allowed_tokens].log_softmax(-1)
     index = allowed_tokens.long().cumsum(0) - 1
     label_nats = -scores.gather(-1, index[labels].clamp(min=0)[..., None]).squeeze(-1)
     return (1 - smoothing) * label_nats - smoothing * scores.mean(-1)

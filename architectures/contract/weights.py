@@ -44,6 +44,7 @@ def large(case: Subject) -> Subject:
     return bigger
 
 
+@torch.enable_grad()
 def trained(case: Subject) -> Subject:
     """A model as it is built, after ``STEPS`` training steps on one batch."""
     model, generator = fresh(case.build, size=case.size, limits=case.limits).train(), torch.Generator().manual_seed(0)
