@@ -25,6 +25,7 @@ from archbench.architectures.contract.compute import (
 from archbench.architectures.contract.decoding import (
     a_given_start_is_continued,
     beams_find_the_likeliest,
+    long_answers_are_greedy,
     rounds_fill_confident_cells_first,
     samples_are_drawn_as_configured,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "inputs_are_only_read",
     "likelihood_sums_to_one",
     "limits_are_reached",
+    "long_answers_are_greedy",
     "long_texts_are_read_alike",
     "losses_of_rows_add_up",
     "no_look_ahead",

@@ -5,21 +5,29 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from archbench.architectures.contract.conditional import from_passes
 from archbench.architectures.contract.subject import (
     LIMITS,
     TOLERANCE,
     Subject,
     allowed,
+    equal,
     log_likelihood,
     require,
     sequences,
+    stacked,
     subject,
     written,
 )
+from archbench.architectures.contract.weights import random, trained
+from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END, MASK, SPECIALS
+
+CELLS = 24  # of an encoder's canvas in long answers: each costs a pass
 
 
 @torch.no_grad()
@@ -64,6 +72,78 @@ def samples_are_drawn_as_configured(case: Subject) -> None:
         samples = _listed(case, source, allowed_tokens, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
         require(samples == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
     require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
+
+
+@torch.no_grad()
+def long_answers_are_greedy(case: Subject) -> None:
+    """Every token of a long answer, and its END, is the likeliest by the logits of a pass over that answer.
+
+    All architectures are asked for greedy answers, and their scores are compared. One that searches, avoids repetition,
+    cuts loops, prefers some length or reads less of a long answer than in training has another decoder, not a better
+    model. Long answers to sources of many rows are tried, with END and padding, whose likelihood must be that of the
+    same logits. `generate` belongs to the objective; leave it as it is.
+    """
+    room = 2 * case.trials.decoded if case.causal else min(case.trials.decoded, CELLS)
+    roomy = case.with_room(9, room)
+    for with_weights in (random, trained):
+        model = with_weights(roomy)
+        for words in (2, case.limits.vocabulary):  # with two words an answer soon repeats itself
+            allowed_tokens = allowed(limits=case.limits)
+            allowed_tokens[len(SPECIALS) + words :] = False
+            _are_likeliest(model, _many_sources(6, case.limits), allowed_tokens, room)
+    for rows in (1, 3):
+        _are_alike(roomy, _many_sources(rows, case.limits), min(room, CELLS))
+
+
+def _are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, room: int) -> None:
+    """Requires greedy answers to a batch of sources to hold the likeliest token at every step."""
+    texts = written(case, batch.source, allowed_tokens, Decoding(room), mask=batch.source_mask)
+    _is_likeliest(case, batch, texts, allowed_tokens, room, "greedy writing")
+
+
+def _are_alike(case: Subject, batch: Batch, room: int) -> None:
+    """Requires the likeliest tokens, too, of samples of one candidate and of answers whose first token is given."""
+    generate, words = case.model.objective.generate, allowed(limits=case.limits)
+    one = Decoding(room, "sample", top_k=1)
+    sampled = generate(case.model, batch.source, batch.source_mask, words, one, torch.Generator())
+    _is_likeliest(case, batch, sampled, words, room, "sampling one candidate")
+    start = sequences(len(batch.source), 1, seed=5, limits=case.limits)
+    later = generate(case.model, batch.source, batch.source_mask, words, Decoding(room - 1), None, start)
+    texts = [torch.cat(pair) for pair in zip(start, later, strict=True)]
+    _is_likeliest(case, batch, texts, words, room, "writing from a given token", begins=1)
+
+
+def _is_likeliest(
+    case: Subject, batch: Batch, texts: list[Tensor], allowed_tokens: Tensor, room: int, what: str, begins: int = 0
+) -> None:
+    """Requires each token of the texts after the first ``begins``, and END after them, to have the highest logit."""
+    longest = min(max(map(len, texts)) + 1, room)
+    target = torch.stack([F.pad(text, (0, longest - len(text)), value=END) for text in texts])
+    lengths = torch.tensor([min(len(text) + 1, longest) for text in texts])  # END counts, where there is one
+    real = torch.arange(longest) < lengths[:, None]
+    read = case.model.objective.example_inputs(case.model, batch._replace(target=target))
+    logits = from_passes(case, read.source, target, read.source_mask).double().masked_fill(~allowed_tokens, -torch.inf)
+    chosen = logits.gather(-1, target[..., None]).squeeze(-1)
+    behind = torch.where(real, logits.amax(-1) - chosen, 0.0)
+    behind[:, :begins] = 0.0
+    row, step = divmod(int(behind.argmax()), longest)
+    worst, where = behind[row, step].item(), f"step {step} of row {row} of {len(texts)}"
+    message = f"{what} of up to {room} tokens picks a token whose logit is {worst:.2g} below the highest ({where})"
+    require(worst <= _slack(logits), message)
+    expected = torch.where(real, chosen - logits.logsumexp(-1), 0.0).sum(1)
+    actual = log_likelihood(case, batch._replace(target=target, target_mask=real), allowed_tokens)
+    equal(actual, expected, "likelihood of long answers, compared with the sum over plain logits", _slack(expected))
+
+
+def _slack(values: Tensor) -> float:
+    """What rounding accounts for in values of this size."""
+    return TOLERANCE * (1.0 + values[values.isfinite()].abs().max().item())
+
+
+def _many_sources(rows: int, limits: Limits) -> Batch:
+    """Sources of 1 to 9 tokens, padded on the right, without targets."""
+    source, mask = stacked([sequences(1, 1 + 4 * row % 9, seed=row, limits=limits) for row in range(rows)])
+    return Batch(source, source[:, :0], mask if rows > 1 else None)
 
 
 @torch.no_grad()

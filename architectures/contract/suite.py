@@ -69,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     decoding.beams_find_the_likeliest,
     decoding.samples_are_drawn_as_configured,
     decoding.a_given_start_is_continued,
+    decoding.long_answers_are_greedy,
     decoding.rounds_fill_confident_cells_first,
     losses.selected_states_are_those_of_one_pass,
     losses.the_training_loss_is_the_likelihood,
