@@ -83,6 +83,7 @@ from archbench.architectures.contract.sizes import other_sizes_read_alike
 from archbench.architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
 from archbench.architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
 from archbench.architectures.contract.trials import QUICK, THOROUGH, USUAL, Trials
+from archbench.architectures.contract.unusual import large_ids_are_read_alike, unusual_texts_and_weights_are_read_alike
 
 __all__ = [
     "CHECKS",
@@ -125,6 +126,7 @@ __all__ = [
     "gradients_stay_in_place",
     "initial_weights_follow_the_seed",
     "inputs_are_only_read",
+    "large_ids_are_read_alike",
     "likelihood_sums_to_one",
     "limits_are_reached",
     "long_answers_are_greedy",
@@ -159,6 +161,7 @@ __all__ = [
     "training_changes_no_buffer",
     "training_flops_are_counted",
     "training_reads_as_scoring_does",
+    "unusual_texts_and_weights_are_read_alike",
     "visible_flops_are_counted",
     "weights_survive_saving",
     "writing_follows_scoring",

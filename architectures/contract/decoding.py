@@ -90,12 +90,12 @@ def long_answers_are_greedy(case: Subject) -> None:
         for words in (2, case.limits.vocabulary):  # with two words an answer soon repeats itself
             allowed_tokens = allowed(limits=case.limits)
             allowed_tokens[len(SPECIALS) + words :] = False
-            _are_likeliest(model, _many_sources(6, case.limits), allowed_tokens, room)
+            answers_are_likeliest(model, _many_sources(6, case.limits), allowed_tokens, room)
     for rows in (1, 3):
         _are_alike(roomy, _many_sources(rows, case.limits), min(room, CELLS))
 
 
-def _are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, room: int) -> None:
+def answers_are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, room: int) -> None:
     """Requires greedy answers to a batch of sources to hold the likeliest token at every step."""
     texts = written(case, batch.source, allowed_tokens, Decoding(room), mask=batch.source_mask)
     _is_likeliest(case, batch, texts, allowed_tokens, room, "greedy writing")

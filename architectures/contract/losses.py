@@ -125,6 +125,13 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     _every_token_counts(case)
 
 
+def is_defined(case: Subject, batch: Batch, name: str) -> None:
+    """Requires the loss and likelihoods of a batch without padding to be those that the objective states."""
+    shaped = ShapedBatch(name, batch, tuple(zip(batch.source_lengths, batch.target_lengths, strict=True)))
+    _are_defined(case, shaped, TRAINING)
+    _likelihood(case, shaped)
+
+
 def _are_defined(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
     for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
         _matches_its_definition(case, shaped, mode, native, smoothing)

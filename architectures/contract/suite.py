@@ -30,6 +30,7 @@ from archbench.architectures.contract import (
     passes,
     repeats,
     sizes,
+    unusual,
 )
 from archbench.architectures.contract.subject import BrokenError, Build, Subject, subject
 from archbench.architectures.contract.trials import QUICK, Trials
@@ -79,6 +80,8 @@ CHECKS: tuple[Check, ...] = (
     compute.training_flops_are_counted,
     compute.visible_flops_are_counted,
     lengths.long_texts_are_read_alike,
+    unusual.unusual_texts_and_weights_are_read_alike,
+    unusual.large_ids_are_read_alike,
     sizes.other_sizes_read_alike,
     parameters.everything_is_registered,
     capacity.every_tensor_is_counted,

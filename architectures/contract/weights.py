@@ -11,7 +11,7 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import END
 
 STEEP = 300.0  # the largest logit of a confident model
-LARGE = 2.0  # times as large weights
+LARGE = 1.5  # times as large weights
 STEPS = 40
 LEARNING_RATE = 0.01
 
