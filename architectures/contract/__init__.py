@@ -51,6 +51,7 @@ from archbench.architectures.contract.losses import (
     selected_states_are_those_of_one_pass,
     the_training_loss_is_the_likelihood,
 )
+from archbench.architectures.contract.noise import dropout_depends_on_chance_alone
 from archbench.architectures.contract.outside import nothing_shared_is_changed
 from archbench.architectures.contract.parameters import (
     a_plan_is_the_model,
@@ -113,6 +114,7 @@ __all__ = [
     "changed_weights_are_used",
     "constants_are_few",
     "cross_attention_reads_the_source",
+    "dropout_depends_on_chance_alone",
     "dropout_is_noise_in_training",
     "embedding_enters_once",
     "every_parameter_gets_a_gradient",

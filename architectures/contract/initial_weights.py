@@ -15,12 +15,13 @@ from torch.utils._pytree import tree_leaves
 from archbench.architectures.contract.subject import Subject, fresh, require
 
 
-class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records what random operators draw, in order."""
+class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records what random operators draw, in order, and how many of them read a generator of the variant's ``own``."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.drawn: list[Tensor] = []
+        self.own = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -29,6 +30,8 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if torch.Tag.nondeterministic_seeded in func.tags:
             tensors = [x for x in tree_leaves(result) if isinstance(x, Tensor) and not x.is_meta]
             self.drawn += [tensor.detach().clone() for tensor in tensors]
+            generators = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Generator)]
+            self.own += any(generator is not torch.default_generator for generator in generators)
         return result
 
 
@@ -40,7 +43,7 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
     """
     models, draws = [], []
     for seed in (0, 1):
-        with _Draws() as watch, _seeds_of_numpy() as seeded:
+        with Draws() as watch, seeds_that_are_set() as seeded:
             models.append(fresh(case.build, seed))
         draws.append(watch.drawn)
     first, other = (dict(model.named_parameters()) for model in models)
@@ -57,8 +60,8 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
 
 
 @contextmanager
-def _seeds_of_numpy() -> Iterator[list[str]]:
-    """The functions called within this context that create or seed a generator of NumPy or Python's `random`."""
+def seeds_that_are_set(*more: tuple[Any, str]) -> Iterator[list[str]]:
+    """The functions called in this context that seed NumPy or `random`, create their generators, or are ``more``."""
     called: list[str] = []
 
     def noted(original: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -69,7 +72,7 @@ def _seeds_of_numpy() -> Iterator[list[str]]:
         return call
 
     with ExitStack() as patches:
-        for module, name in ((np.random, "default_rng"), (np.random, "seed"), (random, "seed")):
+        for module, name in ((np.random, "default_rng"), (np.random, "seed"), (random, "seed"), *more):
             call = noted(getattr(module, name), f"{module.__name__}.{name}")
             patches.enter_context(mock.patch.object(module, name, call))
         yield called
