@@ -4,8 +4,10 @@ import re
 from dataclasses import dataclass, replace
 
 import pytest
+import rare_faults as rare
 import reading_faults as faults
-from faults import Plant, ask, change, patch
+from compute_faults import Statistics, statistics_by
+from faults import CAUSAL, THREE, Plant, ask, change, patch
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
@@ -355,6 +357,139 @@ FAULTS = (
 )
 
 
+def planted(
+    check: str, says: str, *plants: tuple[str, Plant], variants: tuple[str, ...] = THREE, trials: Trials = QUICK
+) -> tuple[ReadingFault, ...]:
+    """The same bugs in each of the families where they apply."""
+    return tuple(
+        ReadingFault(f"{name}, {v}", check, says, plant, v, trials) for name, plant in plants for v in variants
+    )
+
+
+RARE = (
+    *planted(
+        "forward_is_prefill_and_decode",
+        r"logits of decoding a batch \((5|8|9|16|33) rows",
+        ("the mask of many rows forgotten", faults.with_methods(prefill=rare.forgets_the_mask)),
+        trials=USUAL,
+    ),
+    *planted(
+        "forward_is_prefill_and_decode",
+        r"logits of decoding a batch \((5|8|9|16|33) rows",
+        ("positions from the width of a batch of many rows", faults.with_methods(prefill=rare.counts_the_width)),
+        variants=("decoder",),
+        trials=USUAL,
+    ),
+    *planted(
+        "large_ids_are_read_alike",
+        "tokens .* are read alike",
+        ("ids in a byte", rare.IN_BYTES),
+    ),
+    *planted(
+        "large_ids_are_read_alike",
+        "when later ones change|without those that follow",
+        ("look-ahead from large ids", faults.states(rare.ahead_of_large_ids)),
+        variants=CAUSAL,
+    ),
+    *planted(
+        "large_ids_are_read_alike",
+        "greedy writing of up to 12 tokens picks a token whose logit is inf",
+        ("large ids always allowed", patch(generate, "_allowed", rare.adds_large_ids)),
+    ),
+    *planted(
+        "large_ids_are_read_alike",
+        "the training loss, compared with|has no part in the training loss",
+        ("large labels without a loss", rare.with_objective(rare.without_large_labels)),
+    ),
+    *planted(
+        "long_answers_are_greedy",
+        "greedy writing of up to .* below the highest",
+        ("beams for long answers", rare.with_objective(rare.beams_for_long_answers)),
+        ("loops cut", rare.with_objective(rare.without_loops)),
+        trials=USUAL,
+    ),
+    *planted(
+        "the_training_loss_is_the_likelihood",
+        "the training loss, compared with",
+        ("losses of 20 nats at most", rare.limit_of_loss(lambda nats: nats.clamp(max=20.0))),
+        ("a small number in the logarithm", rare.limit_of_loss(lambda nats: -((-nats).exp() + 1e-9).log())),
+        ("losses that grow less and less", rare.limit_of_loss(lambda nats: nats - 1e-5 * nats**2)),
+    ),
+    *planted(
+        "the_training_loss_is_the_likelihood",
+        "likelihood, compared with the sum over plain logits|the training loss, compared with",
+        ("likelihoods with a floor", rare.with_objective(rare.floored_likelihood)),
+    ),
+    *planted(
+        "dropout_depends_on_chance_alone",
+        "the noise of rows has a correlation of",
+        ("a mask that rows share", rare.noise(rare.shared_by_rows)),
+    ),
+    *planted(
+        "dropout_depends_on_chance_alone",
+        "the noise of rows has a correlation of|other tokens in other rows",
+        ("noise from other rows", rare.noise(rare.mixes_rows)),
+    ),
+    *planted(
+        "dropout_depends_on_chance_alone",
+        "draws from a generator of its own|calls torch.*manual_seed|without `nn.Dropout`, the same under two seeds",
+        ("noise from a generator of its own", rare.noise(rare.from_a_generator)),
+        ("noise from a seed of its own", rare.noise(rare.from_a_seed)),
+        ("noise from the states", rare.noise(rare.from_the_states)),
+    ),
+    *planted(
+        "dropout_depends_on_chance_alone",
+        "logits vary by .* with padding",
+        ("more noise beside padding", rare.noise(rare.from_padding)),
+        variants=CAUSAL,
+    ),
+    *planted(
+        "training_changes_no_buffer",
+        "a training step changes the buffers embedding.norm.mean",
+        ("a running mean in a buffer", statistics_by(Statistics)),
+    ),
+    *planted(
+        "unusual_texts_and_weights_are_read_alike",
+        "compared with those of scoring",
+        ("fewer layers where the model is sure", rare.exits_early(rare.is_sure)),
+        ("fewer layers where tokens agree", rare.exits_early(rare.tokens_agree)),
+    ),
+    *planted(
+        "unusual_texts_and_weights_are_read_alike",
+        "logits of a row",
+        ("rows mixed where the model is sure", faults.states(rare.mixes_at_large_values)),
+    ),
+    *planted(
+        "gradients_are_those_of_the_loss",
+        "times the loss, the gradient of .* is not",
+        ("clipping in the backward pass", rare.in_backward(rare.shrunk)),
+        ("noise in the backward pass", rare.in_backward(rare.noisy)),
+    ),
+    *planted(
+        "gradients_are_those_of_the_loss",
+        "its gradient says",
+        ("clipping in hooks of weights", change(rare.hooks_of_weights)),
+        ("clipping in hooks of modules", change(rare.hooks_of_modules)),
+    ),
+    *planted(
+        "gradients_are_those_of_the_loss",
+        "in bfloat16 the gradient of .* is .* times that in float32",
+        ("twice the gradient in bfloat16", faults.states(rare.doubled_in_bfloat16)),
+    ),
+    *planted(
+        "gradients_are_those_of_the_loss",
+        "a backward pass changes the weights",
+        ("weights that decay in the backward pass", change(rare.decays_in_backward)),
+    ),
+    *planted(
+        "gradients_are_those_of_the_loss",
+        "hooks on the gradient of a tensor of shape",
+        ("a hook on states", faults.states(rare.hooked_states)),
+    ),
+)
+EVERY = (*FAULTS, *RARE)
+
+
 def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
     """The first check that fails, up to this one, and what it found; only this one has more than quick trials."""
     for name, check in CHECKS.items():
@@ -369,7 +504,7 @@ def first_problem(build: object, until: str, trials: Trials) -> tuple[str, str]:
     return "", ""
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", EVERY, ids=lambda fault: fault.name)
 def test_a_fault_is_named_by_its_check(fault: ReadingFault, monkeypatch: pytest.MonkeyPatch) -> None:
     build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
     results = contract.results(build, checks=[getattr(contract, fault.check)], trials=fault.trials)
@@ -378,7 +513,7 @@ def test_a_fault_is_named_by_its_check(fault: ReadingFault, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", EVERY, ids=lambda fault: fault.name)
 def test_a_fault_is_named_first_by_its_check(fault: ReadingFault, monkeypatch: pytest.MonkeyPatch) -> None:
     build = fault.plant(monkeypatch, catalogue.find(fault.variant).build)
     name, problem = first_problem(build, fault.check, fault.trials)

@@ -1,6 +1,6 @@
 """Checks of gradients: they are those of the loss, and they reach every part of a matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from unittest import mock
 
@@ -82,10 +82,11 @@ def _scale_with_the_loss(case: Subject) -> None:
 def _have_no_hooks(case: Subject) -> None:
     """Requires a model to register no hook that can change a gradient."""
     hooked: list[str] = []
+    register: Callable[..., RemovableHandle] = Tensor.register_hook
 
-    def noted(tensor: Tensor, hook: object) -> RemovableHandle:
+    def noted(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         hooked.append(f"a tensor of shape {tuple(tensor.shape)}")
-        return RemovableHandle({})
+        return register(tensor, hook)
 
     with mock.patch.object(Tensor, "register_hook", noted):
         _gradients(case, True)

@@ -130,6 +130,7 @@ def is_defined(case: Subject, batch: Batch, name: str) -> None:
     shaped = ShapedBatch(name, batch, tuple(zip(batch.source_lengths, batch.target_lengths, strict=True)))
     _are_defined(case, shaped, TRAINING)
     _likelihood(case, shaped)
+    _every_token_counts(case)
 
 
 def _are_defined(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
