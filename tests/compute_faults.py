@@ -267,11 +267,6 @@ class Statistics(nn.Module):
         return x
 
 
-class DeclaredStatistics(Statistics):
-    def mutable_buffers(self) -> list[str]:
-        return ["mean"]
-
-
 def statistics_by(kind: type[nn.Module]) -> Plant:
     return change(lambda model: setattr(model.embedding, "norm", kind(model.embedding.weight.shape[1])))
 

@@ -98,7 +98,7 @@ def floored_likelihood(kind: type) -> type:
     class Floored(kind):
         def log_likelihood(self, model, batch, allowed_tokens, parts=1):
             log_p, tokens = super().log_likelihood(model, batch, allowed_tokens)
-            return log_p.clamp(min=-25.0 * tokens), tokens
+            return torch.where(log_p.isfinite(), log_p.clamp(min=-25.0 * tokens), log_p), tokens
 
     return Floored
 

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from compute_faults import DeclaredStatistics, Statistics, complex_network, reservoir, statistics_by
+from compute_faults import Statistics, complex_network, reservoir, statistics_by
 from faults import change
 from torch import nn
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.capacity import training_changes_no_buffer
-from archbench.architectures.families.size import Counts, count, mutable_buffers
+from archbench.architectures.families.size import Counts, count
 from archbench.reports.analysis.groups import Group
 from archbench.reports.page import audit
 from archbench.runs.base.placement import Placement
@@ -31,15 +31,6 @@ def test_buffers_are_counted_saved_or_not() -> None:
 def test_built_in_families_have_no_buffers() -> None:
     for name in ("decoder", "encoder", "encoder-decoder"):
         assert count(catalogue.find(name).build(contract.SIZE, contract.LIMITS)).buffers == 0
-
-
-def test_declared_buffers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = statistics_by(DeclaredStatistics)(monkeypatch, catalogue.find("decoder").build)
-    result, remembered = contract.results(build, checks=[training_changes_no_buffer, contract.nothing_is_remembered])
-    assert result.problem is None and remembered.problem is None
-    assert result.note == "the model declares that training changes embedding.norm.mean (32 numbers)"
-    undeclared = statistics_by(Statistics)(monkeypatch, catalogue.find("decoder").build)
-    assert not mutable_buffers(undeclared(contract.SIZE, contract.LIMITS))
 
 
 def group(buffers: list[int]) -> Group:

@@ -413,7 +413,7 @@ RARE = (
         "the training loss, compared with",
         ("losses of 20 nats at most", rare.limit_of_loss(lambda nats: nats.clamp(max=20.0))),
         ("a small number in the logarithm", rare.limit_of_loss(lambda nats: -((-nats).exp() + 1e-9).log())),
-        ("losses that grow less and less", rare.limit_of_loss(lambda nats: nats - 1e-5 * nats**2)),
+        ("losses that grow less and less", rare.limit_of_loss(lambda nats: nats - 2e-6 * nats**2)),
     ),
     *planted(
         "the_training_loss_is_the_likelihood",

@@ -112,6 +112,7 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must weigh each
     target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods.
     """
+    _every_token_counts(case)
     for shaped in examples(case.trials, case.limits):
         for mode in EXACT:
             _are_defined(case, shaped, mode)
@@ -122,7 +123,6 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
             _are_defined(other, shaped, TRAINING)
             _likelihood(other, shaped)
             _adds_up_in_parts(other, shaped)
-    _every_token_counts(case)
 
 
 def is_defined(case: Subject, batch: Batch, name: str) -> None:
