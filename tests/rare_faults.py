@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from compute_faults import Statistics
 from faults import Plant, change
 from reading_faults import ahead, states, with_methods
 from torch import Tensor, nn
@@ -235,6 +236,13 @@ def decays_in_backward(model: nn.Module) -> None:
     for parameter in model.parameters():
         if not parameter.is_meta:
             parameter.register_post_accumulate_grad_hook(decay)
+
+
+class DeclaredStatistics(Statistics):
+    """Says which of its buffers training changes, which excuses nothing."""
+
+    def mutable_buffers(self) -> list[str]:
+        return ["mean"]
 
 
 def with_objective(make: Callable[[type], type]) -> Plant:

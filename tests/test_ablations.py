@@ -33,7 +33,7 @@ SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, 
 def test_an_ablation_holds_the_contract_but_where_it_says_that_it_breaks_it(name: str) -> None:
     variant = catalogue.find(name)
     problems = {result.name: result.problem for result in contract.results(variant.build) if result.problem is not None}
-    assert tuple(problems) == variant.breaks, problems
+    assert set(problems) == set(variant.breaks), problems
 
 
 def test_the_decoder_without_a_mask_is_the_one_that_cheats() -> None:

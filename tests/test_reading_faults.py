@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import rare_faults as rare
 import reading_faults as faults
-from compute_faults import Statistics, statistics_by
+from compute_faults import statistics_by
 from faults import CAUSAL, THREE, Plant, ask, change, patch
 
 from archbench.architectures import contract
@@ -446,7 +446,7 @@ RARE = (
     *planted(
         "training_changes_no_buffer",
         "a training step changes the buffers embedding.norm.mean",
-        ("a running mean in a buffer", statistics_by(Statistics)),
+        ("a running mean in a declared buffer", statistics_by(rare.DeclaredStatistics)),
     ),
     *planted(
         "unusual_texts_and_weights_are_read_alike",

@@ -85,7 +85,7 @@ def near(actual: Tensor, expected: Tensor, what: str) -> None:
 
 def _changed(batch: Batch, rows: Tensor, start: int, case: Subject) -> Batch:
     """Other tokens in these rows (b,) of the target from a position on; of the source as well from position 0."""
-    source, target = (sequences(*tokens.shape, seed=9, limits=case.limits) for tokens in batch[:2])
+    source, target = (sequences(len(tokens), tokens.shape[1], 9, case.limits) for tokens in batch[:2])
     moved = rows[:, None] & (torch.arange(batch.target.shape[1]) >= start)
     kept = batch.source if start else torch.where(rows[:, None], source, batch.source)
     return Batch(kept, torch.where(moved, target, batch.target))
