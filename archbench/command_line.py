@@ -547,17 +547,13 @@ def _new_of_tasks(stem: str, like: str | None) -> int:
 @app.command("check")
 def _check(
     architecture: Annotated[str, typer.Argument(metavar="NAME|FILE.py", help="An architecture or a variant's file.")],
-    thorough: Annotated[
-        bool,
-        typer.Option("--thorough", help="Try more inputs, as compare does for a file that it has not checked yet."),
-    ] = False,
 ) -> int:
     """Check that a variant can be compared fairly."""
     from archbench.architectures.catalogue import catalogue
     from archbench.runs.execution import compare
     from archbench.runs.planning import compliance
 
-    return compliance.show(catalogue.find(architecture), compare.cache(), thorough)
+    return compliance.show(catalogue.find(architecture), compare.cache())
 
 
 @app.command("bench")

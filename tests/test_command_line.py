@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,10 +78,15 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("archbench.runs.execution.compare.planned", planned)
     monkeypatch.setattr("archbench.runs.execution.dry_run.planned", planned)
     monkeypatch.setattr("archbench.runs.execution.compare.checked_architectures", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_, **__: previewed())
     monkeypatch.setattr("archbench.runs.execution.compare.execute", fake)
     monkeypatch.setattr("archbench.runs.execution.compare._complete_baselines", lambda *_: ())
     return deeds_by_run
+
+
+def previewed() -> contextlib.nullcontext[SimpleNamespace]:
+    """Architectures of which nothing has to be checked."""
+    return contextlib.nullcontext(SimpleNamespace(due=lambda plans: {}))
 
 
 @pytest.fixture

@@ -1,18 +1,23 @@
 """A user's variant runs in processes of its own: it changes no other architecture's plan, training or scores."""
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_work import FakePlan
 
+from archbench.architectures import contract
 from archbench.architectures.catalogue import shared_state
 from archbench.runs.base import store
-from archbench.runs.execution import compare
+from archbench.runs.execution import compare, dry_run
 from archbench.runs.execution.execute import execute
 from archbench.runs.experiment import spec
-from archbench.runs.planning import matrix
+from archbench.runs.planning import isolation, matrix
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base.errors import InputError
@@ -125,6 +130,49 @@ def test_missing_reference_rows_are_made_in_a_process_of_the_file(folder: Path) 
     assert status == 0 and references.read_bytes() == before
     (further,) = set(processes(folder)) - used
     assert further != str(os.getpid())
+
+
+def test_a_dry_run_checks_nothing_and_says_what_is_due(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = isolation._Process.ask
+
+    def noted(self: object, question: str, *arguments: object, **named: object) -> object:
+        asked.append(question)
+        return ask(self, question, *arguments, **named)
+
+    monkeypatch.setattr(isolation._Process, "ask", noted)
+    files = ["mine.py", "second.py", "third.py"]
+    for name in files[1:]:
+        (folder / name).write_text(VARIANT)
+    lines = due(folder, files)
+    assert asked.count("due") == 3 and "contract" not in asked and not (folder / "cache" / "contract").exists()
+    expected = rf"{len(contract.CHECKS)} properties and \d checks at the size of its runs come first, about \d+ s"
+    for name, line in zip(files, lines, strict=True):
+        assert re.fullmatch(rf"{Path(name).stem}: {expected}", line)
+
+
+def test_what_was_checked_is_not_tried_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By a command of its own either: both know the file and what it loads by the same digest."""
+    compared(folder)
+    assert "mine: checking the contract of this file once: " in capfd.readouterr().err
+    assert due(folder, ["mine.py", "decoder"]) == []
+    shutil.rmtree(folder / "cache" / "variants")  # what its process had answered
+    compared(folder)
+    assert "checking" not in capfd.readouterr().err
+    asking = (
+        "from archbench.architectures.catalogue import catalogue; from archbench.runs.planning import compliance; "
+        "from pathlib import Path; print(list(compliance.due(catalogue.find('mine.py'), Path('cache'))))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", asking], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def due(folder: Path, architectures: list[str]) -> list[str]:
+    """The lines of a dry run on checks."""
+    experiment = spec.from_dict({**EXPERIMENT, "architectures": architectures}, folder=folder)
+    options = compare.RunOptions(device="cpu", jobs=1)
+    text = dry_run.preview(experiment, folder / "out", options, lambda line: None)
+    return [line for line in text.splitlines() if "come first" in line]
 
 
 def test_workers_that_have_run_foreign_code_take_no_other_runs(tmp_path: Path) -> None:

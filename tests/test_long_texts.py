@@ -52,20 +52,21 @@ def test_compare_checks_at_the_lengths_of_its_tasks(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path / "cache"))
     path = variant_file(tmp_path, LONG.format(n=300))
     contract.long_texts_are_read_alike(contract.subject(catalogue.find(str(path)).build))  # 150 tokens are too few
-    task = {"kind": "generation", "data": "phrases-en-de:200", "source_length": 0}
+    task = {"kind": "generation", "data": "phrases-en-de:600", "source_length": 0}
     values = {"name": "long", "architectures": [str(path)], "budget": {"parameters": 20_000, "tokens": 5_000}}
     for context, refused in ((100, False), (320, True)):
         experiment = from_dict({**values, "tasks": [{**task, "context": context}]})
         if refused:
             with pytest.raises(InputError, match=r"texts_are_read_alike: logits before position .* of 320"):
-                check(experiment)
+                check(experiment, tmp_path)
         else:
-            check(experiment)
+            check(experiment, tmp_path)
 
 
-def check(experiment: Experiment) -> None:
-    with compare.checked_architectures(experiment, compare.RunOptions(), lambda line: None):
-        pass
+def check(experiment: Experiment, folder: Path) -> None:
+    options = compare.RunOptions(device="cpu", jobs=1)
+    with compare.checked_architectures(experiment, options, lambda line: None) as architectures:
+        compare.planned(experiment, folder / "out", options, lambda line: None, architectures)
 
 
 @pytest.mark.parametrize(

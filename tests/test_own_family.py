@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).write_text("\n".join(["text,label", *more]))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("ARCHBENCH_CACHE", str(place / "cache"))
-        patched.setattr(contract, "THOROUGH", replace(contract.QUICK, name="thorough"))
+        patched.setattr(contract, "USUAL", replace(contract.QUICK, name="usual"))
         archbench.compare(str(place / "families.toml"), out=place / "out", jobs=1)
     return place
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.stack import Block
+from archbench.architectures.components.stack import Block, recompute_blocks
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import compiled
-from archbench.runs.training.compiled import compile_blocks, recompute_blocks
+from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.prefetch import prefetch
 
 

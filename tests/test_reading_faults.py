@@ -258,6 +258,19 @@ FAULTS = (
         trials=USUAL,
     ),
     ReadingFault(
+        "look-ahead in each sixth layer",
+        "deep_models_read_alike",
+        "no_look_ahead: logits before position 1.* depth 7",
+        faults.each_sixth(faults.unmasked),
+        trials=USUAL,
+    ),
+    ReadingFault(
+        "values handed from layer to layer outside of the context",
+        "recomputing_changes_nothing",
+        "a layer computes other tensors the second time",
+        change(faults.hands_on_outside_of_the_context),
+    ),
+    ReadingFault(
         "sampling colder than asked",
         "sampling_follows_scoring",
         "of samples are",

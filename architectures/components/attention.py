@@ -3,6 +3,7 @@
 An ``AttentionContext`` states which keys each query may attend to; there are no subclasses for masks.
 """
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,6 +55,12 @@ class AttentionContext:
     def fresh(self, **changes: Any) -> "AttentionContext":
         """A copy with these changes and without the masks that were computed."""
         return replace(self, **changes, masks={}, additive_masks={})
+
+    def snapshot(self) -> "AttentionContext":
+        """The context as it is now: what layers keep in the original from here on does not reach this copy."""
+        kept = copy(self)
+        vars(kept).update({name: copy(value) for name, value in vars(self).items() if isinstance(value, dict | list)})
+        return kept
 
     def plainly_causal(self, window: int | None) -> bool:
         """Whether plain causal attention is enough, so that no mask is needed."""

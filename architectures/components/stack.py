@@ -150,7 +150,7 @@ class Stack(nn.Module):
     """``depth`` blocks, each made by ``block()`` or ``block(layer)``, layers counted from 0, and a final norm.
 
     In training ``call`` runs a block, where it is given: compiled, say. With ``recompute`` a block's inner activations
-    are computed again for the backward pass, not kept (1604.06174).
+    are computed again for the backward pass, not kept (1604.06174); what it keeps in ``context`` stays there.
     """
 
     def __init__(self, depth: int, block: BlockBuilder, norm: nn.Module | None = None) -> None:
@@ -189,7 +189,7 @@ class Stack(nn.Module):
             return block(*inputs, **last)
         call = self.call or _call
         if self.recompute:
-            return checkpoint(partial(_afresh, call, block, **last), *inputs, use_reentrant=False)
+            return checkpoint(_repeatable(partial(call, block, **last), inputs), *inputs, use_reentrant=False)
         return call(block, *inputs, **last)
 
     def project_keys_values(self, memory: Tensor) -> list[KeyValues]:
@@ -259,7 +259,28 @@ def _call(block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
     return block(*inputs, **last)
 
 
-def _afresh(call: Callable[..., Any], block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
-    """A block's forward pass that finds nothing computed, so that the second time does the same as the first."""
-    fresh = (part.fresh() if isinstance(part, AttentionContext) else part for part in inputs)
-    return call(block, *fresh, **last)
+def recompute_blocks(model: nn.Module) -> bool:
+    """Keep only the inputs of blocks for the backward pass, not their activations; False if there is no ``Stack``."""
+    stacks = [module for module in model.modules() if isinstance(module, Stack)]
+    for stack in stacks:
+        stack.recompute = True
+    return bool(stacks)
+
+
+def _repeatable(call: Callable[..., Any], inputs: Sequence[Any]) -> Callable[..., Any]:
+    """``call``, which from the second time on finds its contexts as they were before the first.
+
+    The first time, layers keep values in them for later layers: masks, or what a variant shares between layers.
+    """
+    before, started = [_snapshot(part) for part in inputs], False
+
+    def run(*first: Any) -> Any:
+        nonlocal started
+        parts, started = map(_snapshot, before) if started else first, True
+        return call(*parts)
+
+    return run
+
+
+def _snapshot(part: Any) -> Any:
+    return part.snapshot() if isinstance(part, AttentionContext) else part

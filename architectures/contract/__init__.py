@@ -73,6 +73,7 @@ from archbench.architectures.contract.passes import (
     source_matters,
     target_matters,
 )
+from archbench.architectures.contract.recompute import recomputing_changes_nothing
 from archbench.architectures.contract.repeats import (
     a_training_step_repeats,
     changed_weights_are_used,
@@ -80,10 +81,10 @@ from archbench.architectures.contract.repeats import (
     nothing_is_remembered,
     objectives_draw_from_their_generator,
 )
-from archbench.architectures.contract.sizes import other_sizes_read_alike
+from archbench.architectures.contract.sizes import deep_models_read_alike, layers_of, narrow, other_sizes_read_alike
 from archbench.architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
 from archbench.architectures.contract.suite import CHECKS, Check, Result, explanation, property_of, results
-from archbench.architectures.contract.trials import QUICK, THOROUGH, USUAL, Trials
+from archbench.architectures.contract.trials import QUICK, USUAL, Trials
 from archbench.architectures.contract.unusual import large_ids_are_read_alike, unusual_texts_and_weights_are_read_alike
 
 __all__ = [
@@ -91,7 +92,6 @@ __all__ = [
     "LIMITS",
     "QUICK",
     "SIZE",
-    "THOROUGH",
     "TOLERANCE",
     "USUAL",
     "Check",
@@ -114,6 +114,7 @@ __all__ = [
     "changed_weights_are_used",
     "constants_are_few",
     "cross_attention_reads_the_source",
+    "deep_models_read_alike",
     "dropout_depends_on_chance_alone",
     "dropout_is_noise_in_training",
     "embedding_enters_once",
@@ -129,11 +130,13 @@ __all__ = [
     "initial_weights_follow_the_seed",
     "inputs_are_only_read",
     "large_ids_are_read_alike",
+    "layers_of",
     "likelihood_sums_to_one",
     "limits_are_reached",
     "long_answers_are_greedy",
     "long_texts_are_read_alike",
     "losses_of_rows_add_up",
+    "narrow",
     "no_look_ahead",
     "nothing_is_remembered",
     "nothing_shared_is_changed",
@@ -143,6 +146,7 @@ __all__ = [
     "parameters_are_counted",
     "planned",
     "property_of",
+    "recomputing_changes_nothing",
     "results",
     "rounds_fill_confident_cells_first",
     "rows_are_apart",

@@ -9,7 +9,7 @@ from archbench.architectures.contract.counter import counted as counted_flops
 from archbench.architectures.contract.modes import MODES, TRAINING, Mode
 from archbench.architectures.contract.subject import (
     LIMITS,
-    Build,
+    SIZE,
     Subject,
     equal,
     logits_of,
@@ -18,7 +18,7 @@ from archbench.architectures.contract.subject import (
     sequences,
     subject,
 )
-from archbench.architectures.families.size import Limits
+from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import BOS
 
@@ -40,21 +40,20 @@ def long_texts_are_read_alike(case: Subject) -> None:
         texts_of(*lengths)(case)
 
 
-def texts_of(source_length: int, target_length: int) -> Callable[[Subject], None]:
-    """The check for texts of up to the given source and target lengths, each at most ``MOST``."""
+def texts_of(source_length: int, target_length: int, size: Size = SIZE) -> Callable[[Subject], None]:
+    """The check for texts of up to the given source and target lengths, each at most ``MOST``, in models of a size."""
 
     @torch.no_grad()
     def texts_are_read_alike(case: Subject) -> None:
         """Look-ahead, padding, caches and FLOPs are right in texts as long as the task's."""
         limits = Limits(LIMITS.vocabulary, min(source_length, MOST), min(max(target_length, 1), MOST))
-        _read_alike(case.build, limits)
+        _read_alike(subject(case.build, size, limits))
 
     return texts_are_read_alike
 
 
-def _read_alike(build: Build, limits: Limits) -> None:
-    case = subject(build, limits=limits)
-    source, target = sequences(2, limits.source_length), sequences(2, limits.target_length, seed=1)
+def _read_alike(case: Subject) -> None:
+    source, target = sequences(2, case.limits.source_length), sequences(2, case.limits.target_length, seed=1)
     _trains_as_it_scores(case, source, target)
     if case.causal:
         _looks_back_only(case, source, target)

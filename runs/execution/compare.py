@@ -209,7 +209,7 @@ def planned(
     where: dict[str, Any] = {"cache": kept, "root": root, "say": say, "architectures": architectures}
     with machine.one_thread():
         matrix = plan(experiment, device=device, deterministic=options.deterministic, **where)
-    architectures.check_plans((*matrix.plans, *matrix.later), say)
+    architectures.check_plans((*matrix.plans, *matrix.later))
     if local:
         _check_devices((*matrix.plans, *matrix.later), device, say)
         return matrix, device, capacity.jobs(device, options.jobs, _largest(matrix.plans))
@@ -226,10 +226,13 @@ def _largest(plans: "Sequence[Plan]") -> int:
 
 
 @contextlib.contextmanager
-def checked_architectures(experiment: Experiment, options: RunOptions, say: Say) -> "Iterator[Architectures]":
+def checked_architectures(
+    experiment: Experiment, options: RunOptions, say: Say, contract: bool = True
+) -> "Iterator[Architectures]":
     """The architectures of an experiment, checked before any data are fetched or anything is written.
 
-    Raises ``InputError``, also if two variants of a task have the same name or a user's variant breaks the contract.
+    Raises ``InputError``, also if two variants of a task have the same name or, where the ``contract`` is checked, a
+    user's variant breaks it.
     """
     from archbench.runs.base import machine
     from archbench.runs.planning.isolation import Architectures
@@ -238,7 +241,7 @@ def checked_architectures(experiment: Experiment, options: RunOptions, say: Say)
         fixed_environment.require(experiment.environment)
     machine.device(options.device, here=options.on == "local")
     executor.check(options.on)
-    with Architectures(Path(experiment.folder), cache()) as architectures:
+    with Architectures(Path(experiment.folder), cache(), contract) as architectures:
         _check(experiment, architectures, say)
         yield architectures
 
@@ -257,10 +260,8 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
     variants = {name_or_path: architectures.find(name_or_path) for name_or_path in entered}
     for task in entries:
         _apart(task.name, {name_or_path: variants[name_or_path].name for name_or_path in task.all_candidates})
-    for name_or_path, variant in variants.items():
-        tasks = [task for task in entries if name_or_path in task.all_candidates]
-        lengths = sorted({(task.source_length, task.target_length) for task in tasks})
-        architectures.check_contract(variant, lengths)
+    for variant in variants.values():
+        architectures.check_contract(variant)
 
 
 def _apart(task: str, names: dict[str, str]) -> None:

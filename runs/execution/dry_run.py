@@ -1,6 +1,6 @@
-"""A preview of a comparison: its runs, sizes, budgets, time and disk space."""
+"""A preview of a comparison: its runs, sizes, budgets, time and disk space, and the checks that come first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 def preview(
     experiment: Experiment, root: Path, options: RunOptions, say: Say, until_decided: UntilDecided | None = None
 ) -> str:
-    """A table of the planned runs in ``root``, and a line with time and disk space; how many may be added at most."""
+    """A table of the planned runs in ``root``, and lines with time and disk space; how many may be added at most.
+
+    No contract is checked: lines say which variants have not been checked yet.
+    """
     if until_decided is not None:
         until_decided.check(experiment)
     say = once(say)
-    with checked_architectures(experiment, options, say) as architectures:
+    with checked_architectures(experiment, options, say, contract=False) as architectures:
         matrix, _, known = planned(experiment, root, options, say, architectures)
         jobs = known or 1
         most: Matrix | None = None
         if until_decided is not None:
             grown = largest(experiment, until_decided.max_seeds, lambda entered: architectures.find(entered).name)
             most, _, _ = planned(grown, root, options, _silent, architectures)
+        due = architectures.due((*matrix.plans, *matrix.later))
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
-    lines = [aligned(_table(matrix)), _totals(matrix.plans, missing, jobs, root)]
+    lines = [aligned(_table(matrix)), *_checks(due), _totals(matrix.plans, missing, jobs, root)]
     if matrix.later:
         lines.append(_then(matrix, jobs))
     if most is not None and until_decided is not None:
@@ -41,6 +45,11 @@ def preview(
     if experiment.against is not None:
         lines.append(_against(experiment, root))
     return "\n".join(lines)
+
+
+def _checks(due: Mapping[str, tuple[str, float]]) -> list[str]:
+    """A line for each variant whose contract is checked before the first run."""
+    return [f"{name}: {words} come first, about {duration(seconds)}" for name, (words, seconds) in due.items()]
 
 
 def _against(experiment: Experiment, root: Path) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archbench.architectures.catalogue import catalogue, shared_state
+from archbench.architectures.components.stack import recompute_blocks
 from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.objectives.objective import Objective
 from archbench.runs.base import machine, sealed, store
@@ -25,7 +26,7 @@ from archbench.runs.planning import budget
 from archbench.runs.scoring import baselines, kept_outputs, task_metrics
 from archbench.runs.scoring.score import Scored, Scorer, progress
 from archbench.runs.training import from_plan, optimizer, weight_transfer
-from archbench.runs.training.compiled import compile_blocks, recompute_blocks
+from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, TrainingState

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from archbench.architectures import contract
+from archbench.architectures.catalogue import sources
+from archbench.architectures.families.variant import Variant
 from archbench.runs.base.messages import visible
+from archbench.runs.planning import contract_parts
+from archbench.runs.planning.contract_parts import Key, Part, Shape
 from archbench.tasks.base import files, fixed_environment
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
-
-if TYPE_CHECKING:
-    from archbench.architectures.contract import Check, Result, Trials
-    from archbench.architectures.families.size import Limits, Size
-    from archbench.architectures.families.variant import Variant
 
 PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pass depends on
 
@@ -38,20 +38,17 @@ class Line(NamedTuple):
     text: str
 
 
-def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None" = None) -> Iterator[Line]:
+def report_lines(variant: Variant, width: int = WIDEST) -> Iterator[Line]:
     """Checks every property of the contract and gives its line as soon as it is known, a summary last.
 
     Below a failed property, lines of at most ``width`` say once what was found and why it matters. For an ablation, the
-    properties that it declares to break must fail. ``trials`` (None: the usual ones) sets how many inputs are tried.
-    Raises ``InputError`` for a checkpoint.
+    properties that it declares to break must fail. Raises ``InputError`` for a checkpoint.
     """
-    from archbench.architectures import contract
-
     _need_code(variant)
     column = max(len(check.__name__) for check in contract.CHECKS)
     began, results = time.perf_counter(), []
     first: dict[str | None, str] = {}
-    for result in contract.results(variant.build, variant.path, contract.CHECKS, trials or contract.USUAL):
+    for result in contract.results(variant.build, variant.path, contract.CHECKS, contract.USUAL):
         declared = result.name in variant.breaks
         if declared and result.problem is None:
             result = replace(result, problem="it holds, though this ablation says that it breaks it")
@@ -70,99 +67,83 @@ def report_lines(variant: "Variant", width: int = WIDEST, trials: "Trials | None
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 
 
-def show(variant: "Variant", cache: Path, thorough: bool = False) -> int:
+def show(variant: Variant, cache: Path) -> int:
     """Prints the ``report_lines``, in colour on a terminal; 0 where every property holds, else 1.
 
-    A full pass is remembered in the folder ``cache``, as by ``hold``; a ``thorough`` one need not be repeated.
+    A full pass is remembered in the folder ``cache``, as by ``require_contract``, which then need not repeat it.
     """
     import torch
     from rich.console import Console
     from rich.text import Text
 
-    from archbench.architectures import contract
-
-    trials = contract.THOROUGH if thorough else contract.USUAL
-
     torch.set_num_threads(1)  # tiny models are slower on more
-    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, (trials.name,))
+    (part,) = contract_parts.parts()
+    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, part)
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
-    for kind, text in report_lines(variant, width, trials):
+    for kind, text in report_lines(variant, width):
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
-    if "fail" not in kinds and not variant.breaks and _key(variant, (trials.name,)) == key:
+    if "fail" not in kinds and not variant.breaks and _key(variant, part) == key:
         _record_passed(cache, key)
     return int("fail" in kinds)
 
 
+def due(
+    variant: Variant, cache: Path, planned: Sequence[Shape] = (), trials: contract.Trials | None = None
+) -> dict[Key, Part]:
+    """The parts of the contract that no pass is remembered of in the folder ``cache``; see ``contract_parts``."""
+    parts = contract_parts.parts(planned, trials)
+    return {key: part for key, part in parts.items() if not _is_remembered(cache, _key(variant, key))}
+
+
 def require_contract(
-    variant: "Variant",
+    variant: Variant,
     cache: Path,
     say: Say,
-    lengths: Sequence[tuple[int, int]] = (),
-    trials: "Trials | None" = None,
+    planned: Sequence[Shape] = (),
+    trials: contract.Trials | None = None,
 ) -> None:
     """Raises ``InputError`` if the variant breaks the contract; a pass is remembered in the folder ``cache``.
 
-    ``lengths`` are further lengths of source and target, in tokens, to check at: those of its tasks. ``trials`` (None:
-    thorough ones) sets how many inputs are tried for each property. ``say`` gets a line at the start
-    and then every 15 seconds.
+    ``planned`` are the models of its runs, whose sizes and lengths are checked too. ``trials`` (None: the usual ones)
+    sets how many inputs are tried. ``say`` gets a line at the start and then every 15 seconds.
     """
-    from archbench.architectures import contract
-
-    trials = trials or contract.THOROUGH
-    parts: dict[tuple[int | str, ...], Sequence[contract.Check]] = {(trials.name,): contract.CHECKS}
-    parts |= {pair: [contract.texts_of(*pair)] for pair in lengths}
-    missing = {pair: checks for pair, checks in parts.items() if not _is_remembered(cache, _key(variant, pair))}
-    done, total, reported_at = 0, sum(map(len, missing.values())), time.monotonic()
+    missing = due(variant, cache, planned, trials)
+    done, total = 0, sum(len(part.checks) for part in missing.values())
+    began = reported_at = time.monotonic()
     if missing:
-        say(f"{variant.name}: checking the contract of this file once: {_in_words(missing)}")
-    for pair, checks in missing.items():
-        key = _key(variant, pair)
-        for result in contract.results(variant.build, variant.path, checks, trials):
+        what, expected = contract_parts.in_words(missing.values()), contract_parts.seconds(missing.values())
+        say(f"{variant.name}: checking the contract of this file once: {what}, about {expected:.0f} s")
+    for tried, part in missing.items():
+        key = _key(variant, tried)
+        for result in contract.results(variant.build, variant.path, part.checks, part.trials):
             done += 1
             if time.monotonic() - reported_at > PROGRESS_SECONDS:
                 reported_at = time.monotonic()
-                say(f"{variant.name}: {done} of {total} checks done")
+                elapsed = f"{reported_at - began:.0f} of about {expected:.0f} s"
+                say(f"{variant.name}: {done} of {total} checks done, {elapsed}")
             if result.problem is not None:
-                raise InputError(
-                    f"{variant.path}: breaks the contract: {result.name}: {result.problem}; "
-                    f'"archbench check {shlex.quote(variant.path)}" explains it'
-                )
-        if _key(variant, pair) == key:
+                raise InputError(_broken(variant, part, result))
+        if _key(variant, tried) == key:
             _record_passed(cache, key)
 
 
-def _in_words(missing: "Mapping[tuple[int | str, ...], Sequence[Check]]") -> str:
-    """What is checked: the properties that ``archbench check`` counts too, and texts as long as those of the tasks."""
-    of_tasks = sum(len(checks) for pair, checks in missing.items() if len(pair) == 2)
-    properties = sum(map(len, missing.values())) - of_tasks
-    parts = [f"{properties} properties"] if properties else []
-    parts += [f"{of_tasks} check{'s' * (of_tasks > 1)} at the lengths of its tasks"] if of_tasks else []
-    return " and ".join(parts)
+def _broken(variant: Variant, part: Part, result: contract.Result) -> str:
+    advice = "" if part.where else f'; "archbench check {shlex.quote(variant.path)}" explains it'
+    return f"{variant.path}: breaks the contract{part.where}: {result.name}: {result.problem}{advice}"
 
 
-def hold_plan(variant: "Variant", size: "Size", limits: "Limits", native: bool) -> None:
-    """Raises ``InputError`` where the variant breaks the contract at the size and lengths of a planned run."""
-    from archbench.architectures import contract
-
-    for result in contract.results(variant.build, variant.path, [contract.planned(size, limits, native)]):
-        if result.problem is not None:
-            raise InputError(f"{variant.path}: breaks the contract at the size of its runs: {result.problem}")
-
-
-def _need_code(variant: "Variant") -> None:
+def _need_code(variant: Variant) -> None:
     if variant.checkpoint is not None:
         raise InputError(f"check: {variant.path} is a checkpoint without a variant to check")
 
 
-def _states(result: "Result") -> tuple[bool, bool]:
+def _states(result: contract.Result) -> tuple[bool, bool]:
     return result.problem is not None, result.note is not None
 
 
-def _lines(result: "Result", column: int, width: int, first: str) -> Iterator[Line]:
+def _lines(result: contract.Result, column: int, width: int, first: str) -> Iterator[Line]:
     """``first`` names the check that found this problem first: one crash can fail many checks."""
-    from archbench.architectures import contract
-
     what = f"{result.name:{column}}  {contract.property_of(result.check)}"
     if result.problem is not None:
         yield Line("fail", f"FAIL  {what}")
@@ -183,15 +164,11 @@ def _wrapped(text: str, width: int) -> list[str]:
     )
 
 
-def _key(variant: "Variant", tried: tuple[int | str, ...] = ()) -> str:
-    """SHA-256 of everything that decides whether a variant passes these trials.
-
-    ``tried`` is the name of the trials, or a length of source and target.
+def _key(variant: Variant, tried: Key) -> str:
+    """SHA-256 of everything that decides whether a variant passes this part of the contract.
 
     Covers its text, other code that it may have loaded, our code, and the versions of libraries.
     """
-    from archbench.architectures.catalogue import sources
-
     return digest([variant.text, repr(tried)], ("architectures",), sources.loaded())
 
 

@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,11 +23,11 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import child, sealed
 from archbench.runs.base.plan import Plan
-from archbench.runs.planning import compliance, measurements
+from archbench.runs.planning import compliance, contract_parts, measurements
+from archbench.runs.planning.contract_parts import Shape
 from archbench.runs.planning.measurements import Measurements
 from archbench.runs.scoring import baselines
 from archbench.tasks.base.errors import InputError, one_line
-from archbench.tasks.base.progress import Say
 
 FOLDERS = ("architectures", "runs", "tasks")  # whose code an answer depends on
 DESCRIBED = ("name", "path", "family", "document", "text")  # of a variant
@@ -36,10 +35,13 @@ STANDARD_ERROR = 2  # where a variant's process prints
 
 
 class Architectures:
-    """Finds the architectures of an experiment in ``folder``; close it, or use it as a context."""
+    """Finds the architectures of an experiment in ``folder``; close it, or use it as a context.
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder, self.cache = folder, cache
+    Without ``checks``, no contract is checked: for a preview.
+    """
+
+    def __init__(self, folder: Path, cache: Path, checks: bool = True) -> None:
+        self.folder, self.cache, self.checks = folder, cache, checks
         self._variants: dict[str, Variant] = {}
         self._processes: dict[str, _Process] = {}  # by the path of their variant, and by its name in plans
 
@@ -68,24 +70,28 @@ class Architectures:
         process = self._processes.get(variant.path)
         return Measurements(partial(measurements.answer, variant) if process is None else process.ask)
 
-    def check_contract(self, variant: Variant, lengths: Sequence[tuple[int, int]] = ()) -> None:
-        """Raises ``InputError`` if a foreign variant breaks the contract, also at the ``lengths`` of its tasks.
+    def check_contract(self, variant: Variant) -> None:
+        """Raises ``InputError`` if a foreign variant breaks the contract, in what needs no plan.
 
         Its process prints the progress to standard error.
         """
         process = self._processes.get(variant.path)
-        question = "contract", self.cache, tuple(lengths), contract.THOROUGH
-        if process is not None and not process.knows(*question):
-            process.ask(*question)
+        if process is not None and self.checks:
+            process.ask("contract", self.cache, (), contract.USUAL)
 
-    def check_plans(self, plans: Sequence[Plan], say: Say) -> None:
-        """Raises ``InputError`` if a foreign variant computes more than it declares, at the size of its runs."""
-        for plan in {(plan.code, plan.size, plan.limits, plan.native): plan for plan in plans if plan.foreign}.values():
-            process = self._processes[plan.code]
-            question = "planned", replace(plan.size, dropout=0.0), plan.limits, plan.native
-            if not process.knows(*question):
-                say(f"{plan.architecture}: counting the FLOPs of a training step at the size of its runs")
-                process.ask(*question)
+    def check_plans(self, plans: Sequence[Plan]) -> None:
+        """Raises ``InputError`` if a foreign variant breaks the contract at the sizes and lengths of its runs."""
+        for code, shapes in _shapes(plans).items() if self.checks else ():
+            self._processes[code].ask("contract", self.cache, shapes, contract.USUAL)
+
+    def due(self, plans: Sequence[Plan]) -> dict[str, tuple[str, float]]:
+        """What ``compare`` checks of each foreign variant before these runs, in words, and about how many seconds."""
+        asked = {
+            code: self._processes[code].ask("due", self.cache, shapes, cached=False)
+            for code, shapes in _shapes(plans).items()
+        }
+        names = {plan.code: plan.architecture for plan in plans}
+        return {names[code]: (words, seconds) for code, (words, seconds) in asked.items() if words}
 
     def make_baselines(self, plan: Plan, root: Path) -> None:
         """Makes the baselines of a data set if they are missing; ``plan`` is of the run that makes them."""
@@ -106,6 +112,12 @@ class Architectures:
         return variant
 
 
+def _shapes(plans: Sequence[Plan]) -> dict[str, tuple[Shape, ...]]:
+    """The models of the runs of each foreign variant, by its code."""
+    codes = dict.fromkeys(plan.code for plan in plans if plan.foreign)
+    return {code: contract_parts.shapes(plan for plan in plans if plan.code == code) for code in codes}
+
+
 def variant_id(name_or_path: str, variant: Variant) -> str:
     """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
     return str(Path(variant.path).resolve()) if name_or_path.endswith(".py") else name_or_path
@@ -120,9 +132,6 @@ class _Process:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._busy = False
-
-    def knows(self, question: str, *arguments: Any) -> bool:
-        return _hash(question, arguments) in self.cached.answers
 
     def ask(self, question: str, *arguments: Any, cached: bool = True) -> Any:
         """The answer, a JSON value; raises ``InputError`` if the variant is wrong or fails."""
@@ -231,12 +240,13 @@ def _describe(variant: Variant) -> dict[str, str]:
     return {key: getattr(variant, key) for key in DESCRIBED}
 
 
-def _contract(variant: Variant, cache: Path, lengths: Sequence[tuple[int, int]], trials: contract.Trials) -> None:
-    compliance.require_contract(variant, cache, partial(print, file=sys.stderr, flush=True), lengths, trials)
+def _contract(variant: Variant, cache: Path, planned: Sequence[Shape], trials: contract.Trials) -> None:
+    compliance.require_contract(variant, cache, partial(print, file=sys.stderr, flush=True), planned, trials)
 
 
-def _planned(variant: Variant, size: Size, limits: Limits, native: bool) -> None:
-    compliance.hold_plan(variant, size, limits, native)
+def _due(variant: Variant, cache: Path, planned: Sequence[Shape]) -> tuple[str, float]:
+    missing = compliance.due(variant, cache, planned).values()
+    return contract_parts.in_words(missing), contract_parts.seconds(missing)
 
 
 def _baselines(variant: Variant, plan: Plan, root: Path) -> None:
@@ -246,7 +256,7 @@ def _baselines(variant: Variant, plan: Plan, root: Path) -> None:
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "describe": _describe,
     "contract": _contract,
-    "planned": _planned,
+    "due": _due,
     "baselines": _baselines,
 }
 

@@ -70,10 +70,3 @@ def _tried(device: str) -> str:
 
 def _probe(x: torch.Tensor) -> torch.Tensor:
     return x.mul(2).add(1).sum()
-
-
-def recompute_blocks(model: Any) -> None:
-    """Keep only the inputs of blocks for the backward pass, not their activations (1604.06174)."""
-    for stack in model.modules():
-        if isinstance(stack, Stack):
-            stack.recompute = True

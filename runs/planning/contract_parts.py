@@ -1,0 +1,74 @@
+"""The parts of the contract that are tried and remembered by themselves: a file's, and those of its planned runs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from archbench.architectures import contract
+from archbench.architectures.families.size import Limits, Size
+from archbench.runs.base.plan import Plan
+
+FILE_SECONDS = 45.0  # the median of the built-in variants on one core of an AMD EPYC (docs/contract.md)
+LAYER_SECONDS = 0.3  # for each layer of a model
+TEXT_SECONDS = 0.0004  # for each layer and token of texts
+FLOPS_SECONDS = 2.0  # for each size and length
+AT_RUNS = " at the size of its runs"
+
+Key = tuple[int | str | bool, ...]
+
+
+class Shape(NamedTuple):
+    """The model of a planned run, and whether it has native supervision."""
+
+    size: Size
+    limits: Limits
+    native: bool
+
+
+class Part(NamedTuple):
+    """Checks that are remembered together, how much they try, about how long that takes, and where they look."""
+
+    checks: Sequence[contract.Check]
+    trials: contract.Trials
+    seconds: float
+    where: str = ""
+
+
+def shapes(plans: Iterable[Plan]) -> tuple[Shape, ...]:
+    """The different models of these runs, without dropout."""
+    return tuple(dict.fromkeys(Shape(replace(plan.size, dropout=0.0), plan.limits, plan.native) for plan in plans))
+
+
+def parts(planned: Sequence[Shape] = (), trials: contract.Trials | None = None) -> dict[Key, Part]:
+    """The contract of a file, and of the models of its planned runs: their heads and layers, texts, and FLOPs."""
+    trials = trials or contract.USUAL
+    found: dict[Key, Part] = {(trials.name,): Part(contract.CHECKS, trials, FILE_SECONDS)}
+    deepest: dict[tuple[int, int], Size] = {}
+    for size, limits, native in sorted(planned, key=lambda shape: shape.size.depth):
+        layers = "layers", size.heads, size.depth
+        found.setdefault(layers, _at_runs(contract.layers_of(size), LAYER_SECONDS * size.depth))
+        deepest[limits.source_length, limits.target_length] = size
+        flops = "flops", size.dim, size.heads, size.depth, size.hidden, *vars(limits).values(), native
+        found[flops] = _at_runs(contract.planned(size, limits, native), FLOPS_SECONDS)
+    for (source, target), size in deepest.items():
+        seconds = TEXT_SECONDS * size.depth * (source + target)
+        texts = contract.texts_of(source, target, contract.narrow(size))
+        found["texts", source, target, size.heads, size.depth] = _at_runs(texts, seconds)
+    return found
+
+
+def seconds(due: Iterable[Part]) -> float:
+    """About how long these parts take."""
+    return sum(part.seconds for part in due)
+
+
+def in_words(due: Iterable[Part]) -> str:
+    """What these parts check: ``61 properties and 3 checks at the size of its runs``."""
+    counts = {where: sum(len(part.checks) for part in due if part.where == where) for where in ("", AT_RUNS)}
+    words = [f"{counts['']} properties"] if counts[""] else []
+    words += [f"{count} check{'s' * (count > 1)}{AT_RUNS}"] if (count := counts[AT_RUNS]) else []
+    return " and ".join(words)
+
+
+def _at_runs(check: contract.Check, seconds: float) -> Part:
+    return Part([check], contract.QUICK, seconds, AT_RUNS)
