@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from archbench.architectures.components.cache import Cache
     from archbench.architectures.components.embedding import Embedding, Head, Targets, Transform
     from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, NoFeedForward
-    from archbench.architectures.components.initial import filled
-    from archbench.architectures.components.key_values import KeyValues
+    from archbench.architectures.components.initial import filled, linear
+    from archbench.architectures.components.key_values import KeyValues, LayerState
     from archbench.architectures.components.norm import (
         LayerNorm,
         NoNorm,
@@ -38,13 +38,21 @@ if TYPE_CHECKING:
         Rotary,
         Sinusoidal,
     )
-    from archbench.architectures.components.stack import Block, CrossAttentionCache, Stack
+    from archbench.architectures.components.stack import (
+        AttentionLike,
+        Block,
+        CrossAttentionCache,
+        FeedForwardLike,
+        Stack,
+        select,
+    )
     from archbench.architectures.components.states import StateIndex, States
     from archbench.architectures.families.decoder import DecoderOnly
     from archbench.architectures.families.encoder import EncoderOnly
     from archbench.architectures.families.encoder_decoder import EncoderDecoder
     from archbench.architectures.families.family import Family
     from archbench.architectures.families.size import Limits, Size
+    from archbench.architectures.kernels.attend import attend
     from archbench.architectures.kernels.gelu import gelu_tanh
     from archbench.architectures.objectives.causal import Causal
     from archbench.architectures.objectives.generate import Decoding
@@ -57,18 +65,19 @@ _MODULES = {
     "components.cache": ("Cache",),
     "components.embedding": ("Embedding", "Head", "Targets", "Transform"),
     "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward"),
-    "components.initial": ("filled",),
-    "components.key_values": ("KeyValues",),
+    "components.initial": ("filled", "linear"),
+    "components.key_values": ("KeyValues", "LayerState"),
     "components.norm": ("LayerNorm", "NoNorm", "NoResidual", "Norm", "PostNorm", "PreNorm", "RMSNorm", "Wiring"),
     "components.numbers": ("Amount", "Flops"),
     "components.positions": ("Alibi", "Geometry", "Learned", "NoPositions", "RelativeBias", "Rotary", "Sinusoidal"),
-    "components.stack": ("Block", "CrossAttentionCache", "Stack"),
+    "components.stack": ("AttentionLike", "Block", "CrossAttentionCache", "FeedForwardLike", "Stack", "select"),
     "components.states": ("StateIndex", "States"),
     "families.decoder": ("DecoderOnly",),
     "families.encoder": ("EncoderOnly",),
     "families.encoder_decoder": ("EncoderDecoder",),
     "families.family": ("Family",),
     "families.size": ("Limits", "Size"),
+    "kernels.attend": ("attend",),
     "kernels.gelu": ("gelu_tanh",),
     "objectives.causal": ("Causal",),
     "objectives.generate": ("Decoding",),
@@ -82,6 +91,7 @@ __all__ = [
     "Amount",
     "Attention",
     "AttentionContext",
+    "AttentionLike",
     "Average",
     "Batch",
     "Block",
@@ -95,12 +105,14 @@ __all__ = [
     "EncoderOnly",
     "Family",
     "FeedForward",
+    "FeedForwardLike",
     "Flops",
     "GatedFeedForward",
     "Geometry",
     "Head",
     "KeyValues",
     "LayerNorm",
+    "LayerState",
     "Learned",
     "Limits",
     "LossInputs",
@@ -124,8 +136,11 @@ __all__ = [
     "Targets",
     "Transform",
     "Wiring",
+    "attend",
     "filled",
     "gelu_tanh",
+    "linear",
+    "select",
 ]
 
 

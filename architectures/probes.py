@@ -103,10 +103,7 @@ def weights(attention: Attention, queries: Tensor, key_values: KeyValues, contex
     """Attention weights (b, heads, q, k) of queries (b, heads, q, e), plainly, in float32."""
     keys = key_values.keys.repeat_interleave(attention.heads // attention.kv_heads, 1)
     scores = attention.scaling * queries.float() @ keys.float().mT
-    mask = context.mask(attention.window)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
-    return scores.softmax(-1)
+    return context.masked(scores, attention.window).softmax(-1)
 
 
 def _note(

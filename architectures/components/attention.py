@@ -29,11 +29,13 @@ class AttentionContext:
     (b, 1): a length; keys at positions below it are visible to all queries, despite ``causal``. ``rotation`` and
     ``bias`` (1 or b, heads, q, k) come from the positional scheme.
 
+    An attention that computes its own scores hides keys with ``masked(scores)``, which is right in every case.
+
     Masks are (1 or b, 1 or heads, 1 or q, k), in two forms, each computed once per window:
     ``mask()`` is boolean, True at visible keys; with a ``bias`` it is that bias, minus infinity at hidden keys. None:
     every query sees all keys, without a bias.
-    ``additive()`` is always what is added to scores. None: nothing is, or causality alone
-    (``is_causal_square``), which a caller can apply without a mask.
+    ``additive()`` is what kernels add to scores. None does not mean that all is visible: it can also mean causality
+    alone (``is_causal_square``), which the kernel then applies itself.
     """
 
     queries: Tensor
@@ -73,13 +75,20 @@ class AttentionContext:
             self.masks[window] = self._mask(window) if self.causal or self._needs_mask(window) else None
         return self.masks[window]
 
+    def masked(self, scores: Tensor, window: int | None = None) -> Tensor:
+        """Scores (b, h, q, k) plus the positional bias, minus infinity at keys that a query does not see."""
+        mask = self.mask(window)
+        if mask is None:
+            return scores
+        return scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+
     @property
     def is_causal_square(self) -> bool:
         """Whether queries and keys are the same positions and query i sees no key after i; masks may hide more."""
         return self.causal and self.prefix is None and self.queries is self.keys and not self.first_query
 
     def additive(self, window: int | None = None) -> Tensor | None:
-        """The mask as a summand of scores; None if there is none, or ``is_causal_square`` says all (see the class)."""
+        """The mask as a summand of scores, for kernels; None also where causality alone hides keys: see ``masked``."""
         if self.is_causal_square and not self._needs_mask(window):
             return None
         if window not in self.additive_masks:
@@ -173,27 +182,27 @@ class Attention(nn.Module):
         """
         if memory is not None:
             return self.output(self._cross(x, memory, context)), memory
-        own = self.positions
-        rotation = context.rotation if own is None else own(context.queries, context.keys).rotation
         if context.first_query:
             assert past is None, "after a cache every position has a query"
+            rotation = self._rotation(context)
             q, (k, v, _) = self.project_queries(x[:, context.first_query :]), self.project_keys_values(x)
             if rotation is not None:
                 cos, sin = rotation
                 q = rotated(q, cos[..., context.first_query :, :], sin[..., context.first_query :, :])
                 k = rotated(k, cos, sin)
         else:
-            q, k, v = self._project(x, rotation)
+            q, k, v = self.project(x, context)
         key_values = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         y = attend(q, key_values, context, self.window, self.active_dropout, self.scaling)
         return self.output(y), key_values
 
+    def project(self, x: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (b, h, n, e), keys and values (b, kv_heads, n, e) of x (b, n, d), with rotary positions."""
+        return self._project(x, self._rotation(context))
+
     def queries(self, x: Tensor, context: AttentionContext) -> Tensor:
         """The queries (b, h, n, e) of self-attention, with positions, as ``forward`` compares them with keys."""
-        rotation = (
-            context.rotation if self.positions is None else self.positions(context.queries, context.keys).rotation
-        )
-        return self._project(x, rotation)[0]
+        return self.project(x, context)[0]
 
     def project_queries(self, x: Tensor) -> Tensor:
         """The queries (b, h, q, e) of x (b, q, d) without positions, as in cross-attention."""
@@ -223,6 +232,9 @@ class Attention(nn.Module):
     def active_dropout(self) -> float:
         """The dropout of attention weights, in training only."""
         return self.dropout if self.training else 0.0
+
+    def _rotation(self, context: AttentionContext) -> tuple[Tensor, Tensor] | None:
+        return context.rotation if self.positions is None else self.positions(context.queries, context.keys).rotation
 
     def _split(self, y: Tensor) -> Tensor:
         return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)  # (b, n, h * e) -> (b, h, n, e)

@@ -1,25 +1,25 @@
-"""The decoding cache: keys and values of all tokens read and generated so far."""
+"""The decoding cache: keys and values, or another state, of all tokens read and generated so far."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.key_values import LayerState
 from archbench.architectures.components.stack import CrossAttentionCache
 from archbench.architectures.components.states import position_ids
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of all previous tokens, per row.
+    """What attention keeps of all previous tokens, per row.
 
-    ``layers``: one entry per layer, empty before the first token. ``positions`` (1 or b, n) are those of the keys,
+    ``layers``: the state of each layer, empty before the first token. ``positions`` (1 or b, n) are those of the keys,
     ``lengths`` (1 or b,) the next position of each row; one row serves all if there is no padding.
     ``present`` (b, n) is False at padding; None: no padding.
     """
 
-    layers: tuple[KeyValues, ...] = ()
+    layers: tuple[LayerState, ...] = ()
     present: Tensor | None = None
     positions: Tensor | None = None
     lengths: Tensor | None = None
@@ -33,7 +33,7 @@ class Cache:
 
         even = self.present is None
         memory = None if self.memory is None else self.memory.rows(index)
-        layers = tuple(kv.rows(index) for kv in self.layers)
+        layers = tuple(state.rows(index) for state in self.layers)
         return Cache(layers, select(self.present), select(self.positions, even), select(self.lengths, even), memory)
 
     def extend(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,8 +12,18 @@ from archbench.architectures.kernels import single
 STEP = 16  # positions by which the buffer grows: few stay unused, and it is seldom copied
 
 
+class LayerState(Protocol):
+    """What a layer keeps of the tokens so far: ``KeyValues``, or a state of any shapes, such as that of a recurrence.
+
+    ``rows(index)`` is the state of the rows at ``index`` (m,), which may repeat or omit rows. States are immutable:
+    decoding may go on from one of them several times.
+    """
+
+    def rows(self, index: Tensor, /) -> LayerState: ...
+
+
 class KeyValueBuffer:
-    """Memory (b, kv_heads, capacity, head_dim) for keys and values; the first ``filled`` positions are used.
+    """Memory (b, heads, capacity, width) for keys and values; the first ``filled`` positions are used.
 
     The rest has arbitrary finite values.
     """
@@ -24,8 +34,9 @@ class KeyValueBuffer:
     @classmethod
     def with_capacity(cls, keys: Tensor, values: Tensor, positions: int) -> KeyValueBuffer:
         """A buffer with room for at least ``positions`` positions that begins with these keys and values."""
-        shape = (*keys.shape[:2], -(-positions // STEP) * STEP, keys.shape[3])
-        buffer = cls(keys.new_empty(shape), values.new_empty(shape), 0)
+        capacity = -(-positions // STEP) * STEP
+        room = (part.new_empty(*part.shape[:2], capacity, part.shape[3]) for part in (keys, values))
+        buffer = cls(*room, 0)
         buffer.add(keys, values)
         buffer.keys[:, :, buffer.filled :] = 0.0
         buffer.values[:, :, buffer.filled :] = 0.0
@@ -52,6 +63,8 @@ class KeyValueBuffer:
 class KeyValues(NamedTuple):
     """Keys and values of one layer, each (b, kv_heads, k, head_dim); keys are already rotated.
 
+    In an attention of your own, heads and widths of keys and values may differ.
+
     Immutable: later keys may be written into the buffer behind these, but never over those of another cache.
     """
 
@@ -60,6 +73,7 @@ class KeyValues(NamedTuple):
     buffer: KeyValueBuffer | None = None
 
     def then(self, later: KeyValues) -> KeyValues:
+        """With the ``later`` ones appended along axis 2; a state that does not grow has no use for it."""
         if torch.is_grad_enabled():
             return KeyValues(torch.cat([self.keys, later.keys], 2), torch.cat([self.values, later.values], 2))
         begin, end = self.keys.shape[2], self.keys.shape[2] + later.keys.shape[2]

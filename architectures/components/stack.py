@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.feedforward import NoFeedForward
-from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.key_values import KeyValues, LayerState
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
 from archbench.architectures.components.numbers import Amount, AttentionPairs
 
@@ -21,16 +21,17 @@ LATE = 0.5  # of the length: if no earlier state is read, the last attention com
 class AttentionLike(Protocol):
     """Self-attention or what stands in its place: (b, q, d) -> (b, q, d), and the state that later tokens need.
 
-    The state has to be ``KeyValues``: a cache keeps it and selects its rows. Some things are done with ``Attention``
-    itself alone: cross-attention, the weights that ``inspect`` shows, and fewer queries in scoring (``_narrowed``).
+    ``past`` is the state that it returned for the tokens before x, None if there are none. A state is any value with
+    ``rows(index)``: ``KeyValues``, or a tuple of your own. ``context.keys`` and ``context.present`` are those of all
+    tokens so far, x last; to mask fewer keys, use ``context.fresh(keys=..., present=..., bias=...)``. No token may read
+    padding, where ``present`` is False; it can be on either side. ``flops`` has to count what runs, for decoding too.
+    Only ``Attention`` itself has cross-attention, weights in ``inspect``, and fewer queries in scoring (``_narrowed``).
     """
 
     dim: int
     window: int | None
 
-    def __call__(
-        self, x: Tensor, context: AttentionContext, past: KeyValues | None = None, /
-    ) -> tuple[Tensor, KeyValues]: ...
+    def __call__(self, x: Tensor, context: AttentionContext, past: Any = None, /) -> tuple[Tensor, LayerState]: ...
 
     def flops(self, queries: Amount, keys: Amount, pairs: Amount) -> Amount: ...
 
@@ -38,7 +39,8 @@ class AttentionLike(Protocol):
 class FeedForwardLike(Protocol):
     """A feed-forward network: (..., d) -> (..., d), each position by itself, with its FLOPs.
 
-    The last block's reads (m, d), the positions whose states are used. What mixes positions belongs into attention.
+    x is (b, t, d) with padding, but in the last block (m, d): the positions whose states are used. It must give the
+    same at each position in both forms. What mixes positions belongs into attention.
     """
 
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -110,12 +112,12 @@ class Block(nn.Module):
         self,
         x: Tensor,
         context: AttentionContext,
-        past: KeyValues | None = None,
+        past: LayerState | None = None,
         memory: KeyValues | Tensor | None = None,
         memory_context: AttentionContext | None = None,
         selected: Tensor | None = None,
-    ) -> tuple[Tensor, KeyValues]:
-        """(b, t, d) -> (b, t, d), and the keys and values that later tokens need.
+    ) -> tuple[Tensor, LayerState]:
+        """(b, t, d) -> (b, t, d), and the state that later tokens need.
 
         With ``selected`` (m,), positions counted row by row among those that have queries, the feed-forward network
         reads these alone -> (m, d).
@@ -165,11 +167,11 @@ class Stack(nn.Module):
         self,
         x: Tensor,
         context: AttentionContext,
-        past: Sequence[KeyValues] = (),
+        past: Sequence[LayerState] = (),
         memory: CrossAttentionCache | None = None,
         selected: Tensor | None = None,
-    ) -> tuple[Tensor, tuple[KeyValues, ...]]:
-        """(b, t, d) -> normed (b, t, d), and every layer's keys and values, those of ``past`` included.
+    ) -> tuple[Tensor, tuple[LayerState, ...]]:
+        """(b, t, d) -> normed (b, t, d), and every layer's state, which includes ``past``.
 
         With ``selected`` (m,), counted row by row, the states of these positions alone -> (m, d): the last feed-forward
         network then reads no others.
