@@ -167,3 +167,40 @@ def test_cross_attention_one_by_one_is_that_of_all_at_once(options: dict[str, bo
         assert cache.buffer is not None
         outputs = torch.cat([module(x[:, [place]], context, memory=cache)[0] for place in range(5)], 1)
     torch.testing.assert_close(outputs, expected)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_keys_and_values_may_differ_in_heads_and_width(gradients: bool) -> None:
+    """As in an attention of a variant's own, whose values are wider than its keys."""
+    steps = [
+        KeyValues(random_tensor(ROWS, 2, n, 4, seed=n), random_tensor(ROWS, 1, n, 12, seed=10 + n)) for n in (3, 1, 2)
+    ]
+    with torch.set_grad_enabled(gradients):
+        kept = steps[0].then(steps[1]).then(steps[2])
+    index = torch.tensor([2, 0, 0])
+    for part, selected, *parts in zip(kept[:2], kept.rows(index)[:2], *(step[:2] for step in steps), strict=True):
+        assert torch.equal(part, torch.cat(parts, 2)) and torch.equal(selected, part[index])
+
+
+@pytest.mark.parametrize("window", [None, 1])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_masked_scores_hide_what_a_query_does_not_see(
+    padded: bool, causal: bool, biased: bool, window: int | None
+) -> None:
+    """A causal square without padding too, where ``additive`` gives no mask."""
+    places = torch.arange(4)[None]
+    present = torch.tensor([[False, True, True, True], [True, True, True, True]]) if padded else None
+    bias = random_tensor(1, 2, 4, 4, seed=1) if biased else None
+    context = AttentionContext(places, places, causal=causal, present=present, bias=bias)
+    scores = random_tensor(2, 2, 4, 4, seed=0)
+    hidden = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
+    for query in range(4):
+        for key in range(4):
+            hidden[:, 0, query, key] |= (causal and key > query) or (window is not None and abs(key - query) > window)
+    if padded:
+        hidden[0, 0, :, 0] = True
+        hidden[0, 0] &= ~hidden[0, 0].all(-1, keepdim=True)  # a query that sees nothing reads all: no NaN
+    expected = (scores if bias is None else scores + bias).masked_fill(hidden, float("-inf"))
+    torch.testing.assert_close(context.masked(scores, window), expected)

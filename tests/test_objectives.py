@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract.subject import BrokenError
 from archbench.architectures.families.variant import STOCK
 from archbench.architectures.objectives import masked, objective
 from archbench.architectures.objectives.causal import Causal
@@ -271,3 +272,49 @@ def test_every_source_of_an_encoder_ends_with_bos() -> None:
     source, mask = _ended(torch.tensor([[5, 6], [7, 0]]), torch.tensor([[True, True], [True, False]]))
     assert source.tolist() == [[5, 6, BOS], [7, 0, BOS]]
     assert mask is not None and mask.tolist() == [[True, True, True], [True, False, True]]
+
+
+class CausalZLoss(Causal):
+    """``Causal`` with a z-loss (2204.02311), which keeps logits small."""
+
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
+        return super().loss(model, inputs, allowed_tokens, smoothing) + z_loss(model, inputs).sum()
+
+
+class MaskedZLoss(Masked):
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
+        return super().loss(model, inputs, allowed_tokens, smoothing) + z_loss(model, inputs).sum()
+
+
+class BatchZLoss(Masked):
+    """The term is a statistic of the batch."""
+
+    def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
+        term = z_loss(model, inputs).sum().square()
+        return super().loss(model, inputs, allowed_tokens, smoothing) + term
+
+
+def z_loss(model: Any, inputs: LossInputs) -> torch.Tensor:
+    states = objective.hidden_states(model, inputs).target
+    return 0.01 * model.logits(states).float().logsumexp(-1).square() * inputs.weights
+
+
+def test_only_a_drawn_loss_may_have_a_term_of_its_own_and_within_rows() -> None:
+    """As the page on the parts of a variant says."""
+
+    def subject(name: str, of_its_own: Any) -> contract.Subject:
+        def build(size, limits):
+            built = catalogue.find(name).build(size, limits)
+            built.objective = of_its_own
+            return built
+
+        return contract.subject(build)
+
+    with pytest.raises(BrokenError, match="compared with the likelihood per token"):
+        contract.the_training_loss_is_the_likelihood(subject("decoder", CausalZLoss()))
+    with pytest.raises(BrokenError, match="with other rows by"):
+        contract.losses_of_rows_add_up(subject("encoder", BatchZLoss()))
+    allowed = subject("encoder", MaskedZLoss())
+    for check in (contract.the_training_loss_is_the_likelihood, contract.losses_of_rows_add_up):
+        check(allowed)
+    contract.gradients_stay_in_place(allowed)

@@ -1,4 +1,4 @@
-"""What the tutorial tells a reader to write and to type works, in its order, and prints what it says."""
+"""What the tutorial and the page on parts tell a reader to write and to type works, and prints what they say."""
 
 import importlib
 import os
@@ -14,10 +14,24 @@ import pytest
 from new_modules import importable
 
 from archbench import command_line
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue, scaffold
 
 Run = Callable[[str], tuple[object, str, str]]  # a command -> status, what it prints, what it says on stderr
 
-TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIAL, PARTS = DOCS / "tutorial.md", DOCS / "variants.md"
+EXAMPLES = ("experts", "capped-scores", "linear-attention", "capped-logits")
+QUICK = (
+    contract.no_look_ahead,
+    contract.padding_is_invisible,
+    contract.rows_are_apart,
+    contract.selected_states_are_those_of_one_pass,
+    contract.forward_is_prefill_and_decode,
+    contract.caches_are_values,
+    contract.flops_are_counted,
+    contract.every_part_of_a_matrix_is_trained,
+)
 BLOCK = re.compile(r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -109,3 +123,19 @@ def test_the_tutorial_goes_from_nothing_to_a_report(run: Run) -> None:
         follow(block, run)
     page = Path("results/first-look/report/index.html").read_text(encoding="utf-8")
     assert "multi-query" in page
+
+
+def test_every_example_of_a_part_passes_the_check(run: Run) -> None:
+    for block in blocks(PARTS.read_text(encoding="utf-8")):
+        follow(block, run)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_a_part_keeps_the_main_properties(name: str, tmp_path: Path) -> None:
+    differences = {block.file: block.text for block in blocks(PARTS.read_text(encoding="utf-8")) if block.file}
+    assert set(differences) == {f"{example}.py" for example in EXAMPLES}
+    path = scaffold.write(name, "decoder", tmp_path)
+    path.write_text(edited(path.read_text(encoding="utf-8"), differences[f"{name}.py"]), encoding="utf-8")
+    subject = contract.subject(catalogue.find(str(path)).build)
+    for check in QUICK:
+        check(subject)

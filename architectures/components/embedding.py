@@ -93,7 +93,7 @@ class Head(nn.Module):
 
     ``tied`` reuses that embedding's table. Otherwise the output matrix is separate and initialised to zero, so that an
     untrained model is uniform. ``transform`` runs before the matrix (BERT); ``scale`` multiplies its input (T5).
-    In training, hooks of a head see the loss, not logits.
+    In training, hooks of a head see the loss, not logits; to change logits, override ``Family.logits``.
     """
 
     def __init__(

@@ -66,6 +66,7 @@ def flops_are_counted(case: Subject) -> None:
     even one that is written as a broadcast multiplication and a sum, or one that runs in training only. Take widths
     from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return the FLOPs of
     each length. The report compares the cost of answers: `objective.answer_flops` counts every pass that generates one.
+    By default an answer costs what one pass over it costs: decoding may not cost more for a token than training.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
     for tested in (case, subject(case.build, size=OTHER_SIZE)):
@@ -129,8 +130,9 @@ def visible_flops_are_counted(case: Subject) -> None:
 
     Budgets match model FLOPs, which exclude masked pairs. A pair is used if the gradient of a module's output at
     one position with respect to its input at another is not zero. Declare the pairs that the mask allows
-    (`pairs(self.window)`), and count products with weights in full. A model that declares fewer pairs than it uses is
-    trained for longer than the others.
+    (`pairs(self.window)`), and count products with weights in full. A layer without pairs, such as a recurrence,
+    ignores `pairs` and counts all that it executes. A model that declares fewer pairs than it uses is trained for
+    longer than the others.
     """
     for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
         limits = replace(LIMITS, source_length=s + 2, target_length=t)

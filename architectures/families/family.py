@@ -61,7 +61,7 @@ class Family(nn.Module, ABC):
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
 
     def logits(self, states: Tensor) -> Tensor:
-        """States (..., d) -> logits (..., v)."""
+        """States (..., d) -> logits (..., v), for training, scoring and generation: override it to change logits."""
         y: Tensor = self.head(states)
         return y
 

@@ -1,7 +1,8 @@
 """NAME: a decoder-only model; describe the change in one line and cite the paper.
 
 `size.depth` and `size.hidden` are fitted to the budget, so use both. Width, heads and
-the task's limits are fixed. `archbench.architectures` has all components.
+the task's limits are fixed. `archbench.architectures` has all components; for parts of
+your own (experts, attention with a cache, a recurrence, logits) see docs/variants.md.
 """
 
 from archbench.architectures import (
