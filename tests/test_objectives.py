@@ -278,28 +278,39 @@ class CausalZLoss(Causal):
     """``Causal`` with a z-loss (2204.02311), which keeps logits small."""
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
-        return super().loss(model, inputs, allowed_tokens, smoothing) + z_loss(model, inputs).sum()
+        return super().loss(model, inputs, allowed_tokens, smoothing) + z_loss(model, inputs, allowed_tokens).sum()
 
 
 class MaskedZLoss(Masked):
+    uniform = True
+
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
-        return super().loss(model, inputs, allowed_tokens, smoothing) + z_loss(model, inputs).sum()
+        term = z_loss(model, inputs, allowed_tokens, self.uniform).sum()
+        return super().loss(model, inputs, allowed_tokens, smoothing) + term
+
+
+class PlainZLoss(MaskedZLoss):
+    """The term is not 0 for a uniform model."""
+
+    uniform = False
 
 
 class BatchZLoss(Masked):
     """The term is a statistic of the batch."""
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, smoothing: float = 0.0):
-        term = z_loss(model, inputs).sum().square()
+        term = 100.0 * z_loss(model, inputs, allowed_tokens).sum().square()
         return super().loss(model, inputs, allowed_tokens, smoothing) + term
 
 
-def z_loss(model: Any, inputs: LossInputs) -> torch.Tensor:
-    states = objective.hidden_states(model, inputs).target
-    return 0.01 * model.logits(states).float().logsumexp(-1).square() * inputs.weights
+def z_loss(model: Any, inputs: LossInputs, allowed_tokens: torch.Tensor, from_uniform: bool = True) -> torch.Tensor:
+    """The term of each position with a loss (n,)."""
+    logits = model.logits(objective.hidden_states(model, inputs).target).float()
+    log_z = logits[:, allowed_tokens].logsumexp(-1)
+    return 0.01 * (log_z - from_uniform * math.log(int(allowed_tokens.sum()))).square() * inputs.weights
 
 
-def test_only_a_drawn_loss_may_have_a_term_of_its_own_and_within_rows() -> None:
+def test_only_a_drawn_loss_may_have_a_term_of_its_own_within_rows() -> None:
     """As the page on the parts of a variant says."""
 
     def subject(name: str, of_its_own: Any) -> contract.Subject:
@@ -314,7 +325,10 @@ def test_only_a_drawn_loss_may_have_a_term_of_its_own_and_within_rows() -> None:
         contract.the_training_loss_is_the_likelihood(subject("decoder", CausalZLoss()))
     with pytest.raises(BrokenError, match="with other rows by"):
         contract.losses_of_rows_add_up(subject("encoder", BatchZLoss()))
+    with pytest.raises(BrokenError, match="training loss of a uniform model"):
+        contract.a_uniform_model_has_known_losses(subject("encoder", PlainZLoss()))
     allowed = subject("encoder", MaskedZLoss())
-    for check in (contract.the_training_loss_is_the_likelihood, contract.losses_of_rows_add_up):
-        check(allowed)
+    contract.the_training_loss_is_the_likelihood(allowed)
+    contract.losses_of_rows_add_up(allowed)
     contract.gradients_stay_in_place(allowed)
+    contract.a_uniform_model_has_known_losses(allowed)

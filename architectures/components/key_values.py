@@ -35,8 +35,8 @@ class KeyValueBuffer:
     def with_capacity(cls, keys: Tensor, values: Tensor, positions: int) -> KeyValueBuffer:
         """A buffer with room for at least ``positions`` positions that begins with these keys and values."""
         capacity = -(-positions // STEP) * STEP
-        room = (part.new_empty(*part.shape[:2], capacity, part.shape[3]) for part in (keys, values))
-        buffer = cls(*room, 0)
+        more_keys, more_values = (x.new_empty(*x.shape[:2], capacity, x.shape[3]) for x in (keys, values))
+        buffer = cls(more_keys, more_values, 0)
         buffer.add(keys, values)
         buffer.keys[:, :, buffer.filled :] = 0.0
         buffer.values[:, :, buffer.filled :] = 0.0
