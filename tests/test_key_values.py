@@ -1,12 +1,16 @@
 """Keys and values in a room: a single query finds what any attention finds, and who holds them keeps what it held."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.key_values import STEP, KeyValues
 from archbench.architectures.components.stack import CrossAttentionCache
@@ -204,3 +208,60 @@ def test_masked_scores_hide_what_a_query_does_not_see(
         hidden[0, 0] &= ~hidden[0, 0].all(-1, keepdim=True)  # a query that sees nothing reads all: no NaN
     expected = (scores if bias is None else scores + bias).masked_fill(hidden, float("-inf"))
     torch.testing.assert_close(context.masked(scores, window), expected)
+
+
+class LastKeys(NamedTuple):
+    keys: Tensor
+    values: Tensor
+    places: Tensor  # (b, k)
+    present: Tensor  # (b, k)
+
+    def rows(self, index: Tensor) -> "LastKeys":
+        return LastKeys(*(part[index] for part in self))
+
+
+class Trimmed(nn.Module):
+    """Attention within a window of 2 that keeps no more than the last two keys that are present."""
+
+    window = 2
+
+    def __init__(self, inner: Attention) -> None:
+        super().__init__()
+        self.inner, self.dim, self.flops = inner, inner.dim, inner.flops
+
+    def forward(self, x: Tensor, context: AttentionContext, past: LastKeys | None = None) -> tuple[Tensor, LastKeys]:
+        q, k, v = self.inner.project(x, context)
+        places = context.keys[:, -x.shape[1] :].expand(x.shape[:2])
+        present = torch.ones_like(places, dtype=torch.bool)
+        if context.present is not None:
+            present = context.present[:, -x.shape[1] :]
+        if past is not None:
+            k, v = torch.cat([past.keys, k], 2), torch.cat([past.values, v], 2)
+            places, present = torch.cat([past.places, places], 1), torch.cat([past.present, present], 1)
+        scores = self.inner.scaling * q @ k.mT
+        y = context.fresh(keys=places, present=present).masked(scores, self.window).softmax(-1) @ v
+        last = torch.where(present, places, -1).topk(min(self.window, places.shape[1])).indices
+        index = last[:, None, :, None].expand(-1, k.shape[1], -1, k.shape[3])
+        state = LastKeys(k.gather(2, index), v.gather(2, index), places.gather(1, last), present.gather(1, last))
+        return self.inner.output(y.transpose(1, 2).flatten(2)), state
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        contract.no_look_ahead,
+        contract.padding_is_invisible,
+        contract.forward_is_prefill_and_decode,
+        contract.caches_are_values,
+        contract.caches_last,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_a_state_may_keep_the_last_keys_alone(check: contract.Check) -> None:
+    def build(size, limits):
+        model = catalogue.find("decoder").build(size, limits)
+        for block in model.stack.blocks:
+            block.attention = Trimmed(block.attention)
+        return model
+
+    check(contract.subject(build))

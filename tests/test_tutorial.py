@@ -21,7 +21,7 @@ Run = Callable[[str], tuple[object, str, str]]  # a command -> status, what it p
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL, PARTS = DOCS / "tutorial.md", DOCS / "variants.md"
-EXAMPLES = ("experts", "capped-scores", "linear-attention", "capped-logits")
+EXAMPLES = ("experts", "capped-scores", "linear-attention", "parallel", "capped-logits")
 QUICK = (
     contract.no_look_ahead,
     contract.padding_is_invisible,

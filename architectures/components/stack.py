@@ -39,8 +39,8 @@ class AttentionLike(Protocol):
 class FeedForwardLike(Protocol):
     """A feed-forward network: (..., d) -> (..., d), each position by itself, with its FLOPs.
 
-    x is (b, t, d) with padding, but in the last block (m, d): the positions whose states are used. It must give the
-    same at each position in both forms. What mixes positions belongs into attention.
+    x is (b, t, d) with padding; in the last block it can be (m, d), the positions whose states are used. Each position
+    must have the same result in both forms. What mixes positions belongs into attention.
     """
 
     def __call__(self, x: Tensor) -> Tensor: ...
