@@ -110,8 +110,8 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     is scored; so do limits, floors and a small number in the logarithm. The losses and likelihoods of `Causal` and
     `Masked` are recomputed from plain logits, small ones and logits of hundreds. Any other loss without random draws
     must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must weigh each
-    target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods. So a
-    causal model has no auxiliary term, such as a z-loss or a balancing of experts.
+    target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods.
+    So a causal model has no auxiliary term, such as a z-loss or a balancing of experts.
     """
     _every_token_counts(case)
     for shaped in examples(case.trials, case.limits):
