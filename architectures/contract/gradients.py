@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from archbench.architectures.catalogue.shared_state import listed
+from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.contract.modes import TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import Subject, allowed, loss_of, require, sequences, stacked, subject
 from archbench.architectures.contract.weights import WEIGHTS, random
 from archbench.architectures.families.size import Size
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.example import SPECIALS
 
 STEPS = (2e-4, 4e-5, 1e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within longer ones
 LEAST = 5.0
@@ -23,6 +25,9 @@ BATCHES = 4
 SMALL = 3e-3  # derivatives below are not compared by their ratio
 DROPOUT = 0.3
 LARGER = Size(dim=80, heads=2, depth=3, hidden=33)
+LONG = 140  # tokens of a long source and of a long target
+EVERY = 4  # of their tokens, one is tried
+MOVES = (0.02, 0.004, 0.001)  # of a token's embedding
 FACTORS = (2.0**20, 2.0**-20)  # powers of two, so that products with them are exact
 LEAST_SHARE = 1e-3  # of the gradient of all parameters: smaller ones are rounding
 PROPORTIONAL = 1e-4  # relative error of a gradient in proportion to the loss
@@ -34,8 +39,9 @@ def gradients_are_those_of_the_loss(case: Subject) -> None:
 
     Look for a `detach()`, a `torch.no_grad()`, a hook, or a custom backward pass that leaves out a term: every
     parameter may still get some gradient while training minimises a different function. Also tried: dropout, large
-    logits and trained weights. A gradient depends on nothing but the loss: it is twice as large for twice the loss,
-    without limits, noise or hooks, and nearly the same in bfloat16. The experiment clips gradients, no variant does.
+    logits, trained weights, and each token of long texts, where a recurrence may be cut into pieces. A gradient depends
+    on nothing but the loss: it is twice as large for twice the loss, without limits, noise or hooks, and nearly the
+    same in bfloat16. The experiment clips gradients, no variant does.
     """
     for native in (True, False):
         _are_slopes(case, native, 2 if native else 1)
@@ -45,6 +51,7 @@ def gradients_are_those_of_the_loss(case: Subject) -> None:
     _are_slopes(noisy, True, 1, " with dropout")
     if case.trials.sizes:
         _are_slopes(subject(case.build, LARGER, case.limits), False, 1, " of a larger model")
+        _reach_every_token(case)
     _scale_with_the_loss(random(case))
     _have_no_hooks(random(case))
 
@@ -59,6 +66,45 @@ def _are_slopes(case: Subject, native: bool, directions: int, where: str = "") -
         if name in gradients:
             for along in _directions(gradients[name], directions):
                 _is_slope(case, parameter, gradients[name], along, name, native, where)
+
+
+def _reach_every_token(case: Subject) -> None:
+    """Requires the logits of long texts to change with a token's embedding as its gradient says."""
+    limits = replace(case.limits, vocabulary=len(SPECIALS) + 2 * LONG, source_length=LONG, target_length=LONG)
+    model = subject(case.build, case.size, limits).model.train()
+    table = next((module.weight for module in model.modules() if isinstance(module, Embedding)), None)
+    if table is None:
+        return
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randperm(2 * LONG, generator=generator) + len(SPECIALS)  # no token twice
+    weights = torch.randn(LONG, limits.vocabulary, generator=generator)
+    along = nn.functional.normalize(torch.randn(table.shape[1], generator=generator), dim=0)
+
+    def outputs() -> Tensor:
+        logits: Tensor = model(ids[None, :LONG], ids[None, LONG:])[0]
+        return (logits * weights).sum(-1)
+
+    torch.autograd.backward(outputs().sum())
+    assert table.grad is not None
+    expected = (table.grad[ids] @ along)[EVERY - 1 :: EVERY].tolist()
+    slack = SMALL + SLACK * sum(value**2 for value in expected) ** 0.5 / len(expected) ** 0.5
+    for number, wanted in enumerate(expected):
+        place = EVERY * (number + 1) - 1
+        slopes = [_slope(table, int(ids[place]), along * move, outputs) / move for move in MOVES]
+        near = any(abs(slope - wanted) <= slack + SLACK * max(abs(slope), abs(wanted)) for slope in slopes)
+        where = f"token {place % LONG} of a {'source' if place < LONG else 'target'} of {LONG} tokens"
+        require(near, f"logits change by {slopes[-1]:.3g} along {where}, the gradient says {wanted:.3g}")
+
+
+@torch.no_grad()
+def _slope(table: nn.Parameter, row: int, move: Tensor, outputs: Callable[[], Tensor]) -> float:
+    """Half of the difference that moving a row of the table ahead and back makes to the sum of the outputs."""
+    original, values = table[row].clone(), []
+    for sign in (1.0, -1.0):
+        table[row] = original + sign * move
+        values.append(outputs().double())
+    table[row] = original
+    return float((values[0] - values[1]).sum()) / 2
 
 
 def _scale_with_the_loss(case: Subject) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 
 import torch
+from torch import nn
 
 from archbench.architectures.contract.batches import NUMBERS, batches, examples
 from archbench.architectures.contract.modes import OTHERS, TRAINING, Mode
@@ -20,6 +21,8 @@ from archbench.architectures.contract.subject import (
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
 MANY_STEPS = 300
+FIRST_STEPS = 30
+ROUNDING = 1e-6  # of the gradient of all parameters: smaller ones are rounding errors
 LEARNING_RATE = 0.006  # in the first half of the steps, then less and less
 LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learners are no broken ones
 
@@ -58,17 +61,32 @@ def every_parameter_gets_a_gradient(case: Subject) -> None:
     """Every parameter gets a gradient from the loss.
 
     A parameter that never gets one counts in the budget but learns nothing: `forward` does not call its module, a
-    `detach()` cuts it off, or its branch is never taken. Remove it, or use it.
+    `detach()` cuts it off, its branch is never taken, or its effect cancels, as that of a router whose shares are
+    divided by their sum where one expert is chosen. Remove it, or use it. The same is required in the first steps of a
+    model as it is built: two factors that are both zero get no gradient from each other, so one of them has to begin
+    elsewhere.
     """
-    touched: set[str] = set()
-    for seed in range(4):
-        batch = Batch(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
-        case.model.zero_grad()
-        torch.autograd.backward(mean_loss(case.model, batch, allowed(), torch.Generator().manual_seed(seed)))
-        grads = ((name, parameter.grad) for name, parameter in case.model.named_parameters())
-        touched |= {name for name, grad in grads if grad is not None and grad.abs().sum() > 0}
-    idle = sorted({name for name, _ in case.model.named_parameters()} - touched)
+    idle = _idle(case.model, 4)
     require(not idle, f"parameters that never get a gradient: {', '.join(idle)}")
+    idle = _idle(fresh(case.build), FIRST_STEPS, LEARNING_RATE)
+    require(not idle, f"parameters that get no gradient in the first {FIRST_STEPS} steps: {', '.join(idle)}")
+
+
+def _idle(model: nn.Module, batches: int, learning_rate: float = 0.0) -> list[str]:
+    """Parameters that no batch gives a gradient, but for rounding errors in matrices; trained if there is a rate."""
+    touched: set[str] = set()
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    for seed in range(batches):
+        batch = Batch(sequences(4, 5, seed=2 * seed), sequences(4, 6, seed=2 * seed + 1))
+        optimizer.zero_grad()
+        torch.autograd.backward(mean_loss(model, batch, allowed(), torch.Generator().manual_seed(seed)))
+        sizes = {name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None}
+        whole = sum(size**2 for size in sizes.values()) ** 0.5
+        least = {name: ROUNDING * whole if p.dim() > 1 else 0.0 for name, p in model.named_parameters()}
+        touched |= {name for name, size in sizes.items() if size > least[name]}
+        if learning_rate:
+            optimizer.step()
+    return sorted({name for name, _ in model.named_parameters()} - touched)
 
 
 def bfloat16_is_near(case: Subject) -> None:

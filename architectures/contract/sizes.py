@@ -24,7 +24,7 @@ SIZES = (  # width, heads, depth, feed-forward width, vocabulary
     (32, 1, 1, 100, 300),
     (112, 2, 2, 64, 37),
     (96, 4, 4, 17, 40),
-    (128, 4, 3, 341, 27),
+    (128, 8, 3, 341, 27),
 )
 DEEP = (  # likewise: models with layers that others lack, such as each sixth
     (32, 2, 7, 24, 29),
