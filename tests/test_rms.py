@@ -34,3 +34,11 @@ def test_a_row_of_zeros_stays_zero() -> None:
 def test_bfloat16_is_left_to_pytorch() -> None:
     x = torch.randn(3, 8).bfloat16()
     assert rms_norm(x, torch.ones(8).bfloat16(), 1e-6).dtype == torch.bfloat16
+
+
+def test_states_in_bfloat16_keep_their_type_without_a_warning() -> None:
+    x, weight = torch.randn(3, 8).bfloat16(), torch.randn(8)
+    with torch.no_grad():
+        y = rms_norm(x, weight, 1e-6)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y, F.rms_norm(x.float(), (8,), weight, 1e-6).bfloat16(), rtol=0, atol=0)

@@ -36,10 +36,11 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def initial_weights_follow_the_seed(case: Subject) -> None:
-    """Every random initial weight changes with the seed, and no two parameters start equal under every seed.
+    """Every random initial weight changes with the seed, no two start equal under every seed, and no rows are copies.
 
     Several seeds measure how much results vary by chance. A seed set by the variant hides part of this variation, and
-    may give layers equal weights. Draw from torch's global generator, and set no seed in `build`.
+    may give layers equal weights. Units that start as copies, such as those of several experts, get equal gradients.
+    Draw from torch's global generator, and set no seed in `build`.
     """
     models, draws = [], []
     for seed in (0, 1):
@@ -57,6 +58,9 @@ def initial_weights_follow_the_seed(case: Subject) -> None:
         for later in fixed[index + 1 :]:
             alike = first[name].shape == first[later].shape and torch.equal(first[name], first[later])
             require(not alike, f"{name} and {later} start equal under every seed")
+    for name, weight in first.items():
+        copies = 0 if torch.equal(weight, other[name]) else _copied_rows(weight)
+        require(not copies, f"{copies} of {len(weight)} rows of {name} start as copies of others")
 
 
 @contextmanager
@@ -76,6 +80,13 @@ def seeds_that_are_set(*more: tuple[Any, str]) -> Iterator[list[str]]:
             call = noted(getattr(module, name), f"{module.__name__}.{name}")
             patches.enter_context(mock.patch.object(module, name, call))
         yield called
+
+
+def _copied_rows(weight: Tensor) -> int:
+    """How many rows of a matrix (m, ...) are equal to earlier ones; rows of one repeated value do not count."""
+    rows = weight.detach().flatten(1) if weight.dim() > 1 else weight.new_zeros(0, 1)
+    drawn = rows[(rows != rows[:, :1]).any(1)]
+    return len(drawn) - len(torch.unique(drawn, dim=0))
 
 
 def _varies(weight: Tensor) -> bool:

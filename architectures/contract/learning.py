@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from archbench.architectures.contract.batches import NUMBERS, batches, examples
-from archbench.architectures.contract.modes import OTHERS, TRAINING, Mode
+from archbench.architectures.contract.modes import OTHERS, SCORING, TRAINING, Mode
 from archbench.architectures.contract.subject import (
     Subject,
     allowed,
@@ -21,6 +21,8 @@ from archbench.architectures.contract.subject import (
 from archbench.architectures.objectives.objective import Batch, mean_loss
 
 MANY_STEPS = 300
+LONG = 256  # tokens
+HALF = 0.1  # mean distance between logits in bfloat16 and in float32, in lengths of the latter
 FIRST_STEPS = 30
 ROUNDING = 1e-6  # of the gradient of all parameters: smaller ones are rounding errors
 LEARNING_RATE = 0.006  # in the first half of the steps, then less and less
@@ -90,10 +92,10 @@ def _idle(model: nn.Module, batches: int, learning_rate: float = 0.0) -> list[st
 
 
 def bfloat16_is_near(case: Subject) -> None:
-    """Under bfloat16 autocast the loss stays near that of float32, with and without source loss; gradients are finite.
+    """Under bfloat16 autocast loss and logits stay near those of float32, also of long texts; gradients are finite.
 
-    GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute sums that
-    must be exact in float32.
+    GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute positions,
+    angles and sums that must be exact in float32.
     """
     batch = Batch(sequences(3, 6), sequences(3, 5, seed=1))
     for native in (False, True):
@@ -109,6 +111,12 @@ def bfloat16_is_near(case: Subject) -> None:
             require(not broken, f"gradients that are not finite: {', '.join(broken)}")
         exact, half = losses
         require(abs(half - exact) <= 0.1 * (1 + abs(exact)), f"the loss is {exact:.3f}, in bfloat16 {half:.3f}")
+    long = case.with_room(LONG, LONG)
+    texts = Batch(sequences(2, LONG), sequences(2, LONG, seed=1))
+    expected, actual = (logits_of(long, texts, mode) for mode in (SCORING, Mode(bfloat16=True)))
+    off = ((actual - expected).norm(dim=-1) / expected.norm(dim=-1)).mean().item()
+    message = f"in bfloat16, logits of {LONG} tokens after a source of {LONG} are off by {off:.1%} of their size"
+    require(off <= HALF, message)
 
 
 def a_batch_can_be_learned(case: Subject) -> None:

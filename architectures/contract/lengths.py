@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.contract.counter import counted as counted_flops
-from archbench.architectures.contract.modes import MODES, TRAINING, Mode
+from archbench.architectures.contract.modes import MODES, SCORING, TRAINING, Mode
 from archbench.architectures.contract.subject import (
     LIMITS,
     SIZE,
@@ -26,6 +26,7 @@ LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for
 LABELLED = (40, 1)  # a class is a target of one token
 NEAR = 0.05  # root mean square of what rounding to bfloat16 moves logits by, in their standard deviations
+ROWS = 64  # of a large batch
 MOST = 1024  # of either: longer texts are not tried
 
 
@@ -38,6 +39,8 @@ def long_texts_are_read_alike(case: Subject) -> None:
     """
     for lengths in (LABELLED, LONG, LONGER) if case.trials.sizes else (LABELLED, LONG):
         texts_of(*lengths)(case)
+    if case.trials.sizes:
+        _many_are_read_as_one(case.with_room(*LONGER))
 
 
 def texts_of(source_length: int, target_length: int, size: Size = SIZE) -> Callable[[Subject], None]:
@@ -122,6 +125,21 @@ def _sees_no_padding(case: Subject, source: Tensor, target: Tensor) -> None:
         tall, mask = padded(target, t * left, t * (not left), seed=6)
         actual = case.model(source, tall, None, mask)[:, t * left : t * left + target.shape[1]]
         equal(actual, expected, f"{target.shape[1]} target tokens, {t} of padding")
+
+
+def _many_are_read_as_one(case: Subject) -> None:
+    """A row of many long ones, with padding, is read the same alone: large batches may be computed in parts."""
+    masks, order = [], torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
+    for room in (case.limits.source_length, case.limits.target_length):
+        lengths = torch.linspace(room // 4, room, ROWS).round()[order]
+        masks.append(torch.arange(room) < lengths[:, None])
+    source, target = (sequences(ROWS, mask.shape[1], seed) for seed, mask in enumerate(masks))
+    for mode in (SCORING, TRAINING):
+        every = logits_of(case, Batch(source, target, *masks), mode)
+        for row in range(0, ROWS, ROWS // 4 - 1):
+            here = source[row, masks[0][row]][None], target[row, masks[1][row]][None]
+            what = f"logits of row {row} of {ROWS} long rows with padding{mode.note}, compared with those of it alone"
+            equal(every[row, masks[1][row]][None], logits_of(case, Batch(*here), mode), what)
 
 
 def _counts_flops(case: Subject, source: Tensor, target: Tensor) -> None:

@@ -9,17 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.components.stack import FeedForwards
-from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, equal, fresh, require, sequences
+from archbench.architectures.contract.subject import (
+    LIMITS,
+    SIZE,
+    Subject,
+    equal,
+    fresh,
+    logits_of,
+    require,
+    sequences,
+    subject,
+)
 from archbench.architectures.families.size import Size, count, embedding_parameters
+from archbench.architectures.objectives.objective import Batch
 
 WIDTHS = (24, 25, 27, 54, 2053)  # of feed-forward networks
 
 
 def building_is_repeatable(case: Subject) -> None:
-    """The same seed gives the same weights, another seed gives others, and two models share nothing.
+    """The same seed gives the same model, whatever was built before; another seed gives others; models share nothing.
 
-    A run is repeatable only if its initial weights are. Draw initial weights only with torch, and create every module
-    inside `build`, never at the top level of the file.
+    A run is repeatable only if its initial weights are. Draw initial weights only with torch, create every module
+    inside `build`, and count layers there, never at the top level of the file: models of other sizes are built first,
+    to fit a budget.
     """
     first, again, other = (fresh(case.build, seed) for seed in (0, 0, 1))
     weights, repeated, drawn = (dict(model.named_parameters()) for model in (first, again, other))
@@ -29,6 +41,10 @@ def building_is_repeatable(case: Subject) -> None:
     require(not shared, f"two models share {', '.join(shared)}")
     moved = any(not torch.equal(weights[name], drawn[name]) for name in weights)
     require(moved, "another seed builds the same weights")
+    case.build(replace(SIZE, depth=SIZE.depth + 1), LIMITS)
+    batch = Batch(sequences(2, 4), sequences(2, 5, seed=1))
+    what = "logits of a model that is built after one of another depth, compared with those of one built before"
+    equal(logits_of(subject(case.build), batch), logits_of(case, batch), what)
 
 
 def a_plan_is_the_model(case: Subject) -> None:

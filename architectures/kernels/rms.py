@@ -20,7 +20,8 @@ def applies(x: Tensor, weight: Tensor) -> bool:
 
 
 def plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], weight, eps)
+    wide = x.to(torch.promote_types(x.dtype, weight.dtype))  # as PyTorch does itself, with a warning
+    return F.rms_norm(wide, x.shape[-1:], weight, eps).to(x.dtype)
 
 
 def written_out(x: Tensor, weight: Tensor, eps: float) -> Tensor:
