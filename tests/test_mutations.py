@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import compute_faults
 import faults
 import pytest
+import test_planted_variants
 import test_reading_faults
 from faults import CAUSAL, THREE, Plant, ask, causally, change, combined, everywhere, memory_with, patch
 from torch import nn
@@ -809,4 +810,5 @@ def test_a_fault_is_named_by_its_check(fault: Fault, variant: str, monkeypatch: 
 
 
 def test_every_check_names_some_fault() -> None:
-    assert {fault.check for fault in (*FAULTS, *test_reading_faults.EVERY)} == set(CHECKS)
+    planted = {fault.check for fault in (*FAULTS, *test_reading_faults.EVERY)}
+    assert planted | {*test_planted_variants.CHECKS.values()} == set(CHECKS)
