@@ -31,6 +31,7 @@ class FakePlan:
     predictions: int = 10_000
     snapshots: int = 0
     code: str = ""
+    kind_code: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     task: TaskConfig = TASK
 

@@ -81,6 +81,7 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("archbench.runs.execution.dry_run.checked_architectures", lambda *_, **__: previewed())
     monkeypatch.setattr("archbench.runs.execution.compare.execute", fake)
     monkeypatch.setattr("archbench.runs.execution.compare._complete_baselines", lambda *_: ())
+    monkeypatch.setattr("archbench.runs.execution.compare._renew_numbers", lambda *_: None)
     return deeds_by_run
 
 
@@ -316,7 +317,9 @@ def as_dict() -> dict[str, Any]:
 def signalled(number: int) -> "subprocess.Popen[bytes]":
     """Sends this process a signal once the first run has begun."""
     beat = Path("results/mine/runs/phrases-decoder-s0/beat")
-    code = "import os, sys, time\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.02)\n"
+    code = (
+        "import os, sys, time\nfor _ in range(3000):\n    if os.path.exists(sys.argv[2]): break\n    time.sleep(0.02)\n"
+    )
     code += "time.sleep(0.5); os.kill(int(sys.argv[1]), int(sys.argv[3]))"
     return subprocess.Popen([sys.executable, "-c", code, str(os.getpid()), str(beat), str(int(number))])
 

@@ -51,7 +51,6 @@ CHECKS = {  # the check that names the bug
 def test_the_files_are_those_that_were_hashed() -> None:
     hashed = dict(line.split()[::-1] for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
     assert hashed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("*.py")}
-    assert {Path(name).stem for name in hashed} == set(CHECKS)
 
 
 @pytest.mark.parametrize("name", CHECKS)

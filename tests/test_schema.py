@@ -64,11 +64,14 @@ FAULTS: dict[str, tuple[Callable[[Tables], Tables], str]] = {
     "no column of seeds": (without("runs", "seed"), "runs.parquet: row 1 (and 19 more), column seed: is empty"),
     "an unknown direction": (
         lambda f: {**f, "metrics": pd.DataFrame([{**MINE, "better": "sideways"}])},
-        "metrics.parquet: row 1, column better: 'sideways' expected higher, lower",
+        "metrics.parquet: row 1, column better: 'sideways' is not one of higher, lower",
     ),
-    "an unknown status": (cell("runs", "status", "fine"), "runs.parquet: row 1, column status: 'fine' expected done,"),
-    "an unknown split": (cell("scores", "split", "dev"), "column split: 'dev' expected train, validation, test"),
-    "an unknown role": (cell("entries", "role", "best"), "column role: 'best' expected compared, trial"),
+    "an unknown status": (
+        cell("runs", "status", "fine"),
+        "runs.parquet: row 1, column status: 'fine' is not one of done,",
+    ),
+    "an unknown split": (cell("scores", "split", "dev"), "column split: 'dev' is not one of train, validation, test"),
+    "an unknown role": (cell("entries", "role", "best"), "column role: 'best' is not one of compared, trial"),
     "a stranger": (cell("curves", "run", "other"), "curves.parquet: row 1, column run: 'other' is not in runs.parquet"),
     "no Parquet": (lambda f: f, "runs.parquet: cannot be read as Parquet"),
 }

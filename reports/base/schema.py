@@ -146,7 +146,7 @@ def _cells(name: str, frame: pd.DataFrame) -> Iterator[Fault]:
             yield from _at(frame, column, values % 1 != 0, "expected a whole number")
         if (allowed := ALLOWED.get((name, column))) is not None:
             wrong = values.notna() & ~values.isin(allowed)
-            yield from _at(frame, column, wrong, f"expected {', '.join(filter(None, allowed))}")
+            yield from _at(frame, column, wrong, f"is not one of {', '.join(filter(None, allowed))}")
         if (limits := LIMITS.get((name, column))) is not None:
             wrong = values.notna() & ~values.between(*limits)
             yield from _at(frame, column, wrong, f"expected a number from {limits[0]} to {limits[1]}")
@@ -188,7 +188,8 @@ def _out_of_range(frames: Tables) -> Iterator[Fault]:
     scores = frames["scores"]
     known = {name: metric(str(name)) for name in scores["metric"].unique()}
     least, most = (
-        scores["metric"].map({name: getattr(of, end) for name, of in known.items()}) for end in ("least", "most")
+        scores["metric"].map({name: getattr(of, end) for name, of in known.items()}).astype("float64")
+        for end in ("least", "most")
     )
     wrong = ~scores["value"].between(least - 1e-9, most + 1e-9) | ~np.isfinite(scores["value"])
     yield from _at(scores, "value", wrong, "is not a value of its metric")
