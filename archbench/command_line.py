@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _elsewhere(words: Sequence[str], variables: Mapping[str, str], replacing: bool) -> int:
-    """The same command in a process for users' files, which replaces this one or is waited for; its exit status."""
+    """Runs the same command in a process for users' files and returns its exit status, or replaces this process."""
     command = [sys.executable, "-P", "-m", "archbench", *words]
     search = os.pathsep.join(os.path.abspath(part) for part in sys.path)
     environment = {**fixed_environment.environment(variables), "PYTHONPATH": search}
@@ -277,7 +277,9 @@ def _plot(
     ] = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option(metavar="A=B", help="Show an architecture or data set by other words: decoder=GPT; repeatable."),
+        typer.Option(
+            metavar="A=B", help="Show an architecture or data set under another name: decoder=GPT; repeatable."
+        ),
     ] = None,
     font: Annotated[
         str | None, typer.Option(metavar="F", help="A font family, a size in points, or both: “Times New Roman,8”.")

@@ -13,7 +13,7 @@ The arguments are the same for all:
 with the ``rcParams`` in force, instead of ``width`` and ``style``. ``architectures``, ``datasets``: what to show; tests
 and intervals stay those of the whole comparison. ``width``: of the figure, in inches. ``style``: "light", "dark",
 "print", or None for the ``rcParams`` in force; a font family or size that your ``rcParams`` set stays yours in every
-style. ``labels``: other words for architectures and data sets, such as ``{"decoder": "GPT"}``. ``font``: a family, a
+style. ``labels``: other names for architectures and data sets, such as ``{"decoder": "GPT"}``. ``font``: a family, a
 size in points, or both: "Times New Roman,8". ``title``: "none" leaves out the titles of panels.
 
 Returns a ``matplotlib.figure.Figure``. Raises ``InputError`` (a ``ValueError``) for an unknown name, and where there is

@@ -36,7 +36,7 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def serve(connection: "Connection", name: str) -> None:
-    """The life of the child: one call, whose result or error it sends. Only the parent passes an interrupt on."""
+    """Makes one call in the child and sends its result or error. Only the parent passes an interrupt on."""
     import archbench
 
     os.setsid()

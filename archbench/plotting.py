@@ -106,7 +106,7 @@ def changes(
     title: object,
     style: object,
 ) -> "Changes":
-    """What a user changes in a figure; with a style, the fonts of the caller's ``rcParams`` too.
+    """The changes that a user makes to a figure; with a style, also the fonts of the caller's ``rcParams``.
 
     ``labels`` maps names to words, or has texts such as ``decoder=GPT,sst2=SST-2``. ``font`` is a family, a size in
     points, or both with a comma between them. Raises ``InputError`` for what is not known.

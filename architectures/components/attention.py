@@ -59,7 +59,7 @@ class AttentionContext:
         return replace(self, **changes, masks={}, additive_masks={})
 
     def snapshot(self) -> "AttentionContext":
-        """The context as it is now: what layers keep in the original from here on does not reach this copy."""
+        """A copy of the context: values that layers later keep in the original do not appear in it."""
         kept = copy(self)
         vars(kept).update({name: copy(value) for name, value in vars(self).items() if isinstance(value, dict | list)})
         return kept

@@ -13,7 +13,7 @@ STEP = 16  # positions by which the buffer grows: few stay unused, and it is sel
 
 
 class LayerState(Protocol):
-    """What a layer keeps of the tokens so far: ``KeyValues``, or a state of any shapes, such as that of a recurrence.
+    """The state of a layer after the tokens so far: ``KeyValues``, or one of other shapes, as of a recurrence.
 
     ``rows(index)`` is the state of the rows at ``index`` (m,), which may repeat or omit rows. States are immutable:
     decoding may go on from one of them several times.

@@ -219,7 +219,7 @@ class Stack(nn.Module):
 
 
 def _takes_layer(block: BlockBuilder) -> bool:
-    """Whether a builder asks for the layer's number: it has a positional argument without a default."""
+    """True if a builder takes the layer's number: it has a positional argument without a default."""
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     try:
         arguments = inspect.signature(block).parameters.values()
@@ -270,7 +270,7 @@ def recompute_blocks(model: nn.Module) -> bool:
 
 
 def _repeatable(call: Callable[..., Any], inputs: Sequence[Any]) -> Callable[..., Any]:
-    """``call``, which from the second time on finds its contexts as they were before the first.
+    """``call``; every later call gets its contexts as they were before the first.
 
     The first time, layers keep values in them for later layers: masks, or what a variant shares between layers.
     """

@@ -138,7 +138,7 @@ def constants_fit(build: Build, size: Size) -> None:
 def training_changes_no_buffer(case: Subject) -> None:
     """A training step changes no buffer.
 
-    A buffer that training writes to learns outside the optimizer and the budget: batch statistics, averages of states
+    A buffer that training changes learns outside the optimizer and the budget: batch statistics, averages of states
     or weights, a memory, weights updated by hand. Scores then depend on the order of the batches. Make it a parameter
     that the loss trains, or compute it in the pass.
     """

@@ -66,7 +66,7 @@ def flops_are_counted(case: Subject) -> None:
     even one that is written as a broadcast multiplication and a sum, or one that runs in training only. Take widths
     from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return the FLOPs of
     each length. The report compares the cost of answers: `objective.answer_flops` counts every pass that generates one.
-    By default an answer costs what one pass over it costs: decoding may not cost more for a token than training.
+    By default the FLOPs of an answer are those of one pass over it: decoding must not cost more per token than that.
     """
     shapes = ((5, 4), (0, 6), (7, 1))
     for tested in (case, subject(case.build, size=OTHER_SIZE)):

@@ -102,7 +102,7 @@ def answers_are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, r
 
 
 def _are_alike(case: Subject, batch: Batch, room: int) -> None:
-    """Requires the likeliest tokens, too, of samples of one candidate and of answers whose first token is given."""
+    """Requires the likeliest tokens also from sampling with ``top_k=1`` and after a given first token."""
     generate, words = case.model.objective.generate, allowed(limits=case.limits)
     one = Decoding(room, "sample", top_k=1)
     sampled = generate(case.model, batch.source, batch.source_mask, words, one, torch.Generator())
@@ -136,7 +136,7 @@ def _is_likeliest(
 
 
 def _slack(values: Tensor) -> float:
-    """What rounding accounts for in values of this size."""
+    """The largest difference that rounding explains in values of this size."""
     return TOLERANCE * (1.0 + values[values.isfinite()].abs().max().item())
 
 

@@ -28,11 +28,12 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
     cells = case.limits.target_length
     drawn = _drawn(case, objective.left_to_right_estimator, cells)
     if drawn is None:
-        return "its canvas has other cells than the target"
+        return "its canvas and the target have different lengths"
     masked, row, at, weights = drawn
     suffix = masked == (torch.arange(cells) >= at[:, None])
     require(
-        bool(suffix.all()), "estimates from left to right predict a cell while other cells than later ones are masked"
+        bool(suffix.all()),
+        "estimates from left to right predict a cell while other cells are masked than it and the later ones",
     )
     _have_equal_weight(row, at, weights, cells, "from left to right, the cell after {} known ones")
     drawn = _drawn(case, objective, cells)

@@ -41,7 +41,7 @@ def gradients_are_those_of_the_loss(case: Subject) -> None:
     parameter may still get some gradient while training minimises a different function. Also tried: dropout, large
     logits, trained weights, and each token of long texts, where a recurrence may be cut into pieces. A gradient depends
     on nothing but the loss: it is twice as large for twice the loss, without limits, noise or hooks, and nearly the
-    same in bfloat16. The experiment clips gradients, no variant does.
+    same in bfloat16. Clipping is a setting of the experiment; a variant must not clip gradients.
     """
     for native in (True, False):
         _are_slopes(case, native, 2 if native else 1)
@@ -122,7 +122,7 @@ def _scale_with_the_loss(case: Subject) -> None:
             again = _gradients(case, True, mode, factor, seed)
             for name, gradient in once.items():
                 off = ((again[name] / factor - gradient).norm() / (gradient.norm() + LEAST_SHARE * whole)).item()
-                message = f"of {factor:g} times the loss, the gradient of {name} is not {factor:g} times as large"
+                message = f"for {factor:g} times the loss, the gradient of {name} is not {factor:g} times as large"
                 require(off <= PROPORTIONAL, f"{message}, but off by {off:.1%}{mode.note}")
     for name, gradient in exact.items():
         share = ((once[name] * gradient).sum() / gradient.norm() ** 2).item()
@@ -143,7 +143,7 @@ def _have_no_hooks(case: Subject) -> None:
         _gradients(case, True)
     hooked += [name for name, parameter in case.model.named_parameters() if any(_gradient_hooks(parameter))]
     hooked += [name or "the model" for name, module in case.model.named_modules() if any(_gradient_hooks(module))]
-    require(not hooked, f"hooks on the gradient of {listed(hooked)}: a gradient is that of the loss, and no other")
+    require(not hooked, f"hooks on the gradient of {listed(hooked)}: gradients must be those of the loss")
 
 
 def _gradient_hooks(part: object) -> list[object]:

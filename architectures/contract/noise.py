@@ -1,4 +1,4 @@
-"""The check of noise in training: what a row's dropout depends on."""
+"""The check of noise in training: a row's dropout depends on the random generator alone."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def dropout_depends_on_chance_alone(case: Subject) -> None:
     """Each row draws its noise by itself, whatever its tokens, its padding and the other rows are.
 
     A mask that rows share, noise that mixes rows or comes from the tokens, or a rate that depends on padding trains
-    differently from batch to batch, and no setting says so. Draw masks as large as the states (`nn.Dropout`,
+    differently from batch to batch, and no setting records it. Draw masks as large as the states (`nn.Dropout`,
     `torch.rand_like`) from PyTorch's default generator, and set no seed.
     """
     noisy = subject(case.build, replace(case.size, dropout=RATE), case.limits, trials=case.trials)
@@ -93,7 +93,7 @@ def _are_apart(draws: Tensor) -> None:
     noise = draws - draws.mean(0)
     alone, rows = noise.pow(2).sum().item(), draws.shape[1]
     together = (noise.sum(1).pow(2).sum().item() - alone) / ((rows - 1) * max(alone, 1e-12))
-    require(together <= TOGETHER, f"the noise of rows has a correlation of {together:.2g}; each row draws its own")
+    require(together <= TOGETHER, f"the noise of rows has a correlation of {together:.2g}; each row must draw its own")
 
 
 def _is_like(draws: Tensor, expected: Tensor, where: str) -> None:

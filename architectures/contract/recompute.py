@@ -21,7 +21,7 @@ def recomputing_changes_nothing(case: Subject) -> str | None:
 
     The setting saves memory and is no part of a run's name. A block then runs twice, and the second time finds its
     inputs and `context` as they were before the first. Keep what one layer leaves to another in `context`, as in
-    `context.masks`, not in attributes, closures or globals, which the second time may hold something else.
+    `context.masks`, not in attributes, closures or globals: they may hold other values when the block runs again.
     """
     for rate, mode in product(RATES, (TRAINING, TRAINING_BFLOAT16)):
         size = replace(case.size, dropout=rate)
@@ -35,7 +35,7 @@ def recomputing_changes_nothing(case: Subject) -> str | None:
         except CheckpointError as error:
             raise BrokenError(f"{where}, a layer computes other tensors the second time") from error
         differing = [name for name in expected if name not in actual or not torch.equal(expected[name], actual[name])]
-        require(not differing, f"{where}, {listed(differing)} is not as without")
+        require(not differing, f"{where}, {listed(differing)} differs from a step without it")
     return None
 
 

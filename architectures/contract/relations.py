@@ -1,4 +1,4 @@
-"""What must be equal between two ways to read the same batch, in units of the size of its logits."""
+"""Logits that must be equal when the same batch is read in two ways, within a share of the largest logit."""
 
 import torch
 from torch import Tensor

@@ -163,7 +163,7 @@ def _without_score(status: str) -> str:
 
 
 def disagrees(rows: pd.DataFrame) -> bool:
-    """Whether a score does not agree, or a run has none."""
+    """True if a score does not agree, or a run has none."""
     return bool(rows["verdict"].isin(DISAGREE).any())
 
 

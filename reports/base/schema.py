@@ -1,4 +1,4 @@
-"""What tables from elsewhere must be like, and the check before anything is read from them.
+"""The rules for tables from elsewhere, and the check before anything is read from them.
 
 The columns of each table and their types are `COLUMNS` in `tables.py`. Stated here are the cells that may not be empty,
 the values that are allowed, the columns by which rows are told apart, and that every run is a row of `runs`. Further
@@ -211,5 +211,5 @@ def _more(wrong: "pd.Series[bool]") -> str:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether text can be a name: short, in one line, without invisible characters."""
+    """True if text can be a name: short, in one line, without invisible characters."""
     return len(name) <= LONGEST_NAME and not any(unicodedata.category(letter) in ("Cc", "Cf", "Co") for letter in name)

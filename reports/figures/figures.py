@@ -49,7 +49,7 @@ class FigureKind:
 
     @property
     def lacks(self) -> str:
-        """What a report without it does not have, and which figure it has."""
+        """What a report needs to have this figure, and which figure it has instead."""
         return f"needs {self.needs}" + (f"; use {self.instead}" if self.instead else "")
 
 

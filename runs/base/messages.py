@@ -70,7 +70,7 @@ class PlannedRun(Protocol):
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the experiment adds to the environment of the run's process; none where no user's code runs in it."""
+        """The experiment's variables for the run's process; none where no user's code runs in it."""
         ...
 
     @property

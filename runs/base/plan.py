@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the experiment adds to the environment of the run's process, where that runs code of the user."""
+        """The experiment's variables for the run's process; none where it runs no user's code."""
         return self.environment if self.foreign or self.kind_code else {}
 
     @property

@@ -1,4 +1,4 @@
-"""The scores of a run: those that are sealed with it, and those that are computed again when the code of them changes.
+"""The scores of a run: those sealed with it, and those computed again when their code changes.
 
 scores.json    likelihoods, and the scores of archbench's own kinds of task
 metrics.json   what is scored from kept outputs: by a kind that is not archbench's own, by metrics that a task names
@@ -23,7 +23,7 @@ def of_run(folder: Path) -> list[Row]:
 
 
 def by_kind(folder: Path) -> list[Row]:
-    """The scores by a kind of task that is not archbench's own; none where there are none or they are damaged."""
+    """The scores by a user's kind of task; empty where there are none or they are damaged."""
     try:
         rows = sealed.read_sealed(folder / METRICS)
     except InputError:

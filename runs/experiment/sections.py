@@ -208,12 +208,12 @@ def _encoding(name: str) -> str:
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
-    """Variables for users' files: not those that come from the caller, or that archbench or Python has for itself."""
+    """Variables for users' files; the names that the caller, archbench or Python sets are refused."""
     for name, value in variables.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(f"{printable(name)}: expected a name of letters, digits and underscores")
         if fixed_environment.passes(name) or name.startswith("PYTHON"):
-            raise ValueError(f"{name}: the caller, archbench or Python sets this one; choose another name")
+            raise ValueError(f"{name}: it is set by the caller, archbench or Python; choose another name")
         if "\0" in value:
             raise ValueError(f"{name}: {printable(value)}: the value has a NUL character")
     return variables

@@ -99,7 +99,7 @@ class PlanAssembler:
 
     @cached_property
     def _own_kind(self) -> dict[str, Any]:
-        """What a plan says of a kind that is not archbench's own."""
+        """The entries of a plan for a kind that is not archbench's own."""
         kind = registry.of(self.prepared.config)
         if not kind.origin:
             return {}

@@ -175,7 +175,7 @@ def _fit_depth(
 
 
 def _used_share(model: Any, wider: Any) -> float:
-    """The share of the feed-forward weights that ``wider`` has more of that a token is multiplied with; 1 if unknown.
+    """The share of the further feed-forward weights of ``wider`` that one token uses; 1 if unknown.
 
     Less than 1 in a mixture of experts.
     """

@@ -63,7 +63,7 @@ def seconds(due: Iterable[Part]) -> float:
 
 
 def in_words(due: Iterable[Part]) -> str:
-    """What these parts check: ``61 properties and 3 checks at the size of its runs``."""
+    """The parts in words: ``61 properties and 3 checks at the size of its runs``."""
     counts = {where: sum(len(part.checks) for part in due if part.where == where) for where in ("", AT_RUNS)}
     words = [f"{counts['']} properties"] if counts[""] else []
     words += [f"{count} check{'s' * (count > 1)}{AT_RUNS}"] if (count := counts[AT_RUNS]) else []

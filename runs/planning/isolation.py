@@ -85,7 +85,7 @@ class Architectures:
             self._processes[code].ask("contract", self.cache, shapes, contract.USUAL)
 
     def due(self, plans: Sequence[Plan]) -> dict[str, tuple[str, float]]:
-        """What ``compare`` checks of each foreign variant before these runs, in words, and about how many seconds."""
+        """The checks of each foreign variant before these runs, in words, and their expected time in seconds."""
         asked = {
             code: self._processes[code].ask("due", self.cache, shapes, cached=False)
             for code, shapes in _shapes(plans).items()

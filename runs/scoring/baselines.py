@@ -34,7 +34,7 @@ def make(
 
 
 def exist(plan: Plan, root: Path) -> bool:
-    """Whether the baselines are there that ``make`` would make for this plan."""
+    """True if the folder has the baselines that ``make`` would make for this plan."""
     try:
         rows = store.read_dataset_file(_path(plan, root))
         facts = _made_from(plan).items()

@@ -1,4 +1,4 @@
-"""What a model gave for the test examples, kept with its run for a kind of task that is not archbench's own to score.
+"""The outputs of a model for the test examples, kept with its run: a user's kind of task scores them.
 
 Texts, lengths and rows are those of the data, so that only likelihoods and answers are kept.
 """

@@ -64,7 +64,7 @@ def score_by_kind(plan: Plan, prepared: Prepared, root: Path) -> None:
 
 
 def _places(plan: Plan) -> tuple[str, ...]:
-    """What a run of the plan is scored by from what it has kept."""
+    """The kind and the metrics that score the kept outputs of a run of the plan."""
     return (*((BY_KIND,) if plan.kind_code else ()), *plan.task.metrics)
 
 
@@ -78,7 +78,7 @@ def _answered(folder: Path) -> bool:
 
 
 def _missing(plan: Plan, root: Path) -> list[str]:
-    """What the run has no score of, or one of other code or other answers."""
+    """The kind and metrics by which the run has no score, or one from other code or other answers."""
     known = {row["place"]: row for row in _rows(plan, root)}
     stamps = {place: _stamp(plan, root, place) for place in _places(plan)}
     return [place for place, stamp in stamps.items() if {**known.get(place, {}), **stamp} != known.get(place)]
@@ -100,7 +100,7 @@ def _rows(plan: Plan, root: Path) -> list[dict[str, Any]]:
 
 
 def _score(plan: Plan, root: Path, places: Sequence[str]) -> list[str]:
-    """Scores a run by these places and drops what it had of them; what failed, in lines."""
+    """Scores a run by each of ``places`` in place of earlier scores; returns a line for each failure."""
     made: dict[str, list[Score]] = {}
     errors = []
     for place in places:

@@ -54,7 +54,7 @@ _guarded = ContextVar("guarded", default=False)
 
 
 def passes(name: str) -> bool:
-    """Whether a variable of the caller reaches users' files."""
+    """True if a variable of the caller reaches users' files."""
     return (name.upper() in NAMES or name.startswith(PREFIXES)) and name not in EXCEPT
 
 

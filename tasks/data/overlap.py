@@ -132,7 +132,7 @@ def _inside(chunks: Iterable[str], texts: Collection[str], pairs: Iterable[Pair]
 
 
 def _lengths(texts: Iterable[str]) -> dict[str, list[int]]:
-    """How many words the texts that start with a word have."""
+    """For each word, the lengths in words of the texts that start with it."""
     lengths: defaultdict[str, set[int]] = defaultdict(set)
     for words in map(str.split, texts):
         lengths[words[0]].add(len(words))

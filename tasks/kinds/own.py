@@ -41,7 +41,7 @@ def measure(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]
 
 
 def decoding(kind: TaskKind, prepared: Prepared) -> DecodingConfig:
-    """What the kind's ``decoding`` returns. Raises ``InputError`` where it fails or that is no decoding."""
+    """The kind's ``decoding``. Raises ``InputError`` where it fails or returns anything but a DecodingConfig."""
     assert kind.decoding is not None
     where = f"tasks.{prepared.name}.kind: {kind.origin}: decoding"
     chosen = _called(kind.decoding, where, prepared)
@@ -61,13 +61,13 @@ def decoding(kind: TaskKind, prepared: Prepared) -> DecodingConfig:
 
 
 def baselines(kind: TaskKind, prepared: Prepared) -> list[Baseline]:
-    """What the kind's ``baselines`` returns. Raises ``InputError`` where it fails or a value is no number."""
+    """The kind's ``baselines``. Raises ``InputError`` where it fails or a value is not a number."""
     assert kind.baselines is not None
     where = f"tasks.{prepared.name}.kind: {kind.origin}: baselines"
     rows = _list_of(Baseline, _called(kind.baselines, where, prepared), where)
     for row in rows:
         if not all(isinstance(text, str) and text for text in (row.name, row.split, row.metric)):
-            raise InputError(f"{where}: gave {shortened(str(row), 200)}; expected texts as name, split and metric")
+            raise InputError(f"{where}: gave {shortened(str(row), 200)}; expected strings for name, split and metric")
         if not _is_number(row.value):
             raise InputError(f"{where}: {row.name}: value = {_described(row.value)}; expected a number")
     return [replace(row, value=float(row.value)) for row in rows]
@@ -138,7 +138,7 @@ def _plain(score: Score, examples: int) -> Score:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number, possibly infinite; NaN, truth values and tensors are none."""
+    """True for a number, possibly infinite; False for NaN, truth values and tensors."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
 
 

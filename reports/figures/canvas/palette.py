@@ -100,7 +100,7 @@ _LABELS: ContextVar[Mapping[str, str]] = ContextVar("labels", default=MappingPro
 
 @contextmanager
 def relabelled(labels: Mapping[str, str]) -> Iterator[None]:
-    """Show other words for these names of architectures and data sets."""
+    """Show these architectures and data sets under other names."""
     token = _LABELS.set(labels)
     try:
         yield

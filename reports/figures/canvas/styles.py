@@ -66,7 +66,7 @@ _STYLES: Final[Mapping[Style, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Changes:
-    """What a user changes in figures: other words for names, ``rcParams`` of fonts, panels with or without a title."""
+    """A user's changes to figures: other names, ``rcParams`` of fonts, panels with or without a title."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     fonts: Mapping[str, Any] = field(default_factory=dict)

@@ -210,6 +210,6 @@ def _rows(
 
 
 def _takeaway(frontiers: dict[tuple[str, ...], list[str]]) -> str:
-    """What is on the frontier of each cost; costs with the same frontier together."""
+    """The architectures on the frontier of each cost; costs with the same frontier together."""
     parts = [f"{listing(names)} (by {listing(words)})" for names, words in frontiers.items()]
     return f"Pareto-optimal means, cheapest first: {'; '.join(parts)}." if parts else ""

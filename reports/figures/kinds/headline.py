@@ -102,7 +102,7 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
 
 
 def _correction(comparison: Comparison, best: str, tested: Contrasts) -> str:
-    """Whether the intervals of a panel of differences are corrected, in a few words."""
+    """A few words that say if the intervals of a panel of differences are corrected."""
     corrected = any(contrast.corrected_for > 1 for contrast in _against(comparison, best, tested))
     return "; corrected (Holm)" if corrected else ""
 
@@ -129,7 +129,7 @@ def best_shown(comparison: Comparison, weak: Collection[str] = ()) -> str:
 
 
 def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
-    """The differences from the best mean, below 0 as they are worse: of all architectures that are trained enough.
+    """The differences of all architectures that are trained enough from the best mean; below 0 is worse.
 
     The intervals of primary contrasts are corrected as their verdicts are.
     """
