@@ -49,7 +49,7 @@ def is_passed_over(name: str, check: contract.Check) -> bool:
         return name in STOCK or catalogue.find(name).family != "encoder-decoder"
     if check in (contract.other_sizes_read_alike, contract.deep_models_read_alike):
         return True  # not in quick trials
-    if check is contract.rounds_fill_confident_cells_first:
+    if check in (contract.rounds_fill_confident_cells_first, contract.estimates_average_to_the_likelihood):
         return catalogue.find(name).family != "encoder"
     if check is contract.a_uniform_model_has_a_known_source_loss:
         return catalogue.find(name).family == "encoder-decoder" or name == "prefix-decoder"

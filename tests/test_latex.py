@@ -50,6 +50,6 @@ def test_wide_tables_are_wrapped_to_a_page_and_narrow_ones_are_not() -> None:
     for columns, lines in ((2, 2), (8, 4)):
         grid = Grid((GridCell("architecture"), *[head] * columns), ((GridCell("decoder"), *[values] * columns),))
         text = printed.printed(grid, "latex")
-        cells = re.findall(r"\\begin\{tabular\}\[t\]\{@\{\}l@\{\}\}(.*?)\\end", text)
+        cells = re.findall(r"\\begin\{tabular\}\[t\]\{@\{\}[lr]@\{\}\}(.*?)\\end", text)
         assert len(cells) == columns and {cell.count(r"\\") + 1 for cell in cells} == {lines}
         assert all(cell.startswith(r"0.974~$\pm$~0.011\\") or columns == 2 for cell in cells)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 from new_modules import Modules, importable
@@ -18,7 +17,6 @@ from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.values import Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -257,20 +255,6 @@ def test_baselines_of_a_kind_with_a_measure_of_its_own_have_the_metrics_of_texts
     monkeypatch.setattr(registry, "of", lambda config: kind)
     monkeypatch.setattr(task.text_to_text, "baselines_by", lambda metrics, *rows: lambda prepared: metrics)
     assert task.baselines(SimpleNamespace(config=None)) == ["exact_match"]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("tokens", [[2, 3], [0, 0]])
-def test_a_measure_that_leaves_out_likelihoods_gets_them(tokens: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where any reference can be written in the tokens of the task."""
-    own = Score("carries", 0.5, 0.4, 0.6, 2)
-    kind = replace(registry.BUILTIN["translation"], name="mine", origin="mine.py", measure=lambda *_: [own])
-    monkeypatch.setattr(registry, "of", lambda config: kind)
-    outputs = SimpleNamespace(nats=np.array([4.0, 1.0]), tokens=np.array(tokens))
-    scores = task.measure(SimpleNamespace(config=None), outputs)  # type: ignore[arg-type]
-    assert [(score.metric, score.value) for score in scores] == [
-        ("carries", 0.5),
-        *([("nll_per_token", 1.0)] if any(tokens) else []),
-    ]
 
 
 def test_runs_of_built_in_kinds_need_no_recorded_form() -> None:

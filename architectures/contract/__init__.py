@@ -29,6 +29,7 @@ from archbench.architectures.contract.decoding import (
     rounds_fill_confident_cells_first,
     samples_are_drawn_as_configured,
 )
+from archbench.architectures.contract.estimates import estimates_average_to_the_likelihood
 from archbench.architectures.contract.gradients import (
     every_part_of_a_matrix_is_trained,
     gradients_are_those_of_the_loss,
@@ -118,6 +119,7 @@ __all__ = [
     "dropout_depends_on_chance_alone",
     "dropout_is_noise_in_training",
     "embedding_enters_once",
+    "estimates_average_to_the_likelihood",
     "every_parameter_gets_a_gradient",
     "every_part_of_a_matrix_is_trained",
     "every_tensor_is_counted",
