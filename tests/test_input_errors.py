@@ -205,7 +205,10 @@ WRONG = [
     table("", "things.csv has no header line", "empty"),
     table("text,label\n", "things.csv has no rows", "a header alone"),
     table(
-        "text,label\nbig,warm\n", "tasks.colours.data: train (things.csv) has too few different rows", "a single row"
+        "text,label\nbig,warm\n",
+        "tasks.colours.data: train (things.csv) has too few different rows to split off validation and test "
+        "(rows with equal sources stay together)",
+        "a single row",
     ),
     table("text,label\n" + "big,\n" * 50, "train (things.csv) has no row with both", "rows without labels"),
     table(TABLE.replace("text,label", "texts,label"), 'no column "text" in things.csv', "another column"),
