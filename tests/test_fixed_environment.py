@@ -213,9 +213,9 @@ def test_check_loads_a_file_in_the_same_environment(place: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "mistake"),
     [
-        ({"PATH": "/bin"}, "PATH: the caller"),
-        ({"PYTHONHASHSEED": "3"}, "PYTHONHASHSEED: the caller"),
-        ({"ARCHBENCH_CACHE": "x"}, "ARCHBENCH_CACHE: the caller"),
+        ({"PATH": "/bin"}, "PATH: it is set by the caller"),
+        ({"PYTHONHASHSEED": "3"}, "PYTHONHASHSEED: it is set by the caller"),
+        ({"ARCHBENCH_CACHE": "x"}, "ARCHBENCH_CACHE: it is set by the caller"),
         ({"MY WINDOW": "3"}, "expected a name of letters"),
         ({"WINDOW": 3}, "environment.WINDOW"),
     ],
