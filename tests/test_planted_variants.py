@@ -14,7 +14,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.trials import USUAL
 
 FOLDER = Path(__file__).parent / "planted"
-CHECKS = {  # the check that names the bug
+CHECKS = {  # the check that names the bug; docs/contract.md says which files none refuses yet
     "a01": "rows_are_apart",
     "a02": "every_parameter_gets_a_gradient",
     "a03": "no_look_ahead",
@@ -45,6 +45,28 @@ CHECKS = {  # the check that names the bug
     "b13": "forward_is_prefill_and_decode",
     "b14": "the_training_loss_is_the_likelihood",
     "b15": "initial_weights_follow_the_seed",
+    "c01": "gradients_are_those_of_the_loss",
+    "c02": "no_look_ahead",
+    "c03": "no_look_ahead",
+    "c05": "no_look_ahead",
+    "c06": "forward_is_prefill_and_decode",
+    "c07": "weights_survive_saving",
+    "c10": "rounds_fill_confident_cells_first",
+    "c11": "likelihood_sums_to_one",
+    "c12": "flops_are_counted",
+    "c13": "the_training_loss_is_the_likelihood",
+    "c14": "flops_are_counted",
+    "c15": "rows_are_apart",
+    "d01": "every_parameter_gets_a_gradient",
+    "d02": "likelihood_sums_to_one",
+    "d03": "estimates_average_to_the_likelihood",
+    "d04": "flops_are_counted",
+    "d05": "the_training_loss_is_the_likelihood",
+    "d06": "padding_is_invisible",
+    "d07": "the_training_loss_is_the_likelihood",
+    "d08": "padding_is_invisible",
+    "d10": "large_ids_are_read_alike",
+    "d11": "training_reads_as_scoring_does",
 }
 
 
