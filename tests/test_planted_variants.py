@@ -67,6 +67,8 @@ CHECKS = {  # the check that names the bug; docs/contract.md says which files no
     "d08": "padding_is_invisible",
     "d10": "large_ids_are_read_alike",
     "d11": "training_reads_as_scoring_does",
+    "d14": "size_is_used",
+    "d15": "rows_are_apart",
 }
 
 
