@@ -293,7 +293,7 @@ def _plot(
     """
     from archbench import plotting
     from archbench.reports.figures import plot
-    from archbench.reports.figures.canvas.drawing import ENDINGS
+    from archbench.reports.figures.canvas.drawing import ENDINGS, PAPER
     from archbench.reports.figures.canvas.styles import STYLES
     from archbench.reports.figures.figures import FIGURES
     from archbench.runs.execution.progress import aligned
@@ -309,7 +309,7 @@ def _plot(
     inches = None if width is None else plotting.inches("--width", width)
     changes = plotting.changes(judged, labels, font, title, None)
     with plotting.mistakes():
-        made, height = plot.written(shown, name, path, kind, look, inches, changes)
+        made, height = plot.written(shown, name, path, kind, look, inches, changes, PAPER)
     tall = f"{height:.1f} inches tall, more than a page: fewer --datasets or a larger --width make it shorter"
     typer.echo(
         "\n".join(

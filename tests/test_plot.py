@@ -18,6 +18,7 @@ import pytest
 import synthetic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.image import imread
 from matplotlib.text import Text
 
 import archbench
@@ -96,6 +97,14 @@ def test_the_same_tables_give_the_same_file(store: Path, tmp_path: Path, kind: s
     assert b"CreationDate" not in once and b"matplotlib v" not in once.lower()
 
 
+def test_a_png_has_300_pixels_for_each_inch_however_tall_it_is(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "figure.png"
+    done = called("plot", str(store), "headline", "--width", "3.25in", "--out", str(path))
+    rows, columns, _ = imread(path).shape
+    assert done.returncode == 0 and columns == int(3.25 * 300)
+    assert rows > 9.5 * 300 and f"{rows / 300:.1f} inches tall" in done.stdout
+
+
 def test_a_pdf_has_the_width_that_is_asked_for_and_text_that_stays_text(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "figure.pdf"
     done = called("plot", str(store), "shares", "--width", "84mm", "--out", str(path))
@@ -160,7 +169,8 @@ def test_a_folder_without_a_comparison_is_an_input_error(tmp_path: Path) -> None
 
 
 def test_where_nothing_is_left_out_the_figure_that_shows_all_is_named() -> None:
-    with pytest.raises(ValueError, match="needs architectures outside the primary contrasts; use headline"):
+    needs = "needs an architecture that no primary contrast names; without one, it is the figure headline"
+    with pytest.raises(ValueError, match=needs):
         plot.figure(View(figure_stores.judged("sizes")), "in_short")
 
 

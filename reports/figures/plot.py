@@ -65,12 +65,16 @@ def written(
     style: Style,
     inches: float | None = None,
     changes: Changes = UNCHANGED,
+    dpi: float | None = None,
 ) -> tuple[Figure, float]:
-    """Write a figure as a file; returns what was drawn and its height in inches. Raises ``ValueError`` as ``drawn``."""
+    """Write a figure as a file; returns what was drawn and its height in inches. Raises ``ValueError`` as ``drawn``.
+
+    ``dpi`` are the pixels for each inch of a PNG; None makes one for a page, see ``encoded``.
+    """
     with styled(style, changes):
         made = figure(shown, name)
         canvas = _on_canvas(made, inches, changes.titled)
-        content = drawing.encoded(canvas, kind)
+        content = drawing.encoded(canvas, kind, dpi)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
     return made, float(canvas.get_figheight())

@@ -25,7 +25,8 @@ from archbench.reports.figures.canvas.svg import Box
 from archbench.reports.figures.canvas.text_wrapping import Weight, width, wrapped
 
 PANEL_WIDTH: Final = 4.9  # inches in the light style
-TALLEST: Final = 1600  # pixels of a PNG
+TALLEST: Final = 1600  # pixels of a PNG on a page
+PAPER: Final = 300.0  # pixels for each inch of a PNG in a paper
 _AROUND: Final = 0.8  # above and below a data area, without the label below
 _KEY_MARK: Final = 0.7
 _TITLE_SIZE, _LINE = 10.5, 14  # points
@@ -215,10 +216,16 @@ def _size() -> float:
     return float(matplotlib.rcParams["font.size"])
 
 
-def encoded(canvas: Canvas, kind: Kind) -> bytes:
-    """A canvas as a file, drawn in the present style; a PNG of at most ``TALLEST`` pixels in height."""
+def encoded(canvas: Canvas, kind: Kind, dpi: float | None = None) -> bytes:
+    """A canvas as a file, drawn in the present style.
+
+    A PNG has ``dpi`` pixels for each inch; without it, it is for a page: at most ``TALLEST`` pixels high.
+    """
     buffer = io.BytesIO()
-    dpi = min(_dots(), int(TALLEST / canvas.get_figheight())) if kind == "png" else _dots()
+    if kind != "png":
+        dpi = _dots()
+    elif dpi is None:
+        dpi = min(_dots(), int(TALLEST / canvas.get_figheight()))
     # fitted to few dots, letters would be wider than they were laid out
     with matplotlib.rc_context({"text.hinting": "none"} if dpi < _dots() else {}):
         canvas.savefig(buffer, format=kind, dpi=dpi, metadata=dict.fromkeys(_UNNAMED[kind]))
