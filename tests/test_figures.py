@@ -1,6 +1,7 @@
 """Figures come out the same every time, legible, and read no text from data as anything but text."""
 
 import csv
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,9 @@ import pytest
 import synthetic
 from figure_layout import faults, texts, tick_labels
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Canvas
+from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from archbench.reports.analysis.comparison import Cell, Comparison
@@ -453,6 +456,18 @@ def test_a_score_far_below_the_baseline_is_an_arrow_and_moves_no_panel(
     assert not any(one.bbox.overlaps(other.bbox) for one, other in combinations(canvas.axes, 2))
     with styled("light"):
         assert faults(canvas) == []
+
+
+def test_of_two_means_at_the_same_cost_and_score_both_are_seen() -> None:
+    names = ("decoder", "prefix-decoder")
+    large = [cost.CostPoint(name, "", 1.0, 1.0, 0.5) for name in names]
+    facts = {"points": large, "large": large, "frontier": [], "looks": looks(names)}
+    canvas = on_one_canvas([partial(cost.draw, **facts, x_label="training FLOPs")])
+    (x0, y0), (x1, y1) = canvas.axes[0].bbox.get_points().astype(int)
+    whole = imread(io.BytesIO(drawing.encoded(canvas, "png", canvas.dpi)))
+    pixels = whole[len(whole) - y1 : len(whole) - y0, x0:x1, :3].reshape(-1, 3)  # the key has both colours too
+    for name in names:
+        assert (np.abs(pixels - to_rgb(looks(names)[name].colour)) < 0.1).all(1).sum() > 10, name
 
 
 @pytest.mark.parametrize(

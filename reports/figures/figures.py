@@ -50,7 +50,7 @@ class FigureKind:
     @property
     def lacks(self) -> str:
         """What a report needs to have this figure, and which figure it has instead."""
-        return f"needs {self.needs}" + (f"; use {self.instead}" if self.instead else "")
+        return f"needs {self.needs}" + (f"; without one, it is the figure {self.instead}" if self.instead else "")
 
 
 FIGURES: Final[Mapping[str, FigureKind]] = {
@@ -63,7 +63,7 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     "in_short": FigureKind(
         "What do the compared families score?",
         headline.in_short,
-        "architectures outside the primary contrasts",
+        "an architecture that no primary contrast names",
         instead="headline",
     ),
     "headline": FigureKind("What does each architecture score, and how far is it from the best?", headline.headline),

@@ -27,8 +27,8 @@ CAPTION: Final = (
     "the machine."
 )
 _MARKS: Final = (
-    "Large marks: means over the data sets (costs: geometric means), for architectures trained on all of them; small "
-    "marks: single data sets. "
+    "Large hollow marks: means over the data sets (costs: geometric means), for architectures trained on all of them; "
+    "small marks: single data sets. "
 )
 AXES: Final = {
     "train_flops": "training FLOPs",
@@ -142,8 +142,10 @@ def draw(
     for point in points if several else ():
         look = looks[point.architecture]
         mean(axes, point.relative, point.score, look, 5, alpha=0.45, markeredgewidth=0, zorder=3)
-    for point in large:
-        mean(axes, point.relative, point.score, looks[point.architecture], 10)
+    for point in large:  # hollow: one mark does not hide another at the same place
+        look = looks[point.architecture]
+        outline = {"markerfacecolor": "none", "markeredgecolor": look.colour, "markeredgewidth": 1.8}
+        mean(axes, point.relative, point.score, look, 9, **outline)
     costs = [point.relative for point in points]
     low, high = min(*costs, 1 / 1.5) / 1.25, max(*costs, 1.5) * 1.25
     axes.set_xlim(low, high)
