@@ -49,8 +49,9 @@ HEAD = """# Figures
 ones the comparison has. The report's page has them all, each with a download as PDF, SVG, PNG and CSV.
 
 - **For a paper**: `--width 3.25in` (or `84mm`, `240pt`) gives the figure exactly that width, in 8-point type with
-  embedded TrueType fonts; a PNG has 300 pixels for each inch. In a narrow figure, numbers beside a panel are shortened or
-  left out before the panel becomes small. PDF is the default format; its style is `print`. Other styles: `light` and `dark`.
+  embedded TrueType fonts; a PNG has 300 pixels for each inch. In a narrow figure, numbers beside a panel are shortened
+  or left out before the panel becomes small. PDF is the default format; its style is `print`. Other styles: `light` and
+  `dark`.
 - **Names, font, titles**: `--labels decoder=GPT,sst2=SST-2` shows architectures and data sets by your own words,
   `--font "Times New Roman,9"` takes a family, a size in points, or both, and `--title none` leaves out the titles of
   panels.
