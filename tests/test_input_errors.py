@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -592,3 +593,19 @@ def test_a_variant_that_removes_the_current_folder_is_told(folder: Path) -> None
     assert process.returncode == 2
     assert "mine.py:1: the variant file fails: OSError: the current folder, " in line
     assert "cannot be entered any more" in line
+
+
+def test_a_limit_counts_the_time_of_the_processor_and_only_loosely_that_of_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sound variant on a busy machine waits for the processor most of the time."""
+    monkeypatch.setattr(sandbox, "SECONDS", 0.2)
+    monkeypatch.setattr(sandbox, "WAITING", 1000.0)
+    with sandbox.limited():
+        time.sleep(0.5)
+    with pytest.raises(TimeoutError, match=r"within 0\.2 s of CPU time"), sandbox.limited():
+        while True:
+            pass
+    monkeypatch.setattr(sandbox, "WAITING", 1.0)
+    with pytest.raises(TimeoutError, match=r"within 0\.2 s$"), sandbox.limited():
+        time.sleep(60)

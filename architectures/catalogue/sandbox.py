@@ -8,18 +8,19 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SECONDS = 180.0  # for reading a file, building a small model, or checking one property: usually a second or two
-
+SECONDS = 180.0  # of CPU time to read a file, build a small model, or check one property: usually a second or two
+WAITING = 5.0  # times as long by the clock: on a busy machine, or for code that sleeps
 
 threads: list[threading.Thread] = []  # that such code started and that would hold up the end of the process
 
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Raises ``TimeoutError`` in a block that takes longer than ``SECONDS``; folder and streams are put back.
+    """Raises ``TimeoutError`` in a block that takes more than ``SECONDS`` of CPU time; folder and streams are put back.
 
-    The limit holds in the main thread of a process with SIGALRM (not on Windows) only; code that does not return to
-    Python goes on. Threads that the block leaves behind come into ``threads``.
+    By the clock, it may take ``WAITING`` times as long. The limits hold in the main thread of a process with SIGALRM
+    only (not on Windows); code that does not return to Python goes on. Threads that the block leaves behind come into
+    ``threads``.
     """
     folder, present, streams = os.getcwd(), set(threading.enumerate()), (sys.stdout, sys.stderr)
     try:
@@ -44,13 +45,18 @@ def _timed() -> Iterator[None]:
         yield
         return
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"does not end within {SECONDS:g} s")
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, SECONDS), signal.SIGALRM: (signal.ITIMER_REAL, WAITING * SECONDS)}
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS, 1.0)  # again each second: the code may catch the first
+    def end(number: int, frame: FrameType | None) -> None:
+        limit = f"{timers[signal.Signals(number)][1]:g} s"
+        raise TimeoutError(f"does not end within {limit}{' of CPU time' * (number == signal.SIGPROF)}")
+
+    before = {number: signal.signal(number, end) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds, 1.0)  # again each second: the code may catch the first
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
