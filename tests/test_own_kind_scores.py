@@ -1,6 +1,7 @@
 """Numbers of a user's kind: rows of the file, checked returns, tried before training, scored again and never stale."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -210,7 +211,10 @@ def test_a_mistake_in_measure_is_one_line_before_the_first_run(
         command_line.main(["compare", "adding.toml", "--jobs", "1"])
     *_, last = capfd.readouterr().err.splitlines()
     assert stopped.value.code == 2 and message in last
-    assert last.startswith("archbench: tasks.sums.kind: ") and "sums.py: measure: " in last
+    named = re.search(r"^archbench: tasks\.sums\.kind: .*sums\.py:(\d+): measure: ", last)
+    lines = ["", *Path("sums.py").read_text().splitlines()]
+    assert named and lines[int(named[1])] in (f"    {new}", "def measure(prepared, outputs):")
+    assert "fails" not in last or lines[int(named[1])] == f"    {new}"
     assert not Path("results/adding/runs").exists()
 
 

@@ -9,7 +9,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.runs.scoring.score import Scorer
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
-from archbench.tasks.kinds import registry, task
+from archbench.tasks.kinds import own, registry, task
 from archbench.tasks.text.splits import Subset
 
 MODELS = ("decoder", "encoder")  # without and with ``bound_nats``
@@ -38,7 +38,7 @@ def try_kind(prepared: Prepared) -> None:
         lacking = [metric for metric in kind.metrics if metric not in given]
         if lacking:
             raise InputError(
-                f"tasks.{prepared.name}.kind: {kind.origin}: measure: gave {', '.join(given) or 'no score'}; "
+                f"{own.where_in(kind, 'measure', prepared)}: gave {', '.join(given) or 'no score'}; "
                 f'expected also "{lacking[0]}", which is in metrics'
             )
 

@@ -6,12 +6,14 @@ Whatever is wrong becomes an ``InputError`` of one line: the file, the function,
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
+from archbench.tasks.base import code
 from archbench.tasks.base.errors import InputError, is_signalled, one_line, shortened
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
@@ -28,8 +30,8 @@ def measure(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]
     ``per_example`` has one number for each example: those without an answer, if left out, get NaN.
     """
     assert kind.measure is not None
-    where = f"tasks.{prepared.name}.kind: {kind.origin}: measure"
-    scores = _list_of(Score, _called(kind.measure, where, prepared, outputs), where)
+    where = where_in(kind, "measure", prepared)
+    scores = _list_of(Score, _called(kind, "measure", prepared, outputs), where)
     for score in scores:
         for wrong in _mistakes(score, len(outputs.references), len(outputs.answers)):
             raise InputError(f"{where}: {shortened(str(score.metric))}: {wrong}")
@@ -43,8 +45,8 @@ def measure(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]
 def decoding(kind: TaskKind, prepared: Prepared) -> DecodingConfig:
     """The kind's ``decoding``. Raises ``InputError`` where it fails or returns anything but a DecodingConfig."""
     assert kind.decoding is not None
-    where = f"tasks.{prepared.name}.kind: {kind.origin}: decoding"
-    chosen = _called(kind.decoding, where, prepared)
+    where = where_in(kind, "decoding", prepared)
+    chosen = _called(kind, "decoding", prepared)
     if not isinstance(chosen, DecodingConfig):
         raise InputError(f"{where}: gave {_described(chosen)}; expected a DecodingConfig")
     counts = {key: getattr(chosen, key) for key in ("max_tokens", "count", "beams", "top_k")}
@@ -63,8 +65,8 @@ def decoding(kind: TaskKind, prepared: Prepared) -> DecodingConfig:
 def baselines(kind: TaskKind, prepared: Prepared) -> list[Baseline]:
     """The kind's ``baselines``. Raises ``InputError`` where it fails or a value is not a number."""
     assert kind.baselines is not None
-    where = f"tasks.{prepared.name}.kind: {kind.origin}: baselines"
-    rows = _list_of(Baseline, _called(kind.baselines, where, prepared), where)
+    where = where_in(kind, "baselines", prepared)
+    rows = _list_of(Baseline, _called(kind, "baselines", prepared), where)
     for row in rows:
         if not all(isinstance(text, str) and text for text in (row.name, row.split, row.metric)):
             raise InputError(f"{where}: gave {shortened(str(row), 200)}; expected strings for name, split and metric")
@@ -73,13 +75,22 @@ def baselines(kind: TaskKind, prepared: Prepared) -> list[Baseline]:
     return [replace(row, value=float(row.value)) for row in rows]
 
 
-def _called(function: Callable[..., Any], where: str, *given: Any) -> Any:
+def where_in(kind: TaskKind, name: str, prepared: Prepared, error: BaseException | None = None) -> str:
+    """``tasks.sums.kind: sums.py:12: measure``, with the line of an error, else of the function, where it is known."""
+    path, own_code = str(Path(kind.origin).absolute()), getattr(getattr(kind, name), "__code__", None)
+    line = None if error is None else code.line_in(error, path)
+    if line is None and own_code is not None and own_code.co_filename == path:
+        line = own_code.co_firstlineno
+    return f"tasks.{prepared.name}.kind: {kind.origin}{f':{line}' if line else ''}: {name}"
+
+
+def _called(kind: TaskKind, name: str, prepared: Prepared, *given: Any) -> Any:
     try:
-        return function(*given)
+        return getattr(kind, name)(prepared, *given)
     except BaseException as error:
         if is_signalled(error):
             raise
-        raise InputError(f"{where}: fails: {one_line(error)}") from error
+        raise InputError(f"{where_in(kind, name, prepared, error)}: fails: {one_line(error)}") from error
 
 
 def _list_of(wanted: type, given: Any, where: str) -> list[Any]:
