@@ -555,7 +555,7 @@ def _check(
     from archbench.runs.execution import compare
     from archbench.runs.planning import compliance
 
-    return compliance.show(catalogue.find(architecture), compare.cache())
+    return compliance.show(catalogue.find(architecture), compare.cache(), say)
 
 
 @app.command("bench")

@@ -8,7 +8,7 @@ import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,7 @@ PACKAGES = ("torch", "transformers", "numpy")  # whose versions a remembered pas
 
 STYLES = {"ok": "green", "fail": "bold red", "note": "dim", "found": "red", "summary": "bold"}
 PROGRESS_SECONDS = 15.0
+OF_CHECKS = ("ok", "fail", "note")  # kinds of lines: each check has one of these
 WIDEST = 100  # characters of an explanation's lines
 
 
@@ -67,25 +68,48 @@ def report_lines(variant: Variant, width: int = WIDEST) -> Iterator[Line]:
     yield Line("summary", f"{variant.name}: {', '.join(parts)} ({time.perf_counter() - began:.1f} seconds)")
 
 
-def show(variant: Variant, cache: Path) -> int:
+def show(variant: Variant, cache: Path, say: Say) -> int:
     """Prints the ``report_lines``, in colour on a terminal; 0 where every property holds, else 1.
 
-    A full pass is remembered in the folder ``cache``, as by ``require_contract``, which then need not repeat it.
+    ``say`` gets the expected time and, if the output is no terminal, the progress every 15 seconds. A full pass is
+    remembered in the folder ``cache``, as by ``require_contract``, which then need not repeat it.
     """
     import torch
     from rich.console import Console
     from rich.text import Text
 
+    _need_code(variant)
     torch.set_num_threads(1)  # tiny models are slower on more
-    (part,) = contract_parts.parts()
+    parts = contract_parts.parts()
+    (part,) = parts
     console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, part)
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
+    say(f"{variant.name}: checking {contract_parts.in_words(parts.values())}, {contract_parts.time_of(parts.values())}")
+    tell = _progress(variant.name, parts.values(), say)
     for kind, text in report_lines(variant, width):
         kinds.add(kind)
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
+        if kind in OF_CHECKS and not console.is_terminal:
+            tell()
     if "fail" not in kinds and not variant.breaks and _key(variant, part) == key:
         _record_passed(cache, key)
     return int("fail" in kinds)
+
+
+def _progress(name: str, parts: Collection[Part], say: Say) -> Callable[[], None]:
+    """A function to call after each check of these parts; ``say`` gets a line every 15 seconds."""
+    total, expected = sum(len(part.checks) for part in parts), contract_parts.time_of(parts)
+    began = reported_at = time.monotonic()
+    done = 0
+
+    def tell() -> None:
+        nonlocal done, reported_at
+        done += 1
+        if time.monotonic() - reported_at > PROGRESS_SECONDS:
+            reported_at = time.monotonic()
+            say(f"{name}: {done} of {total} checks done in {reported_at - began:.0f} s, {expected} in all")
+
+    return tell
 
 
 def due(
@@ -109,19 +133,14 @@ def require_contract(
     sets how many inputs are tried. ``say`` gets a line at the start and then every 15 seconds.
     """
     missing = due(variant, cache, planned, trials)
-    done, total = 0, sum(len(part.checks) for part in missing.values())
-    began = reported_at = time.monotonic()
     if missing:
-        what, expected = contract_parts.in_words(missing.values()), contract_parts.seconds(missing.values())
-        say(f"{variant.name}: checking the contract of this file once: {what}, about {expected:.0f} s")
+        what, expected = contract_parts.in_words(missing.values()), contract_parts.time_of(missing.values())
+        say(f"{variant.name}: checking the contract of this file once: {what}, {expected}")
+    tell = _progress(variant.name, missing.values(), say)
     for tried, part in missing.items():
         key = _key(variant, tried)
         for result in contract.results(variant.build, variant.path, part.checks, part.trials):
-            done += 1
-            if time.monotonic() - reported_at > PROGRESS_SECONDS:
-                reported_at = time.monotonic()
-                elapsed = f"{reported_at - began:.0f} of about {expected:.0f} s"
-                say(f"{variant.name}: {done} of {total} checks done, {elapsed}")
+            tell()
             if result.problem is not None:
                 raise InputError(_broken(variant, part, result))
         if _key(variant, tried) == key:

@@ -9,7 +9,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.runs.base.plan import Plan
 
 FILE_SECONDS = 45.0  # the median of the built-in variants on one core of an AMD EPYC (docs/contract.md)
-LAYER_SECONDS = 0.3  # for each layer of a model
+LAYER_SECONDS = 0.9  # CPU seconds for each layer of a model, as the next two measured on built-in variants
 TEXT_SECONDS = 0.0004  # for each layer and token of texts
 FLOPS_SECONDS = 2.0  # for each size and length
 AT_RUNS = " at the size of its runs"
@@ -60,6 +60,11 @@ def parts(planned: Sequence[Shape] = (), trials: contract.Trials | None = None) 
 def seconds(due: Iterable[Part]) -> float:
     """About how long these parts take."""
     return sum(part.seconds for part in due)
+
+
+def time_of(due: Iterable[Part]) -> str:
+    """The ``seconds`` in words, with what they were measured on."""
+    return f"about {seconds(due):.0f} s on an idle core"
 
 
 def in_words(due: Iterable[Part]) -> str:
