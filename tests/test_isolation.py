@@ -144,11 +144,15 @@ def test_a_dry_run_checks_nothing_and_says_what_is_due(folder: Path, monkeypatch
     files = ["mine.py", "second.py", "third.py"]
     for name in files[1:]:
         (folder / name).write_text(VARIANT)
-    lines = due(folder, files)
+    *lines, total = due(folder, files)
     assert asked.count("due") == 3 and "contract" not in asked and not (folder / "cache" / "contract").exists()
-    expected = rf"{len(contract.CHECKS)} properties and \d checks at the size of its runs come first, about \d+ s"
-    for name, line in zip(files, lines, strict=True):
-        assert re.fullmatch(rf"{Path(name).stem}: {expected}", line)
+    expected = rf"{len(contract.CHECKS)} properties and \d checks at the size of its runs come first"
+    expected += r", about (\d+) s on an idle core"
+    found = [re.fullmatch(rf"{Path(name).stem}: {expected}", line) for name, line in zip(files, lines, strict=True)]
+    minutes = sum(int(match[1]) for match in found if match) / 60
+    assert all(found) and f"({minutes:.0f} min of it for the checks)" in total
+    whole = re.search(r"about (\d+) min with 1 job ", total)
+    assert whole and int(whole[1]) >= round(minutes)
 
 
 def test_what_was_checked_is_not_tried_again(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +176,7 @@ def due(folder: Path, architectures: list[str]) -> list[str]:
     experiment = spec.from_dict({**EXPERIMENT, "architectures": architectures}, folder=folder)
     options = compare.RunOptions(device="cpu", jobs=1)
     text = dry_run.preview(experiment, folder / "out", options, lambda line: None)
-    return [line for line in text.splitlines() if "come first" in line]
+    return [line for line in text.splitlines() if "come first" in line or "for the checks" in line]
 
 
 def test_workers_that_have_run_foreign_code_take_no_other_runs(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import json
 import math
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import small_plans
@@ -577,3 +579,23 @@ def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
     assert len({new["loss-tokens", name] for name in NAMES} - set(old.values())) == 2
     assert not any("loss" in key for key in after.plans[0].identity())
     assert ["with loss" in dry_run._table(matrix)[0] for matrix in (before, after)] == [False, True]
+
+
+def test_a_dry_run_names_the_depths_that_differ_within_a_family() -> None:
+    depths = {("decoder", "decoder-only"): 4, ("experts", "decoder-only"): 2, ("llama", "decoder-only"): 4}
+    depths |= {("encoder", "encoder-only"): 3, ("t5", "encoder-decoder"): 1}
+    rows = [
+        {"run": f"{data}-{name}", "dataset": data, "architecture": name, "family": family, "depth": depth}
+        for data in ("things", "pairs")
+        for (name, family), depth in depths.items()
+    ]
+    runs = [SimpleNamespace(run=row["run"], row=partial(dict, row, match="parameters")) for row in rows]
+    places = [
+        Placement(row["run"], row["dataset"], "", "parameters", "compared", row["architecture"])
+        for row in rows
+        for _ in range(2)
+    ]
+    assert dry_run._depths(SimpleNamespace(plans=runs, entries=places)) == [
+        "experts has depth 2 where decoder has 4 (things, pairs), to match parameters; "
+        "model.depth = 4 makes the depths equal"
+    ]

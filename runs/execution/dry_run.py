@@ -37,7 +37,8 @@ def preview(
             most, _, _ = planned(grown, root, options, _silent, architectures)
         due = architectures.due((*matrix.plans, *matrix.later))
     missing = [plan for plan in matrix.plans if not store.is_finished(store.run_folder(root, plan.run))]
-    lines = [aligned(_table(matrix)), *_checks(due), _totals(matrix.plans, missing, jobs, root)]
+    lines = [aligned(_table(matrix)), *_depths(matrix), *_checks(due)]
+    lines.append(_totals(matrix.plans, missing, jobs, root, sum(seconds for _, seconds in due.values())))
     if matrix.later:
         lines.append(_then(matrix, jobs))
     if most is not None and until_decided is not None:
@@ -49,7 +50,29 @@ def preview(
 
 def _checks(due: Mapping[str, tuple[str, float]]) -> list[str]:
     """A line for each variant whose contract is checked before the first run."""
-    return [f"{name}: {words} come first, about {duration(seconds)}" for name, (words, seconds) in due.items()]
+    return [
+        f"{name}: {words} come first, about {duration(seconds)} on an idle core"
+        for name, (words, seconds) in due.items()
+    ]
+
+
+def _depths(matrix: "Matrix") -> list[str]:
+    """A line for each architecture whose fitted depth is not that of the first one of its family.
+
+    Families differ in depth by their design; within one, a depth that differs may be a side effect of the match.
+    """
+    rows = {plan.run: plan.row() for plan in matrix.plans}
+    first: dict[tuple[str, ...], tuple[str, int]] = {}
+    datasets: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in matrix.entries:
+        row = rows[entry.run]
+        key = entry.dataset, entry.condition, entry.match, str(row.get("family", ""))
+        name, depth = first.setdefault(key, (entry.architecture, row["depth"]))
+        if row["depth"] != depth and row["match"] != UNMATCHED:
+            words = f"{entry.architecture} has depth {row['depth']} where {name} has {depth}"
+            end = f"to match {entry.match}; model.depth = {depth} makes the depths equal"
+            datasets.setdefault((words, end), {})[entry.dataset] = None
+    return [f"{words} ({', '.join(names)}), {end}" for (words, end), names in datasets.items()]
 
 
 def _against(experiment: Experiment, root: Path) -> str:
@@ -133,14 +156,16 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [*what, str(len(rows)), *counts, *recipe, *budget]
 
 
-def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path) -> str:
+def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path, checks: float) -> str:
+    """What the runs take, with the seconds of the checks that come before the first one."""
     seconds = [plan.expected_seconds for plan in missing]
-    wall = max(sum(seconds) / jobs, max(seconds, default=0.0))
+    wall = max(sum(seconds) / jobs, max(seconds, default=0.0)) + checks
     finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""
     workers = "1 job" if jobs == 1 else f"{jobs} jobs"
     devices = max((plan.devices for plan in plans), default=1)
     per_run = f", {devices} devices for each run" if devices > 1 else ""
+    checking = f" ({duration(checks)} of it for the checks)" if checks else ""
     return (
-        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}{per_run}, "
+        f"{some_runs(len(plans))}{finished}: about {duration(wall)} with {workers}{per_run}{checking}, "
         f"up to {disk.needed(missing, jobs) / 1e6:,.0f} MB on disk ({disk.free(root) / 1e6:,.0f} MB free)"
     )
