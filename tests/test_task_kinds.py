@@ -1,11 +1,13 @@
 """A kind of task that a package or a file adds, with no edit elsewhere: trained, scored, shown, asked and exported."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from new_modules import Modules, importable
@@ -17,7 +19,8 @@ from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.kinds import registry, task
+from archbench.tasks.base.values import Outputs
+from archbench.tasks.kinds import registry, scaffold, task
 from archbench.tasks.metrics.builtin import BUILTIN
 
 KIND = '''"""Sums of two digits."""
@@ -245,6 +248,22 @@ def test_a_new_kind_is_like_a_built_in_one(
     for key in ("form", "columns", "metrics", "primary", "tokenizer", "test_examples", "source_length", "one_answer"):
         assert getattr(kind, key) == getattr(base, key)
     assert "mine.py: already exists" in printed("new", "mine", "--task", like)
+
+
+def test_the_measure_in_a_new_kind_scores_minimal_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = scaffold.kind_text("mine", "translation")
+    (arguments,) = re.findall(r"^#     (measure=.*)$", text, re.MULTILINE)
+    commented, kind = text[text.index("# from archbench") :].split("\n\nkind = ")
+    kind = kind.replace('("exact_match", "bleu", "chrf")', '("accuracy",)')
+    kind = kind.replace('primary="chrf",', f'primary="accuracy",\n    {arguments}')
+    code = re.sub("^# ?", "", commented, flags=re.MULTILINE)
+    Path("mine.py").write_text(f"from archbench.tasks import TaskKind\n{code}\nkind = {kind}")
+    mine = registry.find("mine.py")
+    rows, nats = np.array([0, 1, 2, 4, 5, 6, 7]), np.array([1.0, 2.0, 9.0, 3.0, 3.0, 5.0, 4.0])  # row 3 is missing
+    (score,) = mine.measure(None, Outputs([], ["x"] * 7, [], nats, rows, rows, None, rows=rows))
+    assert (score.metric, score.value, score.n) == ("accuracy", 0.5, 3)
+    assert mine.decoding(None).count == 0
 
 
 def test_baselines_of_a_kind_with_a_measure_of_its_own_have_the_metrics_of_texts(

@@ -24,7 +24,7 @@ In an experiment file beside this one:
 """
 
 from archbench.tasks import TaskKind
-
+{measure}
 kind = TaskKind(
     # Its name in tables and on pages, and the end of the sentence "it was trained to ...".
     name="{name}",
@@ -51,8 +51,22 @@ kind = TaskKind(
     # A kind may also define three functions: decoding(prepared) -> DecodingConfig sets how answers are generated,
     # measure(prepared, outputs) -> list[Score] scores them, baselines(prepared) -> list[Baseline] makes the simple
     # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples. Test examples are in the
-    # order of their file, and outputs.rows are their rows in it; archbench's tutorial scores minimal pairs with them.
+    # order of their file, and outputs.rows are their rows in it.
 )
+'''
+MEASURE = '''
+# A measure for minimal pairs, where each row with the better target is followed by one with the worse; archbench's
+# tutorial has such data. To use it, uncomment it, set metrics=("accuracy",) and primary="accuracy", and add to the kind
+#     measure=measure, decoding=lambda prepared: DecodingConfig(count=0), baselines=baselines_by(()),
+#
+# from archbench.tasks import DecodingConfig, Outputs, Prepared, Score, baselines_by, mean_score
+#
+#
+# def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
+#     """The share of pairs whose better target has the higher likelihood; ties count half."""
+#     nats = dict(zip(outputs.rows.tolist(), outputs.nats.tolist()))  # -log p of each target, by its row of the file
+#     pairs = [(nats[row], nats[row + 1]) for row in nats if row % 2 == 0 and row + 1 in nats]
+#     return [mean_score("accuracy", [0.5 if one == two else float(one < two) for one, two in pairs])]
 '''
 METRIC = '''"""A metric computed from texts: describe here what it measures.
 
@@ -92,6 +106,7 @@ def kind_text(stem: str, like: str) -> str:
     base = registry.BUILTIN[like]
     return KIND.format(
         like=like,
+        measure=MEASURE if base.form == "pairs" else "",
         file=stem,
         data=_data(base),
         name=name,
