@@ -206,7 +206,8 @@ def sampling_follows_scoring(case: Subject) -> None:
     """Sample frequencies match likelihoods; a beam search that keeps all candidates finds the best.
 
     This shows that the generating model is the scored model. At temperature t the probability of the first token is
-    raised to the power 1 / t and normalised; with one candidate (`top_k`) sampling is greedy, and so is a single beam.
+    raised to the power 1 / t and normalised. Of the result, `top_k` keeps the likeliest tokens, and `top_p` the fewest
+    whose mass reaches it. With one candidate (`top_k`) sampling is greedy, and so is a single beam.
     """
     limits = replace(LIMITS, target_length=2, vocabulary=len(SPECIALS) + 3)
     small = subject(case.build, limits=limits)
@@ -220,11 +221,10 @@ def sampling_follows_scoring(case: Subject) -> None:
     many = source.expand(count, -1)
     sampled = written(small, many, allowed_tokens, Decoding(max_tokens=2, strategy="sample"))
     _as_often(sampled, {_cut(text): chance for text, chance in mass.items()}, "samples")
-    heated = Decoding(max_tokens=1, strategy="sample", temperature=2.0)
-    first = {(word,): sum(p for text, p in mass.items() if text[0] == word) ** 0.5 for word in (END, *words)}
-    scale = sum(first.values())
-    chances = {_cut(text): p / scale for text, p in first.items()}
-    _as_often(written(small, many, allowed_tokens, heated), chances, "samples at temperature 2")
+    first = {_cut((word,)): sum(p for text, p in mass.items() if text[0] == word) for word in (END, *words)}
+    for decoding in _first_samplings(first):
+        what = f"samples at temperature 2, top_k {decoding.top_k}, top_p {decoding.top_p:.3f}"
+        _as_often(written(small, many, allowed_tokens, decoding), _configured(first, decoding), what)
     wide = Decoding(max_tokens=2, strategy="beam", beams=len(texts), length_penalty=0.0)
     sources = sequences(BEAMED, 4, seed=2, limits=limits)
     for row, text in enumerate(written(small, sources, allowed_tokens, wide)):
@@ -237,6 +237,24 @@ def sampling_follows_scoring(case: Subject) -> None:
         require(sample == best, f"{len(texts)} beams write {sample}, the likeliest answer is {best}")
     greedy = _rows(small, allowed_tokens, "greedy")
     require(_rows(small, allowed_tokens, "sample", top_k=1) == greedy, "sampling one candidate is not greedy")
+
+
+def _first_samplings(first: dict[tuple[int, ...], float]) -> list[Decoding]:
+    """Settings for a first token; one token reaches ``top_p`` before the temperature is applied, but not after it."""
+    heated = Decoding(max_tokens=1, strategy="sample", temperature=2.0)
+    reached = (max(first.values()) + max(_configured(first, heated).values())) / 2
+    return [heated, replace(heated, top_k=2), replace(heated, top_p=reached)]
+
+
+def _configured(first: dict[tuple[int, ...], float], decoding: Decoding) -> dict[tuple[int, ...], float]:
+    """The probabilities with which a first token is sampled, given those at temperature 1."""
+    ordered = sorted(first, key=first.__getitem__, reverse=True)
+    heated = torch.tensor([first[text] for text in ordered]) ** (1 / decoding.temperature)
+    heated /= heated.sum()
+    kept = heated.cumsum(0) - heated < decoding.top_p
+    kept[decoding.top_k or len(kept) :] = False
+    chances = heated.masked_fill(~kept, 0.0)
+    return dict(zip(ordered, (chances / chances.sum()).tolist(), strict=True))
 
 
 def _rows(case: Subject, allowed_tokens: Tensor, strategy: str, top_k: int = 0) -> list[list[int]]:

@@ -73,6 +73,7 @@ def flops_are_counted(case: Subject) -> None:
         for s, t in shapes:
             _forward_is_counted(tested, s, t)
             _answers_are_counted(tested, s, t)
+    _answers_are_counted(case.with_room(5, case.trials.decoded), 5, case.trials.decoded)
     _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
     _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
     _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
@@ -111,13 +112,14 @@ def _forward_is_counted(case: Subject, s: int, t: int) -> None:
 @torch.no_grad()
 def _answers_are_counted(case: Subject, s: int, t: int) -> None:
     """Requires greedy decoding to execute at most its declared FLOPs, including hidden pairs of positions."""
-    source, words, decoding = sequences(2, s), allowed(end=False), Decoding(max_tokens=min(t, LIMITS.target_length))
+    room = case.limits.target_length
+    source, words, decoding = sequences(2, s), allowed(end=False), Decoding(max_tokens=min(t, room))
     t = decoding.max_tokens
     with counted(case.model, (source,)) as counter:
         case.model.objective.generate(case.model, source, None, words, decoding)
     passes = (
         case.model.flops(float(s), float(t), float(t)),
-        case.model.flops(s + 1.0, float(LIMITS.target_length), 1.0),
+        case.model.flops(s + 1.0, float(room), 1.0),
     )
     hidden = max(float(flops.executed / flops.model) for flops in passes)
     declared = 2 * float(case.model.objective.answer_flops(case.model, float(s), float(t)))

@@ -27,6 +27,7 @@ from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
+SOURCE = 65  # tokens at most of a source that is answered at length
 CELLS = 24  # of an encoder's canvas in long answers: each costs a pass
 
 
@@ -81,18 +82,30 @@ def long_answers_are_greedy(case: Subject) -> None:
     All architectures are asked for greedy answers, and their scores are compared. One that searches, avoids repetition,
     cuts loops, prefers some length or reads less of a long answer than in training has another decoder, not a better
     model. Long answers to sources of many rows are tried, with END and padding, whose likelihood must be that of the
-    same logits. `generate` belongs to the objective; leave it as it is.
+    same logits, and answers that END soon ends. `generate` belongs to the objective; leave it as it is.
     """
     room = 2 * case.trials.decoded if case.causal else min(case.trials.decoded, CELLS)
-    roomy = case.with_room(9, room)
+    roomy = case.with_room(SOURCE, room)
+    batch = _many_sources(6, roomy.limits)
     for with_weights in (random, trained):
         model = with_weights(roomy)
         for words in (2, case.limits.vocabulary):  # with two words an answer soon repeats itself
             allowed_tokens = allowed(limits=case.limits)
             allowed_tokens[len(SPECIALS) + words :] = False
-            answers_are_likeliest(model, _many_sources(6, case.limits), allowed_tokens, room)
+            answers_are_likeliest(model, batch, allowed_tokens, room)
+        answers_are_likeliest(model, batch, _end_or_an_unlikely_word(model, batch), room)
     for rows in (1, 3):
-        _are_alike(roomy, _many_sources(rows, case.limits), min(room, CELLS))
+        _are_alike(roomy, _many_sources(rows, roomy.limits), min(room, CELLS))
+
+
+def _end_or_an_unlikely_word(case: Subject, batch: Batch) -> Tensor:
+    """END and the word (v,) that is less likely than END as the first token in most rows."""
+    read = case.model.objective.example_inputs(case.model, batch._replace(target=batch.source[:, :1]))
+    first = from_passes(case, read.source, batch.source[:, :1], read.source_mask)[:, 0]
+    behind = (first < first[:, END, None]).sum(0)[len(SPECIALS) :]
+    allowed_tokens = allowed(limits=case.limits)
+    allowed_tokens[len(SPECIALS) :] = torch.arange(len(behind)) == behind.argmax()
+    return allowed_tokens
 
 
 def answers_are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, room: int) -> None:
@@ -141,8 +154,9 @@ def _slack(values: Tensor) -> float:
 
 
 def _many_sources(rows: int, limits: Limits) -> Batch:
-    """Sources of 1 to 9 tokens, padded on the right, without targets."""
-    source, mask = stacked([sequences(1, 1 + 4 * row % 9, seed=row, limits=limits) for row in range(rows)])
+    """Sources of all lengths, padded on the right, without targets."""
+    lengths = [1 + 29 * row % limits.source_length for row in range(rows)]
+    source, mask = stacked([sequences(1, length, seed=row, limits=limits) for row, length in enumerate(lengths)])
     return Batch(source, source[:, :0], mask if rows > 1 else None)
 
 

@@ -1,15 +1,18 @@
 """The check of estimates: on average they are the negative log-likelihood that the objective says they are."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.subject import Subject, require, sequences
-from archbench.architectures.objectives.objective import Batch
+from archbench.architectures.contract.subject import Subject, require, sequences, subject
+from archbench.architectures.objectives.objective import Batch, LossInputs
 from archbench.tasks.base.example import MASK
 
 DRAWS = 4096
+WORDS = 500  # of a vocabulary in which a random token is seldom the right one
+SHOWN = 0.02  # of the predicted cells may show their token, ten times as many as by chance
 SIGMAS = 5.0
 ROUNDING = 1e-3
 
@@ -20,7 +23,8 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
     Validation uses them to choose a checkpoint and a learning rate. Four parts of an objective belong together: change
     `left_to_right_estimator`, `estimate_is_bound` and `loss_tokens` with `_draw_mask` or `_rates`. From left to right,
     a cell is predicted while it and all later cells are masked. In a bound, every number of masked cells has the same
-    total weight, as many cells are predicted in any order of writing.
+    total weight, as many cells are predicted in any order of writing. A cell that shows its own token predicts nothing:
+    leave it out of the loss.
     """
     objective = case.model.objective
     if not objective.needs_pass_per_token:
@@ -36,6 +40,7 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
         "estimates from left to right predict a cell while other cells are masked than it and the later ones",
     )
     _have_equal_weight(row, at, weights, cells, "from left to right, the cell after {} known ones")
+    _are_hidden(subject(case.build, case.size, replace(case.limits, vocabulary=WORDS)))
     drawn = _drawn(case, objective, cells)
     if objective.estimate_is_bound and drawn is not None:
         masked, row, at, weights = drawn
@@ -43,10 +48,24 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
     return None
 
 
+def _are_hidden(case: Subject) -> None:
+    """Requires predicted cells to show their own token no more often than a random one would be it."""
+    inputs = _inputs(case, case.model.objective, case.limits.target_length)
+    shown = inputs.target.flatten()[inputs.at] == inputs.labels
+    share = (inputs.weights[shown].sum() / inputs.weights.sum()).item()
+    require(share <= SHOWN, f"{share:.1%} of the predicted cells, by weight, show the token that is to be predicted")
+
+
+def _inputs(case: Subject, objective: Any, cells: int) -> LossInputs:
+    """``DRAWS`` random targets, as an objective prepares them."""
+    batch = Batch(sequences(DRAWS, 2, limits=case.limits), sequences(DRAWS, cells, seed=1, limits=case.limits))
+    inputs: LossInputs = objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
+    return inputs
+
+
 def _drawn(case: Subject, objective: Any, cells: int) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
     """For each predicted cell (m,) of ``DRAWS`` targets: which cells are masked (m, t), its row, place and weight."""
-    batch = Batch(sequences(DRAWS, 2, limits=case.limits), sequences(DRAWS, cells, seed=1, limits=case.limits))
-    inputs = objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
+    inputs = _inputs(case, objective, cells)
     if inputs.target.shape[1] != cells:
         return None
     row = inputs.at // cells

@@ -22,7 +22,8 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 
 MANY_STEPS = 300
 LONG = 256  # tokens
-HALF = 0.1  # mean distance between logits in bfloat16 and in float32, in lengths of the latter
+HALF = 3.0  # times as far as rounded weights move them may logits in bfloat16 be from those in float32
+LEAST = 0.01  # of their size, which rounded weights count at least
 FIRST_STEPS = 30
 ROUNDING = 1e-6  # of the gradient of all parameters: smaller ones are rounding errors
 LEARNING_RATE = 0.006  # in the first half of the steps, then less and less
@@ -95,7 +96,8 @@ def bfloat16_is_near(case: Subject) -> None:
     """Under bfloat16 autocast loss and logits stay near those of float32, also of long texts; gradients are finite.
 
     GPUs train in this precision. Mask with minus infinity or booleans instead of large numbers, and compute positions,
-    angles and sums that must be exact in float32.
+    angles, states of a recurrence and sums that must be exact in float32. Logits of long texts may be off by up to
+    three times as much as with weights that are rounded to bfloat16.
     """
     batch = Batch(sequences(3, 6), sequences(3, 5, seed=1))
     for native in (False, True):
@@ -111,12 +113,20 @@ def bfloat16_is_near(case: Subject) -> None:
             require(not broken, f"gradients that are not finite: {', '.join(broken)}")
         exact, half = losses
         require(abs(half - exact) <= 0.1 * (1 + abs(exact)), f"the loss is {exact:.3f}, in bfloat16 {half:.3f}")
-    long = case.with_room(LONG, LONG)
+    _is_near_in_long_texts(case.with_room(LONG, LONG))
+
+
+@torch.no_grad()
+def _is_near_in_long_texts(case: Subject) -> None:
+    """Requires bfloat16 to move the logits of long texts little more than rounding the weights does."""
     texts = Batch(sequences(2, LONG), sequences(2, LONG, seed=1))
-    expected, actual = (logits_of(long, texts, mode) for mode in (SCORING, Mode(bfloat16=True)))
-    off = ((actual - expected).norm(dim=-1) / expected.norm(dim=-1)).mean().item()
+    expected, half = (logits_of(case, texts, mode) for mode in (SCORING, Mode(bfloat16=True)))
+    for parameter in case.model.parameters():
+        parameter.copy_(parameter.bfloat16())
+    rounded = logits_of(case, texts)
+    off, least = (((x - expected).norm(dim=-1) / expected.norm(dim=-1)).mean().item() for x in (half, rounded))
     message = f"in bfloat16, logits of {LONG} tokens after a source of {LONG} are off by {off:.1%} of their size"
-    require(off <= HALF, message)
+    require(off <= HALF * max(least, LEAST), f"{message}, with rounded weights by {least:.1%}")
 
 
 def a_batch_can_be_learned(case: Subject) -> None:
