@@ -14,7 +14,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.trials import USUAL
 
 FOLDER = Path(__file__).parent / "planted"
-CHECKS = {  # the check that names the bug; docs/contract.md says which files none refuses yet
+CHECKS = {  # the check that names the bug
     "a01": "rows_are_apart",
     "a02": "every_parameter_gets_a_gradient",
     "a03": "no_look_ahead",
@@ -48,9 +48,12 @@ CHECKS = {  # the check that names the bug; docs/contract.md says which files no
     "c01": "gradients_are_those_of_the_loss",
     "c02": "no_look_ahead",
     "c03": "no_look_ahead",
+    "c04": "bfloat16_is_near",
     "c05": "no_look_ahead",
     "c06": "forward_is_prefill_and_decode",
     "c07": "weights_survive_saving",
+    "c08": "sampling_follows_scoring",
+    "c09": "estimates_average_to_the_likelihood",
     "c10": "rounds_fill_confident_cells_first",
     "c11": "likelihood_sums_to_one",
     "c12": "flops_are_counted",
@@ -65,8 +68,11 @@ CHECKS = {  # the check that names the bug; docs/contract.md says which files no
     "d06": "padding_is_invisible",
     "d07": "the_training_loss_is_the_likelihood",
     "d08": "padding_is_invisible",
+    "d09": "flops_are_counted",
     "d10": "large_ids_are_read_alike",
     "d11": "training_reads_as_scoring_does",
+    "d12": "long_answers_are_greedy",
+    "d13": "sampling_follows_scoring",
     "d14": "size_is_used",
     "d15": "rows_are_apart",
 }
