@@ -1,5 +1,6 @@
 """Model FLOPs count the query-key pairs that are seen: causality, a prefix, a window."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,6 @@ from archbench.architectures.components.attention import Attention, AttentionCon
 from archbench.architectures.components.feedforward import NoFeedForward
 from archbench.architectures.components.stack import Block, Stack
 from archbench.architectures.contract import sequences
-from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.families.size import Limits, Size
 
 
@@ -79,17 +79,35 @@ def test_no_feed_forward_network_costs_nothing() -> None:
 )
 def test_the_parts_of_a_model_count_all_its_flops(name: str) -> None:
     model = catalogue.find(name).build(contract.SIZE, contract.LIMITS)
+    flops = model.flops(np.array([20.0, 7.0]), np.array([10.0, 3.0]), np.array([10.0, 2.0]))
+    assert list(flops.parts) == list(numbers.PARTS)
+    assert sum(flops.parts.values()) == pytest.approx(flops.model)
+    assert flops.parts["output"] == pytest.approx(model.head.flops(np.array([10.0, 2.0])))
+    assert all(part.min() > 0 for part in flops.parts.values())
+    trained = model.objective.training_flops(model, 20.0, 10.0, True)
+    assert sum(trained.parts.values()) == pytest.approx(trained.model)
 
-    def count() -> float:
-        return float(model.flops(20.0, 10.0, 10.0).model)
 
-    whole, shares = count(), flop_parts(model, count)
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares["output"] * whole == pytest.approx(model.head.flops(10.0))
-    assert min(shares.values()) > 0
-    assert count() == whole
+class Doubled(Stack):
+    """A stack of a variant: its blocks run twice, its count is a number for an array of lengths."""
+
+    def flops(self, tokens, *amounts, selected=None):
+        return 10.0 * tokens + np.array(2.0) * super().flops(tokens, *amounts) - 3.0 * tokens
+
+
+def test_what_a_variant_adds_to_the_count_is_in_no_part() -> None:
+    plain = catalogue.find("decoder").build(contract.SIZE, contract.LIMITS)
+    lengths = np.array([20.0, 7.0]), np.array([10.0, 3.0]), np.array([30.0, 10.0])
+    before = plain.flops(*lengths)
+    plain.stack.__class__ = Doubled
+    after = plain.flops(*lengths)
+    once, added = before.model - before.parts["output"], 7.0 * (lengths[0] + lengths[1])
+    assert after.model == pytest.approx(before.model + once + added)
+    for part in ("attention", "feedforward"):
+        assert after.parts[part] == pytest.approx(2 * before.parts[part])
+    assert after.parts["output"] == pytest.approx(before.parts["output"])
 
 
 def test_a_model_without_feed_forward_networks_spends_nothing_on_them() -> None:
     model = catalogue.find("decoder-no-feedforward").build(contract.SIZE, contract.LIMITS)
-    assert flop_parts(model, lambda: float(model.flops(20.0, 10.0, 10.0).model))["feedforward"] == 0
+    assert model.flops(20.0, 10.0, 10.0).parts["feedforward"] == 0

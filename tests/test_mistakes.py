@@ -37,6 +37,8 @@ test_examples = 10
 PROGRESS = ("kinds: ", "phrases-en-de:", *(f"{name}: checking the contract" for name in ("peeks", "hides", "breaks")))
 DECODER = catalogue.find("decoder").text
 WRAPPED = '''"""A decoder that {what}."""
+from dataclasses import replace
+
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.decoder import DecoderOnly
 
@@ -52,7 +54,7 @@ PEEKS = """def forward(self, source, target, source_mask=None, target_mask=None)
         return super().forward(source, target.roll(-1, 1), source_mask, target_mask)"""
 HIDES = """def flops(self, *lengths):
         flops = super().flops(*lengths)
-        return flops._replace(executed=flops.executed * 0.5)"""
+        return replace(flops, all_pairs=0.5 * flops.all_pairs)"""
 BREAKS = """def forward(self, *inputs):
         raise RuntimeError("shapes do not fit")"""
 

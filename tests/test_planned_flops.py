@@ -57,7 +57,7 @@ def test_a_visible_share_for_small_models_alone_is_named(monkeypatch: pytest.Mon
         def flops(self, *amounts):
             counted = original(self, *amounts)
             wide = self.embedding.weight.shape[1] > 32
-            return counted._replace(model=counted.model * (0.95 if wide else 1.0))
+            return replace(counted, visible_pairs=counted.visible_pairs * (0.95 if wide else 1.0))
 
         return flops
 

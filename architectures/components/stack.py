@@ -13,7 +13,7 @@ from archbench.architectures.components.attention import Attention, AttentionCon
 from archbench.architectures.components.feedforward import NoFeedForward
 from archbench.architectures.components.key_values import KeyValues, LayerState
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
-from archbench.architectures.components.numbers import Amount, AttentionPairs
+from archbench.architectures.components.numbers import Amount, AttentionPairs, FlopCount, FlopParts, in_part
 
 LATE = 0.5  # of the length: if no earlier state is read, the last attention computes queries from there only
 
@@ -134,15 +134,18 @@ class Block(nn.Module):
 
     def flops(
         self, tokens: Amount, pairs_at_window: AttentionPairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0
-    ) -> Amount:
-        """FLOPs of a forward pass over ``tokens`` positions.
+    ) -> FlopCount:
+        """FLOPs of a forward pass over ``tokens`` positions, by part; a variant may return a number.
 
         ``pairs_at_window(window)`` is the number of query-key pairs of self-attention with that window;
         ``memory_pairs`` are those of cross-attention to ``memory`` positions.
         """
         feedforward: FeedForwardLike = self.feedforward  # type: ignore[assignment]
-        total = self.attention.flops(tokens, tokens, pairs_at_window(self.attention.window)) + feedforward.flops(tokens)
-        return total if self.cross is None else total + self.cross.flops(tokens, memory, memory_pairs)
+        total = in_part("attention", self.attention.flops(tokens, tokens, pairs_at_window(self.attention.window)))
+        total = total + in_part("feedforward", feedforward.flops(tokens))
+        if self.cross is None:
+            return total
+        return total + in_part("attention", self.cross.flops(tokens, memory, memory_pairs))
 
 
 BlockBuilder = Callable[[], Block] | Callable[[int], Block]
@@ -206,15 +209,15 @@ class Stack(nn.Module):
         memory: Amount = 0.0,
         memory_pairs: Amount = 0.0,
         selected: Amount | None = None,
-    ) -> Amount:
+    ) -> FlopCount:
         """FLOPs of all blocks, as of ``Block.flops``; the last feed-forward network reads ``selected`` positions."""
-        total: Amount = 0.0
+        total = FlopParts(0.0)
         for block in self.blocks:
             assert isinstance(block, Block)
             total = total + block.flops(tokens, pairs_at_window, memory, memory_pairs)
         if selected is not None:
             last: Any = self.blocks[-1].feedforward
-            total = total - last.flops(tokens) + last.flops(selected)
+            total = total - in_part("feedforward", last.flops(tokens)) + in_part("feedforward", last.flops(selected))
         return total
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.key_values import KeyValues
-from archbench.architectures.components.numbers import Amount
+from archbench.architectures.components.numbers import Amount, FlopCount
 from archbench.architectures.components.stack import CrossAttentionCache, select
 
 
@@ -50,7 +50,7 @@ class StockStack(nn.Module):
         self,
         model: Any,
         networks: Sequence[nn.Module],
-        count: Callable[..., Amount],
+        count: Callable[..., FlopCount],
         crossing: Sequence[Any] = (),
     ) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class StockStack(nn.Module):
     def _layers(self, memory: CrossAttentionCache) -> Sequence[KeyValues]:
         return self.project_keys_values(memory.memory) if isinstance(memory.memory, Tensor) else memory.memory
 
-    def flops(self, *amounts: Any, selected: Amount | None = None) -> Amount:
+    def flops(self, *amounts: Any, selected: Amount | None = None) -> FlopCount:
         """Of all positions, whichever are selected: ``transformers`` leaves nothing out."""
         return self.count(*amounts)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.components.embedding import Head
-from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
+from archbench.architectures.components.numbers import Amount, Flops, in_part, mutual, rectangle
 from archbench.architectures.components.states import as_bool, mask_or_ones
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.one_label import OneLabel
@@ -23,8 +23,8 @@ class HeadOnly(Causal):
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward FLOPs of one example, and the backward pass of its head."""
-        forward, head = model.flops(source, target, target), 2.0 * model.head.flops(target)
-        return Flops(forward.executed + head, forward.model + head)
+        forward, head = model.flops(source, target, target), in_part("output", 2.0 * model.head.flops(target))
+        return Flops(forward.all_pairs + head, forward.visible_pairs + head)
 
 
 class Classifier(OneLabel):
@@ -47,9 +47,10 @@ class Classifier(OneLabel):
         if isinstance(self.base, EncoderDecoder):
             executed, seen = (self.base.encoder.flops(source, n) for n in (rectangle(source, source), mutual(source)))
         else:
-            whole, own = self.base.flops(source, 0.0 * source, source), self.base.head.flops(source)
-            executed, seen = whole.executed - own, whole.model - own
-        head = self.head.flops(outputs)
+            whole = self.base.flops(source, 0.0 * source, source)
+            own = in_part("output", -self.base.head.flops(source))
+            executed, seen = whole.all_pairs + own, whole.visible_pairs + own
+        head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
 
     def state(self, source: Tensor, source_mask: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, causal, rectangle
+from archbench.architectures.components.numbers import Amount, Flops, causal, in_part, rectangle
 from archbench.architectures.components.stack import Stack
 from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.family import Family
@@ -94,7 +94,7 @@ class DecoderOnly(Family):
         prefix = source if self.prefix else 0.0
         visible = causal(n, prefix=prefix if self.masked else n)
         executed, seen = (self.stack.flops(n, pairs, selected=outputs) for pairs in (rectangle(n, n), visible))
-        head = self.head.flops(outputs)
+        head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
 
     def _prefix_length(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, mutual, rectangle
+from archbench.architectures.components.numbers import Amount, Flops, in_part, mutual, rectangle
 from archbench.architectures.components.stack import Stack
 from archbench.architectures.components.states import StateIndex, States, as_bool, position_ids
 from archbench.architectures.families.family import Family
@@ -108,7 +108,7 @@ class EncoderOnly(Family):
         n = source + target
         used = n if self.pooled else outputs
         executed, seen = (self.stack.flops(n, pairs, selected=used) for pairs in (rectangle(n, n), mutual(n)))
-        head = self.head.flops(outputs)
+        head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
 
 

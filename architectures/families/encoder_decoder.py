@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, causal, mutual, rectangle
+from archbench.architectures.components.numbers import Amount, Flops, causal, in_part, mutual, rectangle
 from archbench.architectures.components.stack import CrossAttentionCache, Stack
 from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.decoder import extend
@@ -95,7 +95,7 @@ class EncoderDecoder(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         source = source + (source == 0)  # an empty source is read as BOS
-        head, across = self.head.flops(outputs), target * source
+        head, across = in_part("output", self.head.flops(outputs)), target * source
         executed = self.encoder.flops(source, rectangle(source, source))
         executed = executed + self.decoder.flops(target, rectangle(target, target), source, across)
         visible = self.encoder.flops(source, mutual(source))

@@ -337,7 +337,7 @@ def equal_shares(labels: Tensor, tokens: Tensor) -> Tensor:
 
 
 def tripled(forward: Flops) -> Flops:
-    return Flops(3.0 * forward.executed, 3.0 * forward.model)
+    return Flops(3.0 * forward.all_pairs, 3.0 * forward.visible_pairs)
 
 
 def _lengths(tokens: Tensor, mask: Tensor | None) -> NDArray[np.int64]:

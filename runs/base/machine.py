@@ -17,7 +17,7 @@ import torch
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.norm import LayerNorm
-from archbench.architectures.components.numbers import causal
+from archbench.architectures.components.numbers import causal, total_flops
 from archbench.architectures.components.stack import Block
 from archbench.tasks.base.errors import InputError
 from archbench.version import commit
@@ -161,7 +161,7 @@ def training_rate(on: str, bf16: bool) -> float:
     while time.perf_counter() - start < 0.1:
         step()
         count += 1
-    flops = 3.0 * rows * float(block.flops(float(length), causal(float(length))))
+    flops = 3.0 * rows * float(total_flops(block.flops(float(length), causal(float(length)))))
     return count * flops / (time.perf_counter() - start)
 
 

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from archbench.architectures.catalogue import catalogue, shared_state
 from archbench.architectures.components.stack import recompute_blocks
-from archbench.architectures.families.flop_parts import flop_parts
 from archbench.architectures.objectives.objective import Objective
 from archbench.runs.base import machine, sealed, store
 from archbench.runs.base.messages import LogLine, Notify
@@ -155,12 +154,10 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
 
 def _flops_by_part(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
     """Training FLOPs in attention, feed-forward networks and the output matrix."""
-    model, lengths = trainer.model, budget.sample_lengths(trainer.train)
-
-    def count() -> float:
-        return float(np.sum(model.objective.training_flops(model, *lengths, plan.native).model))
-
-    return {f"{part}_flops": share * state.flops for part, share in flop_parts(model, count).items()}
+    lengths = budget.sample_lengths(trainer.train)
+    sample = trainer.model.objective.training_flops(trainer.model, *lengths, plan.native)
+    rate = state.flops / (float(np.sum(sample.model)) or 1.0)
+    return {f"{part}_flops": rate * float(np.sum(flops)) for part, flops in sample.parts.items()}
 
 
 def _shares_in_words(objective: Mapping[str, float]) -> str:

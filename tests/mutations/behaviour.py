@@ -82,12 +82,13 @@ def _counts(build: Build) -> Iterator[tuple[str, Tensor]]:
         counts = count(model)
         yield f"parameters {depth} {hidden}", torch.tensor([counts.parameters, counts.embedding_parameters])
         for s, t in ((9.0, 7.0), (0.0, 5.0), (4.0, 1.0), (90.0, 60.0)):
-            flops = [*model.flops(s, t, t), *model.flops(s, t, 1.0)]
+            counted = [model.flops(s, t, t), model.flops(s, t, 1.0)]
             for native in (False, True):
-                flops += [*model.objective.training_flops(model, s, t, native)]
-                flops += [model.objective.loss_tokens(model, s, t, native)]
-            flops += [model.objective.answer_flops(model, s, t)]
-            for place, value in enumerate(flops):
+                counted += [model.objective.training_flops(model, s, t, native)]
+            amounts = [amount for flops in counted for amount in (flops.executed, flops.model)]
+            amounts += [model.objective.loss_tokens(model, s, t, native) for native in (False, True)]
+            amounts += [model.objective.answer_flops(model, s, t)]
+            for place, value in enumerate(amounts):
                 yield f"{place} at {s} {t} of size {depth} {hidden}", torch.as_tensor(value)
 
 
