@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.contract import LIMITS
+from archbench.architectures.contract.counter import counted
 from archbench.architectures.kernels import product
 from archbench.architectures.objectives.objective import mean_loss
 from archbench.tasks.base.example import END
@@ -78,7 +78,6 @@ def test_what_a_row_gives_does_not_depend_on_rows_of_zeros() -> None:
 def test_batches_of_many_shapes_make_products_of_few(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "ROUND", 512)  # more than there are rows
     monkeypatch.setattr(product, "FEW", 512)
-    monkeypatch.setattr(product, "is_in_torch_dispatch_mode", lambda: False)
     model, pairs = perturbed(name, 0.1), padded_pairs()
     allowed_tokens = torch.arange(LIMITS.vocabulary) >= END
     shapes_seen: list[set[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
@@ -115,9 +114,9 @@ def test_who_counts_flops_finds_the_rows_that_there_are(gradients: bool, monkeyp
     monkeypatch.setattr(product, "onednn_is_faster", lambda: True)
     x, weight = random_tensor(65, 200, seed=0), random_tensor(400, 200, seed=1)
     bf16 = torch.autocast("cpu", torch.bfloat16, enabled=gradients)
-    with torch.set_grad_enabled(gradients), bf16, FlopCounterMode(display=False) as counter:
+    with torch.set_grad_enabled(gradients), bf16, counted(torch.nn.Identity(), [x]) as counter:
         product.product(x, weight)
-    assert counter.get_total_flops() == 2 * 65 * 200 * 400
+    assert counter.total == 2 * 65 * 200 * 400
 
 
 @pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch without oneDNN")

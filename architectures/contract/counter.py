@@ -35,7 +35,10 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 
 @contextlib.contextmanager
 def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
-    """Counts the FLOPs of the model's passes over ``inputs`` within this context; masked pairs count, too."""
+    """Counts the FLOPs of the model's passes over ``inputs`` within this context; masked pairs count, too.
+
+    PyTorch's plain operators run in it, so that no kernel adds rows or keys.
+    """
     counter = FlopCounter(model, inputs)
     with contextlib.ExitStack() as contexts:
         for module in model.modules():
@@ -44,6 +47,8 @@ def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopC
         contexts.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
+        contexts.callback(setattr, torch.backends.mkldnn, "enabled", torch.backends.mkldnn.enabled)
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
         contexts.enter_context(counter)
         yield counter
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from archbench.architectures.kernels.weight_prepack import is_packing, packed
 
@@ -28,9 +27,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     PyTorch multiplies float32 with MKL, which uses slow code on some processors; there, oneDNN multiplies when no
     gradient is needed. For oneDNN, rows are padded with zeros to a multiple of ``ROUND`` or ``FEW``, except for
-    ``LARGE`` products in bfloat16 and while a mode such as ``FlopCounterMode`` counts operations.
+    ``LARGE`` products in bfloat16. Where ``torch.backends.mkldnn`` is off, PyTorch multiplies the rows that there are.
     """
-    if torch.compiler.is_compiling() or is_in_torch_dispatch_mode():
+    if torch.compiler.is_compiling() or not torch._C._get_mkldnn_enabled():  # faster than `mkldnn.enabled`
         return F.linear(x, weight, bias)
     if bf16_applies(x, weight):
         return product_bf16(x, weight, bias)

@@ -6,7 +6,6 @@ the processor's prefetching would load these gaps, which is slower.
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def prefers_buffer(keys: Tensor) -> bool:
@@ -15,9 +14,9 @@ def prefers_buffer(keys: Tensor) -> bool:
 
 
 def applies(q: Tensor, keys: Tensor) -> bool:
-    """Whether ``attention`` is faster for queries (b, h, n, e); never while FLOPs are counted: only used keys count."""
+    """Whether ``attention`` is faster for queries (b, h, n, e), where PyTorch may use more than its math backend."""
     alone = q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
-    return alone and not is_in_torch_dispatch_mode()
+    return alone and torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
 
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, count: int, mask: Tensor | None, scale: float) -> Tensor:
