@@ -80,7 +80,8 @@ def _data_folder(folder: Path, run: str) -> str:
     """Where relative paths of data and variants start: as recorded where the runs' records are, else here."""
     import contextlib
 
-    from archbench.runs.base import sealed, store
+    from archbench.runs.base import store
+    from archbench.tasks.base import sealed
     from archbench.tasks.base.errors import InputError
 
     with contextlib.suppress(InputError, KeyError, TypeError):

@@ -17,9 +17,9 @@ from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.palette import hue, ink, quiet, rule
-from archbench.runs.base.sealed import read_json
 from archbench.runs.base.store import Row
 from archbench.tasks.base.files import write_bytes
+from archbench.tasks.base.sealed import read_json
 
 SCHEMA: Final = 1
 FILE: Final = "bench.json"

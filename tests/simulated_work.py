@@ -82,12 +82,12 @@ def performed(
     precision: str,
     around: Callable[[], Any],
 ) -> dict[str, Any]:
-    from archbench.runs.base import sealed
     from archbench.runs.base.messages import LogLine
     from archbench.runs.execution import work
     from archbench.runs.experiment import spec
     from archbench.runs.planning import matrix
     from archbench.runs.training.step import Trainer
+    from archbench.tasks.base import sealed
     from tests.simulated_cuda import State
     from tests.tiny_runs import TASKS
 

@@ -9,10 +9,11 @@ import small_plans
 
 from archbench.reports.analysis import trials as analysis
 from archbench.reports.page import tuning_grids
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 ALTERNATIVES = {"encoder": ["suffix-encoder", "next-cell-encoder"]}

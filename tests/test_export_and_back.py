@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import trained, write_data
 
-from archbench.runs.base import sealed
 from archbench.runs.export import export
+from archbench.tasks.base import sealed
 
 
 @pytest.fixture(scope="module")

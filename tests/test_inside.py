@@ -23,9 +23,10 @@ from archbench.reports.inspection import inside_figures, inside_words
 from archbench.reports.inspection import inspection as page
 from archbench.reports.inspection.training import failed_gates
 from archbench.reports.page.page import html
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
 from archbench.runs.inside.reading import ExampleReading
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, UNK
 

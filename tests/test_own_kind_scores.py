@@ -14,10 +14,11 @@ import torch
 from test_task_kinds import EXPERIMENT, KIND, planned
 
 from archbench import command_line
-from archbench.runs.base import run_scores, sealed
+from archbench.runs.base import run_scores
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
 from archbench.runs.scoring import baselines, task_metrics
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score, TaskConfig

@@ -19,7 +19,7 @@ from archbench.architectures.contract import compute
 from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import compare, dry_run, work
@@ -33,6 +33,7 @@ from archbench.runs.scoring import predict
 from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.weight_transfer import PretrainedWeights
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, PAD
 from archbench.tasks.kinds import task as task_data

@@ -18,7 +18,7 @@ from archbench.reports.analysis import reproduction as analysis
 from archbench.reports.base import tables
 from archbench.reports.base.declared import specification
 from archbench.reports.base.statistics import prediction_interval
-from archbench.runs.base import machine, sealed, store
+from archbench.runs.base import machine, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare, work
 from archbench.runs.execution.compare import RunOptions
@@ -27,6 +27,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.planning import published
 from archbench.runs.planning.published import PublishedRun, ReproducedRun
 from archbench.runs.planning.trials import TuningTrials
+from archbench.tasks.base import sealed
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "public-budgets"
 EXPERIMENT: dict[str, Any] = {

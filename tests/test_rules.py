@@ -10,7 +10,8 @@ from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import statistics, tables
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
+from archbench.tasks.base import sealed
 
 OUTCOMES: dict[int, dict[tuple[str, str, str], tuple[str, float]]] = {
     1: {

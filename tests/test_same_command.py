@@ -61,6 +61,6 @@ def test_a_checkpoint_of_another_version_is_told_with_its_cause(
     assert status == 1
     (line,) = messages_in(errors)
     assert line.startswith(f"archbench: {run.name} failed: ValueError: {run}/checkpoint/000001: ")
-    assert "version 99, but this archbench reads archbench checkpoint version 3; remove the folder" in line
+    assert "version 99, but this archbench reads archbench checkpoint version 4; remove the folder" in line
     assert line.endswith(f"; see {run / 'error.txt'}")
     assert {path: path.read_bytes() for path in (run / "checkpoint" / "000001").iterdir()} == before

@@ -15,9 +15,10 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line, reports
 from archbench.reports.base import records
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.base.messages import visible
 from archbench.runs.scoring import finished
+from archbench.tasks.base import sealed
 
 ESCAPE = "\x1b[31m\x1b]0;title\x07\x9b2J\r\x08"
 NASTY = {

@@ -15,11 +15,12 @@ from tiny_runs import trained, write_data
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.reports.base import tables
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.score import Scored, Scorer
 from archbench.runs.scoring.shuffled import EXAMPLES, METRIC, ExchangedSources, partners
 from archbench.runs.training.batches import fixed
+from archbench.tasks.base import sealed
 from archbench.tasks.base.values import Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.kinds import task
 from archbench.tasks.text.splits import Subset

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archbench.runs.base import locks, sealed, store
-from archbench.tasks.base import files
+from archbench.runs.base import locks, store
+from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 
 

@@ -12,8 +12,8 @@ import archbench
 from archbench import command_line
 from archbench.reports.base import tables as report_tables
 from archbench.reports.page import publish as publishing
-from archbench.runs.base import sealed
 from archbench.runs.export import export
+from archbench.tasks.base import sealed
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import TEXTS
 

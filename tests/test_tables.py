@@ -14,8 +14,8 @@ import synthetic
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.page import page, summary
-from archbench.runs.base.sealed import write_sealed
 from archbench.runs.base.store import write_record
+from archbench.tasks.base.sealed import write_sealed
 
 CONTRACT = {
     "runs": "run experiment architecture family task dataset seed match parameters embedding_parameters train_flops "

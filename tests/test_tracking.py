@@ -12,10 +12,11 @@ import pytest
 import synthetic
 
 from archbench import tracking
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.tracking import mirror
 from archbench.runs.tracking.mirror import Picture, Point
 from archbench.runs.tracking.on_tensorboard import TensorBoard
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 

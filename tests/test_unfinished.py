@@ -6,7 +6,8 @@ import tiny_runs
 from simulation_scripts import load
 
 from archbench.reports.base import tables
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
+from archbench.tasks.base import sealed
 
 
 def test_packed_records_are_finished_runs_without_weights(tmp_path: Path) -> None:

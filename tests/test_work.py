@@ -16,7 +16,7 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Size
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.base.messages import Event, Interrupted, LogLine
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
@@ -25,6 +25,7 @@ from archbench.runs.scoring import predict
 from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
 from archbench.runs.training.step import StepResult, Trainer
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
-from archbench.runs.base import sealed
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
+from archbench.tasks.base import sealed
 
 TASKS: dict[str, dict[str, object]] = {
     "colours": {"kind": "classification", "data": "things.tsv", "source_length": 8, "vocabulary": 300},

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archbench.runs.base import run_scores
-from archbench.runs.base.sealed import is_sealed, read_sealed
 from archbench.runs.base.store import (
     FINISHED,
     MANIFEST,
@@ -30,6 +29,7 @@ from archbench.runs.base.store import (
     read_dataset_file,
     read_experiment,
 )
+from archbench.tasks.base.sealed import is_sealed, read_sealed
 
 
 class Folder:

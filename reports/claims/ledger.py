@@ -6,8 +6,6 @@ the words in which a test is described may change: `REWORDED` knows what was tes
 whose reading was found too weak stays where it is; a claim of a later part, with the same statement, supersedes it.
 """
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from archbench.reports.base.statistics import RULES
+from archbench.tasks.base import sealed
 
 PARTS: Final = tuple(
     Path(__file__).with_name(name)
@@ -150,7 +149,7 @@ def replaced(recorded: str) -> dict[str, Claim]:
 
 def digest() -> str:
     """The SHA-256 of each part, a blank between: what was claimed is fixed before the results are known."""
-    return " ".join(hashlib.sha256(part.read_bytes()).hexdigest() for part in PARTS)
+    return " ".join(sealed.sha256(part) for part in PARTS)
 
 
 def declaration() -> dict[str, str]:
@@ -162,7 +161,7 @@ def content(part: Path) -> str:
     """The SHA-256 of what a part claims and how that is tested, without the words that describe the test."""
     claims = tomllib.loads(part.read_text(encoding="utf-8"))["claims"]
     tested = [{key: value for key, value in claim.items() if key not in WORDING} for claim in claims]
-    return hashlib.sha256(json.dumps(tested, sort_keys=True).encode()).hexdigest()
+    return sealed.digest(tested)
 
 
 @dataclass(frozen=True)

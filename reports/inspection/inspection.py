@@ -12,9 +12,9 @@ from archbench.reports.figures.figure import drawn
 from archbench.reports.inspection import inside_claims, inside_figures, inside_panels, inside_words
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 from archbench.reports.page.page import html
-from archbench.runs.base.sealed import read_json
 from archbench.runs.base.store import Row
 from archbench.tasks.base.files import write_text
+from archbench.tasks.base.sealed import read_json
 
 SCHEMA: Final = 3
 FILE: Final = "inspection.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from archbench.runs.base.locks import REPORT_LOCK, locked
-from archbench.runs.base.sealed import read_json, write_json
 from archbench.runs.base.store import read_experiment
+from archbench.tasks.base.sealed import read_json, write_json
 
 if TYPE_CHECKING:
     from archbench.reports.analysis.judgement import Judged

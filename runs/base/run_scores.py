@@ -7,8 +7,8 @@ metrics.json   what is scored from kept outputs: by a kind that is not archbench
 from collections.abc import Sequence
 from pathlib import Path
 
-from archbench.runs.base import sealed
 from archbench.runs.base.store import METRICS, Row
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 BY_KIND = "measure()"  # the place of a score by the task's kind; no metric that a task names is called so

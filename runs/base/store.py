@@ -21,15 +21,13 @@ name is whole. A sealed file (`sealed`) states the run or data set that it is ab
 of its folder or file, so that they notice a file in the wrong place.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from archbench.runs.base import sealed
-from archbench.tasks.base import files
+from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 
 SCHEMA = 1
@@ -135,7 +133,7 @@ def write_record(folder: Path, row: Mapping[str, Any]) -> None:
     if row.get("status") in FINISHED:
         present = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
         seals = {name: _seal(path) for name, path in present.items() if name not in UNSEALED and not _is_passing(name)}
-        seals[RECORD] = [len(text.encode()), hashlib.sha256(text.encode()).hexdigest()]
+        seals[RECORD] = [len(text.encode()), sealed.sha256(text.encode())]
         sealed.write_sealed(folder / MANIFEST, seals)
     else:
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -212,9 +210,8 @@ def sealed_as(folder: Path, name: str) -> str:
 def _seals(manifest: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 by name; empty where the manifest is not as it was written."""
     try:
-        contents = sealed.loaded(manifest)
-        listed = contents["sealed"].items() if sealed.is_whole(contents) else ()
-        seals = {str(name): (int(size), str(digest)) for name, (size, digest) in listed}
+        listed = sealed.opened(manifest.read_bytes())
+        seals = {str(name): (int(size), str(digest)) for name, (size, digest) in listed.items()}
     except (AttributeError, TypeError, ValueError, RecursionError):
         return {}
     return {} if any(".." in Path(name).parts or Path(name).is_absolute() for name in seals) else seals
@@ -250,8 +247,8 @@ def verified_record(folder: Path, weights: bool = False) -> Row:
     row = _parsed_record(folder)
     if _other(row, folder):
         return {}
-    sealed = (folder / MANIFEST).is_file()
-    return row if sealed == (row.get("status") in FINISHED) and not modified_files(folder, weights) else {}
+    is_sealed = (folder / MANIFEST).is_file()
+    return row if is_sealed == (row.get("status") in FINISHED) and not modified_files(folder, weights) else {}
 
 
 def is_finished(folder: Path, weights: bool = False) -> bool:
@@ -305,8 +302,7 @@ def _is_passing(name: str) -> bool:
 
 
 def _seal(path: Path) -> list[object]:
-    with path.open("rb") as file:
-        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+    return [path.stat().st_size, sealed.sha256(path)]
 
 
 def _is_as_sealed(folder: Path, name: str, seal: tuple[int, str], weights: bool) -> bool:

@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 
 from archbench.architectures.conversion.quiet import quiet
-from archbench.runs.base import machine, sealed
+from archbench.runs.base import machine
 from archbench.runs.bench import alone, inference, peak, real, shares, training
 from archbench.runs.bench.pairing import compared
 from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, compiler
@@ -22,6 +22,7 @@ from archbench.runs.bench.sides import TRAINING, Where
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.runs.planning.matrix import task_config
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared

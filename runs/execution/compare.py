@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from archbench.runs.base import capacity, disk, locks, sealed, store
+from archbench.runs.base import capacity, disk, locks, store
 from archbench.runs.execution import progress_file
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display, some_runs
@@ -19,7 +19,7 @@ from archbench.runs.executors import executor
 from archbench.runs.executors.executor import On
 from archbench.runs.experiment.sections import Flag, Section, Whole
 from archbench.runs.experiment.spec import METRICS, Experiment
-from archbench.tasks.base import fixed_environment
+from archbench.tasks.base import fixed_environment, sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.metrics import registry

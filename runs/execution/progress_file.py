@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import sealed
 from archbench.runs.base.messages import Ended, Event, Progress
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 FILE = ".progress.json"

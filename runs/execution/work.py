@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from archbench.architectures.catalogue import catalogue, shared_state
 from archbench.architectures.components.stack import recompute_blocks
 from archbench.architectures.objectives.objective import Objective
-from archbench.runs.base import machine, sealed, store
+from archbench.runs.base import machine, store
 from archbench.runs.base.messages import LogLine, Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.weights import packed
@@ -29,7 +29,7 @@ from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, TrainingState
-from archbench.tasks.base import files
+from archbench.tasks.base import files, sealed
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics

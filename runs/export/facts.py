@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import run_scores, sealed, store
+from archbench.runs.base import run_scores, store
 from archbench.runs.base.store import Row
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 EXAMPLE = 100  # characters of a test text that are shown

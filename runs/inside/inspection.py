@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from archbench.architectures.probes import Axis
-from archbench.runs.base import disk, sealed, store
+from archbench.runs.base import disk, store
 from archbench.runs.inside import heads, meaning, order, stream, writing
 from archbench.runs.inside.reading import read as read_pair
 from archbench.runs.inside.subject import MOST_EXAMPLES, InspectedRun, answer, read, spelled
-from archbench.tasks.base import files
+from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 

@@ -14,9 +14,10 @@ from typing import Any
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine, sealed, store
+from archbench.runs.base import machine, store
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.training.step import READ_STEPS, Trainer
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared

@@ -21,12 +21,13 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue, sandbox, sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import child, sealed
+from archbench.runs.base import child
 from archbench.runs.base.plan import Plan
 from archbench.runs.planning import compliance, contract_parts, measurements
 from archbench.runs.planning.contract_parts import Shape
 from archbench.runs.planning.measurements import Measurements
 from archbench.runs.scoring import baselines
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 
 FOLDERS = ("architectures", "runs", "tasks")  # whose code an answer depends on
@@ -273,6 +274,6 @@ def _hash(question: str, arguments: tuple[Any, ...]) -> str:
 def _sha256(path: str) -> str:
     """SHA-256 of a file's content; "" if it cannot be read."""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return sealed.sha256(Path(path))
     except OSError:
         return ""

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
 from archbench.runs.planning import rate_choice
 from archbench.runs.training.train import EXACT_NLL
+from archbench.tasks.base import sealed
 
 EPOCHS = 4  # passes over the data above which dropout is tuned too
 DROPOUT = 0.1  # tried beside the recipe's own

@@ -5,11 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.base.messages import Notify
 from archbench.runs.base.plan import Plan
 from archbench.runs.scoring.score import Scorer, progress
 from archbench.runs.training.from_plan import new_trainer, prepared_data
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.baselines.baselines import VERSION

@@ -10,12 +10,12 @@ import torch
 
 from archbench.architectures.catalogue import catalogue, sources
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import plan, sealed, store
+from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import PROMPT
 from archbench.runs.training import weight_transfer
 from archbench.runs.training.pretraining_objectives import window_limits
-from archbench.tasks.base import fixed_environment
+from archbench.tasks.base import fixed_environment, sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.kind import FORMS, Form
 from archbench.tasks.kinds import registry

@@ -14,11 +14,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import foreign_code, sealed, store
+from archbench.runs.base import foreign_code, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.run_scores import BY_KIND
 from archbench.runs.scoring import kept_outputs, untrained
 from archbench.runs.training.from_plan import prepared_data
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, Score

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import sealed, store
+from archbench.runs.base import store
 from archbench.runs.tracking.mirror import Picture, Point
+from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
 SENT = "archbench.json"  # in DIR/wandb: how many points of each run were sent

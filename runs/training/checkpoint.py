@@ -6,7 +6,6 @@ A checkpoint is written aside, synchronised, read back and renamed; its manifest
 last. The previous checkpoint is kept, so training can resume from it if the newest is damaged. Nothing is unpickled.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,11 +18,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from archbench.runs.base.weights import packed, unpacked
+from archbench.tasks.base import sealed
 from archbench.tasks.base.files import sync_folder, write_synced
 from archbench.tasks.base.progress import Say
 
 FORMAT = "archbench checkpoint"
-VERSION = 3
+VERSION = 4
 PARTS = ("model", "optimizer", "best")
 KEPT = 2
 
@@ -93,10 +93,9 @@ def _saved(folder: Path) -> list[Path]:
 
 def _write(place: Path, run: str, files: dict[str, bytes], state: Mapping[str, Any]) -> None:
     files = {**files, "state.json": json.dumps(dict(state)).encode()}
-    digests = {name: _digest(raw) for name, raw in files.items()}
+    digests = {name: sealed.sha256(raw) for name, raw in files.items()}
     manifest = {"format": FORMAT, "version": VERSION, "run": run, "files": digests}
-    sealed = {"manifest": manifest, "sha256": _digest(_canonical(manifest))}
-    for name, raw in [*files.items(), (_MANIFEST, json.dumps(sealed, indent=1).encode())]:
+    for name, raw in [*files.items(), (_MANIFEST, sealed.sealed_text(manifest).encode())]:
         write_synced(place / name, raw)
     sync_folder(place)
 
@@ -120,12 +119,9 @@ def _read(place: Path, run: str) -> Checkpoint:
 def _files(place: Path, run: str) -> dict[str, str]:
     """Name and SHA-256 of each part, as the manifest has them."""
     try:
-        sealed = json.loads(_bytes(place / _MANIFEST))
-        manifest, digest = dict(sealed["manifest"]), sealed["sha256"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise DamagedError(f"{_MANIFEST} is not readable") from None
-    if digest != _digest(_canonical(manifest)):
-        raise DamagedError(f"{_MANIFEST} has changed")
+        manifest = dict(sealed.opened(_bytes(place / _MANIFEST)))
+    except (ValueError, TypeError, RecursionError):
+        raise DamagedError(f"{_MANIFEST} is not as it was written") from None
     written = manifest.get("format"), manifest.get("version")
     if written != (FORMAT, VERSION):
         raise ValueError(
@@ -142,7 +138,7 @@ def _files(place: Path, run: str) -> dict[str, str]:
 
 def _intact(path: Path, digest: str) -> bytes:
     raw = _bytes(path)
-    if _digest(raw) != digest:
+    if sealed.sha256(raw) != digest:
         raise DamagedError(f"{path.name} has changed")
     return raw
 
@@ -154,11 +150,3 @@ def _bytes(path: Path) -> bytes:
         raise DamagedError(f"{path.name} is missing") from None
     except (IsADirectoryError, NotADirectoryError) as error:
         raise DamagedError(f"{path.name} cannot be read: {error.strerror}") from None
-
-
-def _digest(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _canonical(manifest: dict[str, Any]) -> bytes:
-    return json.dumps(manifest, sort_keys=True).encode()

@@ -12,11 +12,11 @@ import torch
 from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.runs.base.plan import from_json
-from archbench.runs.base.sealed import read_json
 from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import FINETUNE, FROZEN
 from archbench.runs.training.pretraining_objectives import ObjectiveShares
 from archbench.tasks.base.example import SPECIALS
+from archbench.tasks.base.sealed import read_json
 from archbench.tasks.text.tokenizers import Tokenizer, load_tokenizer
 
 Weight = TypeVar("Weight")  # a tensor, or what stands for one

@@ -4,8 +4,6 @@ Encoded data are found by a key that can be computed before the raw data are loa
 built-in data or the SHA-256 of the user's files. The digest of a prepared task is that of its content.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from archbench.tasks.base import sealed
 from archbench.tasks.base.dataset import SPLITS, Dataset, Table, Text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END
@@ -68,7 +67,7 @@ def key(config: TaskConfig, kind: TaskKind, read_as: list[Any]) -> str:
     for file in filter(None, (config.pretrained, config.shared_tokenizer)):
         known.append(Path(file).read_text(encoding="utf-8"))
     known += [config.sentinels] if config.sentinels else []
-    return _hash([*known, {"texts of": config.texts_of}] if config.texts_of else known)
+    return sealed.digest([*known, {"texts of": config.texts_of}] if config.texts_of else known)
 
 
 def write(writer: ArrayWriter, raw: Dataset, config: TaskConfig, kind: TaskKind) -> None:
@@ -143,7 +142,7 @@ def _prepared(
         test=Subset(test, _tested(kind, len(test), config.test_examples)),
         allowed_tokens=answer_tokens(tokenizer, kind, ends),
         ends=ends,
-        digest=_hash(content),
+        digest=sealed.digest(content),
         licence=facts["licence"],
         origin=facts["origin"],
         notes=facts["notes"],
@@ -261,11 +260,6 @@ def version(config: TaskConfig) -> Any:
 
 def _content(config: TaskConfig, name: str) -> list[str]:
     path = files.existing(name, Path(config.folder))
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sealed.sha256(path)
     revision = files.REVISIONS.get(path.suffix.lower())
     return [path.suffix, digest] if revision is None else [f"{path.suffix} {revision}", digest]
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,6 @@ checks them, so that a truncated or damaged folder is never used.
 """
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -19,7 +18,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.tasks.base.files import sync
+from archbench.tasks.base import sealed
+from archbench.tasks.base.files import sync, write_synced
 
 MANIFEST = "manifest.json"
 FULL_CHECK = 1 << 28  # bytes of the largest folder that is hashed completely when it is opened
@@ -45,10 +45,7 @@ class ArrayWriter:
         arrays = {name: file.finish() for name, file in self._files.items()}
         for name, entry in arrays.items():
             entry["sample"] = _sampled(self.folder / name, entry["size"])
-        body = json.dumps({"facts": self.facts, "arrays": arrays}, indent=1)
-        with (self.folder / MANIFEST).open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest(), "body": body}))
-            sync(file)
+        write_synced(self.folder / MANIFEST, sealed.sealed_text({"facts": self.facts, "arrays": arrays}).encode())
 
     def close(self) -> None:
         for file in self._files.values():
@@ -97,10 +94,7 @@ def open_arrays(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] 
     16 blocks spread over each file, which notices a wrong file but not every flipped byte.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        if hashlib.sha256(manifest["body"].encode()).hexdigest() != manifest["sha256"]:
-            return None
-        body = json.loads(manifest["body"])
+        body = sealed.opened((folder / MANIFEST).read_bytes())
         if not _intact(folder, body["arrays"]):
             return None
         return {name: _mapped(folder / name, entry) for name, entry in body["arrays"].items()}, body["facts"]
@@ -113,18 +107,13 @@ def _intact(folder: Path, arrays: Mapping[str, Mapping[str, Any]]) -> bool:
         return False
     if sum(entry["size"] for entry in arrays.values()) > FULL_CHECK:
         return all(_sampled(folder / name, entry["size"]) == entry["sample"] for name, entry in arrays.items())
-    return all(_hashed(folder / name) == entry["sha256"] for name, entry in arrays.items())
+    return all(sealed.sha256(folder / name) == entry["sha256"] for name, entry in arrays.items())
 
 
 def _mapped(path: Path, entry: Mapping[str, Any]) -> NDArray[Any]:
     if entry["size"] == 0:
         return np.zeros(0, entry["dtype"])
     return np.memmap(path, dtype=entry["dtype"], mode="r").view(np.ndarray)
-
-
-def _hashed(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sampled(path: Path, size: int) -> str:

@@ -1,4 +1,4 @@
-"""JSON files, written so that whatever has its name is whole; sealed ones are stored with their SHA-256."""
+"""JSON files and hashes: a file that has its name is complete, and a sealed one has the SHA-256 of what it says."""
 
 import hashlib
 import json
@@ -35,8 +35,21 @@ def loaded(path: Path) -> Any:
 
 def write_sealed(path: Path, value: object) -> None:
     """Writes JSON with its SHA-256, for ``read_sealed``."""
+    files.write_text(path, sealed_text(value))
+
+
+def sealed_text(value: object) -> str:
+    """A value as JSON with its SHA-256, for ``opened``."""
     value = json.loads(json_text(value))
-    write_json(path, {"sha256": _digest(value), "sealed": value})
+    return json_text({"sha256": digest(value), "sealed": value})
+
+
+def opened(text: bytes) -> Any:
+    """The value in ``sealed_text``; raises ``ValueError`` or ``RecursionError`` where it is not as it was written."""
+    contents = json.loads(text)
+    if not is_whole(contents):
+        raise ValueError("has changed since it was written")
+    return contents["sealed"]
 
 
 def read_sealed(path: Path) -> Any:
@@ -51,7 +64,7 @@ def read_sealed(path: Path) -> Any:
 
 def is_whole(contents: Any) -> bool:
     """Whether a value is what ``write_sealed`` writes, unchanged."""
-    return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == _digest(contents["sealed"])
+    return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == digest(contents["sealed"])
 
 
 def is_sealed(path: Path) -> bool:
@@ -67,8 +80,17 @@ def json_text(value: object) -> str:
     return json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n"
 
 
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def digest(value: object) -> str:
+    """The SHA-256 of a plain JSON value, whatever the order of its keys."""
+    return sha256(json.dumps(value, sort_keys=True).encode())
+
+
+def sha256(content: bytes | Path) -> str:
+    """The SHA-256 of bytes or of a file."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:
