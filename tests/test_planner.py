@@ -22,7 +22,7 @@ from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.planner import CONTROL_SEEDS
-from archbench.runs.planning.tuning import Point, TrialLosses, added_points, best, grid
+from archbench.runs.planning.tuning import Point, TrialLoss, added_points, best, grid
 from archbench.tasks.base.errors import InputError
 
 TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}
@@ -258,26 +258,29 @@ def test_the_command_line_adds_nothing_to_conditions() -> None:
 
 def test_ties_go_to_the_smaller_rate() -> None:
     points = [Point(0.02, 0.0), Point(0.01, 0.0)]
-    assert best({point: TrialLosses((0.5,)) for point in points}) == points[1]
+    assert best({point: [TrialLoss(0.5)] for point in points}) == points[1]
     assert best({}) is None
 
 
 def test_exact_likelihoods_decide_where_all_trials_have_them() -> None:
     low, high = Point(0.01, 0.0), Point(0.02, 0.0)
-    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((0.6,), (0.8,))}) == high
-    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((0.6,))}) == low
-    assert best({low: TrialLosses((0.5,), (0.9,)), high: TrialLosses((math.inf,), (math.inf,))}) == low
+    assert best({low: [TrialLoss(0.5, 0.9)], high: [TrialLoss(0.6, 0.8)]}) == high
+    assert best({low: [TrialLoss(0.5, 0.9)], high: [TrialLoss(0.6)]}) == low
+    assert best({low: [TrialLoss(0.5, 0.9)], high: [TrialLoss(0.6, math.inf)]}) == low
+    assert best({low: [TrialLoss(0.5, 0.9)], high: [TrialLoss(math.inf)]}) == low
+    assert best({low: [TrialLoss(0.7, 0.8), TrialLoss(0.7, 0.8)], high: [TrialLoss(0.6, 0.9), TrialLoss(0.6)]}) == high
 
 
-@pytest.mark.parametrize(("metric", "exact"), [("nll_per_token_sampled", 0.9), ("nll_per_token", None)])
-def test_trials_give_the_exact_likelihood_beside_an_estimate(tmp_path: Path, metric: str, exact: float | None) -> None:
+@pytest.mark.parametrize(("metric", "exact"), [("nll_per_token_sampled", 0.9), ("nll_per_token", math.nan)])
+def test_trials_give_the_exact_likelihood_beside_an_estimate(tmp_path: Path, metric: str, exact: float) -> None:
     place = store.run_folder(tmp_path, "a")
     place.mkdir(parents=True)
     (place / "curves.csv").write_text(f"split,metric,value\ntrain,loss,0.7\nvalidation,{metric},0.5\n")
     scores = [{"split": "validation", "metric": "nll_per_token", "value": 0.9}]
     (place / "scores.json").write_text(json.dumps(scores))
     store.write_record(place, {"run": "a", "status": "done", "validation_loss": 0.5})
-    assert trials.losses(tmp_path, ["a"]) == TrialLosses((0.5,), None if exact is None else (exact,))
+    (given,) = trials.losses(tmp_path, ["a"]) or ()
+    assert given.loss == 0.5 and given.exact == pytest.approx(exact, nan_ok=True)
     assert trials.losses(tmp_path, ["a", "b"]) is None
 
 
@@ -290,8 +293,7 @@ def test_an_encoders_trial_records_exact_likelihoods(tmp_path: Path) -> None:
     plan = matrix.plans[0]
     work.perform(plan, store.run_folder(tmp_path, plan.run), lambda progress: None, lambda: False)
     recorded = trials.losses(tmp_path, [plan.run])
-    assert recorded is not None and recorded.exact_nll is not None
-    assert recorded.exact_nll != recorded.losses
+    assert recorded is not None and math.isfinite(recorded[0].exact) and recorded[0].exact != recorded[0].loss
 
 
 def test_from_four_rates_on_the_minimum_of_a_fit_is_taken(folder: Path, tmp_path: Path) -> None:

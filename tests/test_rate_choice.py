@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import simulation_scripts
 
-from archbench.runs.planning.rate_choice import ChosenRate, choose, minima, regret
+from archbench.runs.planning.rate_choice import ChosenRate, by_setting, choose, deciding, gave_loss, minima, regret
 
 RATES = (0.0025, 0.005, 0.01, 0.02, 0.04)
 
@@ -109,6 +109,23 @@ def test_regret_takes_the_spread_of_other_runs_where_trials_have_none() -> None:
 def test_regret_is_repeatable() -> None:
     losses = {(rate, 0.0): (parabola(rate), parabola(rate) + 0.01) for rate in RATES}
     assert regret(losses) == regret(losses)
+
+
+def test_exact_losses_decide_where_every_trial_that_gave_a_loss_has_one() -> None:
+    losses, are_exact = deciding([0.5, 0.6, math.inf], [0.9, 0.8, math.nan])
+    assert are_exact and losses == pytest.approx([0.9, 0.8, math.nan], nan_ok=True)
+    losses, are_exact = deciding([0.5, 0.6, math.nan], [0.9, math.nan, 0.1])
+    assert not are_exact and losses == pytest.approx([0.5, 0.6, math.nan], nan_ok=True)
+    assert not deciding([math.inf], [math.nan])[1] and len(deciding([], [])[0]) == 0
+
+
+def test_trials_that_gave_no_loss_are_not_chosen() -> None:
+    assert gave_loss("done", 3) and gave_loss("done", None)
+    assert not any(gave_loss(status, 3) for status in ("diverged", "failed", "unfinished", None))
+    assert not gave_loss("done", 0), "the best weights are the untrained ones"
+    losses, _ = deciding([0.4, math.inf, 0.7, 0.7], [math.nan] * 4)
+    choice = choose(by_setting([(0.01, 0.0), (0.01, 0.0), (0.02, 0.0), (0.02, 0.0)], losses))
+    assert choice is not None and choice.learning_rate == 0.02
 
 
 @pytest.fixture(scope="module")

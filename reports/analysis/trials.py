@@ -175,22 +175,16 @@ def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, float]:
     scores = tables["scores"]
     exact = scores[((scores["split"] == "validation") & (scores["metric"] == NLL_PER_TOKEN)).fillna(False)]
     exact_losses = tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float)
-    failed = (tried["status"] != "done").fillna(True) | _never_improved(tried)
-    losses: dict[Key, dict[tuple[float, float], list[float]]] = {}
-    for _, row in tried.assign(loss=exact_losses.mask(failed).fillna(math.inf)).iterrows():
-        key = str(row["dataset"]), str(row["condition"]), str(row["variant"])
-        point = float(row["learning_rate"]), float(row["dropout"])
-        losses.setdefault(key, {}).setdefault(point, []).append(float(row["loss"]))
-    choices = {key: rate_choice.choose(point_losses) for key, point_losses in losses.items()}
-    return {key: choice.loss for key, choice in choices.items() if choice is not None}
+    losses = exact_losses.where(_gave_loss(tried)).fillna(math.inf)
+    by_place = tried.assign(loss=losses).groupby(["dataset", "condition", "variant"], sort=False)
+    choices = {key: rate_choice.choose(_by_setting(rows)) for key, rows in by_place}
+    return {(str(a), str(b), str(c)): choice.loss for (a, b, c), choice in choices.items() if choice is not None}
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
     """What the trials in ``rows`` chose, and the regret of it; None where they chose nothing."""
-    losses: dict[tuple[float, float], list[float]] = {}
-    for _, row in rows.sort_values("seed").iterrows():
-        losses.setdefault((float(row["learning_rate"]), float(row["dropout"])), []).append(float(row["loss"]))
-    rule, examples = rate_choice.choose(losses), int(rows["examples"].max())
+    losses, examples = _by_setting(rows.sort_values("seed")), int(rows["examples"].max())
+    rule = rate_choice.choose(losses)
     if rule is None:
         return None
     taken, spread = _reported(reported, bool(examples)) if reported is not None else (None, (0.0, 0))
@@ -247,26 +241,32 @@ def _tried(tables: Tables) -> Iterator[tuple[Key, pd.DataFrame]]:
 def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
     """The runs in a role by data set, condition and architecture, with the loss that rates are chosen by.
 
-    It is nan where training diverged or failed, and where a trial never improved on the untrained model. Where the
-    objective estimates the loss, it is the exact likelihood of ``examples`` validation examples if all runs have that;
-    elsewhere the best validation loss, and ``examples`` is 0.
+    It is nan where training diverged or failed, and where a trial never improved on the untrained model. Exact
+    likelihoods are those of ``examples`` validation examples; elsewhere ``examples`` is 0.
     """
     runs = placed(tables, role)
     if runs.empty or "validation_loss" not in runs:
         return
-    done = (runs["status"] == "done").fillna(False).astype(bool)
+    done = _gave_loss(runs) if role == "trial" else (runs["status"] == "done").fillna(False).astype(bool)
     runs = runs.assign(dropout=runs["dropout"].astype(float).fillna(0.0) if "dropout" in runs else 0.0)
-    if role == "trial":
-        done &= ~_never_improved(runs)
     runs = runs.assign(condition=_conditions(tables, runs), loss=runs["validation_loss"].astype(float).where(done))
     exact = _exact(tables)
-    runs = runs.assign(exact=runs["run"].map(exact["value"]), number=runs["run"].map(exact["n"]), done=done)
+    runs = runs.assign(exact=runs["run"].map(exact["value"]), number=runs["run"].map(exact["n"]).where(done).fillna(0))
     for key, rows in runs.groupby(["dataset", "condition", "variant"], sort=False):
-        known = bool(rows["exact"][rows["done"]].notna().all()) and bool(rows["done"].any())
-        losses = rows["exact"].astype(float).where(rows["done"]) if known else rows["loss"]
-        number = rows["number"].where(rows["done"]).fillna(0) if known else 0
+        losses, are_exact = rate_choice.deciding(rows["loss"].tolist(), rows["exact"].astype(float).tolist())
         dataset, condition, architecture = map(str, key)
-        yield (dataset, condition, architecture), rows.assign(loss=losses, examples=number)
+        examples = rows["number"] if are_exact else 0
+        yield (dataset, condition, architecture), rows.assign(loss=losses, examples=examples)
+
+
+def _by_setting(rows: pd.DataFrame) -> dict[tuple[float, float], list[float]]:
+    return rate_choice.by_setting(zip(rows["learning_rate"], rows["dropout"], strict=True), rows["loss"])
+
+
+def _gave_loss(runs: pd.DataFrame) -> "pd.Series[bool]":
+    steps = runs["best_step"].astype(float) if "best_step" in runs else [math.nan] * len(runs)
+    given = [rate_choice.gave_loss(*row) for row in zip(runs["status"].fillna(""), steps, strict=True)]
+    return pd.Series(given, index=runs.index, dtype=bool)
 
 
 def _never_improved(runs: pd.DataFrame) -> "pd.Series[bool]":

@@ -1,11 +1,14 @@
 """The choice of a learning rate and a dropout from the losses of trials, and what the choice is expected to cost.
 
+Planning chooses here, and reports ask here for the loss and the regret of what was chosen: both with ``gave_loss``,
+``deciding``, ``by_setting`` and ``choose``.
+
 From four rates on, the losses of the trials are fitted by a parabola over log2 of the rate, and its minimum is chosen;
 with fewer rates, or where the fit has no minimum, the rate of least mean loss.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +99,33 @@ class FittedCurve:
         """The sum of squared residuals of the trials that were fitted, and its degrees of freedom."""
         left = (self.trials.losses - self(self.trials.log_rates)[:, None])[self.kept]
         return float((left**2).sum()), left.size - len(self.coefficients)
+
+
+def gave_loss(status: str | None, best_step: float | None) -> bool:
+    """Whether a trial gave a loss: it is done, and its best weights are not the untrained ones of step 0."""
+    return status == "done" and best_step != 0
+
+
+def deciding(losses: Sequence[float], exact: Sequence[float]) -> tuple[Floats, bool]:
+    """The losses (n,) by which an architecture's settings are chosen, and whether they are the ``exact`` ones (n,).
+
+    They are where every trial that gave a loss has an exact one: estimates can be off by more at one rate than at
+    another. Of trials that gave no loss they are nan.
+    """
+    estimated, known = np.asarray(losses, np.float64), np.asarray(exact, np.float64)
+    given: NDArray[np.bool_] = np.isfinite(estimated)
+    are_exact = bool(given.any() and np.isfinite(known[given]).all())
+    return np.where(given, known if are_exact else estimated, math.nan), are_exact
+
+
+def by_setting(
+    settings: Iterable[tuple[float, float]], losses: Iterable[float]
+) -> dict[tuple[float, float], list[float]]:
+    """The losses of trials by their ``settings``, rate and dropout, as ``choose`` reads them."""
+    found: dict[tuple[float, float], list[float]] = {}
+    for (rate, dropout), loss in zip(settings, losses, strict=True):
+        found.setdefault((float(rate), float(dropout)), []).append(float(loss))
+    return found
 
 
 def choose(losses: Losses) -> ChosenRate | None:

@@ -10,7 +10,7 @@ from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.planning import rate_choice, tuning
-from archbench.runs.planning.tuning import Point, TrialLosses
+from archbench.runs.planning.tuning import Point, TrialLoss
 
 
 class Planned(Protocol):
@@ -122,7 +122,7 @@ class TuningTrials:
             )
         return plans
 
-    def _chosen(self, losses: Mapping[tuple[str, Point], TrialLosses | None]) -> dict[str, Point]:
+    def _chosen(self, losses: Mapping[tuple[str, Point], Sequence[TrialLoss] | None]) -> dict[str, Point]:
         chosen = {}
         for _, variant in self.entered:
             tried = {point: value for (name, point), value in losses.items() if name == variant.name and value}
@@ -143,5 +143,7 @@ class TuningTrials:
             for point in points
         }
 
-    def _losses(self, plans: Mapping[tuple[str, Point], list[Plan]]) -> dict[tuple[str, Point], TrialLosses | None]:
+    def _losses(
+        self, plans: Mapping[tuple[str, Point], list[Plan]]
+    ) -> dict[tuple[str, Point], Sequence[TrialLoss] | None]:
         return {key: tuning.losses(self.root, [plan.run for plan in seeds]) for key, seeds in plans.items()}

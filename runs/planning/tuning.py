@@ -36,17 +36,15 @@ class Point:
 
 
 @dataclass(frozen=True)
-class TrialLosses:
-    """The validation losses of one point's trials, a seed each, in nats per token.
+class TrialLoss:
+    """The validation loss of a trial in nats per token; infinite where it gave none.
 
-    They are infinite where training diverged, or never improved on the untrained model.
-
-    Where training only estimates the likelihood, ``exact_nll`` are the exact negative log-likelihoods of the validation
-    examples that every trial scores at its end; None elsewhere.
+    Where training only estimates the likelihood, ``exact`` is the exact negative log-likelihood of the validation
+    examples that every trial scores at its end; nan elsewhere.
     """
 
-    losses: tuple[float, ...]
-    exact_nll: tuple[float, ...] | None = None
+    loss: float
+    exact: float = math.nan
 
 
 def grid(tuning: Tuning, training: TrainingEntry, epochs: float) -> list[Point]:
@@ -76,34 +74,27 @@ def added_points(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point
     return [point for point in points_added if point not in points]
 
 
-def best(tried: Mapping[Point, TrialLosses]) -> Point | None:
-    """The point that an architecture's trials choose, ties to the smaller rate; None where no trial gave a loss.
-
-    Exact likelihoods decide where all trials have them, as an estimate can be off by more at one rate than at another.
-    """
-    all_exact = all(given.exact_nll is not None for given in tried.values())
-    losses = {
-        (point.learning_rate, point.dropout): given.exact_nll if all_exact and given.exact_nll else given.losses
-        for point, given in tried.items()
-    }
-    choice = rate_choice.choose(losses)
+def best(tried: Mapping[Point, Sequence[TrialLoss]]) -> Point | None:
+    """The point that an architecture's trials choose, ties to the smaller rate; None where no trial gave a loss."""
+    trials = [(point, trial) for point, given in tried.items() for trial in given]
+    losses, _ = rate_choice.deciding([trial.loss for _, trial in trials], [trial.exact for _, trial in trials])
+    places = ((point.learning_rate, point.dropout) for point, _ in trials)
+    choice = rate_choice.choose(rate_choice.by_setting(places, losses))
     return Point(choice.learning_rate, choice.dropout) if choice else None
 
 
-def losses(root: Path, runs: Sequence[str]) -> TrialLosses | None:
-    """What the trials of a point gave; None before the last of them has ended."""
-    values, exact = [], []
+def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:
+    """What the trials of a point gave, a seed each; None before the last of them has ended."""
+    trials = []
     for run in runs:
         folder = store.run_folder(root, run)
         record = store.verified_record(folder)
-        status = record.get("status")
-        if status not in (*store.FINISHED, "failed"):
+        if record.get("status") not in (*store.FINISHED, "failed"):
             return None
-        learned = status == "done" and record.get("best_step") != 0  # at step 0 the best weights are the untrained ones
-        values.append(float(record["validation_loss"]) if learned else math.inf)
-        exact.append(_nll_beside_estimate(folder) if learned else math.inf)
-    known = [value for value in exact if value is not None]
-    return TrialLosses(tuple(values), tuple(known) if len(known) == len(exact) else None)
+        given = rate_choice.gave_loss(record["status"], record.get("best_step"))
+        loss = float(record["validation_loss"]) if given else math.inf
+        trials.append(TrialLoss(loss, _nll_beside_estimate(folder)))
+    return trials
 
 
 def validation_nll(root: Path, runs: Sequence[str]) -> list[float]:
@@ -114,19 +105,18 @@ def validation_nll(root: Path, runs: Sequence[str]) -> list[float]:
 def _validation_nll(folder: Path) -> float:
     scores = folder / "scores.json"
     record = store.verified_record(folder)
-    if record.get("status") != "done" or record.get("best_step") == 0 or not scores.is_file():
+    if not rate_choice.gave_loss(record.get("status"), record.get("best_step")) or not scores.is_file():
         return math.inf
     rows = [row for row in sealed.read_json(scores) if (row["split"], row["metric"]) == ("validation", EXACT_NLL)]
     return float(rows[0]["value"]) if rows else math.inf
 
 
-def _nll_beside_estimate(folder: Path) -> float | None:
-    """The exact nats per token of the validation examples; None where the loss that chose the checkpoint is exact."""
+def _nll_beside_estimate(folder: Path) -> float:
+    """The exact nats per token of the validation examples; nan where the loss that chose the checkpoint is exact."""
     curves = folder / "curves.csv"
     if not curves.is_file():
-        return None
+        return math.nan
     points = csv.DictReader(io.StringIO(curves.read_text(encoding="utf-8")))
     if all(point["metric"] == EXACT_NLL for point in points if point["split"] == "validation"):
-        return None
-    value = _validation_nll(folder)
-    return value if math.isfinite(value) else None
+        return math.nan
+    return _validation_nll(folder)
