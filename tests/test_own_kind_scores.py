@@ -347,7 +347,7 @@ def test_baselines_that_fail_cost_no_training(tmp_path: Path) -> None:
     text = KIND.replace("one_answer=True", "one_answer=True,\n    baselines=lambda prepared: 1 / 0")
     plan = plan_of(tmp_path, text)
     folder = tmp_path / "out" / "runs" / plan.run
-    with pytest.raises(InputError, match=r"sums\.py: baselines: fails: ZeroDivisionError"):
+    with pytest.raises(InputError, match=r"sums\.py:\d+: baselines: fails: ZeroDivisionError"):
         perform(plan, folder, lambda event: None, lambda: False)
     assert json.loads((folder / "record.json").read_text())["status"] == "done"
 
