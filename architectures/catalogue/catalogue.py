@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from archbench.architectures import ablations, variants
+from archbench.architectures.ablations import ABLATIONS
 from archbench.architectures.catalogue import shared_state, sources
 from archbench.architectures.catalogue.sandbox import limited
 from archbench.architectures.families.builtin import FAMILIES
@@ -27,30 +28,22 @@ from archbench.tasks.base import code
 from archbench.tasks.base.errors import InputError, irregular, is_signalled, one_line
 
 ENTRY_POINTS = "archbench.variants"
-LATER_BREAKS = {  # of checks that are newer than an ablation's published runs, which are named by the code of its file
-    "decoder-no-mask": (
-        "long_answers_are_greedy",
-        "the_training_loss_is_the_likelihood",
-        "unusual_texts_and_weights_are_read_alike",
-        "large_ids_are_read_alike",
-        "dropout_depends_on_chance_alone",
-    )
-}
+SMALL = Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
 
 
 def names() -> list[str]:
     """Names of the built-in variants, of those that installed packages offer, and of stock ``transformers`` models."""
-    return [*_names(variants), *sorted(offered()), *STOCK]
+    return [*_variants(), *sorted(offered()), *STOCK]
 
 
 def offered() -> dict[str, str]:
     """Variants that installed packages offer under further names: where each is, by name; none is imported."""
-    return code.offered(ENTRY_POINTS, {*_builtin(), *STOCK})
+    return code.offered(ENTRY_POINTS, {*_variants(), *ABLATIONS, *STOCK})
 
 
 def ablated() -> list[str]:
     """Names of the built-in ablations, which stand apart from the variants."""
-    return _names(ablations)
+    return sorted(ABLATIONS)
 
 
 def find(name: str, folder: Path | None = None) -> Variant:
@@ -74,10 +67,8 @@ def find(name: str, folder: Path | None = None) -> Variant:
         from archbench.architectures.conversion import checkpoint
 
         return checkpoint.variant(path)
-    module_name = _builtin().get(name.replace("_", "-"))
-    if module_name is not None:
-        module = importlib.import_module(module_name)
-        return _checked(name.replace("_", "-"), module, inspect.getsource(module), is_builtin=True)
+    if is_builtin(name):
+        return _builtin(name.replace("_", "-"))
     entry = code.entry(ENTRY_POINTS, name)
     if entry is not None:
         with _alone(f"architectures: {name} of another package ({entry.value})"):
@@ -91,7 +82,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
 def is_foreign(name: str) -> bool:
     """Whether an architecture is code of the user or of another package, which gets a process of its own."""
     return name.endswith(".py") or (
-        not _is_folder(name) and name.replace("_", "-") not in _builtin() and bool(code.entry(ENTRY_POINTS, name))
+        not _is_folder(name) and not is_builtin(name) and bool(code.entry(ENTRY_POINTS, name))
     )
 
 
@@ -157,21 +148,37 @@ def is_code(name: str) -> bool:
 
     Those of other packages, which may consist of more files, and models of ``transformers`` are not.
     """
-    return name.endswith(".py") or name.replace("_", "-") in _builtin()
+    return name.endswith(".py") or is_builtin(name)
 
 
 def _is_folder(name: str) -> bool:
     return "/" in name or os.sep in name
 
 
-def _builtin() -> dict[str, str]:
-    """The module of each variant and ablation that comes with archbench, by name."""
-    packages = (variants, ablations)
-    return {name: f"{package.__name__}.{name.replace('-', '_')}" for package in packages for name in _names(package)}
+def is_builtin(name: str) -> bool:
+    """Whether a variant or an ablation of archbench has this name."""
+    return name.replace("_", "-") in (*_variants(), *ABLATIONS)
 
 
-def _names(package: ModuleType) -> list[str]:
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(package.__path__))
+def _variants() -> list[str]:
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(variants.__path__))
+
+
+def _builtin(name: str) -> Variant:
+    if name in ABLATIONS:
+        return _ablation(name)
+    module = importlib.import_module(f"{variants.__name__}.{name.replace('-', '_')}")
+    return _checked(name, module, inspect.getsource(module), is_builtin=True)
+
+
+def _ablation(name: str) -> Variant:
+    """An ablation; its text is the table's, which then builds this one: a copy is a variant file."""
+    ablation, table = ABLATIONS[name], inspect.getsource(ablations)
+    text = table.replace(str(ablations.__doc__), ablation.document, 1) + f'\nbuild = ABLATIONS["{name}"].build\n'
+    family = ablation.build(*SMALL).family
+    return Variant(
+        name, ablations.__file__, True, family, ablation.document, text, ablation.build, breaks=ablation.breaks
+    )
 
 
 def _loaded(entry: importlib.metadata.EntryPoint) -> ModuleType:
@@ -211,9 +218,7 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         raise InputError(f"{path}:1: a variant file must begin with a docstring that describes it and cites the paper")
     try:
         with limited():
-            model = build(
-                Size(dim=16, heads=2, depth=1, hidden=16), Limits(vocabulary=16, source_length=4, target_length=4)
-            )
+            model = build(*SMALL)
     except BaseException as error:
         if is_signalled(error):
             raise
@@ -224,6 +229,4 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         known = ", ".join(family.__name__ for family in FAMILIES)
         wanted = f"expected one of {known}, or a subclass of Family"
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
-    # only ablations may declare broken properties
-    breaks = (*getattr(module, "BREAKS", ()), *LATER_BREAKS.get(name, ())) if is_builtin else ()
-    return Variant(name, path, is_builtin, model.family, document, text, build, breaks=breaks)
+    return Variant(name, path, is_builtin, model.family, document, text, build)

@@ -1,1 +1,0 @@
-"""Ablations of the default three, one small file each; the catalogue finds them by name."""
