@@ -46,9 +46,9 @@ Parts = Mapping[str, Callable[..., Any]]  # what stands under a name that the de
 
 @dataclass(frozen=True)
 class Ablation:
-    """The ``default`` variant with other ``parts``, which ``breaks`` these checks of the contract.
+    """The ``default`` variant with other ``parts``, made for its size; random ones are drawn before the model.
 
-    ``difference`` completes "Decoder-only model ...".
+    ``difference`` completes "Decoder-only model ...". ``breaks`` are checks of the contract that it fails.
     """
 
     default: ModuleType

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import MINE, trained, write_data
 
-from archbench.architectures.catalogue import catalogue
+from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.conversion.structure import difference
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.interop import adapter, configuration
@@ -64,7 +64,7 @@ def test_a_variant_that_imports_another_file_of_the_user_is_known_again(
     (tmp_path / "helper.py").write_text("DEPTH = 1\n")
     path = tmp_path / "mine.py"
     path.write_text(f"{MINE}\nimport helper\n")
-    config = configuration.ArchbenchConfig(variant_sha256=configuration.digest(catalogue.find(str(path)).text))
+    config = configuration.ArchbenchConfig(variant_sha256=digests.of(catalogue.find(str(path))))
     assert configuration.variant(config, path).path == str(path)
     (tmp_path / "helper.py").write_text("DEPTH = 2\n")
     with pytest.raises(InputError, match=r"mine\.py: not the variant that this model was trained as"):
@@ -133,7 +133,8 @@ def test_padding_on_either_side_changes_nothing(architecture: str) -> None:
     with torch.no_grad():
         for tensor in ours.parameters():
             tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
-    model = adapter.wrapped(ours, configuration.described(architecture, variant.text, variant.family, size, limits))
+    config = configuration.described(architecture, digests.of(variant), variant.family, size, limits)
+    model = adapter.wrapped(ours, config)
     prompts = [[7, 8, 9, 10, BOS], [BOS], [11, 12, BOS]]
     alone = [model.generate(torch.tensor([prompt]))[0, len(prompt) :].tolist() for prompt in prompts]
     for left in (True, False):
@@ -157,7 +158,7 @@ def test_tensors_that_are_one_stay_one(tmp_path: Path, architecture: str) -> Non
     variant = catalogue.find(architecture)
     size, limits = Size(16, 2, 2, 24), Limits(30, 6, 4)
     ours = variant.build(size, limits)
-    config = configuration.described(architecture, variant.text, variant.family, size, limits)
+    config = configuration.described(architecture, digests.of(variant), variant.family, size, limits)
     adapter.wrapped(ours, config).save_pretrained(tmp_path)
     auto = AutoModelForCausalLM if variant.family == "decoder" else AutoModelForSeq2SeqLM
     theirs = auto.from_pretrained(tmp_path).model
@@ -174,7 +175,8 @@ def test_half_precision_works_on_a_processor_too(architecture: str, precision: t
     with torch.no_grad():
         for tensor in ours.parameters():
             tensor.normal_(0, 0.3, generator=torch.Generator().manual_seed(tensor.numel()))
-    model = adapter.wrapped(ours, configuration.described(architecture, variant.text, variant.family, size, limits))
+    config = configuration.described(architecture, digests.of(variant), variant.family, size, limits)
+    model = adapter.wrapped(ours, config)
     prompt = torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     expected = model(prompt).logits
     logits = model.to(precision)(prompt).logits
@@ -187,7 +189,7 @@ def test_half_precision_works_on_a_processor_too(architecture: str, precision: t
 def test_prompts_may_be_called_inputs_and_labels_are_refused(architecture: str) -> None:
     variant = catalogue.find(architecture)
     size, limits = Size(16, 2, 1, 24), Limits(30, 6, 4)
-    config = configuration.described(architecture, variant.text, variant.family, size, limits)
+    config = configuration.described(architecture, digests.of(variant), variant.family, size, limits)
     model, prompt = adapter.wrapped(variant.build(size, limits), config), torch.tensor([[7, 8, BOS], [9, 10, BOS]])
     assert torch.equal(model.generate(inputs=prompt), model.generate(input_ids=prompt))
     for arguments in ({}, {"inputs": prompt, "input_ids": prompt}):

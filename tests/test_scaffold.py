@@ -14,11 +14,8 @@ from archbench.architectures.components.stack import Stack
 from archbench.architectures.families.variant import Variant
 
 LINES = 48
-BLOCK, HEAD, POSITIONS = (
-    "Block(attention, feedforward, LayerNorm",
-    "Head(limits.vocabulary, size.dim",
-    "Rotary(size.head_dim)",
-)
+BLOCK, POSITIONS = "LayerNorm, dropout=size.dropout)", "Rotary(size.head_dim)"
+EMBEDDING = "Embedding(limits.vocabulary, size.dim, dropout=size.dropout)"
 # Family, what a comment suggests, what stands there, and how the suggestion ({}) takes its place.
 SUGGESTIONS = [
     ("decoder", "kv_heads=1", "size.heads)", "size.heads, {})"),
@@ -26,18 +23,18 @@ SUGGESTIONS = [
     *((family, "qk_norm=True", "size.heads)", "size.heads, {})") for family in scaffold.FAMILIES),
     ("decoder", "FeedForward", "GatedFeedForward(", "{}("),
     ("decoder", "RMSNorm", "LayerNorm", "{}"),
-    ("encoder", "wiring=PostNorm", BLOCK, BLOCK + ", {}"),
-    ("decoder", "wiring=NoNorm", BLOCK, BLOCK + ", {}"),
-    ("encoder-decoder", "tied=embedding", HEAD, HEAD + ", {}"),
+    ("encoder", "wiring=PostNorm", BLOCK, BLOCK[:-1] + ", {})"),
+    ("decoder", "wiring=NoNorm", BLOCK, BLOCK[:-1] + ", {})"),
     ("decoder", "Alibi(size.heads)", POSITIONS, "{}"),
     ("encoder", "Learned(limits.length, size.dim)", POSITIONS, "{}"),
     ("decoder", "RelativeBias(size.heads, bidirectional=False)", POSITIONS, "{}"),
     ("encoder", "Sinusoidal(size.dim)", POSITIONS, "{}"),
     ("encoder-decoder", "RelativeBias(size.heads, bidirectional=True)", POSITIONS, "{}"),
     ("decoder", "NoPositions()", POSITIONS, "{}"),
-    ("encoder-decoder", "Alibi(size.heads)", "decoder_positions=None", "decoder_positions={}"),
-    ("decoder", "True", "prefix=False", "prefix={}"),
-    ("encoder", "suffix=True", "Masked()", "Masked({})"),
+    ("encoder-decoder", "decoder_positions=Alibi(size.heads)", POSITIONS, POSITIONS + ", {}"),
+    ("decoder", "prefix=True", POSITIONS, POSITIONS + ", {}"),
+    ("encoder", "objective=Masked(suffix=True)", POSITIONS, POSITIONS + ", {}"),
+    ("encoder", "objective=Masked(next_cell=True)", POSITIONS, POSITIONS + ", {}"),
 ]
 EVERYTHING = "from archbench.architectures import *\n\n\ndef build("
 
@@ -88,7 +85,21 @@ def test_what_a_comment_suggests_works(tmp_path: Path, family: str, suggestion: 
 
 
 @pytest.mark.parametrize("family", scaffold.FAMILIES)
+def test_embedding_and_head_can_share_a_table_as_the_comment_says(tmp_path: Path, family: str) -> None:
+    edits = (
+        (EMBEDDING, "embedding"),
+        ("\n    return ", f"\n    embedding = {EMBEDDING}\n    return "),
+        ("Head(limits.vocabulary, size.dim)", "Head(limits.vocabulary, size.dim, tied=embedding)"),
+    )
+    variant = written(family, tmp_path, *edits)
+    hold(variant)
+    model = contract.subject(variant.build).model
+    assert model.head.weight is model.embedding.weight
+
+
+@pytest.mark.parametrize("family", scaffold.FAMILIES)
 def test_layers_can_differ_as_the_comment_says(tmp_path: Path, family: str) -> None:
+    before = "attention = " if family != "encoder-decoder" else "            "
     variant = written(
         family,
         tmp_path,
@@ -96,8 +107,8 @@ def test_layers_can_differ_as_the_comment_says(tmp_path: Path, family: str) -> N
         if family != "encoder-decoder"
         else ("def block(cross: bool) -> Block:", "def block(cross: bool, layer: int) -> Block:"),
         (
-            "attention = Attention(size.dim, size.heads)",
-            "attention = Attention(size.dim, size.heads, window=4 if layer else None)",
+            f"{before}Attention(size.dim, size.heads)",
+            f"{before}Attention(size.dim, size.heads, window=4 if layer else None)",
         ),
         *(
             (f"lambda: block(cross={cross})", f"lambda layer: block({cross}, layer)")
@@ -116,9 +127,10 @@ def test_a_new_variant_is_small_and_tidy(tmp_path: Path, family: str) -> None:
     path = scaffold.write("mine", family, tmp_path)
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
     ruff = [sys.executable, "-m", "ruff"]
-    subprocess.run([*ruff, "check", "--isolated", "--select=E,F,I,UP,B,SIM,N,RUF", path], check=True)
-    for width in ("88", "120"):
-        subprocess.run([*ruff, "format", "--isolated", "--check", "--line-length", width, path], check=True)
+    subprocess.run(
+        [*ruff, "check", "--isolated", "--line-length=120", "--select=E,F,I,UP,B,SIM,N,RUF", path], check=True
+    )
+    subprocess.run([*ruff, "format", "--isolated", "--line-length=120", "--check", path], check=True)
 
 
 @pytest.mark.parametrize(

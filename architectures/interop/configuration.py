@@ -3,14 +3,13 @@
 Code of others is run only where its file was given, and after its text was checked.
 """
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig
 
-from archbench.architectures.catalogue import catalogue, sources
+from archbench.architectures.catalogue import catalogue, digests, sources
 from archbench.architectures.conversion.shape import SPECIAL_TOKENS
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
@@ -37,11 +36,11 @@ class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
         super().__init__(**{"tie_word_embeddings": True, **others})  # which tensors are tied, the model itself tells
 
 
-def described(variant: str, text: str, family: str, size: Size, limits: Limits) -> ArchbenchConfig:
-    """The configuration of a model; ``text`` is that of its variant's file."""
+def described(variant: str, digest: str, family: str, size: Size, limits: Limits) -> ArchbenchConfig:
+    """The configuration of a model; ``digest`` is that of its variant's code."""
     return ArchbenchConfig(
         variant,
-        digest(text),
+        digest,
         family,
         asdict(size),
         asdict(limits),
@@ -52,18 +51,13 @@ def described(variant: str, text: str, family: str, size: Size, limits: Limits) 
     )
 
 
-def digest(text: str) -> str:
-    """SHA-256 of a variant's code, without docstrings and comments."""
-    return hashlib.sha256(sources.code(text).encode()).hexdigest()
-
-
 def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
     """The variant of a configuration, its text as it was; a file is read before it is run."""
     if file is not None:
         path = Path(file)
         if path.suffix != ".py" or not path.is_file():
             raise InputError(f"variant_file: no file {path} that ends in .py")
-        _same(config, sources.text(path), str(path))
+        _same(config, digests.of_text(sources.text(path)), str(path))
         return catalogue.find(str(path))
     known = {*catalogue.names(), *catalogue.ablated()}.difference(STOCK)
     if config.variant not in known:
@@ -72,13 +66,13 @@ def variant(config: ArchbenchConfig, file: str | Path | None) -> Variant:
             'runs no code of others; read it, then pass variant_file="path/to/variant.py"'
         )
     installed = catalogue.find(config.variant)
-    _same(config, installed.text, config.variant)
+    _same(config, digests.of(installed), config.variant)
     return installed
 
 
-def _same(config: ArchbenchConfig, text: str, where: str) -> None:
-    if digest(text) != config.variant_sha256:
+def _same(config: ArchbenchConfig, digest: str, where: str) -> None:
+    if digest != config.variant_sha256:
         raise InputError(
-            f"{where}: not the variant that this model was trained as (SHA-256 {digest(text)[:12]}..., "
+            f"{where}: not the variant that this model was trained as (SHA-256 {digest[:12]}..., "
             f"expected {config.variant_sha256[:12]}...); use the archbench or the file that it came from"
         )

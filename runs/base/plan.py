@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training, is_checkpoint
 from archbench.tasks.base.values import TaskConfig
@@ -62,6 +61,7 @@ class Plan:
     # the model
     variant: str  # name or path, for the catalogue
     variant_text: str
+    variant_digest: str  # SHA-256 of its code
     foreign: bool = False  # the variant is code of the user or of another package
     breaks: str = ""  # checks of the contract that the variant is known to fail
     size: Size
@@ -157,7 +157,7 @@ class Plan:
         task = {"kind": self.task.kind, "source": self.task.source_length, "target": self.task.target_length}
         return {
             "numerics": self.numerics,
-            "variant": self._variant_digest(),
+            "variant": self.variant_digest,
             "size": asdict(self.size),
             "task": task,
             "data": self.data,
@@ -179,10 +179,6 @@ class Plan:
             **({"adapt": self.adapt} if self.adapt != FINETUNE else {}),
             **({"shots": self.shots, "verbalizers": self.verbalizers} if self.adapt == PROMPT else {}),
         }
-
-    def _variant_digest(self) -> str:
-        """SHA-256 of the variant's code."""
-        return hashlib.sha256(sources.code(self.variant_text).encode()).hexdigest()
 
     @property
     def run(self) -> str:
@@ -206,7 +202,7 @@ class Plan:
             "description": self.description,
             **({"breaks": self.breaks} if self.breaks else {}),
             "family": self.family,
-            "variant_digest": self._variant_digest()[:12],
+            "variant_digest": self.variant_digest[:12],
             "task": "pretraining"
             if self.is_pretraining
             else self.task.kind,  # a task kind; the name is fixed by the format

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from archbench.architectures.catalogue import catalogue, sources
+from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.conversion.quiet import quiet
-from archbench.architectures.families.variant import STOCK, Variant
+from archbench.architectures.families.variant import STOCK
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
 from archbench.runs.base import disk, store
@@ -137,18 +137,15 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
         with contextlib.suppress(InputError):  # it is none of the shapes
             return convert.to_transformers(run.model), True
     name = _known_as(run)
-    config = configuration.described(name, made.variant_text, run.model.family, made.size, made.limits)
+    digest = made.variant_digest if name else digests.of_text(made.variant_text)
+    config = configuration.described(name, digest, run.model.family, made.size, made.limits)
     return adapter.wrapped(run.model, config, None if name else Path(run.variant.path)), False
 
 
 def _known_as(run: FinishedRun) -> str:
     """The name by which archbench or an installed package has the variant, its text as it was; empty where none has."""
     names = {run.plan.variant, run.plan.variant.replace("_", "-")} & {*catalogue.names(), *catalogue.ablated()}
-    return next((name for name in sorted(names) if _is_same(catalogue.find(name), run)), "")
-
-
-def _is_same(variant: Variant, run: FinishedRun) -> bool:
-    return sources.code(variant.text) == sources.code(run.plan.variant_text)
+    return next((name for name in sorted(names) if digests.of(catalogue.find(name)) == run.plan.variant_digest), "")
 
 
 def _placed(run: FinishedRun, folder: Path, target: Path) -> Exported:

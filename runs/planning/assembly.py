@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from archbench.architectures.catalogue import digests
 from archbench.architectures.families.size import Counts, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import disk, foreign_code
@@ -72,6 +73,7 @@ class PlanAssembler:
             **self._own_kind,
             variant=identifier,
             variant_text=variant.text,
+            variant_digest=digests.of(variant),
             breaks=", ".join(variant.breaks),
             size=size,
             counts=counts,

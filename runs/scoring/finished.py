@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from archbench.architectures.catalogue import catalogue, sources
+from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
@@ -98,12 +98,12 @@ def _variant(folder: Path, made: plan.Plan) -> Variant:
         if copy.read_text(encoding="utf-8") != made.variant_text:
             raise ValueError("variant.py has changed since")
         installed = None if made.variant.endswith(".py") else catalogue.find(made.variant)
-        if installed is not None and sources.code(installed.text) == sources.code(made.variant_text):
+        if installed is not None and digests.of(installed) == made.variant_digest:
             return installed
         print(f"{copy}: running the code that this run was trained with", file=sys.stderr)
         return catalogue.find(str(copy))
     installed = catalogue.find(made.variant)
-    if sources.code(installed.text) != sources.code(made.variant_text):
+    if digests.of(installed) != made.variant_digest:
         again = "" if installed.checkpoint is None else ": that command scores the checkpoint as it is now"
         raise ValueError(f"{made.variant} has changed since{again}")
     return installed

@@ -1,1 +1,0 @@
-"""Templates of `archbench new`, one per family: the built-in variant of that name, with comments."""
