@@ -1,31 +1,33 @@
 """Ablations differ from the default three in what they say, and break no more of the contract than they say."""
 
-import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from archbench import command_line
-from archbench.architectures import ablations, contract
-from archbench.architectures.catalogue import catalogue
+from archbench.architectures import FeedForward, GatedFeedForward, contract
+from archbench.architectures.ablations import ABLATIONS, SUBJECTS, Ablation, always
+from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.averaging import Average
 from archbench.architectures.components.initial import filled
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.norm import NoResidual, PreNorm
 from archbench.architectures.components.stack import Block
-from archbench.architectures.families import assembly, size
+from archbench.architectures.contract.subject import fresh
+from archbench.architectures.families import size
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.variants import decoder
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, compliance
 from archbench.tasks.base.errors import InputError
 
 NAMES = catalogue.ablated()
 PRESETS = [name for name in spec.presets() if name.startswith("ablation-")]
-FILES = sorted(path for path in Path(ablations.__path__[0]).glob("*.py") if path.stem != "__init__")
 SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, source_length=12, target_length=12)
 
 
@@ -72,24 +74,53 @@ def test_ablations_stand_apart_from_the_variants() -> None:
         catalogue.find("decoder-alibbi")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_an_ablation_is_one_small_file_that_cites_what_it_follows(path: Path) -> None:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    assert not any(isinstance(node, ast.ClassDef) for node in nodes)
-    assert len(path.read_text().splitlines()) <= 24
+def test_an_ablation_is_named_and_described_after_its_default() -> None:
+    for name, ablation in ABLATIONS.items():
+        default = ablation.default.__name__.rpartition(".")[2].replace("_", "-")
+        assert name.startswith(f"{default}-") and catalogue.find(name).family == default
+        assert catalogue.find(name).document == f"{SUBJECTS[ablation.default]} {ablation.difference}."
 
 
-@pytest.mark.parametrize("name", ["decoder", "encoder", "encoder-decoder"])
-def test_nothing_replaced_is_the_built_in_variant(name: str) -> None:
-    models = []
-    for build in (catalogue.find(name).build, getattr(assembly, name.replace("-", "_"))):
-        torch.manual_seed(0)
-        models.append(build(SIZE, LIMITS))
-    ours, theirs = (model.state_dict() for model in models)
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+@pytest.mark.parametrize("default", SUBJECTS, ids=SUBJECTS.values())
+def test_nothing_replaced_is_the_built_in_variant(default: ModuleType) -> None:
+    ours, theirs = (fresh(build) for build in (default.build, Ablation(default, "", always()).build))
+    assert is_same(ours, theirs)
     tokens = contract.sequences(2, 5)
-    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in models))
+    assert torch.equal(*(contract.Subject(None, model).model(tokens, tokens) for model in (ours, theirs)))
+
+
+def test_a_part_is_replaced_in_the_ablation_alone() -> None:
+    size, limits = contract.SIZE, contract.LIMITS
+    relu = catalogue.find("decoder-relu").build(size, limits)
+    assert {type(block.feedforward) for block in relu.stack.blocks} == {FeedForward}
+    default = catalogue.find("decoder").build(size, limits)
+    assert {type(block.feedforward) for block in default.stack.blocks} == {GatedFeedForward}
+    with pytest.raises(AssertionError):
+        Ablation(decoder, "", always(GatedFedForward=FeedForward)).build(size, limits)
+
+
+@pytest.mark.parametrize("name", ["decoder-no-norm", "encoder-tied", "encoder-decoder-relative-bias"])
+def test_the_text_of_an_ablation_is_a_variant_file(tmp_path: Path, name: str) -> None:
+    ablation = catalogue.find(name)
+    (tmp_path / "copy.py").write_text(ablation.text)
+    copied = catalogue.find("copy.py", tmp_path)
+    assert copied.document == ablation.document and copied.text == ablation.text
+    assert is_same(fresh(copied.build), fresh(ablation.build))
+
+
+def test_an_ablation_without_published_runs_is_named_by_the_whole_table() -> None:
+    ablation = catalogue.find("decoder-alibi")
+    assert digests.of(ablation) == digests.PUBLISHED["decoder-alibi"] != digests.of_text(ablation.text)
+    new, mine = replace(ablation, name="decoder-new"), replace(ablation, is_builtin=False)
+    assert digests.of(new) == digests.of(mine) == digests.of_text(ablation.text)
+    edited = ablation.text.replace("Alibi(size.heads)", "Alibi(2 * size.heads)")
+    assert digests.of(replace(new, text=edited)) != digests.of(new)
+
+
+def is_same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two models have the same weights, by the same names in the same order."""
+    ours, theirs = one.state_dict(), other.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -13,7 +13,7 @@ from archbench.architectures.catalogue import catalogue, scaffold
 from archbench.architectures.components.stack import Stack
 from archbench.architectures.families.variant import Variant
 
-LINES = 48
+LINES = 50
 BLOCK, POSITIONS = "LayerNorm, dropout=size.dropout)", "Rotary(size.head_dim)"
 EMBEDDING = "Embedding(limits.vocabulary, size.dim, dropout=size.dropout)"
 # Family, what a comment suggests, what stands there, and how the suggestion ({}) takes its place.

@@ -1,0 +1,182 @@
+"""Today's code gives published runs their published names and sizes, off line: an edit that renames them is noticed.
+
+A run is planned again from the published specification by the code of today: variant, size, recipe, kind of task, and
+what names a run. The tables give what only the data, trials or a machine can tell: digest, vocabulary, tokens, device,
+the chosen learning rate. Left out are runs on a part of the data, as no table has its digest, and `OLDER` folders.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from reference_pages import NAMES, REFERENCE
+
+from archbench import reproduction
+from archbench.architectures.catalogue import digests
+from archbench.architectures.families.size import Counts, Limits, Size
+from archbench.architectures.families.variant import Variant
+from archbench.reports.analysis import reproduction as chosen
+from archbench.reports.base.declared import specification
+from archbench.reports.base.tables import Tables
+from archbench.runs.base.plan import Plan
+from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import PROMPT, Experiment, Task, Training
+from archbench.runs.planning import published
+from archbench.runs.planning.calibrate import Calibration
+from archbench.runs.planning.fitted_sizes import FittedSizes
+from archbench.runs.planning.isolation import Architectures
+from archbench.runs.planning.matrix import task_config
+from archbench.runs.planning.published import PublishedRun
+from archbench.runs.training import compiled
+
+OLDER = {name for name in NAMES if name.startswith("ablation-")} | {"capacity", "depth-width", "generalist", "scaling"}
+FOLDERS = [name for name in NAMES if name not in OLDER]  # whose names today's code gives; it cannot give the older ones
+
+
+class OneExample:
+    """Stands for data whose lengths decide nothing."""
+
+    source_lengths = target_lengths = np.ones(1, np.int64)
+
+    def __len__(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A published comparison: its specification, runs, and a row for each data set, by name."""
+
+    experiment: Experiment
+    runs: tuple[PublishedRun, ...]
+    datasets: Mapping[str, Mapping[str, Any]]
+    pretrainings: tuple[Mapping[str, Any], ...]
+
+
+@functools.cache
+def read(name: str) -> Folder:
+    tables: Tables = reproduction.read(REFERENCE / name)
+    experiment = spec.recorded(specification(tables), origin=name, folder=".")
+    rows = {row["run"]: row for row in chosen._candidates(tables)}.values()
+    datasets = {row["dataset"]: row for row in tables["datasets"].to_dict("records")}
+    pretrainings = [row for row in tables["runs"].to_dict("records") if row["task"] == chosen.PRETRAINING]
+    runs = tuple(reproduction.published_run(row, tables) for row in rows)
+    return Folder(experiment, runs, datasets, tuple(pretrainings))
+
+
+def reads_all(folder: Folder, run: PublishedRun) -> bool:
+    """Whether a run reads all data, whose digest is published; a prompt shows a few examples of all."""
+    every = folder.datasets[run.dataset]["train_examples"]
+    return run.row.get("adapt") == PROMPT or run.row.get("examples", every) == every
+
+
+def representative(folder: Folder) -> list[PublishedRun]:
+    """A run of each architecture."""
+    runs = [run for run in folder.runs if reads_all(folder, run)]
+    return list({run.variant: run for run in reversed(runs)}.values())
+
+
+def starts(folder: Folder, task: Task, run: PublishedRun) -> Iterator[str]:
+    """The published pretrainings that a run may start from; "" if it starts from none."""
+    stage = next((stage for stage in folder.experiment.pretraining if stage.name == task.start), None)
+    if stage is None:
+        yield ""
+        return
+    seeds = stage.task.seeds
+    seed = run.seed if run.seed in seeds else seeds[run.seed % len(seeds)]
+    for row in folder.pretrainings:
+        if (row["dataset"], row["architecture"], row["seed"]) == (stage.name, run.variant, seed):
+            yield str(row["run"])
+
+
+def size(folder: Folder, task: Task, run: PublishedRun, limits: Limits, architectures: Architectures) -> Size:
+    """The size that is fitted today where that takes no data, else the published one."""
+    row = run.row
+    recorded = Size(*(int(row[key]) for key in ("width", "heads", "depth", "hidden")), float(row["dropout"]))
+    if run.match in ("flops", "seconds") or row.get("start", "scratch") != "scratch":
+        return recorded
+    first = architectures.find(task.architectures[0])
+    prepared: Any = SimpleNamespace(train=OneExample())
+    where = "cpu", Calibration(Path(), print), limits, architectures.measurements, Path()
+    fitted = FittedSizes(first, prepared, *where).size(task, architectures.find(run.variant), run.match)
+    return replace(fitted, heads=recorded.heads, dropout=recorded.dropout)
+
+
+def planned(folder: Folder, run: PublishedRun, architectures: Architectures) -> Iterator[Plan]:
+    """The plan of a published run, once for each pretraining that it may start from."""
+    task, row, data = published._stated(folder.experiment, run), run.row, folder.datasets[run.dataset]
+    lengths = {key: int(data[key]) for key in ("source_length", "target_length")}
+    variant: Variant = architectures.find(run.variant)
+    limits = Limits(int(data["vocabulary"]), *lengths.values())
+    model = size(folder, task, run, limits, architectures)
+    recipe = Training.of(task.training, learning_rate=float(row["learning_rate"]))
+    plan = Plan(
+        experiment=folder.experiment.name,
+        architecture=variant.name,
+        family=variant.family,
+        seed=run.seed,
+        match=run.match,
+        task=replace(task_config(task, "."), **lengths),
+        data=run.data,
+        vocabulary=limits.vocabulary,
+        variant=run.variant,
+        variant_text=variant.text,
+        variant_digest=digests.of(variant),
+        size=model,
+        counts=Counts(0, 0),
+        training=compiled.chosen(recipe, str(row["device"]), float(row["expected_flops"])),
+        supervision=str(row["supervision"]),
+        sampled=architectures.measurements(variant).is_sampled(model, limits),
+        adapt=task.adapt,
+        shots=task.shots,
+        verbalizers=task.verbalizers,
+        targets={},
+        tokens=int(row["planned_tokens"]),
+        flops=0.0,
+        optimizer_flops=0.0,
+        device=str(row["device"]),
+        precision=str(row["precision"]),
+        threads=int(row["threads"]),
+        deterministic=False,
+        cache="",
+        expected_seconds=0.0,
+    )
+    for start in starts(folder, task, run):
+        yield replace(published._as_published(plan, run, in_seconds=False), start=start)
+
+
+def renamed(folder: Folder, runs: list[PublishedRun], cache: Path) -> dict[str, list[str]]:
+    """The runs that would have another name today, each with the names that it could have."""
+    with Architectures(Path(), cache) as architectures:
+        names = {run.run: [plan.run for plan in planned(folder, run, architectures)] for run in runs}
+    return {run: found for run, found in names.items() if run not in found}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_run_of_each_architecture_has_its_published_name_and_size(name: str, tmp_path: Path) -> None:
+    folder = read(name)
+    assert {run.variant for run in representative(folder)} == {run.variant for run in folder.runs}
+    assert not renamed(folder, representative(folder), tmp_path)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_run_has_its_published_name_and_size(name: str, tmp_path: Path) -> None:
+    folder = read(name)
+    assert not renamed(folder, [run for run in folder.runs if reads_all(folder, run)], tmp_path)
+
+
+def test_an_edit_of_the_variant_or_of_what_names_a_run_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = read("repeats")
+    runs = representative(folder)
+    with monkeypatch.context() as edited:
+        edited.setitem(digests.PUBLISHED, "decoder", "0" * 64)
+        assert {run.split("-decoder-")[0] for run in renamed(folder, runs, tmp_path)} == {runs[0].dataset}
+    with monkeypatch.context() as edited:
+        edited.setattr(Training, "identity", lambda self: {**self.model_dump(mode="json"), "new": 1})
+        assert len(renamed(folder, runs, tmp_path)) == len(runs)
