@@ -74,12 +74,6 @@ def reads_all(folder: Folder, run: PublishedRun) -> bool:
     return run.row.get("adapt") == PROMPT or run.row.get("examples", every) == every
 
 
-def representative(folder: Folder) -> list[PublishedRun]:
-    """A run of each architecture."""
-    runs = [run for run in folder.runs if reads_all(folder, run)]
-    return list({run.variant: run for run in reversed(runs)}.values())
-
-
 def starts(folder: Folder, task: Task, run: PublishedRun) -> Iterator[str]:
     """The published pretrainings that a run may start from; "" if it starts from none."""
     stage = next((stage for stage in folder.experiment.pretraining if stage.name == task.start), None)
@@ -93,16 +87,21 @@ def starts(folder: Folder, task: Task, run: PublishedRun) -> Iterator[str]:
             yield str(row["run"])
 
 
-def size(folder: Folder, task: Task, run: PublishedRun, limits: Limits, architectures: Architectures) -> Size:
+@functools.cache
+def fits(architectures: Architectures, reference: str, limits: Limits) -> FittedSizes:
+    """Sizes that equal the reference's parameters; those that equal its FLOPs would take the data."""
+    prepared: Any = SimpleNamespace(train=OneExample())
+    where = "cpu", Calibration(Path(), print), limits, architectures.measurements, Path()
+    return FittedSizes(architectures.find(reference), prepared, *where)
+
+
+def size(task: Task, run: PublishedRun, limits: Limits, architectures: Architectures) -> Size:
     """The size that is fitted today where that takes no data, else the published one."""
     row = run.row
     recorded = Size(*(int(row[key]) for key in ("width", "heads", "depth", "hidden")), float(row["dropout"]))
     if run.match in ("flops", "seconds") or row.get("start", "scratch") != "scratch":
         return recorded
-    first = architectures.find(task.architectures[0])
-    prepared: Any = SimpleNamespace(train=OneExample())
-    where = "cpu", Calibration(Path(), print), limits, architectures.measurements, Path()
-    fitted = FittedSizes(first, prepared, *where).size(task, architectures.find(run.variant), run.match)
+    fitted = fits(architectures, task.architectures[0], limits).size(task, architectures.find(run.variant), run.match)
     return replace(fitted, heads=recorded.heads, dropout=recorded.dropout)
 
 
@@ -112,7 +111,7 @@ def planned(folder: Folder, run: PublishedRun, architectures: Architectures) -> 
     lengths = {key: int(data[key]) for key in ("source_length", "target_length")}
     variant: Variant = architectures.find(run.variant)
     limits = Limits(int(data["vocabulary"]), *lengths.values())
-    model = size(folder, task, run, limits, architectures)
+    model = size(task, run, limits, architectures)
     recipe = Training.of(task.training, learning_rate=float(row["learning_rate"]))
     plan = Plan(
         experiment=folder.experiment.name,
@@ -157,26 +156,21 @@ def renamed(folder: Folder, runs: list[PublishedRun], cache: Path) -> dict[str, 
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_run_of_each_architecture_has_its_published_name_and_size(name: str, tmp_path: Path) -> None:
-    folder = read(name)
-    assert {run.variant for run in representative(folder)} == {run.variant for run in folder.runs}
-    assert not renamed(folder, representative(folder), tmp_path)
-
-
-@pytest.mark.parametrize("name", FOLDERS)
 def test_every_run_has_its_published_name_and_size(name: str, tmp_path: Path) -> None:
     folder = read(name)
-    assert not renamed(folder, [run for run in folder.runs if reads_all(folder, run)], tmp_path)
+    runs = [run for run in folder.runs if reads_all(folder, run)]
+    assert {run.variant for run in runs} == {run.variant for run in folder.runs}
+    assert not renamed(folder, runs, tmp_path)
 
 
 def test_an_edit_of_the_variant_or_of_what_names_a_run_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = read("repeats")
-    runs = representative(folder)
+    runs = list(folder.runs)
     with monkeypatch.context() as edited:
-        edited.setitem(digests.PUBLISHED, "decoder", "0" * 64)
-        assert {run.split("-decoder-")[0] for run in renamed(folder, runs, tmp_path)} == {runs[0].dataset}
+        edited.setitem(digests.KEPT, "decoder", "0" * 64)
+        assert set(renamed(folder, runs, tmp_path)) == {run.run for run in runs if run.variant == "decoder"}
     with monkeypatch.context() as edited:
         edited.setattr(Training, "identity", lambda self: {**self.model_dump(mode="json"), "new": 1})
         assert len(renamed(folder, runs, tmp_path)) == len(runs)
