@@ -19,7 +19,7 @@ NAMES = [name for name in (*catalogue.names(), *catalogue.ablated()) if name not
 SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, source_length=12, target_length=12)
 KNOWN = tomllib.loads(Path(__file__).with_name("built_in_models.toml").read_text(encoding="utf-8"))
 CHANGED = """{0} is another model than its runs so far were trained with. If that is intended:
-- an ablation: remove its line from architectures/catalogue/digests.py, so that its runs get another name
+- an ablation: give it another digest (any text) in architectures/catalogue/digests.py, which renames its runs
 - code that more models share: raise `numerics` of the task kinds
 - then replace its line in tests/built_in_models.toml by
 {0} = {{ shapes = "{shapes}", weights = {weights:.9g}, loss = {loss:.9g}, label = {label:.9g} }}"""
