@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from archbench.architectures.catalogue import digests
 from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training, is_checkpoint
 from archbench.tasks.base.values import TaskConfig
@@ -28,6 +29,10 @@ class ExecutionSetting:
     cache: Path
     rate: float
     environment: Mapping[str, str] = field(default_factory=dict)  # variables that the experiment gives to users' files
+
+    def __post_init__(self) -> None:
+        if not self.variant_digest:
+            object.__setattr__(self, "variant_digest", digests.of_text(self.variant_text))
 
     @property
     def speed(self) -> float:
@@ -61,7 +66,7 @@ class Plan:
     # the model
     variant: str  # name or path, for the catalogue
     variant_text: str
-    variant_digest: str  # SHA-256 of its code
+    variant_digest: str = ""  # SHA-256 of its code; by default that of the text
     foreign: bool = False  # the variant is code of the user or of another package
     breaks: str = ""  # checks of the contract that the variant is known to fail
     size: Size
