@@ -30,10 +30,6 @@ class ExecutionSetting:
     rate: float
     environment: Mapping[str, str] = field(default_factory=dict)  # variables that the experiment gives to users' files
 
-    def __post_init__(self) -> None:
-        if not self.variant_digest:
-            object.__setattr__(self, "variant_digest", digests.of_text(self.variant_text))
-
     @property
     def speed(self) -> float:
         """FLOP/s that a run can be expected to reach."""
@@ -107,6 +103,10 @@ class Plan:
     predictions: int = 0  # bytes of their table, at most
     baselines: bool = False  # this run also makes the data set's baselines
     environment: dict[str, str] = field(default_factory=dict)  # variables that the experiment gives to users' files
+
+    def __post_init__(self) -> None:
+        if not self.variant_digest:
+            object.__setattr__(self, "variant_digest", digests.of_text(self.variant_text))
 
     @property
     def code(self) -> str:
