@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from archbench.reports.analysis.comparison import CHECKPOINT, TARGET, UNTRAINED, Cell, Comparison, oriented
-from archbench.reports.analysis.contributions import contributions, matrix, of_runs
 from archbench.reports.analysis.gates import Gate, Gates
 from archbench.reports.analysis.groups import (
     ROLES,
@@ -24,6 +23,7 @@ from archbench.reports.analysis.groups import (
 from archbench.reports.analysis.sides import Side, SideSetup
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.metrics import declare, metric, primary
+from archbench.reports.base.predictions import contributions, matrix, of_runs
 from archbench.reports.base.statistics import (
     Interval,
     Sample,

@@ -99,11 +99,12 @@ class Folder:
         return [{"run": run, **row} for row in (*sealed, *named)]
 
     def predictions(self, run: str) -> pd.DataFrame:
-        """The run's predictions, with the value of each example by its kind in columns of the metrics' names."""
+        """The run's predictions, with what each example contributes to the scores that are computed from them."""
         frame = self.frame(run, "predictions.parquet")
+        wanted = {run_scores.BY_KIND, *self._metrics[str(self.record(run).get("dataset"))]}
         for row in self._computed(run):
             values = row.get("per_example") or ()
-            if row.get("place") == run_scores.BY_KIND and len(values) == len(frame) > 0:
+            if row.get("place") in wanted and len(values) == len(frame) > 0:
                 frame[str(row.get("metric"))] = pd.Series(values, dtype="float64", index=frame.index)
         return frame
 

@@ -72,8 +72,9 @@ TYPES: Final = {
     "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary),
     "integer": (pa.types.is_integer, pa.types.is_floating),  # of a float every value is whole
     "number": (pa.types.is_integer, pa.types.is_floating),
+    "boolean": (pa.types.is_boolean,),
 }
-WORDS: Final = {"text": "text", "integer": "whole numbers", "number": "numbers"}
+WORDS: Final = {"text": "text", "integer": "whole numbers", "number": "numbers", "boolean": "truth values"}
 Fault = tuple[str, str]  # where in a table, and what is wrong there
 
 

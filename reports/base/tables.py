@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from archbench.reports.base.predictions import with_statistics
 from archbench.reports.base.records import Folder
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
@@ -72,6 +73,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "reference": "text",
         "answer": "text",
         "log_likelihood": "number",
+        "correct": "boolean",
+        "bytes": "integer",
     },
     "references": {"dataset": "text", "split": "text", "name": "text", "metric": "text", "value": "number"},
     "environment": {"run": "text", "key": "text", "value": "text"},
@@ -135,7 +138,7 @@ def collect(root: Path) -> Tables:
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
     tables["metrics"] = _frame("metrics", pd.DataFrame(folder.metrics(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
-    tables = {name: tables[name] for name in COLUMNS}
+    tables = _with_statistics({name: tables[name] for name in COLUMNS})
     published = root / AGAINST
     return _beside(read(published), tables) if (published / "runs.parquet").is_file() else tables
 
@@ -189,12 +192,16 @@ def read(folder: Path) -> Tables:
     """
     if not (folder / "runs.parquet").is_file():
         raise InputError(f"{folder}: no tables here (expected runs.parquet); name the folder of an experiment")
-    return {name: _read(folder / f"{name}.parquet", name) for name in COLUMNS}
+    return _with_statistics({name: _read(folder / f"{name}.parquet", name) for name in COLUMNS})
 
 
 def completed(given: Mapping[str, pd.DataFrame]) -> Tables:
     """Tables with all names and columns that a report reads; what is missing is empty."""
-    return {name: _frame(name, given[name] if name in given else pd.DataFrame()) for name in COLUMNS}
+    return _with_statistics({name: _frame(name, given.get(name, pd.DataFrame())) for name in COLUMNS})
+
+
+def _with_statistics(tables: Tables) -> Tables:
+    return {**tables, "predictions": with_statistics(tables["predictions"], tables["scores"])}
 
 
 def _read(path: Path, name: str) -> pd.DataFrame:
@@ -221,6 +228,8 @@ def _frame(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(values: "pd.Series[Any]", kind: str) -> "pd.Series[Any]":
+    if kind == "boolean":
+        return pd.Series(pd.array(values.where(values.notna(), None).to_numpy(dtype=object), "boolean"))
     if kind == "text" and (isinstance(values.dtype, pd.StringDtype) or values.isna().all()):
         return values.astype("string").reset_index(drop=True)
     if kind == "text":
@@ -238,8 +247,6 @@ def _guessed(values: "pd.Series[Any]") -> "pd.Series[Any]":
         kind = next((kind for kind, holds in kinds if holds(values.dtype)), "text")
     else:
         kind = _kind([value for value in values if not _missing(value)])
-    if kind == "boolean":
-        return pd.Series(pd.array(values.where(values.notna(), None).to_numpy(dtype=object), "boolean"))
     typed = _typed(values, kind)
     whole = kind == "number" and not (typed.dropna() % 1).any() and bool(np.isfinite(typed.dropna()).all())
     return _typed(typed, "integer") if whole else typed

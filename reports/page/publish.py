@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from archbench.reports.analysis.contributions import of_texts, right
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import portable
-from archbench.reports.base.metrics import recorded
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
 from archbench.runs.base import disk
+from archbench.tasks.metrics.builtin import BUILTIN
 
-TEXTS = ("source", "reference", "answer")
 LARGE = ("predictions", "curves")  # as Parquet alone
 
 
@@ -44,13 +40,11 @@ def check(root: Path, folder: Path) -> None:
 def without_texts(tables: Tables) -> Tables:
     """The tables with numbers in place of the texts of `predictions`."""
     rows = tables["predictions"]
-    sizes = rows["reference"].map(lambda text: len(text.encode()), na_action="ignore")
-    known = {"correct": right(rows), "bytes": pd.to_numeric(sizes).astype("Int32")}
-    kept = rows.drop(columns=[name for name in (*TEXTS, *known) if name in rows]).assign(**known)
-    kept["log_likelihood"] = kept["log_likelihood"].astype("float32")
-    measured = [name for name in (*recorded(), "log_likelihood_shuffled") if name in rows]
-    own_rows = kept[["run", "example", "log_likelihood", *known, *measured]]
-    return {**tables, "predictions": pd.concat([own_rows, of_texts(tables)], axis=1)}
+    measured = [name for name, metric in BUILTIN.items() if metric.recorded and name in rows]
+    smaller = {name: "float32" for name in ("log_likelihood", *(name for name in measured if BUILTIN[name].of_sums))}
+    shuffled = [name for name in ("log_likelihood_shuffled",) if name in rows]
+    kept = rows[["run", "example", "log_likelihood", "correct", "bytes", *measured, *shuffled]]
+    return {**tables, "predictions": kept.astype({**smaller, "bytes": "Int32"})}
 
 
 def shareable(tables: Tables) -> Tables:

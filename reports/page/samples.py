@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.contributions import right
 from archbench.reports.analysis.groups import Group
+from archbench.tasks.metrics.builtin import TEXTS
 
 EXAMPLES: Final = 5
 LONGEST: Final = 500
@@ -53,7 +53,7 @@ def samples(
     """
     chosen = _first_runs(group, set(predictions["run"].unique()))
     rows = predictions[predictions["run"].isin(list(chosen.values())) & predictions["answer"].notna()]
-    rows = rows.assign(right=right(rows) if one_answer else None)
+    rows = rows.assign(right=rows["correct"] if one_answer else None)
     by_run = {
         run: part.drop_duplicates("example").set_index("example") for run, part in rows.groupby("run", sort=False)
     }
@@ -96,14 +96,8 @@ def _marked(architecture: str, row: "pd.Series[Any]", labels: bool) -> MarkedAns
         return MarkedAnswer(architecture, text, "right" if matches else "wrong", bool(matches))
     if matches:
         return MarkedAnswer(architecture, text, EXACT_MATCH, True)
-    return MarkedAnswer(architecture, text, f"chrF {_chrf(str(row['answer']), str(row['reference'])):.0f}")
-
-
-def _chrf(answer: str, reference: str) -> float:
-    """The chrF of one sentence, 0 to 100."""
-    from sacrebleu.metrics.chrf import CHRF
-
-    return float(CHRF().sentence_score(answer, [reference]).score)
+    chrf = TEXTS["chrf"].value([str(row["reference"])], [str(row["answer"])])  # of this sentence, not its contribution
+    return MarkedAnswer(architecture, text, f"chrF {chrf:.0f}")
 
 
 def _cut(text: Any) -> str:

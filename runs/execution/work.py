@@ -233,15 +233,17 @@ def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
 
 
 def _predictions(scored: Scored) -> pd.DataFrame:
-    """One row per example. If the number of answers is limited, only the first rows have answers and their scores.
+    """One row per example, with what it contributes to each score that does not follow from the row.
 
-    Likelihoods with another example's source also exist for the first rows only.
+    If the number of answers is limited, only the first rows have answers and their scores. Likelihoods with another
+    example's source also exist for the first rows only.
     """
     outputs = scored.outputs
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
-    means = [score for score in scored.scores if score.per_example]
-    by_metric = {score.metric: pd.Series(score.per_example, dtype="float64").reindex(range(n)) for score in means}
+    correct = [answer == wanted for answer, wanted in zip(outputs.answers, outputs.references, strict=False)]
+    kept = [score for score in scored.scores if score.per_example]
+    by_metric = {score.metric: pd.Series(score.per_example, dtype="float64").reindex(range(n)) for score in kept}
     exchanged = pd.Series(-scored.shuffled_nats, dtype="float64").reindex(range(n))
     return pd.DataFrame(
         {
@@ -250,6 +252,8 @@ def _predictions(scored: Scored) -> pd.DataFrame:
             "reference": list(outputs.references),
             "answer": pd.Series(answers, dtype="str"),
             "log_likelihood": -outputs.nats,
+            "correct": pd.Series(correct, dtype="boolean").reindex(range(n)),
+            "bytes": outputs.bytes,
             **by_metric,
             **({"log_likelihood_shuffled": exchanged} if len(scored.shuffled_nats) else {}),
         }

@@ -1,6 +1,5 @@
 """The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
-from archbench.tasks.metrics.intervals import ratio_score
+from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 DRAWS = 16
@@ -111,7 +110,7 @@ class Scorer:
         assert isinstance(test, Subset)
         examples = shuffled.ExchangedSources(test, count)
         nats, _ = self._likelihoods(examples, estimating=False)
-        score = ratio_score(shuffled.METRIC, nats, examples.target_bytes.astype(np.float64), 1 / math.log(2))
+        score = BUILTIN[shuffled.METRIC].score(nats, examples.target_bytes)
         return replace(scored, scores=(*scored.scores, score), shuffled_nats=nats)
 
     def validation(self) -> Examples:
@@ -226,7 +225,7 @@ def _masked_loss(outputs: Outputs, estimate: NDArray[np.float64] | None) -> list
     """The mean loss over masked tokens in nats per target token, where the objective bounds no likelihood."""
     if estimate is None:
         return []
-    return [ratio_score("masked_loss", estimate, outputs.tokens.astype(np.float64))]
+    return [BUILTIN["masked_loss"].score(estimate, outputs.tokens)]
 
 
 def progress(run: str, notify: Callable[[Progress], None]) -> Callable[[float, float], None]:

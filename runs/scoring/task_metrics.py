@@ -23,7 +23,7 @@ from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, Score
-from archbench.tasks.kinds import task
+from archbench.tasks.kinds import own, task
 from archbench.tasks.metrics import registry
 
 FILE = store.METRICS
@@ -121,14 +121,9 @@ def _write(plan: Plan, root: Path, made: Mapping[str, Sequence[Score]]) -> None:
     rows = [row for row in _rows(plan, root) if row["place"] in places and row["place"] not in made]
     for place, scores in made.items():
         about = {"run": plan.run, "split": "test"}
-        rows += [{**about, **_values(score, place), "place": place, **_stamp(plan, root, place)} for score in scores]
+        rows += [{**about, **asdict(score), "place": place, **_stamp(plan, root, place)} for score in scores]
     rows.sort(key=lambda row: places.index(row["place"]))
     sealed.write_sealed(store.run_folder(root, plan.run) / FILE, rows)
-
-
-def _values(score: Score, place: str) -> dict[str, Any]:
-    """A score as a row; the examples' values by a metric follow from the table of predictions."""
-    return {key: value for key, value in asdict(score).items() if place == BY_KIND or key != "per_example"}
 
 
 def _by_kind(plan: Plan, root: Path, prepared: Prepared | None = None) -> list[Score]:
@@ -143,4 +138,5 @@ def _by_metric(plan: Plan, root: Path, place: str) -> list[Score]:
     if not rows:
         return []
     metric = registry.find(place, plan.task.folder, f"tasks.{plan.task.name}.metrics")
-    return [registry.score(metric, [row["reference"] for row in rows], [row["answer"] for row in rows])]
+    score = metric.score([row["reference"] for row in rows], [row["answer"] for row in rows])
+    return [own.plain(score, len(table))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from archbench.tasks.base.values import Baseline, Prepared
 from archbench.tasks.baselines import token_ngrams
 from archbench.tasks.baselines.ngram import LIMIT, lzma_bits, ngram_bits, train_ngram
-from archbench.tasks.metrics import metrics, rouge
+from archbench.tasks.metrics import rouge
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
@@ -138,8 +138,8 @@ def _label_rows(
         for row, label in zip(chances, wanted, strict=True)
         if label in columns
     ]
-    values = {"accuracy": metrics.accuracy(wanted, answers), "macro_f1": metrics.macro_f1(wanted, answers)}
-    return _rows(name, values | ({"nll_per_token": float(np.mean(nats))} if nats else {}))
+    rows = _text_rows(name, ("accuracy", "macro_f1"), wanted, answers)
+    return rows + ([Baseline(name, "test", "nll_per_token", float(np.mean(nats)))] if nats else [])
 
 
 def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: Sequence[str]) -> list[Baseline]:

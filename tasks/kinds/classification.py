@@ -5,8 +5,7 @@ import numpy as np
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import majority_rows, tfidf_logistic_rows
-from archbench.tasks.metrics.builtin import text_score
-from archbench.tasks.metrics.intervals import ratio_score
+from archbench.tasks.metrics.builtin import BUILTIN, text_score
 
 
 def decoding(prepared: Prepared) -> DecodingConfig:
@@ -23,8 +22,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
         scores += [text_score(name, labels, answers) for name in KIND.metrics]
     known = np.isin(np.array(outputs.references), np.array(prepared.tokenizer.labels))
     if known.any():
-        tokens = outputs.tokens[known].astype(np.float64)
-        scores.append(ratio_score("nll_per_token", outputs.nats[known], tokens))
+        scores.append(BUILTIN["nll_per_token"].score(outputs.nats[known], outputs.tokens[known]))
     return scores
 
 

@@ -10,8 +10,8 @@ from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import likelihood_rows, validation_bits
 from archbench.tasks.metrics import metrics
-from archbench.tasks.metrics.builtin import text_score
-from archbench.tasks.metrics.intervals import distinct_score, likelihood_scores, ratio_score
+from archbench.tasks.metrics.builtin import likelihood_scores, text_score
+from archbench.tasks.metrics.intervals import ratio_score
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 SAMPLES = 64
@@ -45,7 +45,7 @@ def sample_scores(texts: Sequence[Tokens], prepared: Prepared) -> list[Score]:
         "copied": metrics.copies(texts, train.tokens, order),
     }
     ratios = [ratio_score(name, part[:, 0], part[:, 1]) for name, part in counts.items() if part[:, 1].any()]
-    return [*ratios, distinct_score(texts)]
+    return [*ratios, metrics.distinct_score(texts)]
 
 
 def sample_likelihood(outputs: Outputs, prepared: Prepared) -> list[Score]:

@@ -18,8 +18,8 @@ from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 from archbench.tasks.builtin_data import random_strings
 from archbench.tasks.kinds.text_to_text import decoding
-from archbench.tasks.metrics.builtin import text_score
-from archbench.tasks.metrics.intervals import Floats, likelihood_scores, ratio_score
+from archbench.tasks.metrics.builtin import likelihood_scores, text_score
+from archbench.tasks.metrics.intervals import Floats, ratio_score
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:

@@ -19,7 +19,8 @@ from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 
 METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-COLUMNS = ("run", "example", "source", "reference", "answer", "log_likelihood", "log_likelihood_shuffled")
+COLUMNS = ("run", "example", "source", "reference", "answer", "log_likelihood", "log_likelihood_shuffled", "correct",
+           "bytes")  # fmt: skip
 STRATEGIES = get_args(get_type_hints(DecodingConfig)["strategy"])
 LARGE = 1e-6  # relative difference of a mean from what it should be
 
@@ -39,7 +40,7 @@ def measure(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f'{where}: gave "{name}" {names.count(name)} times; expected each metric once')
-    return [_plain(score, len(outputs.references)) for score in scores]
+    return [plain(score, len(outputs.references)) for score in scores]
 
 
 def decoding(kind: TaskKind, prepared: Prepared) -> DecodingConfig:
@@ -141,8 +142,8 @@ def _mean(values: Any) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _plain(score: Score, examples: int) -> Score:
-    """A score of Python's own numbers."""
+def plain(score: Score, examples: int) -> Score:
+    """A score of Python's own numbers, with NaN for the last of the examples if these have no value."""
     values = [float(value) for value in score.per_example]
     values += [math.nan] * (examples - len(values)) if values else []
     return Score(score.metric, float(score.value), float(score.lower), float(score.upper), int(score.n), tuple(values))

@@ -5,8 +5,7 @@ from functools import partial
 
 from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import TextRows, likelihood_rows
-from archbench.tasks.metrics.builtin import text_score
-from archbench.tasks.metrics.intervals import likelihood_scores
+from archbench.tasks.metrics.builtin import likelihood_scores, text_score
 
 Measure = Callable[[Prepared, Outputs], list[Score]]
 Baselines = Callable[[Prepared], list[Baseline]]

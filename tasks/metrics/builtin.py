@@ -1,12 +1,17 @@
 """archbench's own metrics, by name."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from archbench.tasks.base.values import Score
 from archbench.tasks.metrics import metrics
-from archbench.tasks.metrics.intervals import bleu_score, chrf_score, macro_f1_score, mean_score, rouge_score
+from archbench.tasks.metrics.intervals import Floats, ratio, ratios
 from archbench.tasks.metrics.metric import Metric
+from archbench.tasks.metrics.rouge import rouge
 
 _ANY_ORDER = (
     "training loss of a masked model: the negative log-likelihood averaged over all orders in which tokens can be "
@@ -16,68 +21,80 @@ _ANY_ORDER = (
 _PER_BYTE, _PER_TOKEN = "bits per byte", "nats per token"
 
 
+_BITS = partial(ratio, scale=1 / math.log(2))
+
+
 def text_score(metric: str, references: Sequence[str], answers: Sequence[str]) -> Score:
     """The score of answers by the metric of texts called ``metric``. Raises KeyError where there is none."""
-    score = TEXTS[metric].score
-    assert score is not None
-    return score(references, answers)
+    return TEXTS[metric].score(references, answers)
 
 
-def _share(name: str, references: Sequence[str], answers: Sequence[str]) -> Score:
-    return mean_score(name, [a == b for a, b in zip(references, answers, strict=True)])
+def likelihood_scores(
+    nats: Floats,
+    tokens: NDArray[np.int64],
+    byte_counts: NDArray[np.int64],
+    bound: Floats | None = None,
+    lossless: bool = True,
+) -> list[Score]:
+    """Nats per token, perplexity and bits per byte of the references, and the bound on the last where there is one.
+
+    All arguments are (n,), a value for each reference. ``lossless``: False where decoding does not give back the text,
+    so that the likelihood covers fewer bytes than the text has; bits per byte are then omitted.
+    """
+    scores = [BUILTIN[name].score(nats, tokens) for name in ("nll_per_token", "perplexity")]
+    if not lossless:
+        return scores
+    scores.append(BUILTIN["bits_per_byte"].score(nats, byte_counts))
+    return scores if bound is None else [*scores, BUILTIN["bits_per_byte_bound"].score(bound, byte_counts)]
 
 
 _METRICS = (
     Metric("bits_per_byte", _PER_BYTE, "lower", "exact negative log-likelihood of the test text, in bits for each "
            "UTF-8 byte; comparable across tokenizers", 0.0, unit=_PER_BYTE, margin=0.02, reads="likelihoods",
-           function=metrics.bits_per_byte),
-    Metric("bits_per_byte_bound", f"{_PER_BYTE}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_BYTE, reads=""),
+           statistics=ratios, of_sums=_BITS),
+    Metric("bits_per_byte_bound", f"{_PER_BYTE}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_BYTE,
+           reads="likelihoods", statistics=ratios, of_sums=_BITS),
     Metric("bits_per_byte_shuffled", f"{_PER_BYTE}, sources exchanged", "", "exact bits per byte of the first test "
            "texts (64 at most) after sources of other examples; a model that ignores its source loses nothing by it",
-           0.0, unit=_PER_BYTE, reads=""),
+           0.0, unit=_PER_BYTE, reads="likelihoods", statistics=ratios, of_sums=_BITS),
     Metric("nll_per_token", _PER_TOKEN, "lower", "exact negative log-likelihood of a scored token; comparable under "
            "one tokenizer only", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads="likelihoods",
-           function=metrics.nll_per_token),
+           statistics=ratios, of_sums=ratio),
     Metric("nll_per_token_sampled", f"{_PER_TOKEN}, sampled", "lower", "exact negative log-likelihood of a few tokens "
            "of each target, from left to right", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads=""),
     Metric("nll_per_token_bound", f"{_PER_TOKEN}, any-order bound", "lower", _ANY_ORDER, 0.0, unit=_PER_TOKEN,
            across_tokenizers=False, reads=""),
     Metric("masked_loss", f"{_PER_TOKEN}, masked loss", "", "the loss over masked ends of the targets, each "
            "position predicted from the same prefix, or over a fixed share of masked tokens; it bounds no likelihood "
-           "and is not comparable with one", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads=""),
+           "and is not comparable with one", 0.0, unit=_PER_TOKEN, across_tokenizers=False, reads="likelihoods",
+           statistics=ratios, of_sums=ratio),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token", 1.0, across_tokenizers=False,
-           reads="likelihoods", function=metrics.perplexity),
+           reads="likelihoods", statistics=ratios, of_sums=metrics.perplexity),
     Metric("accuracy", "accuracy", "higher", "share of examples with the right label", 0.0, 1.0, margin=0.02,
-           function=metrics.accuracy, score=partial(_share, "accuracy")),
+           statistics=metrics.equal),
     Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same", 0.0, 1.0, margin=0.02,
-           function=metrics.macro_f1,
-           score=lambda wanted, given: macro_f1_score(metrics.macro_f1(wanted, given), wanted, given)),
+           recorded=True, statistics=metrics.label_counts, of_sums=metrics.macro_f1),
     Metric("exact_match", "exact match", "higher", "share of answers equal to the reference", 0.0, 1.0, margin=0.02,
-           function=metrics.exact_match, score=partial(_share, "exact_match")),
+           statistics=metrics.equal),
     Metric("bleu", "BLEU", "higher", "overlap of word sequences with the reference, 0 to 100 (sacreBLEU)", 0.0, 100.0,
-           decimals=1, margin=1.0, function=metrics.bleu,
-           score=lambda wanted, given: bleu_score(metrics.bleu(wanted, given), wanted, given)),
+           decimals=1, margin=1.0, recorded=True, statistics=metrics.bleu_counts, of_sums=metrics.bleu),
     Metric("chrf", "chrF", "higher", "overlap of character sequences with the reference, 0 to 100 (sacreBLEU)", 0.0,
-           100.0, decimals=1, margin=1.0, function=metrics.chrf,
-           score=lambda wanted, given: chrf_score(metrics.chrf(wanted, given), wanted, given)),
+           100.0, decimals=1, margin=1.0, recorded=True, statistics=metrics.chrf_counts, of_sums=metrics.chrf),
     *(Metric(name, label, "higher", f"{what} with the reference, F1", 0.0, 1.0, margin=0.01, recorded=True,
-             function=function, score=partial(rouge_score, name))
-      for name, label, what, function in (
-          ("rouge_1", "ROUGE-1", "words shared", metrics.rouge_1),
-          ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared", metrics.rouge_2),
-          ("rouge_l", "ROUGE-L", "longest common subsequence of words", metrics.rouge_l))),
+             statistics=partial(rouge, name))
+      for name, label, what in (
+          ("rouge_1", "ROUGE-1", "words shared"),
+          ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared"),
+          ("rouge_l", "ROUGE-L", "longest common subsequence of words"))),
     Metric("stored_bits", "stored bits", "higher", "entropy of all strings minus their exact negative log-likelihood, "
            "in bits; below 0 for a model that does not know how strings are drawn", unit="bits", decimals=0,
            margin=1000.0, recorded=True, reads=""),  # 0.05 for each parameter of the smallest model
     Metric("repetition", "repetition", "", "share of an answer's 4-grams (of tokens; of characters under "
-           "a character tokenizer) that occur earlier in the same answer", 0.0, 1.0, across_tokenizers=False,
-           reads="tokens", function=metrics.repetition),
+           "a character tokenizer) that occur earlier in the same answer", 0.0, 1.0, across_tokenizers=False, reads=""),
     Metric("distinct_2", "distinct-2", "", "share of distinct pairs of neighbouring tokens (characters under a "
-           "character tokenizer) among all pairs in the answers", 0.0, 1.0, across_tokenizers=False, reads="tokens",
-           function=metrics.distinct_2),
+           "character tokenizer) among all pairs in the answers", 0.0, 1.0, across_tokenizers=False, reads=""),
     Metric("copied", "copied", "", "share of the answers' windows of at least 8 tokens (at least 20 bytes) that occur "
-           "verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads="tokens",
-           function=metrics.copied),
+           "verbatim in the training text", 0.0, 1.0, across_tokenizers=False, reads=""),
     Metric("sample_bits_per_byte", "samples, bits per byte", "", "the sampled continuations under a byte n-gram model "
            "of the validation text, which no model trains on; needs no reference text. Lower: likelier text; far below "
            "the test text's own value: repetitive", 0.0, unit=_PER_BYTE, reads=""),

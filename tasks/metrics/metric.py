@@ -1,16 +1,30 @@
-"""A metric as one value: its name, better direction, computation, resampling and number format."""
+"""A metric as one value: what it is, how it is computed, and how it is shown.
+
+Most metrics are functions of sums over examples: of n-gram matches and counts (BLEU), of hits by label (macro F1), of
+nats and bytes (bits per byte). Such a metric states two functions, and all else follows from them:
+
+    statistics(references, answers) -> (n, k)   what each example adds to the sums
+    of_sums((r, k)) -> (r,)                     the metric of r sets of examples, from the sums of each
+
+    value        of_sums(statistics summed)
+    interval     of_sums(statistics resampled), see ``intervals``
+    example i    its contribution, see ``intervals.contributions``
+"""
 
 import math
 import numbers
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from archbench.tasks.base.errors import is_signalled, one_line
 from archbench.tasks.base.values import Score
+from archbench.tasks.metrics.intervals import Floats, contributions, ratio, ratios, resampled_score, scored
 
 Direction = Literal["higher", "lower", ""]
-Reads = Literal["texts", "likelihoods", "tokens", ""]
+Reads = Literal["texts", "likelihoods", ""]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 FACTS = ("label", "better", "meaning", "least", "most", "unit", "decimals", "margin", "across_tokenizers", "recorded")
 
@@ -21,13 +35,13 @@ class Metric:
 
     Values lie from ``least`` to ``most``, in ``unit`` ("" for shares), and are printed with ``decimals`` digits.
     ``margin`` is the smallest relevant difference, None if none is declared. ``across_tokenizers``: comparable between
-    models with different tokenizers (metrics per token are not). ``recorded``: the table of predictions has one value
-    for each example.
+    models with different tokenizers (metrics per token are not). ``recorded``: the table of predictions has a column of
+    this name, with the contribution of each example.
 
-    ``function`` computes it from what it ``reads``: ``(references, answers)`` (n,) of texts, ``(nats, tokens)`` or
-    ``(nats, bytes)`` (n,) of likelihoods, token ids of answers; None where the scoring loop computes it.
-    ``score`` computes a metric of texts with its interval; None: ``function`` is called again on examples drawn with
-    replacement.
+    ``statistics`` takes what the metric ``reads``: ``(references, answers)`` (n,) of texts, ``(nats, tokens)`` or
+    ``(nats, bytes)`` (n,) of likelihoods. Without ``of_sums`` it gives a value for each example, (n,), and the metric
+    is their mean. ``function`` takes the same and computes a metric that has no statistics; for its interval it is
+    called again on examples drawn with replacement. With neither, the task's kind or the scoring loop computes it.
 
     Raises ``ValueError`` for values that contradict each other.
     """
@@ -45,7 +59,8 @@ class Metric:
     recorded: bool = False
     reads: Reads = "texts"
     function: Callable[..., float] | None = field(default=None, repr=False)
-    score: Callable[[Sequence[str], Sequence[str]], Score] | None = field(default=None, repr=False)
+    statistics: Callable[..., Floats] | None = field(default=None, repr=False)
+    of_sums: Callable[[Floats], Floats] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         checks = (
@@ -57,20 +72,85 @@ class Metric:
              f"decimals: {self.decimals!r}: expected 0 to 10"),
             (self.margin is None or (_number(self.margin) and self.margin > 0),
              f"margin: {self.margin!r}: expected more than 0"),
+            (self.function is None or self.statistics is None, "function, statistics: give one of the two"),
         )  # fmt: skip
         for holds, message in checks:
             if not holds:
                 raise ValueError(message)
 
-    def value(self, *given: Any, **options: Any) -> float:
-        """The function's value. Raises ``ValueError`` if it is no number or outside the metric's range."""
-        assert self.function is not None, self.name
+    def value(self, *given: Any) -> float:
+        """The metric of ``given``. Raises ``ValueError`` if it is no number or outside the metric's range."""
         try:
-            result = self.function(*given, **options)
+            return self._checked(self._unchecked(*given))
         except BaseException as error:
             if isinstance(error, Exception) or is_signalled(error):
                 raise
             raise ValueError(f"raises {one_line(error)}") from error  # SystemExit, for example
+
+    def score(self, *given: Any) -> Score:
+        """The metric of ``given`` with its 95% interval and, if it is ``recorded``, the contribution of each example.
+
+        Raises whatever its functions raise, and ``ValueError`` where they give no number in the metric's range.
+        """
+        if self.statistics is None:
+            return resampled_score(self.name, self.value, *given)
+        statistics, of_sums = self._sums(*given)
+        score = scored(self.name, statistics, of_sums)
+        if self.reads == "texts":
+            self._checked(score.value)
+        if not self.recorded:
+            return score
+        values = statistics[:, 0] if self.of_sums is None else contributions(statistics, of_sums)
+        return replace(score, per_example=tuple(values.tolist()))
+
+    def facts(self) -> dict[str, Any]:
+        """The facts that reports need, as plain values."""
+        return {"metric": self.name, **{key: getattr(self, key) for key in FACTS}}
+
+    @property
+    def best(self) -> float:
+        """The end of the scale on the better side, infinite where there is none."""
+        return {"higher": self.most, "lower": self.least, "": math.nan}[self.better]
+
+    @property
+    def worst(self) -> float:
+        """The end of the scale on the worse side, infinite where there is none."""
+        return {"higher": self.least, "lower": self.most, "": math.nan}[self.better]
+
+    @property
+    def extent(self) -> float:
+        """The largest possible difference of two scores; may be infinite."""
+        return abs(self.best - self.worst)
+
+    @property
+    def direction(self) -> str:
+        """In words, for a table's head or an axis."""
+        return {"higher": "higher is better", "lower": "lower is better", "": "descriptive only"}[self.better]
+
+    @property
+    def label_with_arrow(self) -> str:
+        """The label, and an arrow to the better side where there is one."""
+        return f"{self.label} {dict(higher='↑', lower='↓').get(self.better, '')}".strip()
+
+    def gain(self, difference: float) -> float:
+        """``difference`` with the sign that makes better positive."""
+        return -difference if self.better == "lower" else difference
+
+    def _sums(self, *given: Any) -> tuple[Floats, Callable[[Floats], Floats]]:
+        """The statistics (n, k) and the function of their sums; a mean is a ratio with a whole of 1 for each."""
+        assert self.statistics is not None, self.name
+        statistics = np.asarray(self.statistics(*given), np.float64)
+        if self.of_sums is not None:
+            return statistics, self.of_sums
+        return ratios(statistics, np.ones(len(statistics))), ratio
+
+    def _unchecked(self, *given: Any) -> Any:
+        if self.function is not None:
+            return self.function(*given)
+        statistics, of_sums = self._sums(*given)
+        return of_sums(statistics.sum(axis=0, keepdims=True))[0]
+
+    def _checked(self, result: Any) -> float:
         if isinstance(result, bool | str | bytes) or result is None:
             raise ValueError(f"returned {result!r}; expected a number")
         try:
@@ -80,10 +160,6 @@ class Metric:
         if math.isnan(value) or not self.least - 1e-9 <= value <= self.most + 1e-9:
             raise ValueError(f"returned {value:g}, which is outside of its range, {self.least:g} to {self.most:g}")
         return value
-
-    def facts(self) -> dict[str, Any]:
-        """The facts that reports need, as plain values."""
-        return {"metric": self.name, **{key: getattr(self, key) for key in FACTS}}
 
 
 def _number(value: object) -> bool:

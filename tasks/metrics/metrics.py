@@ -1,9 +1,7 @@
-"""The metrics, as pure functions of answers and likelihoods; each docstring gives the meaning.
-
-Likelihoods come as one value for each example, (n,): ``nats``, and the counts of its tokens or bytes.
-"""
+"""The computations of the metrics: statistics of each example, and functions of their sums (see ``metric``)."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,64 +9,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.tasks.base.example import Tokens
+from archbench.tasks.base.values import Score
 from archbench.tasks.metrics import rouge
+from archbench.tasks.metrics.intervals import Floats, ratio
 
+CHRF_ORDER = 6  # characters of an n-gram, at most
 COPY_TOKENS, COPY_BYTES = 8, 20
 _BLOCK = 1 << 22
 
 
-def nll_per_token(nats: NDArray[np.float64], tokens: NDArray[np.int64]) -> float:
-    """Nats per scored token, END counted."""
-    return float(nats.sum() / tokens.sum())
+def perplexity(sums: Floats) -> Floats:
+    """exp of nats per token, infinite where it overflows, from sums of `ratios` (r, 3), (r,)."""
+    return np.array([math.exp(value) if value < 709.0 else math.inf for value in ratio(sums).tolist()], np.float64)
 
 
-def perplexity(nats: NDArray[np.float64], tokens: NDArray[np.int64]) -> float:
-    """exp of `nll_per_token`."""
-    return exponential(nll_per_token(nats, tokens))
+def equal(references: Sequence[str], answers: Sequence[str]) -> Floats:
+    """1 at answers that equal their reference, character by character, (n,)."""
+    return np.array([a == b for a, b in zip(references, answers, strict=True)], np.float64)
 
 
-def bits_per_byte(nats: NDArray[np.float64], byte_counts: NDArray[np.int64]) -> float:
-    """Bits per UTF-8 byte of the scored text: the one likelihood that compares across tokenizers."""
-    return float(nats.sum() / math.log(2) / byte_counts.sum())
+def label_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
+    """(hit, wanted, given) by label of the references, (n, 3 labels)."""
+    labels = np.array(sorted(set(references)))
+    wanted, given = np.array(references)[:, None] == labels, np.array(answers)[:, None] == labels
+    return np.concatenate([wanted & given, wanted, given], axis=1).astype(np.float64)
 
 
-def exponential(value: float) -> float:
-    """exp, infinite where it overflows."""
-    return math.exp(value) if value < 709.0 else math.inf
+def macro_f1(sums: Floats) -> Floats:
+    """F1 averaged over the labels that are wanted, each with the same weight, as scikit-learn's ``f1_score`` gives it.
+
+    Takes sums of `label_counts` (r, 3 labels) to (r,) values.
+    """
+    hits, wanted, given = np.split(sums, 3, axis=1)
+    f1 = 2 * hits / np.maximum(1, wanted + given)
+    return np.asarray((f1 * (wanted > 0)).sum(axis=1) / np.maximum(1, (wanted > 0).sum(axis=1)))
 
 
-def exact_match(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Share of answers that equal their reference, character by character."""
-    return float(np.mean([a == b for a, b in zip(references, answers, strict=True)]))
+def bleu_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
+    """(4 matches, 4 n-gram counts, answer length, reference length) of each sentence by sacreBLEU, (n, 10)."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    metric = BLEU(effective_order=True, force=True)  # without effective_order it warns of sentences
+    scores = [metric.sentence_score(answer, [wanted]) for wanted, answer in zip(references, answers, strict=True)]
+    return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores], np.float64)
 
 
-def accuracy(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Share of labels that are right."""
-    return exact_match(references, answers)
+def bleu(sums: Floats) -> Floats:
+    """sacreBLEU's corpus BLEU with its defaults, 0 to 100 (1804.08771), from sums of `bleu_counts` (r, 10), (r,)."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    counts = sums.astype(np.int64).tolist()
+    rows = [BLEU.compute_bleu(row[:4], row[4:8], *row[8:], smooth_method="exp") for row in counts]
+    return np.array([row.score for row in rows], np.float64)
 
 
-def macro_f1(references: Sequence[str], answers: Sequence[str]) -> float:
-    """F1 averaged over the classes that occur among the references, each with the same weight (scikit-learn)."""
-    from sklearn.metrics import f1_score
-
-    labels = sorted(set(references))
-    score = f1_score(list(references), list(answers), labels=labels, average="macro", zero_division=0.0)
-    return float(score)
-
-
-def bleu(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Corpus BLEU of sacreBLEU with its defaults, 0 to 100 (1804.08771)."""
-    return float(sacrebleu_metrics()["bleu"].corpus_score(list(answers), [list(references)]).score)
+def chrf_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
+    """(answer n-grams, reference n-grams, matches) for 1 to 6 characters of each sentence, (n, 18)."""
+    rows = []
+    for wanted, answer in zip(references, answers, strict=True):
+        row: list[int] = []
+        for n in range(1, CHRF_ORDER + 1):
+            given, right = _characters(answer, n), _characters(wanted, n)
+            row += [given.total() if right else 0, right.total(), (given & right).total()]
+        rows.append(row)
+    return np.array(rows, np.float64)
 
 
-def chrf(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Corpus chrF of sacreBLEU with its defaults, 0 to 100."""
-    return float(sacrebleu_metrics()["chrf"].corpus_score(list(answers), [list(references)]).score)
+def chrf(sums: Floats) -> Floats:
+    """sacreBLEU's corpus chrF with its defaults, 0 to 100, from sums of `chrf_counts` (r, 18), (r,).
+
+    sacreBLEU gives no statistics of a sentence: these two functions are its computation, equal to the last digit.
+    """
+    given, wanted, hits = sums[:, 0::3], sums[:, 1::3], sums[:, 2::3]
+    usable = (given > 0) & (wanted > 0)
+    orders = np.maximum(1, usable.sum(axis=1))
+    precision = (usable * (hits / np.maximum(1, given))).sum(axis=1) / orders
+    recall = (usable * (hits / np.maximum(1, wanted))).sum(axis=1) / orders
+    weighted = 4 * precision + recall
+    return 100 * (5 * precision * recall / np.where(weighted > 0, weighted, 1.0))
+
+
+def _characters(text: str, n: int) -> Counter[str]:
+    joined = "".join(text.split())
+    return Counter(joined[start : start + n] for start in range(len(joined) - n + 1))
 
 
 def signatures(names: Iterable[str]) -> dict[str, str]:
-    """Settings of the metrics computed by a library, needed to compare numbers between programs."""
-    known = sacrebleu_metrics()
+    """Settings of the metrics that a library defines, needed to compare numbers between programs."""
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    known: dict[str, BLEU | CHRF] = {"bleu": BLEU(), "chrf": CHRF()}
     signed = {}
     for name in names:
         if name in known:
@@ -79,48 +110,22 @@ def signatures(names: Iterable[str]) -> dict[str, str]:
     return signed
 
 
-def sacrebleu_metrics() -> dict[str, Any]:
-    """Fresh sacreBLEU metrics by name; ``force`` silences its remark on text that ends in a spaced full stop."""
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
-    return {"bleu": BLEU(force=True), "chrf": CHRF()}
-
-
-def rouge_1(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Mean F1 of the words that answer and reference share, 0 to 1 (ROUGE-1, see `tasks.metrics.rouge`)."""
-    return float(rouge.rouge("rouge_1", references, answers).mean())
-
-
-def rouge_2(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Mean F1 of the pairs of neighbouring words that answer and reference share, 0 to 1 (ROUGE-2)."""
-    return float(rouge.rouge("rouge_2", references, answers).mean())
-
-
-def rouge_l(references: Sequence[str], answers: Sequence[str]) -> float:
-    """Mean F1 of the longest common subsequence of words, 0 to 1 (ROUGE-L)."""
-    return float(rouge.rouge("rouge_l", references, answers).mean())
-
-
-def repetition(texts: Sequence[Tokens], order: int = 4) -> float:
-    """Share of 4-grams that occur earlier in the same text (seq-rep-4, 1908.04319), over all texts; 0 without any."""
-    repeats, total = repeated(texts, order).sum(axis=0)
-    return float(repeats / total) if total else 0.0
-
-
 def distinct_2(texts: Sequence[Tokens]) -> float:
     """Different bigrams over all bigrams of all texts (1510.03055); 0 without any."""
     grams = [gram for text in texts for gram in ngrams(text, 2)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
-def copied(texts: Sequence[Tokens], stream: NDArray[Any], order: int) -> float:
-    """Share of windows of ``order`` tokens that occur verbatim in the training ``stream``, over all texts.
-
-    `copy_order` gives the order for windows of at least 8 tokens and about 20 bytes; 0 without any window.
-    """
-    hits, total = copies(texts, stream, order).sum(axis=0)
-    return float(hits / total) if total else 0.0
+def distinct_score(texts: Sequence[Tokens]) -> Score:
+    """`distinct_2` with a jackknife interval: a bootstrap's duplicates would count as repetition."""
+    value, count = distinct_2(texts), len(texts)
+    grams = [Counter(ngrams(text, 2)) for text in texts]
+    holders = Counter(gram for grams_of_text in grams for gram in grams_of_text)
+    distinct = np.array([sum(holders[gram] == 1 for gram in grams_of_text) for grams_of_text in grams], np.float64)
+    sizes = np.array([sum(grams_of_text.values()) for grams_of_text in grams], np.float64)
+    without = (len(holders) - distinct) / np.maximum(1, sizes.sum() - sizes)
+    spread = 1.96 * float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
+    return Score("distinct_2", value, max(0.0, value - spread), min(1.0, value + spread), count)
 
 
 def copy_order(bytes_per_token: float) -> int:

@@ -18,9 +18,7 @@ from typing import Any
 
 from archbench.tasks.base import code
 from archbench.tasks.base.errors import InputError, one_line
-from archbench.tasks.base.values import Score
 from archbench.tasks.metrics.builtin import BUILTIN, TEXTS
-from archbench.tasks.metrics.intervals import resampled_score
 from archbench.tasks.metrics.metric import Metric
 
 ENTRY_POINTS = "archbench.metrics"
@@ -81,16 +79,6 @@ def find(place: str, folder: str | Path = ".", where: str = "metrics") -> Metric
     return _declared(code.load_entry(entry, where), None, name, where)
 
 
-def score(metric: Metric, references: Sequence[str], answers: Sequence[str]) -> Score:
-    """The metric of these texts with its 95% percentile-bootstrap interval over them.
-
-    Raises whatever its function raises, and ``ValueError`` where that gives no number in the metric's range.
-    """
-    if metric.score is not None:
-        return metric.score(references, answers)
-    return resampled_score(metric.name, metric.value, references, answers)
-
-
 def tried(metric: Metric, references: Sequence[str], where: str) -> None:
     """Raises ``InputError`` if the metric fails on typical answers: wrong, right or empty ones."""
     answers = [*references[1:], ""]
@@ -146,7 +134,8 @@ def _of_module(module: ModuleType, name: str, where: str) -> Metric:
 def _declared(value: Any, module: ModuleType | None, name: str, where: str) -> Metric:
     """A metric from a value in a file: a ``Metric``, or a function with declarations."""
     if isinstance(value, Metric):
-        if value.name != name or value.function is None or value.reads != "texts":
+        computed = value.function is not None or value.statistics is not None
+        if value.name != name or not computed or value.reads != "texts":
             raise InputError(f'{where}: expected Metric(name="{name}", ..., function=...) that reads texts')
         return value
     if not callable(value):
