@@ -40,7 +40,7 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
         first, second = _side(contrast.first), _side(contrast.second)
         if first > second:
             first, second, contrast = second, first, turned(contrast)
-        key = (contrast.dataset, contrast.metric, contrast.condition, first, second)
+        key = (contrast.dataset, contrast.metric.name, contrast.condition, first, second)
         judged.setdefault(key, {}).setdefault(family, contrast)
     differing = []
     for (dataset, _, _, first, second), contrasts in judged.items():

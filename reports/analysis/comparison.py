@@ -10,9 +10,9 @@ import pandas as pd
 
 from archbench.reports.analysis.groups import Group, is_started_elsewhere
 from archbench.reports.analysis.sides import start_words
-from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, detectable
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
+from archbench.tasks.metrics.metric import Metric
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
 MANY_PASSES: Final = 10  # over the training examples
@@ -64,7 +64,7 @@ class Comparison:
     """
 
     group: Group
-    metric: ReportedMetric
+    metric: Metric
     cells: tuple[Cell, ...]
     leader: str
     differences: Mapping[str, Interval]
@@ -154,7 +154,7 @@ class Comparison:
 
     def _near(self, end: float) -> list[Cell]:
         """The results within the usual margin of an end of the scale."""
-        return [cell for cell in self.scored if abs(cell.interval.mean - end) < self.metric.margin]
+        return [cell for cell in self.scored if abs(cell.interval.mean - end) < (self.metric.margin or 0.0)]
 
     @property
     def bounded(self) -> tuple[str, ...]:
@@ -230,7 +230,7 @@ def by_condition(comparisons: Sequence[Comparison]) -> tuple[list[Comparison], l
     ]
 
 
-def oriented(interval: Interval, measure: ReportedMetric) -> Interval:
+def oriented(interval: Interval, measure: Metric) -> Interval:
     """A difference with the sign that makes better positive, cut at the greatest that the metric's scale allows."""
     most = measure.most - measure.least
     cut = replace(interval, lower=max(interval.lower, -most), upper=min(interval.upper, most))

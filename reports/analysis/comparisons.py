@@ -22,7 +22,7 @@ from archbench.reports.analysis.groups import (
 )
 from archbench.reports.analysis.sides import Side, SideSetup
 from archbench.reports.base.declared import contrasts_and_margins
-from archbench.reports.base.metrics import declare, metric, primary
+from archbench.reports.base.metrics import of_table, primary, within
 from archbench.reports.base.predictions import contributions, matrix, of_runs
 from archbench.reports.base.statistics import (
     Interval,
@@ -45,7 +45,7 @@ class Comparisons:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        declare(tables.get("metrics"))
+        self._metrics = of_table(tables.get("metrics"))
         finished = tables["runs"].loc[tables["runs"]["status"] == "done", "run"]
         scores = tables["scores"]
         test = scores[(scores["split"] == "test") & scores["run"].isin(finished) & np.isfinite(scores["value"])]
@@ -100,10 +100,10 @@ class Comparisons:
         return self._compared[key]
 
     def _compare(self, group: Group, name: str) -> Comparison:
-        measure = metric(name)
+        measure = self._metrics[name]
         seeds, samples = self.by_seed(group, name), self.samples(group, name)
         pooled = self.pooled(group.settings(), name)
-        means = {name: measure.within(mean_interval(sample, pooled)) for name, sample in samples.items()}
+        means = {name: within(mean_interval(sample, pooled), measure) for name, sample in samples.items()}
         leader = max(means, key=lambda name: measure.gain(means[name].mean), default="") if measure.better else ""
         differences = {
             name: oriented(difference_interval(samples[leader], samples[name], pooled), measure)
@@ -301,7 +301,7 @@ class Comparisons:
     def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
         """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
         runs, scores = self.tables["runs"], by_metric.get(name)
-        if scores is None or not metric(name).across_tokenizers:
+        if scores is None or not self._metrics[name].across_tokenizers:
             return {}
         others = runs[(runs["dataset"] == group.dataset) & is_checkpoint_as_is(runs) & runs["run"].isin(scores.index)]
         others = others[~others["run"].isin(group.runs["run"])]
@@ -313,7 +313,7 @@ class Comparisons:
         Of several numbers of training examples, it is the one nearest to the group's.
         """
         rows, scores = self.placed("compared"), self._scores.get(name)
-        if scores is None or not metric(name).across_tokenizers:
+        if scores is None or not self._metrics[name].across_tokenizers:
             return {}
         rows = rows[(rows["dataset"] == group.dataset) & is_started_elsewhere(rows) & rows["run"].isin(scores.index)]
         rows = rows[~rows["architecture"].isin(group.architectures)]

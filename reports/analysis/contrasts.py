@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.gates import Gate
 from archbench.reports.base.declared import Pair
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
+from archbench.tasks.metrics.metric import Metric
 
 ALPHA: Final = 1 - LEVEL
 P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
@@ -54,7 +54,7 @@ class Contrast:
     dataset: str
     task: str
     condition: str
-    metric: str
+    metric: Metric
     first: str
     second: str
     difference: Interval
@@ -81,7 +81,7 @@ class Contrast:
     @property
     def corrected(self) -> Interval:
         """The difference with its interval at the level of the corrected test: it excludes 0 if that finds one."""
-        wide, most = at_level(self.difference, 1 - self.alpha), metric(self.metric).extent
+        wide, most = at_level(self.difference, 1 - self.alpha), self.metric.extent
         return replace(wide, lower=max(wide.lower, -most), upper=min(wide.upper, most))
 
     @property
@@ -289,7 +289,7 @@ def row(contrast: Contrast) -> dict[str, object]:
     numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.standard_error}
     values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
     facts = {name: value for name, value in values.items() if name != "difference"}
-    facts["untrained"] = contrast.untrained
+    facts |= {"metric": contrast.metric.name, "untrained": contrast.untrained}
     return {
         **facts,
         **numbers,

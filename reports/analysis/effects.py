@@ -15,10 +15,11 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.base.declared import baselines, entered
-from archbench.reports.base.metrics import metric
 from archbench.runs.experiment.spec import SCRATCH
+from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.metric import Metric
 
-BITS_PER_BYTE = "bits_per_byte"  # where two tasks have no metric in common that other tokens leave alone
+BITS_PER_BYTE = BUILTIN["bits_per_byte"]  # where two tasks have no metric in common that other tokens leave alone
 
 
 SETTING = (
@@ -118,7 +119,7 @@ def _setting(comparison: Comparison, name: str, seeds: Collection[int]) -> tuple
     return tuple(sorted(set(map("|".join, rows.itertuples(index=False)))))
 
 
-def _metric(base: Comparison, other: Comparison) -> str:
-    names = {comparison.metric.name for comparison in (base, other) if comparison.scored} or {base.metric.name}
-    name = names.pop()
-    return name if not names and metric(name).across_tokenizers else BITS_PER_BYTE
+def _metric(base: Comparison, other: Comparison) -> Metric:
+    metrics = {comparison.metric for comparison in (base, other) if comparison.scored} or {base.metric}
+    metric = metrics.pop()
+    return metric if not metrics and metric.across_tokenizers else BITS_PER_BYTE

@@ -61,4 +61,4 @@ def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]
     if all(len(rows) for rows in runs):
         first, second = (Side.parse(name).words for name in pair)
         group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
-        yield Question(group, comparison.metric.name, (first, second))
+        yield Question(group, comparison.metric, (first, second))

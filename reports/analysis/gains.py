@@ -14,9 +14,9 @@ from archbench.reports.analysis.contrasts import ALPHA, Contrast
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
 from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
+from archbench.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Gain:
     """
 
     dataset: str
-    metric: ReportedMetric
+    metric: Metric
     start: str
     examples: int
     first: str
@@ -67,7 +67,7 @@ def differences(judged: Judged) -> tuple[Gain, ...]:
 def after_pretraining(judged: Judged) -> tuple[Contrast, ...]:
     """The pairs of the primary contrasts, both after the same pretraining, which is the condition."""
     questions = [
-        Question(comparison.group, started.first.metric.name, (primary.first, primary.second), f"after {start}")
+        Question(comparison.group, started.first.metric, (primary.first, primary.second), f"after {start}")
         for started in by_dataset(judged)
         for start, comparison in _finetuned(started)
         for primary in judged.tested.primary_on(started.first.group.dataset)

@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from archbench.reports.base import formatting
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval, Sample, mean_interval, pool
+from archbench.tasks.metrics.builtin import BUILTIN
 
 BITS_PER_BYTE: Final = "bits_per_byte"
 SHUFFLED: Final = "bits_per_byte_shuffled"
@@ -77,7 +77,7 @@ class Gate:
         return " and ".join(f"{words} ({numbers})" for words, numbers in self._failed())
 
     def _failed(self) -> Iterator[tuple[str, str]]:
-        bit_decimals = metric(BITS_PER_BYTE).decimals
+        bit_decimals = BUILTIN[BITS_PER_BYTE].decimals
         if self.behind_bigram:
             bits, bigram = formatting.value(self.bits, bit_decimals), formatting.value(self.bigram, bit_decimals)
             yield "no better than a bigram model", f"{bits} vs. {bigram} bits per byte"
@@ -85,7 +85,7 @@ class Gate:
             saved = formatting.value(self.source.mean, bit_decimals)
             yield "no better with the right sources than with shuffled ones", f"{saved} bits per byte"
         if self.behind_majority:
-            decimals = metric(ACCURACY).decimals
+            decimals = BUILTIN[ACCURACY].decimals
             right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)
             yield "no better than the majority class", f"{right} vs. {most} accuracy"
 

@@ -21,8 +21,8 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.shares import Share, shares
 from archbench.reports.base.formatting import number, value
-from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import LEVEL, Interval
+from archbench.tasks.metrics.metric import Metric
 
 DRAWS: Final = 2000
 GOALS: Final = {"exact_match": 0.9, "accuracy": 0.9}
@@ -40,7 +40,7 @@ class Distance:
     """
 
     dataset: str
-    metric: ReportedMetric
+    metric: Metric
     cost: str
     slow: str
     fast: str
@@ -121,7 +121,7 @@ def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
 
 def distance(
     dataset: str,
-    measure: ReportedMetric,
+    measure: Metric,
     cost: str,
     slow: Sequence[Share],
     fast: Sequence[Share],

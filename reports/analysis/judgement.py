@@ -31,10 +31,10 @@ from archbench.reports.analysis.testing import (
     with_alternatives,
 )
 from archbench.reports.base.declared import Pair, contrasts_and_margins, entered
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Sample, pool
 from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
+from archbench.tasks.metrics.metric import Metric
 
 FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
 once_per_report = lru_cache(maxsize=1)  # for functions of one `Judged`: keeps what they return for the latest report
@@ -165,14 +165,14 @@ class _Tester:
         ]
 
     def _primary(self, comparison: Comparison, tests: int, alpha_share: float) -> Iterator[Contrast]:
-        samples = self._samples(comparison.group, comparison.metric.name)
+        samples = self._samples(comparison.group, comparison.metric)
         declared = self._declared(comparison.group)
         # Only these are pooled, so that a variant that is added later changes no primary p value.
         within = {name for pair in declared for name in pair}
         named = {name: sample for name, sample in samples.items() if name in within}
         for pair in declared:
             margin = self.margins.get(comparison.metric.name, math.nan)
-            question = Question(comparison.group, comparison.metric.name, pair)
+            question = Question(comparison.group, comparison.metric, pair)
             gates = failed_gates(self.comparisons, question)
             tested = contrast(question, named, pool(list(named.values())), margin, tests, gates, alpha_share)
             yield with_alternatives(tested, question, named, alpha_share)
@@ -180,12 +180,12 @@ class _Tester:
     def others(self, comparison: Comparison, first: bool) -> Iterator[Contrast]:
         """The pairs that are not primary here; only those that have scores."""
         declared = {frozenset(pair) for pair in self._declared(comparison.group)} if first else set()
-        samples = self._samples(comparison.group, comparison.metric.name)
+        samples = self._samples(comparison.group, comparison.metric)
         for pair in combinations(samples, 2):
             if frozenset(pair) not in declared:
                 condition_text = "" if first else condition(comparison.group)
                 yield exploratory_contrast(
-                    self.comparisons, Question(comparison.group, comparison.metric.name, pair, condition_text)
+                    self.comparisons, Question(comparison.group, comparison.metric, pair, condition_text)
                 )
 
     def controls(self, comparison: Comparison) -> Iterator[tuple[Question, str]]:
@@ -200,7 +200,7 @@ class _Tester:
             runs = pd.concat([runs_of_group[runs_of_group["architecture"] == reference], control], ignore_index=True)
             group = Group(comparison.group.dataset, comparison.group.task, {}, runs)
             expected = "same" if (control["share"] == 1).all() else "ahead"
-            yield Question(group, comparison.metric.name, (reference, str(name))), expected
+            yield Question(group, comparison.metric, (reference, str(name))), expected
 
     def _declared(self, group: Group) -> list[Pair]:
         """The declared pairs that the group has; where the usual ones are declared and it has none, its own.
@@ -223,8 +223,8 @@ class _Tester:
         pairs = list(combinations(architectures, 2))
         return pairs if len(architectures) <= FEW else pairs[: len(architectures) - 1]
 
-    def _samples(self, group: Group, name: str) -> dict[str, Sample]:
-        return self.comparisons.samples(group, name) if name and metric(name).better else {}
+    def _samples(self, group: Group, metric: Metric) -> dict[str, Sample]:
+        return self.comparisons.samples(group, metric.name) if metric.better else {}
 
 
 def _reference(group: Group, control: pd.DataFrame) -> str | None:

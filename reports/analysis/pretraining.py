@@ -9,9 +9,9 @@ from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.sides import start_words
 from archbench.reports.base.formatting import decimals, value
-from archbench.reports.base.metrics import ReportedMetric
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
+from archbench.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Adapted:
     """
 
     dataset: str
-    metric: ReportedMetric
+    metric: Metric
     architecture: str
     start: str
     adapt: str
@@ -138,7 +138,7 @@ def _read(comparison: Comparison, architecture: str) -> int:
     return round(examples * epochs) if epochs < 1 else examples
 
 
-def signed(gain: Interval, measure: ReportedMetric) -> str:
+def signed(gain: Interval, measure: Metric) -> str:
     """A gain with its sign and its interval."""
     digits = decimals(gain, measure.decimals)
     shown = f"{'+' if gain.mean > 0 else ''}{value(gain.mean, digits)}"
@@ -153,7 +153,7 @@ def _gain(
     samples: Mapping[Setup, Mapping[str, Sample]],
     setup: Setup,
     architecture: str,
-    measure: ReportedMetric,
+    measure: Metric,
 ) -> Interval | None:
     """The difference from scratch, finetuned on as many examples."""
     base = Setup(examples=setup.examples)

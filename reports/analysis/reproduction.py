@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.base.metrics import declare, metric, primary
+from archbench.reports.base.metrics import of_table, primary, within
 from archbench.reports.base.statistics import Interval, prediction_interval
 from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import UNMATCHED
+from archbench.tasks.metrics.metric import Metric
 
 ROLES: Final = ("compared", "share", "control")  # that are trained again, the last ones last
 PLACE: Final = ["dataset", "condition", "match", "role", "share", "architecture"]  # what the seeds of a group share
@@ -93,7 +94,7 @@ def verdicts(
     machine is known to differ. The word is ``same``, ``within``, ``outside``, ``no interval`` or, without a new score,
     how the run ended.
     """
-    declare(published["metrics"])
+    metrics = of_table(published["metrics"])
     there, here = _scores(published), _scores(new)
     statuses = dict(zip(new["runs"]["run"], new["runs"]["status"], strict=True))
     groups: dict[tuple[Any, ...], list[str]] = {}
@@ -107,31 +108,31 @@ def verdicts(
         for name in _metrics(published, row, there[row["run"]]):
             values = [scores[name] for scores in others if name in scores]
             new_score = here.get(run, {}).get(name, math.nan)
-            row_of_score = judged(name, there[row["run"]][name], new_score, values, run in alike)
+            row_of_score = judged(metrics[name], there[row["run"]][name], new_score, values, run in alike)
             if math.isnan(new_score):
                 row_of_score["verdict"] = _without_score(str(statuses[run]))
             rows.append({**run_keys, **row_of_score, "published_run": row["run"], "run": run})
     return pd.DataFrame(rows)
 
 
-def judged(name: str, published: float, new: float, others: Sequence[float], alike: bool) -> dict[str, Any]:
+def judged(metric: Metric, published: float, new: float, others: Sequence[float], alike: bool) -> dict[str, Any]:
     """One score: ``others`` are those of the other published seeds, ``alike`` that nothing is known to differ.
 
     ``most`` is the largest difference from the published score that agrees with it: ``NEARLY`` where all is alike, else
     what two seeds differ by in 95% of cases, by the standard deviation of the others.
     """
-    known = metric(name)
     interval = prediction_interval(np.array(others)) if others else Interval(math.nan)
     most = interval.half_width * math.sqrt(2 * len(others) / (len(others) + 1)) if interval.known else math.nan
     if alike:
-        most = NEARLY * (known.extent if math.isfinite(known.extent) else abs(published))
-    interval = known.within(interval)
+        most = NEARLY * (metric.extent if math.isfinite(metric.extent) else abs(published))
+    interval = within(interval, metric)
     word = _word(new == published, abs(new - published) <= most, alike or interval.lower <= new <= interval.upper)
     if word == "outside" and math.isnan(most):
         word = "no interval"
-    figures = {"metric": name, "published": published, "new": new, "difference": new - published, "most": most}
+    facts = {"metric": metric.name, "decimals": metric.decimals}
+    figures = {"published": published, "new": new, "difference": new - published, "most": most}
     expected = {"seeds": len(others), "mean": interval.mean, "lower": interval.lower, "upper": interval.upper}
-    return {**figures, "alike": alike, **expected, "verdict": word}
+    return {**facts, **figures, "alike": alike, **expected, "verdict": word}
 
 
 def _scores(tables: Tables) -> dict[str, dict[str, float]]:
@@ -172,11 +173,10 @@ def table(rows: pd.DataFrame) -> list[list[str]]:
     head = ["data set", "setting", "architecture", "seed", "metric", "published", "new", "difference"]
     lines = [[*head, "at most", "other seeds", "95% interval", "verdict"]]
     for row in rows.to_dict("records"):
-        known = metric(row["metric"])
         figures = ("published", "new", "difference", "most", "mean")
-        numbers = [formatting.value(row[key], known.decimals) for key in figures]
+        numbers = [formatting.value(row[key], row["decimals"]) for key in figures]
         interval = Interval(row["mean"], row["lower"], row["upper"])
-        limits = formatting.limits(interval, known.decimals) if interval.known else formatting.MISSING
+        limits = formatting.limits(interval, row["decimals"]) if interval.known else formatting.MISSING
         run_cells = [row["dataset"], _setting(row), row["architecture"], str(row["seed"])]
         lines.append([*run_cells, row["metric"], *numbers, limits, row["verdict"]])
     bare = head.index("setting") if all(line[1] == "" for line in lines[1:]) else len(lines[0])

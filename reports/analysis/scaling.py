@@ -17,7 +17,6 @@ from archbench.reports.analysis.sweeps import AXES, DEPTH, SIZE, Sweep, SweepPoi
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import p_text, uncorrected
 from archbench.reports.base.formatting import decimals, limits, listing, number, value
-from archbench.reports.base.metrics import metric
 
 PointPairs = Iterable[tuple[SweepPoint, SweepPoint]]
 
@@ -73,7 +72,7 @@ _PAIRS: Final[dict[str, Callable[[Sequence[SweepPoint]], PointPairs]]] = {SIZE.n
 def _between_points(sweep: Sweep) -> Iterator[Question]:
     for name in sweep.architectures:
         for higher, lower in _PAIRS[sweep.axis.name](sweep.of(name)):
-            yield Question(sweep.group, sweep.base.metric.name, (sweep.at(name, higher), sweep.at(name, lower)))
+            yield Question(sweep.group, sweep.base.metric, (sweep.at(name, higher), sweep.at(name, lower)))
 
 
 def untested(trend: Trend) -> Iterator[Question]:
@@ -83,13 +82,13 @@ def untested(trend: Trend) -> Iterator[Question]:
         entered = [point for point in sweep.points if name in point.comparison.group.architectures]
         for higher, lower in _PAIRS[sweep.axis.name](entered):
             if not {higher, lower} <= set(sweep.of(name)):
-                yield Question(sweep.group, sweep.base.metric.name, (sweep.at(name, higher), sweep.at(name, lower)))
+                yield Question(sweep.group, sweep.base.metric, (sweep.at(name, higher), sweep.at(name, lower)))
 
 
 def _between_architectures(sweep: Sweep) -> Iterator[Question]:
     for point in sweep.points:
         for pair in combinations([cell.architecture for cell in point.comparison.scored], 2):
-            yield Question(point.comparison.group, sweep.base.metric.name, pair, sweep.words(point))
+            yield Question(point.comparison.group, sweep.base.metric, pair, sweep.words(point))
 
 
 def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> list[tuple[Contrast, ...]]:
@@ -113,7 +112,7 @@ def _grown(trend: Trend, architecture: str) -> str:
 
 def _moved(contrast: Contrast) -> str:
     """The change of the score between two points, its direction, and whether it is decided."""
-    measure = metric(contrast.metric)
+    measure = contrast.metric
     if contrast.outcome == "unknown":
         return f"{measure.label} was not tested, because a test needs two seeds at one of the points"
     if contrast.outcome == "equal":
@@ -221,7 +220,7 @@ def _score(comparison: Comparison, architecture: str) -> float:
 
 
 def _size(contrast: Contrast) -> str:
-    return value(abs(contrast.difference.mean), decimals(contrast.difference, metric(contrast.metric).decimals))
+    return value(abs(contrast.difference.mean), decimals(contrast.difference, contrast.metric.decimals))
 
 
 def _amount(contrast: Contrast) -> str:
@@ -233,11 +232,11 @@ def _amount(contrast: Contrast) -> str:
 
 def _signed(contrast: Contrast) -> str:
     """A difference with its sign, better positive."""
-    gap = value(contrast.difference.mean, decimals(contrast.difference, metric(contrast.metric).decimals))
+    gap = value(contrast.difference.mean, decimals(contrast.difference, contrast.metric.decimals))
     sign = "+" if contrast.difference.mean > 0 else ""
     interval = f"95% interval {_interval(contrast)}; {p_text(contrast)}{uncorrected(contrast)}"
     return f"{sign}{gap}, better positive; {interval}"
 
 
 def _interval(contrast: Contrast) -> str:
-    return limits(contrast.difference, metric(contrast.metric).decimals)
+    return limits(contrast.difference, contrast.metric.decimals)

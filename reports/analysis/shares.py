@@ -13,7 +13,9 @@ from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import p_text, uncorrected
+from archbench.reports.base.metrics import within
 from archbench.reports.base.statistics import Interval, mean_interval
+from archbench.tasks.metrics.metric import Metric
 
 HALF = 0.5
 
@@ -51,7 +53,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
             parts[name],
             float(costs["train_tokens"][name]),
             float(costs["train_flops"][name]),
-            comparison.metric.within(mean_interval(sample, pooled[name])),
+            within(mean_interval(sample, pooled[name]), comparison.metric),
             len(sample.values),
             comparisons.gate(group, name).passed,
         )
@@ -68,7 +70,7 @@ def doublings(judged: Judged) -> tuple[Contrast, ...]:
     for comparison in judged.first:
         group = _together(judged.comparisons, comparison)
         if group is not None:
-            questions += _doublings(group, comparison.metric.name)
+            questions += _doublings(group, comparison.metric)
     return tuple(answered(judged.comparisons, questions))
 
 
@@ -90,7 +92,7 @@ def sentence(contrast: Contrast) -> str:
     return f"{name}: convergence is not decided{chance}."
 
 
-def _doublings(group: Group, metric: str) -> Iterator[Question]:
+def _doublings(group: Group, metric: Metric) -> Iterator[Question]:
     for name in dict.fromkeys(group.runs["named"]):
         pair = (name, Side(name, share=HALF).words)
         if set(pair) <= set(group.architectures):

@@ -18,6 +18,7 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.groups import Group
 from archbench.reports.base.declared import entered
+from archbench.reports.base.metrics import within
 from archbench.reports.base.statistics import Interval, mean_interval
 
 _SHAPE: Final = frozenset({"model.depth", "model.width", "model.heads"})
@@ -141,7 +142,7 @@ def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
                     architecture,
                     point.value,
                     **_mean_budget(point.comparison.group.runs, architecture),
-                    interval=sweep.base.metric.within(mean_interval(sample, pooled)),
+                    interval=within(mean_interval(sample, pooled), sweep.base.metric),
                     seeds=len(sample.values),
                 )
             )

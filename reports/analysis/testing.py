@@ -12,7 +12,6 @@ from archbench.reports.analysis.gates import Gate
 from archbench.reports.analysis.groups import Group
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import (
     POWER,
     Interval,
@@ -27,6 +26,7 @@ from archbench.reports.base.statistics import (
     seeds_needed,
     welch_difference,
 )
+from archbench.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Question:
     """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are."""
 
     group: Group = field(compare=False)
-    metric_name: str
+    metric: Metric
     pair: Pair
     condition: str = ""
     dataset: str = field(init=False)
@@ -47,9 +47,9 @@ def answered(comparisons: Comparisons, questions: Sequence[Question]) -> list[Co
     """The contrasts of the questions, Holm-corrected for all of them together."""
     contrasts = []
     for question in questions:
-        samples = comparisons.samples(question.group, question.metric_name)
-        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric_name)
-        margin = comparisons.margins.get(question.metric_name, math.nan)
+        samples = comparisons.samples(question.group, question.metric.name)
+        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric.name)
+        margin = comparisons.margins.get(question.metric.name, math.nan)
         gates = failed_gates(comparisons, question)
         contrasts.append(contrast(question, samples, pooled, margin, len(questions), gates))
     return holm_corrected(contrasts)
@@ -91,12 +91,12 @@ def contrast(
 
     ``alpha_share`` is the part of the error that may be spent here; p values are divided by it.
     """
-    group, metric_name, pair = asked.group, asked.metric_name, asked.pair
+    group, pair = asked.group, asked.pair
     alpha = ALPHA * alpha_share / tests
     a, b = (samples.get(name) for name in pair)
     difference, needed, needed_to_show = Interval(math.nan), None, ""
     if a is not None and b is not None:
-        difference = oriented(difference_interval(a, b, pooled), metric(metric_name))
+        difference = oriented(difference_interval(a, b, pooled), asked.metric)
         routes = () if difference.standard_error == 0 else _routes(difference.mean, margin, alpha)
         counts = [
             (seeds_needed(a, b, pooled, route.distance, route.tail, route.power), route.shown) for route in routes
@@ -107,7 +107,7 @@ def contrast(
         dataset=group.dataset,
         task=group.task,
         condition=asked.condition,
-        metric=metric_name,
+        metric=asked.metric,
         first=pair[0],
         second=pair[1],
         difference=difference,

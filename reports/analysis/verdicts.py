@@ -17,7 +17,6 @@ from archbench.reports.analysis.contrasts import (
 )
 from archbench.reports.analysis.groups import is_started_elsewhere
 from archbench.reports.base.formatting import capitalized, decimals, limits, listing, number, p, value
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 
 LOSS_TOKENS_RATIO_REPORTED: Final = 1.5  # smaller ratios between two architectures are not reported
@@ -67,7 +66,7 @@ def decided_after(contrast: Contrast) -> str:
 
 
 def _decision(contrast: Contrast) -> str:
-    measure = metric(contrast.metric)
+    measure = contrast.metric
     places = decimals(contrast.difference, measure.decimals)
     toward = contrast if contrast.difference.mean >= 0 else turned(contrast)
     gap, interval = value(toward.difference.mean, places), limits(toward.difference, measure.decimals)
@@ -113,7 +112,7 @@ def _favour(contrast: Contrast, places: int) -> str:
 
 def minimum_detectable(contrast: Contrast) -> str:
     """The smallest difference that the test detects with a power of 80%, at the level of its family."""
-    measure = metric(contrast.metric)
+    measure = contrast.metric
     if contrast.detectable > measure.extent:
         return f"> {measure.extent:g}"
     return value(contrast.detectable, decimals(contrast.difference, measure.decimals))

@@ -22,7 +22,7 @@ from archbench.reports.analysis.judgement import Judged, once_per_report
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
 from archbench.reports.base.formatting import listing, value
-from archbench.reports.base.metrics import metric
+from archbench.tasks.metrics.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Waterfall:
 
     dataset: str
     axis: str
-    metric: str
+    metric: Metric
     first: str
     last: str
     whole: Contrast
@@ -117,7 +117,7 @@ class Waterfall:
     @property
     def sentence(self) -> str:
         """The whole difference, and what each step carries."""
-        measure = metric(self.metric)
+        measure = self.metric
         total = _signed(self.whole, measure.decimals)
         parts = [f"{listing(step.changes)} {_signed(step.contrast, measure.decimals)}" for step in self.steps]
         return (
@@ -158,7 +158,7 @@ def numbers(waterfalls: Sequence[Waterfall]) -> list[dict[str, object]]:
 
 def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
     path = f"{entry.first} to {entry.last}"
-    shared_columns = {"dataset": entry.dataset, "axis": entry.axis, "metric": entry.metric, "path": path}
+    shared_columns = {"dataset": entry.dataset, "axis": entry.axis, "metric": entry.metric.name, "path": path}
     for name, contrast in (
         *((listing(step.changes), step.contrast) for step in entry.steps),
         ("whole difference", entry.whole),
@@ -191,7 +191,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         pair = Side.parse(after).words, Side.parse(before).words
         both = joined([runs[after], runs[before]], pair)
         group = Group(dataset, comparison.group.task, {}, both)
-        return exploratory_contrast(comparisons, Question(group, comparison.metric.name, pair))
+        return exploratory_contrast(comparisons, Question(group, comparison.metric, pair))
 
     designs = _ON_TARGET if comparisons.is_on_target_alone(comparison) else DESIGNS
     steps = [
@@ -200,7 +200,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
     ]
     whole = tested(path[0], path[-1])
     axis = MATCHES.get(comparison.group.condition.get("match", ""), "")
-    return Waterfall(dataset, axis, comparison.metric.name, path[0], path[-1], whole, tuple(steps))
+    return Waterfall(dataset, axis, comparison.metric, path[0], path[-1], whole, tuple(steps))
 
 
 def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import declare, metric
+from archbench.reports.base.metrics import of_table
 from archbench.reports.base.tables import COLUMNS, Tables
-from archbench.runs.experiment.spec import METRICS
 from archbench.tasks.base.errors import InputError, MistakesError, one_line, shortened
+from archbench.tasks.metrics.builtin import BUILTIN
 
 OF_RUNS: Final = ("scores", "curves", "predictions", "environment", "entries")  # tables whose rows are those of runs
 REQUIRED: Final = {  # columns without an empty cell
@@ -185,9 +185,8 @@ def _repeated_results(frames: Tables) -> Iterator[Fault]:
 
 def _out_of_range(frames: Tables) -> Iterator[Fault]:
     """Scores that their metric cannot have; the limits of built-in metrics are archbench's."""
-    declare(frames["metrics"][~frames["metrics"]["metric"].isin([row["metric"] for row in METRICS])])
-    scores = frames["scores"]
-    known = {name: metric(str(name)) for name in scores["metric"].unique()}
+    metrics, scores = of_table(frames["metrics"]), frames["scores"]
+    known = {name: BUILTIN.get(str(name)) or metrics[str(name)] for name in scores["metric"].unique()}
     least, most = (
         scores["metric"].map({name: getattr(of, end) for name, of in known.items()}).astype("float64")
         for end in ("least", "most")

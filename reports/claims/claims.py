@@ -490,7 +490,7 @@ class _ClaimJudge:
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
             names = (Side.parse(pair[0]).words, Side.parse(pair[1]).words)
             group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
-            yield Question(group, comparison.metric.name, names)
+            yield Question(group, comparison.metric, names)
 
     def _has_text_of_preset(self, claim: Claim, start: str) -> bool:
         """Whether a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""

@@ -14,8 +14,9 @@ from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting, provenance
-from archbench.reports.base.metrics import BOUND_SUFFIX, BUILTIN, MASKED_LOSS, metric
+from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS, of_table
 from archbench.reports.base.tables import Tables
+from archbench.tasks.metrics.builtin import BUILTIN
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
 WHOLE_ANSWERS: Final = "chrf"
@@ -289,7 +290,8 @@ def glossary(tables: Tables, names: Iterable[str]) -> list[tuple[str, str]]:
     """What each metric says, with its signature where the runs recorded one."""
     rows = tables["environment"].dropna(subset=["key", "value"])
     terms = []
-    for measure in map(metric, names):
+    known = of_table(tables["metrics"])
+    for measure in (known[name] for name in names):
         signatures = rows.loc[rows["key"] == f"{measure.name}_signature", "value"].unique()
         signed = f"; signature {formatting.listing(map(str, signatures))}" if len(signatures) else ""
         terms.append((f"{measure.label} ({measure.direction})", measure.meaning + signed))

@@ -12,11 +12,11 @@ from archbench.reports.analysis.groups import is_started_elsewhere, placed
 from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base import formatting
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import audit
 from archbench.reports.page.grids import Grid, GridCell, span, text_cell
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+from archbench.tasks.metrics.builtin import BUILTIN
 
 SIZE_TOLERANCE: Final = 2 * audit.AXES["parameters"][2]  # each of two sizes may miss its target by that much
 LIKELIHOOD: Final = "bits_per_byte"
@@ -105,7 +105,7 @@ def pretraining_runs(comparisons: Comparisons) -> Grid:
         test = scores[
             (scores["split"] == "test") & (scores["metric"] == LIKELIHOOD) & scores["run"].isin(own_runs["run"])
         ]
-        bits = formatting.value(float(test["value"].mean()), metric(LIKELIHOOD).decimals) if len(test) else ""
+        bits = formatting.value(float(test["value"].mean()), BUILTIN[LIKELIHOOD].decimals) if len(test) else ""
         objective = ", ".join(dict.fromkeys(own_runs["objective"].dropna().astype(str)))
         cells = [
             span(own_runs, column, formatting.number) for column in ("train_tokens", "train_loss_tokens", "train_flops")

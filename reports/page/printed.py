@@ -15,7 +15,6 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
-from archbench.reports.base.metrics import metric
 from archbench.reports.claims import claims
 from archbench.reports.page import audit, claim_grids, grids, matrix, pretraining_grids, tested_grids, tuning_grids
 from archbench.reports.page.grids import Grid, GridCell
@@ -220,7 +219,7 @@ def _contrasts(tested: Sequence[Contrast]) -> Grid:
         (
             GridCell(contrast.dataset),
             *([GridCell(contrast.condition)] if several else []),
-            GridCell(metric(contrast.metric).label),
+            GridCell(contrast.metric.label),
             GridCell(f"{contrast.first} vs. {contrast.second}"),
             GridCell(tested_grids.difference(contrast)),
             GridCell(formatting.p(contrast.p)),

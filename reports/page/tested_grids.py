@@ -9,7 +9,6 @@ from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.sequential import Rule
 from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
 from archbench.reports.base import formatting
-from archbench.reports.base.metrics import metric
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
 ALTERNATIVES: Final[Mapping[Alternative, str]] = {
@@ -40,7 +39,7 @@ def contrasts(tested: Sequence[Contrast]) -> Grid:
             text_cell(contrast.dataset),
             *([text_cell(contrast.condition)] if several else []),
             _pair(contrast.first, contrast.second),
-            GridCell(difference(contrast), metric(contrast.metric).label),
+            GridCell(difference(contrast), contrast.metric.label),
             _p(contrast),
             GridCell(f"{contrast.margin:g}" if math.isfinite(contrast.margin) else formatting.MISSING),
             _outcome(contrast),
@@ -187,7 +186,7 @@ def factors(tested: Contrasts) -> Grid:
             text_cell(factor.changes),
             text_cell(factor.contrast.dataset),
             _pair(factor.contrast.first, factor.contrast.second),
-            GridCell(difference(factor.contrast), metric(factor.contrast.metric).label),
+            GridCell(difference(factor.contrast), factor.contrast.metric.label),
             text_cell(outcome(factor.contrast)),
         )
         for factor in tested.factors
@@ -232,7 +231,7 @@ def _pair(first: str, second: str) -> GridCell:
 
 
 def difference(contrast: Contrast) -> str:
-    return formatting.interval(contrast.difference, metric(contrast.metric).decimals)
+    return formatting.interval(contrast.difference, contrast.metric.decimals)
 
 
 def _seeds(contrast: Contrast) -> GridCell:

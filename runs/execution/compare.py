@@ -18,12 +18,13 @@ from archbench.runs.execution.until_decided import UntilDecided
 from archbench.runs.executors import executor
 from archbench.runs.executors.executor import On
 from archbench.runs.experiment.sections import Flag, Section, Whole
-from archbench.runs.experiment.spec import METRICS, Experiment
+from archbench.runs.experiment.spec import Experiment
 from archbench.tasks.base import fixed_environment, sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
 from archbench.tasks.metrics import registry
 from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from archbench.runs.base.placement import Placement
@@ -326,7 +327,7 @@ def write_head(
         experiment=experiment.digestable(),
         rows={plan.run: plan.labels() | roles.get(plan.run, {}) for plan in matrix.plans},
         entries=[asdict(entry) for entry in matrix.entries],
-        metrics=[*METRICS, *named_metrics(experiment)],
+        metrics=[metric.facts() for metric in (*BUILTIN.values(), *named_metrics(experiment))],
         declared=declared,
         settings=experiment.settings,
         later=_later(matrix),
@@ -349,11 +350,11 @@ def _later(matrix: "Matrix") -> dict[str, float]:
     return {"runs": len(matrix.later), "expected_seconds": sum(plan.expected_seconds for plan in matrix.later)}
 
 
-def named_metrics(experiment: Experiment) -> list[dict[str, Any]]:
-    """Facts about the metrics of tasks that are not archbench's own, each once."""
+def named_metrics(experiment: Experiment) -> list[Metric]:
+    """The metrics of tasks that are not archbench's own, each once."""
     names = dict.fromkeys(name for task in experiment.tasks for name in task.metrics)
     metrics = (registry.find(name, experiment.folder) for name in names)
-    return [metric.facts() for metric in metrics if metric.name not in BUILTIN]
+    return [metric for metric in metrics if metric.name not in BUILTIN]
 
 
 def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:

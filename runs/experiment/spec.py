@@ -56,7 +56,6 @@ __all__ = [
     "JUDGED",
     "MARGINS",
     "MATCHES",
-    "METRICS",
     "ONE_ANSWER",
     "PROMPT",
     "SCRATCH",
@@ -78,7 +77,6 @@ __all__ = [
 ]
 
 MARGINS = {name: metric.margin for name, metric in BUILTIN.items() if metric.margin}  # differences that matter
-METRICS = tuple(metric.facts() for metric in BUILTIN.values())  # properties of the built-in metrics, for reports
 JUDGED = {name: kind.judged for name, kind in registry.BUILTIN.items()}  # metrics that may be primary
 ONE_ANSWER = tuple(name for name, kind in registry.BUILTIN.items() if kind.one_answer)  # kinds
 

@@ -59,8 +59,8 @@ def bleu(sums: Floats) -> Floats:
     from sacrebleu.metrics.bleu import BLEU
 
     counts = sums.astype(np.int64).tolist()
-    rows = [BLEU.compute_bleu(row[:4], row[4:8], *row[8:], smooth_method="exp") for row in counts]
-    return np.array([row.score for row in rows], np.float64)
+    scores = [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp") for row in counts]
+    return np.array([score.score for score in scores], np.float64)
 
 
 def chrf_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
@@ -86,7 +86,7 @@ def chrf(sums: Floats) -> Floats:
     precision = (usable * (hits / np.maximum(1, given))).sum(axis=1) / orders
     recall = (usable * (hits / np.maximum(1, wanted))).sum(axis=1) / orders
     weighted = 4 * precision + recall
-    return 100 * (5 * precision * recall / np.where(weighted > 0, weighted, 1.0))
+    return np.asarray(100 * (5 * precision * recall / np.where(weighted > 0, weighted, 1.0)))
 
 
 def _characters(text: str, n: int) -> Counter[str]:

@@ -12,7 +12,6 @@ from archbench.reports.analysis import waterfall
 from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
@@ -69,7 +68,7 @@ def panel(entry: Waterfall) -> Panel:
 
 def draw(axes: Axes, entry: Waterfall) -> None:
     """A bar for each step from where the one before ended, and one for the whole difference from 0."""
-    measure = metric(entry.metric)
+    measure = entry.metric
     begin = 0.0
     for y, step in enumerate(entry.steps):
         gap = step.contrast.difference
@@ -120,11 +119,11 @@ def _takeaway(waterfalls: Sequence[Waterfall]) -> str:
         steps = [step for step in entry.steps if step.contrast.difference.excludes_zero]
         if steps and entry.dataset not in parts:
             step = max(steps, key=lambda step: abs(step.contrast.difference.mean))
-            gap, decimals = step.contrast.difference, metric(entry.metric).decimals
+            gap, decimals = step.contrast.difference, entry.metric.decimals
             size = f"{'+' if gap.mean > 0 else ''}{formatting.value(gap.mean, decimals)}"
             axis = f" at {entry.axis}" if entry.axis else ""
             path = f"from {entry.first} to {entry.last} on {entry.dataset}{axis}"
-            parts[entry.dataset] = f"{path}: {listing(step.changes)} ({size} {metric(entry.metric).label})"
+            parts[entry.dataset] = f"{path}: {listing(step.changes)} ({size} {entry.metric.label})"
     if not parts:
         return "No difference has an interval that excludes 0." if waterfalls else ""
     return f"Largest step {'; '.join(parts.values())}."

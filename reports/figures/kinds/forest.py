@@ -15,7 +15,6 @@ from archbench.reports.analysis.contrasts import OUTCOMES, Contrast
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
-from archbench.reports.base.metrics import metric
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, cut_interval, inside, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
@@ -51,7 +50,7 @@ class Forest:
 
     @property
     def panel(self) -> Panel:
-        measure = metric(self.rows[0].metric)
+        measure = self.rows[0].metric
         origin = f"from {self.against}" if self.against else "made by changes"
         about = f"Difference in {measure.label} {origin} on {self.dataset}, with intervals and margin"
         height = rows_height(self.names, LONGEST)
@@ -71,7 +70,7 @@ class Forest:
                 "dataset": self.dataset,
                 "against": row.second,
                 "name": row.first,
-                "metric": row.metric,
+                "metric": row.metric.name,
                 "difference": row.difference.mean,
                 "lower": row.difference.lower,
                 "upper": row.difference.upper,
@@ -96,7 +95,7 @@ def effects(view: View) -> Figure:
     """What changes do: a panel for each data set on which a change is tested."""
     by_place: dict[tuple[str, str], list[Contrast]] = {}
     for contrast in _shown(view, view.judged.tested.effects):
-        by_place.setdefault((contrast.dataset, contrast.metric), []).append(contrast)
+        by_place.setdefault((contrast.dataset, contrast.metric.name), []).append(contrast)
     by_place = {key: rows for key, rows in by_place.items() if any(word(row) != WORDS["unknown"] for row in rows)}
     shown = [contrast for rows in by_place.values() for contrast in rows]
     parts = [Forest(dataset, "", tuple(rows)) for (dataset, _), rows in by_place.items()]
@@ -107,7 +106,7 @@ def forests(contrasts: Sequence[Contrast]) -> list[Forest]:
     """One forest for each data set, default and metric."""
     by_place: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
-        by_place.setdefault((contrast.dataset, contrast.second, contrast.metric), []).append(contrast)
+        by_place.setdefault((contrast.dataset, contrast.second, contrast.metric.name), []).append(contrast)
     return [Forest(dataset, second, tuple(rows)) for (dataset, second, _), rows in by_place.items()]
 
 
@@ -149,7 +148,7 @@ def word(contrast: Contrast) -> str:
 
 def draw(axes: Axes, forest: Forest) -> None:
     """A row for each contrast: interval and mean, and at the right what was seen and decided."""
-    measure = metric(forest.rows[0].metric)
+    measure = forest.rows[0].metric
     axes.set_xlim(*_limits(forest.rows))
     margin = forest.rows[0].margin
     if math.isfinite(margin):
