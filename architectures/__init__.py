@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from archbench.architectures.kernels.attend import attend
     from archbench.architectures.kernels.gelu import gelu_tanh
     from archbench.architectures.objectives.causal import Causal
-    from archbench.architectures.objectives.generate import Decoding
     from archbench.architectures.objectives.masked import Masked
     from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
+    from archbench.tasks.base.decoding import Decoding
 
 _MODULES = {
     "components.attention": ("Attention", "AttentionContext"),

@@ -7,16 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archbench.tasks.base.decoding import Decoding
     from archbench.tasks.base.kind import TaskKind
-    from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+    from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
     from archbench.tasks.kinds.text_to_text import baselines_by, measured_by
     from archbench.tasks.metrics.builtin import likelihood_scores, text_score
     from archbench.tasks.metrics.intervals import mean_score, ratio_score
     from archbench.tasks.metrics.metric import Metric
 
 _FROM = {
+    "Decoding": "base.decoding",
     "TaskKind": "base.kind",
-    **dict.fromkeys(("DecodingConfig", "Outputs", "Prepared", "Baseline", "Score"), "base.values"),
+    **dict.fromkeys(("Outputs", "Prepared", "Baseline", "Score"), "base.values"),
     **dict.fromkeys(("measured_by", "baselines_by"), "kinds.text_to_text"),
     **dict.fromkeys(("likelihood_scores", "text_score"), "metrics.builtin"),
     **dict.fromkeys(("mean_score", "ratio_score"), "metrics.intervals"),
@@ -25,7 +27,7 @@ _FROM = {
 
 __all__ = [
     "Baseline",
-    "DecodingConfig",
+    "Decoding",
     "Metric",
     "Outputs",
     "Prepared",

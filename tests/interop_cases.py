@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from archbench.architectures.conversion.convert import from_transformers, is_tied, to_transformers
 from archbench.architectures.conversion.shape import Shape, pull, push
 from archbench.architectures.conversion.structure import difference
-from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
+from archbench.architectures.objectives.generate import decode_left_to_right
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END
 

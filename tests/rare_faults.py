@@ -61,7 +61,7 @@ def beams_for_long_answers(kind: type) -> type:
     class Searches(kind):
         def generate(self, model, source, source_mask, allowed_tokens, decoding, generator=None, start=None):
             long = decoding.max_tokens > 20 and bool(allowed_tokens[END]) and decoding.strategy == "greedy"
-            decoding = replace(decoding, strategy="beam", length_penalty=1.0) if long else decoding
+            decoding = replace(decoding, strategy="beam", beams=4, length_penalty=1.0) if long else decoding
             return super().generate(model, source, source_mask, allowed_tokens, decoding, generator, start)
 
     return Searches

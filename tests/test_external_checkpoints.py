@@ -15,7 +15,6 @@ from transformers import AutoTokenizer, ViTConfig
 import archbench
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, count
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.execution import dry_run, work
 from archbench.runs.experiment import spec
@@ -24,6 +23,7 @@ from archbench.runs.planning import matrix
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import predict
 from archbench.tasks.base import sealed
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, SPECIALS, UNK
 from archbench.tasks.text.tokenizers import from_library_json

@@ -21,7 +21,6 @@ import archbench
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion import hub
 from archbench.architectures.families.variant import Variant
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
@@ -35,6 +34,7 @@ from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.runs.training import from_plan, optimizer
 from archbench.runs.training.step import Trainer
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, SPECIALS
 from archbench.tasks.text.tokenizers import from_library_json

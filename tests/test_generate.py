@@ -8,8 +8,9 @@ import torch
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives import generate
-from archbench.architectures.objectives.generate import Decoding, truncate
+from archbench.architectures.objectives.generate import truncate
 from archbench.architectures.objectives.objective import Batch
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END
 
 VOCABULARY = contract.LIMITS.vocabulary

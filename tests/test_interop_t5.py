@@ -28,7 +28,8 @@ from archbench.architectures.conversion import t5
 from archbench.architectures.conversion.convert import empty, from_transformers, is_tied, to_transformers
 from archbench.architectures.conversion.structure import difference
 from archbench.architectures.families.size import Size
-from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
+from archbench.architectures.objectives.generate import decode_left_to_right
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
 

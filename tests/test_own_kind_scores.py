@@ -19,16 +19,17 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
 from archbench.runs.scoring import baselines, task_metrics
 from archbench.tasks.base import sealed
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score, TaskConfig
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.kinds import own, registry, seen_in, shared_tokenizer, task
 
 MEASURE = '''"""Sums, of which even rows are the better ones."""
 
 from math import nan
 
-from archbench.tasks import DecodingConfig, TaskKind, baselines_by, mean_score
+from archbench.tasks import Decoding, TaskKind, baselines_by, mean_score
 from dataclasses import replace
 
 
@@ -174,10 +175,10 @@ def test_numbers_of_other_types_become_plain_ones(tmp_path: Path) -> None:
 
 
 OTHER: dict[str, tuple[str, Any, str]] = {
-    "decoding": ("decoding", "greedy", "decoding: gave 'greedy'; expected a DecodingConfig"),
-    "count": ("decoding", DecodingConfig(count=-1), "decoding: count = -1; expected a whole number, at least 0"),
-    "tokens": ("decoding", DecodingConfig(max_tokens=0), "max_tokens = 0; expected a whole number, at least 1"),
-    "strategy": ("decoding", DecodingConfig("beams"), "strategy = 'beams'; expected greedy, sample, beam"),  # type: ignore[arg-type]
+    "decoding": ("decoding", "greedy", "decoding: gave 'greedy'; expected a Decoding"),
+    "count": ("decoding", Decoding(count=-1), "decoding: count = -1; expected a whole number, at least 0"),
+    "tokens": ("decoding", Decoding(max_tokens=0), "max_tokens = 0; expected a whole number, at least 1"),
+    "strategy": ("decoding", Decoding(strategy="beams"), "strategy = 'beams'; expected greedy, sample, beam"),  # type: ignore[arg-type]
     "baselines": ("baselines", [Score("a", 1, 1, 1, 1)], "baselines: gave a Score in its list; expected only Baseline"),
     "value": ("baselines", [Baseline("x", "test", "accuracy", float("nan"))], "baselines: x: value = nan; expected a"),
 }
@@ -311,7 +312,7 @@ def test_what_a_kind_says_of_training_and_answers_names_the_run(tmp_path: Path) 
         '("question", "sum")': '("sum", "question")',
         'form="pairs"': 'form="labels", target_length=1',
         "one_answer=True": "one_answer=True, decoding=lambda prepared: __import__('archbench.tasks').tasks."
-        "DecodingConfig(max_tokens=2)",
+        "Decoding(max_tokens=2)",
     }.items():
         text = KIND.replace(old, new)
         text = text.replace("    target_length=4,\n", "") if "labels" in new else text

@@ -9,9 +9,9 @@ import torch
 from tiny_runs import trained, write_data
 
 from archbench import command_line
-from archbench.architectures.objectives.generate import Decoding
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import Choice, predict
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 
 TEXT = "red house 3"
@@ -34,7 +34,7 @@ def test_beams_and_sampling_are_those_of_the_model(run: Callable[[str, str], Pat
     place = run(architecture, "turned")
     finished_run = finished.read(place)
     source = torch.tensor([finished_run.tokenizer.encode(TEXT)])
-    plain = Decoding(**{key: value for key, value in finished_run.decoding.items() if key != "count"})
+    plain = Decoding(**finished_run.decoding)
 
     def written(decoding: Decoding, seed: int = 0) -> str:
         generator = torch.Generator().manual_seed(seed)

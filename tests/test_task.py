@@ -86,7 +86,6 @@ def outputs(task: Prepared, examples: Examples, answers: list[str], answered: in
         tokens=examples.target_lengths,
         bytes=examples.target_bytes,
         answer_ids=[np.array(task.tokenizer.encode(answer), np.int32) for answer in kept],
-        reference_ids=[examples[i].target for i in range(count)],
     )
 
 

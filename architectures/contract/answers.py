@@ -20,8 +20,8 @@ from archbench.architectures.contract.subject import (
     subject,
     written,
 )
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
 SUMS = (  # words, of which so many are allowed, the most tokens, targets at a time

@@ -22,8 +22,8 @@ from archbench.architectures.contract.subject import (
     subject,
 )
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, LossInputs, mean_loss
+from archbench.tasks.base.decoding import Decoding
 
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)

@@ -23,8 +23,8 @@ from archbench.architectures.contract.subject import (
 )
 from archbench.architectures.contract.weights import random, trained
 from archbench.architectures.families.size import Limits
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
 SOURCE = 65  # tokens at most of a source that is answered at length

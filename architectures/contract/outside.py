@@ -15,8 +15,8 @@ from archbench.architectures.contract.subject import (
     require,
     sequences,
 )
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.decoding import Decoding
 
 
 def nothing_shared_is_changed(case: Subject) -> None:

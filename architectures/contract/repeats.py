@@ -32,8 +32,8 @@ from archbench.architectures.contract.subject import (
     subject,
     written,
 )
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")

@@ -10,8 +10,8 @@ from torch import Tensor
 from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.trials import QUICK, Trials
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END, SPECIALS
 
 TOLERANCE = 1e-4

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS
 
 

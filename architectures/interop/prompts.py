@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from archbench.architectures.components.states import States, as_bool, mask_or_ones
-from archbench.architectures.objectives.generate import Decoding
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
 

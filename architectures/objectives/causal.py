@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.objectives.generate import Decoding, decode_left_to_right
+from archbench.architectures.objectives.generate import decode_left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
     LossInputs,
@@ -21,6 +21,7 @@ from archbench.architectures.objectives.objective import (
     tripled,
     weighted_loss,
 )
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS
 
 

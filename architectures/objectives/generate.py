@@ -4,36 +4,17 @@ Only tokens in ``allowed_tokens`` (v,) are written. Ties go to the token with th
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from archbench.architectures.kernels.weight_prepack import prepacked_weights
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK
 
 KEPT = 0.75  # of the rows of a cache: with fewer left unfinished, the others are dropped
 LOOKS = {"cuda": 8}  # steps between two looks at which rows are finished: a look waits for the device
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How to decode: ``strategy`` is greedy, sample, beam or confident (encoders, in ``rounds``).
-
-    ``max_tokens`` bounds what is written, END included. Sampling: ``temperature``, the ``top_k`` likeliest tokens (0:
-    all), the smallest set with mass ``top_p``. Beams are ranked by log-likelihood / length ** ``length_penalty``
-    (1609.08144).
-    """
-
-    max_tokens: int
-    strategy: str = "greedy"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    beams: int = 4
-    length_penalty: float = 1.0
-    rounds: int = 8
 
 
 @prepacked_weights()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.stack import select
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.objectives.generate import Decoding, decode_iteratively, decode_left_to_right
+from archbench.architectures.objectives.generate import decode_iteratively, decode_left_to_right
 from archbench.architectures.objectives.objective import (
     Batch,
     LossInputs,
@@ -21,6 +21,7 @@ from archbench.architectures.objectives.objective import (
     tripled,
     weighted_loss,
 )
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, MASK
 
 CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one is computed from stays in the cache

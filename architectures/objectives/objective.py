@@ -25,7 +25,7 @@ from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.kernels import cross_entropy
-from archbench.architectures.objectives.generate import Decoding
+from archbench.tasks.base.decoding import Decoding
 
 LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
 

@@ -66,7 +66,7 @@ def with_statistics(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     texts, rows = rows.loc[older, ["run", "reference", "answer"]], rows.copy()
     rows.loc[older, "bytes"] = [len(text.encode()) for text in texts["reference"]]
     answered = texts.dropna()
-    rows.loc[answered.index, "correct"] = answered["reference"] == answered["answer"]
+    rows["correct"] = rows["correct"].fillna(answered["reference"] == answered["answer"])
     test = scores[(scores["split"] == "test").fillna(False)]
     for run, of_run in answered.groupby("run", sort=False):
         for name in test.loc[(test["run"] == run).fillna(False), "metric"]:

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.bench.pairing import alternate
 from archbench.runs.bench.setting import BenchSetting, DisagreementError, Measurement, measurement
 from archbench.runs.bench.sides import every_token
 from archbench.runs.training.batches import collate, fixed
 from archbench.runs.training.train import SCORING_TOKENS
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK, PAD, SPECIALS
 from archbench.tasks.base.values import Examples
 

@@ -137,7 +137,7 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
 
 def answer(run: FinishedRun, source: list[int]) -> list[int]:
     """What the model writes for a source, greedily, with END where it came to one."""
-    from archbench.architectures.objectives.generate import Decoding
+    from archbench.tasks.base.decoding import Decoding
 
     limits = run.plan.limits
     given = torch.tensor([source], dtype=torch.long)

@@ -106,5 +106,6 @@ class PlanAssembler:
         if not kind.origin:
             return {}
         decoding = asdict(task.decoding(self.prepared)) if kind.decoding is not None else {}
+        decoding.pop("rounds", None)  # of a strategy that no kind can choose
         code = foreign_code.of_kind(self.prepared.config)
         return {"kind_form": kind.form, "kind_code": code, "decoding": decoding}

@@ -58,6 +58,5 @@ def outputs_of(
         bytes=examples.target_bytes,
         bound_nats=bound,
         answer_ids=list(answers),
-        reference_ids=[examples[i].target for i in range(len(examples))],
         rows=examples.rows,
     )

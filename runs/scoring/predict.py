@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 
 
@@ -96,9 +96,8 @@ def _written(
     seed: int,
     start: torch.Tensor | None = None,
 ) -> list[int]:
-    chosen = {key: value for key, value in decoding.items() if key != "count"}
     generator = torch.Generator().manual_seed(seed)
-    (written,) = model.objective.generate(model, source, None, allowed_tokens, Decoding(**chosen), generator, start)
+    (written,) = model.objective.generate(model, source, None, allowed_tokens, Decoding(**decoding), generator, start)
     return list(map(int, written))
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from archbench.architectures.objectives import generate, objective
+from archbench.architectures.objectives import objective
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.base.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
@@ -21,6 +21,7 @@ from archbench.runs.training.batches import EncodedExamples, collate_sources, fi
 from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
@@ -169,17 +170,8 @@ class Scorer:
 
     def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
         """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""
-        chosen = task.decoding(self.prepared)
-        count = min(chosen.count, len(examples))
-        decoding = generate.Decoding(
-            max_tokens=chosen.max_tokens,
-            strategy=chosen.strategy,
-            temperature=chosen.temperature,
-            top_k=chosen.top_k,
-            top_p=chosen.top_p,
-            beams=chosen.beams,
-            length_penalty=chosen.length_penalty,
-        )
+        decoding = task.decoding(self.prepared)
+        count = min(decoding.count, len(examples))
 
         def answered(number: int, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int32]]]:
             source, mask = collate_sources(examples, rows)
@@ -201,9 +193,7 @@ class Scorer:
         drawn = torch.Generator().manual_seed(seed_from(SEED, number))
         return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts)
 
-    def _written(
-        self, number: int, decoding: generate.Decoding, source: Tensor, source_mask: Tensor | None
-    ) -> list[Tensor]:
+    def _written(self, number: int, decoding: Decoding, source: Tensor, source_mask: Tensor | None) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed_from(SEED, number, 1))
         written: list[Tensor] = self.model.objective.generate(
             self.model, source, source_mask, self.allowed, decoding, generator

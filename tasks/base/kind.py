@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.base.decoding import Decoding
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 
 Form = Literal["running text", "labels", "pairs"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -55,7 +56,7 @@ class TaskKind:
     test_examples: int = 500
     one_answer: bool = False
     only_data: str = ""
-    decoding: Callable[[Prepared], DecodingConfig] | None = field(default=None, repr=False)
+    decoding: Callable[[Prepared], Decoding] | None = field(default=None, repr=False)
     measure: Callable[[Prepared, Outputs], list[Score]] | None = field(default=None, repr=False)
     baselines: Callable[[Prepared], list[Baseline]] | None = field(default=None, repr=False)
     numerics: int = 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ class Outputs:
 
     ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
-    ``len(answers)`` examples only: generating is bounded by `DecodingConfig.count`.
+    ``len(answers)`` examples only: generating is bounded by `Decoding.count`.
     """
 
     sources: Sequence[str]
@@ -139,7 +139,6 @@ class Outputs:
     bytes: NDArray[np.int64]
     bound_nats: NDArray[np.float64] | None = None
     answer_ids: Sequence[Tokens] = ()
-    reference_ids: Sequence[Tokens] = ()
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
@@ -167,21 +166,3 @@ class Baseline:
     split: str
     metric: str
     value: float
-
-
-@dataclass(frozen=True)
-class DecodingConfig:
-    """How answers are produced; ``count`` bounds how many examples are answered, ``max_tokens`` counts END.
-
-    Models take ``Decoding`` of ``architectures/objectives/generate.py``: architectures know no tasks, and tasks import
-    nothing from architectures. ``runs/scoring/score.py`` makes the one from the other.
-    """
-
-    strategy: Literal["greedy", "sample", "beam"] = "greedy"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    beams: int = 1
-    length_penalty: float = 1.0
-    max_tokens: int = 64
-    count: int = 64

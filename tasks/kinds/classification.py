@@ -2,15 +2,16 @@
 
 import numpy as np
 
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import majority_rows, tfidf_logistic_rows
 from archbench.tasks.metrics.builtin import BUILTIN, text_score
 
 
-def decoding(prepared: Prepared) -> DecodingConfig:
+def decoding(prepared: Prepared) -> Decoding:
     """The most likely label of every example."""
-    return DecodingConfig("greedy", max_tokens=1, count=len(prepared.test))
+    return Decoding(max_tokens=1, count=len(prepared.test))
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:

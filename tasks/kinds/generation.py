@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import UNK, Tokens
 from archbench.tasks.base.kind import TaskKind
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import likelihood_rows, validation_bits
 from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import likelihood_scores, text_score
@@ -17,10 +18,10 @@ from archbench.tasks.text.splits import PairExamples, Subset, Windows
 SAMPLES = 64
 
 
-def decoding(prepared: Prepared) -> DecodingConfig:
+def decoding(prepared: Prepared) -> Decoding:
     """Nucleus sampling (1904.09751) for a bounded number of prefixes: the most likely text is a degenerate one."""
     count = min(SAMPLES, len(prepared.test))
-    return DecodingConfig("sample", top_p=0.95, max_tokens=prepared.config.target_length, count=count)
+    return Decoding(strategy="sample", top_p=0.95, max_tokens=prepared.config.target_length, count=count)
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:

@@ -48,7 +48,7 @@ kind = TaskKind(
     test_examples={examples},
     # Whether an answer is either right or wrong; the page then marks it.
     one_answer={one_answer},
-    # A kind may also define three functions: decoding(prepared) -> DecodingConfig sets how answers are generated,
+    # A kind may also define three functions: decoding(prepared) -> Decoding sets how answers are generated,
     # measure(prepared, outputs) -> list[Score] scores them, baselines(prepared) -> list[Baseline] makes the simple
     # baselines. These types are in archbench.tasks; archbench's tasks/kinds/ has examples. Test examples are in the
     # order of their file, and outputs.rows are their rows in it.

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.kind import Form, TaskKind
 from archbench.tasks.base.progress import Say
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score, TaskConfig
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
 from archbench.tasks.data import sources
 from archbench.tasks.data.prepare import encode
@@ -56,7 +57,7 @@ def raw_data(config: TaskConfig, cache: Path, say: Say) -> Dataset:
     )
 
 
-def decoding(prepared: Prepared) -> DecodingConfig:
+def decoding(prepared: Prepared) -> Decoding:
     """How every model answers this task, and how many examples."""
     kind = registry.of(prepared.config)
     if kind.origin and kind.decoding is not None:

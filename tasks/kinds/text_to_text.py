@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from archbench.tasks.base.values import Baseline, DecodingConfig, Outputs, Prepared, Score
+from archbench.tasks.base.decoding import Decoding
+from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score
 from archbench.tasks.baselines.baselines import TextRows, likelihood_rows
 from archbench.tasks.metrics.builtin import likelihood_scores, text_score
 
@@ -11,9 +12,9 @@ Measure = Callable[[Prepared, Outputs], list[Score]]
 Baselines = Callable[[Prepared], list[Baseline]]
 
 
-def decoding(prepared: Prepared) -> DecodingConfig:
+def decoding(prepared: Prepared) -> Decoding:
     """Greedy for every example: one rule that all families can follow exactly."""
-    return DecodingConfig("greedy", max_tokens=prepared.config.target_length, count=len(prepared.test))
+    return Decoding(max_tokens=prepared.config.target_length, count=len(prepared.test))
 
 
 def measured_by(metrics: Sequence[str]) -> Measure:

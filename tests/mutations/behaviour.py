@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.families.size import Limits, Size, count
-from archbench.architectures.objectives.generate import Decoding
 from archbench.architectures.objectives.objective import Batch, estimate, mean_loss
+from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, SPECIALS
 
 Build = Callable[[Size, Limits], Any]
