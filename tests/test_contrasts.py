@@ -22,7 +22,6 @@ from archbench.reports.analysis.judgement import Judged, judge
 from archbench.reports.analysis.testing import Question
 from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, same_outcome, verdict
 from archbench.reports.base import formatting, tables
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
@@ -36,6 +35,7 @@ from archbench.reports.base.statistics import (
 )
 from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line, limits
+from archbench.tasks.metrics.builtin import BUILTIN
 
 
 def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:
@@ -47,7 +47,7 @@ def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:
 
 def contrast(mean: float, error: float, margin: float = 0.02) -> Contrast:
     gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
-    facts = ("set", "classification", "", "accuracy", "decoder", "encoder", gap, p_difference(gap))
+    facts = ("set", "classification", "", BUILTIN["accuracy"], "decoder", "encoder", gap, p_difference(gap))
     return Contrast(*facts, p_beyond(gap, margin), margin, 3 * error, 4, 3)
 
 
@@ -208,7 +208,8 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
 
 def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
     gap = Interval(0.03, 0.01, 0.05, 0.01, 30)
-    facts = ("set", "classification", "", "accuracy", "encoder", "decoder", gap, 0.08, 1.0, 0.02, 0.04, 9, 5, 15)
+    place = ("set", "classification", "", BUILTIN["accuracy"], "encoder", "decoder")
+    facts = (*place, gap, 0.08, 1.0, 0.02, 0.04, 9, 5, 15)
     reason = "the interval excludes 0 only before correction for multiple tests"
     corrected = Contrast(*facts)
     assert reason in contrast_sentence(corrected) and reason.removeprefix("the ") in _cells(corrected)
@@ -223,7 +224,7 @@ def _cells(contrast: Contrast) -> list[str]:
 
 def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path: Path) -> None:
     gap = Interval(0.03, 0.01, 0.05, 0.01, 30)
-    facts = ("set", "translation", "", "exact_match")
+    facts = ("set", "translation", "", BUILTIN["exact_match"])
     control = Contrast(*facts, "decoder", "decoder, half the budget", gap, 0.04, 1.0, 0.02, 0.04, 9, 5, 4)
     doubled = Contrast(*facts, "decoder", "decoder (0.5 of the budget)", gap, 0.09, 1.0, 0.02, 0.04, 9, 5, 15)
     claimed = Contrast(*facts, "decoder (0.5 of the budget)", "decoder", turned(control).difference, 0.08, 1.0, 0.02,
@@ -273,7 +274,7 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     difference = difference_interval(a, b, pool([a, b]))
     group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
-    question = testing.Question(group, "accuracy", ("a", "b"))
+    question = testing.Question(group, BUILTIN["accuracy"], ("a", "b"))
     seeds = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin).seeds_needed
     assert difference.mean == pytest.approx(mean)
     assert seeds is not None
@@ -489,7 +490,7 @@ def test_two_tests_of_a_pair_agree_by_outcome_and_winner() -> None:
 def test_no_interval_of_a_difference_leaves_the_scale(name: str, lower: float, upper: float) -> None:
     """Two seeds that vary much: a difference of exact match is between -1 and 1 all the same."""
     interval = Interval(-0.4, -2.9, 2.1, 0.2, 1)
-    clipped = oriented(interval, metric(name))
+    clipped = oriented(interval, BUILTIN[name])
     assert (clipped.lower, clipped.upper) == (lower, upper)
     assert p_difference(clipped) == p_difference(interval)
 

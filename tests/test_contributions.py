@@ -1,89 +1,79 @@
-"""Contributions of examples average to the recorded score and vary as the score does when examples are drawn again."""
-
-from collections.abc import Callable
+"""What each example contributes to a score: recorded beside the predictions, read by the report, never scored again."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from archbench.reports.analysis.contributions import contributions
+from archbench.reports.base.predictions import contributions
+from archbench.reports.base.tables import Tables, completed
 from archbench.reports.page.publish import without_texts
-from archbench.tasks.metrics import builtin, metrics
+from archbench.tasks.metrics.builtin import TEXTS
+from archbench.tasks.metrics.metric import Metric
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+LABELS = ("accuracy", "macro_f1")
 
 
-def table(examples: int, labels: bool, seed: int = 0) -> pd.DataFrame:
-    """References with answers that are right about two times in three."""
-    rng = np.random.default_rng(seed)
+def older(name: str, examples: int = 150) -> tuple[Tables, float]:
+    """Tables of a run that recorded texts alone, answers right about two times in three; its score by a metric."""
+    rng = np.random.default_rng(0)
 
     def text() -> str:
-        return rng.choice(WORDS[:4]) if labels else " ".join(rng.choice(WORDS, 6))
+        return str(rng.choice(WORDS[:4]) if name in LABELS else " ".join(rng.choice(WORDS, 6)))
 
     references = [text() for _ in range(examples)]
     answers = [reference if rng.random() < 0.65 else text() for reference in references]
+    score = TEXTS[name].value(references, answers)
     columns = {"run": "r", "example": range(examples), "reference": references, "answer": answers}
-    return pd.DataFrame(columns | {"log_likelihood": 0.0})
-
-
-MEASURES: dict[str, tuple[Callable[..., float], bool]] = {
-    "macro_f1": (metrics.macro_f1, True),
-    "accuracy": (metrics.accuracy, True),
-    "bleu": (metrics.bleu, False),
-    "chrf": (metrics.chrf, False),
-}
-
-
-def taken_apart(name: str) -> tuple[Callable[..., float], pd.DataFrame, float, "pd.Series[float]"]:
-    """The measure, a table of answers, their score and what each example contributed."""
-    measure, labels = MEASURES[name]
-    rows = table(150, labels)
-    score = measure(list(rows["reference"]), list(rows["answer"]))
-    [per_example] = contributions({"r": rows}, {"r": score}, name).values()
-    return measure, rows, score, per_example
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_contributions_average_to_the_score(name: str) -> None:
-    _, _, score, per_example = taken_apart(name)
-    assert per_example.mean() == pytest.approx(score)
-    assert list(per_example.index) == list(range(150))
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_their_spread_is_that_of_the_score_over_examples_drawn_again(name: str) -> None:
-    measure, rows, _, per_example = taken_apart(name)
-    rng, resampled = np.random.default_rng(1), []
-    for _ in range(300):
-        resample = rows.iloc[rng.integers(0, len(rows), len(rows))]
-        resampled.append(measure(list(resample["reference"]), list(resample["answer"])))
-    assert per_example.std() / np.sqrt(len(per_example)) == pytest.approx(np.std(resampled), rel=0.15)
-
-
-def test_a_table_that_holds_a_part_of_the_examples_gives_none() -> None:
-    rows = table(150, labels=True)
-    score = metrics.macro_f1(list(rows["reference"]), list(rows["answer"]))
-    assert contributions({"r": rows.iloc[:60]}, {"r": score}, "macro_f1") == {}
-    assert contributions({"r": rows}, {"r": score}, "rouge_l") == {}
-
-
-def test_what_stands_in_the_table_is_what_an_example_contributes() -> None:
-    rows = table(150, labels=False)
-    references, answers = list(rows["reference"]), list(rows["answer"])
-    score = builtin.text_score("rouge_l", references[:100], answers[:100])
-    rows["rouge_l"] = [*score.per_example, *[float("nan")] * 50]  # not all examples were answered
-    [per_example] = contributions({"r": rows}, {"r": score.value}, "rouge_l").values()
-    assert per_example.to_dict() == pytest.approx(dict(enumerate(score.per_example)))
-    assert contributions({"r": rows.iloc[:60]}, {"r": score.value}, "rouge_l") == {}
-
-
-@pytest.mark.parametrize("name", MEASURES)
-def test_a_table_without_texts_gives_the_same(name: str) -> None:
-    """Published tables have no texts: what each answer contributes to a corpus score is a column of theirs."""
-    _, rows, score, per_example = taken_apart(name)
     scores = pd.DataFrame({"run": ["r"], "split": ["test"], "metric": [name], "value": [score]})
-    plain = without_texts({"predictions": rows.assign(source="s"), "scores": scores})["predictions"]
+    return {"predictions": pd.DataFrame(columns | {"log_likelihood": 0.0}), "scores": scores}, score
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_tables_of_older_runs_get_what_runs_record_now(name: str) -> None:
+    given, score = older(name)
+    rows = completed(given)["predictions"]
+    recorded = TEXTS[name].score(list(rows["reference"]), list(rows["answer"])).per_example
+    assert tuple(rows[name] if TEXTS[name].recorded else ()) == recorded
+    assert rows["bytes"].tolist() == [len(text) for text in rows["reference"]]
+    assert rows["correct"].tolist() == (rows["reference"] == rows["answer"]).tolist()
+    [per_example] = contributions({"r": rows}, {"r": score}, name).values()
+    assert per_example.mean() == pytest.approx(score) and list(per_example.index) == list(range(150))
+
+
+def test_examples_without_an_answer_contribute_nothing() -> None:
+    given, _ = older("chrf")
+    given["predictions"].loc[100:, "answer"] = None
+    rows = completed(given)["predictions"]
+    assert rows["chrf"].notna().tolist() == rows["correct"].notna().tolist() == [True] * 100 + [False] * 50
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_recorded_tables_are_never_scored_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, score = older(name)
+    tables = completed(given)
+    monkeypatch.delattr(Metric, "_sums")
+    again = completed(tables)["predictions"]
+    pd.testing.assert_frame_equal(again, tables["predictions"])
+    assert len(contributions({"r": again}, {"r": score}, name)) == 1
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_part_of_the_examples_gives_none(name: str) -> None:
+    given, score = older(name)
+    rows = completed(given)["predictions"]
+    assert contributions({"r": rows.iloc[:60]}, {"r": score}, name) == {}
+    assert contributions({"r": rows}, {"r": score}, "stored_bits") == {}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_published_tables_give_the_same_without_texts(name: str) -> None:
+    given, score = older(name)
+    tables = completed(given)
+    plain = without_texts(tables)["predictions"]
     assert not {"source", "reference", "answer"} & set(plain)
-    [recomputed] = contributions({"r": plain}, {"r": score}, name).values()
-    assert recomputed.to_numpy() == pytest.approx(per_example.to_numpy(), rel=1e-4, abs=1e-4)
-    assert contributions({"r": plain}, {"r": score + 1.0}, name) == {}
+    published = completed({"predictions": plain, "scores": given["scores"]})["predictions"]
+    [expected] = contributions({"r": tables["predictions"]}, {"r": score}, name).values()
+    [per_example] = contributions({"r": published}, {"r": score}, name).values()
+    assert per_example.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-4, abs=1e-4)
+    assert contributions({"r": published}, {"r": score + 1.0}, name) == {}

@@ -27,7 +27,6 @@ from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures, plot
@@ -40,6 +39,7 @@ from archbench.reports.figures.figure import Figure, View, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import cost, curves, forest, headline, summary
 from archbench.reports.inspection.inside_panels import attention
+from archbench.tasks.metrics.builtin import BUILTIN
 
 
 def figures_by_name(collected: Tables) -> dict[str, Figure]:
@@ -195,7 +195,7 @@ def compared(dataset: str, condition: str, mean: float, gap: float) -> Compariso
     ]
     group = Group(dataset, "translation", {"condition": condition}, pd.DataFrame())
     references = {"nearest_example": 0.0, "tfidf_logistic_regression": mean + gap, "majority_class": mean}
-    return Comparison(group, metric("exact_match"), tuple(cells), NAMES[0], {}, references, True)
+    return Comparison(group, BUILTIN["exact_match"], tuple(cells), NAMES[0], {}, references, True)
 
 
 def headlines(count: int) -> tuple[drawing.Panel, ...]:
@@ -222,7 +222,7 @@ def differences(count: int) -> tuple[drawing.Panel, ...]:
         "seeds": 3,
     }
     contrasts = [
-        Contrast(f"set-{place} " * 12, "translation", "", "exact_match", name, CONDITION, gap, **tested)
+        Contrast(f"set-{place} " * 12, "translation", "", BUILTIN["exact_match"], name, CONDITION, gap, **tested)
         for place in range(count)
         for name in NAMES
     ]
@@ -497,7 +497,7 @@ def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(make: str) -> None:
         for name, mean_, interval in zip(PAIR, (0.5, 0.6), (inside, cut), strict=True)
     ]
     group = Group("set", "translation", {}, pd.DataFrame())
-    pair = Comparison(group, metric("exact_match"), tuple(cells), "encoder", {}, {}, True)
+    pair = Comparison(group, BUILTIN["exact_match"], tuple(cells), "encoder", {}, {}, True)
     if make == "scores":
         draw, expected = partial(headline.scores, comparison=pair, looks=looks(PAIR)), ["<", ">"]
     elif make == "behind":
@@ -514,7 +514,7 @@ def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(make: str) -> None:
     elif make == "forest":
         tested: dict[str, Any] = {"p": 0.5, "p_beyond": 0.5, "margin": 0.02, "detectable": 0.03, "seeds_needed": 4}
         contrasts = [
-            Contrast("set", "translation", "", "exact_match", name, "default", gap, **tested, seeds=3)
+            Contrast("set", "translation", "", BUILTIN["exact_match"], name, "default", gap, **tested, seeds=3)
             for name, gap in zip(PAIR, (inside, cut), strict=True)
         ]
         draw, expected = partial(forest.draw, forest=forest.forests(contrasts)[0]), ["<", ">"]

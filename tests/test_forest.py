@@ -27,6 +27,7 @@ from archbench.reports.figures.kinds import forest
 from archbench.reports.figures.kinds.forest import forests, word
 from archbench.reports.page import matrix, summary, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
+from archbench.tasks.metrics.builtin import BUILTIN
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}
 PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]
@@ -43,7 +44,7 @@ def figures_by_name(judged: Judged) -> dict[str, Figure]:
 
 def contrast(mean: float, error: float, diverged: str = "") -> Contrast:
     gap = Interval(mean, mean - 2 * error, mean + 2 * error, error, 30)
-    facts = ("set", "classification", "", "accuracy", "decoder-alibi", "decoder", gap, p_difference(gap))
+    facts = ("set", "classification", "", BUILTIN["accuracy"], "decoder-alibi", "decoder", gap, p_difference(gap))
     return Contrast(*facts, p_beyond(gap, 0.02), 0.02, 3 * error, 4, 3, 1, diverged)
 
 

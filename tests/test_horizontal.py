@@ -16,8 +16,8 @@ from archbench.reports.analysis.horizontal import Distance, distance
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.analysis.shares import Share
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.statistics import Interval
+from archbench.tasks.metrics.builtin import BUILTIN
 
 TOKENS = (1e5, 2e5, 4e5, 8e5)
 ERROR = 0.01
@@ -34,7 +34,7 @@ def curve(name: str, times: float, error: float = ERROR, noise: Sequence[float] 
 
 
 def between(slow: list[Share], fast: list[Share], cost: str = "tokens") -> Distance:
-    return distance("set", metric("bits_per_byte"), cost, slow, fast)
+    return distance("set", BUILTIN["bits_per_byte"], cost, slow, fast)
 
 
 @pytest.mark.parametrize("times", [1.0, 1.5, 2.0, 3.0, 6.0])
@@ -58,7 +58,7 @@ def test_the_dearer_one_comes_first_though_it_ends_better() -> None:
 
 
 def test_a_goal_is_reached_by_both() -> None:
-    estimate = distance("set", metric("bits_per_byte"), "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
+    estimate = distance("set", BUILTIN["bits_per_byte"], "tokens", curve("slow", 2.0), curve("fast", 1.0), 2.8)
     assert estimate.goal and estimate.ratio == pytest.approx(2.0)
 
 

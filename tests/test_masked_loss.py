@@ -19,12 +19,12 @@ from archbench.architectures.objectives.objective import Batch, estimate
 from archbench.reports.analysis.judgement import judge
 from archbench.reports.analysis.verdicts import cautions
 from archbench.reports.base import tables
-from archbench.reports.base.metrics import metric
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.tasks.base.example import MASK
+from archbench.tasks.metrics.builtin import BUILTIN
 
 EXPERIMENT = {
     "name": "tiny",
@@ -127,4 +127,4 @@ def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:
     notes = " ".join(cautions(primary))
     assert "encoder: checkpoints were selected on the masked loss, which does not bound" in notes
     assert "chosen by a bound" not in notes
-    assert metric("masked_loss").better == "" and "bounds no likelihood" in metric("masked_loss").meaning
+    assert BUILTIN["masked_loss"].better == "" and "bounds no likelihood" in BUILTIN["masked_loss"].meaning

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sklearn.metrics import f1_score
 
 from archbench.tasks.metrics import intervals, metrics
+from archbench.tasks.metrics.builtin import BUILTIN, likelihood_scores
+from archbench.tasks.metrics.metric import Metric
 
 WORDS = ["ein", "guter", "Tag", "zwei", "Tage", "10", "Uhr", ",", "schön", "-"]
 SENTENCE = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -17,22 +22,21 @@ PAIRS = st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=8)
 
 
 @given(PAIRS)
-def test_bleu_and_chrf_follow_from_their_statistics(pairs: list[tuple[str, str]]) -> None:
+def test_bleu_and_chrf_are_those_of_sacrebleu_to_the_last_digit(pairs: list[tuple[str, str]]) -> None:
     references, answers = [a for a, _ in pairs], [b for _, b in pairs]
-    sums = intervals.bleu_statistics(references, answers).sum(axis=0, keepdims=True)
-    assert intervals.bleu_of_sums(sums)[0] == pytest.approx(metrics.bleu(references, answers))
-    sums = intervals.chrf_statistics(references, answers).sum(axis=0, keepdims=True)
-    assert intervals.chrf_of_sums(sums)[0] == pytest.approx(metrics.chrf(references, answers))
+    for name, theirs in (("bleu", BLEU(force=True)), ("chrf", CHRF())):
+        expected = theirs.corpus_score(answers, [references]).score
+        assert BUILTIN[name].value(references, answers) == expected
 
 
 def test_right_answers_score_full_and_empty_ones_nothing() -> None:
     references = ["ein guter Tag und mehr", "zwei Tage und Uhr 10"]
-    for metric in (metrics.bleu, metrics.chrf):
-        assert metric(references, references) == pytest.approx(100)
-        assert metric(references, ["", ""]) == 0
-    assert metrics.exact_match(references, [references[0], "x"]) == 0.5
-    assert metrics.rouge_l(references, references) == 1
-    assert metrics.rouge_l(["a b c d"], ["a x c"]) == pytest.approx(2 * 2 / 7)
+    for metric in (BUILTIN["bleu"], BUILTIN["chrf"]):
+        assert metric.value(references, references) == pytest.approx(100)
+        assert metric.value(references, ["", ""]) == 0
+    assert BUILTIN["exact_match"].value(references, [references[0], "x"]) == 0.5
+    assert BUILTIN["rouge_l"].value(references, references) == 1
+    assert BUILTIN["rouge_l"].value(["a b c d"], ["a x c"]) == pytest.approx(2 * 2 / 7)
 
 
 def test_signatures_say_how_libraries_scored() -> None:
@@ -45,22 +49,69 @@ def test_signatures_say_how_libraries_scored() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=30))
-def test_macro_f1_follows_from_its_statistics(pairs: list[tuple[str, str]]) -> None:
+def test_macro_f1_is_that_of_scikit_learn_to_the_last_digit(pairs: list[tuple[str, str]]) -> None:
     references, answers = [a for a, _ in pairs], [b for _, b in pairs]
-    score = intervals.macro_f1_score(metrics.macro_f1(references, answers), references, answers)
-    per_class = [
-        2 * sum(a == b == label for a, b in pairs) / (references.count(label) + answers.count(label))
-        for label in set(references)
-    ]
-    assert score.value == pytest.approx(np.mean(per_class))
-    assert score.n == len(pairs)
+    labels = sorted(set(references))
+    expected = f1_score(references, answers, labels=labels, average="macro", zero_division=0.0)
+    assert BUILTIN["macro_f1"].value(references, answers) == expected
+
+
+def table(examples: int, labels: bool) -> tuple[list[str], list[str]]:
+    """References, and answers that are right about two times in three."""
+    rng = np.random.default_rng(0)
+    texts = [rng.choice(WORDS[:4]) if labels else " ".join(rng.choice(WORDS, 6)) for _ in range(2 * examples)]
+    answers = [a if rng.random() < 0.65 else b for a, b in zip(texts[::2], texts[1::2], strict=True)]
+    return list(map(str, texts[::2])), list(map(str, answers))
+
+
+RECORDED = [name for name, metric in BUILTIN.items() if metric.recorded and metric.statistics]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_contributions_average_to_the_score_and_leave_it_with_their_example(name: str) -> None:
+    """Without an example the score is that of the others: contributions are jackknife pseudo-values."""
+    references, answers = table(60, labels=name == "macro_f1")
+    score = BUILTIN[name].score(references, answers)
+    assert len(score.per_example) == score.n == 60
+    assert np.mean(score.per_example) == pytest.approx(score.value)
+    without = [BUILTIN[name].value(*(texts[:i] + texts[i + 1 :] for texts in (references, answers))) for i in (3, 9)]
+    assert score.per_example[3] - score.per_example[9] == pytest.approx(59 * (without[1] - without[0]), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_spread_of_contributions_is_that_of_the_score_over_examples_drawn_again(name: str) -> None:
+    references, answers = table(150, labels=name == "macro_f1")
+    statistics, of_sums = BUILTIN[name]._sums(references, answers)
+    per_example = BUILTIN[name].score(references, answers).per_example
+    spread = np.std(of_sums(intervals.resampled(statistics)))
+    assert np.std(per_example, ddof=1) / math.sqrt(150) == pytest.approx(spread, rel=0.15)
+
+
+def test_a_metric_of_one_example_is_its_contribution() -> None:
+    for name in RECORDED:
+        score = BUILTIN[name].score(["ein guter Tag"], ["ein Tag"])
+        assert score.per_example == (score.value,)
+
+
+def test_a_user_states_statistics_or_a_function() -> None:
+    """What is stated as statistics has the value, the interval and the contributions that follow from them."""
+    facts = {"better": "higher", "meaning": "share", "least": 0.0, "most": 1.0, "recorded": True}
+    references, answers = table(40, labels=True)
+    mine = Metric("mine", "mine", statistics=metrics.equal, **facts)  # type: ignore[arg-type]
+    score, plain = mine.score(references, answers), BUILTIN["accuracy"].score(references, answers)
+    assert (score.value, score.lower, score.upper) == (plain.value, plain.lower, plain.upper)
+    assert score.per_example == tuple(metrics.equal(references, answers))
+    with pytest.raises(ValueError, match="function, statistics: give one of the two"):
+        Metric("mine", "mine", statistics=metrics.equal, function=lambda *_: 0.0, **facts)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="returned 2, which is outside of its range, 0 to 1"):
+        Metric("two", "two", statistics=lambda *_: [2.0], **facts).score(["a"], ["a"])  # type: ignore[arg-type]
 
 
 def test_likelihoods_are_sums_over_examples() -> None:
     nats, tokens, size = np.array([2.0, 4.0]), np.array([1, 3]), np.array([10, 2])
-    scores = {s.metric: s for s in intervals.likelihood_scores(nats, tokens, size, bound=nats + 1)}
-    assert scores["nll_per_token"].value == metrics.nll_per_token(nats, tokens) == 1.5
-    assert scores["perplexity"].value == metrics.perplexity(nats, tokens) == math.exp(1.5)
+    scores = {s.metric: s for s in likelihood_scores(nats, tokens, size, bound=nats + 1)}
+    assert scores["nll_per_token"].value == BUILTIN["nll_per_token"].value(nats, tokens) == 1.5
+    assert scores["perplexity"].value == math.exp(1.5)
     assert scores["bits_per_byte"].value == pytest.approx(6 / math.log(2) / 12)
     assert scores["bits_per_byte_bound"].value == pytest.approx(8 / math.log(2) / 12)
     assert scores["perplexity"].upper == pytest.approx(math.exp(scores["nll_per_token"].upper))
@@ -68,10 +119,10 @@ def test_likelihoods_are_sums_over_examples() -> None:
 
 def test_an_impossible_reference_is_infinite_and_not_an_error() -> None:
     nats = np.array([1.0, math.inf, 1.0])
-    scores = intervals.likelihood_scores(nats, np.ones(3, np.int64), np.ones(3, np.int64))
+    scores = likelihood_scores(nats, np.ones(3, np.int64), np.ones(3, np.int64))
     assert all(score.value == score.upper == math.inf for score in scores)
     assert scores[0].lower in (1.0, math.inf)
-    assert metrics.exponential(1e9) == math.inf
+    assert BUILTIN["perplexity"].value(np.array([1e9]), np.ones(1)) == math.inf
 
 
 @pytest.mark.parametrize("values", [[1.0], [0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 1.0]])
@@ -102,8 +153,7 @@ def test_corpus_intervals_are_fast() -> None:
     references = [" ".join(random_.choices(WORDS, k=12)) for _ in range(500)]
     answers = [" ".join(word if random_.random() < 0.7 else "x" for word in text.split()) for text in references]
     start = time.process_time()
-    bleu = intervals.bleu_score(metrics.bleu(references, answers), references, answers)
-    chrf = intervals.chrf_score(metrics.chrf(references, answers), references, answers)
+    bleu, chrf = (BUILTIN[name].score(references, answers) for name in ("bleu", "chrf"))
     assert time.process_time() - start < 4
     for score in (bleu, chrf):
         assert score.lower < score.value < score.upper
@@ -112,15 +162,13 @@ def test_corpus_intervals_are_fast() -> None:
 
 def test_repetition_variety_and_copying_by_example() -> None:
     loop, free = np.array([7, 8] * 5), np.arange(20, 30)
-    assert metrics.repetition([loop]) == pytest.approx(5 / 7)
-    assert metrics.repetition([free]) == metrics.repetition([np.arange(3)]) == 0
-    assert metrics.repetition([loop, free]) == pytest.approx(5 / 14)
+    assert metrics.repeated([loop, free, np.arange(3)], 4).tolist() == [[5, 7], [0, 7], [0, 0]]
     assert metrics.distinct_2([free, free]) == 0.5
-    assert metrics.distinct_2([]) == metrics.copied([], free, 4) == 0
+    assert metrics.distinct_2([]) == len(metrics.copies([], free, 4)) == 0
     stream = np.array([1, 2, *range(20, 26), 3], np.uint16)
-    assert metrics.copied([free], stream, 4) == pytest.approx(3 / 7)
-    assert metrics.copied([free], stream, 7) == 0
-    assert metrics.copied([free], stream[:3], 4) == 0
+    assert metrics.copies([free], stream, 4).tolist() == [[3, 7]]
+    assert metrics.copies([free], stream, 7).tolist() == [[0, 4]]
+    assert metrics.copies([free], stream[:3], 4).tolist() == [[0, 7]]
     assert [metrics.copy_order(size) for size in (1.0, 3.0, 5.0)] == [20, 8, 8]
 
 
@@ -138,17 +186,17 @@ def test_copied_windows_are_those_in_the_stream(
     stream_windows = {tuple(stream[i : i + order]) for i in range(len(stream) - order + 1)}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(metrics, "_BLOCK", block)
-        share = metrics.copied([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
-    assert share == pytest.approx(np.mean([window in stream_windows for window in windows]))
+        counts = metrics.copies([np.array(text, np.int32) for text in texts], np.array(stream, np.uint16), order)
+    assert counts.sum(axis=0).tolist() == [sum(window in stream_windows for window in windows), len(windows)]
 
 
 def test_distinct_interval_is_around_its_value() -> None:
     random_ = np.random.default_rng(0)
-    score = intervals.distinct_score([random_.integers(0, 30, 40) for _ in range(30)])
+    score = metrics.distinct_score([random_.integers(0, 30, 40) for _ in range(30)])
     assert score.lower < score.value < score.upper
     assert score.upper - score.lower < 0.1
 
 
 def test_bits_per_byte_are_bits_of_all_texts_over_their_bytes() -> None:
     nats = np.array([8 * math.log(2), 4 * math.log(2)])
-    assert metrics.bits_per_byte(nats, np.array([2, 4])) == pytest.approx(2.0)
+    assert BUILTIN["bits_per_byte"].value(nats, np.array([2, 4])) == pytest.approx(2.0)

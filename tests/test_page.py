@@ -29,6 +29,7 @@ from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
 from archbench.reports.figures.canvas.palette import COLOURS
 from archbench.reports.page import assemble, matrix, page, summary
+from archbench.tasks.metrics.builtin import BUILTIN
 
 
 def built(root: Path) -> str:
@@ -514,7 +515,9 @@ def _contrast(first: str, second: str, outcome: str) -> Contrast:
     chance = {"open": 0.5, "equal": 0.5, "unknown": float("nan")}.get(outcome, 0.01)
     beyond = 0.01 if outcome == "equal" else 0.9
     gap = Interval(0.1 * sign, 0.1 * sign - 0.05, 0.1 * sign + 0.05, 0.02, 9)
-    return Contrast("set", "translation", "", "exact_match", first, second, gap, chance, beyond, 0.02, 0.1, None, 3)
+    return Contrast(
+        "set", "translation", "", BUILTIN["exact_match"], first, second, gap, chance, beyond, 0.02, 0.1, None, 3
+    )
 
 
 def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str) -> None:

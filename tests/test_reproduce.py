@@ -28,6 +28,7 @@ from archbench.runs.planning import published
 from archbench.runs.planning.published import PublishedRun, ReproducedRun
 from archbench.runs.planning.trials import TuningTrials
 from archbench.tasks.base import sealed
+from archbench.tasks.metrics.builtin import BUILTIN
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "public-budgets"
 EXPERIMENT: dict[str, Any] = {
@@ -262,24 +263,27 @@ def test_a_changed_score_is_outside(here: Path, trained: Trained, capsys: pytest
 
 def test_the_other_seeds_tell_a_changed_score_where_the_machine_differs() -> None:
     others = [29.0, 30.5, 31.0, 29.5]
-    changed = analysis.judged("bleu", 50.0, 30.0, others, alike=False)
+    changed = analysis.judged(BUILTIN["bleu"], 50.0, 30.0, others, alike=False)
     assert changed["verdict"] == "outside" and changed["lower"] < 30 < changed["upper"] < 50
     assert changed["difference"] == -20 and 0 < changed["most"] < 10
-    honest = analysis.judged("bleu", 30.4, 29.6, others, alike=False)
+    honest = analysis.judged(BUILTIN["bleu"], 30.4, 29.6, others, alike=False)
     assert honest["verdict"] == "within" and honest["seeds"] == 4 and honest["mean"] == 30.0
-    assert analysis.judged("bleu", 30.4, 50.0, others, alike=False)["verdict"] == "outside"
-    assert analysis.judged("bleu", 30.4, 30.4, others, alike=False)["verdict"] == "same"
+    assert analysis.judged(BUILTIN["bleu"], 30.4, 50.0, others, alike=False)["verdict"] == "outside"
+    assert analysis.judged(BUILTIN["bleu"], 30.4, 30.4, others, alike=False)["verdict"] == "same"
 
 
 @pytest.mark.parametrize("others", [[], [30.0], [10.0, 30.0, 50.0]])
 def test_where_all_is_alike_the_published_score_alone_decides(others: list[float]) -> None:
-    words = [analysis.judged("bleu", score, 30.0, others, alike=True)["verdict"] for score in (30.0, 30.5, 32.0, 50.0)]
+    words = [
+        analysis.judged(BUILTIN["bleu"], score, 30.0, others, alike=True)["verdict"]
+        for score in (30.0, 30.5, 32.0, 50.0)
+    ]
     assert words == ["same", "within", "outside", "outside"]
 
 
 def test_an_honest_further_seed_is_rarely_outside() -> None:
     values = np.random.default_rng(0).normal(30.0, 2.0, (1_000, 6))
-    words = [analysis.judged("bleu", row[0], row[1], list(row[2:]), alike=False)["verdict"] for row in values]
+    words = [analysis.judged(BUILTIN["bleu"], row[0], row[1], list(row[2:]), alike=False)["verdict"] for row in values]
     assert 0.03 < words.count("outside") / len(words) < 0.12  # two comparisons of 95% each
 
 

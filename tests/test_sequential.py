@@ -44,6 +44,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import Experiment
 from archbench.runs.planning import matrix
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.metrics.builtin import BUILTIN
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "simulations" / "sequential.py"
 THREE = ("decoder", "encoder", "encoder-decoder")
@@ -57,7 +58,7 @@ def simulation() -> ModuleType:
 
 def pair(p: float, q: float = 1.0, mean: float = 1.0, dataset: str = "sentiment") -> Contrast:
     gap = Interval(mean, mean - 1, mean + 1, 0.5, 9)
-    return Contrast(dataset, "", "", "accuracy", "decoder", "encoder", gap, p, q, 0.02, 0.1, None, 3)
+    return Contrast(dataset, "", "", BUILTIN["accuracy"], "decoder", "encoder", gap, p, q, 0.02, 0.1, None, 3)
 
 
 # The rule

@@ -14,7 +14,6 @@ from archbench.reports.base import tables as report_tables
 from archbench.reports.page import publish as publishing
 from archbench.runs.export import export
 from archbench.tasks.base import sealed
-from archbench.tasks.metrics import metrics
 from archbench.tasks.metrics.builtin import TEXTS
 
 EXPERIMENT = """
@@ -98,7 +97,7 @@ def test_the_beginning_of_the_source_is_the_classical_row(compared: tuple[Path, 
     lead, predictions = rows[(rows["name"] == "lead") & (rows["metric"] == "rouge_1")], read(compared[1], "predictions")
     first = predictions[predictions["run"] == predictions["run"].iloc[0]]
     beginnings = [" ".join(text.split()[:3]) for text in first["source"]]  # three words, as the summaries have
-    assert lead["value"].item() == pytest.approx(metrics.rouge_1(list(first["reference"]), beginnings))
+    assert lead["value"].item() == pytest.approx(TEXTS["rouge_1"].value(list(first["reference"]), beginnings))
 
 
 def test_the_page_is_headed_by_rouge_and_says_how_it_was_computed(compared: tuple[Path, Path]) -> None:

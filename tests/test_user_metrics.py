@@ -282,7 +282,7 @@ def test_a_folder_of_the_evaluate_library_is_a_metric(tmp_path: Path, monkeypatc
         (tmp_path / name / f"{name}.py").write_text(text)
     metric = registry.find("evaluate:./same", tmp_path)
     assert (metric.name, metric.better, metric.least, metric.most) == ("same", "higher", 0.0, 1.0)
-    score, plain = registry.score(metric, REFERENCES, ANSWERS), builtin.text_score("exact_match", REFERENCES, ANSWERS)
+    score, plain = metric.score(REFERENCES, ANSWERS), builtin.text_score("exact_match", REFERENCES, ANSWERS)
     assert (score.value, score.lower, score.upper) == (plain.value, plain.lower, plain.upper)
     assert registry.find("evaluate:./same:other").value(REFERENCES, ANSWERS) == 0.5
     with pytest.raises(InputError, match=r'many: gives same, other; say which, as in "evaluate:./FOLDER:same"'):
@@ -292,9 +292,9 @@ def test_a_folder_of_the_evaluate_library_is_a_metric(tmp_path: Path, monkeypatc
 
 
 def test_intervals_of_a_function_are_those_of_its_sums() -> None:
-    equal = Metric("equal", "equal", "higher", "share", 0.0, 1.0, function=builtin.TEXTS["exact_match"].function)
+    equal = Metric("equal", "equal", "higher", "share", 0.0, 1.0, function=builtin.TEXTS["exact_match"].value)
     plain = builtin.text_score("exact_match", REFERENCES, ANSWERS)
-    score = registry.score(equal, REFERENCES, ANSWERS)
+    score = equal.score(REFERENCES, ANSWERS)
     assert (score.value, score.lower, score.upper, score.n) == (plain.value, plain.lower, plain.upper, 40)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from archbench.reports.analysis.groups import placed
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import number, value
-from archbench.reports.base.metrics import metric
+from archbench.tasks.metrics.builtin import BUILTIN
 
 HEAD = """# On a GPU
 
@@ -171,7 +171,7 @@ def _scores(out: Path, piece: str) -> str:
         name = str(primary[dataset])
         values = scores.loc[scores["metric"] == name, "value"].astype(float)
         if len(values):
-            measure = metric(name)
+            measure = BUILTIN[name]
             rows.append(
                 [
                     str(dataset),

@@ -23,8 +23,8 @@ AREAS = {  # regular expressions: files, and which functions there
     "training": ((r"^runs/training/", ""),),
     "metrics": ((r"^tasks/metrics/", ""),),
     "statistics": (
-        (r"^reports/base/(statistics|metrics)\.py$", ""),
-        (r"^reports/analysis/(?!sweeps|shares|contributions)", ""),
+        (r"^reports/base/(statistics|predictions)\.py$", ""),
+        (r"^reports/analysis/(?!sweeps|shares)", ""),
     ),
     "store": ((r"^runs/base/(store|plan|disk|weights|misplaced|placement)\.py$", ""), (r"^runs/scoring/finished", "")),
 }
