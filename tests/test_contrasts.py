@@ -195,7 +195,7 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
 def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: str) -> None:
     group = Group("sentiment", "classification", {}, pd.DataFrame({"architecture": ["a", "b"], "status": "done"}))
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
-    question = Question(group, "accuracy", ("a", "b"))
+    question = Question(group, BUILTIN["accuracy"], ("a", "b"))
     tested = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin)
     assert tested.seeds_needed is not None and tested.needed_to_show == shows
     words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]

@@ -288,7 +288,7 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     synthetic.specify(tmp_path, "tasks", tasks)
     [effect] = read(tmp_path).tested.effects
     assert (effect.first, effect.second, effect.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
-    assert effect.metric == "bits_per_byte" and effect.outcome == "ahead"
+    assert effect.metric.name == "bits_per_byte" and effect.outcome == "ahead"
     assert effect.difference.mean == pytest.approx(0.2, abs=0.1)
     assert "decoder on by-bpe is better than decoder on by-char." in bottom_line(read(tmp_path))[0]
 

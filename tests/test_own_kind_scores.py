@@ -167,7 +167,7 @@ def test_what_measure_returns_is_checked(tmp_path: Path, given: Any, message: st
 def test_numbers_of_other_types_become_plain_ones(tmp_path: Path) -> None:
     written(tmp_path)
     right = np.array([True, False])
-    given = Score("accuracy", np.float32(0.5), 0, np.float64(1), np.int64(2), tuple(right))  # type: ignore[arg-type]
+    given = Score("accuracy", np.float32(0.5), 0, np.float64(1), np.int64(2), tuple(right))
     [score] = own.measure(kind_that(measure=lambda *_: (given,)), prepared(tmp_path), outputs_of(4, 2))
     assert score.per_example[:2] == (1.0, 0.0) and np.isnan(score.per_example[2:]).all() and len(score.per_example) == 4
     assert {type(value) for value in (score.value, score.lower, score.upper, *score.per_example)} == {float}
@@ -178,7 +178,7 @@ OTHER: dict[str, tuple[str, Any, str]] = {
     "decoding": ("decoding", "greedy", "decoding: gave 'greedy'; expected a Decoding"),
     "count": ("decoding", Decoding(count=-1), "decoding: count = -1; expected a whole number, at least 0"),
     "tokens": ("decoding", Decoding(max_tokens=0), "max_tokens = 0; expected a whole number, at least 1"),
-    "strategy": ("decoding", Decoding(strategy="beams"), "strategy = 'beams'; expected greedy, sample, beam"),  # type: ignore[arg-type]
+    "strategy": ("decoding", Decoding(strategy="beams"), "strategy = 'beams'; expected greedy, sample, beam"),
     "baselines": ("baselines", [Score("a", 1, 1, 1, 1)], "baselines: gave a Score in its list; expected only Baseline"),
     "value": ("baselines", [Baseline("x", "test", "accuracy", float("nan"))], "baselines: x: value = nan; expected a"),
 }

@@ -80,8 +80,8 @@ def _record(rows: pd.DataFrame, metric: Metric, answered: pd.DataFrame) -> None:
     if metric.name not in rows:
         rows[metric.name] = np.nan
     if rows.loc[answered.index, metric.name].isna().all():
-        score = metric.score(list(answered["reference"]), list(answered["answer"]))
-        rows.loc[answered.index, metric.name] = score.per_example
+        values = metric.per_example(list(answered["reference"]), list(answered["answer"]))
+        rows.loc[answered.index, metric.name] = values
 
 
 def _contributions(rows: pd.DataFrame, metric: str) -> tuple[Floats, float]:

@@ -98,10 +98,11 @@ class Metric:
         score = scored(self.name, statistics, of_sums)
         if self.reads == "texts":
             self._checked(score.value)
-        if not self.recorded:
-            return score
-        values = statistics[:, 0] if self.of_sums is None else contributions(statistics, of_sums)
-        return replace(score, per_example=tuple(values.tolist()))
+        return replace(score, per_example=self._per_example(statistics)) if self.recorded else score
+
+    def per_example(self, *given: Any) -> tuple[float, ...]:
+        """The contribution of each example to the metric of ``given``, as `score` has them."""
+        return self._per_example(self._sums(*given)[0])
 
     def facts(self) -> dict[str, Any]:
         """The facts that reports need, as plain values."""
@@ -143,6 +144,10 @@ class Metric:
         if self.of_sums is not None:
             return statistics, self.of_sums
         return ratios(statistics, np.ones(len(statistics))), ratio
+
+    def _per_example(self, statistics: Floats) -> tuple[float, ...]:
+        values = statistics[:, 0] if self.of_sums is None else contributions(statistics, self.of_sums)
+        return tuple(values.tolist())
 
     def _unchecked(self, *given: Any) -> Any:
         if self.function is not None:
