@@ -30,7 +30,7 @@ def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) 
         assert first.difference.standard_error == pytest.approx(second.difference.standard_error, rel=1e-4)
         assert first.difference.mean == pytest.approx(second.difference.mean)
     for mine, theirs in zip(original.first, other.first, strict=True):
-        assert mine.examples and theirs.examples
+        assert mine.resamples_examples and theirs.resamples_examples
         for cell, same in zip(mine.cells, theirs.cells, strict=True):
             assert (cell.interval.lower, cell.interval.upper) == pytest.approx(
                 (same.interval.lower, same.interval.upper), rel=1e-4

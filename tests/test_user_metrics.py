@@ -159,6 +159,8 @@ def test_finished_runs_are_scored_again_and_never_trained_again(
     status, output = compare()
     assert status == 0 and trained() == first and "rouge_1: scoring" in output and "mine.py" not in output
     assert "rouge_1" in scores().index.get_level_values(0) and "rouge_l" not in scores().index.get_level_values(0)
+    rows = pd.read_parquet("results/mine/tables/predictions.parquet").groupby("run")["rouge_1"].mean()
+    assert rows.to_dict() == pytest.approx(scores().loc["rouge_1", "value"].to_dict()), "what each example contributes"
 
     same, exact = (scores().loc[metric, ["value", "lower", "upper"]] for metric in ("same", "exact_match"))
     assert same.equals(exact), "a folder of the evaluate library is a metric, with intervals like the rest"

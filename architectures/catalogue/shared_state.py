@@ -16,7 +16,7 @@ import torch
 OURS = frozenset({"archbench"})
 LIBRARIES = frozenset({"json", "math", "numpy", "random", "rouge_score", "sacrebleu", "safetensors", "sklearn", "time"})
 WATCHED = OURS | LIBRARIES | {"builtins", "functools", "itertools", "tokenizers", "torch"}
-METRICS = ("rouge_score.rouge_scorer", "sacrebleu.metrics.bleu", "sacrebleu.metrics.chrf", "sklearn.metrics")
+METRICS = ("rouge_score.rouge_scorer", "sacrebleu.metrics.bleu", "sacrebleu.metrics.chrf")
 _BY_C = (np.ufunc, type(np.argmax), type(np.random.default_rng))
 FUNCTIONS: tuple[type, ...] = (FunctionType, BuiltinFunctionType, MethodDescriptorType, *_BY_C)
 CODE = (*FUNCTIONS, property, staticmethod, classmethod)
