@@ -31,7 +31,7 @@ def contributions(predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, 
     """
     first = next(iter(predictions.values()), pd.DataFrame())
     if metric in CORPUS and metric not in first.columns[first.notna().any()] and first["reference"].isna().all():
-        return {}  # of published tables, the first run decides
+        return {}  # published intervals were made so: the first run of the comparison decides
     by_run = {}
     for run, value in scores.items():
         if run not in predictions:

@@ -57,9 +57,9 @@ kind = TaskKind(
 MEASURE = '''
 # A measure for minimal pairs, where each row with the better target is followed by one with the worse; archbench's
 # tutorial has such data. To use it, uncomment it, set metrics=("accuracy",) and primary="accuracy", and add to the kind
-#     measure=measure, decoding=lambda prepared: DecodingConfig(count=0), baselines=baselines_by(()),
+#     measure=measure, decoding=lambda prepared: Decoding(count=0), baselines=baselines_by(()),
 #
-# from archbench.tasks import DecodingConfig, Outputs, Prepared, Score, baselines_by, mean_score
+# from archbench.tasks import Decoding, Outputs, Prepared, Score, baselines_by, mean_score
 #
 #
 # def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
