@@ -250,7 +250,7 @@ def test_a_condition_without_scores_is_not_drawn_and_keeps_the_metric(tmp_path: 
         synthetic.fail(tmp_path, run)
         (tmp_path / "runs" / run / "scores.json").unlink(missing_ok=True)
     judged = read(tmp_path)
-    assert {(effect.outcome, effect.metric) for effect in judged.tested.effects} == {("unknown", "accuracy")}
+    assert {(effect.outcome, effect.metric.name) for effect in judged.tested.effects} == {("unknown", "accuracy")}
     assert "effects" not in [figure.name for figure in figures.figures(judged)]
 
 

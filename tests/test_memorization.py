@@ -207,4 +207,4 @@ def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_
     ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["more-memory"]
     sizes = [f"decoder with {size} parameters" for size in ("24,000", "20,000")]
     assert [[contrast.first, contrast.second] for contrast in ruling.contrasts] == [sizes]
-    assert [contrast.metric for contrast in ruling.contrasts] == ["stored_bits"] and ruling.verdict not in UNTESTED
+    assert [contrast.metric.name for contrast in ruling.contrasts] == ["stored_bits"] and ruling.verdict not in UNTESTED

@@ -64,7 +64,6 @@ class Metric:
 
     def __post_init__(self) -> None:
         checks = (
-            (bool(self.name), "name: is empty"),
             (self.better in DIRECTIONS, f'better: {self.better!r}: expected "higher" or "lower"'),
             (_number(self.least) and _number(self.most) and self.least < self.most,
              f"range: {self.least!r} to {self.most!r}: expected the least and the greatest value"),
