@@ -26,11 +26,13 @@ from archbench.tasks.kinds import task
 from archbench.tasks.text.splits import Subset
 
 
-def prepared(folder: Path, count: int = 100, **changes: Any) -> Prepared:
-    """Pairs of a word and the word backwards, of many lengths."""
+def prepared(folder: Path, count: int = 100, source: str = "", **changes: Any) -> Prepared:
+    """Pairs of a word and the word backwards, of many lengths; or of one ``source`` and each word backwards."""
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("abcdef"), 1 + n % 11)) + "xyz"[n % 3] for n in range(count)]
-    (folder / "pairs.tsv").write_text("source\ttarget\n" + "".join(f"{word}\t{word[::-1]}\n" for word in words))
+    (folder / "pairs.tsv").write_text(
+        "source\ttarget\n" + "".join(f"{source or word}\t{word[::-1]}\n" for word in words)
+    )
     data = dict.fromkeys(("train", "validation", "test"), "pairs.tsv")
     settings = {"tokenizer": "char", "source_length": 16, "target_length": 16, **changes}
     return task.prepare(TaskConfig("translation", "x", data, folder=str(folder), **settings), folder / "cache")
@@ -160,3 +162,8 @@ def test_kinds_with_a_source_and_text_targets_have_it(tmp_path: Path, name: str,
     rows = sealed.read_sealed(tmp_path / "out" / "references" / f"{name}.json")
     assert METRIC not in {row["metric"] for row in rows}, "the untrained model has no need of it"
     assert shuffled.METRIC not in {metric for split, metric in recorded(place) if split == "validation"}
+
+
+def test_without_different_sources_nothing_is_exchanged(tmp_path: Path) -> None:
+    """As with a fixed prompt: no model could pass the gate that asks what a source is worth."""
+    assert scores(Model(ignoring), prepared(tmp_path, source="abc"))[1] == []

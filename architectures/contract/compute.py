@@ -314,7 +314,8 @@ def _share_is_declared(model: Any, lengths: tuple[int, int], native: bool, used:
     message = f"source {s}, target {t}: model FLOPs are declared as {declared:.1%} of the executed ones"
     require(
         declared >= (1 - TOLERANCE) * used,
-        f"{message}; with the pairs that attention uses they are {used:.1%}; count every pair that the mask shows",
+        f"{message}; with the pairs that attention uses they are {used:.1%}; count every pair that the mask shows "
+        "(if flops_are_counted fails too, mend that first)",
     )
 
 

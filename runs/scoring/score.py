@@ -99,7 +99,7 @@ class Scorer:
 
     @torch.no_grad()
     def with_shuffled(self, scored: Scored) -> Scored:
-        """The scores of the test split with ``bits_per_byte_shuffled``, where it has sources and bits per byte.
+        """The scores of the test split with ``bits_per_byte_shuffled``, where it has several sources and bits per byte.
 
         It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
         """
@@ -110,6 +110,8 @@ class Scorer:
             return scored
         assert isinstance(test, Subset)
         examples = shuffled.ExchangedSources(test, count)
+        if not examples.any_differ:
+            return scored
         nats, _ = self._likelihoods(examples, estimating=False)
         score = BUILTIN[shuffled.METRIC].score(nats, examples.target_bytes)
         return replace(scored, scores=(*scored.scores, score), shuffled_nats=nats)

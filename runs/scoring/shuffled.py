@@ -44,6 +44,11 @@ class ExchangedSources:
     def partners(self) -> NDArray[np.int64]:
         return partners(self.count)
 
+    @property
+    def any_differ(self) -> bool:
+        """Whether any example reads another text than its own source."""
+        return any(not np.array_equal(self[i].source, self.examples[i].source) for i in range(self.count))
+
     @cached_property
     def source_lengths(self) -> NDArray[np.int64]:
         return self.examples.source_lengths[self.partners]
