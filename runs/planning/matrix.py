@@ -22,6 +22,7 @@ from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds.task import prepare
+from archbench.tasks.text.splits import Subset
 
 THREADS = 1  # of every worker process
 # counts that a user should hear of
@@ -235,10 +236,18 @@ def _is_headline(placement: Placement, axes: Mapping[str, str]) -> bool:
 def _prepared(config: TaskConfig, cache: Path, say: Say) -> Prepared:
     prepared = prepare(config, cache, say)
     task_metrics.check(prepared)
-    counted = _counted(prepared.notes)
+    counted = ", ".join(filter(None, (_counted(prepared.notes), _sampled(prepared))))
     if counted:
         say(f"{config.name}: {counted}")
     return prepared
+
+
+def _sampled(prepared: Prepared) -> str:
+    """How many test examples a user's kind scores, where it is not all: its ``measure`` may look for their partners."""
+    if not registry.of(prepared.config).origin or not isinstance(prepared.test, Subset):
+        return ""
+    scored, known = len(prepared.test), len(prepared.test.examples)
+    return f"{scored:,} of {known:,} test examples are scored (test_examples)" if scored < known else ""
 
 
 def _check_digest(experiment: Experiment, prepared: Prepared) -> None:
