@@ -86,9 +86,9 @@ def test_a_subset_is_the_same_and_in_order_and_built_in_kinds_keep_theirs(tmp_pa
 
 def test_that_a_users_kind_scores_a_subset_is_said(tmp_path: Path) -> None:
     written(tmp_path)
-    few, all_of_them = prepared(tmp_path, test_examples=9), prepared(tmp_path)
-    assert matrix._sampled(few) == f"9 of {len(all_of_them.test)} test examples are scored (test_examples)"
-    assert matrix._sampled(all_of_them) == matrix._sampled(prepared(tmp_path, test_examples=9, kind="translation")) == ""
+    few, whole = prepared(tmp_path, test_examples=9), prepared(tmp_path)
+    assert matrix._sampled(few) == f"9 of {len(whole.test)} test examples are scored (test_examples)"
+    assert matrix._sampled(whole) == "" == matrix._sampled(prepared(tmp_path, test_examples=9, kind="translation"))
 
 
 def test_rows_of_a_split_that_is_taken_from_train_are_those_of_the_file(tmp_path: Path) -> None:
