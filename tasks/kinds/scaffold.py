@@ -56,10 +56,12 @@ kind = TaskKind(
 '''
 MEASURE = '''
 # A measure for minimal pairs, where each row with the better target is followed by one with the worse; archbench's
-# tutorial has such data. To use it, uncomment it, set metrics=("accuracy",) and primary="accuracy", and add to the kind
-#     measure=measure, decoding=lambda prepared: Decoding(count=0), baselines=baselines_by(()),
+# tutorial has such data. To use it, uncomment it, set metrics=("accuracy",), primary="accuracy" and test_examples to at
+# least the rows of the test file, so that no pair is separated, and add to the kind
+#     measure=measure, decoding=lambda prepared: Decoding(count=0), baselines=lambda prepared: [],
+# Rows with equal sources stay in one split: give a file for each.
 #
-# from archbench.tasks import Decoding, Outputs, Prepared, Score, baselines_by, mean_score
+# from archbench.tasks import Decoding, Outputs, Prepared, Score, mean_score
 #
 #
 # def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
