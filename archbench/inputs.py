@@ -58,7 +58,7 @@ def sequential(until_decided: bool, max_seeds: int | None) -> "UntilDecided | No
 
 
 def _still_open(root: Path) -> dict[str, list[str]]:
-    from archbench.reports.analysis.judgement import still_open
+    from archbench.reports.analysis.pairs import still_open
     from archbench.reports.base import tables
 
     return still_open(tables.collect(root))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from archbench.reports.analysis.judgement import Judged
+    from archbench.reports.analysis.report import Report
     from archbench.reports.figures.canvas.styles import Changes
     from archbench.reports.figures.figure import View
 
@@ -20,12 +20,12 @@ FONT_SIZES = (4, 40)  # points
 GENERIC_FONTS = ("serif", "sans-serif", "monospace")
 
 
-def judged(source: Any) -> "Judged":
+def judged(source: Any) -> "Report":
     """The results of a comparison: its tables, or its folder.
 
     Tables of a folder are gathered anew where it has records of runs. Raises ``InputError`` where it has neither.
     """
-    from archbench.reports.analysis.judgement import judge
+    from archbench.reports.analysis.report import Report
     from archbench.reports.base import tables
     from archbench.reports.page import assemble
     from archbench.runs.experiment.validation import printable
@@ -35,11 +35,11 @@ def judged(source: Any) -> "Judged":
         missing = [name for name in ("runs", "scores", "entries") if name not in source]
         if missing:
             raise InputError(f"tables: {', '.join(missing)} missing; expected what archbench.compare returns")
-        return judge(tables.completed(source))
+        return Report(tables.completed(source))
     if not isinstance(source, str | Path) or not str(source):
         raise InputError(f"tables: {printable(source)}: expected tables or the folder of a comparison")
     with mistakes():
-        return judge(assemble.gathered(Path(source)))
+        return Report(assemble.gathered(Path(source)))
 
 
 def inches(option: str, width: object) -> float:
@@ -84,7 +84,7 @@ def form(given: str | None, out: str | None, endings: "Mapping[str, Name]", usua
     return wanted
 
 
-def view(results: "Judged", architectures: "Iterable[str] | None", datasets: "Iterable[str] | None") -> "View":
+def view(results: "Report", architectures: "Iterable[str] | None", datasets: "Iterable[str] | None") -> "View":
     """The results with only these architectures and data sets. Raises ``InputError`` for a name that they lack."""
     from archbench.reports.figures.figure import View
 
@@ -100,7 +100,7 @@ def view(results: "Judged", architectures: "Iterable[str] | None", datasets: "It
 
 
 def changes(
-    results: "Judged",
+    results: "Report",
     labels: "Mapping[str, str] | Iterable[str] | None",
     font: object,
     title: object,
@@ -119,7 +119,7 @@ def changes(
     return Changes(_labels(results, labels or {}), own | _fonts(font), title is None)
 
 
-def _labels(results: "Judged", given: "Mapping[str, str] | Iterable[str]") -> dict[str, str]:
+def _labels(results: "Report", given: "Mapping[str, str] | Iterable[str]") -> dict[str, str]:
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted
 
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.runs.experiment.spec import is_scratch
 
@@ -167,7 +167,7 @@ FIGURES = {
 
 
 @functools.cache
-def judged(name: str) -> Judged:
+def judged(name: str) -> Report:
     with tempfile.TemporaryDirectory() as root:
         STORES[name](Path(root))
-        return judge(tables.collect(Path(root)))
+        return Report(tables.collect(Path(root)))

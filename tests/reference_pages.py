@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.drawing import Drawing
@@ -46,8 +46,8 @@ def copy_tables(root: Path, names: Sequence[str]) -> Path:
 
 
 @functools.cache
-def judged(name: str) -> Judged:
-    return judge(tables.read(REFERENCE / name / "tables"))
+def judged(name: str) -> Report:
+    return Report(tables.read(REFERENCE / name / "tables"))
 
 
 @functools.cache

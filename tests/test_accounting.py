@@ -10,14 +10,14 @@ import synthetic
 from synthetic import SHAKESPEARE, Further, Imagined
 
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import WORDS, standing
-from archbench.reports.analysis.verdicts import contrast_sentence, verdict
+from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.claims.next_steps import HOPELESS
-from archbench.reports.figures.kinds import forest
 from archbench.reports.page import tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.page import render
@@ -48,7 +48,7 @@ def judged(
     match: str = "flops",
     task: Imagined = TASK,
     stated: dict[str, Any] | None = None,
-) -> Judged:
+) -> Report:
     """The task under its first condition, and with other true scores under a further one that is ``stated`` so."""
     changes = {"match": match}
     further = [
@@ -60,14 +60,14 @@ def judged(
         budget = RESOLVED["budget"] | {"match": [match]} | stated.pop("budget", {})
         synthetic.specify(root, "tasks", [RESOLVED])
         synthetic.specify(root, "conditions", [RESOLVED | {"condition": condition, "budget": budget} | stated])
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
-def outcomes(judgement: Judged) -> dict[tuple[str, str], Contrast]:
+def outcomes(judgement: Report) -> dict[tuple[str, str], Contrast]:
     return {(contrast.first, contrast.second): contrast for contrast in judgement.tested.primary}
 
 
-def turning(judgement: Judged) -> set[tuple[str, str]]:
+def turning(judgement: Report) -> set[tuple[str, str]]:
     return {pair for pair, contrast in outcomes(judgement).items() if contrast.outcome == "accounting"}
 
 
@@ -77,9 +77,9 @@ def test_a_verdict_that_turns_on_another_axis_is_not_decided(tmp_path: Path) -> 
     contrast = outcomes(result)["decoder", "encoder"]
     assert not contrast.decided and not contrast.better and not contrast.worse and not contrast.small
     assert contrast.ignoring_accounting.outcome == "ahead" and contrast.p < 0.05
-    assert contrast_sentence(contrast) == (
-        "decoder vs. encoder: depends on the accounting. Decoder is better under the first condition, but encoder is "
-        "better under equal training tokens and equal training FLOPs."
+    assert phrase(contrast, "sentence") == (
+        "decoder vs. encoder: depends on the accounting. Decoder better than encoder by 0.518 under the first "
+        "condition, but encoder better than decoder by 0.268 under equal training tokens and equal training FLOPs."
     )
     assert outcomes(result)["decoder", "encoder-decoder"].outcome == "ahead"
     assert verdict(result.first[0], result.tested.primary).mark == "1 of 3 pairs decided"
@@ -104,7 +104,7 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
     assert (WORDS["accounting"], outcomes(result)["decoder", "encoder"].accounting) in cells
     [first, other] = tested_grids.sensitivity(result.tested).rows
     assert first[2].below == "decoder better" and other[2].below == "encoder better (changed)"
-    assert forest.word(outcomes(result)["decoder", "encoder"]) == "depends on the accounting"
+    assert phrase(outcomes(result)["decoder", "encoder"], "mark") == "depends on the accounting"
 
 
 def test_without_such_a_contrast_the_page_does_not_explain_it(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_without_such_a_contrast_the_page_does_not_explain_it(tmp_path: Path) ->
 
 
 def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
-    def verdicts(judgement: Judged) -> dict[str, ClaimVerdict]:
+    def verdicts(judgement: Report) -> dict[str, ClaimVerdict]:
         return {ruling.claim.name: ruling for ruling in claim_verdicts(judgement)}
 
     before, after = verdicts(judged(tmp_path / "agrees", TASK.truth)), verdicts(judged(tmp_path / "turns", TURNED))
@@ -121,7 +121,7 @@ def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
     assert "decoder-generates-best" in changed
     for name in changed:
         assert after[name].verdict == UNDECIDED
-        assert "depends on the accounting (decoder is better under the first condition, but" in after[name].evidence
+        assert "depends on the accounting (decoder better than encoder by" in after[name].evidence
         assert after[name].command == f"{HOPELESS}: the outcome depends on the accounting on shakespeare"
 
 
@@ -130,7 +130,7 @@ def test_better_here_and_equal_there_turns(tmp_path: Path) -> None:
     result = judged(tmp_path, {"decoder": 2.6, "encoder": 2.6, "encoder-decoder": 2.66}, task=level)
     contrast = outcomes(result)["decoder", "encoder"]
     assert contrast.accounting.endswith(
-        "but they are equal within the margin under equal training tokens and equal training FLOPs"
+        "but decoder and encoder equal within the margin under equal training tokens and equal training FLOPs"
     )
 
 
@@ -149,7 +149,7 @@ def test_a_condition_that_decides_nothing_changes_nothing(tmp_path: Path) -> Non
 
 def test_what_is_not_decided_first_stays_so(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [replace(TASK, truth=dict.fromkeys(TASK.truth, 2.6), spread=0.9)])
-    assert not turning(judge(tables.collect(tmp_path)))
+    assert not turning(Report(tables.collect(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -182,4 +182,4 @@ def test_the_same_runs_again_turn_nothing(tmp_path: Path) -> None:
     collected = tables.collect(tmp_path)
     again = collected["entries"].assign(match="flops")
     collected["entries"] = pd.concat([collected["entries"], again], ignore_index=True)
-    assert not turning(judge(collected))
+    assert not turning(Report(collected))

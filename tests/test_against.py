@@ -15,7 +15,7 @@ import archbench
 from archbench import against, command_line, reproduction
 from archbench.architectures.catalogue import scaffold
 from archbench.reports.analysis.against import commits
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared, statistics, tables
 from archbench.reports.page import page
 from archbench.runs.experiment import spec
@@ -91,9 +91,9 @@ def test_it_stands_beside_the_published_rows_of_the_headline(place: Path) -> Non
     assert set(compared["match"]) == {"parameters"} and set(compared["condition"].fillna("")) == {""}
     joint = published["scores"].merge(joined["scores"], on=["run", "split", "metric"], suffixes=("", "_joined"))
     assert len(joint) and (joint["value"] == joint["value_joined"]).all()
-    contrasts = judge(joined).tested.primary
+    contrasts = Report(joined).tested.primary
     assert {(contrast.first, contrast.second) for contrast in contrasts} == {("mine", "decoder"), ("mine", "encoder")}
-    text = page.render(judge(joined), [])
+    text = page.render(Report(joined), [])
     assert (
         "The results of published are published; only the architecture that joins them was trained for this report, "
         in text

@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.claims import ledger
@@ -20,9 +20,9 @@ from archbench.reports.page.matrix import matrix
 FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
 
 
-def judged(root: Path, *tasks: synthetic.Imagined) -> Judged:
+def judged(root: Path, *tasks: synthetic.Imagined) -> Report:
     synthetic.write_store(root, tasks)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 def test_one_seed_is_told_first(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_limits_name_layers_and_tokens_with_a_loss(tmp_path: Path) -> None:
     for run in synthetic.write_store(tmp_path, [task]):
         if "encoder-decoder" in run:
             synthetic.change_record(tmp_path, run, depth=2)
-    told = limits(judge(tables.collect(tmp_path)))
+    told = limits(Report(tables.collect(tmp_path)))
     assert "depth is not equal: decoder and encoder 5, encoder-decoder 2 + 2 layers" in told
     assert "up to 2.00 times as many tokens with a loss" in told
     one_family = limits(judged(tmp_path / "one", replace(task, truth={"decoder": 0.5, "decoder-post-norm": 0.6})))
@@ -138,5 +138,5 @@ def test_a_condition_whose_name_has_on_in_it_keeps_its_data_set(tmp_path: Path) 
     task = single(SENTIMENT, truth={"decoder": 0.8}, seeds=3, spread=0.01)
     half = synthetic.Further(task, "decoder", "decoder", 0.5, role="compared", condition="trained on half")
     synthetic.write_store(tmp_path, [task], further=(half,))
-    short = bottom_line(judge(tables.collect(tmp_path)))
+    short = bottom_line(Report(tables.collect(tmp_path)))
     assert any("decoder is better than decoder with trained on half on sentiment" in line for line in short), short

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +14,17 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
+from archbench.reports.analysis import report as report_module
 from archbench.reports.analysis import testing
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import oriented
 from archbench.reports.analysis.contrasts import Contrast, holm_corrected, row, turned
+from archbench.reports.analysis.controls import is_as_expected
 from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.phrase import minimum_detectable, phrase
+from archbench.reports.analysis.report import FAMILIES, Family, Report
 from archbench.reports.analysis.testing import Question
-from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, same_outcome, verdict
+from archbench.reports.analysis.verdicts import same_outcome, verdict
 from archbench.reports.base import formatting, tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -33,16 +37,16 @@ from archbench.reports.base.statistics import (
     seeds_needed,
     with_high_variance,
 )
-from archbench.reports.page import tested_grids
+from archbench.reports.page import page, tested_grids
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.tasks.metrics.builtin import BUILTIN
 
 
-def judged(root: Path, *tasks: Imagined, **options: object) -> Judged:
+def judged(root: Path, *tasks: Imagined, **options: object) -> Report:
     synthetic.write_store(root, tasks)
     for key, value in options.items():
         synthetic.specify(root, key, value)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 def contrast(mean: float, error: float, margin: float = 0.02) -> Contrast:
@@ -100,7 +104,7 @@ def test_the_four_outcomes(mean: float, error: float, outcome: str) -> None:
 def test_a_lead_that_does_not_matter_is_said_to_be_small() -> None:
     pair = contrast(0.008, 0.002)
     assert (pair.outcome, pair.small) == ("ahead", True)
-    assert "by less than the margin of 0.02" in contrast_sentence(pair)
+    assert "by less than the margin of 0.02" in phrase(pair, "sentence")
     assert not contrast(0.05, 0.002).small
 
 
@@ -146,8 +150,8 @@ def test_controls_come_out_right_where_the_comparison_is_large_enough(tmp_path: 
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
     repeat, half = synthetic.controls(task, half=0.5)
     synthetic.write_store(tmp_path, [task], further=[repeat, half])
-    controls = judge(tables.collect(tmp_path)).tested.controls
-    assert [(control.contrast.second, control.expected, control.right) for control in controls] == [
+    controls = Report(tables.collect(tmp_path)).tested["control"]
+    assert [(control.second, control.about, is_as_expected(control)) for control in controls] == [
         ("decoder, again", "same", True),
         ("decoder, half the budget", "ahead", True),
     ]
@@ -157,25 +161,25 @@ def test_a_control_that_fails_is_told(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
     repeat, half = synthetic.controls(task, half=0.6)
     synthetic.write_store(tmp_path, [task], further=[repeat, half])
-    assert [control.right for control in judge(tables.collect(tmp_path)).tested.controls] == [True, False]
+    assert list(map(is_as_expected, Report(tables.collect(tmp_path)).tested["control"])) == [True, False]
 
 
 def test_a_control_that_fails_is_told_at_the_top(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.005, examples=2000)
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
-    assert "controls fail on sentiment" in limits(judge(tables.collect(tmp_path)))
+    assert "controls fail on sentiment" in limits(Report(tables.collect(tmp_path)))
 
 
 def test_a_control_that_could_not_be_tested_is_not_wrong(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=1)
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.6))
-    assert {control.right for control in judge(tables.collect(tmp_path)).tested.controls} == {None}
+    assert set(map(is_as_expected, Report(tables.collect(tmp_path)).tested["control"])) == {None}
 
 
 def test_controls_are_no_part_of_the_scores(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
-    [comparison] = judge(tables.collect(tmp_path)).first
+    [comparison] = Report(tables.collect(tmp_path)).first
     assert [cell.architecture for cell in comparison.cells] == ["decoder", "encoder"]
     assert all(cell.planned == task.seeds for cell in comparison.cells)
 
@@ -184,7 +188,7 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
     result = judged(tmp_path, single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}))
     [pair] = result.tested.primary
     assert pair.outcome == "open"
-    sentence = contrast_sentence(pair)
+    sentence = phrase(pair, "sentence")
     assert f"Minimum detectable difference: {minimum_detectable(pair)} (80% power)" in sentence
     assert f"about {pair.seeds_needed} seeds each" in sentence or "more test examples, not only more seeds" in sentence
 
@@ -200,10 +204,10 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
     assert tested.seeds_needed is not None and tested.needed_to_show == shows
     words = {"difference": "to show a difference", "equality": "to show equality within the margin"}[shows]
     unsure = replace(tested, p=0.5, p_beyond=0.5, seeds=1)
-    assert f"about {tested.seeds_needed} seeds each {words}" in contrast_sentence(unsure)
+    assert f"about {tested.seeds_needed} seeds each {words}" in phrase(unsure, "sentence")
     enough = replace(unsure, seeds_needed=unsure.seeds)  # the seeds that there are, and they did not decide it
-    assert f"{unsure.seeds} new seeds each would probably show" in contrast_sentence(enough)
-    assert f"about {unsure.seeds + 1} seeds each" in contrast_sentence(replace(unsure, seeds_needed=unsure.seeds + 1))
+    assert f"{unsure.seeds} new seeds each would probably show" in phrase(enough, "sentence")
+    assert f"about {unsure.seeds + 1} seeds each" in phrase(replace(unsure, seeds_needed=unsure.seeds + 1), "sentence")
 
 
 def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
@@ -212,9 +216,9 @@ def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
     facts = (*place, gap, 0.08, 1.0, 0.02, 0.04, 9, 5, 15)
     reason = "the interval excludes 0 only before correction for multiple tests"
     corrected = Contrast(*facts)
-    assert reason in contrast_sentence(corrected) and reason.removeprefix("the ") in _cells(corrected)
+    assert reason in phrase(corrected, "sentence") and reason.removeprefix("the ") in _cells(corrected)
     within = replace(corrected, difference=replace(gap, lower=-0.01))
-    assert reason not in contrast_sentence(within) and reason.removeprefix("the ") not in _cells(within)
+    assert reason not in phrase(within, "sentence") and reason.removeprefix("the ") not in _cells(within)
 
 
 def _cells(contrast: Contrast) -> list[str]:
@@ -289,11 +293,11 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
 def test_a_run_that_two_conditions_name_counts_once(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))
-    before = judge(tables.collect(tmp_path)).tested
+    before = Report(tables.collect(tmp_path)).tested
     path = tmp_path / "experiment.json"
     head = json.loads(path.read_text())
     synthetic.write_json(path, head | {"entries": [*head["entries"], *head["entries"]]})
-    assert judge(tables.collect(tmp_path)).tested == before
+    assert Report(tables.collect(tmp_path)).tested == before
 
 
 def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -> None:
@@ -301,7 +305,7 @@ def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -
     for run in synthetic.write_store(tmp_path, [task]):
         if "encoder-decoder" in run:
             synthetic.fail(tmp_path, run)
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     assert verdict(result.first[0], result.tested.primary_on("sentiment")).mark == "1 of 3 pairs decided"
 
 
@@ -473,7 +477,7 @@ def test_architectures_that_differ_by_the_margin_are_rarely_called_equal(margin:
 
 def test_primary_contrasts_are_not_recounted_by_conditions(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
-    tested = judge(tables.collect(tmp_path)).tested
+    tested = Report(tables.collect(tmp_path)).tested
     assert len(tested.primary) == 3
     assert {pair.condition for pair in tested.exploratory} == {"equal training tokens and equal training FLOPs"}
     assert not set(tested.exploratory) & set(tested.primary)
@@ -519,3 +523,19 @@ def test_p_values_follow_from_the_table_as_the_document_says(tmp_path: Path, mon
     names: dict[str, pd.DataFrame] = {}
     exec(code, names)
     assert names["rows"]["checked"].to_list() == pytest.approx([entry.p for entry in primary])
+
+
+def test_a_kind_of_question_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tests are answered, corrected together, and stand in the table under its name."""
+
+    def ask(report: Report) -> Iterator[Question]:
+        for comparison in report.first:
+            for pair in (("encoder", "decoder"), ("decoder", "encoder")):
+                yield Question(comparison.group, comparison.metric, pair, about="both ways")
+
+    monkeypatch.setattr(report_module, "FAMILIES", {**FAMILIES, "reversal": Family(ask, "a reversed pair")})
+    result = judged(tmp_path / "store", SENTIMENT)
+    page.write_tables(result, (), tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "contrasts.csv").set_index("role").loc[["reversal"]]
+    assert rows["difference"].sum() == pytest.approx(0.0, abs=1e-12) and rows["difference"].abs().max() > 0.01
+    assert set(rows["corrected_for"]) == {2} and set(rows["about"]) == {"both ways"}

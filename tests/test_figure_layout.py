@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from archbench import plotting
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 from archbench.reports.figures import plot
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.styles import STYLES, Style, styled
@@ -54,7 +54,7 @@ def test_a_column_holds_names_fonts_and_panels_as_a_user_wants_them(store: str, 
     """Longer names than the data's, a font that is wider, no titles: nothing is cut, and no old name is left."""
     judged = figure_stores.judged(store)
     labels = {"decoder": "GPT-like, from left to right", "encoder-decoder": "T5", "phrases-en-de": "Phrases"}
-    named = judged.comparisons.tables["runs"]
+    named = judged.tables["runs"]
     known = {*named["architecture"], *named["dataset"]}
     labels = {name: words for name, words in labels.items() if name in known}
     changes = plotting.changes(judged, labels, "DejaVu Serif,9", "none", None)
@@ -88,7 +88,7 @@ def test_the_figures_of_a_reference_page_fit_into_a_column(name: str) -> None:
 
 
 def _canvases(
-    judged: Judged, style: Style = "light", inches: float | None = None
+    judged: Report, style: Style = "light", inches: float | None = None
 ) -> Iterator[tuple[str, drawing.Canvas]]:
     for figure in FIGURES:
         try:

@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
@@ -43,7 +43,7 @@ from archbench.tasks.metrics.builtin import BUILTIN
 
 
 def figures_by_name(collected: Tables) -> dict[str, Figure]:
-    return {figure.name: figure for figure in figures.figures(judge(collected))}
+    return {figure.name: figure for figure in figures.figures(Report(collected))}
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_the_key_has_the_colours_of_the_panels(collected: Tables) -> None:
     renamed = {"encoder": "mine", "encoder-decoder": "yours"}
     tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in collected.items()}
     trial = tables_["runs"].iloc[:1].assign(run="tried", architecture="tried")
-    view = View(judge(tables.completed({**tables_, "runs": pd.concat([trial, tables_["runs"]])})))
+    view = View(Report(tables.completed({**tables_, "runs": pd.concat([trial, tables_["runs"]])})))
     canvas = plot.drawn(view, "curves_tokens")
     colours = {line.get_color() for axes in canvas.axes for line in axes.lines}
     [key] = canvas.legends
@@ -337,7 +337,7 @@ def test_every_row_of_the_summary_keeps_its_name(collected: Tables) -> None:
     renamed = {"encoder": "shared-encoder-decoder", "encoder-decoder": "separate-encoder-decoder"}
     tables_ = {name: rows.replace({"architecture": renamed}) for name, rows in collected.items()}
     two = frozenset(("phrases-en-de", "shakespeare"))
-    canvas = plot.drawn(View(judge(tables.completed(tables_)), datasets=two), "summary")
+    canvas = plot.drawn(View(Report(tables.completed(tables_)), datasets=two), "summary")
     [axes] = canvas.axes
     labels = [text.get_text().replace("\n", "") for text in axes.get_yticklabels()]
     names = [name.partition("mean")[0] for name in labels]

@@ -15,16 +15,17 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
 from archbench import reports
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import changed as changes
-from archbench.reports.analysis.verdicts import contrast_sentence, verdict
+from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import forest
-from archbench.reports.figures.kinds.forest import forests, word
+from archbench.reports.figures.kinds.forest import forests
 from archbench.reports.page import matrix, summary, tested_grids
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -34,11 +35,11 @@ PAIRS = [[name, "decoder"] for name in list(PARTS)[1:]]
 ABLATED = single(PHRASES, truth=PARTS, spread=0.005)
 
 
-def read(root: Path) -> Judged:
-    return judge(tables.collect(root))
+def read(root: Path) -> Report:
+    return Report(tables.collect(root))
 
 
-def figures_by_name(judged: Judged) -> dict[str, Figure]:
+def figures_by_name(judged: Report) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -73,8 +74,8 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_every_outcome_has_its_word(mean: float, error: float, expected: str) -> None:
-    assert word(contrast(mean, error)) == expected
-    assert word(contrast(math.nan, math.nan, "3 of 3 runs of decoder-alibi")) == "diverged"
+    assert phrase(contrast(mean, error), "mark") == expected
+    assert phrase(contrast(math.nan, math.nan, "3 of 3 runs of decoder-alibi"), "mark") == "diverged"
 
 
 def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
     assert list(rows) == [name for name, _ in PAIRS]
     for pair in judged.tested.primary:
         row = rows[pair.first]
-        assert (row["against"], row["metric"], row["outcome"]) == ("decoder", "exact_match", word(pair))
+        assert (row["against"], row["metric"], row["outcome"]) == ("decoder", "exact_match", phrase(pair, "mark"))
         values = [float(row[key]) if row[key] else math.nan for key in ("difference", "lower", "upper", "p", "margin")]
         gap = pair.difference
         assert values == pytest.approx([gap.mean, gap.lower, gap.upper, pair.p, 0.02], nan_ok=True)
@@ -102,8 +103,8 @@ def test_numbers_of_the_figure_are_what_was_tested(ablation: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("mean", "error"), [(0.05, 0.01), (0.001, 0.003), (0.01, 0.02), (0.0, 0.0)])
 def test_whatever_is_decided_the_sentence_tells_what_diverged(mean: float, error: float) -> None:
-    sentence = contrast_sentence(contrast(mean, error))
-    with_diverged = contrast_sentence(contrast(mean, error, "1 of 3 runs of decoder-alibi"))
+    sentence = phrase(contrast(mean, error), "sentence")
+    with_diverged = phrase(contrast(mean, error, "1 of 3 runs of decoder-alibi"), "sentence")
     assert with_diverged == f"{sentence} 1 of 3 runs of decoder-alibi diverged."
 
 
@@ -220,7 +221,7 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     synthetic.specify(tmp_path, "contrasts", [])
     judged = read(tmp_path)
     assert not judged.tested.primary
-    effects = judged.tested.effects
+    effects = judged.tested["effect"]
     assert [(effect.first, effect.second) for effect in effects] == [
         ("decoder with dropout 0.1", "decoder"),
         ("encoder with dropout 0.1", "encoder"),
@@ -232,7 +233,7 @@ def test_a_condition_is_held_against_the_first(tmp_path: Path) -> None:
     ]
     for effect in effects:
         assert effect.difference.mean == pytest.approx(means[1][effect.second] - means[0][effect.second])
-    assert summary.sentences(judged)[-1] == contrast_sentence(effects[-1])
+    assert summary.sentences(judged)[-1] == phrase(effects[-1], "sentence")
     short = bottom_line(judged)[0]
     assert "decoder with dropout 0.1 is better than decoder" in short
     html = reports.build(tmp_path)[0].read_text(encoding="utf-8")
@@ -250,7 +251,7 @@ def test_a_condition_without_scores_is_not_drawn_and_keeps_the_metric(tmp_path: 
         synthetic.fail(tmp_path, run)
         (tmp_path / "runs" / run / "scores.json").unlink(missing_ok=True)
     judged = read(tmp_path)
-    assert {(effect.outcome, effect.metric.name) for effect in judged.tested.effects} == {("unknown", "accuracy")}
+    assert {(effect.outcome, effect.metric.name) for effect in judged.tested["effect"]} == {("unknown", "accuracy")}
     assert "effects" not in [figure.name for figure in figures.figures(judged)]
 
 
@@ -261,9 +262,8 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     judged = read(tmp_path)
     first, other = ([cell.below for cell in row[2:]] for row in tested_grids.sensitivity(judged.tested).rows)
     assert (first, other) == (["decoder better"], ["encoder better (changed)"])
-    sentence = (
-        "Under the condition “AdamW” the outcome changes (not corrected): encoder is better than decoder on sentiment."
-    )
+    outcome = "encoder better than decoder by 0.092 on sentiment."
+    sentence = f"Under the condition “AdamW” the outcome changes (not corrected): {outcome}"
     assert sentence in bottom_line(judged)
     short_sentence = sentence.replace(" on sentiment.", ".")
     assert any(short_sentence in line for line in summary.sentences(judged))
@@ -276,7 +276,7 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
 
 def test_a_condition_on_another_axis_is_no_change_of_the_recipe(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT], matches=("parameters", "flops"))
-    assert not read(tmp_path).tested.effects
+    assert not read(tmp_path).tested["effect"]
 
 
 def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_task_is_held_against_its_baseline(tmp_path: Path) -> None:
     synthetic.specify(tmp_path, "contrasts", [])
     tasks = [{"name": "by-char", "baseline": ""}, {"name": "by-bpe", "baseline": "by-char"}]
     synthetic.specify(tmp_path, "tasks", tasks)
-    [effect] = read(tmp_path).tested.effects
+    [effect] = read(tmp_path).tested["effect"]
     assert (effect.first, effect.second, effect.dataset) == ("decoder on by-bpe", "decoder on by-char", "by-char")
     assert effect.metric.name == "bits_per_byte" and effect.outcome == "ahead"
     assert effect.difference.mean == pytest.approx(0.2, abs=0.1)
@@ -304,7 +304,7 @@ def test_a_change_that_changed_no_score_is_none(tmp_path: Path) -> None:
     synthetic.write_json(tmp_path / "experiment.json", head)
     judged = read(tmp_path)
     assert [cell.architecture for cell in judged.further[0].cells] == ["decoder", "encoder"]
-    assert [effect.first for effect in judged.tested.effects] == ["decoder with target supervision"]
+    assert [effect.first for effect in judged.tested["effect"]] == ["decoder with target supervision"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_another_choice_of_trials_is_no_change(
         synthetic.change_record(tmp_path, run, **fields)
     condition = {"name": "sentiment", "condition": "target supervision", "retuned": True, "fixed": fixed}
     synthetic.specify(tmp_path, "conditions", [condition])
-    assert [effect.first for effect in read(tmp_path).tested.effects] == expected
+    assert [effect.first for effect in read(tmp_path).tested["effect"]] == expected
 
 
 def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path: Path) -> None:
@@ -336,9 +336,9 @@ def test_what_is_not_decided_is_smaller_than_what_would_have_been_found(tmp_path
     further = [entry for by in (0.01, 0.03, 0.05, 0.2) for entry in changed(task, f"change {by}", by)]
     synthetic.write_store(tmp_path, [task], further=further)
     tested = read(tmp_path).tested
-    contrasts = [*tested.effects, *tested.primary]
+    contrasts = [*tested["effect"], *tested.primary]
     assert {pair.corrected_for for pair in contrasts} == {12, 3}
-    assert {effect.outcome for effect in tested.effects} >= {"open", "ahead"}
+    assert {effect.outcome for effect in tested["effect"]} >= {"open", "ahead"}
     assert all(abs(pair.difference.mean) < pair.detectable for pair in contrasts if pair.outcome == "open")
 
 
@@ -351,7 +351,7 @@ def test_two_settings_share_the_variance_of_all_that_was_trained_in_them(tmp_pat
     samples = [judged.comparisons.samples(group, "accuracy") for group in groups]
     pooled = pool([sample for group in samples[:2] for sample in group.values()])
     expected = difference_interval(samples[1]["decoder"], samples[0]["decoder"], pooled)
-    difference = judged.tested.effects[0].difference
+    difference = judged.tested["effect"][0].difference
     assert (difference.mean, difference.standard_error) == pytest.approx((expected.mean, expected.standard_error))
 
 
@@ -361,4 +361,4 @@ def test_a_broken_specification_has_no_baselines(tmp_path: Path) -> None:
         path = tmp_path / "experiment.json"
         head = json.loads(path.read_text())
         synthetic.write_json(path, head | {"experiment": head["experiment"] | {"tasks": tasks}})
-        assert not read(tmp_path).tested.effects
+        assert not read(tmp_path).tested["effect"]

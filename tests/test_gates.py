@@ -13,9 +13,10 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.gates import Gate
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import standing
-from archbench.reports.analysis.verdicts import contrast_sentence, verdict
+from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
@@ -46,14 +47,14 @@ def shuffle(root: Path, saved: Mapping[str, float]) -> None:
         synthetic.write_json(folder / "scores.json", [*scores, {**row, "n": EXAMPLES}])
 
 
-def judged(root: Path, task: Imagined, saved: Mapping[str, float] | None = None) -> Judged:
+def judged(root: Path, task: Imagined, saved: Mapping[str, float] | None = None) -> Report:
     synthetic.write_store(root, [task])
     if saved is not None:
         shuffle(root, saved)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
-def outcomes(judgement: Judged) -> dict[tuple[str, str], Contrast]:
+def outcomes(judgement: Report) -> dict[tuple[str, str], Contrast]:
     return {(contrast.first, contrast.second): contrast for contrast in judgement.tested.primary}
 
 
@@ -64,7 +65,7 @@ def test_a_model_that_is_no_better_than_a_bigram_gives_no_verdict(tmp_path: Path
     for pair, contrast in after.items():
         assert contrast.outcome == ("untrained" if "encoder" in pair else before[pair].outcome)
         assert contrast.decided == ("encoder" not in pair) and (contrast.better == "") == ("encoder" in pair)
-    sentence = contrast_sentence(after["decoder", "encoder"])
+    sentence = phrase(after["decoder", "encoder"], "sentence")
     assert sentence.startswith("decoder vs. encoder: no verdict. encoder is no better than a bigram model (3.")
     assert sentence.endswith("vs. 3.000 bits per byte).")
 
@@ -76,7 +77,7 @@ def test_a_classifier_that_is_no_better_than_the_majority_class_gives_no_verdict
         pair for pair in contrasts if "decoder" in pair
     }
     assert "decoder is no better than the majority class (0.5" in contrasts["decoder", "encoder"].untrained
-    page = render(judge(tables.collect(tmp_path)), [])
+    page = render(Report(tables.collect(tmp_path)), [])
     assert "decoder on sentiment, which is no better than the majority class" in page
 
 
@@ -118,7 +119,7 @@ def test_matrix_card_sentence_and_bold_mark_agree_on_who_wins(tmp_path: Path) ->
 
 def figure(root: Path, name: str, *tasks: Imagined) -> Figure:
     synthetic.write_store(root, tasks)
-    return plot.figure(View(judge(tables.collect(root))), name)
+    return plot.figure(View(Report(tables.collect(root))), name)
 
 
 def test_means_over_data_sets_are_those_of_models_trained_enough_on_all(tmp_path: Path) -> None:
@@ -151,12 +152,12 @@ def test_the_frontier_of_cost_has_only_models_trained_enough(tmp_path: Path) -> 
         and not nothing.numbers["mean_on_frontier"].any()
         and len(nothing.panels) > 0
     )
-    plot.drawn(View(judge(tables.collect(tmp_path / "2.4"))), "cost")
+    plot.drawn(View(Report(tables.collect(tmp_path / "2.4"))), "cost")
 
 
 def test_the_name_of_a_model_that_is_not_trained_enough_is_grey(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [with_bigram(SHAKESPEARE, 3.0), SENTIMENT])
-    [axes] = plot.drawn(View(judge(tables.collect(tmp_path))), "summary").axes
+    [axes] = plot.drawn(View(Report(tables.collect(tmp_path))), "summary").axes
     colours = {label.get_text().partition("\n")[0]: label.get_color() for label in axes.get_yticklabels()}
     assert colours["encoder"] != colours["decoder"] == colours["encoder-decoder"]
 
@@ -205,7 +206,7 @@ def test_of_a_default_and_its_variants_only_the_default_can_win(tmp_path: Path, 
     truth = SHAKESPEARE.truth | {best: 2.2, "prefix-decoder": 2.9}
     synthetic.write_store(tmp_path, [replace(SHAKESPEARE, truth=truth)])
     synthetic.specify(tmp_path, "contrasts", [[name, "decoder"] for name in truth if name != "decoder"])
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     [comparison] = result.first
     [sentence, *_], card = bottom_line(result), verdict(comparison, result.tested.primary).sentence
     cells = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(result).rows}
@@ -225,7 +226,7 @@ def test_in_an_ablation_only_the_whole_architecture_has_to_pass(tmp_path: Path) 
         record = json.loads(path.read_text())
         synthetic.write_json(path, record | {"family": families[record["architecture"]]})
     synthetic.specify(tmp_path, "contrasts", [["decoder", "decoder-no-norm"], ["encoder", "encoder-decoder"]])
-    contrasts = outcomes(judge(tables.collect(tmp_path)))
+    contrasts = outcomes(Report(tables.collect(tmp_path)))
     assert contrasts["decoder", "decoder-no-norm"].outcome == "ahead"
     assert contrasts["encoder", "encoder-decoder"].outcome == "untrained"
 
@@ -237,7 +238,7 @@ def test_an_architecture_is_not_blamed_for_an_untrained_opponent(tmp_path: Path)
 
 
 def test_a_claim_about_an_untrained_model_is_not_decided_by_it(tmp_path: Path) -> None:
-    def decided(judgement: Judged) -> set[str]:
+    def decided(judgement: Report) -> set[str]:
         return {
             verdict.claim.name for verdict in claim_verdicts(judgement) if verdict.verdict in (REPRODUCED, OPPOSITE)
         }
@@ -250,8 +251,8 @@ def test_a_claim_about_an_untrained_model_is_not_decided_by_it(tmp_path: Path) -
 def test_changes_of_one_architecture_are_not_gated(tmp_path: Path) -> None:
     task = replace(with_bigram(SHAKESPEARE, 2.0), seeds=4)
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, 0.4))
-    controls = judge(tables.collect(tmp_path)).tested.controls
-    assert controls and all(control.contrast.outcome != "untrained" for control in controls)
+    controls = Report(tables.collect(tmp_path)).tested["control"]
+    assert controls and all(control.outcome != "untrained" for control in controls)
 
 
 def test_the_page_shows_the_gates_and_what_they_exclude(tmp_path: Path) -> None:

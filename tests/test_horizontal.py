@@ -13,7 +13,7 @@ from synthetic import SENTIMENT, Further, single
 
 from archbench.reports.analysis import horizontal
 from archbench.reports.analysis.horizontal import Distance, distance
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.shares import Share
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
@@ -99,7 +99,7 @@ def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float, count: 
     for run, share in shares.items():
         synthetic.change_record(tmp_path, run, train_tokens=int(800_000 * share), train_flops=1e12 * share)
     distances = [
-        entry for entry in horizontal.distances(judge(tables.collect(tmp_path))) if entry.metric.name == "accuracy"
+        entry for entry in horizontal.distances(Report(tables.collect(tmp_path))) if entry.metric.name == "accuracy"
     ]
     assert [(entry.slow, entry.fast, entry.cost) for entry in distances] == [
         ("encoder", "decoder", "tokens"),
@@ -114,4 +114,4 @@ def test_points_of_equal_cost_are_no_curve(tmp_path: Path) -> None:
     runs = synthetic.write_store(tmp_path, [task], further=further)
     for run in runs:
         synthetic.change_record(tmp_path, run, train_tokens=1000, train_flops=1e9)
-    assert not horizontal.distances(judge(tables.collect(tmp_path)))
+    assert not horizontal.distances(Report(tables.collect(tmp_path)))

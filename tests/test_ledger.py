@@ -12,7 +12,7 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.claims import ledger as ledgers
@@ -34,7 +34,7 @@ def planted(root: Path, **reports: Imagined | Sequence[Imagined]) -> list[Eviden
     entries = []
     for name, tasks in reports.items():
         synthetic.write_store(root / name, [tasks] if isinstance(tasks, Imagined) else list(tasks))
-        judged = judge(tables.collect(root / name))
+        judged = Report(tables.collect(root / name))
         entries += best_evidence.evidence(name, judged, claim_verdicts(judged))
     return entries
 

@@ -16,7 +16,7 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives.masked import Masked, _ended
 from archbench.architectures.objectives.objective import Batch, estimate
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import cautions
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
@@ -120,10 +120,10 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
 
 def test_a_report_draws_and_describes_it_apart(reported: Tables) -> None:
-    (curves,) = (figure for figure in figures.figures(judge(reported)) if figure.name == "curves_tokens")
+    (curves,) = (figure for figure in figures.figures(Report(reported)) if figure.name == "curves_tokens")
     assert "Dotted: a loss over masked ends" in curves.caption and "any-order" not in curves.caption
     assert set(curves.numbers["metric"]) == {"nll_per_token", "masked_loss"}
-    (primary,) = judge(reported).first
+    (primary,) = Report(reported).first
     notes = " ".join(cautions(primary))
     assert "encoder: checkpoints were selected on the masked loss, which does not bound" in notes
     assert "chosen by a bound" not in notes

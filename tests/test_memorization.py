@@ -10,7 +10,7 @@ import pytest
 
 import archbench
 from archbench.reports.analysis import stored_bits
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.stored_bits import Stored
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
@@ -141,7 +141,7 @@ def test_the_page_says_what_is_stored_and_that_nothing_is_held_out(compared: Pat
     assert "What a parameter stores" in page and 'id="figure-capacity"' in page
     assert "deliberately use the same random strings" in page and "seen in train by design: 30" in page
     assert "Each parameter stores one piece of information" in page
-    sentences = stored_bits.sentences(stored_bits.stored(judge(report_tables.read(compared / "tables"))))
+    sentences = stored_bits.sentences(stored_bits.stored(Report(report_tables.read(compared / "tables"))))
     assert len(sentences) == 4 and "less than one bit at every size" in sentences[-1]
 
 
@@ -195,7 +195,7 @@ def test_nothing_is_said_and_drawn_where_memory_was_not_measured() -> None:
 
 
 def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None:
-    judged = judge(report_tables.read(compared / "tables"))
+    judged = Report(report_tables.read(compared / "tables"))
     ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["one-piece-each"]
     assert {measurement.word for measurement in stored_bits.stored(judged)} == {"below"}
     assert ruling.verdict == UNDECIDED  # a lower bound refutes nothing
@@ -203,7 +203,7 @@ def test_the_ledger_judges_the_saying_by_what_was_stored(compared: Path) -> None
 
 
 def test_the_ledger_judges_whether_size_remembers_more_by_every_family_with_two_sizes(compared: Path) -> None:
-    judged = judge(report_tables.read(compared / "tables"))
+    judged = Report(report_tables.read(compared / "tables"))
     ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}["more-memory"]
     sizes = [f"decoder with {size} parameters" for size in ("24,000", "20,000")]
     assert [[contrast.first, contrast.second] for contrast in ruling.contrasts] == [sizes]

@@ -21,9 +21,10 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 from archbench import reports
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.phrase import minimum_detectable, phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, standing
-from archbench.reports.analysis.verdicts import contrast_sentence, minimum_detectable, verdict
+from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
@@ -39,7 +40,7 @@ def built(root: Path) -> str:
 def rendered(root: Path) -> str:
     """The page without its figures."""
     tables.write(tables.collect(root), root / "tables")
-    return page.render(judge(tables.read(root / "tables")), [])
+    return page.render(Report(tables.read(root / "tables")), [])
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +172,12 @@ def test_every_part_of_the_report_is_there(html: str) -> None:
 def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: float) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.5, "encoder": 0.5 + gap}, examples=100, references={})
     synthetic.write_store(tmp_path, [task])
-    judged = judge(tables.collect(tmp_path))
+    judged = Report(tables.collect(tmp_path))
     [comparison] = judged.first
     assert [cell.best for cell in comparison.cells] == [False, gap > 0]
     outcome = verdict(comparison, judged.tested.primary_on("sentiment"))
     assert outcome.mark == ("decided" if gap else "not decided")
-    assert contrast_sentence(judged.tested.primary[0]).startswith(
+    assert phrase(judged.tested.primary[0], "sentence").startswith(
         "encoder is better than decoder" if gap else "decoder and encoder cannot be distinguished"
     )
 
@@ -294,7 +295,7 @@ def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:
             path.unlink()
     html = rendered(tmp_path)
     assert "No run has been recorded yet" in html
-    assert summary.text(judge(tables.read(tmp_path / "tables")))[0] == ["architecture"]
+    assert summary.text(Report(tables.read(tmp_path / "tables")))[0] == ["architecture"]
 
 
 def test_no_run_at_all_still_gives_a_page(tmp_path: Path) -> None:
@@ -342,7 +343,7 @@ def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path
 
 
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
-    judged = judge(tables.read(store / "tables"))
+    judged = Report(tables.read(store / "tables"))
     head, *rows = summary.text(judged)
     assert head[1:] == [
         "phrases-en-de (exact match ↑, n = 400)",
@@ -457,7 +458,7 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
         PHRASES, primary="bits_per_byte", truth={"decoder": 1.4, "encoder-decoder": 1.1}, seeds=2, examples=20
     )
     synthetic.write_store(tmp_path, [bits])
-    judgement = judge(tables.collect(tmp_path))
+    judgement = Report(tables.collect(tmp_path))
     head, first, *_ = summary.text(judgement)
     assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
     assert "bits per byte" in head[1] and "chrF" in head[2]
@@ -521,7 +522,7 @@ def _contrast(first: str, second: str, outcome: str) -> Contrast:
 
 
 def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str) -> None:
-    judged = judge(tables.read(store / "tables"))
+    judged = Report(tables.read(store / "tables"))
     grid = matrix.matrix(judged)
     datasets = [cell.text for cell in grid.head[1:]]
     assert datasets == ["phrases-en-de", "sentiment", "shakespeare"]
@@ -553,10 +554,10 @@ def test_findings_come_before_methods(html: str) -> None:
 
 def test_a_detectable_difference_is_the_same_in_table_and_sentence(store: Path, html: str) -> None:
     part = html[html.index('id="tests"') :]
-    for contrast in judge(tables.read(store / "tables")).tested.primary:
+    for contrast in Report(tables.read(store / "tables")).tested.primary:
         assert f">{minimum_detectable(contrast)}<" in part
         if contrast.outcome == "open":
-            assert f"difference: {minimum_detectable(contrast)} (80% power)" in contrast_sentence(contrast)
+            assert f"difference: {minimum_detectable(contrast)} (80% power)" in phrase(contrast, "sentence")
 
 
 def test_pairs_that_the_experiment_does_not_list_are_not_said_to_be_listed(tmp_path: Path, html: str) -> None:
@@ -582,7 +583,7 @@ def test_another_translation_than_the_reference_is_not_called_wrong(html: str) -
 
 
 def test_what_the_page_leaves_out_stands_in_its_tables(store: Path) -> None:
-    judged = judge(tables.read(store / "tables"))
+    judged = Report(tables.read(store / "tables"))
     scores = pd.read_csv(store / "report" / "scores.csv", keep_default_na=False, na_values={"mean": ""})
     for comparison in judged.first:
         for cell in comparison.scored:
@@ -597,7 +598,7 @@ def test_what_the_page_leaves_out_stands_in_its_tables(store: Path) -> None:
 
 @pytest.mark.slow
 def test_the_reference_page_is_read_in_an_hour() -> None:
-    text = page.render(judge(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
+    text = page.render(Report(tables.read(Path(__file__).parents[1] / "docs/reference/public/tables")), [])
     body = text[text.index("<body>") :]
     assert len(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", body, flags=re.DOTALL).split()) < 15_000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import archbench
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 
 WORDS = [f"w{number}" for number in range(20)]
 EXPERIMENT = {
@@ -41,7 +41,7 @@ def reasons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         patched.chdir(folder)
         patched.setenv("ARCHBENCH_CACHE", str(folder / "cache"))
         frames = archbench.compare({**EXPERIMENT, "tasks": tasks}, "out", jobs=1)
-    return {contrast.dataset: contrast.untrained for contrast in judge(frames).tested.primary}
+    return {contrast.dataset: contrast.untrained for contrast in Report(frames).tested.primary}
 
 
 def test_a_model_that_reads_its_source_and_is_trained_takes_part(reasons: dict[str, str]) -> None:

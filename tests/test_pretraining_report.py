@@ -16,9 +16,10 @@ import synthetic
 from matplotlib.figure import Figure as Canvas
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
-from archbench.reports.analysis import gains, pretraining, verdicts
+from archbench.reports.analysis import pretraining, verdicts
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.gains import started_from
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import listing
@@ -107,7 +108,7 @@ def test_an_adaptation_that_all_have_stands_in_the_heading() -> None:
 
 
 def test_a_change_of_the_pretraining_is_an_effect_and_one_from_scratch_a_gain(tmp_path: Path) -> None:
-    assert figure_stores.judged("pretraining").tested.effects == ()
+    assert figure_stores.judged("pretraining").tested["effect"] == ()
     task = replace(SENTIMENT, truth={"encoder-decoder": 0.6})
     setups = {"half": ("half", FINETUNE, 20), "all": ("full", FINETUNE, 100), "head": ("full", "head", 20)}
     further = [
@@ -118,7 +119,7 @@ def test_a_change_of_the_pretraining_is_an_effect_and_one_from_scratch_a_gain(tm
     ]
     for run in synthetic.write_store(tmp_path, [task], further=further)[: task.seeds]:
         synthetic.change_record(tmp_path, run, **figure_stores.started("full", FINETUNE, 20))
-    effects = judge(tables.collect(tmp_path)).tested.effects
+    effects = Report(tables.collect(tmp_path)).tested["effect"]
     assert [(effect.first, effect.second) for effect in effects] == [("encoder-decoder with half", "encoder-decoder")]
 
 
@@ -127,7 +128,7 @@ def test_the_fewest_examples_are_those_of_each_data_set(tmp_path: Path) -> None:
     for run in synthetic.write_store(tmp_path, [SENTIMENT, SHAKESPEARE]):
         count = examples[run.split("-")[0]]
         synthetic.change_record(tmp_path, run, **figure_stores.started(SCRATCH, FINETUNE, count))
-    judged = judge(tables.collect(tmp_path))
+    judged = Report(tables.collect(tmp_path))
     for comparison in judged.first:
         runs = judged.comparisons.side(comparison, f"decoder{{{SCRATCH}, {FINETUNE}, fewest}}")
         assert [*runs["examples"]] == [examples[comparison.group.dataset]] * 3
@@ -222,9 +223,7 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
 ) -> None:
     claim = Claim("helps", "It helps", "nobody", "better", ("classification",), (pair,), miniature=True)
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
-    claims.claim_verdicts.cache_clear()
-    (ruling,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
-    claims.claim_verdicts.cache_clear()
+    (ruling,) = claims.claim_verdicts(Report(figure_stores.judged("pretraining").tables))
     assert ruling.verdict == verdict
     if verdict != UNMET:
         assert ruling.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(
@@ -248,9 +247,7 @@ def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
     experiment = pd.DataFrame({"key": ["specification"], "value": [json.dumps(declared)]})
     runs = frames["runs"].assign(start=frames["runs"]["start"].replace("own", "phrases"))
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
-    claims.claim_verdicts.cache_clear()
-    (ruling,) = claims.claim_verdicts(judge({**frames, "runs": runs, "experiment": experiment}))
-    claims.claim_verdicts.cache_clear()
+    (ruling,) = claims.claim_verdicts(Report({**frames, "runs": runs, "experiment": experiment}))
     assert ruling.verdict == verdict
 
 
@@ -267,9 +264,7 @@ def test_to_be_equally_bad_is_no_direction(
     """Where it is enough not to be worse, one of the two has to be better than the majority class."""
     claim = Claim("equal", "No worse", "nobody", "equal", ("classification",), (pair,), miniature=True, enough=True)
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
-    claims.claim_verdicts.cache_clear()
-    (ruling,) = claims.claim_verdicts(figure_stores.judged("pretraining"))
-    claims.claim_verdicts.cache_clear()
+    (ruling,) = claims.claim_verdicts(Report(figure_stores.judged("pretraining").tables))
     assert ruling.verdict == verdict
 
 
@@ -285,13 +280,11 @@ def test_a_claim_in_miniature_has_the_tokens_of_finished_runs(
     runs["train_tokens"] = runs["train_tokens"].astype("Int64")
     runs.loc[runs.index[unfinished], "train_tokens"] = pd.NA
     monkeypatch.setattr(claims, "ledger", lambda: (claim,))
-    claims.claim_verdicts.cache_clear()
-    (verdict,) = claims.claim_verdicts(judge({**collected, "runs": runs}))
-    claims.claim_verdicts.cache_clear()
+    (verdict,) = claims.claim_verdicts(Report({**collected, "runs": runs}))
     assert verdict.evidence.replace("\N{NO-BREAK SPACE}", " ").endswith(f"{tokens}.")
 
 
-def _with_gains(root: Path, planted: dict[str, float], start: str = "own", under: Row | None = None) -> Judged:
+def _with_gains(root: Path, planted: dict[str, float], start: str = "own", under: Row | None = None) -> Report:
     """A report in which pretraining adds ``planted`` to the accuracy of each architecture.
 
     ``under`` changes a further condition, from scratch, whose scores are 0.3 lower.
@@ -313,22 +306,21 @@ def _with_gains(root: Path, planted: dict[str, float], start: str = "own", under
         synthetic.change_record(root, run, **figure_stores.started("scratch", "finetune", 20))
     for place, run in enumerate(runs):
         synthetic.change_record(root, run, seed=place % task.seeds)  # equal before and after pretraining
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> None:
     names = figure_stores.FAMILIES
     judged = _with_gains(tmp_path, dict(zip(names, (0.0, 0.15, -0.15), strict=True)))
-    tested = {gain.first: gain for gain in gains.gains(judged)}
-    assert [tested[name].decided and tested[name].gain.mean > 0 for name in names] == [False, True, False]
-    assert tested[names[2]].decided and tested[names[2]].gain.mean < 0
-    pairs = {(gain.first, gain.second): gain for gain in gains.differences(judged)}
+    tested = {gain.first: gain for gain in judged.tested["gain"]}
+    assert [tested[name].outcome for name in names] == ["open", "ahead", "behind"]
+    pairs = {(gain.first, gain.second): gain for gain in judged.tested["gain difference"]}
     assert set(pairs) == set(itertools.combinations(names, 2)) and {gain.corrected_for for gain in pairs.values()} == {
         3
     }
     for (first, second), gain in pairs.items():
-        assert gain.gain.mean == pytest.approx(tested[first].gain.mean - tested[second].gain.mean)
-    assert pairs[names[1], names[2]].decided and pairs[names[1], names[2]].gain.mean > 0.2
+        assert gain.difference.mean == pytest.approx(tested[first].difference.mean - tested[second].difference.mean)
+    assert pairs[names[1], names[2]].decided and pairs[names[1], names[2]].difference.mean > 0.2
     lines = bottom_line(judged)
     assert lines[0].startswith("From scratch, at equal size and equal training tokens")
     bought = next(line for line in lines if line.startswith("Pretraining ("))
@@ -344,7 +336,7 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
 def test_who_is_better_after_pretraining_is_the_one_to_which_more_was_added(tmp_path: Path) -> None:
     names = figure_stores.FAMILIES
     judged = _with_gains(tmp_path, dict(zip(names, (0.0, 0.15, -0.15), strict=True)))
-    after = {(contrast.first, contrast.second): contrast for contrast in gains.after_pretraining(judged)}
+    after = {(contrast.first, contrast.second): contrast for contrast in judged.tested["after pretraining"]}
     assert after.keys() == {(contrast.first, contrast.second) for contrast in judged.tested.primary}
     scores = {entry.architecture: entry.score.mean for entry in pretraining.adapted(judged) if entry.start == "own"}
     for (first, second), contrast in after.items():
@@ -367,9 +359,9 @@ def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
 
 
 def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
-    tests = [gain for gain in gains.gains(figure_stores.judged("pretraining")) if gain.decided]
+    tests = [gain for gain in figure_stores.judged("pretraining").tested["gain"] if gain.better]
     (first, *_) = tests
-    won = [(first.first, first), (first.first, replace(first, start="further"))]
+    won = [(first.first, first), (first.first, replace(first, condition="after further"))]
     words = bottom_line_module._gains({"better": won}, [gain for _, gain in won], "effect")
     assert words == f"{first.first} better on sentiment (20 examples) after own and further"
 
@@ -377,7 +369,7 @@ def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
 def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_path: Path) -> None:
     planted = dict.fromkeys(figure_stores.FAMILIES, 0.15)
     measured = [
-        [(gain.first, gain.gain) for gain in gains.gains(_with_gains(tmp_path / name, planted, under=under))]
+        [(gain.first, gain.difference) for gain in _with_gains(tmp_path / name, planted, under=under).tested["gain"]]
         for name, under in (("alone", None), ("beside", {"supervision": "target"}))
     ]
     assert measured[0] and measured[0] == measured[1]
@@ -385,8 +377,10 @@ def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_
 
 def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) -> None:
     judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15), start="scratch-two")
-    assert {gain.start for gain in gains.gains(judged)} == {"scratch-two"} and gains.differences(judged)
-    assert lede.paragraph(judged.comparisons.tables).count("from scratch and after pretraining") == 1
+    assert {started_from(gain) for gain in judged.tested["gain"]} == {"scratch-two"} and judged.tested[
+        "gain difference"
+    ]
+    assert lede.paragraph(judged.tables).count("from scratch and after pretraining") == 1
 
 
 @pytest.mark.parametrize(("name", "has_gains"), [("t5", False), ("late-switch", False), ("conversion", True)])
@@ -424,7 +418,7 @@ def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path
     runs = synthetic.write_store(tmp_path, [task], further=further)
     for run in runs[: task.seeds * len(task.truth)]:
         synthetic.change_record(tmp_path, run, **figure_stores.started("scratch", "finetune", 20))
-    judged = judge(tables.collect(tmp_path))
+    judged = Report(tables.collect(tmp_path))
     by_setup = {comparison.setup: comparison.baselines for comparison in (*judged.first, *judged.further)}
     assert by_setup["scratch", FINETUNE, 20]["tfidf_logistic"] == by_setup["own", FINETUNE, 20]["tfidf_logistic"] == 0.7
     assert set(by_setup["scratch", FINETUNE, 100]) == {"majority"}
@@ -436,11 +430,11 @@ def test_many_passes_over_few_examples_are_not_early_training(tmp_path: Path) ->
     for epochs in (2.0, 140.0):
         for run in runs:
             synthetic.change_record(tmp_path, run, train_tokens=1_000, parameters=100_000, epochs=epochs)
-        early.append(judge(tables.collect(tmp_path)).first[0].early)
+        early.append(Report(tables.collect(tmp_path)).first[0].early)
     assert early == [True, False]
 
 
-def _with_checkpoints(root: Path, first: str, start: str) -> Judged:
+def _with_checkpoints(root: Path, first: str, start: str) -> Report:
     """An architecture with a start, and the checkpoint "bert", finetuned on as many examples and on more."""
     task = replace(figure_stores.SENTIMENT, truth={first: 0.7})
     further = [
@@ -455,7 +449,7 @@ def _with_checkpoints(root: Path, first: str, start: str) -> Judged:
     for run in runs[: task.seeds]:
         few = {"train_tokens": 1_000, "parameters": 100_000, "epochs": 2.0}
         synthetic.change_record(root, run, **figure_stores.started(start, "finetune", 20), **few)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 @pytest.mark.parametrize(
@@ -514,11 +508,11 @@ def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:
         synthetic.change_record(
             tmp_path, run, **(figure_stores.started("scratch", "finetune", 20) if is_base else {"parameters": 500_000})
         )
-    sentence = pretraining_grids.other_sizes(judge(tables.collect(tmp_path))).replace("\N{NO-BREAK SPACE}", " ")
+    sentence = pretraining_grids.other_sizes(Report(tables.collect(tmp_path))).replace("\N{NO-BREAK SPACE}", " ")
     assert sentence.startswith("Not of equal size: encoder-decoder after two-stacks has 500 k parameters, ")
 
 
 def test_equal_gains_are_not_called_different(tmp_path: Path) -> None:
     judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15))
-    assert all(gain.decided for gain in gains.gains(judged))
-    assert not any(gain.decided for gain in gains.differences(judged))
+    assert all(gain.better for gain in judged.tested["gain"])
+    assert not any(gain.better for gain in judged.tested["gain difference"])

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 
 from archbench import command_line, reports
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.page.publish import check, publish, shareable
 from archbench.tasks.base.errors import InputError
@@ -24,7 +24,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_scores_intervals_and_verdicts_are_the_same(folders: tuple[Path, Path]) -> None:
-    original, other = (judge(tables.read(folder / "tables")) for folder in folders)
+    original, other = (Report(tables.read(folder / "tables")) for folder in folders)
     for first, second in zip(original.tested.primary, other.tested.primary, strict=True):
         assert (first.outcome, first.first, first.second) == (second.outcome, second.first, second.second)
         assert first.difference.standard_error == pytest.approx(second.difference.standard_error, rel=1e-4)

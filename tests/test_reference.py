@@ -11,7 +11,7 @@ import synthetic
 from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
 from archbench import reports
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.claims.claims import claim_verdicts
@@ -67,7 +67,7 @@ def test_a_finished_comparison_is_published_without_its_texts(tmp_path: Path) ->
     published = tables.read(tmp_path / "reference" / "mine" / "tables")
     text = tables.read(root / "tables")["predictions"]["reference"].dropna().iloc[0]
     assert not any(text.encode() in path.read_bytes() for path in written)
-    assert judge(published).tested.primary == judge(tables.read(root / "tables")).tested.primary
+    assert Report(published).tested.primary == Report(tables.read(root / "tables")).tested.primary
     assert set(published["curves"]["split"]) <= {"validation"}
     before, after = (
         read["predictions"]["log_likelihood"].dropna() for read in (tables.read(root / "tables"), published)

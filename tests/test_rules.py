@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import synthetic
 
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import statistics, tables
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
@@ -57,7 +57,7 @@ def page_of(folder: Path, **declared: str) -> str:
     synthetic.write_store(folder, [synthetic.SHAKESPEARE])
     head = sealed.read_json(folder / "experiment.json") | declared
     synthetic.write_json(folder / "experiment.json", head)
-    return page.render(judge(tables.collect(folder)), [])
+    return page.render(Report(tables.collect(folder)), [])
 
 
 def test_the_page_says_whether_the_rules_are_those_of_the_plan(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_version_of_the_rules_judges_the_same_scores_alike(tmp_path: Path) -> 
     synthetic.write_store(tmp_path, [synthetic.PHRASES, synthetic.SENTIMENT, synthetic.SHAKESPEARE])
     outcomes = {
         (contrast.dataset, contrast.first, contrast.second): (contrast.outcome, contrast.p)
-        for contrast in judge(tables.collect(tmp_path)).tested.primary
+        for contrast in Report(tables.collect(tmp_path)).tested.primary
     }
     expected = OUTCOMES[statistics.RULES]
     assert {key: outcome for key, (outcome, _) in outcomes.items()} == {

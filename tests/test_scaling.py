@@ -14,7 +14,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined, Planted, single
 from archbench import reports
 from archbench.reports.analysis import scaling
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.sweeps import DEPTH, SIZE, scores, sweeps
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
@@ -29,11 +29,11 @@ SIZES = (50_000, 125_000, 320_000, 800_000, 2_000_000)
 TASK = single(SENTIMENT, seeds=3, spread=0.003, examples=2000)
 
 
-def read(root: Path) -> Judged:
-    return judge(tables.collect(root))
+def read(root: Path) -> Report:
+    return Report(tables.collect(root))
 
 
-def figures_by_name(judged: Judged) -> dict[str, Figure]:
+def figures_by_name(judged: Report) -> dict[str, Figure]:
     return {figure.name: figure for figure in figures.figures(judged)}
 
 
@@ -107,7 +107,7 @@ def test_numbers_of_the_figure_are_those_of_the_tables(sizes: Path) -> None:
 
 def test_what_a_sweep_shows_is_no_change_beside_it(sizes: Path) -> None:
     judged = read(sizes)
-    assert not judged.tested.effects
+    assert not judged.tested["effect"]
     assert {"scaling"} == set(figures_by_name(judged)) & {"scaling", "depth", "effects"}
     html = (sizes / "report" / "index.html").read_text(encoding="utf-8")
     [trend] = judged.trends
@@ -146,7 +146,7 @@ def test_a_condition_that_changes_more_than_the_size_is_no_point(tmp_path: Path,
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.value for point in trend.sweep.points] == [100_000, 320_000]
-    assert [effect.first for effect in judged.tested.effects] == ["decoder with point 50000"]
+    assert [effect.first for effect in judged.tested["effect"]] == ["decoder with point 50000"]
 
 
 @pytest.mark.parametrize("key", ["tasks", "conditions"])
@@ -165,7 +165,7 @@ def test_two_sizes_of_one_value_are_one_point(tmp_path: Path) -> None:
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.value for point in trend.sweep.points] == [50_000, 320_000]
-    assert [effect.first for effect in judged.tested.effects] == ["decoder with point 60000"]
+    assert [effect.first for effect in judged.tested["effect"]] == ["decoder with point 60000"]
 
 
 def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_path: Path) -> None:
@@ -181,10 +181,10 @@ def test_points_of_the_same_sizes_on_fewer_tokens_are_a_sweep_of_their_own(tmp_p
         gain = planted[-1].truth["decoder"] - planted[0].truth["decoder"]
         assert gained.difference.mean == pytest.approx(gain, abs=0.02)
     contrasts = [contrast for trend in judged.trends for contrast in trend.between_points]
-    assert {contrast.corrected_for for contrast in contrasts} == {4} and not judged.tested.effects
+    assert {contrast.corrected_for for contrast in contrasts} == {4} and not judged.tested["effect"]
     assert contrasts[-1].first == "decoder with 2,000,000 parameters on 200,000 tokens"
     assert any(
-        "sentiment on 200,000 tokens: decoder: from 50,000" in sentence for sentence in summary.sentences(judged)
+        "sentiment on 200,000 tokens: decoder: growth from 50,000" in sentence for sentence in summary.sentences(judged)
     )
     numbers = figures_by_name(judged)["scaling"].numbers
     means = numbers.set_index(["tokens", "point" if "point" in numbers else "parameters"])["mean"]
@@ -198,7 +198,7 @@ def test_one_point_on_other_tokens_is_a_change(tmp_path: Path, further: Planted)
     judged = read(tmp_path)
     [trend] = judged.trends
     assert [point.comparison.group.runs["train_tokens"].iloc[0] for point in trend.sweep.points] == [1_000_000] * 2
-    assert [effect.first for effect in judged.tested.effects] == [f"decoder with {further.condition}"]
+    assert [effect.first for effect in judged.tested["effect"]] == [f"decoder with {further.condition}"]
 
 
 def test_an_architecture_that_skips_a_point_has_no_point_there(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_an_architecture_that_skips_a_point_has_no_point_there(tmp_path: Path) -
         ("encoder", value) for value in (50_000, 320_000)
     ]
     sentences = scaling.sentences(judged.trends[0])
-    assert sentences[1].startswith("encoder: from 50,000 to 320,000 parameters")
+    assert sentences[1].startswith("encoder: growth from 50,000 to 320,000 parameters")
     assert not any("rder of means" in sentence for sentence in sentences)
 
 
@@ -246,22 +246,22 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str, setting: str) -> None:
 @pytest.mark.parametrize(
     ("top", "ending"),
     [
-        (0.70, "; the last step, from 320,000, improved it by 0."),
-        (0.60, "; the last step, from 320,000, changed it by less than the margin of 0.02"),
-        (0.50, "; the last step, from 320,000, worsened it by 0."),
+        (0.70, "; the last step, from 320,000, improved accuracy by 0."),
+        (0.60, "; the last step, from 320,000, changed accuracy by less than the margin of 0.02"),
+        (0.50, "; the last step, from 320,000, worsened accuracy by 0."),
     ],
 )
 def test_what_the_last_step_did_is_said(tmp_path: Path, top: float, ending: str) -> None:
     task = single(TASK, seeds=5, spread=0.001, examples=4000)
     sentences = trends(tmp_path, "parameters", at(320_000, 0.6), at(50_000, 0.4), at(2_000_000, top), task=task)
-    assert sentences[0].startswith("decoder: from 50,000 to 2,000,000 parameters accuracy rose by ")
+    assert sentences[0].startswith("decoder: growth from 50,000 to 2,000,000 parameters improved accuracy by ")
     assert ending in sentences[0]
 
 
 def test_lower_is_better_where_it_is(sizes: Path) -> None:
     sentences = scaling.sentences(read(sizes).trends[0])
-    assert sentences[0].startswith("decoder: from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
-    assert "the last step, from 320,000, improved it by 0." in sentences[0]
+    assert sentences[0].startswith("decoder: growth from 50,000 to 2,000,000 parameters bits per byte fell by 0.")
+    assert "the last step, from 320,000, improved accuracy by 0." in sentences[0]
 
 
 def test_what_size_bought_stands_in_short(sizes: Path, tmp_path: Path) -> None:
@@ -322,4 +322,4 @@ def test_one_seed_decides_nothing(tmp_path: Path) -> None:
 def test_without_other_contrasts_size_is_the_bottom_line(tmp_path: Path) -> None:
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
     synthetic.specify(tmp_path, "contrasts", [])
-    assert bottom_line(read(tmp_path))[0].startswith("sentiment: decoder: from 50,000 to 320,000 parameters")
+    assert bottom_line(read(tmp_path))[0].startswith("sentiment: decoder: growth from 50,000 to 320,000 parameters")

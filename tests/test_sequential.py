@@ -19,9 +19,10 @@ from synthetic import SENTIMENT, Imagined, single
 
 from archbench import command_line
 from archbench.reports.analysis.contrasts import ALPHA, Contrast, holm_corrected
-from archbench.reports.analysis.judgement import Judged, judge, still_open
+from archbench.reports.analysis.pairs import still_open
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.sequential import HypothesisFamily, Rule
-from archbench.reports.analysis.verdicts import contrast_sentence
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -170,14 +171,14 @@ def test_families_without_a_difference_or_at_the_margin_keep_the_error(simulatio
 # The report
 
 
-def judged(root: Path, task: Imagined, rule: Mapping[str, Any] | None = RULE, **settings: object) -> Judged:
+def judged(root: Path, task: Imagined, rule: Mapping[str, Any] | None = RULE, **settings: object) -> Report:
     synthetic.write_store(root, [task])
     for key, value in settings.items():
         synthetic.specify(root, key, value)
     if rule is not None:
         head = json.loads((root / "experiment.json").read_text())
         synthetic.write_json(root / "experiment.json", {**head, "until_decided": rule})
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 def far(seeds: int) -> Imagined:
@@ -187,7 +188,7 @@ def far(seeds: int) -> Imagined:
     return single(SENTIMENT, truth=truth, seeds=seeds, spread=0.03, examples=2000, references=references)
 
 
-def outcomes(result: Judged) -> dict[tuple[str, str], Contrast]:
+def outcomes(result: Report) -> dict[tuple[str, str], Contrast]:
     return {(contrast.first, contrast.second): contrast for contrast in result.tested.primary}
 
 
@@ -196,7 +197,7 @@ def test_a_verdict_is_that_of_the_look_that_decided(tmp_path: Path) -> None:
     for sides in (("decoder", "encoder"), ("decoder", "encoder-decoder")):
         assert early[sides].outcome == "behind"
         assert late[sides] == early[sides] and late[sides].decided_after == 3
-        assert contrast_sentence(late[sides]).endswith("Decided after 3 seeds.")
+        assert phrase(late[sides], "sentence").endswith("Decided after 3 seeds.")
     still = late["encoder", "encoder-decoder"]
     assert (still.outcome, still.seeds, still.decided_after) == ("open", 5, None)
 
@@ -206,14 +207,14 @@ def test_what_is_added_later_changes_no_verdict(tmp_path: Path) -> None:
     for folder in (tmp_path / "runs").glob("*decoder-s4*"):
         scores = json.loads((folder / "scores.json").read_text())
         synthetic.write_json(folder / "scores.json", [{**row, "value": row["value"] + 0.4} for row in scores])
-    assert outcomes(judge(tables.collect(tmp_path)))["decoder", "encoder"] == before["decoder", "encoder"]
+    assert outcomes(Report(tables.collect(tmp_path)))["decoder", "encoder"] == before["decoder", "encoder"]
 
 
 def test_a_look_counts_once_both_have_its_runs(tmp_path: Path) -> None:
     result = judged(tmp_path, far(4))
     missing = next(folder.name for folder in (tmp_path / "runs").glob("*-encoder-decoder-s3-*"))
     synthetic.fail(tmp_path, missing, "unfinished")
-    after = outcomes(judge(tables.collect(tmp_path)))["encoder", "encoder-decoder"]
+    after = outcomes(Report(tables.collect(tmp_path)))["encoder", "encoder-decoder"]
     assert outcomes(result)["encoder", "encoder-decoder"].seeds == 4 and after.seeds == 3
 
 
@@ -254,13 +255,13 @@ def test_the_other_tests_are_scipys() -> None:
 
 def test_contrasts_have_the_other_p_values_where_they_are_defined(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [far(4)])
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     for contrast in result.tested.primary:
         assert 0 <= contrast.p_welch <= 1 and 0 <= contrast.p_pooled <= 1 and math.isnan(contrast.p_paired)
         assert contrast.with_variance_rule("pooled").outcome in ("ahead", "behind", "equal", "open")
     for folder in (tmp_path / "runs").iterdir():
         synthetic.change_record(tmp_path, folder.name, batch_tokens=4096)
-    assert all(0 <= contrast.p_paired <= 1 for contrast in judge(tables.collect(tmp_path)).tested.primary)
+    assert all(0 <= contrast.p_paired <= 1 for contrast in Report(tables.collect(tmp_path)).tested.primary)
     assert all(math.isnan(contrast.p_welch) for contrast in result.tested.exploratory)
 
 

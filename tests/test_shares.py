@@ -8,7 +8,7 @@ import synthetic
 from synthetic import SENTIMENT, Further, single
 
 from archbench.reports.analysis import shares
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.figures import figures
@@ -16,19 +16,19 @@ from archbench.reports.figures import figures
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
 
 
-def judged(root: Path, *parts: tuple[str, float, float]) -> Judged:
+def judged(root: Path, *parts: tuple[str, float, float]) -> Report:
     further = [Further(TASK, name, name, truth, role="share", share=share) for name, share, truth in parts]
     synthetic.write_store(root, [TASK], further=further)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
 @pytest.mark.parametrize(
     ("half", "ending"),
-    [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": all of the budget instead of half worsened")],
+    [(0.6, " has converged"), (0.5, " has not converged"), (0.7, ": the second half of the budget worsened")],
 )
 def test_what_doubling_did_is_said(tmp_path: Path, half: float, ending: str) -> None:
     result = judged(tmp_path, ("decoder", 0.5, half))
-    [doubling] = shares.doublings(result)
+    [doubling] = result.tested["doubling"]
     assert shares.sentence(doubling).startswith(f"decoder{ending}")
 
 
@@ -42,9 +42,9 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
         entry | control for entry in head["entries"] if entry["role"] == "share" and entry["architecture"] == "decoder"
     ]
     synthetic.write_json(tmp_path / "experiment.json", head | {"entries": [*head["entries"], *shared]})
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     claim = next(ruling for ruling in claim_verdicts(result) if ruling.claim.name == "more-data-gated")
-    contrasts = [shares.doublings(result)[0], result.tested.controls[0].contrast, claim.contrasts[0]]
+    contrasts = [result.tested["doubling"][0], result.tested["control"][0], claim.contrasts[0]]
     assert (
         len(
             {
@@ -60,7 +60,7 @@ def test_a_pair_has_one_interval_wherever_it_is_tested(tmp_path: Path) -> None:
 def test_the_seeds_of_a_control_count_on_its_part_of_the_budget(tmp_path: Path) -> None:
     halves = [Further(TASK, "decoder", "decoder", 0.5, role="share", share=0.5)]
     synthetic.write_store(tmp_path, [TASK], further=[*halves, *synthetic.controls(TASK, half=0.5)])
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     points = shares.shares(result.comparisons, result.first[0])
     assert [(point.architecture, point.share, point.seeds) for point in points] == [
         ("decoder", 0.5, 10),
@@ -70,8 +70,8 @@ def test_the_seeds_of_a_control_count_on_its_part_of_the_budget(tmp_path: Path) 
 
 def test_controls_alone_are_no_curve(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK], further=synthetic.controls(TASK, half=0.5))
-    result = judge(tables.collect(tmp_path))
-    assert not shares.shares(result.comparisons, result.first[0]) and not shares.doublings(result)
+    result = Report(tables.collect(tmp_path))
+    assert not shares.shares(result.comparisons, result.first[0]) and not result.tested["doubling"]
 
 
 def test_the_whole_budget_is_the_last_point(tmp_path: Path) -> None:
@@ -97,6 +97,6 @@ def test_parts_of_the_budget_are_no_part_of_the_scores(tmp_path: Path) -> None:
 
 def test_without_parts_there_is_nothing_to_draw(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK])
-    result = judge(tables.collect(tmp_path))
+    result = Report(tables.collect(tmp_path))
     assert shares.shares(result.comparisons, result.first[0]) == []
     assert "shares" not in {figure.name for figure in figures.figures(result)}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.page import page, summary
 from archbench.runs.base.store import write_record
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_nothing_of_a_table(tmp_path: Path, monkeypatch: pyte
 
 def test_an_experiment_that_says_little_of_itself_has_a_page(tmp_path: Path) -> None:
     synthetic.write_json(tmp_path / "experiment.json", {"schema": 1, "runs": [], "name": "n", "command": "c"})
-    assert "Made by archbench of unknown version" in page.render(judge(tables.collect(tmp_path)), [])
+    assert "Made by archbench of unknown version" in page.render(Report(tables.collect(tmp_path)), [])
 
 
 def test_records_of_a_newer_schema_are_refused(store: Path) -> None:
@@ -181,7 +181,7 @@ def test_changed_references_are_left_out(store: Path) -> None:
     assert len(collected["references"]) == len(references) - len(rows)
     message = f"Not used, because changed since they were written: references/{path.name}."
     tables.write(collected, store / "tables")
-    judged = judge(tables.read(store / "tables"))
+    judged = Report(tables.read(store / "tables"))
     assert message in page.render(judged, []) and message in summary.sentences(judged)
 
 

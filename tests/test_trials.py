@@ -9,7 +9,7 @@ import synthetic
 from synthetic import SENTIMENT, Further, single
 
 from archbench.reports.analysis import trials
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
@@ -52,8 +52,8 @@ def test_the_trials_of_a_condition_stand_apart(tmp_path: Path) -> None:
         for rate, loss in losses.items()
     ]
     synthetic.write_store(tmp_path, [task], further=further)
-    judged = judge(tables.collect(tmp_path))
-    chosen = {trial.condition: trial for trial in trials.trials(judged.comparisons.tables) if trial.chosen}
+    judged = Report(tables.collect(tmp_path))
+    chosen = {trial.condition: trial for trial in trials.trials(judged.tables) if trial.chosen}
     assert {condition: (trial.learning_rate, trial.edge) for condition, trial in chosen.items()} == {
         "": (0.004, False),
         "AdamW, tuned": (0.002, True),
@@ -85,7 +85,7 @@ def test_the_cost_of_tuning_is_counted(tmp_path: Path) -> None:
     assert cost.trials == 6
     assert cost.flops == pytest.approx(float(flops[trial_runs].sum()))
     assert cost.reported_flops == pytest.approx(float(flops.sum() - flops[trial_runs].sum()))
-    assert summary.sentences(judge(rows))[-1].startswith("tuning: 6 trials took ")
+    assert summary.sentences(Report(rows))[-1].startswith("tuning: 6 trials took ")
 
 
 def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_trial_that_serves_two_conditions_is_paid_once(tmp_path: Path) -> None
 
 
 def test_trials_are_drawn_and_are_no_part_of_the_scores(tmp_path: Path) -> None:
-    judged = judge(tables_of_trials(tmp_path))
+    judged = Report(tables_of_trials(tmp_path))
     assert all(cell.planned == 1 for cell in judged.first[0].cells)
     figures_by_name = {figure.name: figure for figure in figures.figures(judged)}
     assert len(figures_by_name["tuning"].numbers) == 6
@@ -135,7 +135,7 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     assert row[3].text == "0.00283" and row[3].below == "from the parabola"
     assert tuning_grids.regrets([setting]).startswith("The largest expected regret is ")
     assert "parabola" in tuning_grids.selection([setting])
-    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    figures_by_name = {figure.name: figure for figure in figures.figures(Report(rows))}
     assert drawn_figure(figures_by_name["tuning"]).save(tmp_path / "report")
 
 
@@ -157,7 +157,7 @@ def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_p
     grid = tuning_grids.tuning([setting])
     cells = dict(zip([cell.text for cell in grid.head], grid.rows[0], strict=True))
     assert (cells["learning rate"].text, cells["in the reported runs"].text) == ("0.00283", "0.00142")
-    figures_by_name = {figure.name: figure for figure in figures.figures(judge(rows))}
+    figures_by_name = {figure.name: figure for figure in figures.figures(Report(rows))}
     assert "train at 0.5 times that rate" in figures_by_name["tuning"].caption
 
 

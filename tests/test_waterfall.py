@@ -8,7 +8,7 @@ import synthetic
 from synthetic import SHAKESPEARE, Further
 
 from archbench.reports.analysis import conditions, waterfall
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
@@ -26,17 +26,17 @@ DESIGNS_BETWEEN = {
 FURTHER = {"decoder": 2.7, "encoder": 3.0, "suffix-encoder": 2.9}
 
 
-def judged(root: Path, further: dict[str, float]) -> Judged:
+def judged(root: Path, further: dict[str, float]) -> Report:
     condition = "target supervision"
     runs = [
         Further(TASK, name, name, truth, role="compared", condition=condition, changes={"supervision": "target"})
         for name, truth in further.items()
     ]
     synthetic.write_store(root, [TASK], further=runs)
-    return judge(tables.collect(root))
+    return Report(tables.collect(root))
 
 
-def paths(judgement: Judged) -> dict[tuple[str, str], Waterfall]:
+def paths(judgement: Report) -> dict[tuple[str, str], Waterfall]:
     return {(entry.first, entry.last): entry for entry in waterfall.waterfalls(judgement)}
 
 
@@ -58,7 +58,7 @@ def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
 
 def test_every_axis_has_its_own_paths(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK], matches=("flops", "loss-tokens"))
-    judgement = judge(tables.collect(tmp_path))
+    judgement = Report(tables.collect(tmp_path))
     entries = [entry for entry in waterfall.waterfalls(judgement) if entry.last == "encoder-decoder"]
     first, second = entries
     assert [entry.axis for entry in entries] == [conditions.MATCHES["flops"], conditions.MATCHES["loss-tokens"]]
@@ -95,7 +95,7 @@ def test_causes_lead_a_page_of_mostly_designs_between_families(
 ) -> None:
     families = {name: TRUTH[name] for name in ("decoder", "encoder", "encoder-decoder")}
     synthetic.write_store(tmp_path, [replace(TASK, truth=families | designs)])
-    judgement = judge(tables.collect(tmp_path))
+    judgement = Report(tables.collect(tmp_path))
     chosen = [figure for figure in figures.figures(judgement) if figure.name in ("causes", "headline")]
     first_screen, _, rest = render(judgement, list(map(drawn, chosen))).partition('<nav aria-label="sections"')
     for name in ("causes", "headline"):
@@ -107,7 +107,7 @@ def test_a_design_that_fails_a_gate_is_left_out(tmp_path: Path) -> None:
     between = replace(TASK, references=TASK.references | {"bigram": 2.95})
     all_paths = set(paths(judged(tmp_path / "all", FURTHER)))
     synthetic.write_store(tmp_path / "some", [between])
-    assert all_paths - set(paths(judge(tables.collect(tmp_path / "some")))) == {
+    assert all_paths - set(paths(Report(tables.collect(tmp_path / "some")))) == {
         path for path in all_paths if "encoder" in path
     }
 
@@ -119,24 +119,24 @@ def test_a_design_without_a_finished_run_is_left_out(tmp_path: Path) -> None:
     open_runs = runs["architecture"] == "prefix-decoder"
     unfinished = runs.assign(status=runs["status"].mask(open_runs, "unfinished"))
     scores = frames["scores"][~frames["scores"]["run"].isin(runs.loc[open_runs, "run"])]
-    assert paths(judge(tables.completed(frames)))
-    assert not paths(judge(tables.completed({**frames, "runs": unfinished, "scores": scores})))
+    assert paths(Report(tables.completed(frames)))
+    assert not paths(Report(tables.completed({**frames, "runs": unfinished, "scores": scores})))
 
 
 def test_two_ends_alone_are_no_path(tmp_path: Path) -> None:
     task = replace(SHAKESPEARE, truth={"decoder": 2.6, "encoder": 3.1})
     synthetic.write_store(tmp_path, [task])
-    assert not waterfall.waterfalls(judge(tables.collect(tmp_path)))
+    assert not waterfall.waterfalls(Report(tables.collect(tmp_path)))
 
 
 def test_with_a_loss_on_the_target_alone_no_step_is_about_the_source(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK])
     frames = tables.collect(tmp_path)
-    judgement = judge(tables.completed({**frames, "runs": frames["runs"].assign(supervision="target")}))
+    judgement = Report(tables.completed({**frames, "runs": frames["runs"].assign(supervision="target")}))
     assert [step.changes for step in paths(judgement)["decoder", "encoder"].steps] == [
         ("prefix mask",),
         ("full mask", "any-order masking"),
     ]
-    factors = {factor.changes for factor in judgement.tested.factors}
+    factors = {factor.about for factor in judgement.tested["factor"]}
     assert "mask: source read in both directions" in factors
     assert not any("no loss on it" in what or "none on the source" in what for what in factors)

@@ -15,7 +15,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from archbench.reports.analysis.judgement import Judged, judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence, ledger
 from archbench.reports.claims.best_evidence import Evidence
@@ -104,7 +104,7 @@ def _comparison(by_report: dict[str, list[Evidence]], folder: Path, say: Callabl
     return page
 
 
-def evidence(name: str, judged: Judged) -> list[Evidence]:
+def evidence(name: str, judged: Report) -> list[Evidence]:
     """What a comparison says of each claim."""
     return best_evidence.evidence(name, judged, claim_verdicts(judged))
 
@@ -114,7 +114,7 @@ def _ledger(by_report: dict[str, list[Evidence]], place: Path, say: Callable[[st
     root = place.parent
     for name in comparisons(root):
         if name not in by_report:
-            by_report[name] = evidence(name, judge(tables.read(root / name / "tables")))
+            by_report[name] = evidence(name, Report(tables.read(root / name / "tables")))
     records = best_evidence.records([entry for name in comparisons(root) for entry in by_report[name]])
     (root / "ledger.md").write_text(ledger_page.markdown(records, fingerprint(root)), encoding="utf-8")
     page = root / "ledger.html"

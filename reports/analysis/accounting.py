@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import beside, condition
-from archbench.reports.analysis.contrasts import Contrast, Contrasts
+from archbench.reports.analysis.contrasts import Answers, Contrast
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.verdicts import same_outcome
 from archbench.reports.base.declared import Pair, entered
 from archbench.reports.base.formatting import listing
@@ -23,19 +24,22 @@ IGNORED: Final = frozenset(
 
 
 def accounted(
-    tables: Tables, first: Sequence[Comparison], further: Sequence[Comparison], tested: Contrasts
-) -> Contrasts:
-    """The contrasts, with each primary one that depends on the accounting marked as such."""
+    tables: Tables,
+    first: Sequence[Comparison],
+    further: Sequence[Comparison],
+    primary: Sequence[Contrast],
+    exploratory: Answers,
+) -> tuple[Contrast, ...]:
+    """The primary contrasts, each that depends on the accounting marked as such."""
     by_dataset = {comparison.group.dataset: comparison for comparison in first}
     others = {
         name: [other for other in further if other.group.dataset == name and is_accounting(tables, base, other)]
         for name, base in by_dataset.items()
     }
-    primary = tuple(
-        replace(contrast, accounting=_accounting(contrast, by_dataset[contrast.dataset], others, tested))
-        for contrast in tested.primary
+    return tuple(
+        replace(contrast, accounting=_accounting(contrast, by_dataset[contrast.dataset], others, exploratory))
+        for contrast in primary
     )
-    return replace(tested, primary=primary)
 
 
 def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
@@ -58,7 +62,7 @@ def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
     )
 
 
-def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Comparison]], tested: Contrasts) -> str:
+def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Comparison]], tested: Answers) -> str:
     """Where a decided contrast is decided differently, and how; empty where nowhere."""
     if not contrast.decided:
         return ""
@@ -69,15 +73,11 @@ def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Co
             continue  # the same runs again
         for other in tested.pair_under_condition(contrast.dataset, condition(comparison.group), pair):
             if other.decided and not other.flat and not same_outcome(contrast, other):
-                by_outcome.setdefault(_words(other), []).append(beside(first.group, other.condition))
+                by_outcome.setdefault(phrase(other, "clause"), []).append(beside(first.group, other.condition))
     if not by_outcome:
         return ""
     turned = "; ".join(f"{words} under {listing(conditions)}" for words, conditions in by_outcome.items())
-    return f"{_words(contrast)} under the first condition, but {turned}"
-
-
-def _words(contrast: Contrast) -> str:
-    return f"{contrast.better} is better" if contrast.better else "they are equal within the margin"
+    return f"{phrase(contrast, 'clause')} under the first condition, but {turned}"
 
 
 def _place(comparison: Comparison) -> tuple[str, str]:

@@ -5,11 +5,11 @@ corrected for its own number of tests, and a control has seeds of its own, so th
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, turned
+from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.phrase import p_text, phrase
 from archbench.reports.analysis.sides import Side
-from archbench.reports.analysis.verdicts import p_text
 from archbench.reports.base.formatting import listing
 
 _HALF = ", half the budget"  # of a control's name
@@ -28,22 +28,22 @@ class Disagreement:
     def sentence(self) -> str:
         outcomes: dict[str, list[str]] = {}
         for family, contrast in self.contrasts:
-            outcomes.setdefault(_outcome(contrast), []).append(f"{family} ({p_text(contrast)})")
+            words = phrase(contrast.ignoring_accounting, "cell")
+            outcomes.setdefault(words, []).append(f"{family} ({p_text(contrast)})")
         parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
         return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
 
 
 def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Disagreement]:
     """The pairs that two of these families of tests, by name, judge differently under the same condition."""
-    judged: dict[tuple[str, str, str, str, str], dict[str, Contrast]] = {}
+    by_pair: dict[tuple[str, str, str, str, str], dict[str, Contrast]] = {}
     for family, contrast in _tested(families):
-        first, second = _side(contrast.first), _side(contrast.second)
-        if first > second:
-            first, second, contrast = second, first, turned(contrast)
-        key = (contrast.dataset, contrast.metric.name, contrast.condition, first, second)
-        judged.setdefault(key, {}).setdefault(family, contrast)
+        contrast = replace(contrast, first=_side(contrast.first), second=_side(contrast.second))
+        contrast = contrast if contrast.first <= contrast.second else turned(contrast)
+        key = (contrast.dataset, contrast.metric.name, contrast.condition, contrast.first, contrast.second)
+        by_pair.setdefault(key, {}).setdefault(family, contrast)
     differing = []
-    for (dataset, _, _, first, second), contrasts in judged.items():
+    for (dataset, _, _, first, second), contrasts in by_pair.items():
         if len({contrast.ignoring_accounting.outcome for contrast in contrasts.values()}) > 1:
             differing.append(Disagreement(dataset, first, second, tuple(contrasts.items())))
     return differing
@@ -57,8 +57,3 @@ def _side(name: str) -> str:
 def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tuple[str, Contrast]]:
     for family, contrasts in families:
         yield from ((family, contrast) for contrast in contrasts if contrast.outcome != "unknown")
-
-
-def _outcome(contrast: Contrast) -> str:
-    contrast = contrast.ignoring_accounting
-    return f"{_side(contrast.better)} better" if contrast.better else OUTCOMES[contrast.outcome]

@@ -48,7 +48,7 @@ class Contrast:
     unknown.
     ``alpha`` is the level at which Holm's procedure tests it: ``p`` is at most 0.05 where the uncorrected p is at most
     ``alpha``. ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None
-    elsewhere.
+    elsewhere. ``about`` is what its family of tests has to say of it (``Question``).
     """
 
     dataset: str
@@ -77,6 +77,7 @@ class Contrast:
     p_paired: float = math.nan
     decided_after: int | None = None
     alpha: float = ALPHA
+    about: str = ""
 
     @property
     def corrected(self) -> Interval:
@@ -147,39 +148,21 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Control:
-    """A contrast with a known outcome: it shows what the comparison can and cannot detect."""
+class Answers:
+    """All tests, by family: see ``families``."""
 
-    contrast: Contrast
-    expected: str
+    by_family: Mapping[str, tuple[Contrast, ...]]
+
+    def __getitem__(self, family: str) -> tuple[Contrast, ...]:
+        return self.by_family.get(family, ())
 
     @property
-    def right(self) -> bool | None:
-        """Whether it has the expected outcome; None if it could not be tested."""
-        if self.contrast.outcome == "unknown":
-            return None
-        if self.expected == "same":
-            return self.contrast.outcome in ("equal", "open")
-        return self.contrast.outcome == "ahead"
+    def primary(self) -> tuple[Contrast, ...]:
+        return self["primary"]
 
-
-@dataclass(frozen=True)
-class Factor:
-    """A contrast of two designs; ``changes`` names the one to three factors in which they differ."""
-
-    changes: str
-    contrast: Contrast
-
-
-@dataclass(frozen=True)
-class Contrasts:
-    """All tests: the primary family, exploratory ones, controls, effects of changes, and single factors."""
-
-    primary: tuple[Contrast, ...]
-    exploratory: tuple[Contrast, ...]
-    controls: tuple[Control, ...]
-    effects: tuple[Contrast, ...] = ()
-    factors: tuple[Factor, ...] = ()
+    @property
+    def exploratory(self) -> tuple[Contrast, ...]:
+        return self["exploratory"]
 
     def primary_on(self, dataset: str) -> list[Contrast]:
         """The primary contrasts of a data set."""

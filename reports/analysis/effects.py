@@ -1,23 +1,26 @@
 """Effects of a change of the task on one architecture: a condition against the first one, a task against its baseline.
 
-Contrasts of architectures stay within one condition. Here the same architecture stands on both sides, under the
+Answers of architectures stay within one condition. Here the same architecture stands on both sides, under the
 names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
 """
 
 from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.testing import Question, answered
+from archbench.reports.analysis.testing import Question
 from archbench.reports.base.declared import baselines, entered
+from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import SCRATCH
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
 
 BITS_PER_BYTE = BUILTIN["bits_per_byte"]  # where two tasks have no metric in common that other tokens leave alone
 
@@ -42,25 +45,31 @@ class Change:
         return runs.assign(architecture=runs["architecture"].astype(str) + self.words)
 
 
-def effects(comparisons: Comparisons, first: Sequence[Comparison], further: Sequence[Comparison]) -> list[Contrast]:
-    """Every change compared with its baseline by the primary metric, Holm-corrected."""
-    held = baselines(comparisons.tables)
-    questions: list[Question] = []
+def effects(report: "Report") -> Iterator[Question]:
+    """Every change against its baseline by the primary metric.
+
+    The points of sweeps are tested there, as steps, and not once more as changes.
+    """
+    first, further = report.compared
+    points = [point.comparison for sweep in report.sweeps for point in sweep.points]
+    held, tuned = baselines(report.tables), _tuned(report.tables)
     for base in first:
         name = base.group.dataset
-        conditions = [comparison for comparison in further if comparison.group.dataset == name]
-        tuned = {
-            task.get("condition")
-            for task in entered(comparisons.tables, "conditions")
-            if task.get("retuned") and set(task.get("fixed") or ()) <= set(SETTING)
-        }
-        questions += _asked(
-            Change(base, ""), [change for comparison in conditions for change in _condition(base, comparison, tuned)]
-        )
+        conditions = [entry for entry in further if entry.group.dataset == name and not any(entry is p for p in points)]
+        changes = [change for comparison in conditions for change in _condition(base, comparison, tuned)]
+        yield from _asked(Change(base, ""), changes)
         others = [comparison for comparison in first if held.get(comparison.group.dataset) == name]
         named = [Change(comparison, f" on {comparison.group.dataset}") for comparison in others]
-        questions += _asked(Change(base, f" on {name}"), named)
-    return answered(comparisons, questions)
+        yield from _asked(Change(base, f" on {name}"), named)
+
+
+def _tuned(tables: Tables) -> set[object]:
+    """The conditions with trials of their own that change nothing but the setting of a run."""
+    return {
+        task.get("condition")
+        for task in entered(tables, "conditions")
+        if task.get("retuned") and set(task.get("fixed") or ()) <= set(SETTING)
+    }
 
 
 def _condition(base: Comparison, other: Comparison, tuned: Container[object]) -> Iterator[Change]:

@@ -4,15 +4,16 @@ Under native supervision a decoder also has a loss on its source, which one that
 cannot have. The mask alone is what changes where both are trained on their target.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
-from archbench.reports.analysis.comparison import TARGET, Comparison
-from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import Factor
+from archbench.reports.analysis.comparison import TARGET
 from archbench.reports.analysis.groups import Group, joined
 from archbench.reports.analysis.sides import Side
-from archbench.reports.analysis.testing import Question, exploratory_contrast
+from archbench.reports.analysis.testing import Question
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
 
 _NATIVE: Final = (  # where the first condition has each family's usual loss
     ("mask: source read in both directions", "prefix-decoder", f"decoder|{TARGET}"),
@@ -43,22 +44,16 @@ _ALWAYS: Final = (
 )
 
 
-def factors(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Factor]:
-    """Every such pair on every data set that has both, exploratory: not corrected."""
-    asked = [
-        (what, question)
-        for comparison in first
-        for what, *pair in (*(_ON_TARGET if comparisons.is_on_target_alone(comparison) else _NATIVE), *_ALWAYS)
-        for question in _asked(comparisons, comparison, pair)
-    ]
-    order = [what for what, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
-    asked.sort(key=lambda entry: order.index(entry[0]))
-    return [Factor(what, exploratory_contrast(comparisons, question)) for what, question in asked]
-
-
-def _asked(comparisons: Comparisons, comparison: Comparison, pair: Sequence[str]) -> Iterator[Question]:
-    runs = [comparisons.side(comparison, name) for name in pair]
-    if all(len(rows) for rows in runs):
-        first, second = (Side.parse(name).words for name in pair)
-        group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
-        yield Question(group, comparison.metric, (first, second))
+def factors(report: "Report") -> Iterator[Question]:
+    """Every such pair on every data set that has both."""
+    comparisons, asked = report.comparisons, list[Question]()
+    for comparison in report.compared[0]:
+        listed = _ON_TARGET if comparisons.is_on_target_alone(comparison) else _NATIVE
+        for changes, *pair in (*listed, *_ALWAYS):
+            runs = [comparisons.side(comparison, name) for name in pair]
+            if all(len(rows) for rows in runs):
+                first, second = (Side.parse(name).words for name in pair)
+                group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
+                asked.append(Question(group, comparison.metric, (first, second), about=changes))
+    order = [changes for changes, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
+    yield from sorted(asked, key=lambda question: order.index(question.about))

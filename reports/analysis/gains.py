@@ -1,100 +1,86 @@
 """Tests of what pretraining buys: whether each architecture gains by it, whose gain is larger, who is better after it.
 
 All are tested for finetuning on the first number of examples that the task lists, gains against training from scratch
-on the same. Each is a family of tests, corrected by Holm's method.
+on the same. The condition of each contrast names the pretraining, "after own" or "gain after own"; ``about`` is the
+number of examples, empty where it is not recorded.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
+from typing import TYPE_CHECKING, Final
 
-from archbench.reports.analysis.comparison import Comparison, Setup, oriented
+from archbench.reports.analysis.comparison import Comparison, Setup
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import ALPHA, Contrast
-from archbench.reports.analysis.judgement import Judged, once_per_report
-from archbench.reports.analysis.pretraining import Started, adapted, by_dataset
-from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.base.statistics import Interval, Sample, difference_interval, holm, p_difference, pool
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.groups import Group, joined
+from archbench.reports.analysis.pretraining import Started, by_dataset
+from archbench.reports.analysis.testing import Question
+from archbench.reports.base.statistics import Sample
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
-from archbench.tasks.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
+
+GAIN: Final = "gain "  # before the condition of a difference of gains, which is another quantity than that of scores
 
 
-@dataclass(frozen=True)
-class Gain:
-    """What pretraining adds to the score of ``first``; with ``second``, how much more than to that of ``second``.
-
-    Positive is better. ``p`` is corrected for ``corrected_for`` tests.
-    """
-
-    dataset: str
-    metric: Metric
-    start: str
-    examples: int
-    first: str
-    second: str
-    gain: Interval
-    p: float
-    corrected_for: int = 1
-
-    @property
-    def decided(self) -> bool:
-        return self.p <= ALPHA
+def started_from(contrast: Contrast) -> str:
+    """The pretraining that a contrast of these families is about."""
+    return contrast.condition.removeprefix(GAIN).removeprefix("after ")
 
 
-@once_per_report
-def gains(judged: Judged) -> tuple[Gain, ...]:
-    """Each architecture's difference from training from scratch, after each pretraining."""
-    first = {started.first.group.dataset: started.first.setup.examples for started in by_dataset(judged)}
-    return _corrected(
-        Gain(
-            *(entry.dataset, entry.metric, entry.start, entry.examples, entry.architecture, ""),
-            gain=entry.gain,
-            p=p_difference(entry.gain),
-        )
-        for entry in adapted(judged)
-        if entry.gain and not is_scratch(entry.start)
-        if (entry.adapt, entry.examples) == (FINETUNE, first[entry.dataset])
-    )
+def gains(report: "Report") -> Iterator[Question]:
+    """Each architecture after each pretraining against itself from scratch."""
+    for started, base, condition, comparison in _beside_scratch(report):
+        for name in [name for name in _scored(comparison) if name in _scored(base)]:
+            pair = (name, f"{name} from scratch")
+            runs = [entry.group.by_architecture[name] for entry in (comparison, base)]
+            group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, pair))
+            yield Question(group, started.first.metric, pair, condition, about=_examples(started))
 
 
-@once_per_report
-def differences(judged: Judged) -> tuple[Gain, ...]:
-    """Every two architectures' gains by the same pretraining compared, paired over seeds and test examples."""
-    return _corrected(gain for started in by_dataset(judged) for gain in _differences(judged.comparisons, started))
+def gain_differences(report: "Report") -> Iterator[Question]:
+    """Every two architectures' gains by the same pretraining, paired over seeds and test examples."""
+    for started, base, condition, comparison in _beside_scratch(report):
+        metric, about = started.first.metric, _examples(started)
+        samples = _gained(report.comparisons, comparison, base, metric.name)
+        for pair in combinations(samples, 2):
+            where = f"{GAIN}{condition}"
+            yield Question(comparison.group, metric, pair, where, about=about, samples=samples, gated=False)
 
 
-@once_per_report
-def after_pretraining(judged: Judged) -> tuple[Contrast, ...]:
-    """The pairs of the primary contrasts, both after the same pretraining, which is the condition."""
-    questions = [
-        Question(comparison.group, started.first.metric, (primary.first, primary.second), f"after {start}")
-        for started in by_dataset(judged)
-        for start, comparison in _finetuned(started)
-        for primary in judged.tested.primary_on(started.first.group.dataset)
-        if {primary.first, primary.second} <= {cell.architecture for cell in comparison.scored}
-    ]
-    return tuple(answered(judged.comparisons, questions))
+def after_pretraining(report: "Report") -> Iterator[Question]:
+    """The pairs of the primary contrasts, both after the same pretraining."""
+    for started in by_dataset(report):
+        for condition, comparison in _finetuned(started):
+            for contrast in report.primary:
+                pair = (contrast.first, contrast.second)
+                if contrast.dataset == started.first.group.dataset and set(pair) <= set(_scored(comparison)):
+                    yield Question(comparison.group, started.first.metric, pair, condition)
 
 
 def _finetuned(started: Started) -> Iterator[tuple[str, Comparison]]:
     """Each pretraining, and what was finetuned after it on the first number of examples."""
     for setup, comparison in started.by_setup.items():
         if not is_scratch(setup.start) and setup[1:] == (FINETUNE, started.first.setup.examples):
-            yield setup.start, comparison
+            yield f"after {setup.start}", comparison
 
 
-def _differences(comparisons: Comparisons, started: Started) -> Iterator[Gain]:
-    examples, metric = started.first.setup.examples, started.first.metric
-    base = started.by_setup.get(Setup(examples=examples))
-    if base is None:
-        return
-    for start, comparison in _finetuned(started):
-        samples = _gained(comparisons, comparison, base, metric.name)
-        pooled = pool(list(samples.values()))
-        for first, second in combinations(samples, 2):
-            interval = oriented(difference_interval(samples[first], samples[second], pooled), metric)
-            where = started.first.group.dataset, metric, start, examples
-            yield Gain(*where, first, second, interval, p_difference(interval))
+def _beside_scratch(report: "Report") -> Iterator[tuple[Started, Comparison, str, Comparison]]:
+    """Each pretraining, what was finetuned after it, and what was trained from scratch on as many examples."""
+    for started in by_dataset(report):
+        base = started.by_setup.get(Setup(examples=started.first.setup.examples))
+        if base is not None:
+            yield from ((started, base, condition, comparison) for condition, comparison in _finetuned(started))
+
+
+def _examples(started: Started) -> str:
+    return str(started.first.setup.examples or "")
+
+
+def _scored(comparison: Comparison) -> list[str]:
+    return [cell.architecture for cell in comparison.scored]
 
 
 def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name: str) -> dict[str, Sample]:
@@ -110,9 +96,3 @@ def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name:
                 examples = rows - base_rows
             gained[architecture] = replace(sample, values=sample.values - scratch.values, examples=examples)
     return gained
-
-
-def _corrected(tests: Iterable[Gain]) -> tuple[Gain, ...]:
-    known = list(tests)
-    values = holm([test.p for test in known])
-    return tuple(replace(test, p=p, corrected_for=len(known)) for test, p in zip(known, values, strict=True))

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.once import once_per_report
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.shares import Share, shares
 from archbench.reports.base.formatting import number, value
 from archbench.reports.base.statistics import LEVEL, Interval
@@ -81,14 +82,14 @@ class Distance:
 
 
 @once_per_report
-def distances(judged: Judged) -> tuple[Distance, ...]:
+def distances(report: Report) -> tuple[Distance, ...]:
     """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood.
 
     Without those that are not trained enough to compare on the largest part.
     """
-    comparisons = judged.comparisons
+    comparisons = report.comparisons
     pairs: list[Distance] = []
-    for comparison in judged.first:
+    for comparison in report.first:
         names = dict.fromkeys([comparison.metric.name, "bits_per_byte"])
         for name in names:
             if name in comparisons.metrics(comparison.group):

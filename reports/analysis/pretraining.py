@@ -3,15 +3,18 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from archbench.reports.analysis.comparison import Comparison, Setup, oriented
 from archbench.reports.analysis.gates import MAJORITY
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.once import once_per_report
 from archbench.reports.analysis.sides import start_words
-from archbench.reports.base.formatting import decimals, value
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
 from archbench.tasks.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
 
 
 @dataclass(frozen=True)
@@ -54,37 +57,37 @@ class Started:
     by_setup: Mapping[Setup, Comparison]
 
 
-def by_dataset(judged: Judged) -> list[Started]:
+def by_dataset(report: "Report") -> list[Started]:
     """The data sets on which something starts from a pretraining."""
-    runs = judged.comparisons.tables["runs"]
+    runs = report.tables["runs"]
     if "start" not in runs:
         return []
     names = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
     started = []
-    for first in judged.first:
+    for first in report.first:
         dataset, axis = first.group.dataset, first.group.match
         if dataset in names and first.metric.better:
             by_setup: dict[Setup, Comparison] = {}
-            for comparison in (first, *judged.further):
+            for comparison in (first, *report.further):
                 if comparison.group.dataset == dataset and comparison.group.match == axis:
                     by_setup.setdefault(comparison.setup, comparison)  # other conditions come later, with equal setups
             started.append(Started(first, by_setup))
     return started
 
 
-def is_first_from_scratch(judged: Judged) -> bool:
+def is_first_from_scratch(report: "Report") -> bool:
     """Whether something starts from a pretraining, and every data set's first condition trains from scratch."""
-    return {started.first.setup.start for started in by_dataset(judged)} == {SCRATCH}
+    return {started.first.setup.start for started in by_dataset(report)} == {SCRATCH}
 
 
 @once_per_report
-def adapted(judged: Judged) -> tuple[Adapted, ...]:
+def adapted(report: "Report") -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""
     entries: list[Adapted] = []
-    for started in by_dataset(judged):
+    for started in by_dataset(report):
         first, by_setup = started.first, started.by_setup
         samples = {
-            setup: judged.comparisons.samples(comparison.group, first.metric.name)
+            setup: report.comparisons.samples(comparison.group, first.metric.name)
             for setup, comparison in by_setup.items()
         }
         entries += [
@@ -94,7 +97,7 @@ def adapted(judged: Judged) -> tuple[Adapted, ...]:
                 cell.architecture,
                 *setup,
                 cell.interval,
-                _gain(judged, by_setup, samples, setup, cell.architecture, first.metric),
+                _gain(report, by_setup, samples, setup, cell.architecture, first.metric),
                 first.baselines.get(MAJORITY),
                 _read(comparison, cell.architecture),
             )
@@ -138,17 +141,8 @@ def _read(comparison: Comparison, architecture: str) -> int:
     return round(examples * epochs) if epochs < 1 else examples
 
 
-def signed(gain: Interval, measure: Metric) -> str:
-    """A gain with its sign and its interval."""
-    digits = decimals(gain, measure.decimals)
-    shown = f"{'+' if gain.mean > 0 else ''}{value(gain.mean, digits)}"
-    if not gain.known:
-        return shown
-    return f"{shown} ({value(gain.lower, digits)} to {value(gain.upper, digits)})"
-
-
 def _gain(
-    judged: Judged,
+    report: "Report",
     by_setup: Mapping[Setup, Comparison],
     samples: Mapping[Setup, Mapping[str, Sample]],
     setup: Setup,
@@ -163,5 +157,5 @@ def _gain(
     if pair[0] is None or pair[1] is None:
         return None
     settings = by_setup[setup].group.settings([architecture]) | by_setup[base].group.settings([architecture])
-    pooled = judged.comparisons.pooled(settings, measure.name)
+    pooled = report.comparisons.pooled(settings, measure.name)
     return oriented(difference_interval(pair[0], pair[1], pooled), measure)

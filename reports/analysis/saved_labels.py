@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from archbench.reports.analysis.horizontal import reached, redrawn
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.once import once_per_report
 from archbench.reports.analysis.pretraining import Adapted, adapted
+from archbench.reports.analysis.report import Report
 from archbench.reports.base.statistics import LEVEL
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 
@@ -51,9 +52,9 @@ class SavedLabels:
 
 
 @once_per_report
-def saved_labels(judged: Judged) -> tuple[SavedLabels, ...]:
+def saved_labels(report: Report) -> tuple[SavedLabels, ...]:
     """For every score after a pretraining, where scratch was trained on at least two numbers of examples."""
-    entries = adapted(judged)
+    entries = adapted(report)
     scratch: dict[tuple[str, str], list[Adapted]] = {}
     for entry in entries:
         if entry.start == SCRATCH and entry.adapt == FINETUNE:

@@ -7,16 +7,18 @@ all architectures and data sets of one axis; so are the pairs of architectures o
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice
-from typing import Final
+from itertools import combinations
+from typing import TYPE_CHECKING, Final
 
 from archbench.reports.analysis.comparison import EARLY_TOKENS_PER_PARAMETER, Comparison
-from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.sweeps import AXES, DEPTH, SIZE, Sweep, SweepPoint
-from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.analysis.verdicts import p_text, uncorrected
-from archbench.reports.base.formatting import decimals, limits, listing, number, value
+from archbench.reports.analysis.contrasts import Answers, Contrast, turned
+from archbench.reports.analysis.phrase import phrase, size
+from archbench.reports.analysis.sweeps import DEPTH, SIZE, Axis, Sweep, SweepPoint
+from archbench.reports.analysis.testing import Question
+from archbench.reports.base.formatting import listing, number, value
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
 
 PointPairs = Iterable[tuple[SweepPoint, SweepPoint]]
 
@@ -39,15 +41,16 @@ class Trend:
         return next(contrast for contrast in self.between_points if (contrast.first, contrast.second) == pair)
 
 
-def trends(comparisons: Comparisons, sweeps: Sequence[Sweep]) -> list[Trend]:
-    """The tests of every sweep, corrected over those of one axis."""
-    tested: list[Trend] = []
-    for axis in AXES:
-        chosen = [sweep for sweep in sweeps if sweep.axis is axis]
-        between_points = _answered(comparisons, [list(_between_points(sweep)) for sweep in chosen])
-        between_architectures = _answered(comparisons, [list(_between_architectures(sweep)) for sweep in chosen])
-        tested += [Trend(*parts) for parts in zip(chosen, between_points, between_architectures, strict=True)]
-    return tested
+def trend(sweep: Sweep, tested: Answers) -> Trend:
+    """A sweep with its tests."""
+    points, order = (tested[family] for family in (sweep.axis.name, order_of(sweep.axis)))
+    of_sweep = (tuple(contrast for contrast in family if contrast.about == sweep.title) for family in (points, order))
+    return Trend(sweep, *of_sweep)
+
+
+def order_of(axis: Axis) -> str:
+    """The family of tests of architectures at one point."""
+    return f"{axis.name}, order"
 
 
 def sentences(trend: Trend) -> list[str]:
@@ -69,32 +72,35 @@ def _all(points: Sequence[SweepPoint]) -> PointPairs:
 _PAIRS: Final[dict[str, Callable[[Sequence[SweepPoint]], PointPairs]]] = {SIZE.name: _ends, DEPTH.name: _all}
 
 
-def _between_points(sweep: Sweep) -> Iterator[Question]:
-    for name in sweep.architectures:
-        for higher, lower in _PAIRS[sweep.axis.name](sweep.of(name)):
-            yield Question(sweep.group, sweep.base.metric, (sweep.at(name, higher), sweep.at(name, lower)))
+def between_points(report: "Report", axis: Axis) -> Iterator[Question]:
+    """Each architecture at one point of a sweep against itself at a lower one."""
+    for sweep in report.sweeps_of(axis):
+        for name in sweep.architectures:
+            yield from _steps(sweep, name, _PAIRS[axis.name](sweep.of(name)))
+
+
+def between_architectures(report: "Report", axis: Axis) -> Iterator[Question]:
+    """Every two architectures at each point of a sweep."""
+    for sweep in report.sweeps_of(axis):
+        for point in sweep.points:
+            for pair in combinations([cell.architecture for cell in point.comparison.scored], 2):
+                group = point.comparison.group
+                yield Question(group, sweep.base.metric, pair, sweep.words(point), about=sweep.title)
+
+
+def _steps(sweep: Sweep, name: str, pairs: PointPairs) -> Iterator[Question]:
+    for higher, lower in pairs:
+        pair = (sweep.at(name, higher), sweep.at(name, lower))
+        yield Question(sweep.group, sweep.base.metric, pair, about=sweep.title)
 
 
 def untested(trend: Trend) -> Iterator[Question]:
     """The pairs of points that have no test, since an architecture has no score on one of the two."""
     sweep = trend.sweep
     for name in sweep.architectures:
+        scored = set(sweep.of(name))
         entered = [point for point in sweep.points if name in point.comparison.group.architectures]
-        for higher, lower in _PAIRS[sweep.axis.name](entered):
-            if not {higher, lower} <= set(sweep.of(name)):
-                yield Question(sweep.group, sweep.base.metric, (sweep.at(name, higher), sweep.at(name, lower)))
-
-
-def _between_architectures(sweep: Sweep) -> Iterator[Question]:
-    for point in sweep.points:
-        for pair in combinations([cell.architecture for cell in point.comparison.scored], 2):
-            yield Question(point.comparison.group, sweep.base.metric, pair, sweep.words(point))
-
-
-def _answered(comparisons: Comparisons, parts: Sequence[Sequence[Question]]) -> list[tuple[Contrast, ...]]:
-    """The parts of one family, answered together."""
-    contrasts = iter(answered(comparisons, [question for part in parts for question in part]))
-    return [tuple(islice(contrasts, len(part))) for part in parts]
+        yield from _steps(sweep, name, (p for p in _PAIRS[sweep.axis.name](entered) if not scored.issuperset(p)))
 
 
 def _grown(trend: Trend, architecture: str) -> str:
@@ -102,36 +108,12 @@ def _grown(trend: Trend, architecture: str) -> str:
     sweep = trend.sweep
     points = sweep.of(architecture)
     begin, end = f"{points[0].value:,}", sweep.axis.words(points[-1].value)
-    whole = _moved(trend.between(architecture, points[-1], points[0]))
+    whole = phrase(trend.between(architecture, points[-1], points[0]), "change")
     last = ""
     if len(points) > 2:
-        helped = _helped(trend.between(architecture, points[-1], points[-2]))
-        last = f"; the last step, from {points[-2].value:,}, {helped}"
-    return f"{architecture}: from {begin} to {end} {whole}{last}."
-
-
-def _moved(contrast: Contrast) -> str:
-    """The change of the score between two points, its direction, and whether it is decided."""
-    measure = contrast.metric
-    if contrast.outcome == "unknown":
-        return f"{measure.label} was not tested, because a test needs two seeds at one of the points"
-    if contrast.outcome == "equal":
-        return f"{measure.label} changed by less than the margin of {contrast.margin:g} ({_interval(contrast)})"
-    if contrast.outcome == "open":
-        return f"no change in {measure.label} is decided ({_signed(contrast)})"
-    way = "rose" if (contrast.difference.mean > 0) == (measure.better == "higher") else "fell"
-    judged = "" if contrast.outcome == "ahead" else ", which is worse"
-    return f"{measure.label} {way} by {_amount(contrast)}{judged}"
-
-
-def _helped(contrast: Contrast) -> str:
-    if contrast.outcome == "unknown":
-        return "was not tested"
-    if contrast.outcome == "equal" or contrast.small:
-        return f"changed it by less than the margin of {contrast.margin:g} ({_interval(contrast)})"
-    if contrast.outcome == "open":
-        return f"is not decided ({_signed(contrast)})"
-    return f"{'improved' if contrast.outcome == 'ahead' else 'worsened'} it by {_amount(contrast)}"
+        last = phrase(trend.between(architecture, points[-1], points[-2]), "change")
+        last = f"; the last step, from {points[-2].value:,}, {last}"
+    return f"{architecture}: growth from {begin} to {end} {whole}{last}."
 
 
 def _deepest(trend: Trend, architecture: str) -> str:
@@ -143,7 +125,7 @@ def _deepest(trend: Trend, architecture: str) -> str:
     worse = ((point, other) for point, other in others.items() if other.outcome == "ahead")
     undecided = ("open", "unknown", "behind")
     groups = {
-        "worse": [f"{point.value:,} (by {_size(other)})" for point, other in worse],
+        "worse": [f"{point.value:,} (by {size(other)})" for point, other in worse],
         "equal within the margin": [f"{point.value:,}" for point, other in others.items() if other.outcome == "equal"],
         "not decided": [f"{point.value:,}" for point, other in others.items() if other.outcome in undecided],
     }
@@ -217,26 +199,3 @@ def _early(sweep: Sweep) -> Iterator[str]:
 
 def _score(comparison: Comparison, architecture: str) -> float:
     return next(cell.interval.mean for cell in comparison.cells if cell.architecture == architecture)
-
-
-def _size(contrast: Contrast) -> str:
-    return value(abs(contrast.difference.mean), decimals(contrast.difference, contrast.metric.decimals))
-
-
-def _amount(contrast: Contrast) -> str:
-    """A difference without its sign, with its interval and p."""
-    toward = contrast if contrast.difference.mean >= 0 else turned(contrast)
-    small = f", less than the margin of {contrast.margin:g}" if contrast.small else ""
-    return f"{_size(contrast)} (95% interval {_interval(toward)}; {p_text(contrast)}){small}"
-
-
-def _signed(contrast: Contrast) -> str:
-    """A difference with its sign, better positive."""
-    gap = value(contrast.difference.mean, decimals(contrast.difference, contrast.metric.decimals))
-    sign = "+" if contrast.difference.mean > 0 else ""
-    interval = f"95% interval {_interval(contrast)}; {p_text(contrast)}{uncorrected(contrast)}"
-    return f"{sign}{gap}, better positive; {interval}"
-
-
-def _interval(contrast: Contrast) -> str:
-    return limits(contrast.difference, contrast.metric.decimals)

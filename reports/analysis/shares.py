@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -9,13 +10,15 @@ from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.sides import Side
-from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.analysis.verdicts import p_text, uncorrected
+from archbench.reports.analysis.testing import Question
 from archbench.reports.base.metrics import within
 from archbench.reports.base.statistics import Interval, mean_interval
 from archbench.tasks.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from archbench.reports.analysis.report import Report
 
 HALF = 0.5
 
@@ -63,15 +66,12 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
     return sorted(points, key=lambda point: (order.index(point.architecture), point.share))
 
 
-@once_per_report
-def doublings(judged: Judged) -> tuple[Contrast, ...]:
-    """For each data set and architecture, the whole budget compared with half of it, Holm-corrected."""
-    questions: list[Question] = []
-    for comparison in judged.first:
-        group = _together(judged.comparisons, comparison)
+def doublings(report: "Report") -> Iterator[Question]:
+    """For each data set and architecture, the whole budget against half of it."""
+    for comparison in report.compared[0]:
+        group = _together(report.comparisons, comparison)
         if group is not None:
-            questions += _doublings(group, comparison.metric)
-    return tuple(answered(judged.comparisons, questions))
+            yield from _doublings(group, comparison.metric)
 
 
 def converged(contrast: Contrast) -> bool:
@@ -81,15 +81,10 @@ def converged(contrast: Contrast) -> bool:
 
 def sentence(contrast: Contrast) -> str:
     """The effect on an architecture's score of doubling the budget, from half to all of it."""
-    name = contrast.first
-    if converged(contrast):
-        return f"{name} has converged: all of the budget instead of half changed its score by less than the margin."
-    if contrast.outcome == "ahead":
-        return f"{name} has not converged: all of the budget instead of half improved the score ({p_text(contrast)})."
-    if contrast.outcome == "behind":
-        return f"{name}: all of the budget instead of half worsened the score ({p_text(contrast)})."
-    chance = f" ({p_text(contrast)}{uncorrected(contrast)})" if contrast.outcome == "open" else ""
-    return f"{name}: convergence is not decided{chance}."
+    known = {"ahead": "has not converged", "equal": "has converged"}.get(contrast.outcome, "")
+    state = "has converged" if converged(contrast) else known
+    subject = f"{contrast.first} {state}".rstrip()
+    return f"{subject}: the second half of the budget {phrase(contrast, 'change')}."
 
 
 def _doublings(group: Group, metric: Metric) -> Iterator[Question]:

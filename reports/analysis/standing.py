@@ -5,7 +5,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import OUTCOMES, Contrast, architectures_of, wins
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 
 NOT_ABOVE_BASELINE: Final = "\N{DAGGER}"  # marks a score not shown to be better than the best simple baseline
 WORDS: Final = {
@@ -47,15 +47,15 @@ def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = T
     return "ties" if all(contrast.decided for contrast in own) else "open"
 
 
-def state(judged: Judged, comparison: Comparison, architecture: str) -> str:
+def state(report: Report, comparison: Comparison, architecture: str) -> str:
     """The standing of an architecture on the data set of a comparison."""
-    trained = judged.comparisons.gate(comparison.group, architecture).passed
-    return standing(architecture, judged.tested.primary_on(comparison.group.dataset), trained)
+    trained = report.comparisons.gate(comparison.group, architecture).passed
+    return standing(architecture, report.tested.primary_on(comparison.group.dataset), trained)
 
 
-def in_primary(judged: Judged) -> list[str]:
+def in_primary(report: Report) -> list[str]:
     """The architectures that primary contrasts name, in their order."""
-    return architectures_of(judged.tested.primary)
+    return architectures_of(report.tested.primary)
 
 
 def behind_baseline(comparison: Comparison, cell: Cell) -> bool:

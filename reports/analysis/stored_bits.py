@@ -8,7 +8,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import condition
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
@@ -64,11 +64,11 @@ class Stored:
         return self.above(1)
 
 
-def stored(judged: Judged) -> list[Stored]:
+def stored(report: Report) -> list[Stored]:
     """Every architecture and size that was scored by stored bits, by data set and architecture, the smallest first."""
-    bits = _bits(judged.comparisons.tables)
+    bits = _bits(report.tables)
     stored_points = [
-        point for comparison in judged.headlines if comparison.metric.name == METRIC for point in _of(comparison, bits)
+        point for comparison in report.headlines if comparison.metric.name == METRIC for point in _of(comparison, bits)
     ]
     names = list(dict.fromkeys((point.dataset, point.architecture) for point in stored_points))
     return sorted(stored_points, key=lambda point: (names.index((point.dataset, point.architecture)), point.trainable))

@@ -1,7 +1,7 @@
 """The test of one pair of architectures, and the number of seeds needed to decide it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from archbench.reports.base.statistics import (
     p_beyond,
     p_difference,
     paired_difference,
+    pool,
     pooled_difference,
     seeds_needed,
     welch_difference,
@@ -31,12 +32,21 @@ from archbench.tasks.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Question:
-    """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are."""
+    """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are.
+
+    ``about`` is what the family of tests has to say of it: what a control expects, which factors of a design change,
+    which pretraining a gain is from. ``samples`` are the scores to compare and to estimate the variance from, where
+    they are not those of the group in all its settings. ``gated``: there is no verdict on a pair of which one is not
+    trained enough.
+    """
 
     group: Group = field(compare=False)
     metric: Metric
     pair: Pair
     condition: str = ""
+    about: str = field(default="", compare=False)
+    samples: Mapping[str, Sample] | None = field(default=None, compare=False)
+    gated: bool = field(default=True, compare=False)
     dataset: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,14 +55,19 @@ class Question:
 
 def answered(comparisons: Comparisons, questions: Sequence[Question]) -> list[Contrast]:
     """The contrasts of the questions, Holm-corrected for all of them together."""
-    contrasts = []
-    for question in questions:
-        samples = comparisons.samples(question.group, question.metric.name)
-        pooled = comparisons.pooled(question.group.settings(question.pair), question.metric.name)
-        margin = comparisons.margins.get(question.metric.name, math.nan)
-        gates = failed_gates(comparisons, question)
-        contrasts.append(contrast(question, samples, pooled, margin, len(questions), gates))
-    return holm_corrected(contrasts)
+    return holm_corrected([answer(comparisons, question, len(questions)) for question in questions])
+
+
+def answer(comparisons: Comparisons, asked: Question, tests: int = 1, alpha_share: float = 1.0) -> Contrast:
+    """The contrast that a question is about, not yet corrected for all ``tests``; see ``contrast``."""
+    name, samples = asked.metric.name, asked.samples
+    if samples is None:
+        samples = comparisons.samples(asked.group, name)
+        pooled = comparisons.pooled(asked.group.settings(asked.pair), name)
+    else:
+        pooled = pool(list(samples.values()))
+    gates = failed_gates(comparisons, asked) if asked.gated else ()
+    return contrast(asked, samples, pooled, comparisons.margins.get(name, math.nan), tests, gates, alpha_share)
 
 
 def exploratory_contrast(comparisons: Comparisons, asked: Question) -> Contrast:
@@ -80,7 +95,7 @@ def _is_ablation(asked: Question, name: str) -> bool:
 
 def contrast(
     asked: Question,
-    samples: dict[str, Sample],
+    samples: Mapping[str, Sample],
     pooled: VarianceEstimate,
     margin: float,
     tests: int = 1,
@@ -123,13 +138,13 @@ def contrast(
         needed_to_show=needed_to_show,
         failed_gates=gates,
         alpha=ALPHA * alpha_share,
+        about=asked.about,
     )
 
 
-def with_alternatives(
-    tested: Contrast, asked: Question, samples: dict[str, Sample], alpha_share: float = 1.0
-) -> Contrast:
+def with_alternatives(tested: Contrast, asked: Question, alpha_share: float = 1.0) -> Contrast:
     """The contrast with its p values by other rules for the variance between seeds, not yet corrected."""
+    samples = asked.samples or {}
     a, b = (samples.get(name) for name in asked.pair)
     if a is None or b is None:
         return tested

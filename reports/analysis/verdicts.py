@@ -7,16 +7,16 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
 from archbench.reports.analysis.contrasts import (
+    Answers,
     Contrast,
-    Contrasts,
     architectures_of,
     every_pair,
     not_trained_enough,
-    turned,
     winner,
 )
 from archbench.reports.analysis.groups import is_started_elsewhere
-from archbench.reports.base.formatting import capitalized, decimals, limits, listing, number, p, value
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.base.formatting import decimals, limits, listing, number, value
 from archbench.reports.base.tables import Tables
 
 LOSS_TOKENS_RATIO_REPORTED: Final = 1.5  # smaller ratios between two architectures are not reported
@@ -52,88 +52,6 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     visible = tuple(warning for warning, holds in warnings.items() if holds and comparison.scored)
     notes = [*elsewhere(changed), *_notes(comparison, tested)]
     return Verdict(comparison, state, mark, sentence, visible, tuple(notes))
-
-
-def contrast_sentence(contrast: Contrast) -> str:
-    """The outcome of a test, or what would decide it; then which runs diverged."""
-    diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
-    return _decision(contrast) + diverged + (f" {after}." if (after := decided_after(contrast)) else "")
-
-
-def decided_after(contrast: Contrast) -> str:
-    """After how many seeds an experiment that adds seeds decided the contrast, in words; empty elsewhere."""
-    return "" if contrast.decided_after is None else f"Decided after {contrast.decided_after} seeds"
-
-
-def _decision(contrast: Contrast) -> str:
-    measure = contrast.metric
-    places = decimals(contrast.difference, measure.decimals)
-    toward = contrast if contrast.difference.mean >= 0 else turned(contrast)
-    gap, interval = value(toward.difference.mean, places), limits(toward.difference, measure.decimals)
-    margin = f"{contrast.margin:g}"
-    if contrast.outcome == "untrained":
-        return f"{contrast.first} vs. {contrast.second}: no verdict. {contrast.untrained}."
-    if contrast.outcome == "accounting":
-        return f"{contrast.first} vs. {contrast.second}: depends on the accounting. {capitalized(contrast.accounting)}."
-    if contrast.better:
-        small = f", by less than the margin of {margin}" if contrast.small else ""
-        return (
-            f"{contrast.better} is better than {contrast.worse} by {gap} {measure.label} (95% interval {interval}; "
-            f"{p_text(contrast)}){small}."
-        )
-    if contrast.outcome == "equal":
-        equal = f"{contrast.first} and {contrast.second} are equal within the margin"
-        return f"{equal} of {margin} {measure.label} ({interval})."
-    if contrast.lost_to_divergence:
-        return f"{contrast.first} vs. {contrast.second}: not tested because {contrast.diverged} diverged."
-    if contrast.outcome == "unknown":
-        return f"{contrast.first} vs. {contrast.second}: not tested; a test needs scores of both and two seeds of one."
-    if contrast.flat:
-        return f"{contrast.first} vs. {contrast.second}: not decided, because no score varies."
-    return (
-        f"{contrast.first} and {contrast.second} cannot be distinguished ({_favour(contrast, places)}, 95% interval "
-        f"{interval}; {p_text(contrast)}{uncorrected(contrast)}). {_power(contrast)}"
-    )
-
-
-def uncorrected(contrast: Contrast) -> str:
-    """Why a contrast whose interval excludes 0 is not decided, as half a sentence; empty elsewhere."""
-    if contrast.outcome != "open" or contrast.corrected_for < 2 or not contrast.difference.excludes_zero:
-        return ""
-    return "; the interval excludes 0 only before correction for multiple tests"
-
-
-def _favour(contrast: Contrast, places: int) -> str:
-    gap = contrast.difference.mean
-    if gap == 0:
-        return "equal means"
-    return f"{value(abs(gap), places)} in favour of {contrast.first if gap > 0 else contrast.second}"
-
-
-def minimum_detectable(contrast: Contrast) -> str:
-    """The smallest difference that the test detects with a power of 80%, at the level of its family."""
-    measure = contrast.metric
-    if contrast.detectable > measure.extent:
-        return f"> {measure.extent:g}"
-    return value(contrast.detectable, decimals(contrast.difference, measure.decimals))
-
-
-def _power(contrast: Contrast) -> str:
-    """The minimum detectable difference, and how many seeds would show what."""
-    detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
-    if contrast.seeds_needed is None:
-        return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
-    goal = {"equality": "equality within the margin"}.get(contrast.needed_to_show, "a difference")
-    if contrast.seeds_needed <= contrast.seeds:
-        return f"{detectable}; {contrast.seeds_needed} new seeds each would probably show {goal}."
-    return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."
-
-
-def p_text(contrast: Contrast) -> str:
-    """A p value, and for how many tests it is corrected."""
-    number_text = p(contrast.p)
-    text = f"p {number_text}" if number_text.startswith("<") else f"p = {number_text}"
-    return f"{text}, corrected for {contrast.corrected_for} tests" if contrast.corrected_for > 1 else text
 
 
 def _by_tests(comparison: Comparison, primary: Sequence[Contrast]) -> tuple[str, str, str]:
@@ -179,7 +97,7 @@ def _leaders(
     return f"{no_winner}{listing(leaders)} {has}{among}, {_amount(comparison, leaders[0])}{better}."
 
 
-def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Contrast, Contrast]]]:
+def under_conditions(dataset: str, tested: Answers) -> dict[str, list[tuple[Contrast, Contrast]]]:
     """Under each further condition a data set's primary pairs: as they were tested first, and there."""
     first = [contrast for contrast in tested.primary_on(dataset) if contrast.outcome != "unknown"]
     exploratory = (contrast for contrast in tested.exploratory if contrast.dataset == dataset and contrast.condition)
@@ -195,7 +113,7 @@ def under_conditions(dataset: str, tested: Contrasts) -> dict[str, list[tuple[Co
     return {condition: both for condition, both in pairs.items() if both}
 
 
-def changed(dataset: str, tested: Contrasts) -> list[Contrast]:
+def changed(dataset: str, tested: Answers) -> list[Contrast]:
     """The primary pairs of a data set that have another outcome under a further condition, and are decided in one."""
     return [
         other
@@ -212,7 +130,7 @@ def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[s
     by_condition: dict[str, list[str]] = {}
     for contrast in changed:
         where = f" on {contrast.dataset}" if with_dataset else ""
-        by_condition.setdefault(contrast.condition, []).append(f"{_outcome(contrast)}{where}")
+        by_condition.setdefault(contrast.condition, []).append(f"{phrase(contrast, 'clause')}{where}")
     return [
         f"{place(condition)} the outcome changes (not corrected): {'; '.join(outcomes)}."
         for condition, outcomes in by_condition.items()
@@ -222,14 +140,6 @@ def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[s
 def place(condition: str) -> str:
     """ "At equal training FLOPs", "Under the condition “native supervision”"."""
     return f"At {condition}" if condition.startswith("equal ") else f"Under the condition “{condition}”"
-
-
-def _outcome(contrast: Contrast) -> str:
-    """The outcome of one contrast in words."""
-    if contrast.better:
-        return f"{contrast.better} is better than {contrast.worse}"
-    relation = "are equal within the margin" if contrast.outcome == "equal" else "cannot be distinguished"
-    return f"{contrast.first} and {contrast.second} {relation}"
 
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:

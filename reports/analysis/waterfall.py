@@ -18,10 +18,11 @@ from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group, joined
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.once import once_per_report
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
-from archbench.reports.base.formatting import listing, value
+from archbench.reports.base.formatting import listing, signed
 from archbench.tasks.metrics.metric import Metric
 
 
@@ -118,8 +119,8 @@ class Waterfall:
     def sentence(self) -> str:
         """The whole difference, and what each step carries."""
         measure = self.metric
-        total = _signed(self.whole, measure.decimals)
-        parts = [f"{listing(step.changes)} {_signed(step.contrast, measure.decimals)}" for step in self.steps]
+        total = signed(self.whole.difference, measure.decimals)
+        parts = [f"{listing(step.changes)} {signed(step.contrast.difference, measure.decimals)}" for step in self.steps]
         return (
             f"From {self.first} to {self.last} on {self.dataset}{f' at {self.axis}' if self.axis else ''}, "
             f"{measure.label} (+ better, \N{MINUS SIGN} worse): "
@@ -128,24 +129,24 @@ class Waterfall:
 
 
 @once_per_report
-def waterfalls(judged: Judged) -> tuple[Waterfall, ...]:
+def waterfalls(report: Report) -> tuple[Waterfall, ...]:
     """Every path with at least one design between its ends, for each data set and axis.
 
     Designs that fail a gate are left out.
     """
-    other_axes = [comparison for comparison in judged.further if not comparison.group.condition.get("condition")]
+    other_axes = [comparison for comparison in report.further if not comparison.group.condition.get("condition")]
     candidates = (
-        _waterfall(judged, comparison, path)
-        for comparison in (*judged.first, *other_axes)
-        for path in _paths(judged.comparisons, comparison)
+        _waterfall(report, comparison, path)
+        for comparison in (*report.first, *other_axes)
+        for path in _paths(report.comparisons, comparison)
         if comparison.metric.better
     )
     return tuple(entry for entry in candidates if entry is not None)
 
 
-def asks_for_causes(judged: Judged) -> bool:
+def asks_for_causes(report: Report) -> bool:
     """Whether most of the compared architectures are designs between the ends of a path."""
-    names = {name for comparison in judged.first for name in comparison.group.architectures}
+    names = {name for comparison in report.first for name in comparison.group.architectures}
     designs = {Side.parse(name).architecture for path in PATHS for name in path}
     ends = {name for path in PATHS for name in (path[0], path[-1])}
     return 2 * len(names & (designs - ends)) > len(names)
@@ -175,9 +176,9 @@ def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, 
     return [tuple(dict.fromkeys(Side.parse(name).architecture for name in path)) for path in PATHS]
 
 
-def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
-    comparisons, dataset = judged.comparisons, comparison.group.dataset
-    on_first_axis = any(comparison.group is known.group for known in judged.first)
+def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
+    comparisons, dataset = report.comparisons, comparison.group.dataset
+    on_first_axis = any(comparison.group is known.group for known in report.first)
     runs = {name: comparisons.side(comparison, name) for name in path}
     scored = [name for name in path if (runs[name]["status"] == "done").fillna(False).any()]
     known = [name for name in scored if _is_trained(comparisons, comparison, name, runs[name])]
@@ -185,7 +186,7 @@ def _waterfall(judged: Judged, comparison: Comparison, path: Sequence[str]) -> W
         return None
 
     def tested(before: str, after: str) -> Contrast:
-        for contrast in judged.tested.pair(after, before) if on_first_axis else ():
+        for contrast in report.tested.pair(after, before) if on_first_axis else ():
             if contrast.dataset == dataset:
                 return contrast
         pair = Side.parse(after).words, Side.parse(before).words
@@ -216,9 +217,3 @@ def _changes(before: Design, after: Design) -> Iterator[str]:
             yield _STACKS.get((old, new), new)
         elif old != new:
             yield _WORDS[field.name].format("a" if new is True else "no" if new is False else new)
-
-
-def _signed(contrast: Contrast, decimals: int) -> str:
-    gap = contrast.difference
-    text = f"{'+' if gap.mean > 0 else ''}{value(gap.mean, decimals)}"
-    return f"{text} ({value(gap.lower, decimals)} to {value(gap.upper, decimals)})" if gap.known else text

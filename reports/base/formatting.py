@@ -98,6 +98,12 @@ def limits(interval: Interval, usual: int = 3) -> str:
     return f"{value(interval.lower, places)} to {value(interval.upper, places)}"
 
 
+def signed(gap: Interval, usual: int = 3) -> str:
+    """A difference with its sign and, where it is known, its interval: '+0.12 (0.05 to 0.19)'."""
+    shown = f"{'+' if gap.mean > 0 else ''}{value(gap.mean, decimals(gap, usual))}"
+    return f"{shown} ({limits(gap, usual)})" if gap.known else shown
+
+
 def capitalized(text: str) -> str:
     """The text with a capital at the beginning; the rest as it is."""
     return text[:1].upper() + text[1:]

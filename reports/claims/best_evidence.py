@@ -24,7 +24,7 @@ from typing import Final
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import ALPHA
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import holm
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict
@@ -88,7 +88,7 @@ class ClaimRecord:
         return self.tested[0] if self.tested else None
 
 
-def evidence(report: str, judged: Judged, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
+def evidence(report: str, judged: Report, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
     """What a report says about each claim."""
     return [_evidence(report, judged, ruling) for ruling in rulings]
 
@@ -121,7 +121,7 @@ def _overall(claim: Claim, tested: Sequence[Evidence], corrected: Sequence[float
     return tested[0].ruling.verdict if corrected[0] <= ALPHA else UNDECIDED
 
 
-def _evidence(report: str, judged: Judged, ruling: ClaimVerdict) -> Evidence:
+def _evidence(report: str, judged: Report, ruling: ClaimVerdict) -> Evidence:
     if ruling.verdict in UNTESTED:
         return Evidence(report, ruling)
     comparisons = _tested_on(judged, ruling)
@@ -129,7 +129,7 @@ def _evidence(report: str, judged: Judged, ruling: ClaimVerdict) -> Evidence:
     return Evidence(report, ruling, tokens, _settings(comparisons, ruling))
 
 
-def _tested_on(judged: Judged, ruling: ClaimVerdict) -> list[Comparison]:
+def _tested_on(judged: Report, ruling: ClaimVerdict) -> list[Comparison]:
     """The comparisons on which a claim was tested: an effect's are under all conditions, others' under the first."""
     claim, sets = ruling.claim, {contrast.dataset for contrast in ruling.counted}
     return [

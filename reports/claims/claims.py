@@ -20,8 +20,10 @@ from archbench.reports.analysis.comparison import NATIVE, TARGET, Cell, Comparis
 from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, joined
-from archbench.reports.analysis.judgement import Judged, once_per_report
+from archbench.reports.analysis.once import once_per_report
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.pretraining import by_dataset
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import baseline_label
@@ -40,7 +42,6 @@ from archbench.reports.claims.evidence import (
     outcome,
     refuted,
     strength,
-    words,
 )
 from archbench.reports.claims.ledger import (
     MINIATURE,
@@ -83,18 +84,18 @@ class ClaimVerdict:
 
 
 @once_per_report
-def claim_verdicts(judged: Judged) -> tuple[ClaimVerdict, ...]:
+def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
     """Every claim judged by the report's tables; those of the last report are kept, for whoever asks next.
 
     What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
-    judge = _ClaimJudge(judged)
-    old = replaced(_recorded(judged.comparisons.tables))
+    judge = _ClaimJudge(report)
+    old = replaced(_recorded(report.tables))
     claims = [claim for claim in ledger() if claim.name not in old]
     evidence = {claim.name: [] if any(judge.lacking(claim)) else judge.evidence(claim) for claim in claims}
     questions = [entry for entries in evidence.values() for entry in entries if isinstance(entry, Question)]
     asked = list(dict.fromkeys(questions))
-    answers = dict(zip(asked, answered(judged.comparisons, asked), strict=True))
+    answers = dict(zip(asked, answered(report.comparisons, asked), strict=True))
     used = {
         name: tuple(answers[entry] if isinstance(entry, Question) else entry for entry in entries)
         for name, entries in evidence.items()
@@ -130,16 +131,16 @@ class _DataFacts:
 class _ClaimJudge:
     """Judges claims by what one report holds."""
 
-    def __init__(self, judged: Judged) -> None:
-        self.comparisons, self.first, self.tested = judged.comparisons, judged.first, judged.tested
-        self.tables: Tables = judged.comparisons.tables
-        self.has_pretraining = bool(by_dataset(judged))
+    def __init__(self, report: Report) -> None:
+        self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
+        self.tables: Tables = report.tables
+        self.has_pretraining = bool(by_dataset(report))
         stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
         self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
-        self.changes = [*self.tested.effects, *(entry for trend in judged.trends for entry in trend.between_points)]
-        self.untested = [entry for trend in judged.trends for entry in scaling.untested(trend)]
-        self.stored = stored_bits.stored(judged)
-        learned = list(self._learned_sides(judged))
+        self.changes = [*self.tested["effect"], *(entry for trend in report.trends for entry in trend.between_points)]
+        self.untested = [entry for trend in report.trends for entry in scaling.untested(trend)]
+        self.stored = stored_bits.stored(report)
+        learned = list(self._learned_sides(report))
         self.learned = {(dataset, shown) for dataset, shown, _, _ in learned}
         self.trained = {
             (dataset, shown)
@@ -150,7 +151,7 @@ class _ClaimJudge:
         self.learned |= started
         self.trained |= started
 
-    def _learned_sides(self, judged: Judged) -> Iterator[tuple[str, str, Comparison, str]]:
+    def _learned_sides(self, report: Report) -> Iterator[tuple[str, str, Comparison, str]]:
         """What is better than an untrained model: data set and name in contrasts, then where it is and its own name."""
         held = baselines(self.tables)
         for comparison in self.first:
@@ -158,7 +159,7 @@ class _ClaimJudge:
             for name in baseline_rows.learned(comparison):
                 yield dataset, name, comparison, name
                 yield held.get(dataset) or dataset, f"{name} on {dataset}", comparison, name
-        for sweep, point in ((trend.sweep, point) for trend in judged.trends for point in trend.sweep.points):
+        for sweep, point in ((trend.sweep, point) for trend in report.trends for point in trend.sweep.points):
             for name in baseline_rows.learned(point.comparison):
                 yield sweep.dataset, sweep.at(name, point), point.comparison, name
 
@@ -287,7 +288,7 @@ class _ClaimJudge:
                 ):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
                         setting = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
-                        by_setting.setdefault(setting, []).append(words(other))
+                        by_setting.setdefault(setting, []).append(phrase(other, "clause"))
         return "".join(f"; different {setting}: {', '.join(texts)}" for setting, texts in by_setting.items())
 
     def _remembered(self, claim: Claim) -> ClaimVerdict:

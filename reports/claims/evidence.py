@@ -1,11 +1,11 @@
-"""Contrasts as evidence for claims: what they amount to, divergence included, in words."""
+"""Answers as evidence for claims: what they amount to, divergence included, in words."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.base import formatting
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base.formatting import listing
 from archbench.reports.claims.ledger import Claim
 
@@ -77,30 +77,10 @@ def bears_out(claim: Claim, contrast: Contrast) -> bool:
 
 def gathered(evidence: Sequence[Contrast]) -> str:
     """The outcomes of each data set after its name."""
-    sets = dict.fromkeys(contrast.dataset for contrast in evidence)
-    by_dataset = {
-        name: dict.fromkeys(words(contrast) for contrast in evidence if contrast.dataset == name) for name in sets
-    }
+    by_dataset: dict[str, dict[str, None]] = {}
+    for contrast in evidence:
+        by_dataset.setdefault(contrast.dataset, {})[phrase(contrast, "clause")] = None
     return "; ".join(f"{name}: {', '.join(outcomes)}" for name, outcomes in by_dataset.items())
-
-
-def words(contrast: Contrast) -> str:
-    """A contrast's outcome in a few words, and how many of its runs diverged."""
-    if contrast.survivor:
-        diverged = contrast.second if contrast.survivor == contrast.first else contrast.first
-        return f"{contrast.survivor} better than {diverged}, because {contrast.diverged} diverged"
-    gap = formatting.value(abs(contrast.difference.mean), formatting.decimals(contrast.difference))
-    small = ", less than the margin" if contrast.small else ""
-    texts = {
-        "ahead": f"{contrast.first} better than {contrast.second} by {gap}{small}",
-        "behind": f"{contrast.second} better than {contrast.first} by {gap}{small}",
-        "equal": f"{contrast.first} and {contrast.second} equal within the margin",
-        "open": f"{contrast.first} vs. {contrast.second} not decided",
-        "unknown": f"{contrast.first} vs. {contrast.second} without an interval",
-        "accounting": f"{contrast.first} vs. {contrast.second} depends on the accounting ({contrast.accounting})",
-        "untrained": f"{contrast.first} vs. {contrast.second} not trained enough",
-    }
-    return texts[contrast.outcome] + (f" ({contrast.diverged} diverged)" if contrast.diverged else "")
 
 
 def against(contrast: Contrast) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import condition
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Drawing, Panel
@@ -61,24 +61,24 @@ class View:
     Tests and intervals are those of the whole report.
     """
 
-    judged: Judged
+    report: Report
     architectures: frozenset[str] | None = None
     datasets: frozenset[str] | None = None
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:
         """How each architecture of the report is drawn; the same whatever is shown."""
-        return report_looks(self.judged.comparisons.tables)
+        return report_looks(self.report.tables)
 
     @cached_property
     def first(self) -> list[Comparison]:
         """Each data set under its first condition, where something was scored."""
-        return self._shown(self.judged.first)
+        return self._shown(self.report.first)
 
     @cached_property
     def further(self) -> list[Comparison]:
         """The data sets under their further conditions, where something was scored."""
-        return self._shown(self.judged.further)
+        return self._shown(self.report.further)
 
     def shows(self, dataset: str, *names: str) -> bool:
         """Whether a row of this data set is shown that names these architectures, with or without a change each."""

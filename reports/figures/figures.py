@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.report import Report
 from archbench.reports.figures.canvas.palette import renamed
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figure import Figure, View
@@ -113,10 +113,10 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
 }
 
 
-def figures(judged: Judged) -> list[Figure]:
+def figures(report: Report) -> list[Figure]:
     """The figures of a report that have something to show, in the light style."""
     with styled("light"):
-        return list(_made(View(judged)))
+        return list(_made(View(report)))
 
 
 def _made(view: View) -> Iterator[Figure]:

@@ -12,7 +12,7 @@ from archbench.runs.base.store import read_experiment
 from archbench.tasks.base.sealed import read_json, write_json
 
 if TYPE_CHECKING:
-    from archbench.reports.analysis.judgement import Judged
+    from archbench.reports.analysis.report import Report
     from archbench.reports.base.tables import Tables
 
 
@@ -27,7 +27,7 @@ def build(root: Path) -> list[Path]:
     return report(root)[0]
 
 
-def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) -> "tuple[list[Path], Judged]":
+def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) -> "tuple[list[Path], Report]":
     """Make the tables, figures and page of an experiment; return the paths written, the page first, and the outcome.
 
     The tables are gathered anew where the runs' records are there; figures and page are made from the tables alone, so
@@ -59,15 +59,15 @@ def gathered(root: Path) -> "Tables":
     return schema.read(folder)
 
 
-def _report(root: Path, given: "Tables | None", anew: bool) -> "tuple[list[Path], Judged]":
+def _report(root: Path, given: "Tables | None", anew: bool) -> "tuple[list[Path], Report]":
     """Makes the report of the ``given`` tables, or of those that are gathered from the records of runs."""
-    from archbench.reports.analysis.judgement import judge
+    from archbench.reports.analysis.report import Report
     from archbench.reports.base import tables
     from archbench.reports.page import page
 
     folder = root / "tables"
     written = tables.write(tables.collect(root), folder) if given is None else []
-    judged = judge(tables.read(folder) if given is None else given)
+    judged = Report(tables.read(folder) if given is None else given)
     made, stamp = root / "report" / MADE, _stamp(folder)
     drawn = [] if anew else _unchanged(made, stamp)
     if not drawn:

@@ -7,12 +7,13 @@ from typing import Final
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast, architectures_of, every_pair, not_trained_enough, winner
-from archbench.reports.analysis.gains import Gain, after_pretraining, differences, gains
+from archbench.reports.analysis.controls import is_as_expected
+from archbench.reports.analysis.gains import started_from
 from archbench.reports.analysis.gates import failing
-from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import is_first_from_scratch
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.scaling import sentences
-from archbench.reports.analysis.shares import converged, doublings
+from archbench.reports.analysis.shares import converged
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
 from archbench.reports.analysis.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, elsewhere, under_conditions
@@ -28,25 +29,25 @@ TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each 
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 
-def bottom_line(judged: Judged, claims: Sequence[ClaimVerdict] = ()) -> list[str]:
+def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str]:
     """A few sentences about the primary contrasts, else about what changes, or size and depth, do.
 
     Then one about the claims that are decided in miniature. Empty where nothing was tested.
     """
-    primary, effects = judged.tested.primary, judged.tested.effects
+    primary, effects = report.tested.primary, report.tested["effect"]
     miniature = list(_in_miniature(claims))
     if any(contrast.outcome != "unknown" for contrast in primary):
         if _complete(primary):
-            wins = _wins_and_losses(primary, _below(judged), _undetermined(judged))
+            wins = _wins_and_losses(primary, _below(report), _undetermined(report))
         else:
             wins = _better(primary)
-        decided = _sentence(_held(judged), wins, primary)
-        return [decided, *_open(primary), *pretrained(judged), *_changed(judged), *_grown(judged), *miniature]
+        decided = _sentence(_held(report), wins, primary)
+        return [decided, *_open(primary), *pretrained(report), *_changed(report), *_grown(report), *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
-        return [_sentence("", _better(effects), effects), *_undecided(effects), *pretrained(judged), *miniature]
-    sizes = [f"{trend.sweep.title}: {sentence}" for trend in judged.trends for sentence in sentences(trend)]
+        return [_sentence("", _better(effects), effects), *_undecided(effects), *pretrained(report), *miniature]
+    sizes = [f"{trend.sweep.title}: {sentence}" for trend in report.trends for sentence in sentences(trend)]
     return [*sizes[:MOST], *miniature] if sizes else []
 
 
@@ -65,41 +66,38 @@ def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
         yield f"Claims about larger models, tested in miniature{size}: {'; '.join(texts)}."
 
 
-def _below(judged: Judged) -> set[str]:
+def _below(report: Report) -> set[str]:
     """The data sets on which no architecture is better than a simple baseline."""
-    return {comparison.group.dataset for comparison in judged.first if comparison.none_beats_baseline}
+    return {comparison.group.dataset for comparison in report.first if comparison.none_beats_baseline}
 
 
-def _held(judged: Judged) -> str:
+def _held(report: Report) -> str:
     """What was held equal, where that is the same for all data sets."""
-    axes = {axis for comparison in judged.first for axis in comparison.group.runs["match"].dropna().unique()}
+    axes = {axis for comparison in report.first for axis in comparison.group.runs["match"].dropna().unique()}
     words = [MATCHES[axis] for axis in axes if axis in MATCHES]
     if not len(axes) == len(words) == 1:
         return ""
-    return f"From scratch, at {words[0]}" if is_first_from_scratch(judged) else f"At {words[0]}"
+    return f"From scratch, at {words[0]}" if is_first_from_scratch(report) else f"At {words[0]}"
 
 
-def pretrained(judged: Judged) -> Iterator[str]:
+def pretrained(report: Report) -> Iterator[str]:
     """Who is better after pretraining, what pretraining buys, and whose pretraining buys more."""
-    after = after_pretraining(judged)
+    after, tested, pairs = (report.tested[family] for family in ("after pretraining", "gain", "gain difference"))
     if after:
         placed = [replace(contrast, dataset=f"{contrast.dataset} {contrast.condition}") for contrast in after]
         undecided = sum(not contrast.decided for contrast in after)
         rest = f"; not decided: {undecided} of {len(after)} tests" if 0 < undecided < len(after) else ""
         yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {_better(placed)}{rest}."
-    tested = gains(judged)
     if not tested:
         return
     where = "finetuned, compared with training from scratch"
     changes = {
-        words: [(gain.first, gain) for gain in tested if gain.decided and (gain.gain.mean > 0) == better]
-        for better, words in ((True, "better"), (False, "worse"))
+        words: [(gain.first, gain) for gain in tested if gain.outcome == outcome]
+        for outcome, words in (("ahead", "better"), ("behind", "worse"))
     }
     yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effect')}."
-    pairs = differences(judged)
     if pairs:
-        orders = [(gain.first, gain.second) if gain.gain.mean > 0 else (gain.second, gain.first) for gain in pairs]
-        ahead = [(" above ".join(order), gain) for order, gain in zip(orders, pairs, strict=True) if gain.decided]
+        ahead = [(f"{gain.better} above {gain.worse}", gain) for gain in pairs if gain.better]
         larger = _gains({"": ahead}, pairs, "difference")
         yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {larger}."
 
@@ -109,7 +107,7 @@ def _level(tests: int) -> str:
     return f"p < 0.05, corrected for {tests} tests" if tests > 1 else "p < 0.05"
 
 
-def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Gain], noun: str) -> str:
+def _gains(chosen: Mapping[str, Sequence[tuple[str, Contrast]]], tested: Sequence[Contrast], noun: str) -> str:
     """Decided gains in words, pretrainings with the same outcome together, and how many are not decided.
 
     ``noun`` says what is tested.
@@ -118,13 +116,13 @@ def _gains(chosen: Mapping[str, Sequence[tuple[str, Gain]]], tested: Sequence[Ga
     for words, named in chosen.items():
         names_of: dict[tuple[str, str], list[str]] = {}
         for name, gain in named:
-            examples = f" ({gain.examples:,} examples)" if gain.examples else ""
-            names_of.setdefault((f"on {gain.dataset}{examples}", gain.start), []).append(name)
+            examples = f" ({int(gain.about):,} examples)" if gain.about else ""
+            names_of.setdefault((f"on {gain.dataset}{examples}", started_from(gain)), []).append(name)
         starts_of: dict[tuple[str, str], list[str]] = {}
-        for (place, start), names in names_of.items():
-            starts_of.setdefault((f"{listing(names)} {words}".strip(), place), []).append(start)
+        for (place, pretraining), names in names_of.items():
+            starts_of.setdefault((f"{listing(names)} {words}".strip(), place), []).append(pretraining)
         parts += [f"{who} {place} after {listing(starts)}" for (who, place), starts in starts_of.items()]
-    undecided = sum(not gain.decided for gain in tested)
+    undecided = sum(not gain.better for gain in tested)
     if undecided == len(tested):
         return f"no {noun} is decided ({undecided} tested)"
     if undecided:
@@ -142,9 +140,9 @@ def _complete(primary: Sequence[Contrast]) -> bool:
     return all(map(every_pair, _by_dataset(primary).values()))
 
 
-def _undetermined(judged: Judged) -> list[str]:
+def _undetermined(report: Report) -> list[str]:
     """The data sets whose tuning trials do not determine the learning rates."""
-    tuned = settings(judged.comparisons.tables)
+    tuned = settings(report.tables)
     return list(dict.fromkeys(setting.dataset for setting in tuned if setting.flat and not setting.condition))
 
 
@@ -278,11 +276,11 @@ def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
         yield f"Not decided: {undecided} of {len(effects)} changes."
 
 
-def _grown(judged: Judged) -> Iterator[str]:
+def _grown(report: Report) -> Iterator[str]:
     """Which architectures are better at the greatest size than at the least, in which sweeps, and how many are not."""
     gained: dict[tuple[str, ...], list[str]] = {}
     asked, rest = 0, 0
-    for trend in (trend for trend in judged.trends if trend.sweep.axis is SIZE):
+    for trend in (trend for trend in report.trends if trend.sweep.axis is SIZE):
         ends = {
             name: trend.between(name, trend.sweep.of(name)[-1], trend.sweep.of(name)[0])
             for name in trend.sweep.architectures
@@ -298,14 +296,14 @@ def _grown(judged: Judged) -> Iterator[str]:
         yield f"Better at the largest size than at the smallest: {names_text}{other}."
 
 
-def limits(judged: Judged) -> str:
+def limits(report: Report) -> str:
     """The limitations of the verdicts, in one sentence; empty where there is none to name."""
-    first, tested = judged.first, judged.tested
+    first, tested = report.first, report.tested
     parts = []
     controls = [
-        f"{contrast.dataset} ({contrast.second}: {'a' if control.expected == 'same' else 'no'} difference found)"
-        for control in tested.controls
-        if control.right is False and (contrast := control.contrast)
+        f"{control.dataset} ({control.second}: {'a' if control.about == 'same' else 'no'} difference found)"
+        for control in tested["control"]
+        if is_as_expected(control) is False
     ]
     if controls:
         parts.append(f"controls fail on {listing(controls)}")
@@ -314,10 +312,10 @@ def limits(judged: Judged) -> str:
     below = [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]
     if below:
         parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
-    undetermined = _undetermined(judged)
+    undetermined = _undetermined(report)
     if undetermined:
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
-    parts += _converged(judged)
+    parts += _converged(report)
     named = architectures_of(tested.primary)
     parts += filter(None, [_cost(first, named), _depths(first, named), _loss_tokens(first, named)])
     if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
@@ -330,23 +328,23 @@ def limits(judged: Judged) -> str:
     return f"Limits: {'; '.join(parts)}." if parts else ""
 
 
-def _changed(judged: Judged) -> Iterator[str]:
+def _changed(report: Report) -> Iterator[str]:
     """Which primary pairs have another outcome under a further condition, decided in one of the two or in both."""
-    datasets = [comparison.group.dataset for comparison in judged.first]
+    datasets = [comparison.group.dataset for comparison in report.first]
     pairs = [
-        pair for dataset in datasets for both in under_conditions(dataset, judged.tested).values() for pair in both
+        pair for dataset in datasets for both in under_conditions(dataset, report.tested).values() for pair in both
     ]
     compared = [pair for pair in pairs if not any(contrast.failed_gates for contrast in pair)]
-    changes = [contrast for dataset in datasets for contrast in changed(dataset, judged.tested)]
+    changes = [contrast for dataset in datasets for contrast in changed(dataset, report.tested)]
     if len(changes) > MOST:
         yield f"Under other conditions {len(changes)} of {len(compared)} outcomes change."
     else:
         yield from elsewhere(changes, with_dataset=True)
 
 
-def _converged(judged: Judged) -> Iterator[str]:
+def _converged(report: Report) -> Iterator[str]:
     """How many scores are known to have converged."""
-    doubled = doublings(judged)
+    doubled = report.tested["doubling"]
     if doubled:
         count = sum(map(converged, doubled))
         shown = "is shown" if count < 2 else "are shown"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from archbench.reports.analysis.contrasts import ALPHA, Contrast
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import capitalized, portable
 from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, ClaimRecord, Evidence
-from archbench.reports.claims.evidence import bears_out, outcome, words
+from archbench.reports.claims.evidence import bears_out, outcome
 from archbench.reports.claims.ledger import (
     OPPOSITE,
     OPPOSITE_DIRECTION,
@@ -240,7 +241,7 @@ def _by_dataset(contrasts: Sequence[Contrast]) -> Iterator[str]:
 
 def _with_p(contrast: Contrast) -> str:
     """A contrast's outcome, its difference where it is not decided, and its p value."""
-    text, kind = words(contrast), outcome(contrast)
+    text, kind = phrase(contrast, "clause"), outcome(contrast)
     if kind == "open":
         gap = formatting.value(contrast.difference.mean, formatting.decimals(contrast.difference))
         return f"{text} (difference {gap}, {_p(contrast.p)})"

@@ -5,8 +5,8 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import adapted
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 from archbench.reports.analysis.verdicts import baseline_label, changed, place
 from archbench.reports.base import formatting
@@ -18,16 +18,16 @@ MOST_STARTS: Final = 2  # pretrainings of a data set whose scores stand in the c
 BASELINE_ROW: Final = "best simple baseline"
 
 
-def matrix(judged: Judged) -> Grid:
+def matrix(report: Report) -> Grid:
     """Architectures by data sets: the word, the mean, how it stands to single others; the best baseline below.
 
     Without rows where nothing is a primary contrast.
     """
-    columns = [comparison for comparison in judged.first if judged.tested.primary_on(comparison.group.dataset)]
+    columns = [comparison for comparison in report.first if report.tested.primary_on(comparison.group.dataset)]
     head = [text_cell("architecture"), *(_head(comparison) for comparison in columns)]
     rows = [
-        (text_cell(architecture), *(_cell(judged, entry, architecture) for entry in columns))
-        for architecture in in_primary(judged)
+        (text_cell(architecture), *(_cell(report, entry, architecture) for entry in columns))
+        for architecture in in_primary(report)
     ]
     if any(comparison.best_simple_baseline for comparison in columns):
         rows.append((GridCell(BASELINE_ROW, kind="text quiet"), *map(_baseline, columns)))
@@ -39,30 +39,30 @@ def _head(comparison: Comparison) -> GridCell:
     return GridCell(comparison.group.dataset, f"{comparison.group.task}, {measure}", "text")
 
 
-def _cell(judged: Judged, comparison: Comparison, architecture: str) -> GridCell:
-    contrasts = judged.tested.primary_on(comparison.group.dataset)
+def _cell(report: Report, comparison: Comparison, architecture: str) -> GridCell:
+    contrasts = report.tested.primary_on(comparison.group.dataset)
     cell = next((cell for cell in comparison.cells if cell.architecture == architecture), None)
     if cell is None or not cell.values:
         return GridCell("no score" if cell else "", kind="text unknown")
-    word = state(judged, comparison, architecture)
+    word = state(report, comparison, architecture)
     mark = f" {NOT_ABOVE_BASELINE}" if behind_baseline(comparison, cell) else ""
     mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
     lines = [mean, *_others(architecture, word, contrasts)]
     if word == "wins":
-        for contrast in changed(comparison.group.dataset, judged.tested):
+        for contrast in changed(comparison.group.dataset, report.tested):
             if architecture in (contrast.first, contrast.second):
                 there = "different" if contrast.decided else "not decided"
                 lines.append(f"{there} {_lower(place(contrast.condition))}")
-    lines += _after_pretraining(judged, comparison, architecture)
+    lines += _after_pretraining(report, comparison, architecture)
     return GridCell(WORDS[word] + mark, "; ".join(dict.fromkeys(lines)), f"text {word}")
 
 
-def _after_pretraining(judged: Judged, comparison: Comparison, architecture: str) -> list[str]:
+def _after_pretraining(report: Report, comparison: Comparison, architecture: str) -> list[str]:
     """The scores after pretraining, finetuned on as many examples; none if the data set has too many pretrainings."""
     asked = comparison.group.dataset, FINETUNE, comparison.setup.examples
     started = [
         entry
-        for entry in adapted(judged)
+        for entry in adapted(report)
         if (entry.dataset, entry.adapt, entry.examples) == asked and not is_scratch(entry.start)
     ]
     if len({entry.start for entry in started}) > MOST_STARTS:

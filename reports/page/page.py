@@ -12,7 +12,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from archbench.reports.analysis import (
-    gains,
     horizontal,
     merging,
     pretraining,
@@ -26,8 +25,10 @@ from archbench.reports.analysis import (
 from archbench.reports.analysis.agreement import disagreements
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast, row
+from archbench.reports.analysis.controls import is_as_expected
 from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, placed
-from archbench.reports.analysis.judgement import FEW, Judged
+from archbench.reports.analysis.pairs import FEW
+from archbench.reports.analysis.report import FAMILIES, Report
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, behind_baseline
 from archbench.reports.analysis.verdicts import changed, left_out, verdict
 from archbench.reports.base import declared, formatting
@@ -72,24 +73,24 @@ class Shown:
     panels: tuple[Markup, ...]
 
 
-def write(judged: Judged, folder: Path) -> list[Path]:
+def write(report: Report, folder: Path) -> list[Path]:
     """Write the page, its figures and its tables into `folder`; return the paths, the page first."""
-    drawn_figures = list(map(drawn, figures.figures(judged)))
+    drawn_figures = list(map(drawn, figures.figures(report)))
     paths = [path for figure in drawn_figures for path in figure.save(folder)]
-    verdicts = claims.claim_verdicts(judged)
-    paths += write_tables(judged, verdicts, folder)
+    verdicts = claims.claim_verdicts(report)
+    paths += write_tables(report, verdicts, folder)
     page = folder / "index.html"
-    write_text(page, render(judged, drawn_figures, verdicts))
+    write_text(page, render(report, drawn_figures, verdicts))
     return [page, *paths]
 
 
-def write_tables(judged: Judged, verdicts: Sequence[ClaimVerdict], folder: Path) -> list[Path]:
+def write_tables(report: Report, verdicts: Sequence[ClaimVerdict], folder: Path) -> list[Path]:
     """What the page shows a part of, as CSV in full precision: tests, scores, budgets, claims; and the experiment."""
     folder.mkdir(parents=True, exist_ok=True)
-    comparisons = judged.comparisons
+    comparisons = report.comparisons
     rows = {
         "contrasts": [
-            {"role": role, **row(contrast)} for role, contrasts in roles(judged, verdicts) for contrast in contrasts
+            {"role": role, **row(contrast)} for role, contrasts in roles(report, verdicts) for contrast in contrasts
         ],
         "scores": grids.scores(comparisons),
         "budget": audit.budget_rows([*comparisons.groups, *_others(comparisons.tables)]),
@@ -113,27 +114,15 @@ def _contrasts(frame: pd.DataFrame, added: bool) -> pd.DataFrame:
     return frame.astype({"decided_after": "Int64"}) if added else frame.drop(columns="decided_after")
 
 
-def roles(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, Sequence[Contrast]]]:
+def roles(report: Report, verdicts: Sequence[ClaimVerdict]) -> list[tuple[str, Sequence[Contrast]]]:
     """Everything that was tested, by the family of tests or the question that it belongs to."""
-    tested = judged.tested
-    by_role: list[tuple[str, Sequence[Contrast]]] = [
-        ("primary", tested.primary),
-        ("exploratory", tested.exploratory),
-        ("control", [control.contrast for control in tested.controls]),
-        ("effect", tested.effects),
-        ("factor", [factor.contrast for factor in tested.factors]),
-        ("after pretraining", gains.after_pretraining(judged)),
-        ("doubling", shares.doublings(judged)),
-    ]
-    for trend in judged.trends:
-        axis = trend.sweep.axis.name
-        by_role += [(axis, trend.between_points), (f"{axis}, order", trend.between_architectures)]
-    return by_role + [(f"claim {entry.claim.name}", entry.contrasts) for entry in verdicts]
+    claims = [(f"claim {entry.claim.name}", entry.contrasts) for entry in verdicts]
+    return [*report.tested.by_family.items(), *claims]
 
 
-def render(judged: Judged, drawn: Sequence[DrawnFigure], verdicts: Sequence[ClaimVerdict] | None = None) -> str:
+def render(report: Report, drawn: Sequence[DrawnFigure], verdicts: Sequence[ClaimVerdict] | None = None) -> str:
     """The page as HTML; claims are judged here unless ``verdicts`` has them."""
-    return html("page.html", drawn, **_context(judged, claims.claim_verdicts(judged) if verdicts is None else verdicts))
+    return html("page.html", drawn, **_context(report, claims.claim_verdicts(report) if verdicts is None else verdicts))
 
 
 def html(template: str, drawn: Sequence[DrawnFigure], **context: Any) -> str:
@@ -164,8 +153,8 @@ def html(template: str, drawn: Sequence[DrawnFigure], **context: Any) -> str:
     )
 
 
-def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
-    tables = judged.comparisons.tables
+def _context(report: Report, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
+    tables = report.tables
     experiment = _experiment(tables["experiment"])
     return {
         "experiment": experiment,
@@ -176,15 +165,15 @@ def _context(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]
         ),
         "lede": lede.paragraph(tables),
         "compared": lede.line(tables),
-        "bottom_line": bottom_line(judged, verdicts),
-        "limits": limits(judged),
+        "bottom_line": bottom_line(report, verdicts),
+        "limits": limits(report),
         "looks": _key(tables),
         "picks": _picks(tables),
-        **_findings(judged),
-        **_tests(judged, verdicts),
+        **_findings(report),
+        **_tests(report, verdicts),
         **_claims(verdicts, experiment),
         "rules": _rules(experiment),
-        **_methods(judged),
+        **_methods(report),
     }
 
 
@@ -199,10 +188,10 @@ def _joined(experiment: Mapping[str, str]) -> str:
     )
 
 
-def _findings(judged: Judged) -> dict[str, Any]:
+def _findings(report: Report) -> dict[str, Any]:
     """Who wins, the scores, and what conditions, budget, size and depth change."""
-    first, tested, tables = judged.first, judged.tested, judged.comparisons.tables
-    doubled, standings = shares.doublings(judged), matrix.matrix(judged)
+    first, tested, tables = report.first, report.tested, report.tables
+    doubled, standings = tested["doubling"], matrix.matrix(report)
     return {
         "matrix": standings,
         "words": {cell.text.removesuffix(f" {NOT_ABOVE_BASELINE}") for row in standings.rows for cell in row[1:]},
@@ -214,66 +203,66 @@ def _findings(judged: Judged) -> dict[str, Any]:
             verdict(comparison, tested.primary_on(comparison.group.dataset), changed(comparison.group.dataset, tested))
             for comparison in first
         ],
-        "headline": grids.headline(grids.with_answers(judged.comparisons, first)),
+        "headline": grids.headline(grids.with_answers(report.comparisons, first)),
         "seeds": _seeds(first),
-        "effects": tested_grids.contrasts(tested.effects),
+        "effects": tested_grids.contrasts(tested["effect"]),
         "sensitivity": tested_grids.sensitivity(tested),
-        "conditions": [grids.title(comparison.group) for comparison in judged.further],
+        "conditions": [grids.title(comparison.group) for comparison in report.further],
         "doublings": [
             (name, [shares.sentence(contrast) for contrast in doubled if contrast.dataset == name])
             for name in dict.fromkeys(contrast.dataset for contrast in doubled)
         ],
-        "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(judged)],
-        "capacity": [(name, stored_bits.sentences(points)) for name, points in _stored(judged).items()],
-        "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in judged.trends],
-        "from_scratch": pretraining.is_first_from_scratch(judged),
-        "leads": _leads(judged),
-        "adapted": pretraining_grids.adapted(judged),
-        "other_sizes": pretraining_grids.other_sizes(judged),
-        "after_pretraining": tested_grids.contrasts(gains.after_pretraining(judged)),
-        "gain_differences": pretraining_grids.gain_differences(judged),
+        "distances": [(entry.dataset, entry.sentence) for entry in horizontal.distances(report)],
+        "capacity": [(name, stored_bits.sentences(points)) for name, points in _stored(report).items()],
+        "trends": [(trend.sweep.axis.name, trend.sweep.title, scaling.sentences(trend)) for trend in report.trends],
+        "from_scratch": pretraining.is_first_from_scratch(report),
+        "leads": _leads(report),
+        "adapted": pretraining_grids.adapted(report),
+        "other_sizes": pretraining_grids.other_sizes(report),
+        "after_pretraining": tested_grids.contrasts(report.tested["after pretraining"]),
+        "gain_differences": pretraining_grids.gain_differences(report),
         "elsewhere": pretraining_grids.elsewhere(tables),
-        "pretrained": pretraining_grids.pretraining_runs(judged.comparisons),
-        "saved_labels": pretraining_grids.saved_labels(judged),
-        "amortised": pretraining_grids.amortised(judged.comparisons),
+        "pretrained": pretraining_grids.pretraining_runs(report.comparisons),
+        "saved_labels": pretraining_grids.saved_labels(report),
+        "amortised": pretraining_grids.amortised(report.comparisons),
         "cost": grids.cost(first),
         "samples": _samples(tables, first),
     }
 
 
-def _leads(judged: Judged) -> list[str]:
+def _leads(report: Report) -> list[str]:
     """The figures for the first screen, of which it shows the first that there is."""
     asks = {
-        "pretraining_gains": len(pretraining.by_dataset(judged)) == len(judged.first),
-        "causes": waterfall.asks_for_causes(judged),
+        "pretraining_gains": len(pretraining.by_dataset(report)) == len(report.first),
+        "causes": waterfall.asks_for_causes(report),
     }
     return [*(name for name, asked in asks.items() if asked), "summary", "in_short", "headline"]
 
 
-def _tests(judged: Judged, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
+def _tests(report: Report, verdicts: Sequence[ClaimVerdict]) -> dict[str, Any]:
     """The primary family, what else was tested, and what several families judge differently."""
-    tested = judged.tested
+    tested = report.tested
     statements = {f"claim {verdict.claim.name}": verdict.claim.statement for verdict in verdicts}
     families = [
-        (_family(role, statements), contrasts) for role, contrasts in roles(judged, verdicts) if role != "exploratory"
+        (_family(role, statements), contrasts) for role, contrasts in roles(report, verdicts) if role != "exploratory"
     ]
-    gates = tested_grids.gates(judged)
+    gates = tested_grids.gates(report)
     return {
         "primary": tested_grids.contrasts(tested.primary),
-        "declared": _declaration(judged),
+        "declared": _declaration(report),
         "alternatives": tested_grids.alternatives(tested.primary),
-        "added_seeds": tested_grids.added_seeds(sequential.rule(judged.comparisons.tables)),
+        "added_seeds": tested_grids.added_seeds(sequential.rule(report.tables)),
         "exploratory": sum(contrast.outcome != "unknown" for contrast in tested.exploratory),
         "disagreements": [entry.sentence for entry in disagreements(families)],
         "gates": gates,
         "gates_shuffled": any(cell.text == tested_grids.SAVED for cell in gates.head),
-        "gates_unknown": tested_grids.unchecked(judged),
-        "controls": tested_grids.controls(tested.controls),
-        "controls_known": any(control.right is not None for control in tested.controls),
-        "controls_right": all(control.right is not False for control in tested.controls),
-        "controls_on": _controlled(judged),
-        "factors": tested_grids.factors(tested),
-        "causes": [entry.sentence for entry in waterfall.waterfalls(judged)],
+        "gates_unknown": tested_grids.unchecked(report),
+        "controls": tested_grids.controls(tested["control"]),
+        "controls_known": any(is_as_expected(control) is not None for control in tested["control"]),
+        "controls_right": all(is_as_expected(control) is not False for control in tested["control"]),
+        "controls_on": _controlled(report),
+        "factors": tested_grids.factors(tested["factor"]),
+        "causes": [entry.sentence for entry in waterfall.waterfalls(report)],
     }
 
 
@@ -281,21 +270,13 @@ def _family(role: str, statements: Mapping[str, str]) -> str:
     """A role of contrasts in words; ``statements`` are those of the claims, by role."""
     if role in statements:
         return f"evidence for “{statements[role]}”"
-    words = {
-        "primary": "a primary contrast",
-        "control": "a control",
-        "factor": "a change of the design",
-        "effect": "the effect of a condition",
-        "after pretraining": "a contrast after pretraining",
-        "doubling": "a doubling of the budget",
-    }
-    return words.get(role) or f"a comparison of sizes or depths ({role})"
+    return FAMILIES[role].words if role in FAMILIES else "a primary contrast"
 
 
-def _declaration(judged: Judged) -> str:
+def _declaration(report: Report) -> str:
     """Where the primary contrasts come from: the experiment lists them, or none of those that it lists applies."""
-    pairs = set(declared.contrasts_and_margins(judged.comparisons.tables)[0])
-    chosen = {(contrast.first, contrast.second) for contrast in judged.tested.primary}
+    pairs = set(declared.contrasts_and_margins(report.tables)[0])
+    chosen = {(contrast.first, contrast.second) for contrast in report.tested.primary}
     if chosen <= pairs:
         return "The experiment lists these pairs."
     rule = f"every pair of up to {FEW} architectures, or the first architecture and each other"
@@ -324,9 +305,9 @@ def _claims(verdicts: Sequence[ClaimVerdict], experiment: dict[str, str]) -> dic
     }
 
 
-def _methods(judged: Judged) -> dict[str, Any]:
+def _methods(report: Report) -> dict[str, Any]:
     """What was measured and how: metrics, budgets, tuning, data, environment."""
-    comparisons, first = judged.comparisons, judged.first
+    comparisons, first = report.comparisons, report.first
     tables, groups = comparisons.tables, comparisons.groups
     metrics = dict.fromkeys(name for group in groups for name in comparisons.metrics(group))
     chosen, variants = trials.settings(tables), trials.chosen_variants(tables)
@@ -375,17 +356,17 @@ def _others(tables: Tables) -> list[Group]:
     ]
 
 
-def _stored(judged: Judged) -> dict[str, list[stored_bits.Stored]]:
+def _stored(report: Report) -> dict[str, list[stored_bits.Stored]]:
     """What was stored of each data set that measures it."""
-    stored = stored_bits.stored(judged)
+    stored = stored_bits.stored(report)
     datasets = dict.fromkeys(point.dataset for point in stored)
     return {name: [point for point in stored if point.dataset == name] for name in datasets}
 
 
-def _controlled(judged: Judged) -> str:
+def _controlled(report: Report) -> str:
     """On how many of the data sets there are controls, where not on all."""
-    controlled = {control.contrast.dataset for control in judged.tested.controls}
-    return f"{len(controlled)} of {len(judged.first)}" if len(controlled) < len(judged.first) else ""
+    controlled = {control.dataset for control in report.tested["control"]}
+    return f"{len(controlled)} of {len(report.first)}" if len(controlled) < len(report.first) else ""
 
 
 def _status(runs: pd.DataFrame) -> str:

@@ -5,12 +5,13 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis import gains, pretraining
+from archbench.reports.analysis import pretraining
 from archbench.reports.analysis import saved_labels as analysis
 from archbench.reports.analysis.comparisons import Comparisons
+from archbench.reports.analysis.gains import started_from
 from archbench.reports.analysis.groups import is_started_elsewhere, placed
-from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import audit
@@ -23,9 +24,9 @@ LIKELIHOOD: Final = "bits_per_byte"
 TASKS: Final = {1: "times scratch, 1 task", 10: "times scratch, 10 tasks", 100: "times scratch, 100 tasks"}
 
 
-def adapted(judged: Judged) -> Grid:
+def adapted(report: Report) -> Grid:
     """A row for each data set, number of examples, start and adaptation; a column for each architecture."""
-    entries = pretraining.adapted(judged)
+    entries = pretraining.adapted(report)
     architectures = list(dict.fromkeys(entry.architecture for entry in entries))
     ways, heading = short_ways([entry.way for entry in entries])
     head = (text_cell("data set"), text_cell("examples"), text_cell(heading), *map(text_cell, architectures))
@@ -48,10 +49,10 @@ def short_ways(ways: Sequence[str]) -> tuple[dict[str, str], str]:
     return {way: way.rpartition(", ")[0] for way in ways}, f"start ({last.pop()})" if last else "start"
 
 
-def other_sizes(judged: Judged) -> str:
+def other_sizes(report: Report) -> str:
     """A sentence about models that differ in size from those of the task's first condition; empty without any."""
     parts: dict[str, None] = {}
-    for started in pretraining.by_dataset(judged):
+    for started in pretraining.by_dataset(report):
         usual = _sizes(started.first.group.runs)
         for (start, _, _), comparison in started.by_setup.items():
             for architecture, size in _sizes(comparison.group.runs).items():
@@ -67,17 +68,17 @@ def _sizes(runs: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(size) for name, size in runs.groupby("architecture")["parameters"].first().items()}
 
 
-def gain_differences(judged: Judged) -> Grid:
+def gain_differences(report: Report) -> Grid:
     """A row for each data set, start and pair of architectures: how much more the first gains by pretraining."""
-    tests = gains.differences(judged)
+    tests = report.tested["gain difference"]
     head = ("data set", "examples", "pretraining", "architectures", "difference of gains", "p")
     rows = [
         (
             text_cell(test.dataset),
-            GridCell(f"{test.examples:,}" if test.examples else "all"),
-            text_cell(test.start),
+            GridCell(f"{int(test.about):,}" if test.about else "all"),
+            text_cell(started_from(test)),
             text_cell(f"{test.first} vs. {test.second}"),
-            GridCell(pretraining.signed(test.gain, test.metric), kind="strong" if test.decided else ""),
+            GridCell(formatting.signed(test.difference, test.metric.decimals), kind="strong" if test.better else ""),
             GridCell(formatting.p(test.p)),
         )
         for test in tests
@@ -133,11 +134,11 @@ def _parts(conditions: "pd.Series[str]") -> list[str]:
     return [f"{before} {formatting.listing(words)}".strip() for before, words in last.items()]
 
 
-def saved_labels(judged: Judged) -> Grid:
+def saved_labels(report: Report) -> Grid:
     """A row for each data set, start, adaptation and number of examples; a column for each architecture."""
-    entries = analysis.saved_labels(judged)
+    entries = analysis.saved_labels(report)
     entered = {entry.pretrained.architecture for entry in entries}
-    order = dict.fromkeys(entry.architecture for entry in pretraining.adapted(judged))
+    order = dict.fromkeys(entry.architecture for entry in pretraining.adapted(report))
     architectures = [architecture for architecture in order if architecture in entered]
     ways, heading = short_ways([entry.pretrained.way for entry in entries])
     head = (text_cell("data set"), text_cell("examples"), text_cell(heading), *map(text_cell, architectures))
@@ -203,4 +204,4 @@ def _cell(entry: Adapted | None) -> GridCell:
     if entry is None:
         return GridCell("", kind="quiet")
     text = formatting.interval(entry.score, entry.metric.decimals)
-    return GridCell(text, pretraining.signed(entry.gain, entry.metric) if entry.gain is not None else "")
+    return GridCell(text, formatting.signed(entry.gain, entry.metric.decimals) if entry.gain is not None else "")

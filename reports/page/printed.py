@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
-from archbench.reports.analysis import gains, trials
+from archbench.reports.analysis import trials
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
@@ -29,7 +30,7 @@ class TableKind:
     """A table that reports have: what it holds, how it is made, what a report needs to have it, a note for readers."""
 
     holds: str
-    make: Callable[[Judged], Grid]
+    make: Callable[[Report], Grid]
     needs: str = "scores on the test split"
     note: str = ""
 
@@ -44,7 +45,7 @@ _DIFFERENCES: Final = (
 TABLES: Final[Mapping[str, TableKind]] = {
     "scores": TableKind(
         "scores of all architectures and baselines on every data set",
-        lambda judged: _scores(judged),
+        lambda report: _scores(report),
         note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that "
         "primary contrasts name and that is trained enough; corrected) and has the best mean; intervals of its "
         "differences from architectures outside the primary contrasts also exclude 0 (not corrected). "
@@ -59,13 +60,13 @@ TABLES: Final[Mapping[str, TableKind]] = {
     ),
     "contrasts": TableKind(
         "the primary contrasts: difference, interval, p value, outcome",
-        lambda judged: _contrasts(judged.tested.primary),
+        lambda report: _contrasts(report.tested.primary),
         "primary contrasts",
         _DIFFERENCES,
     ),
     "effects": TableKind(
         "effects of single changes",
-        lambda judged: _contrasts(judged.tested.effects),
+        lambda report: _contrasts(report.tested["effect"]),
         "conditions or baselines",
         _DIFFERENCES,
     ),
@@ -78,7 +79,7 @@ TABLES: Final[Mapping[str, TableKind]] = {
     ),
     "after_pretraining": TableKind(
         "which architecture is better after the same pretraining",
-        lambda judged: _contrasts(gains.after_pretraining(judged)),
+        lambda report: _contrasts(report.tested["after pretraining"]),
         "primary contrasts, and two of their architectures after the same pretraining",
         f"{_FINETUNED} {_DIFFERENCES}",
     ),
@@ -97,33 +98,33 @@ TABLES: Final[Mapping[str, TableKind]] = {
     ),
     "pretraining_cost": TableKind(
         "training FLOPs with a part of the pretraining, as a multiple of training from scratch",
-        lambda judged: pretraining_grids.amortised(judged.comparisons),
+        lambda report: pretraining_grids.amortised(report.comparisons),
         "finetuned runs from a pretraining and from scratch",
     ),
     "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
     "conditions": TableKind(
         "the primary contrasts under each condition",
-        lambda judged: tested_grids.sensitivity(judged.tested),
+        lambda report: tested_grids.sensitivity(report.tested),
         "several conditions",
         "Under further conditions not corrected. (changed): the outcome differs from that of the first condition.",
     ),
     "budget": TableKind(
-        "sizes, tokens and FLOPs", lambda judged: audit.budget([comparison.group for comparison in judged.first])
+        "sizes, tokens and FLOPs", lambda report: audit.budget([comparison.group for comparison in report.first])
     ),
-    "cost": TableKind("inference cost", lambda judged: grids.cost(judged.first)),
+    "cost": TableKind("inference cost", lambda report: grids.cost(report.first)),
     "tuning": TableKind(
         "hyperparameters selected by tuning",
-        lambda judged: tuning_grids.tuning(trials.settings(judged.comparisons.tables)),
+        lambda report: tuning_grids.tuning(trials.settings(report.tables)),
         "trials",
     ),
     "claims": TableKind(
         "the claims that the comparison tests",
-        lambda judged: claim_grids.tested(
-            [entry for entry in claims.claim_verdicts(judged) if entry.verdict not in claims.UNTESTED]
+        lambda report: claim_grids.tested(
+            [entry for entry in claims.claim_verdicts(report) if entry.verdict not in claims.UNTESTED]
         ),
         "a tested claim",
     ),
-    "data": TableKind("the data sets", lambda judged: grids.datasets(judged.comparisons.tables)),
+    "data": TableKind("the data sets", lambda report: grids.datasets(report.tables)),
 }
 _PAGE: Final = 116  # letters of `\\footnotesize` across a page of two columns
 _BETWEEN: Final = 3  # letters that the space between columns takes
@@ -169,19 +170,19 @@ _LATEX: Final = {
 }
 
 
-def table(judged: Judged, name: str) -> Grid:
+def table(report: Report, name: str) -> Grid:
     """The table of this name. Raises ``ValueError`` where it is empty."""
     kind = TABLES[name]
-    grid = kind.make(judged)
+    grid = kind.make(report)
     if not grid.rows:
         raise ValueError(f"{name}: nothing to show; this table needs {kind.needs}")
     return grid
 
 
-def listing(judged: Judged) -> list[list[str]]:
+def listing(report: Report) -> list[list[str]]:
     """A row for each table: its name, what it holds, and what it needs where it is empty."""
     return [
-        [name, kind.holds if kind.make(judged).rows else f"{kind.holds} (nothing to show: needs {kind.needs})"]
+        [name, kind.holds if kind.make(report).rows else f"{kind.holds} (nothing to show: needs {kind.needs})"]
         for name, kind in TABLES.items()
     ]
 
@@ -191,13 +192,13 @@ def note(kind: TableKind, form: Format) -> str:
     return kind.note.replace(_BELOW, "In parentheses:") if form == "markdown" else kind.note
 
 
-def _scores(judged: Judged) -> Grid:
+def _scores(report: Report) -> Grid:
     """The scores, with a mark at those of architectures that are not trained enough."""
-    shown = grids.with_answers(judged.comparisons, judged.first)
+    shown = grids.with_answers(report.comparisons, report.first)
     grid = grids.headline(shown)
     names = {cell.architecture for comparison in shown for cell in comparison.scored}
     rows = [
-        (row[0], *(_marked(judged, entry, row[0].text, cell) for entry, cell in zip(shown, row[1:], strict=True)))
+        (row[0], *(_marked(report, entry, row[0].text, cell) for entry, cell in zip(shown, row[1:], strict=True)))
         if row[0].text in names and not _is_baseline(row)
         else row
         for row in grid.rows
@@ -205,8 +206,8 @@ def _scores(judged: Judged) -> Grid:
     return replace(grid, rows=tuple(rows))
 
 
-def _marked(judged: Judged, comparison: Comparison, architecture: str, cell: GridCell) -> GridCell:
-    passed = judged.comparisons.gate(comparison.group, architecture).passed
+def _marked(report: Report, comparison: Comparison, architecture: str, cell: GridCell) -> GridCell:
+    passed = report.comparisons.gate(comparison.group, architecture).passed
     return cell if passed or not cell.text else replace(cell, text=f"{cell.text}{NOT_TRAINED}")
 
 
@@ -223,7 +224,7 @@ def _contrasts(tested: Sequence[Contrast]) -> Grid:
             GridCell(f"{contrast.first} vs. {contrast.second}"),
             GridCell(tested_grids.difference(contrast)),
             GridCell(formatting.p(contrast.p)),
-            GridCell(tested_grids.outcome(contrast), kind="strong" if contrast.decided else ""),
+            GridCell(phrase(contrast, "cell"), kind="strong" if contrast.decided else ""),
         )
         for contrast in tested
     ]

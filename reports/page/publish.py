@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from archbench.reports.analysis.judgement import judge
+from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import portable
 from archbench.reports.base.tables import Tables
@@ -24,7 +24,7 @@ def publish(root: Path, folder: Path) -> list[Path]:
     written = tables.write({name: frame for name, frame in published.items() if name not in LARGE}, folder / "tables")
     for name in LARGE:
         written.append(tables.write_parquet(published[name], folder / "tables" / f"{name}.parquet"))
-    return page.write(judge(tables.read(folder / "tables")), folder / "report") + written
+    return page.write(Report(tables.read(folder / "tables")), folder / "report") + written
 
 
 def check(root: Path, folder: Path) -> None:

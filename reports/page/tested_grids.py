@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from archbench.reports.analysis.contrasts import OUTCOMES, Alternative, Contrast, Contrasts, Control, turned
-from archbench.reports.analysis.judgement import Judged
+from archbench.reports.analysis.contrasts import Alternative, Answers, Contrast, turned
+from archbench.reports.analysis.controls import is_as_expected
+from archbench.reports.analysis.phrase import decided_after, minimum_detectable, phrase, uncorrected
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.sequential import Rule
-from archbench.reports.analysis.verdicts import decided_after, minimum_detectable, same_outcome, uncorrected
+from archbench.reports.analysis.verdicts import same_outcome
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Grid, GridCell, text_cell
 
@@ -59,13 +61,13 @@ def _p(contrast: Contrast) -> GridCell:
     return GridCell(formatting.p(contrast.p), "\n".join(known), "lines")
 
 
-def gates(judged: Judged) -> Grid:
+def gates(report: Report) -> Grid:
     """A row for each data set and architecture whose gates were measured; none where that holds for no architecture."""
     measured = [
         (comparison.group.dataset, gate)
-        for comparison in judged.first
+        for comparison in report.first
         for cell in comparison.scored
-        if (gate := judged.comparisons.gate(comparison.group, cell.architecture)).measured
+        if (gate := report.comparisons.gate(comparison.group, cell.architecture)).measured
     ]
     numbers = [
         (
@@ -96,30 +98,20 @@ def gates(judged: Judged) -> Grid:
     return Grid(head, tuple(rows))
 
 
-def unchecked(judged: Judged) -> str:
+def unchecked(report: Report) -> str:
     """The data sets on which no gate was measured, listed."""
     return formatting.listing(
         comparison.group.dataset
-        for comparison in judged.first
+        for comparison in report.first
         if comparison.scored
-        and not any(judged.comparisons.gate(comparison.group, cell.architecture).measured for cell in comparison.scored)
+        and not any(report.comparisons.gate(comparison.group, cell.architecture).measured for cell in comparison.scored)
     )
-
-
-def outcome(contrast: Contrast) -> str:
-    """An outcome in a few words."""
-    if contrast.lost_to_divergence:
-        return "diverged"
-    words = f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
-    return f"{words}, by less than the margin" if contrast.small else words
 
 
 def _outcome(contrast: Contrast) -> GridCell:
     """An outcome; below it why an interval that excludes 0 decides nothing, or after how many seeds it was decided."""
-    if contrast.outcome == "accounting":
-        return GridCell(outcome(contrast), contrast.accounting, "text")
-    below = uncorrected(contrast).removeprefix("; the ") or decided_after(contrast).lower()
-    return GridCell(outcome(contrast), below, "text")
+    below = contrast.accounting if contrast.outcome == "accounting" else uncorrected(contrast)
+    return GridCell(phrase(contrast, "cell"), below or decided_after(contrast).lower(), "text")
 
 
 def alternatives(primary: Sequence[Contrast]) -> str:
@@ -127,8 +119,8 @@ def alternatives(primary: Sequence[Contrast]) -> str:
     tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
     changed = []
     for contrast in tested:
-        others = {words: contrast.with_variance_rule(rule) for rule, words in ALTERNATIVES.items()}
-        named = [f"{outcome(other)} {words}" for words, other in others.items() if other.outcome != contrast.outcome]
+        others = [(words, contrast.with_variance_rule(rule)) for rule, words in ALTERNATIVES.items()]
+        named = [f"{phrase(other, 'cell')} {words}" for words, other in others if other.outcome != contrast.outcome]
         if named:
             changed.append(f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({'; '.join(named)})")
     if changed:
@@ -157,44 +149,44 @@ def added_seeds(rule: Rule | None) -> list[str]:
     return sentences
 
 
-def controls(tested: Sequence[Control]) -> Grid:
+def controls(tested: Sequence[Contrast]) -> Grid:
     """The expected outcome of each control, and the outcome."""
     before = ("data set", "control", "expected", "difference", "p")
     head = (*map(text_cell, before), DETECTABLE, text_cell("outcome"), text_cell(""))
     expected = {"same": "no difference", "ahead": "a difference"}
     rows = [
         (
-            text_cell(control.contrast.dataset),
-            _pair(control.contrast.first, control.contrast.second),
-            text_cell(expected[control.expected]),
-            GridCell(difference(control.contrast)),
-            GridCell(formatting.p(control.contrast.p)),
-            GridCell(minimum_detectable(control.contrast)),
-            _outcome(control.contrast),
-            text_cell({True: "✓ as expected", False: "✗ not as expected", None: ""}[control.right]),
+            text_cell(control.dataset),
+            _pair(control.first, control.second),
+            text_cell(expected[control.about]),
+            GridCell(difference(control)),
+            GridCell(formatting.p(control.p)),
+            GridCell(minimum_detectable(control)),
+            _outcome(control),
+            text_cell({True: "✓ as expected", False: "✗ not as expected", None: ""}[is_as_expected(control)]),
         )
         for control in tested
     ]
     return Grid(head, tuple(rows))
 
 
-def factors(tested: Contrasts) -> Grid:
+def factors(tested: Sequence[Contrast]) -> Grid:
     """Pairs of designs and the factors in which they differ."""
     head = ("what changes", "data set", "contrast", "difference", "outcome")
     rows = [
         (
-            text_cell(factor.changes),
-            text_cell(factor.contrast.dataset),
-            _pair(factor.contrast.first, factor.contrast.second),
-            GridCell(difference(factor.contrast), factor.contrast.metric.label),
-            text_cell(outcome(factor.contrast)),
+            text_cell(factor.about),
+            text_cell(factor.dataset),
+            _pair(factor.first, factor.second),
+            GridCell(difference(factor), factor.metric.label),
+            text_cell(phrase(factor, "cell")),
         )
-        for factor in tested.factors
+        for factor in tested
     ]
     return Grid(tuple(map(text_cell, head)), tuple(rows))
 
 
-def sensitivity(tested: Contrasts) -> Grid:
+def sensitivity(tested: Answers) -> Grid:
     """The primary pairs under every condition, side by side, each by that condition; a changed outcome is marked."""
     pairs = list(dict.fromkeys((contrast.first, contrast.second) for contrast in tested.primary))
     contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
@@ -223,7 +215,7 @@ def _under(contrast: Contrast | None, first: Contrast | None, pair: tuple[str, s
         return GridCell("", kind="quiet")
     toward = contrast if (contrast.first, contrast.second) == pair else turned(contrast)
     changed = first is not None and first.outcome != "unknown" and not same_outcome(first, toward)
-    return GridCell(difference(toward), f"{outcome(contrast.ignoring_accounting)}{' (changed)' if changed else ''}")
+    return GridCell(difference(toward), phrase(contrast.ignoring_accounting, "cell") + " (changed)" * changed)
 
 
 def _pair(first: str, second: str) -> GridCell:

@@ -48,7 +48,7 @@ def numbers(stored: Sequence[Stored]) -> list[dict[str, object]]:
 
 def capacity(view: View) -> Figure:
     """A panel for each data set that measures what is stored."""
-    shown = [point for point in stored(view.judged) if view.shows(point.dataset, point.architecture)]
+    shown = [point for point in stored(view.report) if view.shows(point.dataset, point.architecture)]
     named = tuple(dict.fromkeys(point.architecture for point in shown))
     panels = tuple(
         Panel(

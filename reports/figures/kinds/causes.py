@@ -31,7 +31,7 @@ LONGEST: Final = 72  # characters of the changes of a step
 def causes(view: View) -> Figure:
     """A waterfall for each path between two families, data set and axis."""
     waterfalls = [
-        entry for entry in waterfall.waterfalls(view.judged) if view.shows(entry.dataset, entry.first, entry.last)
+        entry for entry in waterfall.waterfalls(view.report) if view.shows(entry.dataset, entry.first, entry.last)
     ]
     table = pd.DataFrame(waterfall.numbers(waterfalls))
     named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))

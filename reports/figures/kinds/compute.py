@@ -28,8 +28,8 @@ CAPTION: Final = (
 
 def compute(view: View) -> Figure:
     """A panel for each data set with a likelihood on which parts of the budget were trained."""
-    comparisons = view.judged.comparisons
-    distances = [entry for entry in horizontal.distances(view.judged) if entry.cost == "flops"]
+    comparisons = view.report.comparisons
+    distances = [entry for entry in horizontal.distances(view.report) if entry.cost == "flops"]
     panels, rows, names, shown = [], list[dict[str, object]](), list[str](), list[Distance]()
     for comparison in view.first:
         dataset = comparison.group.dataset

@@ -54,7 +54,7 @@ class CostPoint:
 def cost(view: View) -> Figure:
     """A panel for each kind of cost."""
     usable = [comparison for comparison in view.first if Scale(comparison).known]
-    base = view.judged.comparisons.groups[0].architectures[0] if usable else ""
+    base = view.report.comparisons.groups[0].architectures[0] if usable else ""
     panels, rows, frontiers = [], list[dict[str, object]](), dict[tuple[str, ...], list[str]]()
     weak, why = left_out(view, usable)
     below = "large: mean over the data sets" if len(usable) > 1 else ""

@@ -104,7 +104,7 @@ def _figure(view: View, axis: str) -> Figure:
     panels, frames, all_lines, broken = [], [], list[tuple[Comparison, Curve]](), list[str]()
     for comparison in view.first:
         group = comparison.group
-        lines = learning_curves(view.judged.comparisons.tables["curves"], group.runs, group.architectures, axis)
+        lines = learning_curves(view.report.tables["curves"], group.runs, group.architectures, axis)
         lines = [line for line in lines if view.shows(comparison.group.dataset, line.architecture)]
         if not lines:
             continue

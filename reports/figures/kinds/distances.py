@@ -30,7 +30,7 @@ UNITS: Final = {"tokens": "tokens", "flops": "FLOPs"}
 
 def distances(view: View) -> Figure:
     """A panel for each data set and metric on which parts of the budget were trained."""
-    shown = [entry for entry in horizontal.distances(view.judged) if view.shows(entry.dataset, entry.slow, entry.fast)]
+    shown = [entry for entry in horizontal.distances(view.report) if view.shows(entry.dataset, entry.slow, entry.fast)]
     parts = by_panel(shown)
     table = pd.DataFrame([row for part in parts for row in part.numbers()])
     named = tuple(dict.fromkeys(name for entry in shown for name in (entry.slow, entry.fast)))

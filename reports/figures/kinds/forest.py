@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.contrasts import OUTCOMES, Contrast
+from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
@@ -20,6 +21,7 @@ from archbench.reports.figures.canvas.marks import at_right, cut_interval, insid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
 from archbench.reports.figures.figure import Figure, View
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
+from archbench.tasks.metrics.metric import Metric
 
 _CAPTION: Final = (
     "Difference in the primary metric {origin}, better to the right: mean and 95% interval over seeds, and over test "
@@ -31,7 +33,6 @@ CAPTION: Final = _CAPTION.format(origin="from the architecture above each panel"
 EFFECTS: Final = _CAPTION.format(origin="that a change makes to the same architecture")
 LONGEST: Final = 72  # characters of what is compared
 CHANGED = "each against the same architecture without the change"
-WORDS: Final = {**OUTCOMES, "ahead": "better", "behind": "worse", "equal": "equal"}
 HUES: Final = {"ahead": "green", "behind": "vermillion"}
 _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
@@ -76,7 +77,7 @@ class Forest:
                 "upper": row.difference.upper,
                 "margin": row.margin,
                 "p": row.p,
-                "outcome": word(row),
+                "outcome": phrase(row, "mark"),
                 "seeds": row.seeds,
                 "diverged": row.diverged,
             }
@@ -86,19 +87,19 @@ class Forest:
 
 def differences(view: View) -> Figure:
     """The primary contrasts, where the experiment declares its own: a panel for each data set and default."""
-    declared = contrasts_and_margins(view.judged.comparisons.tables)[0] != DEFAULT_CONTRASTS
-    shown = _shown(view, view.judged.tested.primary) if declared else []
+    declared = contrasts_and_margins(view.report.tables)[0] != DEFAULT_CONTRASTS
+    shown = _shown(view, view.report.tested.primary) if declared else []
     return _figure("differences", "Differences from the default", CAPTION, shown, forests(shown))
 
 
 def effects(view: View) -> Figure:
     """What changes do: a panel for each data set on which a change is tested."""
-    by_place: dict[tuple[str, str], list[Contrast]] = {}
-    for contrast in _shown(view, view.judged.tested.effects):
-        by_place.setdefault((contrast.dataset, contrast.metric.name), []).append(contrast)
-    by_place = {key: rows for key, rows in by_place.items() if any(word(row) != WORDS["unknown"] for row in rows)}
-    shown = [contrast for rows in by_place.values() for contrast in rows]
-    parts = [Forest(dataset, "", tuple(rows)) for (dataset, _), rows in by_place.items()]
+    by_place: dict[tuple[str, Metric], list[Contrast]] = {}
+    for contrast in _shown(view, view.report.tested["effect"]):
+        by_place.setdefault((contrast.dataset, contrast.metric), []).append(contrast)
+    tested = {key: rows for key, rows in by_place.items() if any(row.outcome != "unknown" for row in rows)}
+    shown = [contrast for rows in tested.values() for contrast in rows]
+    parts = [Forest(dataset, "", tuple(rows)) for (dataset, _), rows in tested.items()]
     return _figure("effects", "What a change does", EFFECTS, shown, parts)
 
 
@@ -135,15 +136,8 @@ def _takeaway(contrasts: Sequence[Contrast]) -> str:
     """How many contrasts came out how."""
     if not contrasts:
         return ""
-    counts = Counter(word(contrast) for contrast in contrasts)
+    counts = Counter(phrase(contrast, "mark") for contrast in contrasts)
     return f"Of {len(contrasts)} differences: {listing(f'{count} {name}' for name, count in counts.most_common())}."
-
-
-def word(contrast: Contrast) -> str:
-    """What became of the first of a contrast, in a word or two."""
-    if contrast.lost_to_divergence:
-        return "diverged"
-    return f"{WORDS[contrast.outcome]} (small)" if contrast.small else WORDS[contrast.outcome]
 
 
 def draw(axes: Axes, forest: Forest) -> None:
@@ -165,24 +159,24 @@ def draw(axes: Axes, forest: Forest) -> None:
 def _row(axes: Axes, y: int, contrast: Contrast, decimals: int) -> None:
     gap, colour = contrast.difference, hue(HUES[contrast.outcome]) if contrast.outcome in HUES else quiet()
     if contrast.outcome == "unknown" and math.isnan(gap.mean):
-        inside(axes, y, word(contrast))
+        inside(axes, y, phrase(contrast, "mark"))
         return
     if gap.known:
         cut_interval(axes, gap.lower, gap.upper, y, colour)
     axes.plot([gap.mean], [y], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
-    size = formatting.value(gap.mean, formatting.decimals(gap, decimals))
+    word, size = phrase(contrast, "mark"), formatting.value(gap.mean, formatting.decimals(gap, decimals))
     at_right(
         axes,
         y,
-        f"{'+' if gap.mean > 0 else ''}{size}, {word(contrast)}",
+        f"{'+' if gap.mean > 0 else ''}{size}, {word}",
         contrast.outcome in HUES,
-        shorter=(word(contrast), _brief(contrast)),
+        shorter=(word, _brief(contrast)),
     )
 
 
 def _brief(contrast: Contrast) -> str:
     """Its outcome in fewer letters."""
-    return {"untrained": "not trained", "accounting": "accounting"}.get(contrast.outcome, word(contrast))
+    return {"untrained": "not trained", "accounting": "accounting"}.get(contrast.outcome, phrase(contrast, "mark"))
 
 
 def _limits(rows: Sequence[Contrast]) -> tuple[float, float]:

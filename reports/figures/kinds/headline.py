@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
-from archbench.reports.analysis.contrasts import Contrast, Contrasts
+from archbench.reports.analysis.contrasts import Answers, Contrast
 from archbench.reports.analysis.gates import failing
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
@@ -54,7 +54,7 @@ def headline(view: View) -> Figure:
 
 def in_short(view: View) -> Figure:
     """The architectures of the primary contrasts, where that leaves something out."""
-    brief = [_short(comparison, view.judged.tested.primary_on(comparison.group.dataset)) for comparison in view.first]
+    brief = [_short(comparison, view.report.tested.primary_on(comparison.group.dataset)) for comparison in view.first]
     shorter = any(len(entry.cells) > len(short.cells) for entry, short in zip(view.first, brief, strict=True))
     scored = [comparison for comparison in brief if comparison.scored and shorter]
     return _figure("in_short", "The architectures of the primary contrasts", view, scored)
@@ -69,16 +69,16 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
         caption=CAPTION.format(covers=covers),
         panels=tuple(panel for comparison in scored for panel in _panels(comparison, view)),
         architectures=named(scored),
-        numbers=pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.judged.tested)]),
+        numbers=pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.report.tested)]),
         keyed=False,
-        takeaway=_takeaway(scored, view.judged.tested),
+        takeaway=_takeaway(scored, view.report.tested),
     )
 
 
 def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     title, below = titled(comparison)
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
-    weak, gaps = untrained(comparison, view.judged.tested), differences(comparison, view.judged.tested)
+    weak, gaps = untrained(comparison, view.report.tested), differences(comparison, view.report.tested)
     trained = [cell.architecture for cell in comparison.scored if cell.architecture not in weak]
     reason = f"no differences: {f'only {trained[0]}' if trained else 'no architecture'} is trained enough"
     yield Panel(
@@ -90,18 +90,18 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     )
     if gaps:
         best = best_shown(comparison, weak)
-        margin = view.judged.comparisons.margins.get(comparison.metric.name, math.nan)
+        margin = view.report.comparisons.margins.get(comparison.metric.name, math.nan)
         among = "" if best == best_shown(comparison) else " of those trained enough"
         yield Panel(
             title=title,
-            below=f"against {label(best)}, the best mean{among}{_correction(comparison, best, view.judged.tested)}",
+            below=f"against {label(best)}, the best mean{among}{_correction(comparison, best, view.report.tested)}",
             height=rows_height([cell.architecture for cell in comparison.scored]),
             draw=partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak),
             description=f"Difference in {comparison.metric.label} from {best} on {comparison.group.dataset}",
         )
 
 
-def _correction(comparison: Comparison, best: str, tested: Contrasts) -> str:
+def _correction(comparison: Comparison, best: str, tested: Answers) -> str:
     """A few words that say if the intervals of a panel of differences are corrected."""
     corrected = any(contrast.corrected_for > 1 for contrast in _against(comparison, best, tested))
     return "; corrected (Holm)" if corrected else ""
@@ -128,7 +128,7 @@ def best_shown(comparison: Comparison, weak: Collection[str] = ()) -> str:
     return max(scored, key=lambda cell: gain(cell.interval.mean)).architecture if scored else ""
 
 
-def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval]:
+def differences(comparison: Comparison, tested: Answers) -> dict[str, Interval]:
     """The differences of all architectures that are trained enough from the best mean; below 0 is worse.
 
     The intervals of primary contrasts are corrected as their verdicts are.
@@ -138,7 +138,7 @@ def differences(comparison: Comparison, tested: Contrasts) -> dict[str, Interval
     return {contrast.first: contrast.corrected for contrast in against_best if contrast.first not in weak}
 
 
-def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
+def untrained(comparison: Comparison, tested: Answers) -> set[str]:
     """The architectures that are not trained enough to be compared with the best mean of those that are."""
     weak: set[str] = set()
     while best := best_shown(comparison, weak):
@@ -151,10 +151,10 @@ def untrained(comparison: Comparison, tested: Contrasts) -> set[str]:
 def left_out(view: View, comparisons: Sequence[Comparison]) -> tuple[set[str], str]:
     """The architectures that a mean over data sets leaves out, and why: which gates they fail where, in a sentence."""
     datasets = {comparison.group.dataset for comparison in comparisons}
-    whole = [comparison for comparison in view.judged.first if comparison.group.dataset in datasets]
-    weak = {comparison.group.dataset: untrained(comparison, view.judged.tested) for comparison in whole}
+    whole = [comparison for comparison in view.report.first if comparison.group.dataset in datasets]
+    weak = {comparison.group.dataset: untrained(comparison, view.report.tested) for comparison in whole}
     gates = [
-        (comparison.group.dataset, view.judged.comparisons.gate(comparison.group, cell.architecture))
+        (comparison.group.dataset, view.report.comparisons.gate(comparison.group, cell.architecture))
         for comparison in comparisons
         for cell in comparison.scored
         if cell.architecture in weak[comparison.group.dataset]
@@ -163,7 +163,7 @@ def left_out(view: View, comparisons: Sequence[Comparison]) -> tuple[set[str], s
     return set().union(*weak.values()), why
 
 
-def _against(comparison: Comparison, best: str, tested: Contrasts) -> list[Contrast]:
+def _against(comparison: Comparison, best: str, tested: Answers) -> list[Contrast]:
     """The contrast of each other scored architecture with ``best``, turned so that ``best`` is the second."""
     dataset, others = comparison.group.dataset, [cell.architecture for cell in comparison.scored]
     pairs = (tested.pair(name, best) for name in others if name != best)
@@ -171,7 +171,7 @@ def _against(comparison: Comparison, best: str, tested: Contrasts) -> list[Contr
     return [contrast for contrast in contrasts if contrast is not None]
 
 
-def numbers(comparison: Comparison, tested: Contrasts) -> Iterator[dict[str, object]]:
+def numbers(comparison: Comparison, tested: Answers) -> Iterator[dict[str, object]]:
     """The rows of a comparison as those of a table."""
     gaps = differences(comparison, tested)
     for cell in comparison.cells:
@@ -276,7 +276,7 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
     return -wide, right
 
 
-def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
+def _takeaway(scored: Sequence[Comparison], tested: Answers) -> str:
     """Where which architecture has the best mean of those trained enough, and whether its lead is decided."""
     leaders: dict[str, list[str]] = {}
     tied, too_few, anywhere_weak = [], list[str](), False
@@ -302,7 +302,7 @@ def _takeaway(scored: Sequence[Comparison], tested: Contrasts) -> str:
     return " ".join(sentences)
 
 
-def _rivals(comparison: Comparison, best: str, weak: Collection[str], tested: Contrasts) -> list[str]:
+def _rivals(comparison: Comparison, best: str, weak: Collection[str], tested: Answers) -> list[str]:
     """The architectures that the best one is not decided to be better than, without those in ``weak``."""
     undecided = ("open", "equal", "accounting", "unknown")
     contrasts = [contrast for contrast in _against(comparison, best, tested) if contrast.first not in weak]

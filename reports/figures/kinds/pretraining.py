@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis import pretraining as analysis
-from archbench.reports.analysis.judgement import Judged
 from archbench.reports.analysis.pretraining import Adapted
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.saved_labels import SavedLabels, saved_labels
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
@@ -45,7 +45,7 @@ _SHIFT: Final = 0.03  # decades between architectures
 
 def pretraining(view: View) -> Figure:
     """Panels for each data set: scores by number of examples; by start, where there are many, or one number."""
-    entries = [e for e in analysis.adapted(view.judged) if view.shows(e.dataset, e.architecture)]
+    entries = [e for e in analysis.adapted(view.report) if view.shows(e.dataset, e.architecture)]
     panels = []
     for dataset in dict.fromkeys(e.dataset for e in entries if e.start != SCRATCH):
         dataset_entries = [e for e in entries if e.dataset == dataset]
@@ -64,7 +64,7 @@ def pretraining(view: View) -> Figure:
         panels=tuple(panels),
         architectures=named,
         numbers=rows,
-        takeaway=_takeaway(view.judged, entries),
+        takeaway=_takeaway(view.report, entries),
     )
 
 
@@ -177,10 +177,10 @@ def _is_base(entry: Adapted) -> bool:
     return entry.start == SCRATCH and entry.adapt == FINETUNE
 
 
-def _takeaway(judged: Judged, entries: Sequence[Adapted]) -> str:
+def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
     """What the fewest examples after a pretraining are worth from scratch, on the first data set where it is known."""
     groups: dict[tuple[str, str], list[SavedLabels]] = {}
-    for saved in saved_labels(judged):
+    for saved in saved_labels(report):
         pretrained = saved.pretrained
         if pretrained in entries and pretrained.adapt == FINETUNE and pretrained.examples == saved.fewest:
             groups.setdefault((pretrained.dataset, pretrained.start), []).append(saved)

@@ -25,12 +25,12 @@ SAMPLED: Final = " The encoder's loss is an estimate from a few tokens per windo
 
 def pretraining_curves(view: View) -> Figure:
     """A panel for each pretraining that starts from new weights and spends its whole budget."""
-    runs = _whole(view.judged.comparisons.placed("pretraining"))
+    runs = _whole(view.report.comparisons.placed("pretraining"))
     panels, frames, ends, all_lines = [], [], list[tuple[str, list[Curve]]](), list[Curve]()
     for pretraining, its_runs in runs.groupby("dataset", sort=False):
         shown = its_runs[[view.shows(str(pretraining), str(name)) for name in its_runs["architecture"]]]
         architectures = [str(name) for name in dict.fromkeys(shown["architecture"])]
-        table = view.judged.comparisons.tables["curves"]
+        table = view.report.tables["curves"]
         lines = [line for line in curves.learning_curves(table, shown, architectures, "tokens") if line.exact]
         if not lines:
             continue

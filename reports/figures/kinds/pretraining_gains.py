@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from archbench.reports.analysis import pretraining as analysis
 from archbench.reports.analysis.pretraining import Adapted
-from archbench.reports.base.formatting import listing
+from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, row_marks, rows_height
@@ -31,10 +31,10 @@ def pretraining_gains(view: View) -> Figure:
     """A panel for each data set: gains by start and number of examples, a mark for each architecture."""
     entries = [
         entry
-        for entry in analysis.adapted(view.judged)
+        for entry in analysis.adapted(view.report)
         if entry.gain is not None and entry.adapt == FINETUNE and view.shows(entry.dataset, entry.architecture)
     ]
-    first = {started.first.group.dataset: started.first.setup.examples for started in analysis.by_dataset(view.judged)}
+    first = {started.first.group.dataset: started.first.setup.examples for started in analysis.by_dataset(view.report)}
     panels = [
         _panel([entry for entry in entries if entry.dataset == dataset], first[dataset], view.looks)
         for dataset in dict.fromkeys(entry.dataset for entry in entries)
@@ -126,4 +126,4 @@ def _size(pair: tuple[Interval, Adapted]) -> float:
 def _gain(gain: Interval, entry: Adapted) -> str:
     count = f"{entry.examples:,} examples" if entry.examples else "all examples"
     setting = f"{entry.architecture} after {entry.start} on {entry.dataset} with {count}"
-    return f"{setting} {analysis.signed(gain, entry.metric)}"
+    return f"{setting} {signed(gain, entry.metric.decimals)}"

@@ -218,9 +218,9 @@ def _words(comparison: Comparison, base: str) -> str:
 def _beaten_by(view: View, comparison: Comparison, architecture: str) -> int:
     """How many of the shown architectures are better under this condition, by the interval of the difference."""
     shown = {cell.architecture for cell in comparison.scored}
-    first = any(comparison.group is known.group for known in view.judged.first)
+    first = any(comparison.group is known.group for known in view.report.first)
     where = "" if first else condition(comparison.group)
-    contrasts: Sequence[Contrast] = [*view.judged.tested.primary, *view.judged.tested.exploratory]
+    contrasts: Sequence[Contrast] = [*view.report.tested.primary, *view.report.tested.exploratory]
     count = 0
     for entry in contrasts:
         if entry.dataset != comparison.group.dataset or entry.condition != where or {entry.first, entry.second} - shown:

@@ -27,7 +27,7 @@ def shares(view: View) -> Figure:
     for comparison in view.first:
         points = [
             point
-            for point in budgets.shares(view.judged.comparisons, comparison)
+            for point in budgets.shares(view.report.comparisons, comparison)
             if view.shows(comparison.group.dataset, point.architecture)
         ]
         if points:
@@ -71,7 +71,7 @@ def _plain(text: str) -> str:
 def _takeaway(view: View) -> str:
     """How many scores still improve when the last half of the budget is added."""
     doubled = [
-        entry for entry in budgets.doublings(view.judged) if view.shows(entry.dataset, entry.first, entry.second)
+        entry for entry in view.report.tested["doubling"] if view.shows(entry.dataset, entry.first, entry.second)
     ]
     if not doubled:
         return ""

@@ -61,11 +61,11 @@ def draw_depth(axes: Axes, scores: Sequence[SweepScore], looks: Looks, y_label: 
 def _figure(name: str, title: str, caption: str, draw: Callable[..., None], view: View) -> Figure:
     """A panel for each data set whose conditions are points on the axis of this name."""
     panels, rows, names, trends = [], list[dict[str, object]](), list[str](), list[Trend]()
-    for trend in view.judged.trends:
+    for trend in view.report.trends:
         sweep = trend.sweep
         scores = [
             score
-            for score in sweeps.scores(view.judged.comparisons, sweep)
+            for score in sweeps.scores(view.report.comparisons, sweep)
             if view.shows(sweep.dataset, score.architecture)
         ]
         if sweep.axis.name != name or not scores:

@@ -31,7 +31,7 @@ TICKS: Final = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 def tuning(view: View) -> Figure:
     """A panel for each data set and condition with trials of its own."""
-    tables = view.judged.comparisons.tables
+    tables = view.report.tables
     known = settings(tables)
     tried = [trial for trial in trials(tables, known) if view.shows(trial.dataset, trial.architecture)]
     chosen = [setting for setting in known if view.shows(setting.dataset, setting.architecture)]

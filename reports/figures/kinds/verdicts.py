@@ -53,14 +53,14 @@ class Verdict:
 
 def verdicts(view: View) -> Figure:
     """One panel, where anything is a primary contrast."""
-    names = in_primary(view.judged)
+    names = in_primary(view.report)
     cells, rows = list[Verdict](), list[dict[str, object]]()
     for comparison in view.first:
-        if not view.judged.tested.primary_on(comparison.group.dataset):
+        if not view.report.tested.primary_on(comparison.group.dataset):
             continue
         for cell in comparison.scored:
             if cell.architecture in names:
-                word = state(view.judged, comparison, cell.architecture)
+                word = state(view.report, comparison, cell.architecture)
                 mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
                 behind = behind_baseline(comparison, cell)
                 cells.append(Verdict(comparison.group.dataset, cell.architecture, word, mean, behind))
