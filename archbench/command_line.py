@@ -361,6 +361,27 @@ def _table(
     return 0
 
 
+@app.command("test")
+def _test(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run, or a CSV file with a row for each example.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="A run or a CSV file with the same examples.")],
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="M", help="exact_match, accuracy, bleu, chrf or bits_per_byte [default: exact_match]."),
+    ] = None,
+) -> int:
+    """Test whether two models differ on the same examples.
+
+    A CSV file has the columns example, reference and answer or, for bits_per_byte, example, log_likelihood (nats) and
+    bytes. Prints the difference, its 95% interval and p, by the report's paired test.
+    """
+    from archbench import model_pair
+
+    for line in model_pair.lines(first, second, metric):
+        typer.echo(line)
+    return 0
+
+
 @app.command("merge")
 def _merge(
     folders: Annotated[

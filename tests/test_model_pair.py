@@ -1,0 +1,124 @@
+"""`archbench test`: the paired test of two models on the same examples."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from scipy.stats import ttest_rel
+
+from archbench import command_line
+from archbench.reports.analysis.model_pair import METRICS, Predictions, compared
+from archbench.tasks.metrics.builtin import BUILTIN
+
+WORDS = [
+    "the red house stands here",
+    "a blue car drives on",
+    "two small birds sing loudly",
+    "nobody has seen him today",
+]
+
+
+def answers(right: float, seed: int, count: int = 60) -> Predictions:
+    """Answers of which a share is right, the others with a word exchanged."""
+    random = np.random.default_rng(seed)
+    references = [WORDS[n % len(WORDS)] for n in range(count)]
+    wrong = random.random(count) >= right
+    given = [
+        " ".join(["wrong", *text.split()[1:]]) if bad else text for text, bad in zip(references, wrong, strict=True)
+    ]
+    random_nats = -random.uniform(1, 9, count)
+    table = {"example": range(count), "reference": references, "answer": given, "log_likelihood": random_nats}
+    return Predictions(f"{right}.csv", pd.DataFrame({**table, "bytes": [len(text) for text in references]}))
+
+
+def test_a_share_of_right_answers_has_the_paired_t_test() -> None:
+    first, second = answers(0.9, 0), answers(0.6, 1)
+    pair = compared(first, second, "exact_match")
+    right = [(model.rows["reference"] == model.rows["answer"]).to_numpy(dtype=float) for model in (first, second)]
+    assert pair.p == pytest.approx(ttest_rel(*right).pvalue, rel=1e-9) and pair.p < 0.05
+    assert pair.difference.mean == pytest.approx(right[0].mean() - right[1].mean())
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_difference_is_that_of_the_scores_and_turns_with_the_sides(name: str) -> None:
+    first, second = answers(0.9, 0), answers(0.6, 1)
+    pair, turned = compared(first, second, name), compared(second, first, name)
+    metric = BUILTIN[name]
+    assert pair.difference.mean == pytest.approx(metric.gain(pair.scores[0] - pair.scores[1]))
+    assert turned.difference.mean == pytest.approx(-pair.difference.mean) and turned.p == pytest.approx(pair.p)
+    assert pair.difference.lower < pair.difference.mean < pair.difference.upper
+    same = compared(first, first, name)
+    assert (same.difference.mean, same.p) == (0.0, 1.0)
+
+
+def test_only_shared_examples_count(tmp_path: Path) -> None:
+    first, second = answers(0.9, 0), answers(0.6, 1)
+    part = Predictions("part", second.rows[second.rows["example"] >= 20])
+    pair = compared(first, part, "exact_match")
+    assert (pair.examples, pair.only) == (40, (20, 0))
+    rest = Predictions("rest", first.rows[first.rows["example"] >= 20])
+    assert pair.difference == compared(rest, part, "exact_match").difference
+
+
+def test_the_command_reads_csv_files_and_prints_the_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [tmp_path / f"{name}.csv" for name in "ab"]
+    models = answers(0.9, 0), answers(0.6, 1)
+    for path, model in zip(paths, models, strict=True):
+        model.rows.to_csv(path, index=False)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        command_line.main(["test", *map(str, paths)])
+    printed = capsys.readouterr().out
+    pair = compared(*models, "exact_match")
+    assert all(f"{score:.3f}  {path}" in printed for score, path in zip(pair.scores, paths, strict=True))
+    assert f"+{pair.difference.mean:.2f} (" in printed
+
+
+FAULTS = {
+    "a missing column": (
+        "example,reference\n1,a\n",
+        "",
+        "a.csv: no column 'answer'; this metric needs example, reference",
+    ),
+    "no number": ("example,log_likelihood,bytes\n1,x,3\n", "bits_per_byte", "a.csv: row 2: log_likelihood: 'x'"),
+    "an example twice": ("example,reference,answer\n1,a,b\n1,a,b\n", "", "a.csv: example 1 occurs twice"),
+    "other references": ("example,reference,answer\n1,z,b\n2,a,b\n", "", "example 1 has two different references"),
+    "nothing in common": ("example,reference,answer\n8,a,b\n9,a,b\n", "", "share 0 examples; a test needs 2"),
+    "an unknown metric": ("example,reference,answer\n1,a,b\n", "speed", "--metric: 'speed': expected exact_match"),
+    "no file": (None, "", "a.csv: No such file"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_cannot_be_compared_is_one_line(
+    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, metric, message = FAULTS[fault]
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        Path("a.csv").write_text(text)
+    Path("b.csv").write_text("example,reference,answer,log_likelihood,bytes\n1,a,a,-1.0,3\n2,a,a,-1.0,3\n")
+    options = ["--metric", metric] if metric else []
+    with pytest.raises(SystemExit, match=r"^2$"):
+        command_line.main(["test", "a.csv", "b.csv", *options])
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_bits_per_byte_are_those_of_all_examples_together() -> None:
+    first, second = answers(0.9, 0), answers(0.6, 1)
+    bits = [-model.rows["log_likelihood"].sum() / math.log(2) / model.rows["bytes"].sum() for model in (first, second)]
+    assert compared(first, second, "bits_per_byte").scores == pytest.approx(bits)
+
+
+def test_runs_are_compared_by_their_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthetic.write_store(tmp_path, [synthetic.SENTIMENT])
+    runs = sorted((tmp_path / "runs").glob("sentiment-*-s0-*"))[:2]
+    with pytest.raises(SystemExit, match=r"^0$"):
+        command_line.main(["test", *map(str, runs), "--metric", "accuracy"])
+    printed = capsys.readouterr().out
+    tables = [pd.read_parquet(run / "predictions.parquet") for run in runs]
+    shares = [(table["reference"] == table["answer"]).mean() for table in tables]
+    assert all(f"{share:.3f}  {run}" in printed for share, run in zip(shares, runs, strict=True))
