@@ -1,9 +1,7 @@
 """The ledger judges by the tables, never beyond the scale and regime of what it holds."""
 
-import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -67,66 +65,55 @@ def _entered(experiment: spec.Experiment, claim: ledgers.Claim) -> Iterator[str]
             yield from (name, f"{name}@{task.share:g}", f"{name}{{{start}, {task.adapt}, {count}}}")
 
 
-def test_the_ledger_is_known_by_its_bytes(tmp_path: Path) -> None:
-    parts = [hashlib.sha256(part.read_bytes()).hexdigest() for part in ledgers.PARTS]
-    assert ledgers.digest().split() == parts
+def test_the_ledger_is_known_by_what_it_tests(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
     tables.write(tables.collect(tmp_path), tmp_path / "tables")
     html = page.render(Report(tables.read(tmp_path / "tables")), [])
-    assert parts[0][:16] in html  # the part with the claims that are tested here
+    assert ledgers.digests()["first"][:16] in html  # the part with the claims that are tested here
     assert "fixed before the first" not in html
 
 
-@pytest.mark.parametrize("recorded", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("recorded", [(), ("first",), ("later",), ("first", "later")])
 def test_each_part_of_the_ledger_says_whether_it_was_there_before_the_plan(
-    tmp_path: Path, recorded: tuple[int, ...]
+    tmp_path: Path, recorded: tuple[str, ...]
 ) -> None:
     synthetic.write_store(tmp_path, [SENTIMENT])
-    path, parts = tmp_path / "experiment.json", ledgers.digest().split()
-    value = " ".join(parts[place] for place in recorded) or "0" * 64
+    path = tmp_path / "experiment.json"
+    value = " ".join(ledgers.digests()[part] for part in recorded) or "0" * 64
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": value})
     judged = Report(tables.collect(tmp_path))
     html = page.render(judged, [])
-    tested = [_is_tested(part, judged) for part in ledgers.PARTS]
-    assert tested[0] and not all(tested)  # parts whose claims are tested elsewhere are left out
-    for place, part in enumerate(parts):
-        words = "fixed before the first" if place in recorded else "written or changed after"
-        assert (f"<code>{part[:16]}</code> ({words}" in html) == tested[place]
+    tested = {part: _is_tested(part, judged) for part in ledgers.parts()}
+    assert tested["first"] and not all(tested.values())  # parts whose claims are tested elsewhere are left out
+    for part, sha256 in ledgers.digests().items():
+        words = "fixed before the first" if part in recorded else "written or changed after"
+        assert (f"<code>{sha256[:16]}</code> ({words}" in html) == tested[part]
 
 
-def _is_tested(part: Path, judged: Report) -> bool:
-    names = [entry["name"] for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"]]
-    return any(ruling.claim.name in names and ruling.verdict not in UNTESTED for ruling in claim_verdicts(judged))
+def _is_tested(part: str, judged: Report) -> bool:
+    claims = ledgers.parts()[part]
+    return any(ruling.claim in claims and ruling.verdict not in UNTESTED for ruling in claim_verdicts(judged))
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_part_that_was_only_reworded_is_known_by_its_earlier_hash(tmp_path: Path, place: int) -> None:
-    earlier = list(ledgers.REWORDED)[place]
-    stands = ledgers.standing(earlier)
-    assert [part.before for part in stands] == [place == 0, place == 1, *[False] * (len(ledgers.PARTS) - 2)]
-    assert stands[place].sha256 == earlier and stands[place].reworded
-    synthetic.write_store(tmp_path, [SENTIMENT])
-    path = tmp_path / "experiment.json"
-    synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": earlier})
-    judged = Report(tables.collect(tmp_path))
-    words = f"<code>{earlier[:16]}</code> (fixed before the first of these runs; since then only wording was edited"
-    assert (words in page.render(judged, [])) == _is_tested(ledgers.PARTS[place], judged)
+@pytest.mark.parametrize("sha256", ledgers.OF_FILES)
+def test_parts_that_older_comparisons_recorded_as_files_are_known(sha256: str) -> None:
+    assert [part.sha256 for part in ledgers.standing(sha256) if part.before] == [ledgers.OF_FILES[sha256]]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "same"),
+    ("key", "value", "same"),
     [
-        ('reading = "encoder is better', 'reading = "encoder outperforms', True),
-        ('kind = ["classification"]', 'kind = ["generation"]', False),
-        ('ahead = [["encoder", "decoder"]', 'ahead = [["decoder", "encoder"]', False),
-        ("parameters = 17_000_000", "parameters = 18_000_000", False),
+        ("reading", "encoder outperforms", True),
+        ("kind", ["generation"], False),
+        ("ahead", [["decoder", "encoder"]], False),
+        ("parameters", 18_000_000, False),
     ],
 )
-def test_another_test_of_a_claim_is_no_rewording(tmp_path: Path, old: str, new: str, same: bool) -> None:
-    text = ledgers.PARTS[0].read_text(encoding="utf-8")
-    assert old in text
-    (tmp_path / "claims.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
-    assert (ledgers.content(tmp_path / "claims.toml") == ledgers.content(ledgers.PARTS[0])) == same
+def test_another_test_of_a_claim_is_no_rewording(key: str, value: object, same: bool) -> None:
+    entries = ledgers._entries(ledgers.CLAIMS)["first"]
+    place = next(place for place, entry in enumerate(entries) if key in entry and entry[key] != value)
+    changed = [*entries[:place], {**entries[place], key: value}, *entries[place + 1 :]]
+    assert (ledgers.content(changed) == ledgers.digests()["first"]) == same
 
 
 @pytest.mark.parametrize(
@@ -501,7 +488,7 @@ def test_a_superseded_reading_is_tested_only_where_it_was_fixed_and_its_successo
     tmp_path: Path, recorded: tuple[int, ...]
 ) -> None:
     synthetic.write_store(tmp_path, [single(SHAKESPEARE)])
-    path, parts = tmp_path / "experiment.json", ledgers.digest().split()
+    path, parts = tmp_path / "experiment.json", list(ledgers.digests().values())
     synthetic.write_json(path, json.loads(path.read_text()) | {"ledger": " ".join(parts[place] for place in recorded)})
     judged = Report(tables.collect(tmp_path))
     rulings = {ruling.claim.name: ruling for ruling in claim_verdicts(judged)}

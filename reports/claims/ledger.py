@@ -1,36 +1,24 @@
 """The claims as the ledger states them, what a verdict may be, and the hashes by which the ledger is known.
 
-It has parts, in files of their own. What is tested in a part that comparisons were planned under stays as it is; claims
-that come later go into a later part, so that every page can say which of them were written before its first run. Only
-the words in which a test is described may change: `REWORDED` knows what was tested under each earlier hash. A claim
-whose reading was found too weak stays where it is; a claim of a later part, with the same statement, supersedes it.
+It has parts. What is tested in a part that comparisons were planned under stays as it is; claims that come later go
+into a later part, so that every page can say which of them were written before its first run. Only the words in which
+a test is described may change. A claim whose reading was found too weak stays where it is; a claim of a later part,
+with the same statement, supersedes it.
 """
 
 import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from archbench.reports.base.statistics import RULES
 from archbench.tasks.base import sealed
 
-PARTS: Final = tuple(
-    Path(__file__).with_name(name)
-    for name in (
-        "claims.toml",
-        "claims_later.toml",
-        "claims_latest.toml",
-        "claims_miniature.toml",
-        "claims_miniature_later.toml",
-        "claims_repeats.toml",
-        "claims_conversion.toml",
-        "claims_pretrained.toml",
-    )
-)
-
-WORDING: Final = ("reading", "called")  # describe a test; everything else of a claim is content
-REWORDED: Final = {
+CLAIMS: Final = Path(__file__).with_name("claims.toml")
+WORDING: Final = ("reading", "called", "part")  # describe a test, or place it; everything else of a claim is content
+OF_FILES: Final = {
     "82147861bb137b9894aae01f6353a0d0f9d8183460ca3db441eb96498ec0c1f3": (
         "4964d9d99cf967410a7b17d59e7a7cf6d4571a39c56eae1499cdef092334cbe1"
     ),
@@ -52,8 +40,32 @@ REWORDED: Final = {
     "6d96413a0359c3d690e02aa7e6b755d2dad0e7ea3058ba517a076b576ced0221": (
         "21dc08c97b3057901313c842032171ed75124aacc55ac9b8aaece0f4572ee445"
     ),
+    "72d4f875fd827139b3091a7a8cf7e9f893d1a37d047bc3123ff7e8c53d82bcf2": (
+        "4964d9d99cf967410a7b17d59e7a7cf6d4571a39c56eae1499cdef092334cbe1"
+    ),
+    "ae4e33c7f46dfa3ecf5a9bbafc07c2334bd09d6bfd094de35de3d3618a9b0e71": (
+        "fe74307ae5f21968545cf270a3b4d1c4ebf5a62db01870d8f749d78739ba17f9"
+    ),
+    "6662bade2879ef0054a33ae4d12c9941e8f969e10c8a5bda343a293e590bd0c1": (
+        "21dc08c97b3057901313c842032171ed75124aacc55ac9b8aaece0f4572ee445"
+    ),
+    "e473b50c0a7f56ee4f7793c4c90576dbf2ec1ecca841b5ca6a02828734d2f0b2": (
+        "1e4a4713681e65b4ee4539c269dea28f96715a55b9a716dc5511f495de2ea51a"
+    ),
+    "9d2dc959ced1aeabc89ebdca22577d16a13dd14766eb335c795aeb3af83a538c": (
+        "9e27d9a8d0f937e8be9a6cfe27a25be70a32d973d21adbe2713f4ba2b38a323c"
+    ),
+    "69690d7e839ae39e7cbb16592509d13461e97873681583f8fe090fec622263ac": (
+        "fba5b1e2ca112639d99931e18b3e7d4c4ef397ed2b4f63387f743295912c7b6a"
+    ),
+    "22b0061ee38703a080300f2bf09e4259f9fcd9b7b450cdfe540f482c0630761b": (
+        "d83d5c9fdc73789583485d06e83cb69f7e9c1de5368c69d347fdf1fdd562773e"
+    ),
+    "a92ea96e1481a2a31da1b52afd45eb1237e95187a0da29ad8205baf98158744b": (
+        "681896a1346649443c2c4a73f043eec45e1cb269193edea8ab8be28bfbb3d2aa"
+    ),
 }
-"""The SHA-256 of a part as it was, and the `content` hash of it: the same as today's where only words changed."""
+"""By the SHA-256 of a part as the file that it was, which older comparisons recorded: the hash of its content."""
 
 REPRODUCED: Final = "reproduced here"
 OPPOSITE: Final = "opposite found here"
@@ -124,7 +136,24 @@ class Claim:
 
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
-    return tuple(claim for part in PARTS for claim in _claims(part))
+    return tuple(claim for claims in parts().values() for claim in claims)
+
+
+@cache
+def parts() -> dict[str, tuple[Claim, ...]]:
+    """The claims of each part."""
+    return {part: tuple(map(_claim, entries)) for part, entries in _entries(CLAIMS).items()}
+
+
+@cache
+def digests() -> dict[str, str]:
+    """The SHA-256 of what each part claims and how that is tested, without the words that describe the test."""
+    return {part: content(entries) for part, entries in _entries(CLAIMS).items()}
+
+
+def content(entries: Sequence[dict[str, Any]]) -> str:
+    """The SHA-256 of the tests of claims."""
+    return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
 
 
 def successors() -> dict[str, Claim]:
@@ -137,66 +166,46 @@ def replaced(recorded: str) -> dict[str, Claim]:
 
     It tests a superseded claim only if that was fixed before the first run and its successor was not.
     """
-    stands = standing(recorded)
-    fixed = {
-        claim.name
-        for part, part_standing in zip(PARTS, stands, strict=True)
-        if part_standing.before
-        for claim in _claims(part)
-    }
+    fixed = {claim.name for stands in standing(recorded) if stands.before for claim in parts()[stands.part]}
     return {name: successor for name, successor in successors().items() if name not in fixed or successor.name in fixed}
 
 
-def digest() -> str:
-    """The SHA-256 of each part, a blank between: what was claimed is fixed before the results are known."""
-    return " ".join(sealed.sha256(part) for part in PARTS)
-
-
 def declaration() -> dict[str, str]:
-    """What a report judges by, recorded before the first run: the hash of the claims, and the version of the rules."""
-    return {"ledger": digest(), "rules": str(RULES)}
-
-
-def content(part: Path) -> str:
-    """The SHA-256 of what a part claims and how that is tested, without the words that describe the test."""
-    claims = tomllib.loads(part.read_text(encoding="utf-8"))["claims"]
-    tested = [{key: value for key, value in claim.items() if key not in WORDING} for claim in claims]
-    return sealed.digest(tested)
+    """What a report judges by, recorded before the first run: hashes of the claims, version of the rules."""
+    return {"ledger": " ".join(digests().values()), "rules": str(RULES)}
 
 
 @dataclass(frozen=True)
 class PartStanding:
-    """A part of the ledger: its hash, whether it was fixed before the runs, and whether it was reworded since."""
+    """A part of the ledger, its hash, and whether it was fixed before the runs."""
 
+    part: str
     sha256: str
     before: bool
-    reworded: bool = False
 
 
 def standing(recorded: str, names: Collection[str] = ()) -> list[PartStanding]:
-    """How each part stands to a `digest` that was recorded when the runs were planned.
+    """How each part stands to the hashes of a `declaration` that was recorded when the runs were planned.
 
     With the ``names`` of claims, only the parts that have one of them.
     """
-    known = recorded.split()
+    known = {OF_FILES.get(sha256, sha256) for sha256 in recorded.split()}
     return [
-        _standing(part, sha256, known)
-        for part, sha256 in zip(PARTS, digest().split(), strict=True)
-        if not names or any(claim.name in names for claim in _claims(part))
+        PartStanding(part, digests()[part], digests()[part] in known)
+        for part, claims in parts().items()
+        if not names or any(claim.name in names for claim in claims)
     ]
 
 
-def _standing(part: Path, sha256: str, recorded: Sequence[str]) -> PartStanding:
-    if sha256 in recorded:
-        return PartStanding(sha256, before=True)
-    earlier = next((known for known in recorded if REWORDED.get(known) == content(part)), "")
-    return PartStanding(earlier or sha256, before=bool(earlier), reworded=bool(earlier))
-
-
-def _claims(part: Path) -> list[Claim]:
-    return [_claim(entry) for entry in tomllib.loads(part.read_text(encoding="utf-8"))["claims"]]
+def _entries(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """What the file says of each claim, by part."""
+    by_part: dict[str, list[dict[str, Any]]] = {}
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["claims"]:
+        by_part.setdefault(entry["part"], []).append(entry)
+    return by_part
 
 
 def _claim(entry: dict[str, Any]) -> Claim:
+    stated = {key: value for key, value in entry.items() if key != "part"}
     pairs = {key: tuple((a, b) for a, b in entry.get(key, ())) for key in ("ahead", "effect")}
-    return Claim(**{**entry, **pairs, "kind": tuple(entry["kind"]), "on": tuple(entry.get("on", ()))})
+    return Claim(**{**stated, **pairs, "kind": tuple(entry["kind"]), "on": tuple(entry.get("on", ()))})
