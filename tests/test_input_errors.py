@@ -3,7 +3,6 @@
 Each case is a few files in an empty folder and a command, as a user would give it.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from commands import ROOT, messages_in, scores, start
 
 from archbench import command_line
 from archbench.architectures.catalogue import catalogue, sandbox
+from archbench.tasks.base import sealed
 
 EXPERIMENT = """
 name = "mine"
@@ -553,7 +553,7 @@ def test_what_is_merely_odd_works(case: Case, folder: Path, capsys: pytest.Captu
     output, errors = capsys.readouterr()
     assert case.says in errors and "1 run: about" in output
     (manifest,) = (folder.parent / "cache").glob("encoded/*/manifest.json")
-    assert "\ufeff" not in json.loads(json.loads(manifest.read_text())["body"])["facts"]["tokenizer"]
+    assert "\ufeff" not in sealed.read_sealed(manifest)["facts"]["tokenizer"]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 
 def verdict(name: str, **measurements: Any) -> str:
     (saying,) = [saying for saying in inside_claims.SAYINGS if saying.name == name]
-    return saying.Report(measurements)[0]
+    return saying.judge(measurements)[0]
 
 
 def map_of(weights: list[list[float]], layer: str = "layer 1", part: str = "self", at: tuple[int, int] = (0, 0)) -> Any:

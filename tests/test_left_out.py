@@ -45,6 +45,7 @@ LEFT_OUT = {
     # the variant
     "architecture": NAMED,
     **dict.fromkeys(("variant", "foreign"), SAME_CODE),
+    "variant_text": "test_built_in_models.py::test_a_built_in_model_is_the_one_that_its_runs_are_named_by",
     # what follows from the rest, and what is only told
     **dict.fromkeys(("experiment", "family", "description", "match", "stage", "breaks", "heads", "counts"), TOLD),
     **dict.fromkeys(("vocabulary", "examples", "start_name", "pretraining_tokens", "pretraining_flops"), TOLD),

@@ -25,7 +25,7 @@ from archbench.architectures import (
     Stack,
 )
 from archbench.architectures.components.numbers import Flops
-from archbench.tasks.base.decoding import Decoding
+from archbench.architectures.objectives.generate import Decoding
 
 STEP, STEPS, FIRST = 16, 8, 4
 

@@ -20,7 +20,7 @@ from archbench.architectures import (
     Size,
     Stack,
 )
-from archbench.tasks.base.decoding import Decoding
+from archbench.architectures.objectives.generate import Decoding
 from archbench.tasks.base.example import END
 
 SHARE = 8

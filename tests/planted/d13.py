@@ -20,8 +20,7 @@ from archbench.architectures import (
     Size,
     Stack,
 )
-from archbench.architectures.objectives.generate import truncate
-from archbench.tasks.base.decoding import Decoding
+from archbench.architectures.objectives.generate import Decoding, truncate
 from archbench.tasks.base.example import BOS, END
 
 
