@@ -96,7 +96,7 @@ def test_the_page_is_closed_to_scripts_styles_and_the_network(html: str) -> None
     assert outline.styled == 0
     assert len(outline.names) == len(set(outline.names))
     assert all(
-        link.startswith("#") or re.fullmatch(r"(\.\./tables/)?[a-z_]+\.(svg|png|csv|json)", link)
+        link.startswith("#") or re.fullmatch(r"(\.\./tables/)?[a-z_]+\.(svg|png|pdf|csv|json)", link)
         for link in outline.links
     )
     assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.names)
