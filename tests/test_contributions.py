@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from archbench.reports.base.predictions import contributions
+from archbench.reports.base.predictions import contributions, of_runs
 from archbench.reports.base.tables import Tables, completed
 from archbench.reports.page.publish import without_texts
 from archbench.tasks.metrics.builtin import TEXTS
@@ -77,3 +77,13 @@ def test_published_tables_give_the_same_without_texts(name: str) -> None:
     [per_example] = contributions({"r": published}, {"r": score}, name).values()
     assert per_example.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-4, abs=1e-4)
     assert contributions({"r": published}, {"r": score + 1.0}, name) == {}
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "macro_f1"])
+def test_another_task_before_it_changes_nothing(name: str) -> None:
+    """The first run of a comparison may be of a task without this metric."""
+    given, score = older(name)
+    plain = without_texts(completed(given))["predictions"]
+    other = plain.drop(columns=name).assign(run="first")
+    rows = completed({"predictions": pd.concat([other, plain]), "scores": given["scores"]})["predictions"]
+    assert len(contributions(of_runs(rows), {"r": score}, name)) == 1
