@@ -361,13 +361,16 @@ def _table(
     return 0
 
 
+TESTED = "exact_match, accuracy, bleu, chrf or bits_per_byte [default: exact_match; without answers, bits_per_byte]."
+
+
 @app.command("test")
 def _test(
     first: Annotated[str, typer.Argument(metavar="A", help="A run, or a CSV file with a row for each example.")],
     second: Annotated[str, typer.Argument(metavar="B", help="A run or a CSV file with the same examples.")],
     metric: Annotated[
         str | None,
-        typer.Option(metavar="M", help="exact_match, accuracy, bleu, chrf or bits_per_byte [default: exact_match]."),
+        typer.Option(metavar="M", help=TESTED),
     ] = None,
 ) -> int:
     """Test whether two models differ on the same examples.

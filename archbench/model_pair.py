@@ -23,14 +23,14 @@ def _words(a: str, b: str, pair: "ModelPair") -> list[str]:
     from archbench.reports.base.formatting import p, signed, value
 
     decimals, chance = pair.metric.decimals, p(pair.p)
-    one_alone = f"left out: {pair.only[0]:,} examples of the first alone, {pair.only[1]:,} of the second alone"
+    one_alone = "left out: {:,} examples that only the first has, {:,} that only the second has".format(*pair.only)
     return [
         f"{pair.metric.label}, {pair.examples:,} examples ({pair.metric.direction})",
         *(f"{value(score, decimals):>10}  {name}" for score, name in zip(pair.scores, (a, b), strict=True)),
         f"difference and 95% interval, positive where the first is better: {signed(pair.difference, decimals)}",
         f"p {chance}" if chance.startswith("<") else f"p = {chance}",
         *([one_alone] if any(pair.only) else []),
-        "The test is over examples: models that are trained again with other seeds also vary by seed.",
+        "The interval covers the choice of test examples only. Models trained with other seeds would differ as well.",
     ]
 
 
@@ -60,7 +60,7 @@ def _csv(path: Path) -> "pd.DataFrame":
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeError) as error:
-        raise InputError(f"{path}: not a CSV file with a head: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path}: not a CSV file with a header: {str(error).splitlines()[0]}") from error
     for column in NUMBERS:
         if column in rows:
             numbers = pd.to_numeric(rows[column], errors="coerce")

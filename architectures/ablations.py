@@ -41,12 +41,14 @@ from archbench.architectures import (
 from archbench.architectures.variants import decoder, encoder, encoder_decoder
 
 SUBJECTS = {decoder: "Decoder-only model", encoder: "Encoder-only model", encoder_decoder: "Encoder-decoder model"}
-Parts = Mapping[str, Callable[..., Any]]  # what stands under a name that the default's file imports
+Parts = Mapping[str, Callable[..., Any]]  # a name that the default's file imports -> its replacement
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """The ``default`` variant with other ``parts``, made for its size; random ones are drawn before the model.
+    """The ``default`` variant with some ``parts`` replaced.
+
+    ``parts(size, limits)`` makes them for a size; their random weights are drawn before the model's.
 
     ``difference`` completes "Decoder-only model ...". ``breaks`` are checks of the contract that it fails.
     """
@@ -61,7 +63,7 @@ class Ablation:
         return f"{SUBJECTS[self.default]} {self.difference}."
 
     def build(self, size: Size, limits: Limits) -> Family:
-        """The model that the code of the default's ``build`` makes if its file imports these parts instead."""
+        """The default's ``build``, run with these parts in place of those that its file imports."""
         imported, parts = vars(self.default), self.parts(size, limits)
         assert parts.keys() <= imported.keys()
         model: Family = FunctionType(self.default.build.__code__, {**imported, **parts})(size, limits)
@@ -102,7 +104,7 @@ def causal_biases(size: Size, limits: Limits) -> Parts:
 
 
 def biases_of_each(size: Size, limits: Limits) -> Parts:
-    """The encoder's and the decoder's."""
+    """Relative biases, one table for the encoder and one for the decoder."""
     encoders = biases(size, limits)
     decoders = RelativeBias(size.heads, bidirectional=False)
     return {**encoders, "EncoderDecoder": partial(EncoderDecoder, decoder_positions=decoders)}

@@ -52,7 +52,7 @@ ones the comparison has. The report's page has them all, each with a download as
   embedded TrueType fonts; a PNG has 300 pixels for each inch. In a narrow figure, numbers beside a panel are shortened
   or left out before the panel becomes small. PDF is the default format; its style is `print`. Other styles: `light` and
   `dark`.
-- **Names, font, titles**: `--labels decoder=GPT,sst2=SST-2` shows architectures and data sets by your own words,
+- **Names, font, titles**: `--labels decoder=GPT,sst2=SST-2` shows architectures and data sets under your own names,
   `--font "Times New Roman,9"` takes a family, a size in points, or both, and `--title none` leaves out the titles of
   panels.
 - **Subsets**: `--architectures decoder,encoder` and `--datasets sst2` restrict what is drawn, not the tests and

@@ -85,7 +85,7 @@ FAULTS = {
     "no number": ("example,log_likelihood,bytes\n1,x,3\n", "bits_per_byte", "a.csv: row 2: log_likelihood: 'x'"),
     "an example twice": ("example,reference,answer\n1,a,b\n1,a,b\n", "", "a.csv: example 1 occurs twice"),
     "other references": ("example,reference,answer\n1,z,b\n2,a,b\n", "", "example 1 has two different references"),
-    "nothing in common": ("example,reference,answer\n8,a,b\n9,a,b\n", "", "share 0 examples; a test needs 2"),
+    "nothing in common": ("example,reference,answer\n8,a,b\n9,a,b\n", "", "share 0 examples; a test needs at least 2"),
     "an unknown metric": ("example,reference,answer\n1,a,b\n", "speed", "--metric: 'speed': expected exact_match"),
     "no file": (None, "", "a.csv: No such file"),
 }
@@ -122,3 +122,16 @@ def test_runs_are_compared_by_their_predictions(tmp_path: Path, capsys: pytest.C
     tables = [pd.read_parquet(run / "predictions.parquet") for run in runs]
     shares = [(table["reference"] == table["answer"]).mean() for table in tables]
     assert all(f"{share:.3f}  {run}" in printed for share, run in zip(shares, runs, strict=True))
+
+
+def test_a_run_is_compared_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthetic.write_store(tmp_path, [synthetic.SENTIMENT])
+    run, other = sorted((tmp_path / "runs").glob("sentiment-*-s0-*"))[:2]
+    table = pd.read_parquet(other / "predictions.parquet")
+    table[["example", "reference", "answer"]].to_csv(tmp_path / "other.csv", index=False)
+    printed = []
+    for second in (other, tmp_path / "other.csv"):
+        with pytest.raises(SystemExit, match=r"^0$"):
+            command_line.main(["test", str(run), str(second)])
+        printed.append(capsys.readouterr().out.replace(str(second), "second"))
+    assert printed[0] == printed[1]

@@ -1,6 +1,6 @@
 """Effects of a change of the task on one architecture: a condition against the first one, a task against its baseline.
 
-Answers of architectures stay within one condition. Here the same architecture stands on both sides, under the
+Contrasts of architectures stay within one condition. Here the same architecture stands on both sides, under the
 names "decoder with dropout 0.1" and "decoder", or "decoder on phrases-char" and "decoder on phrases-bpe".
 """
 

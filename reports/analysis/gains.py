@@ -1,8 +1,8 @@
-"""Tests of what pretraining buys: whether each architecture gains by it, whose gain is larger, who is better after it.
+"""Tests of pretraining: whether each architecture gains by it, whose gain is larger, and which is better after it.
 
-All are tested for finetuning on the first number of examples that the task lists, gains against training from scratch
-on the same. The condition of each contrast names the pretraining, "after own" or "gain after own"; ``about`` is the
-number of examples, empty where it is not recorded.
+All compare models finetuned on the first number of examples that the task lists; a gain is measured against training
+from scratch on the same number. The condition of each contrast names the pretraining, "after own" or "gain after own";
+``about`` is the number of examples, empty where it is not recorded.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from archbench.runs.experiment.spec import FINETUNE, is_scratch
 if TYPE_CHECKING:
     from archbench.reports.analysis.report import Report
 
-GAIN: Final = "gain "  # before the condition of a difference of gains, which is another quantity than that of scores
+GAIN: Final = "gain "  # begins the condition of gain differences: differences of gains, not of scores
 
 
 def started_from(contrast: Contrast) -> str:

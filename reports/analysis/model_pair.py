@@ -47,7 +47,7 @@ class ModelPair:
 
 
 def usual_metric(pair: Sequence[Predictions]) -> str:
-    """The metric where none is named: bits per byte if there are likelihoods and not all have answers."""
+    """The default metric: bits per byte if both have likelihoods and one of them has no answers, else exact match."""
     likely, answered = (all(name in model.rows for model in pair) for name in ("log_likelihood", "answer"))
     return "bits_per_byte" if likely and not answered else "exact_match"
 
@@ -61,7 +61,7 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     tables = [_rows(model, columns) for model in (first, second)]
     shared = tables[0].index.intersection(tables[1].index, sort=True)
     if len(shared) < 2:
-        raise InputError(f"{first.where} and {second.where} share {len(shared)} examples; a test needs 2")
+        raise InputError(f"{first.where} and {second.where} share {len(shared)} examples; a test needs at least 2")
     a, b = (table.loc[shared] for table in tables)
     apart = a.index[(a["reference"] != b["reference"])] if metric.reads == "texts" else a.index[:0]
     if len(apart):
@@ -79,6 +79,7 @@ def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
     if missing:
         raise InputError(f"{model.where}: no column {missing[0]!r}; this metric needs example, {', '.join(columns)}")
     rows = model.rows.dropna(subset=list(columns))
+    rows = rows.assign(example=rows["example"].astype(str))  # files have texts, runs have numbers
     twice = rows.loc[rows["example"].duplicated(), "example"]
     if len(twice):
         raise InputError(f"{model.where}: example {twice.iloc[0]} occurs twice")

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def once_per_report(derive: Callable[["Report"], Result]) -> Callable[["Report"], Result]:
-    """A function of a report that computes its result once for each."""
+    """Decorates a function of a report: its result is computed once for each report and kept."""
 
     @wraps(derive)
     def kept(report: "Report") -> Result:

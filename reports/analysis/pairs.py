@@ -21,11 +21,11 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 if TYPE_CHECKING:
     from archbench.reports.analysis.report import Report
 
-FEW: Final = 4  # architectures of which every pair is a contrast where none is declared
+FEW: Final = 4  # up to this many architectures, all pairs are contrasts if none is declared
 
 
 def primary(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Contrast]:
-    """The primary contrasts; those that are declared on data sets without runs yet count as tests."""
+    """The primary contrasts, corrected also for those that are declared on data sets without runs yet."""
     rule = sequential.rule(comparisons.tables)
     if rule is not None:
         return sequentially(comparisons.tables, rule)
@@ -33,7 +33,7 @@ def primary(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Contr
 
 
 def exploratory(report: "Report") -> Iterator[Question]:
-    """The pairs that are not primary; only those that have scores."""
+    """A question for each pair that is not primary and has scores."""
     first, further = report.compared
     budgets = [part for comparison in first for part in parts(report.comparisons, comparison)]
     for comparison in (*first, *further, *budgets):
@@ -122,9 +122,10 @@ def _planned(comparisons: Comparisons, first: Sequence[Comparison]) -> int:
 
 
 def _pairs(declared: Sequence[Pair], architectures: Sequence[str]) -> list[Pair]:
-    """The declared pairs of these architectures; where the usual ones are declared and there is none, their own.
+    """The declared pairs among these architectures.
 
-    These are every pair of a few architectures, and the first against each of many.
+    If the default contrasts are declared and none of them applies: all pairs of up to ``FEW`` architectures; of more,
+    the first against each other one.
     """
     present = [pair for pair in declared if set(architectures).issuperset(pair)]
     if present or tuple(declared) != DEFAULT_CONTRASTS:

@@ -12,7 +12,7 @@ Form = Literal["mark", "cell", "clause", "sentence", "change"]
 def phrase(contrast: Contrast, form: Form) -> str:
     """A contrast in words.
 
-    mark      what became of the first of the two, for a figure: "better", "equal", "worse (small)"
+    mark      the outcome for the first side, for a figure: "better", "equal", "worse (small)"
     cell      who is better: "decoder better", "not decided"
     clause    both sides and the size: "decoder better than encoder by 0.12", "decoder vs. encoder not decided"
     sentence  the decision with interval, p value and what would decide it; which runs diverged
@@ -152,7 +152,7 @@ def _chance(contrast: Contrast) -> str:
 
 
 def _toward(contrast: Contrast) -> Contrast:
-    """The contrast from the side of the better mean."""
+    """The contrast, turned so that the better mean comes first."""
     return contrast if contrast.difference.mean >= 0 else turned(contrast)
 
 
@@ -169,7 +169,7 @@ def _power(contrast: Contrast) -> str:
         return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
     goal = {"equality": "equality within the margin"}.get(contrast.needed_to_show, "a difference")
     if contrast.seeds_needed <= contrast.seeds:
-        return f"{detectable}; {contrast.seeds_needed} new seeds each would probably show {goal}."
+        return f"{detectable}; {contrast.seeds_needed} new seeds of each would probably show {goal}."
     return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."
 
 

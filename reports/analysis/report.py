@@ -28,7 +28,7 @@ Ask = Callable[["Report"], Iterable[Question]]
 
 @dataclass(frozen=True)
 class Family:
-    """Tests of one kind: what they ask of a report, one of them in words, whether all are corrected together."""
+    """A family of tests: ``ask`` yields its questions, ``words`` names one, ``corrected``: for all of them together."""
 
     ask: Ask
     words: str
@@ -49,13 +49,13 @@ FAMILIES: Final[Mapping[str, Family]] = {
         for axis in AXES
     },
 }
-"""All tests but the primary contrasts and the other pairs, which come first (``pairs``), and those of claims."""
+"""All families of tests except the primary contrasts and other pairs (``pairs``), and the tests of claims."""
 
 
 class Report:
-    """What the tables of a comparison say.
+    """Everything that is derived from the tables of a comparison.
 
-    Conditions that are points of a sweep are no effects: they are tested there.
+    Conditions that are points of a sweep are tested as its steps, not as effects.
     """
 
     def __init__(self, tables: Tables) -> None:

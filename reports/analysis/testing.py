@@ -32,12 +32,12 @@ from archbench.tasks.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Question:
-    """Two architectures of a group, by a metric; two of them are the same where data set, metric and pair are.
+    """A question about two architectures of a group: which is better by a metric?
 
-    ``about`` is what the family of tests has to say of it: what a control expects, which factors of a design change,
-    which pretraining a gain is from. ``samples`` are the scores to compare and to estimate the variance from, where
-    they are not those of the group in all its settings. ``gated``: there is no verdict on a pair of which one is not
-    trained enough.
+    Two questions are equal if data set, metric, pair and condition are. ``about`` is what the family adds: the outcome
+    that a control expects, the factors that change, the number of examples of a gain. ``samples`` replace the scores of
+    the group, in the test and in the estimate of variance. ``gated``: no verdict is given if an architecture of the
+    pair is not trained enough.
     """
 
     group: Group = field(compare=False)

@@ -1,9 +1,9 @@
 """The table `predictions`: what each test example contributes to the score of a run.
 
-A run records it beside its predictions, one column for each metric whose contributions take more than a look at the
-row (see `tasks.metrics.metric`). Two metrics follow from plain columns: shares of right answers from `correct`, bits
-per byte from `log_likelihood` and `bytes`. Contributions average to the recorded score; where they do not, because the
-table holds a part of the examples only, there are none.
+A run records contributions beside its predictions, one column per metric, where they cannot be computed from the other
+columns (see `tasks.metrics.metric`). Accuracy and exact match follow from `correct`, bits per byte from
+`log_likelihood` and `bytes`. Contributions average to the recorded score. If they do not, because the table holds only
+some of the examples, the run has no contributions.
 """
 
 import math
@@ -52,7 +52,7 @@ def matrix(contributions: Contributions, runs: list[str], examples: "pd.Index[An
 
 
 def with_statistics(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """The table `predictions` with what runs record beside their texts; older runs, which did not, get it from these.
+    """The table `predictions` with correctness, bytes and contributions, from the texts where older runs lack them.
 
     ``scores`` is the table of that name: the metrics by which each run was scored.
     """

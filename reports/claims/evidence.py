@@ -1,4 +1,4 @@
-"""Answers as evidence for claims: what they amount to, divergence included, in words."""
+"""Contrasts as evidence for claims: what each amounts to in words, including divergence."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
 """The claims as the ledger states them, what a verdict may be, and the hashes by which the ledger is known.
 
-It has parts. What is tested in a part that comparisons were planned under stays as it is; claims that come later go
-into a later part, so that every page can say which of them were written before its first run. Only the words in which
-a test is described may change. A claim whose reading was found too weak stays where it is; a claim of a later part,
-with the same statement, supersedes it.
+It has parts. The tests of a part stay as they are once a comparison was planned under it; only the words that describe
+a test may change. New claims go into a new part, so that a page can say which claims were written before its first run.
+If a reading turns out too weak, the claim stays, and a claim of a later part with the same statement supersedes it.
 """
 
 import tomllib
@@ -65,7 +64,7 @@ OF_FILES: Final = {
         "681896a1346649443c2c4a73f043eec45e1cb269193edea8ab8be28bfbb3d2aa"
     ),
 }
-"""By the SHA-256 of a part as the file that it was, which older comparisons recorded: the hash of its content."""
+"""Older comparisons recorded the SHA-256 of the file of each part: the hash of its content, by that of the file."""
 
 REPRODUCED: Final = "reproduced here"
 OPPOSITE: Final = "opposite found here"
@@ -185,7 +184,7 @@ class PartStanding:
 
 
 def standing(recorded: str, names: Collection[str] = ()) -> list[PartStanding]:
-    """How each part stands to the hashes of a `declaration` that was recorded when the runs were planned.
+    """For each part, whether its hash is among those of a `declaration`, recorded when the runs were planned.
 
     With the ``names`` of claims, only the parts that have one of them.
     """
