@@ -206,7 +206,7 @@ def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: s
     unsure = replace(tested, p=0.5, p_beyond=0.5, seeds=1)
     assert f"about {tested.seeds_needed} seeds each {words}" in phrase(unsure, "sentence")
     enough = replace(unsure, seeds_needed=unsure.seeds)  # the seeds that there are, and they did not decide it
-    assert f"{unsure.seeds} new seeds each would probably show" in phrase(enough, "sentence")
+    assert f"{unsure.seeds} new seeds of each would probably show" in phrase(enough, "sentence")
     assert f"about {unsure.seeds + 1} seeds each" in phrase(replace(unsure, seeds_needed=unsure.seeds + 1), "sentence")
 
 

@@ -43,7 +43,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "gain": Family(gains, "a gain by pretraining"),
     "gain difference": Family(gain_differences, "a difference of gains by pretraining"),
     "doubling": Family(doublings, "a doubling of the budget"),
-    **{axis.name: Family(partial(between_points, axis=axis), f"a step in {axis.singular}s") for axis in AXES},
+    **{axis.name: Family(partial(between_points, axis=axis), f"a step in {axis.plural}") for axis in AXES},
     **{
         order_of(axis): Family(partial(between_architectures, axis=axis), f"architectures at equal {axis.plural}")
         for axis in AXES
