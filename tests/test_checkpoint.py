@@ -304,3 +304,13 @@ def test_a_file_in_place_of_the_folder_is_told_and_gone_on_without(tmp_path: Pat
     assert step is None and len(messages) == 1 and "training starts again" in messages[0]
     save(tmp_path / "checkpoint", RUN, tensors(1), {"step": 1})
     assert loaded(tmp_path / "checkpoint") == (1, [])
+
+
+def test_a_checkpoint_of_the_format_before_seals_is_named_and_stays(folder: Path) -> None:
+    save(folder, RUN, tensors(3), {"step": 3})
+    latest = max(path for path in folder.iterdir() if path.is_dir())
+    manifest = {"format": "archbench checkpoint", "version": 3, "run": RUN, "files": {}}
+    (latest / "manifest.json").write_text(json.dumps({"manifest": manifest, "sha256": "0" * 64}))
+    with pytest.raises(ValueError, match=r"checkpoint version 3, but this archbench reads"):
+        loaded(folder)
+    assert latest.is_dir()

@@ -119,8 +119,10 @@ def _read(place: Path, run: str) -> Checkpoint:
 def _files(place: Path, run: str) -> dict[str, str]:
     """Name and SHA-256 of each part, as the manifest has them."""
     try:
-        manifest = dict(sealed.opened(_bytes(place / _MANIFEST)))
-    except (ValueError, TypeError, RecursionError):
+        raw = _bytes(place / _MANIFEST)
+        older = json.loads(raw).get("manifest")  # up to version 3, of which only the version is read
+        manifest = dict(older or sealed.opened(raw))
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise DamagedError(f"{_MANIFEST} is not as it was written") from None
     written = manifest.get("format"), manifest.get("version")
     if written != (FORMAT, VERSION):
