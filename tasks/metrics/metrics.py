@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,29 +50,26 @@ def bleu_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
     from sacrebleu.metrics.bleu import BLEU
 
     metric = BLEU(effective_order=True, force=True)  # without effective_order it warns of sentences
-    scores = [metric.sentence_score(answer, [wanted]) for wanted, answer in zip(references, answers, strict=True)]
-    return np.array([[*score.counts, *score.totals, score.sys_len, score.ref_len] for score in scores], np.float64)
+
+    def counts(wanted: str, answer: str) -> list[int]:
+        score = metric.sentence_score(answer, [wanted])
+        return [*score.counts, *score.totals, score.sys_len, score.ref_len]
+
+    return _of_pairs(counts, references, answers)
 
 
 def bleu(sums: Floats) -> Floats:
     """sacreBLEU's corpus BLEU with its defaults, 0 to 100 (1804.08771), from sums of `bleu_counts` (r, 10), (r,)."""
     from sacrebleu.metrics.bleu import BLEU
 
-    counts = sums.astype(np.int64).tolist()
-    scores = [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp") for row in counts]
-    return np.array([score.score for score in scores], np.float64)
+    rows, places = np.unique(sums.astype(np.int64), axis=0, return_inverse=True)
+    scores = [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp") for row in rows.tolist()]
+    return np.array([score.score for score in scores], np.float64)[places.reshape(-1)]
 
 
 def chrf_counts(references: Sequence[str], answers: Sequence[str]) -> Floats:
     """(answer n-grams, reference n-grams, matches) for 1 to 6 characters of each sentence, (n, 18)."""
-    rows = []
-    for wanted, answer in zip(references, answers, strict=True):
-        row: list[int] = []
-        for n in range(1, CHRF_ORDER + 1):
-            given, right = _characters(answer, n), _characters(wanted, n)
-            row += [given.total() if right else 0, right.total(), (given & right).total()]
-        rows.append(row)
-    return np.array(rows, np.float64)
+    return _of_pairs(_chrf_counts, references, answers)
 
 
 def chrf(sums: Floats) -> Floats:
@@ -87,6 +84,21 @@ def chrf(sums: Floats) -> Floats:
     recall = (usable * (hits / np.maximum(1, wanted))).sum(axis=1) / orders
     weighted = 4 * precision + recall
     return np.asarray(100 * (5 * precision * recall / np.where(weighted > 0, weighted, 1.0)))
+
+
+def _chrf_counts(wanted: str, answer: str) -> list[int]:
+    counts: list[int] = []
+    for n in range(1, CHRF_ORDER + 1):
+        given, right = _characters(answer, n), _characters(wanted, n)
+        counts += [given.total() if right else 0, right.total(), (given & right).total()]
+    return counts
+
+
+def _of_pairs(counts: Callable[[str, str], list[int]], references: Sequence[str], answers: Sequence[str]) -> Floats:
+    """``counts`` of each reference and its answer, (n, k); pairs that recur are counted once."""
+    pairs = list(zip(references, answers, strict=True))
+    known = {pair: counts(*pair) for pair in set(pairs)}
+    return np.array([known[pair] for pair in pairs], np.float64)
 
 
 def _characters(text: str, n: int) -> Counter[str]:
