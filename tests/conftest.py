@@ -33,18 +33,26 @@ TIERS = Path(__file__).with_name("tiers.toml")
 
 
 def _names(entry: str, test: str) -> bool:
-    return fnmatch.fnmatchcase(test, entry.replace("[", "[[]"))
+    return fnmatch.fnmatchcase(test, entry.removeprefix("!").replace("[", "[[]"))
+
+
+def _file(name: str) -> str:
+    return name.removeprefix("!").partition("::")[0]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the tests that `tiers.toml` lists; when everything is collected, each entry has to name some test."""
     tiers = tomllib.loads(TIERS.read_text())
+    by_file: dict[str, dict[str, list[str]]] = {}
+    for tier, entries in tiers.items():
+        for entry in entries:
+            by_file.setdefault(_file(entry), {}).setdefault(tier, []).append(entry)
     used = set()
     for item in items:
         name = item.nodeid.rpartition("tests/")[2]
-        for tier, entries in tiers.items():
-            matching = [entry for entry in entries if _names(entry.removeprefix("!"), name)]
+        for tier, entries in by_file.get(_file(name), {}).items():
+            matching = [entry for entry in entries if _names(entry, name)]
             used.update(matching)
             if matching and not matching[-1].startswith("!"):
                 item.add_marker(tier)
