@@ -13,9 +13,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 
 from archbench.architectures.components.stack import Block
 from archbench.runs.training import optimizer
@@ -30,6 +27,9 @@ class ShardedModel:
 
     def __init__(self, step: Any, device: torch.device, ranks: Ranks) -> None:
         """Shards ``step`` in place; its model is on ``device``."""
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard  # its import takes a second, which other runs are spared
+
         self.step, self.device, self.ranks = step, device, ranks
         self.plain: nn.Module = copy.deepcopy(step.model).cpu()
         self.splits = {
@@ -195,14 +195,18 @@ def _owners(matrices: Mapping[str, nn.Parameter], ranks: int) -> dict[str, int]:
     return owners
 
 
+def _is_sharded(tensor: Any) -> bool:
+    return hasattr(tensor, "full_tensor")  # a DTensor, whose module only sharded runs import
+
+
 def gathered(tensor: Any) -> Tensor:
     """A sharded tensor gathered from all ranks; any other as it is."""
-    whole: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    whole: Tensor = tensor.full_tensor() if _is_sharded(tensor) else tensor
     return whole.detach()
 
 
 def _local(tensor: Any) -> Tensor:
-    local: Tensor = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    local: Tensor = tensor.to_local() if _is_sharded(tensor) else tensor
     return local
 
 
@@ -219,4 +223,4 @@ def _spread(tensor: Any, whole: Tensor | None, ranks: Ranks) -> None:
         assert whole is not None
         received.copy_(whole)
     dist.broadcast(received, 0)
-    _local(tensor).copy_(_own_rows(received, ranks) if isinstance(tensor, DTensor) else received)
+    _local(tensor).copy_(_own_rows(received, ranks) if _is_sharded(tensor) else received)
