@@ -13,16 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archbench.runs.experiment import spec
-from archbench.runs.experiment.sections import (
-    Budget,
-    ConditionEntry,
-    ExperimentEntry,
-    Model,
-    PretrainingEntry,
-    TaskEntry,
-    TrainingEntry,
-    Tuning,
-)
+from archbench.runs.experiment.entries import ConditionEntry, ExperimentEntry, PretrainingEntry, TaskEntry
+from archbench.runs.experiment.sections import Budget, Model, TrainingEntry, Tuning
 from archbench.tasks.base.errors import InputError
 
 MINIMAL: dict[str, Any] = {

@@ -17,8 +17,9 @@ from archbench.runs.execution.progress import Display, some_runs
 from archbench.runs.execution.until_decided import UntilDecided
 from archbench.runs.executors import executor
 from archbench.runs.executors.executor import On
-from archbench.runs.experiment.sections import Flag, Section, Whole
+from archbench.runs.experiment.keys import Section
 from archbench.runs.experiment.spec import Experiment
+from archbench.runs.experiment.values import Flag, Whole
 from archbench.tasks.base import fixed_environment, sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say

@@ -6,16 +6,16 @@ seeds = [0, 1, 2]
 supervision = "target"
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from archbench.runs.experiment.sections import Budget, ConditionEntry, Section, Task
+from archbench.runs.experiment.entries import ConditionEntry
+from archbench.runs.experiment.sections import ComparedKeys, Task
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 
-Part = TypeVar("Part", bound=Section)
-
-HOW_LONG = ("tokens", "flops", "seconds")
+LISTS: tuple[str, ...] = ("architectures", "seeds")
+TABLES = ("training", "model", "budget")
 OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
@@ -24,17 +24,19 @@ def conditions(entries: Sequence[ConditionEntry], tasks: Sequence[Task]) -> tupl
     return tuple(_changed(task, entry) for index, entry in enumerate(entries) for task in _named(entry, tasks, index))
 
 
-def merged(general: Part, specific: Part) -> Part:
-    """``general`` with the keys that ``specific`` sets."""
-    values = {name: getattr(specific, name) for name in specific.model_fields_set}
-    return general.model_copy(update=values)
+def changed(task: Task, values: Mapping[str, Any]) -> Task:
+    """``task`` with ``values``, which may name lists of its own."""
+    return task.patched({"own_lists": tuple(name for name in LISTS if name in values), **values})
 
 
-def merged_budget(general: Budget, specific: Budget) -> Budget:
-    """Whoever says how long is trained replaces how long the general budget says, in whichever unit."""
-    if any(getattr(specific, unit) is not None for unit in HOW_LONG):
-        general = general.model_copy(update=dict.fromkeys(HOW_LONG))
-    return merged(general, specific)
+def limited(task: Task, lists: Mapping[str, tuple[Any, ...]]) -> Task:
+    """``task`` with these architectures and seeds; of its own lists, what is among them."""
+    own = {
+        name: tuple(item for item in getattr(task, name) if item in lists[name])
+        for name in task.own_lists
+        if name in lists
+    }
+    return task.patched({**lists, **own})
 
 
 def _named(entry: ConditionEntry, tasks: Sequence[Task], index: int) -> list[Task]:
@@ -48,36 +50,27 @@ def _named(entry: ConditionEntry, tasks: Sequence[Task], index: int) -> list[Tas
 def _changed(task: Task, entry: ConditionEntry) -> Task:
     if entry.share == 1:
         raise InputError("conditions: share = 1 is the budget itself; leave it out, or give another part or multiple")
-    changes: dict[str, Any] = {
-        "architectures": entry.architectures or task.architectures,
-        "seeds": entry.seeds or task.seeds,
-        "supervision": entry.supervision or task.supervision,
-        "budget": merged_budget(task.budget, entry.budget),
-        "model": merged(task.model, entry.model),
-        "training": merged(task.training, entry.training),
+    values = entry.stated(ComparedKeys)
+    notes = {
+        "condition": ", ".join(_in_words(values)) if entry.name is None else entry.name,
         "share": entry.share or 1.0,
-        "tuned": task.tuned if entry.tuning is None else {},
-        "tuning": entry.tuning or task.tuning,
-        "retuned": entry.tuning is not None,
-        "fixed": tuple(sorted(entry.training.model_fields_set)),
-        "own_lists": tuple(name for name in ("architectures", "seeds") if getattr(entry, name)),
-        "condition": ", ".join(_changes_in_words(entry)) if entry.name is None else entry.name,
+        "fixed": tuple(sorted(values.get("training", ()))),
+        "retuned": "tuning" in values,
     }
-    return task.model_copy(update=changes)
+    return changed(task, values | notes | ({"tuned": {}} if notes["retuned"] else {}))
 
 
-def _changes_in_words(entry: ConditionEntry) -> Iterator[str]:
+def _in_words(values: Mapping[str, Any]) -> Iterator[str]:
     """What a condition without a name changes, in words; nothing where only axis, seeds or share differ."""
-    if entry.supervision is not None:
-        yield f"{entry.supervision} supervision"
-    for section in (entry.training, entry.model, entry.budget):
-        for key in sorted(section.model_fields_set - {"match"}):
-            value, label = getattr(section, key), key.replace("_", " ")
-            if key == "optimizer":
+    others = {key: value for key, value in values.items() if key not in (*LISTS, *TABLES, "tuning")}
+    for table in (others, *(values.get(name, {}) for name in TABLES)):
+        for key in sorted(table.keys() - {"match"}):
+            value, label = table[key], key.replace("_", " ")
+            if key == "supervision":
+                yield f"{value} supervision"
+            elif key == "optimizer":
                 yield OPTIMIZERS[value]
-            elif isinstance(value, bool | str):
-                yield f"{label} {value}".lower()
             else:
-                yield f"{label} {value:,}"
-    if entry.tuning is not None:
+                yield f"{label} {value}".lower() if isinstance(value, bool | str) else f"{label} {value:,}"
+    if "tuning" in values:
         yield "tuned"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archbench.runs.experiment.resolve import default_name
+from archbench.runs.experiment.tasks import default_name
 from archbench.runs.experiment.validation import key_path, nearest, printable
 from archbench.tasks.base.errors import InputError, shortened
 

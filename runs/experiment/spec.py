@@ -23,7 +23,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from archbench.runs.experiment import starts
-from archbench.runs.experiment.resolve import check_task, check_tuning_seeds, is_path, resolve
+from archbench.runs.experiment.conditions import LISTS, limited
+from archbench.runs.experiment.entries import Overrides
+from archbench.runs.experiment.resolve import is_path, resolve
 from archbench.runs.experiment.sections import (
     ADAPTED,
     DEFAULT_CONTRASTS,
@@ -36,13 +38,13 @@ from archbench.runs.experiment.sections import (
     UNMATCHED,
     Budget,
     Experiment,
-    Overrides,
     Task,
     TrainingEntry,
     is_checkpoint,
     is_scratch,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
+from archbench.runs.experiment.tasks import check_task, check_tuning_seeds
 from archbench.runs.experiment.validation import key_path, nearest, printable, validated
 from archbench.tasks.base.errors import InputError, irregular, shortened
 from archbench.tasks.kinds import registry
@@ -191,43 +193,27 @@ def override(
     lists. Paths of variant files are relative to the current folder. Raises ``InputError`` that names the argument.
     """
     overrides = {"architectures": architectures, "tasks": tasks, "seeds": seeds, "match": match}
-    wanted = validated(Overrides, overrides)
-    chosen = _chosen(experiment, wanted.tasks) if wanted.tasks is not None else experiment.tasks
-    general: dict[str, Any] = {}
-    if wanted.architectures is not None:
-        general["architectures"] = tuple(absolute(name_or_path) for name_or_path in wanted.architectures)
-    if wanted.seeds is not None:
-        general["seeds"] = wanted.seeds
-    names = [task.name for task in chosen]
-    conditions = [task for task in experiment.conditions if task.name in names]
-    if wanted.match is not None:
-        written = {task.name: task.budget.match for task in chosen}
-        chosen = tuple(_matched(task, wanted.match) for task in chosen)
-        conditions = [
-            _matched(task, wanted.match) if task.budget.match == written[task.name] else task for task in conditions
-        ]
+    wanted = validated(Overrides, overrides).stated()
+    chosen, axes = _chosen(experiment, wanted.get("tasks")), wanted.get("match")
+    lists = {key: wanted[key] for key in LISTS if key in wanted}
+    if "architectures" in lists:
+        lists["architectures"] = tuple(map(absolute, lists["architectures"]))
+    by_name = {task.name: task for task in chosen}
+    conditions = [task for task in experiment.conditions if task.name in by_name]
+    if axes is not None:
+        chosen = tuple(_matched(task, axes) for task in chosen)
+        same = [task.budget.match == by_name[task.name].budget.match for task in conditions]
+        conditions = [_matched(task, axes) if is_same else task for task, is_same in zip(conditions, same, strict=True)]
+    narrowed = [limited(task, lists) for task in conditions]
     changed = {
-        "tasks": tuple(task.model_copy(update=general) for task in chosen),
-        "conditions": tuple(task for task in (_at_most(task, general) for task in conditions) if task is not None),
+        "tasks": tuple(task.patched(lists) for task in chosen),
+        "conditions": tuple(task for task in narrowed if all(getattr(task, key) for key in lists)),
     }
     for task in (*changed["tasks"], *changed["conditions"]):
         check_tuning_seeds(task)
-    stages = starts.overridden(experiment, names, wanted.match, general)
+    stages = starts.overridden(experiment, tuple(by_name), axes, lists)
     starts.check_overridden((*changed["tasks"], *changed["conditions"]), stages, experiment.pretraining)
-    return experiment.model_copy(update={**general, **changed, "pretraining": stages})
-
-
-def _at_most(task: Task, general: Mapping[str, Any]) -> Task | None:
-    """A condition under the command line's architectures and seeds.
-
-    If the condition states its own, those that the command line also names remain; otherwise it gets all of the
-    command line's. None if none remains.
-    """
-    changes = {
-        name: tuple(item for item in getattr(task, name) if item in wanted) if name in task.own_lists else wanted
-        for name, wanted in general.items()
-    }
-    return task.model_copy(update=changes) if all(changes.values()) else None
+    return experiment.patched({**lists, **changed, "pretraining": stages})
 
 
 def absolute(name_or_path: str) -> str:
@@ -235,7 +221,9 @@ def absolute(name_or_path: str) -> str:
     return str(Path(name_or_path).expanduser().absolute()) if is_path(name_or_path) else name_or_path
 
 
-def _chosen(experiment: Experiment, wanted: Sequence[str]) -> tuple[Task, ...]:
+def _chosen(experiment: Experiment, wanted: Sequence[str] | None) -> tuple[Task, ...]:
+    if wanted is None:
+        return experiment.tasks
     names = [task.name for task in experiment.tasks]
     kinds = [task.kind for task in experiment.tasks]
     for word in wanted:
@@ -248,7 +236,7 @@ def _matched(task: Task, axes: Sequence[str]) -> Task:
     for axis in axes:
         if axis not in MATCHES:
             raise InputError(f"match: unknown axis {printable(axis)}{nearest(axis, MATCHES)}")
-    task = task.model_copy(update={"budget": task.budget.model_copy(update={"match": axes})})
+    task = task.patched({"budget": {"match": axes}})
     check_task(task, f"tasks.{task.name}")
     return task
 

@@ -12,10 +12,12 @@ examples = [100, "all"]
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from archbench.runs.experiment.conditions import LISTS, changed, limited
+from archbench.runs.experiment.entries import ExperimentEntry, PretrainingEntry, TaskEntry
 from archbench.runs.experiment.sections import (
     ADAPTED,
     FINETUNE,
@@ -25,65 +27,50 @@ from archbench.runs.experiment.sections import (
     SCRATCH_WITH,
     Budget,
     Experiment,
-    ExperimentEntry,
+    Keys,
     Pretraining,
-    PretrainingEntry,
     Task,
-    TaskEntry,
+    TextKeys,
     is_checkpoint,
     is_scratch,
 )
+from archbench.runs.experiment.tasks import resolved
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 
-RESOLVED = (  # keys of a pretraining that are those of its task of running text
-    *("name", "data", "columns", "encoding", "tokenizer", "vocabulary", "context", "test_examples"),
-    *("architectures", "seeds", "budget", "model", "training"),
-)
 KIND = "generation"
 PRETRAINING_MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
 
 
-def pretrainings(
-    entry: ExperimentEntry, resolve: Callable[[TaskEntry, ExperimentEntry, str], Task]
-) -> tuple[Pretraining, ...]:
-    """The pretrainings of an experiment, each as a task of running text; ``resolve`` fills in what it leaves out."""
-    general = entry.model_copy(update={"tuning": None, "alternatives": {}, "supervision": "native"})
-    resolved: list[Pretraining] = []
+def pretrainings(entry: ExperimentEntry, folder: str) -> tuple[Pretraining, ...]:
+    """The pretrainings of an experiment, each as a task of running text."""
+    stages: list[Pretraining] = []
     for index, written in enumerate(entry.pretraining):
         where = f"pretraining[{index}]"
-        given = {key: getattr(written, key) for key in RESOLVED if key in written.model_fields_set}
-        values = {
-            "kind": KIND,
-            "name": written.name,
-            "context": written.context,
-            "tokenizer": written.tokenizer,
-        } | given
-        defaults = TaskEntry(data=written.data).__dict__
-        entry_of_text = TaskEntry.model_construct(**(defaults | values))  # ``values`` are validated: no second time
-        task = resolve(entry_of_text, general, where)
+        own = written.stated(Keys)
+        text = {"name": written.name, "tokenizer": written.tokenizer, "context": written.context}
+        as_task = TaskEntry(kind=KIND, data=written.data).patched(text | written.stated(TextKeys) | own)
+        task = resolved(as_task, entry.stated(Keys), folder, where)
         _check(written, task, where)
-        budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
-        own = tuple(key for key in ("architectures", "seeds") if key in written.model_fields_set)
-        rate = None if written.mask_rate == "uniform" else float(written.mask_rate)
-        _check_before(written, task, resolved, where)
-        resolved.append(
+        _check_before(written, task, stages, where)
+        budget, lists = {"match": task.budget.match[:1]}, tuple(name for name in LISTS if name in own)
+        stages.append(
             Pretraining(
-                task=task.model_copy(update={"budget": budget, "own_lists": own}),
+                task=task.patched({"budget": budget, "own_lists": lists}),
                 objective=written.objective,
-                mask_rate=rate,
+                mask_rate=None if written.mask_rate == "uniform" else float(written.mask_rate),
                 before=written.from_ or "",
                 before_architecture=written.from_architecture or "",
                 share=written.share,
             )
         )
-    names = [pretraining.name.casefold() for pretraining in resolved]
+    names = [pretraining.name.casefold() for pretraining in stages]
     for index, name in enumerate(names):
         if name == SCRATCH or name in names[:index] or name in [task.name for task in entry.tasks]:
             taken = "is taken" if name != SCRATCH else "is reserved for runs without pretraining"
-            raise InputError(f"pretraining[{index}].name: {printable(resolved[index].name)} {taken}; rename it")
-    return tuple(resolved)
+            raise InputError(f"pretraining[{index}].name: {printable(stages[index].name)} {taken}; rename it")
+    return tuple(stages)
 
 
 def _check(written: PretrainingEntry, task: Task, where: str) -> None:
@@ -103,7 +90,7 @@ def _check_match(axes: Sequence[str], where: str) -> None:
 
 
 def overridden(
-    experiment: Experiment, names: Sequence[str], match: Sequence[str] | None, general: Mapping[str, Any]
+    experiment: Experiment, names: Sequence[str], match: Sequence[str] | None, general: Mapping[str, tuple[Any, ...]]
 ) -> tuple[Pretraining, ...]:
     """The pretrainings under the command line's settings: those that the tasks ``names`` start from, or no task does.
 
@@ -115,20 +102,17 @@ def overridden(
     stages: list[Pretraining] = []
     continued: dict[str, set[str]] = {}
     for stage in reversed(_of_tasks(experiment, names)):
-        task = stage.task
-        changes = {key: value for key, value in general.items() if key not in task.own_lists}
-        if "architectures" in general and "architectures" in task.own_lists:
-            kept = {*general["architectures"], *continued.get(stage.name, ())}
-            changes["architectures"] = tuple(name for name in task.architectures if name in kept)
-        if match is not None:
-            changes["budget"] = task.budget.model_copy(update={"match": tuple(match[:1])})
-        task = task.model_copy(update=changes)
+        own = stage.task.own_lists
+        lists = {key: wanted for key, wanted in general.items() if key not in own or key != "seeds"}
+        if "architectures" in lists and "architectures" in own:
+            lists["architectures"] = (*lists["architectures"], *continued.get(stage.name, ()))
+        task = limited(stage.task, lists).patched({"budget": {"match": tuple(match[:1])}} if match else {})
         if not task.architectures:
             continue
         if stage.before:
             needed = (stage.before_architecture,) if stage.before_architecture else task.architectures
             continued.setdefault(stage.before, set()).update(needed)
-        stages.append(stage.model_copy(update={"task": task}))
+        stages.append(stage.patched({"task": task}))
     return tuple(reversed(stages))
 
 
@@ -200,16 +184,15 @@ def expand(
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
     """The tasks with their first start, number of examples and adaptation; then conditions with all other ones."""
     totals = {pretraining.name: _total_tokens(pretraining, known) for pretraining in known}
-    first, conditions = [], []
+    first: list[Task] = []
+    conditions: list[Task] = []
     for index, (entry, task) in enumerate(tasks):
         _check_starts(entry, task, known, f"tasks[{index}]")
         for number, changes in enumerate(_combinations(entry, task.budget, totals)):
             changes |= _started_from(changes, entry, task, known)
-            if number == 0:
-                first.append(task.model_copy(update=changes))
-            else:
-                as_condition = {"condition": _condition_name(entry, changes), "retuned": task.tuning is not None}
-                conditions.append(task.model_copy(update=changes | as_condition))
+            if number > 0:
+                changes |= {"condition": _condition_name(entry, changes), "retuned": task.tuning is not None}
+            (conditions if number > 0 else first).append(changed(task, changes))
     return tuple(first), tuple(conditions)
 
 
@@ -237,9 +220,9 @@ def _started_from(
         more |= {"tuned": {}}
     before = next((pretraining.task for pretraining in known if pretraining.name == changes["start"]), None)
     if before is not None:
-        more |= _size_of(before, changes.get("budget", task.budget))
+        more |= {"budget": {"parameters": before.budget.parameters}, "model": before.model}
         if len(some := _pretrained(task, before)) < len(task.architectures):
-            more |= {"architectures": some, "own_lists": ("architectures",)}
+            more |= {"architectures": some}
     return more
 
 
@@ -256,10 +239,10 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
         changes = {"start": start, "examples": examples, "adapt": adapt}
         if is_checkpoint(start):
             if adapt == FINETUNE:
-                yield changes | {"architectures": (start,), "own_lists": ("architectures",), "tuning": None}
+                yield changes | {"architectures": (start,), "tuning": None}
         elif start.startswith(SCRATCH_WITH):
             name = start.removeprefix(SCRATCH_WITH)
-            total = budget.model_copy(update={"tokens": (budget.tokens or 0) + totals[name], "epochs": None})
+            total = {"tokens": (budget.tokens or 0) + totals[name], "epochs": None}
             if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
         elif adapt != PROMPT:
@@ -269,11 +252,6 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             for shots in entry.shots:
                 prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
                 yield changes | prompt
-
-
-def _size_of(before: Task, budget: Budget) -> dict[str, Any]:
-    """The size of the models that a task starts from, in its ``budget``."""
-    return {"budget": budget.model_copy(update={"parameters": before.budget.parameters}), "model": before.model}
 
 
 def _is_pretraining(start: str) -> bool:
@@ -328,8 +306,8 @@ def _check_start(name: str, entry: TaskEntry, task: Task, known: Sequence[Pretra
     if name not in by_name:
         raise InputError(f"{where}: no pretraining {printable(name)}{nearest(name, [SCRATCH, *by_name])}")
     before = by_name[name].task
-    stated = {"parameters": entry.budget.parameters is not None, "model": bool(entry.model.model_fields_set)}
-    _check_same_size(task, before, where, [key for key, is_stated in stated.items() if is_stated])
+    stated = {"parameters": entry.budget.parameters, "model": entry.model.stated()}
+    _check_same_size(task, before, where, [key for key, given in stated.items() if given])
     if not _pretrained(task, before):
         raise InputError(
             f"{where}: {printable(name)} pretrains no architecture of {task.name}; add one to the "
@@ -370,7 +348,7 @@ def _check_prompts(entry: TaskEntry, where: str) -> None:
     """Shots and verbalizers are for prompts, and prompts for pretrained models."""
     if PROMPT not in entry.adapt:
         for key in ("shots", "verbalizers"):
-            if key in entry.model_fields_set:
+            if key in entry.stated():
                 raise InputError(f'{where}.{key}: belongs to adapt = "{PROMPT}"; remove it')
     elif not any(_is_pretraining(start) for start in entry.start):
         raise InputError(f'{where}.adapt: "{PROMPT}" needs a pretraining in start (a checkpoint can only be finetuned)')
