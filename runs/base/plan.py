@@ -4,16 +4,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from archbench.architectures.catalogue import digests
 from archbench.architectures.families.size import Counts, Limits, Size
+from archbench.runs.experiment.keys import Key
 from archbench.runs.experiment.sections import FINETUNE, PROMPT, Training, is_checkpoint
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import registry
 
+LATER = Key(later=True)  # of a field: it names a run only where it differs from its default
 LABELS = ("experiment", "architecture", "family", "task", "dataset", "seed", "match")
 
 EFFICIENCY = 0.7  # of the speed of a small model's block, reached with all around it; for expected times only
@@ -47,7 +49,7 @@ class Plan:
     description: str = ""  # of the variant, in a line
     seed: int
     match: str
-    trial: bool = False  # of the tuning: never sees the test split
+    trial: Annotated[bool, LATER] = False  # of the tuning: never sees the test split
     stage: int = 0  # runs of an earlier stage are done first
 
     # the data
@@ -57,7 +59,7 @@ class Plan:
     examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
     kind_form: str = ""  # of the examples of a task kind that is not archbench's own
     kind_code: str = ""  # digest of the code of such a kind; names no run: what it computes is stamped with it
-    decoding: dict[str, Any] = field(default_factory=dict)  # as such a kind defines it; empty: that of its form
+    decoding: Annotated[dict[str, Any], LATER] = field(default_factory=dict)  # of such a kind; empty: that of its form
 
     # the model
     variant: str  # name or path, for the catalogue
@@ -77,9 +79,9 @@ class Plan:
     sampled: bool = False  # validation samples the likelihood, which takes a pass per token
 
     # what it starts from
-    start: str = ""  # the pretraining run whose weights it starts from
+    start: Annotated[str, LATER] = ""  # the pretraining run whose weights it starts from
     start_name: str = ""  # what the experiment calls that pretraining
-    adapt: str = FINETUNE  # how the task trains the model
+    adapt: Annotated[str, LATER] = FINETUNE  # how the task trains the model
     shots: int = 0  # training examples in a prompt
     verbalizers: dict[str, str] = field(default_factory=dict)  # words that stand for labels in a prompt
     pretraining_tokens: float = 0.0
@@ -174,16 +176,19 @@ class Plan:
             "precision": self.precision,
             "threads": self.threads,
             "deterministic": self.deterministic,
-            **({"trial": True} if self.trial else {}),
-            **({"decoding": self.decoding} if self.decoding else {}),
+            **self._later(),
             **({"environment": self.variables} if self.variables else {}),
             **({"validation": "sampled"} if self.sampled else {}),
             **({"compile": True} if self.training.compile else {}),
             **({"objective": self.objective, "mask_rate": self.mask_rate} if self.objective else {}),
-            **({"start": self.start} if self.start else {}),
-            **({"adapt": self.adapt} if self.adapt != FINETUNE else {}),
             **({"shots": self.shots, "verbalizers": self.verbalizers} if self.adapt == PROMPT else {}),
         }
+
+    def _later(self) -> dict[str, Any]:
+        """The fields that are later keys, where they differ from their default."""
+        later = (item for item in fields(self) if LATER in getattr(item.type, "__metadata__", ()))
+        usual = {item.name: {} if item.default is MISSING else item.default for item in later}
+        return {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
 
     @property
     def run(self) -> str:
