@@ -11,7 +11,7 @@ from typing import Any
 
 from archbench.runs.experiment.entries import ConditionEntry
 from archbench.runs.experiment.sections import ComparedKeys, Task
-from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.experiment.validation import printable, require
 from archbench.tasks.base.errors import InputError
 
 LISTS: tuple[str, ...] = ("architectures", "seeds")
@@ -42,8 +42,7 @@ def limited(task: Task, lists: Mapping[str, tuple[Any, ...]]) -> Task:
 def _named(entry: ConditionEntry, tasks: Sequence[Task], index: int) -> list[Task]:
     names = [task.name for task in tasks]
     for name in entry.tasks or ():
-        if name not in names:
-            raise InputError(f"conditions[{index}].tasks: no task {printable(name)}{nearest(name, names)}")
+        require(name, names, f"conditions[{index}].tasks: no task {printable(name)}")
     return [task for task in tasks if entry.tasks is None or task.name in entry.tasks]
 
 

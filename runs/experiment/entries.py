@@ -20,7 +20,7 @@ from archbench.runs.experiment.sections import (
     Tokenizer,
     Tuned,
 )
-from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.experiment.validation import printable, require
 from archbench.runs.experiment.values import (
     Length,
     Listed,
@@ -59,8 +59,7 @@ def _shares(value: object) -> object:
     if not isinstance(shares, dict) or not shares:
         raise ValueError(f"{printable(value)}: expected an objective, or a table like {{ causal = 0.5, prefix = 0.5 }}")
     for name, share in shares.items():
-        if name not in OBJECTIVES:
-            raise ValueError(f"unknown objective {printable(name)}{nearest(name, OBJECTIVES)}")
+        require(name, OBJECTIVES, f"unknown objective {printable(name)}")
         if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1e6:
             raise ValueError(f"{name}: {printable(share)}: expected a share above 0")
     total = sum(shares.values())

@@ -17,7 +17,7 @@ from archbench.runs.experiment.sections import (
     is_checkpoint,
 )
 from archbench.runs.experiment.tasks import check_task, check_tuning, resolved
-from archbench.runs.experiment.validation import nearest, printable, validated
+from archbench.runs.experiment.validation import nearest, printable, require, validated
 from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.metrics import registry as metrics
@@ -75,8 +75,7 @@ def _controlled(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[str, .
     if isinstance(entry.controls, bool):
         return names if entry.controls else ()
     for name in entry.controls:
-        if name not in names:
-            raise InputError(f"controls: no task {printable(name)}{nearest(name, names)}")
+        require(name, names, f"controls: no task {printable(name)}")
     return entry.controls
 
 
@@ -90,8 +89,7 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
             named = f"{printable(pair[1])}, {printable(pair[0])}"
             raise InputError(f"contrasts[{position}]: the pair {named} is given twice")
         for name in pair:
-            if name not in known:
-                raise InputError(f"contrasts[{position}]: no architecture {printable(name)}{nearest(name, known)}")
+            require(name, known, f"contrasts[{position}]: no architecture {printable(name)}")
     starts_named = [checkpoint_name(start) for task in entry.tasks for start in task.start if is_checkpoint(start)]
     for position, listed in enumerate(entry.tasks):
         by_start = {f"tuned_starts.{start}": names for start, names in listed.tuned_starts.items()}
@@ -113,8 +111,7 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
 def _check_alternatives(place: str, alternatives: Mapping[str, Sequence[str]], entered: Sequence[str]) -> None:
     for name, others in alternatives.items():
         where = f"{place}alternatives.{name}"
-        if name not in entered:
-            raise InputError(f"{where}: no architecture of that name is entered{nearest(name, entered)}")
+        require(name, entered, f"{where}: no architecture of that name is entered")
         if name in others:
             raise InputError(f"{where}: {printable(name)} is compared anyway; list the others only")
 
@@ -123,8 +120,7 @@ def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:
     named = (metrics.name_of(listed) for task in tasks for listed in task.metrics)
     known = dict.fromkeys((*(name for name, metric in BUILTIN.items() if metric.margin), *named))
     for name in margins:
-        if name not in known:
-            raise InputError(f"margins.{name}: unknown metric{nearest(name, known)}")
+        require(name, known, f"margins.{name}: unknown metric")
 
 
 def _check_metrics(tasks: tuple[Task, ...]) -> None:

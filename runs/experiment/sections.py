@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wr
 from pydantic_core import PydanticKnownError
 
 from archbench.runs.experiment.keys import Key, Section, Table
-from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.experiment.validation import printable, require
 from archbench.runs.experiment.values import (
     Count,
     Fraction,
@@ -75,8 +75,7 @@ def _data(value: object, _: object) -> Data:
     if not isinstance(value, dict):
         raise ValueError(f'{printable(value)}: expected a name, a file, or a table like {{ train = "train.tsv" }}')
     for split, files in value.items():
-        if split not in SPLITS:
-            raise ValueError(f"unknown split {printable(split)}{nearest(split, SPLITS)}")
+        require(split, SPLITS, f"unknown split {printable(split)}")
         pair = isinstance(files, list) and len(files) == 2 and all(isinstance(file, str) and file for file in files)
         if not pair and not (isinstance(files, str) and files):
             raise ValueError(f"{split}: {printable(files)}: expected a file, or two files of parallel text")
@@ -197,10 +196,8 @@ class Training(TrainingEntry):
     @classmethod
     def of(cls, entry: TrainingEntry, **values: Any) -> "Training":
         """The recipe with these values; where the rate is to be transferred and is not known, with the default."""
-        written = entry.model_dump()
-        if written["learning_rate"] == TRANSFER:
-            del written["learning_rate"]
-        return cls(**(written | values))
+        unknown = {"learning_rate"} if entry.learning_rate == TRANSFER else None
+        return cls(**entry.model_dump(exclude=unknown)).patched(values)
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide a run's outcome, as JSON values."""
@@ -315,7 +312,7 @@ class Task(TaskKeys, StartKeys):
     condition: str = ""
     share: float = 1.0
     fixed: tuple[str, ...] = ()
-    own_lists: tuple[str, ...] = Field(default=(), serialization_alias="own")
+    own_lists: tuple[str, ...] = Field(default=(), alias="own")
     retuned: bool = False
     baseline: str = ""
     primary: str = ""

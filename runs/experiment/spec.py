@@ -45,7 +45,7 @@ from archbench.runs.experiment.sections import (
 )
 from archbench.runs.experiment.settings import applied, blamed, checked
 from archbench.runs.experiment.tasks import check_task, check_tuning_seeds
-from archbench.runs.experiment.validation import key_path, nearest, printable, validated
+from archbench.runs.experiment.validation import key_path, printable, require, validated
 from archbench.tasks.base.errors import InputError, irregular, shortened
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -107,8 +107,7 @@ def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> Experim
 
 def preset(name: str, settings: Mapping[str, Any] | None = None) -> Experiment:
     """A preset by its name, with ``settings``; raises ``InputError`` that suggests the nearest known one."""
-    if name not in presets():
-        raise InputError(f"unknown preset {printable(name)}{nearest(name, presets())}")
+    require(name, presets(), f"unknown preset {printable(name)}")
     raw = (resources.files("archbench.runs") / "presets" / f"{name}.toml").read_bytes()
     return from_dict(_parsed(raw, f"preset {name}"), origin=f"preset {name}", settings=settings)
 
@@ -133,7 +132,7 @@ def from_dict(
     wanted = {} if settings is None else checked(settings)
     table, placed = applied(data, wanted)
     try:
-        return resolve(table, str(folder)).model_copy(update={"settings": wanted})
+        return resolve(table, str(folder)).patched({"settings": wanted})
     except InputError as error:
         mistake = str(error)
     if not placed or mistake == _mistake(data, folder):
@@ -143,16 +142,8 @@ def from_dict(
 
 def recorded(specification: Mapping[str, Any], *, origin: str, folder: str | Path = ".") -> Experiment:
     """The experiment that ``Experiment.digestable`` wrote, now or in an older version; errors start with ``origin``."""
-    values = dict(specification)
-    for key in ("tasks", "conditions"):
-        if isinstance(values.get(key), list):
-            values[key] = [_with_own_lists(task) for task in values[key]]
-    if isinstance(values.get("pretraining"), list):
-        values["pretraining"] = [
-            {**stage, "task": _with_own_lists(stage.get("task"))} for stage in values["pretraining"]
-        ]
     try:
-        return Experiment.model_validate_json(json.dumps(values)).model_copy(update={"folder": str(folder)})
+        return Experiment.model_validate_json(json.dumps(dict(specification))).patched({"folder": str(folder)})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = key_path(first["loc"])
@@ -160,13 +151,6 @@ def recorded(specification: Mapping[str, Any], *, origin: str, folder: str | Pat
             f"{origin}: this archbench cannot read the specification ({where}: {first['msg']}); "
             "use the archbench that wrote it"
         ) from None
-
-
-def _with_own_lists(task: Any) -> Any:
-    """A recorded task with its field ``own_lists`` under its own name."""
-    if not isinstance(task, dict) or "own" not in task:
-        return task
-    return {("own_lists" if key == "own" else key): value for key, value in task.items()}
 
 
 def _mistake(data: Mapping[str, Any], folder: str | Path) -> str:
@@ -227,15 +211,13 @@ def _chosen(experiment: Experiment, wanted: Sequence[str] | None) -> tuple[Task,
     names = [task.name for task in experiment.tasks]
     kinds = [task.kind for task in experiment.tasks]
     for word in wanted:
-        if word not in names and word not in kinds:
-            raise InputError(f"tasks: no task {printable(word)}{nearest(word, [*names, *dict.fromkeys(kinds)])}")
+        require(word, [*names, *kinds], f"tasks: no task {printable(word)}")
     return tuple(task for task in experiment.tasks if task.name in wanted or task.kind in wanted)
 
 
 def _matched(task: Task, axes: Sequence[str]) -> Task:
     for axis in axes:
-        if axis not in MATCHES:
-            raise InputError(f"match: unknown axis {printable(axis)}{nearest(axis, MATCHES)}")
+        require(axis, MATCHES, f"match: unknown axis {printable(axis)}")
     task = task.patched({"budget": {"match": axes}})
     check_task(task, f"tasks.{task.name}")
     return task

@@ -35,7 +35,7 @@ from archbench.runs.experiment.sections import (
     is_scratch,
 )
 from archbench.runs.experiment.tasks import resolved
-from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.experiment.validation import nearest, printable, require
 from archbench.tasks.base.errors import InputError
 
 KIND = "generation"
@@ -158,10 +158,7 @@ def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretrai
                 raise InputError(f"{where}.{key}: needs from, the pretraining that this one goes on from")
         return
     by_name = {pretraining.name: pretraining for pretraining in known}
-    if written.from_ not in by_name:
-        raise InputError(
-            f"{where}.from: no earlier pretraining {printable(written.from_)}{nearest(written.from_, by_name)}"
-        )
+    require(written.from_, by_name, f"{where}.from: no earlier pretraining {printable(written.from_)}")
     before = by_name[written.from_].task
     _check_same_size(task, before, f"{where}.from")
     for architecture in (written.from_architecture,) if written.from_architecture else task.architectures:
@@ -201,9 +198,7 @@ def _check_starts(entry: TaskEntry, task: Task, known: Sequence[Pretraining], wh
         _check_start(name, entry, task, known, f"{where}.start")
     starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
     for name in entry.tuned_starts:
-        if name not in starts:
-            unknown = f"{printable(name)} is not a start of this task{nearest(name, starts)}"
-            raise InputError(f"{where}.tuned_starts: {unknown}")
+        require(name, starts, f"{where}.tuned_starts: {printable(name)} is not a start of this task")
     _check_adapt(task, entry.adapt, f"{where}.adapt")
     _check_prompts(entry, where)
     _check_checkpoints(entry, where)

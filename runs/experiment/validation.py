@@ -54,6 +54,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{lower[close[0]]}"?' if close else f" (known: {', '.join(words) or 'none'})"
 
 
+def require(word: str, known: Iterable[str], message: str) -> None:
+    """Raises ``InputError`` with this message and the nearest known word where ``word`` is none of them."""
+    words = list(known)
+    if word not in words:
+        raise InputError(f"{message}{nearest(word, words)}")
+
+
 def printable(value: object) -> str:
     """A value as messages show it: on one line, at most 60 characters."""
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
