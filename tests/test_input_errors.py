@@ -135,69 +135,27 @@ WRONG = [
     toml(
         f"x = {'[' * 2_000}", "mine.toml: not an experiment: tables or lists nested too deeply", "brackets without end"
     ),
-    changed("2_000", "1e400", "mine.toml: budget.tokens", "infinite tokens"),
-    changed("2_000", "2.5", "mine.toml: budget.tokens: 2.5: expected a whole number", "half a token"),
-    changed("2_000", '"many"', 'budget.tokens: "many": expected', "tokens in words"),
-    changed("2_000", "true", "budget.tokens: true: expected", "tokens that are true"),
-    changed("2_000", "2026-01-01", "budget.tokens: 2026-01-01: expected", "tokens that are a day"),
-    changed("2_000", "-5", "budget.tokens: -5: expected more than 0", "negative tokens"),
-    changed("2_000", "3", "less than one batch", "fewer tokens than a batch"),
     changed(
         "tokens = 2_000",
         "tokens = 2_000\nflops = 1e9",
         "expected exactly one of tokens, flops and seconds",
         "two budgets",
     ),
-    changed(
-        "20_000",
-        "1" + "0" * 40,
-        f"budget.parameters: 1{'0' * 40}: expected at most",
-        "more parameters than any machine holds",
-    ),
-    changed("20_000", "100", "expected at least 20000", "too few parameters"),
-    changed("tokens = 2_000", "tokens = 2_000\nmatch = 'time'", 'budget.match[0]: "time": expected', "unknown axis"),
     changed("batch_tokens", "batchtokens", 'did you mean "batch_tokens"', "misspelt key"),
-    changed("[budget]", "[budgets]", 'budgets: unknown key; did you mean "budget"', "misspelt table"),
-    changed('["decoder"]', '"decoder"', 'architectures: "decoder": expected a list', "no list"),
-    changed('["decoder"]', "[]", "architectures: is empty", "no architecture"),
     changed('["decoder"]', '["decodr"]', 'did you mean "decoder"?', "misspelt architecture"),
-    changed(
-        '"mine"', '"../../evil"', 'name: "../../evil": expected at most 64 letters', "a name that leaves the folder"
-    ),
-    changed('"mine"', '"a/b"', 'name: "a/b": expected at most 64 letters', "a name with a folder"),
-    changed(
-        '"colours"', '"../../evil"', 'name: "../../evil": expected at most 64 letters', "a task that leaves the folder"
-    ),
-    changed('"colours"', '".."', 'name: "..": expected at most 64 letters', "a task called dots"),
     changed(
         "width = 32",
         "width = 33",
         "model.width: decoder cannot be built with width 33",
         "a width that heads do not divide",
     ),
-    changed("width = 32", "width = 1_000_000", "model.width: 1000000: expected at most", "a width beyond any model's"),
-    changed("source_length = 8", "source_length = 0", "source_length: 0: expected at least 1", "no source"),
-    changed("vocabulary = 64", "vocabulary = 1", "tasks[0].vocabulary: 1: expected at least 8", "a vocabulary of one"),
     changed("things.csv", "absent.csv", 'data: no file "absent.csv"', "a missing file"),
     changed("things.csv", "thing.csv", 'did you mean "things.csv"', "a misspelt file"),
     changed("things.csv", "../mine/..", 'tasks.colours.data: "../mine/.." is a folder', "a folder as data"),
     changed("things.csv", "mine.toml", "classification cannot read", "a file of another kind"),
-    changed('"things.csv"', '{ train = "things.csv", dev = "x.csv" }', 'unknown split "dev"', "an unknown split"),
-    changed(
-        '"things.csv"',
-        '["things.csv", "things.csv", "things.csv"]',
-        "tasks[0].data: ['things.csv', 'things.csv', 'things.csv']: expected",
-        "three files",
-    ),
     *(
         changed("things.csv", data, f'tasks.colours.data: "{data}" is not a hub name; write it like', f"{data} as data")
         for data in ("hub:", "hub:../../x", "hub:a/b/c/d")
-    ),
-    changed(
-        "source_length = 8",
-        'source_length = 8\nencoding = "utf-9"',
-        'unknown text encoding "utf-9"',
-        "unknown encoding",
     ),
     changed(
         "source_length = 8", 'source_length = 8\ncolumns = { label = "class" }', 'no column "class"', "a missing column"
@@ -290,11 +248,6 @@ WRONG = [
         {"things.csv": TABLE.replace("text,label", "article,highlights")},
     ),
     Case(
-        "columns of another kind",
-        "mine.toml: tasks[0].columns.source: unknown key for summarization",
-        SUMMARIZED + 'columns = { source = "text" }\n',
-    ),
-    Case(
         "summaries longer than allowed",
         "target_length: 2 excludes all",
         SUMMARIZED + "target_length = 2\n",
@@ -309,14 +262,6 @@ WRONG = [
     ),
     Case("no strings", '"random-strings:0" may ask for 1 to 1,048,576 strings', MEMORIZED.replace("40", "0")),
     Case("strings in words", '"random-strings:x" may ask for 1 to', MEMORIZED.replace("40", "x")),
-    Case(
-        "strings of one's own to memorize",
-        'mine.toml: tasks[0].kind: "memorization" accepts only "random-strings"; set data to that',
-        MEMORIZED.replace("random-strings:40", "things.csv"),
-    ),
-    Case(
-        "memory in words", 'tasks[0].tokenizer: "word": memorization needs "char"', MEMORIZED + 'tokenizer = "word"\n'
-    ),
     command('no task "summarization"', "a kind that is not there", "compare", "mine.toml", "--tasks", "summarization"),
     text("", "things.txt is empty", "an empty text"),
     text("ab", "things.txt is too short", "a text of a line"),

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,15 @@ WRONG: list[tuple[str, Any, str]] = [
     ("tasks.0.tokenizer", "sentencepiece", 'tasks[0].tokenizer: "sentencepiece": expected "char"'),
     ("tasks.0.encoding", "utf-9", 'tasks[0].encoding: unknown text encoding "utf-9"'),
     ("tasks.0.test_examples", 0, "tasks[0].test_examples: 0: expected at least 1"),
+    ("budget.tokens", float("inf"), "budget.tokens: inf: expected a"),
+    ("budget.tokens", True, "budget.tokens: true: expected a whole number"),
+    ("budget.tokens", date(2026, 1, 1), "budget.tokens: 2026-01-01: expected a whole number"),
+    ("budget.parameters", 10**40, f"budget.parameters: 1{'0' * 40}: expected at most"),
+    ("model.width", 1_000_000, "model.width: 1000000: expected at most"),
+    ("tasks.1.name", "../../evil", 'tasks[1].name: "../../evil": expected at most 64 letters'),
+    ("tasks.1.name", "..", 'tasks[1].name: "..": expected at most 64 letters'),
+    ("tasks.0.vocabulary", 1, "tasks[0].vocabulary: 1: expected at least 8"),
+    ("budgets", {}, 'budgets: unknown key; did you mean "budget"?'),
 ]
 
 
