@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.entries import ConditionEntry, ExperimentEntry, PretrainingEntry, TaskEntry
-from archbench.runs.experiment.sections import Budget, Model, TrainingEntry, Tuning
+from archbench.runs.experiment.sections import Budget, ComparedKeys, InheritedKeys, Model, TrainingEntry, Tuning
 from archbench.tasks.base.errors import InputError
 
 MINIMAL: dict[str, Any] = {
@@ -259,6 +259,31 @@ def test_a_task_keeps_what_it_does_not_override(tmp_path: Path) -> None:
     assert parallel.training == tiny.training.model_copy(update={"batch_tokens": 1024})
     assert (parallel.seeds, parallel.supervision) == ((7,), "target")
     assert (tiny.seeds, tiny.supervision, tiny.architectures) == ((0, 1, 2), "native", ("decoder",))
+
+
+ANYWHERE: dict[str, Any] = {
+    "architectures": ["encoder"],
+    "seeds": [4, 5],
+    "supervision": "target",
+    "budget": {"flops": 1e12, "match": ["flops"]},
+    "model": {"width": 64, "depth": 3},
+    "training": {"batch_tokens": 256, "optimizer": "adamw"},
+    "tuning": {"learning_rate": [0.01, 0.02], "dropout": [0.1]},
+    "alternatives": {},
+}
+
+
+@pytest.mark.parametrize("key", InheritedKeys.model_fields)
+def test_a_key_is_the_same_in_the_experiment_in_its_tasks_in_conditions_and_when_set(key: str) -> None:
+    value = ANYWHERE[key]
+    of_tasks = spec.from_dict({**MINIMAL, "tasks": [{**task, key: value} for task in MINIMAL["tasks"]]}).tasks
+    assert of_tasks != spec.from_dict(MINIMAL).tasks or not value
+    within = {**MINIMAL["budget"], **value, "tokens": None} if key == "budget" else value
+    assert of_tasks == spec.from_dict({**MINIMAL, key: within}).tasks
+    assert of_tasks == spec.from_dict(MINIMAL, settings={key: within}).tasks
+    if key in ComparedKeys.model_fields:
+        conditions = spec.from_dict({**MINIMAL, "conditions": [{key: value}]}).conditions
+        assert [getattr(task, key) for task in conditions] == [getattr(task, key) for task in of_tasks]
 
 
 def test_variant_files_of_the_command_line_start_at_the_current_folder(tmp_path: Path) -> None:

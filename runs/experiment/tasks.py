@@ -37,7 +37,8 @@ BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 def resolved(entry: TaskEntry, general: Mapping[str, Any], folder: str, place: str) -> Task:
     """The task that ``entry`` describes; ``general`` are the experiment's keys for all tasks. Raises ``InputError``."""
     kind = _kind(entry, folder, place)
-    tokenizer = entry.tokenizer or next(name for name in VOCABULARIES if name == kind.tokenizer)
+    usual = next(name for name in VOCABULARIES if name == kind.tokenizer)
+    tokenizer = entry.tokenizer or usual
     context, source, target = _lengths(entry, kind, place)
     filled_in: dict[str, Any] = {
         "kind": kind.name,
