@@ -1,8 +1,9 @@
 """FLOPs are counted by what runs: every way to write a product counts, and what is no product does not."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from compute_faults import PRODUCTS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +13,42 @@ from archbench.architectures.contract.subject import BrokenError
 from archbench.architectures.kernels.rotate import rotated
 
 ROWS, WIDTH, OUT = 6, 5, 7
+Product = Callable[[Tensor, Tensor], Tensor]  # of rows (n, k) and a matrix (m, k): (n, m)
 TERMS = {"addr": ROWS * OUT}  # a single column
+
+
+def _added_up(x: Tensor, matrix: Tensor) -> Tensor:
+    y = torch.zeros(len(x), len(matrix))
+    for column in range(x.shape[1]):
+        y = y + x[:, column, None] * matrix[:, column]
+    return y
+
+
+def _added_in_place(x: Tensor, matrix: Tensor) -> Tensor:
+    y = torch.zeros(len(x), len(matrix))
+    for column in range(x.shape[1]):
+        y = torch.addcmul(y, x[:, column, None], matrix[:, column])
+    return y
+
+
+PRODUCTS: dict[str, Product] = {
+    "broadcast and summed": lambda x, matrix: (x[:, None] * matrix).sum(-1),
+    "summed over another axis": lambda x, matrix: (x[..., None] * matrix.T).sum(-2),
+    "repeated, then summed": lambda x, matrix: (x[:, None].repeat(1, len(matrix), 1) * matrix).sum(-1),
+    "averaged": lambda x, matrix: (x[:, None] * matrix).mean(-1) * x.shape[1],
+    "cumulated": lambda x, matrix: (x[:, None] * matrix).cumsum(-1)[..., -1],
+    "divided and summed": lambda x, matrix: (x[:, None] / (1 / matrix)).sum(-1),
+    "row by row": lambda x, matrix: torch.stack([(matrix * row).sum(-1) for row in x]),
+    "columns added up": _added_up,
+    "columns added up in place": _added_in_place,
+    "mv": lambda x, matrix: torch.stack([torch.mv(matrix, row) for row in x]),
+    "addmv": lambda x, matrix: torch.stack([torch.addmv(torch.zeros(len(matrix)), matrix, row) for row in x]),
+    "dot": lambda x, matrix: torch.stack([torch.stack([torch.dot(row, other) for other in matrix]) for row in x]),
+    "outer": lambda x, matrix: sum(torch.outer(a, b) for a, b in zip(x.T, matrix.T, strict=True)),  # type: ignore[misc]
+    "convolution": lambda x, matrix: nn.functional.conv1d(x[..., None], matrix[..., None])[..., 0],
+    "addr": lambda x, matrix: torch.addr(torch.zeros(len(x), len(matrix)), x[:, 0], matrix[:, 0]),
+    "cdist": torch.cdist,
+}
 
 
 def flops(run, *parameters: Tensor, inputs: tuple[Tensor, ...] = ()) -> int:

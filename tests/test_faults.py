@@ -1,0 +1,47 @@
+"""The contract catches planted faults: the check that should name each does, with one clear sentence, and first."""
+
+import re
+
+import pytest
+import test_planted_variants
+from faults.plant import Fault
+from faults.table import FAULTS
+
+from archbench.architectures import contract
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract.trials import QUICK
+
+CHECKS = {check.__name__: check for check in contract.CHECKS}
+SLOWEST = "a_batch_can_be_learned"
+ALL = [(check, fault) for check, faults in FAULTS.items() for fault in faults]
+PLANTED = [pytest.param(check, fault, v, id=f"{fault.name}-{v}") for check, fault in ALL for v in fault.variants]
+FIRST = [pytest.param(check, fault, id=fault.name) for check, fault in ALL if fault.alone or fault.plan is None]
+
+
+def problem(build: object, name: str, fault: Fault) -> str | None:
+    check = CHECKS[name] if fault.plan is None else contract.planned(*fault.plan, native=True)
+    (result,) = contract.results(build, checks=[check], trials=fault.trials)
+    assert result.name == name and contract.explanation(check)
+    return result.problem
+
+
+@pytest.mark.parametrize(("check", "fault", "variant"), PLANTED)
+def test_a_fault_is_named_by_its_check(check: str, fault: Fault, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = problem(fault.plant(monkeypatch, catalogue.find(variant).build), check, fault)
+    assert said is not None and re.search(fault.says, said), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("check", "fault"), FIRST)
+def test_a_fault_is_named_first_by_its_check(check: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by no other, where the table says so."""
+    build = fault.plant(monkeypatch, catalogue.find(fault.variants[0]).build)
+    names = [name for name in CHECKS if name != SLOWEST or name == check]
+    others = names if fault.alone else names[: names.index(check)]
+    results = contract.results(build, checks=[CHECKS[name] for name in others if name != check], trials=QUICK)
+    assert {result.name: result.problem for result in results if result.problem is not None} == {}
+    assert problem(build, check, fault) is not None
+
+
+def test_every_check_names_some_fault() -> None:
+    assert {*FAULTS, *test_planted_variants.CHECKS.values()} == {*CHECKS, "planned_flops_are_counted"}
