@@ -6,7 +6,7 @@ Logits count as equal within 1e-4 at real positions, weights bit for bit.
 import copy
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -121,65 +121,58 @@ def assert_returns_bit_equal(ours: Any) -> None:
     assert_same_weights(back, ours)
 
 
-def cache_name(model: Any) -> str:
-    """What ``forward`` and outputs of this release of ``transformers`` call the key/value cache."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-
-
 @torch.no_grad()
-def assert_logits(theirs: Any, side: str, width: int = 11) -> None:
-    """A decoder-only or encoder-only model of theirs, and ours made of it, read one batch alike."""
+def assert_logits(theirs: Any, side: str, width: int = 11, ours: Any = None) -> None:
+    """A model of theirs, and ours made of it or given, read one batch alike."""
+    ours = from_transformers(theirs) if ours is None else ours
     ids, mask, positions = batch(theirs.config.vocab_size, 4, width, side, seed=1)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    assert_close(from_transformers(theirs)(None, ids, None, mask), expected, mask)
+    if theirs.config.is_encoder_decoder:
+        target, _, _ = batch(theirs.config.vocab_size, 4, 9, "none", seed=2)
+        expected = theirs(input_ids=ids, decoder_input_ids=target, attention_mask=mask).logits
+        assert_close(ours(ids, target, mask), expected)
+    else:
+        expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+        assert_close(ours(None, ids, None, mask), expected, mask)
 
 
 @torch.no_grad()
-def assert_logits_without_mask(theirs: Any, width: int) -> None:
-    """Both read a batch alike that comes with neither a mask nor positions."""
-    ids, _, _ = batch(theirs.config.vocab_size, 3, width, "none", seed=2)
-    assert_close(from_transformers(theirs)(None, ids), theirs(ids).logits)
-
-
-@torch.no_grad()
-def assert_source_and_canvas_are_one(theirs: Any, source: int, canvas: int) -> None:
-    """An encoder of ours reads so many tokens of source and of canvas as theirs reads the sequence of both."""
-    ids, mask, positions = batch(theirs.config.vocab_size, 4, source + canvas, "left", seed=3)
-    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
-    ours = from_transformers(theirs, canvas=canvas)
-    assert ours.canvas == canvas
-    logits = ours(ids[:, :source], ids[:, source:], mask[:, :source], mask[:, source:])
-    assert_close(logits, expected[:, source:], mask[:, source:])
-
-
-def assert_round_trip_keeps_every_bit(theirs: Any, tied: bool) -> None:
-    """Their model comes to us and goes back with the same weights, tied as it was."""
-    ours = from_transformers(theirs)
-    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == tied
-    assert_same_weights(to_transformers(ours), theirs)
-
-
-@torch.no_grad()
-def assert_decoder_cache(theirs: Any, side: str) -> None:
-    """Both read a padded source and then tokens in pieces of 1, 3 and 1, each with its own cache, alike."""
-    source, source_mask, _ = batch(theirs.config.vocab_size, 4, 6, side, seed=2)
-    tokens, _, _ = batch(theirs.config.vocab_size, 4, 5, "none", seed=3)
-    ours, name = from_transformers(theirs), cache_name(theirs)
-    mask = torch.cat([source_mask, torch.ones_like(tokens)], 1)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    out = theirs(source, attention_mask=source_mask, position_ids=positions[:, :6], use_cache=True)
-    cache, outputs, expected, length = ours.prefill(source, source_mask), [], [], 6
-    for piece in tokens.split([1, 3, 1], 1):
-        after = length + piece.shape[1]
-        places = {"attention_mask": mask[:, :after], "position_ids": positions[:, length:after]}
-        out, length = theirs(piece, use_cache=True, **places, **{name: out[name]}), after
+def assert_cache(theirs: Any, side: str) -> None:
+    """Both read a padded source and then tokens in pieces, each with its own cache, alike, and ours as in one pass."""
+    source, mask, _ = batch(theirs.config.vocab_size, 4, 7, side, seed=2)
+    tokens, _, _ = batch(theirs.config.vocab_size, 4, 12, "none", seed=3)
+    pieces, ours, outputs = tokens.split([5, 1, 1, 3, 2], 1), from_transformers(theirs), []
+    cache = ours.prefill(source, mask)
+    for piece, expected in zip(pieces, _decoded(theirs, source, mask, pieces), strict=True):
         logits, cache = ours.decode(piece, cache)
+        assert_close(logits, expected)
         outputs.append(logits)
-        expected.append(out.logits)
-    assert_close(torch.cat(outputs, 1), torch.cat(expected, 1))
+    assert_close(torch.cat(outputs, 1), ours(source, tokens, mask))
 
 
-def assert_decoder_writes_alike(theirs: Any, max_tokens: int = 12) -> None:
+def _decoded(theirs: Any, source: Tensor, mask: Tensor, pieces: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Logits of each piece after the source, by the cache of theirs."""
+    # what `forward` and outputs of this release of `transformers` call the key/value cache
+    name = "cache" if "cache" in inspect.signature(theirs.forward).parameters else "past_key_values"
+    if theirs.config.is_encoder_decoder:
+        memory, past = theirs.encoder(input_ids=source, attention_mask=mask), None
+        for piece in pieces:
+            inputs = {"encoder_outputs": memory, "attention_mask": mask, "decoder_input_ids": piece, name: past}
+            step = theirs(**inputs, use_cache=True)
+            past = step[name]
+            yield step.logits
+        return
+    mask = torch.cat([mask, torch.ones(len(mask), sum(piece.shape[1] for piece in pieces), dtype=torch.long)], 1)
+    positions, past, begin = (mask.cumsum(1) - 1).clamp(min=0), None, 0
+    for piece in (source, *pieces):
+        end = begin + piece.shape[1]
+        places = {"attention_mask": mask[:, :end], "position_ids": positions[:, begin:end]}
+        step = theirs(piece, use_cache=True, **places, **{name: past})
+        past, begin = step[name], end
+        if piece is not source:
+            yield step.logits
+
+
+def assert_writes_alike(theirs: Any, max_tokens: int = 12) -> None:
     """Greedy writing is equal for new weights until some rows have come to END and some have not."""
     lengths: set[int] = set()
     for seed in range(40):
@@ -191,17 +184,33 @@ def assert_decoder_writes_alike(theirs: Any, max_tokens: int = 12) -> None:
 
 @torch.no_grad()
 def _written_alike(theirs: Any, rows: int, max_tokens: int) -> set[int]:
-    """``generate()`` of theirs after ``[source, BOS]`` equals ours after the source, END left out -> lengths."""
-    vocabulary = theirs.config.vocab_size
-    source, mask, _ = batch(vocabulary, rows, 6, "left", seed=4)
-    prompt, present = torch.cat([source, torch.full((rows, 1), BOS)], 1), torch.cat([mask, mask[:, -1:]], 1)
-    whole = theirs.generate(prompt, attention_mask=present, max_new_tokens=max_tokens, do_sample=False)
-    written = whole[:, prompt.shape[1] :].tolist()
-    expected = [row[: row.index(END)] if END in row else row for row in written]
-    allowed_tokens = torch.ones(vocabulary, dtype=torch.bool)
+    """``generate()`` of theirs, of a decoder after ``[source, BOS]``, equals ours, END left out -> lengths."""
+    config = theirs.config
+    source, mask, _ = batch(config.vocab_size, rows, 6, "left", seed=4)
+    prompt, present, cached, skipped = source, mask, True, 1
+    if config.is_encoder_decoder:
+        cached = config.num_decoder_layers <= config.num_layers  # else their own cache is too short
+    else:
+        prompt = torch.cat([source, torch.full((rows, 1), BOS)], 1)
+        present, skipped = torch.cat([mask, mask[:, -1:]], 1), prompt.shape[1]
+    settings = {"max_new_tokens": max_tokens, "do_sample": False, "use_cache": cached}
+    whole = theirs.generate(prompt, attention_mask=present, **settings)
+    assert bool((whole[:, skipped - 1] == BOS).all())
+    expected = [row[: [*row, END].index(END)] for row in whole[:, skipped:].tolist()]
+    allowed_tokens = torch.ones(config.vocab_size, dtype=torch.bool)
     answers = decode_left_to_right(from_transformers(theirs), source, mask, allowed_tokens, Decoding(max_tokens))
     assert [row.tolist() for row in answers] == expected
     return {len(row) for row in expected}
+
+
+def assert_round_trip_keeps_every_bit(theirs: Any, tied: bool) -> None:
+    """Their model comes to us and goes back with the same weights, tied as it was, and comes again the same."""
+    ours = from_transformers(theirs)
+    assert (ours.head.weight is ours.embedding.weight) == is_tied(theirs) == tied
+    again = to_transformers(ours)
+    assert_same_weights(again, theirs)
+    assert is_tied(again) == tied
+    assert_returns_bit_equal(ours)
 
 
 def _ties(tensors: dict[str, Tensor]) -> list[str]:

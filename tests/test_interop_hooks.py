@@ -7,33 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from interop_cases import assert_logits
+from interop_families import FAMILIES, GPT2, LLAMA
 from torch.nn.utils import parametrizations, prune
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    ModernBertConfig,
-    ModernBertForMaskedLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
 from archbench.architectures.interop import from_transformers
 from archbench.tasks.base.errors import InputError
-
-SIZES = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 24, "vocab_size": 30}
-MODELS: dict[str, Callable[[], Any]] = {
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=30, n_positions=12, n_embd=16, n_layer=1, n_head=2)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
-    "bert": lambda: BertForMaskedLM(BertConfig(**SIZES)),
-    "modernbert": lambda: ModernBertForMaskedLM(ModernBertConfig(**SIZES, pad_token_id=0)),
-    "t5": lambda: T5ForConditionalGeneration(
-        T5Config(vocab_size=30, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2)
-    ),
-}
 
 
 def linear(model: Any) -> tuple[str, torch.nn.Linear]:
@@ -65,9 +44,9 @@ ATTACHED: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize(("attach", "message"), ATTACHED.values(), ids=ATTACHED)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_attached_to_a_module_is_named(name: str, attach: Callable[[Any], object], message: str) -> None:
-    model = MODELS[name]()
+    model = FAMILIES[name].theirs()
     from_transformers(model)
     place, part = linear(model)
     attach(part)
@@ -76,7 +55,7 @@ def test_what_is_attached_to_a_module_is_named(name: str, attach: Callable[[Any]
 
 
 def test_a_hook_on_the_whole_model_is_named_and_a_removed_one_does_no_harm() -> None:
-    model = MODELS["gpt2"]()
+    model = GPT2.theirs()
     handle = model.register_forward_hook(tripled)
     with pytest.raises(InputError, match=r"from_transformers: the model \(GPT2LMHeadModel\) has a forward hook"):
         from_transformers(model)
@@ -85,12 +64,10 @@ def test_a_hook_on_the_whole_model_is_named_and_a_removed_one_does_no_harm() -> 
 
 
 def test_a_removed_parametrization_stays_in_the_weights() -> None:
-    model = MODELS["llama"]().eval()
+    model = LLAMA.theirs()
     _, part = linear(model)
     parametrizations.weight_norm(part, dim=None)
     with torch.no_grad():
         part.parametrizations.weight.original0.mul_(3.0)
     torch.nn.utils.parametrize.remove_parametrizations(part, "weight")
-    ids = torch.arange(5)[None]
-    with torch.no_grad():
-        assert torch.allclose(from_transformers(model)(None, ids), model(ids).logits, atol=1e-4)
+    assert_logits(model, "none")
