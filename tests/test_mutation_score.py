@@ -62,7 +62,7 @@ def test_statements_and_methods_are_inserted() -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 def test_every_operator_makes_other_code_that_compiles(operator: Operator) -> None:
-    modules = {module.path: module.source for module in score.modules()}
+    modules = {module.path: module.text for module in score.modules()}
     edits = [mutant.edit for mutant in score.mutants(operators=[operator])]
     assert edits
     for edit in edits:

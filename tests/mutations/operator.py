@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mutations.patterns import Edit, Module, Rule, expression
+from source_edits import Edit
+
+from mutations.patterns import Module, Rule, expression, is_empty
 
 PARTS = r"^(attention|averaging|feedforward|embedding|norm|stack):"
 
@@ -23,7 +25,7 @@ class Operator:
             for rule in self.rules:
                 for edit in rule(module):
                     key = (edit.path, edit.start, edit.end, edit.after)
-                    if key not in emitted and not edit.is_empty:
+                    if key not in emitted and not is_empty(edit):
                         emitted.add(key)
                         yield edit
 

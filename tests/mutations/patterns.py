@@ -4,10 +4,10 @@ In patterns ``_a`` to ``_z`` match any expression; a replacement repeats its tex
 """
 
 import ast
-import itertools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from source_edits import Edit, Source
 
 WILDCARD = re.compile("_[a-z]")
 ATOMS = (ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant, ast.List)
@@ -15,52 +15,16 @@ PARENTHESES = str.maketrans("", "", "()")
 OUTSIDE = (ast.JoinedStr,)  # nodes inside have wrong positions in Python 3.11
 
 
-@dataclass(frozen=True)
-class Edit:
-    """Bytes ``start`` to ``end`` of the file at ``path`` become ``after``.
-
-    ``function`` is the qualified name of the function around it, or that of the class.
-    """
-
-    path: str
-    function: str
-    line: int
-    start: int
-    end: int
-    before: str
-    after: str
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the code stays the same but for parentheses."""
-        return self.before.translate(PARENTHESES) == self.after.translate(PARENTHESES)
-
-    def applied(self, source: str) -> str:
-        data = source.encode()
-        return (data[: self.start] + self.after.encode() + data[self.end :]).decode()
-
-
-class Module:
+class Module(Source):
     """A parsed source file and where its expressions stand."""
 
-    def __init__(self, path: str, source: str) -> None:
-        self.path, self.source, self.tree = path, source, ast.parse(source)
-        lengths = (len(line.encode()) for line in source.splitlines(keepends=True))
-        self._starts = [0, *itertools.accumulate(lengths)]
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(path, text)
         self.nodes = list(_located(self.tree, ""))
-
-    def text(self, node: ast.AST) -> str:
-        start, end = self.span(node)
-        return self.source.encode()[start:end].decode()
-
-    def span(self, node: ast.AST) -> tuple[int, int]:
-        """First byte of a node and the one behind it."""
-        start = self._starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-        return start, self._starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
 
     def edit(self, node: ast.AST, function: str, after: str) -> Edit:
         start, end = self.span(node)
-        return Edit(self.path, function, node.lineno, start, end, self.text(node), after)  # type: ignore[attr-defined]
+        return Edit(self.path, function, node.lineno, start, end, self.text_of(node), after)  # type: ignore[attr-defined]
 
     def insertion(self, node: ast.stmt, function: str, text: str) -> Edit:
         """``text``, one statement or definition, on lines of its own before the statement ``node``."""
@@ -70,6 +34,11 @@ class Module:
 
 
 Rule = Callable[[Module], Iterator[Edit]]
+
+
+def is_empty(edit: Edit) -> bool:
+    """Whether the code stays the same but for parentheses."""
+    return edit.before.translate(PARENTHESES) == edit.after.translate(PARENTHESES)
 
 
 def expression(pattern: str, replacement: str, where: str = "") -> Rule:
@@ -176,7 +145,7 @@ def _matches(pattern: object, node: object, bound: dict[str, ast.AST]) -> bool:
 
 
 def _atom(module: Module, node: ast.AST) -> str:
-    text = module.text(node)
+    text = module.text_of(node)
     return text if isinstance(node, ATOMS) else f"({text})"
 
 

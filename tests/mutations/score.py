@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from source_edits import Edit
+
 from mutations.operator import Operator
 from mutations.operators import OPERATORS
-from mutations.patterns import Edit, Module
+from mutations.patterns import Module
 from mutations.trials import ROOT, VariantVerdict
 
 FILES = {
@@ -32,10 +34,7 @@ class Mutant:
     edit: Edit
 
     def __str__(self) -> str:
-        after = " ".join(self.edit.after.split())
-        before = " ".join(self.edit.before.split())
-        change = f"`{before}` -> `{after}`" if before else f"before it `{after}`"
-        return f"{self.edit.path}:{self.edit.line} ({self.edit.function}): {change}"
+        return f"{self.edit.path}:{self.edit.line} ({self.edit.function}): {self.edit.change}"
 
 
 @dataclass(frozen=True)

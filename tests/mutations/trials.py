@@ -22,8 +22,7 @@ from types import CodeType, FrameType
 from typing import Any, BinaryIO
 
 import torch
-
-from mutations.patterns import Edit
+from source_edits import Edit
 
 ROOT = Path(__file__).resolve().parents[2]
 EACH = 2  # variants of a family

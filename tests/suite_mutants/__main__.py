@@ -15,8 +15,7 @@ def main() -> int:
     sampled = sample(arguments.size, arguments.seed)
     if arguments.command == "list":
         for edit, area in sampled.items():
-            change = f"{score.one_line(edit.before)} -> {score.one_line(edit.after)}"
-            print(f"{edit.id}\t{edit.path}:{edit.line}\t{area}\t{change}")
+            print(f"{edit.id}\t{edit.path}:{edit.line}\t{area}\t{edit.change}")
     if arguments.command == "map":
         mapped = coverage_map.make(arguments.out, arguments.tests, arguments.workers)
         print(f"{len(mapped.tests)} tests in {mapped.cost(mapped.tests):.0f} seconds: {arguments.out / 'map.json'}")

@@ -2,13 +2,14 @@
 
 import ast
 import hashlib
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import source_edits
 
 OPERATORS = {
     ast.Lt: ("<", "<=", "lt-le"),
@@ -42,33 +43,22 @@ DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Bytes ``start`` to ``end`` of the file at ``path`` become ``after``.
+class Edit(source_edits.Edit):
+    """An edit by an operator, the one of this ``ordinal`` in the function.
 
-    ``function`` is the qualified name of the function around it. ``lines`` are those whose tests run it, from the first
-    to the last; ``at_import`` where it is run when the module is imported.
+    ``lines`` are those whose tests run it, from the first to the last; ``at_import`` where it is run when the module is
+    imported.
     """
 
-    path: str
-    function: str
     operator: str
     ordinal: int
-    start: int
-    end: int
-    line: int
     lines: tuple[int, int]
     at_import: bool
-    before: str
-    after: str
 
     @property
     def id(self) -> str:
         """What stays the same when other code changes."""
         return f"{self.path}:{self.function}:{self.operator}:{self.ordinal}"
-
-    def applied(self, source: str) -> str:
-        data = source.encode()
-        return (data[: self.start] + self.after.encode() + data[self.end :]).decode()
 
 
 class Place(NamedTuple):
@@ -79,14 +69,11 @@ class Place(NamedTuple):
     at_import: bool
 
 
-class Source:
+class Source(source_edits.Source):
     """A parsed file and the edits of it."""
 
     def __init__(self, root: Path, path: str) -> None:
-        self.path, self.text = path, (root / path).read_text(encoding="utf-8")
-        self.data, self.tree = self.text.encode(), ast.parse(self.text)
-        lengths = (len(line.encode()) for line in self.text.splitlines(keepends=True))
-        self._starts = [0, *itertools.accumulate(lengths)]
+        super().__init__(path, (root / path).read_text(encoding="utf-8"))
 
     @property
     def sha256(self) -> str:
@@ -105,16 +92,15 @@ class Source:
     def named(self, function: str, before: str, after: str) -> Edit:
         """The edit of a text that stands once in a function; raises ``LookupError`` where it does not."""
         for node, place in _located(self.tree, Place(MODULE, (1, 1), True)):
-            if place.function == function and isinstance(node, ast.expr | ast.keyword) and self._of(node) == before:
-                return self._edit(place, "named", 0, self._span(node), after)
+            if place.function == function and isinstance(node, ast.expr | ast.keyword) and self.text_of(node) == before:
+                return self._edit(place, "named", 0, self.span(node), after)
         raise LookupError(f"{self.path}: {function} has no {before!r}; name another edit")
 
     def _edit(self, place: Place, operator: str, ordinal: int, span: tuple[int, int], after: str) -> Edit:
         line = self.data.count(b"\n", 0, span[0]) + 1
         before = self.data[slice(*span)].decode()
-        return Edit(
-            self.path, place.function, operator, ordinal, *span, line, place.lines, place.at_import, before, after
-        )
+        run = place.lines, place.at_import
+        return Edit(self.path, place.function, line, *span, before, after, operator, ordinal, *run)
 
     def is_other_code(self, edit: Edit) -> bool:
         """Whether the edited file compiles, to something else."""
@@ -124,16 +110,9 @@ class Source:
             return False
         return ast.dump(changed) != ast.dump(self.tree)
 
-    def _span(self, node: ast.AST) -> tuple[int, int]:
-        start = self._starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-        return start, self._starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
-
-    def _of(self, node: ast.AST) -> str:
-        return self.data[slice(*self._span(node))].decode()
-
     def _between(self, left: ast.AST, right: ast.AST, old: str, new: str) -> tuple[int, int, str]:
         """The operator between two nodes, exchanged."""
-        start, end = self._span(left)[1], self._span(right)[0]
+        start, end = self.span(left)[1], self.span(right)[0]
         at = start + self.data[start:end].find(old.encode())
         return at, at + len(old), new
 
@@ -149,42 +128,42 @@ class Source:
                 old, new, name = OPERATORS[type(node.op)]
                 yield (name, *self._between(node.left, node.right, old, new))
             case ast.Constant() if type(node.value) in (int, float):
-                yield (f"{node.value}-{_other(node.value)}", *self._span(node), _other(node.value))
+                yield (f"{node.value}-{_other(node.value)}", *self.span(node), _other(node.value))
             case ast.BoolOp():
                 old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
-                parts = [f"({self._of(value)})" for value in node.values]
-                yield (f"{old}-{new}", *self._span(node), f"({f' {new} '.join(parts)})")
+                parts = [f"({self.text_of(value)})" for value in node.values]
+                yield (f"{old}-{new}", *self.span(node), f"({f' {new} '.join(parts)})")
             case ast.UnaryOp(op=ast.Not()):
-                yield ("drop-not", *self._span(node), f"({self._of(node.operand)})")
+                yield ("drop-not", *self.span(node), f"({self.text_of(node.operand)})")
             case ast.IfExp() if not (_is_message(node.body) or _is_message(node.orelse)):
-                yield ("left", *self._span(node), f"({self._of(node.body)})")
-                yield ("right", *self._span(node), f"({self._of(node.orelse)})")
+                yield ("left", *self.span(node), f"({self.text_of(node.body)})")
+                yield ("right", *self.span(node), f"({self.text_of(node.orelse)})")
             case ast.Call():
                 yield from self._of_call(node)
             case ast.AugAssign() | ast.Expr(value=ast.Call()) if not any(map(_is_message, ast.walk(node))):
-                yield ("delete", *self._span(node), "pass")
+                yield ("delete", *self.span(node), "pass")
                 if isinstance(node, ast.AugAssign) and type(node.op) in OPERATORS:
                     old, new, name = OPERATORS[type(node.op)]
                     yield (f"{name}-in-place", *self._between(node.target, node.value, old, new))
 
     def _joins(self, node: ast.BinOp) -> bool:
         """Whether an operator joins texts or paths."""
-        is_path = isinstance(node.op, ast.Div) and bool(PATH.match(self._of(node.left)))
+        is_path = isinstance(node.op, ast.Div) and bool(PATH.match(self.text_of(node.left)))
         return is_path or any(isinstance(side, ast.JoinedStr) or _is_string(side) for side in (node.left, node.right))
 
     def _of_call(self, node: ast.Call) -> Iterator[tuple[str, int, int, str]]:
         name = _called(node)
         if name in SWAPPED:
-            start, end = self._span(node.func)
+            start, end = self.span(node.func)
             yield f"{name}-{SWAPPED[name]}", end - len(name), end, SWAPPED[name]
-        arguments = sorted([*node.args, *node.keywords], key=self._span)
+        arguments = sorted([*node.args, *node.keywords], key=self.span)
         for place, argument in enumerate(arguments):
             if isinstance(argument, ast.keyword) and argument.arg and argument.arg not in KEPT:
-                start, end = self._span(argument)
+                start, end = self.span(argument)
                 if place:
                     start = self.data.rindex(b",", 0, start)
                 elif len(arguments) > 1:
-                    end = self._span(arguments[1])[0]
+                    end = self.span(arguments[1])[0]
                 yield f"drop-{argument.arg}", start, end, ""
 
 

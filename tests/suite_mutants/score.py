@@ -191,12 +191,6 @@ def _row(name: str, outcomes: Sequence[Outcome], reasons: Mapping[str, str]) -> 
 
 def _line(outcome: Outcome, edits: Mapping[str, Edit]) -> str:
     edit = edits.get(outcome["id"])
-    change = f" line {edit.line}: `{one_line(edit.before)}` -> `{one_line(edit.after)}`" if edit else ""
+    change = f" line {edit.line}: {edit.change}" if edit else ""
     notes = "; ".join([f"{outcome['tests']} tests", *outcome["notes"]])
     return f"- `{outcome['id']}`{change} ({notes})"
-
-
-def one_line(text: str) -> str:
-    """A text on one line, cut."""
-    line = " ".join(text.split())
-    return line if len(line) < 70 else f"{line[:66]} ..."
