@@ -60,6 +60,7 @@ ROWS = [
 TABLE = "\n".join(["text,label", *ROWS]) + "\n"
 RUNNING = "\n".join(f"line {n} of the text" for n in range(400)) + "\n"
 VARIANT = catalogue.find("decoder").text
+LONG = "x" * 300
 OWN = EXPERIMENT.replace('"decoder"', '"mine.py"')
 
 Content = str | bytes
@@ -113,8 +114,40 @@ def changed(old: str, new: str, message: str, name: str) -> Case:
     return Case(name, message, EXPERIMENT.replace(old, new))
 
 
+CHANGED = '''"""A decoder that {what}."""
+from dataclasses import replace
+
+from archbench.architectures.catalogue import catalogue
+from archbench.architectures.families.decoder import DecoderOnly
+
+def build(size, limits):
+    model = catalogue.find("decoder").build(size, limits)
+    model.__class__ = Changed
+    return model
+
+class Changed(DecoderOnly):
+    {body}
+'''
+PEEKS = """def forward(self, source, target, source_mask=None, target_mask=None):
+        return super().forward(source, target.roll(-1, 1), source_mask, target_mask)"""
+HIDES = """def flops(self, *lengths):
+        flops = super().flops(*lengths)
+        return replace(flops, all_pairs=0.5 * flops.all_pairs)"""
+BREAKS = """def forward(self, *inputs):
+        raise RuntimeError("shapes do not fit")"""
 HEAD = '"""A model."""\n'
 BUILD = f"{HEAD}def build(size, limits):\n"
+
+
+def named(message: str, name: str, *paths: str) -> Case:
+    """Files with the default decoder in each, all compared."""
+    files = {path: VARIANT for path in paths if path.endswith(".py")}
+    return Case(name, message, files=files, command=("compare", "mine.toml", "--architectures", ",".join(paths)))
+
+
+def broken(body: str, message: str, name: str) -> Case:
+    return variant(CHANGED.format(what="is changed", body=body), f"mine.py: breaks the contract: {message}", name)
+
 
 WRONG = [
     # Experiment files: syntax, types, keys, values, budgets
@@ -148,6 +181,12 @@ WRONG = [
         "width = 33",
         "model.width: decoder cannot be built with width 33",
         "a width that heads do not divide",
+    ),
+    changed(
+        "width = 32",
+        "width = 24\nheads = 8",
+        "model.width: decoder cannot be built with width 24",
+        "a width of an odd number of channels for each head",
     ),
     changed("things.csv", "absent.csv", 'data: no file "absent.csv"', "a missing file"),
     changed("things.csv", "thing.csv", 'did you mean "things.csv"', "a misspelt file"),
@@ -337,6 +376,17 @@ WRONG = [
         "takes for ever to build",
     ),
     variant(VARIANT.split('"""', 2)[2], "mine.py:1: a variant file must begin with a docstring", "no docstring"),
+    variant(BUILD + "    raise SystemExit(3)\n", "build(size, limits) fails: SystemExit: 3", "ends the process later"),
+    named('more/one.py" are both called one', "two files of one name", "one.py", "more/one.py"),
+    named('decoder.py" are both called decoder', "a file of a built-in's name", "decoder", "decoder.py"),
+    named(
+        '"encoder_decoder" and "encoder-decoder" are both called encoder-decoder',
+        "two spellings",
+        *("encoder_decoder", "encoder-decoder"),
+    ),
+    broken(PEEKS, "no_look_ahead: logits before position 1", "looks ahead"),
+    broken(HIDES, "flops_are_counted: source 5, target 4", "hides FLOPs"),
+    broken(BREAKS, "training_reads_as_scoring_does: RuntimeError: shapes do not fit (", "shapes that do not fit"),
     # What only a hostile hand writes
     lines('{"text": "\\ud800", "label": "b"}\n', "half of a surrogate pair", "half a surrogate pair"),
     lines("[" * 100_000 + "\n", "things.jsonl line 1 is nested too deeply", "brackets without end"),
@@ -385,6 +435,20 @@ WRONG = [
         "mine.toml",
         "--out",
         "mine.toml",
+    ),
+    *(
+        command("ile name too long", f"a name without end for {arguments[0]}", *arguments)
+        for arguments in (
+            ("compare", "mine.toml", "--out", LONG),
+            ("compare", "mine.toml", "--dry-run", "--out", LONG),
+            ("report", LONG),
+            ("predict", LONG, "text"),
+        )
+    ),
+    command(
+        "/proc/nope/x: this folder cannot be created",
+        "a folder that cannot be made",
+        *("compare", "mine.toml", "--out", "/proc/nope/x"),
     ),
     command("no experiment here", "a report of nothing", "report", "nowhere"),
     command("no run 'x'", "a run that is not there", "predict", "x", "text"),
@@ -436,6 +500,7 @@ ODD = [
 def laid_out(case: Case, folder: Path) -> None:
     for name, content in {"things.csv": TABLE, "mine.toml": case.toml, **case.files}.items():
         if content is not None:
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(
                 content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
             )
@@ -481,7 +546,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     output, errors = capsys.readouterr()
     lines = [line for line in errors.splitlines() if line.startswith("archbench: ")]
     assert len(lines) == 1 and case.says in lines[0], errors
-    assert len(lines[0]) <= 600
+    assert len(lines[0]) <= 600 and ("breaks the contract" in lines[0]) == lines[0].endswith('" explains it')
     assert "Traceback" not in errors and not output
     assert left(folder) == before
     assert not list((folder.parent / "cache").glob("encoded/.partial-*"))

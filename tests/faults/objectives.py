@@ -314,7 +314,7 @@ FAULTS = {
             "samples with top_p = 0.0001 are not the greedy answer",
             patch(generate, "truncate", lambda original, logits, top_k=0, top_p=1.0: original(logits, top_k)),
             THREE,
-            alone=True,
+            also=("sampling_follows_scoring",),
         ),
     ),
     "a_given_start_is_continued": (

@@ -31,7 +31,8 @@ class Fault:
     """A fault that ``plant`` puts into ``variants``; the check that names it says ``says``.
 
     ``trials`` are enough for this check to see it; the others have quick ones. ``alone``: every other check holds, but
-    for the learning of a batch. ``plan``: the size at which the check of planned models sees it.
+    for the learning of a batch. ``also``: earlier checks that see it, too. ``plan``: the size at which the check of
+    planned models sees it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Fault:
     variants: tuple[str, ...] = DECODER
     trials: Trials = QUICK
     alone: bool = False
+    also: tuple[str, ...] = ()
     plan: tuple[Size, Limits] | None = None
 
 

@@ -281,6 +281,7 @@ FAULTS = {
             "logits before position 1, when later tokens change: off by",
             causally(lambda distance: distance <= 1),
             CAUSAL,
+            also=("bfloat16_is_near",),
         ),
         Fault(
             "look-ahead in bfloat16",
@@ -337,7 +338,6 @@ FAULTS = {
             "source token 0 has no influence on the logits",
             FIRST_TOKEN_HIDDEN,
             THREE,
-            alone=True,
         ),
     ),
     "target_matters": (
@@ -346,6 +346,7 @@ FAULTS = {
             "logits 1 do not depend on target token 0",
             causally(lambda distance: distance == 0),
             ENCODER_DECODER,
+            also=("bfloat16_is_near",),
         ),
     ),
     "embedding_enters_once": (
@@ -383,7 +384,7 @@ FAULTS = {
             "look-ahead by twenty positions",
             "when later (tokens|ones) change: off by",
             patch(GatedFeedForward, "forward", adds_from_afar),
-            alone=True,
+            also=("long_answers_are_greedy",),
         ),
     ),
     "other_sizes_read_alike": (
@@ -414,6 +415,12 @@ FAULTS = {
     "unusual_texts_and_weights_are_read_alike": (
         Fault("fewer layers where the model is sure", "compared with those of scoring", exits_early(is_sure), THREE),
         Fault("fewer layers where tokens agree", "compared with those of scoring", exits_early(tokens_agree), THREE),
-        Fault("rows mixed where the model is sure", "logits of a row", only(is_sure, mixed), THREE),
+        Fault(
+            "rows mixed where the model is sure",
+            "logits of a row",
+            only(is_sure, mixed),
+            THREE,
+            also=("the_training_loss_is_the_likelihood",),
+        ),
     ),
 }
