@@ -323,7 +323,6 @@ FAULTS = {
             "greedy writing from the first 1 tokens continues with",
             both("decode_left_to_right", lambda original, *inputs: original(*inputs[:-1])),
             THREE,
-            alone=True,
         ),
     ),
     "rounds_fill_confident_cells_first": (
@@ -385,12 +384,14 @@ FAULTS = {
             "every row of a batch has its loss at the same places of its target: each has to draw by itself",
             patch(Masked, "_draw_mask", same_for_every_row),
             ENCODER,
+            also=("estimates_average_to_the_likelihood",),
         ),
         Fault(
             "never all cells hidden",
             "of 3 cells 1, 2 are hidden in 64 draws; a bound needs every number",
             patch(Masked, "_draw_mask", never_everything),
             ENCODER,
+            also=("a_uniform_model_has_known_losses", "estimates_average_to_the_likelihood"),
         ),
         Fault(
             "a mean over targets, not over tokens",
@@ -413,7 +414,13 @@ FAULTS = {
         ),
     ),
     "losses_of_rows_add_up": (
-        Fault("training on the hardest row", "but with other rows by", objective(loss=hardest_row), ENCODER),
+        Fault(
+            "training on the hardest row",
+            "but with other rows by",
+            objective(loss=hardest_row),
+            ENCODER,
+            also=("the_training_loss_is_the_likelihood",),
+        ),
         Fault(
             "a canvas as long as the longest target of a batch",
             "training reads 2 positions of a target of 2 tokens beside one of 2, 6 beside one of 6",

@@ -280,7 +280,7 @@ IN_PROPORTION, FINITE = "times the loss, the gradient of .* is not", "its gradie
 FAULTS = {
     "nothing_shared_is_changed": (Fault("a shared function replaced", "silu", replaces_shared_code),),
     "training_changes_no_buffer": (
-        Fault("statistics of batches", BUFFER, statistics(in_place=True), THREE, alone=True),
+        Fault("statistics of batches", BUFFER, statistics(in_place=True), THREE),
         Fault("statistics of batches in another tensor each time", BUFFER, statistics(in_place=False)),
     ),
     "a_training_step_repeats": (
