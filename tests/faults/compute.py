@@ -267,7 +267,6 @@ FAULTS = {
             "TypeError: only ",
             patch(GatedFeedForward, "flops", lambda original, self, tokens: original(self, int(tokens))),
             THREE,
-            alone=True,
         ),
         Fault("a width in the formula", HERE, patch(GatedFeedForward, "flops", narrow_formula), THREE),
         Fault(
@@ -282,7 +281,6 @@ FAULTS = {
             "source 5, 4 tokens written: .* FLOPs by `answer_flops`, .* executed",
             objective(answer_flops=lambda original, self, model, s, t: original(self, model, s, t) / t),
             ENCODER,
-            alone=True,
         ),
     ),
     "training_flops_are_counted": (
@@ -291,29 +289,25 @@ FAULTS = {
             NATIVE,
             both((causal, masked), "tripled", lambda original, forward: forward),
             THREE,
-            alone=True,
         ),
-        Fault("a second pass in training", NATIVE, twice(lambda *_: torch.is_grad_enabled()), THREE, alone=True),
+        Fault("a second pass in training", NATIVE, twice(lambda *_: torch.is_grad_enabled()), THREE),
         Fault(
             "a second pass over padded batches",
             f"padded to source 5, target 6: .* {FORMULA}",
             twice(lambda model, source, target, mask=None, *rest: mask is not None),
             THREE,
-            alone=True,
         ),
         Fault(
             "a second pass where there is dropout",
             "source 5, target 6, dropout 0.1, mean of 2 steps: .* FLOPs of training by formula, ",
             twice(has_dropout),
             THREE,
-            alone=True,
         ),
         Fault(
             "positions with a loss left out",
             NATIVE,
             objective(loss_tokens=lambda original, *inputs: original(*inputs) / 2),
             THREE,
-            alone=True,
         ),
     ),
     "visible_flops_are_counted": (
@@ -324,7 +318,6 @@ FAULTS = {
                 patch(decoder, "causal", half_of_pairs), both((encoder, encoder_decoder), "mutual", half_of_pairs)
             ),
             (*ENCODER_DECODER, *DECODER, *ENCODER),
-            alone=True,
         ),
         Fault(
             "a window that is declared and not used",
@@ -334,7 +327,6 @@ FAULTS = {
                 patch(AttentionContext, "_mask", lambda original, self, window=None: original(self, None)),
             ),
             THREE,
-            alone=True,
         ),
         Fault(
             "windows left out in bfloat16",
@@ -392,7 +384,6 @@ FAULTS = {
             "not registered: extra",
             change(lambda model: setattr(model, "extra", [nn.Linear(4, 4)])),
             THREE,
-            alone=True,
         ),
     ),
     "every_tensor_is_counted": (
@@ -401,7 +392,6 @@ FAULTS = {
                 f"weights in {place}",
                 r"tensors of shape \(32, 32\) ",
                 weights_from(hold),
-                alone=place == "the first pass",
             )
             for place, hold in HOLDERS.items()
         ),
@@ -425,7 +415,6 @@ FAULTS = {
             "constant weights in a buffer",
             "the most in stack.blocks.0.feedforward.up",
             feedforwards(Reservoir, most=1),
-            alone=True,
         ),
     ),
     "size_is_used": (
@@ -434,7 +423,6 @@ FAULTS = {
             "1, 2 and 3 for `size.depth` give",
             ask(size=lambda x: replace(x, depth=2)),
             THREE,
-            alone=True,
         ),
     ),
     "parameters_are_counted": (
@@ -443,7 +431,6 @@ FAULTS = {
             "not linear",
             ask(size=lambda x: replace(x, hidden=-(-x.hidden // 8) * 8)),
             THREE,
-            alone=True,
         ),
         Fault(
             "a feed-forward width of at most 60",
@@ -455,7 +442,6 @@ FAULTS = {
             "the vocabulary changes `parameters`",
             patch(Embedding, "tables", lambda original, self: []),
             THREE,
-            alone=True,
         ),
         Fault(
             "a table of positions among the parameters",
@@ -463,7 +449,7 @@ FAULTS = {
             patch(Learned, "tables", lambda original, self: []),
             ("gpt2",),
         ),
-        Fault("a complex matrix", "stack.blocks.0.feedforward.matrix", complex_network(4), alone=True),
+        Fault("a complex matrix", "stack.blocks.0.feedforward.matrix", complex_network(4)),
     ),
     "tables_are_lookups": (
         Fault(
@@ -471,28 +457,24 @@ FAULTS = {
             r"the tables .*norm.weight \(aten.native_layer_norm.default\).* are read as weights of a layer",
             declare_tables(norms),
             THREE,
-            alone=True,
         ),
         Fault(
             "matrices declared as tables",
             "numbers of the table .*down.weight belong to no token and no position",
             declare_tables(last_matrices),
             THREE,
-            alone=True,
         ),
         Fault(
             "a memory declared as a table",
             "numbers of the table .*positions.weight belong to no token and no position",
             change(lambda model: setattr(model, "positions", Learned(1024, model.embedding.weight.shape[1]))),
             WITH_POSITIONS,
-            alone=True,
         ),
         Fault(
             "a matrix with a row for each token",
             "the tables .*matrix .* are read as weights of a layer before the output head",
             feedforwards(WithTable, most=1),
             ("gpt2",),
-            alone=True,
         ),
     ),
     "ties_hold": (
@@ -501,7 +483,6 @@ FAULTS = {
             "embedding.weight and head.weight start equal but are two parameters",
             change(lambda model: setattr(model.head, "weight", nn.Parameter(model.embedding.weight.detach().clone()))),
             WITH_POSITIONS,
-            alone=True,
         ),
     ),
 }

@@ -341,7 +341,6 @@ FAULTS = {
             "built twice under one seed, these differ: embedding.weight",
             change(numpy_weights),
             THREE,
-            alone=True,
         ),
     ),
     "initial_weights_follow_the_seed": (
@@ -350,7 +349,6 @@ FAULTS = {
             "random tensors are the same under another seed",
             change(fixed_weights),
             THREE,
-            alone=True,
         ),
         Fault(
             "attention with a seed of its own",
@@ -372,6 +370,11 @@ FAULTS = {
             "values handed from layer to layer outside of the context",
             "a layer computes other tensors the second time",
             change(hands_on_outside_of_the_context),
+            also=(
+                *("forward_is_prefill_and_decode", "caches_last", "writing_follows_scoring", "long_answers_are_greedy"),
+                *("selected_states_are_those_of_one_pass", "the_training_loss_is_the_likelihood"),
+                *("long_texts_are_read_alike", "unusual_texts_and_weights_are_read_alike", "large_ids_are_read_alike"),
+            ),
         ),
     ),
     "every_parameter_gets_a_gradient": (
@@ -386,7 +389,6 @@ FAULTS = {
             "parameters that never get a gradient: embedding.weight",
             patch(Embedding, "forward", lambda original, *inputs: original(*inputs).detach()),
             THREE,
-            alone=True,
         ),
     ),
     "every_part_of_a_matrix_is_trained": (
@@ -397,7 +399,6 @@ FAULTS = {
                 GatedFeedForward, "forward", lambda original, self, x: self.down(self.activation(self.gate_up(x)[0]))
             ),
             THREE,
-            alone=True,
         ),
     ),
     "gradients_stay_in_place": (
@@ -410,7 +411,6 @@ FAULTS = {
             FINITE,
             patch(PreNorm, "after", lambda original, self, x, y: original(self, x.detach(), y)),
             THREE,
-            alone=True,
         ),
         Fault(
             "another gradient where the source has no loss",
@@ -440,7 +440,6 @@ FAULTS = {
             "logits far too small",
             "after 300 steps on one batch the loss is still",
             patch(Head, "product", too_small),
-            alone=True,
         ),
     ),
 }
