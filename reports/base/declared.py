@@ -11,6 +11,12 @@ from archbench.runs.experiment.spec import DEFAULT_CONTRASTS, MARGINS, ONE_ANSWE
 Pair = tuple[str, str]
 
 
+def experiment(tables: Tables) -> dict[str, str]:
+    """What was recorded of the experiment, by key."""
+    present = tables["experiment"].dropna(subset=["key", "value"])
+    return dict(zip(present["key"].astype(str), present["value"].astype(str), strict=True))
+
+
 def specification(tables: Tables) -> dict[str, Any]:
     """The experiment as it was resolved; empty where that cannot be read."""
     rows = tables["experiment"]

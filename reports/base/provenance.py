@@ -1,9 +1,26 @@
 """Which archbench made something: version and commits."""
 
 from collections.abc import Iterable
+from typing import Final
+
+import pandas as pd
 
 from archbench.reports.base.formatting import listing
+from archbench.reports.base.tables import Tables
 from archbench.version import commit
+
+COMMIT_KEYS: Final = ("archbench_commit", "commit")
+PUBLISHED_KEY: Final = "published_commit"  # in tables that were published before runs recorded their commit
+
+
+def of_tables(tables: Tables) -> str:
+    """The version of archbench that planned the runs, and the commits of the code that ran them."""
+    experiment = tables["experiment"].dropna(subset=["key", "value"])
+    versions = experiment.loc[experiment["key"] == "archbench", "value"].astype(str).tolist()
+    rows = pd.concat([experiment[["key", "value"]], tables["environment"][["key", "value"]].dropna()])
+    commits = rows.loc[rows["key"].isin(COMMIT_KEYS), "value"].astype(str)
+    published = experiment.loc[experiment["key"] == PUBLISHED_KEY, "value"].astype(str).tolist()
+    return made_by("".join(versions[:1]), commits, "".join(published[:1]))
 
 
 def made_by(version: str, commits: Iterable[str], published: str = "") -> str:

@@ -6,7 +6,7 @@ from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.groups import is_checkpoint_as_is, is_started_elsewhere, placed
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
-from archbench.reports.page import grids, pretraining_grids
+from archbench.reports.page import grids
 from archbench.runs.experiment.spec import SCRATCH, is_scratch
 
 
@@ -23,7 +23,7 @@ def paragraph(tables: Tables) -> str:
             f"{which} {'were' if several else 'was'} scored without training, with {'their' if several else 'its'} own "
             "tokenizer: under another budget, and not part of the comparison."
         )
-    sentences += filter(None, [pretraining_grids.elsewhere(tables)])
+    sentences += filter(None, [elsewhere(tables)])
     return " ".join(sentences) or "No run has been recorded yet."
 
 
@@ -40,6 +40,20 @@ def line(tables: Tables) -> str:
     planned = [f"{grids.span(runs, key)} {unit}" for key, unit in units.items() if grids.known(runs, key)]
     begin = f"{_from(runs)} on {before} tokens" if before else _from(runs)
     return f"Trained {begin}: {', '.join([*planned, _seeds_each(runs)])}."
+
+
+def elsewhere(tables: Tables) -> str:
+    """A sentence about the checkpoints that were finetuned; empty where there are none."""
+    runs = placed(tables, "compared")
+    names = list(runs.loc[is_started_elsewhere(runs), "architecture"].dropna().unique())
+    if not names:
+        return ""
+    several = len(names) > 1
+    are = "are checkpoints" if several else "is a checkpoint"
+    return (
+        f"{formatting.listing(names)} {are} of transformers, trained elsewhere and finetuned here: "
+        f"{'their' if several else 'its'} earlier training is in no budget."
+    )
 
 
 def _trained_runs(tables: Tables) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.contrasts import Contrast
+from archbench.reports.analysis.once import once_per_report
 from archbench.reports.analysis.pretraining import adapted
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
@@ -18,6 +19,7 @@ MOST_STARTS: Final = 2  # pretrainings of a data set whose scores stand in the c
 BASELINE_ROW: Final = "best simple baseline"
 
 
+@once_per_report
 def matrix(report: Report) -> Grid:
     """Architectures by data sets: the word, the mean, how it stands to single others; the best baseline below.
 

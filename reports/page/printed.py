@@ -4,128 +4,25 @@ import csv
 import io
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal, get_args
 
-from archbench.reports.analysis import trials
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
-from archbench.reports.claims import claims
-from archbench.reports.page import audit, claim_grids, grids, matrix, pretraining_grids, tested_grids, tuning_grids
+from archbench.reports.page import sections
 from archbench.reports.page.grids import Grid, GridCell
+from archbench.reports.page.parts import Table
 
 Format = Literal["latex", "markdown", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 ENDINGS: Final[Mapping[str, Format]] = {"tex": "latex", "md": "markdown", "csv": "csv"}
 
 
-@dataclass(frozen=True)
-class TableKind:
-    """A table that reports have: what it holds, how it is made, what a report needs to have it, a note for readers."""
-
-    holds: str
-    make: Callable[[Report], Grid]
-    needs: str = "scores on the test split"
-    note: str = ""
-
-
+TABLES: Final = sections.printed()
 NOT_TRAINED: Final = "\N{DOUBLE DAGGER}"  # marks the score of an architecture that is not trained enough
-_FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."
 _BELOW: Final = "Below:"  # where LaTeX has what Markdown has in parentheses
-_DIFFERENCES: Final = (
-    "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "
-    "number of tests. Bold: decided."
-)
-TABLES: Final[Mapping[str, TableKind]] = {
-    "scores": TableKind(
-        "scores of all architectures and baselines on every data set",
-        lambda report: _scores(report),
-        note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that "
-        "primary contrasts name and that is trained enough; corrected) and has the best mean; intervals of its "
-        "differences from architectures outside the primary contrasts also exclude 0 (not corrected). "
-        f"{NOT_TRAINED}: not trained enough.",
-    ),
-    "verdicts": TableKind(
-        "which architecture wins on which data set",
-        matrix.matrix,
-        "primary contrasts",
-        f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: not shown to be better than the best simple "
-        "baseline (95% interval).",
-    ),
-    "contrasts": TableKind(
-        "the primary contrasts: difference, interval, p value, outcome",
-        lambda report: _contrasts(report.tested.primary),
-        "primary contrasts",
-        _DIFFERENCES,
-    ),
-    "effects": TableKind(
-        "effects of single changes",
-        lambda report: _contrasts(report.tested["effect"]),
-        "conditions or baselines",
-        _DIFFERENCES,
-    ),
-    "pretraining": TableKind(
-        "scores by start, adaptation and number of training examples",
-        pretraining_grids.adapted,
-        "runs that start from a pretraining",
-        f"Means over seeds with 95% intervals. {_BELOW} the difference from training from scratch, finetuned on as "
-        "many examples; 95% intervals, not corrected.",
-    ),
-    "after_pretraining": TableKind(
-        "which architecture is better after the same pretraining",
-        lambda report: _contrasts(report.tested["after pretraining"]),
-        "primary contrasts, and two of their architectures after the same pretraining",
-        f"{_FINETUNED} {_DIFFERENCES}",
-    ),
-    "gain_differences": TableKind(
-        "which architecture gains more by pretraining",
-        pretraining_grids.gain_differences,
-        "two architectures with runs from the same pretraining and from scratch",
-        f"{_FINETUNED} The gain of the first minus that of the second, with a 95% interval; p corrected for all rows.",
-    ),
-    "saved_labels": TableKind(
-        "examples that training from scratch needs for the score of a pretrained model",
-        pretraining_grids.saved_labels,
-        "runs that start from a pretraining, and runs from scratch on several numbers of examples",
-        "With 95% intervals; interpolated over the logarithm of the number of examples. Not determined: the "
-        "interval covers all numbers of examples that were trained on from scratch.",
-    ),
-    "pretraining_cost": TableKind(
-        "training FLOPs with a part of the pretraining, as a multiple of training from scratch",
-        lambda report: pretraining_grids.amortised(report.comparisons),
-        "finetuned runs from a pretraining and from scratch",
-    ),
-    "gates": TableKind("which architectures are trained enough to compare", tested_grids.gates),
-    "conditions": TableKind(
-        "the primary contrasts under each condition",
-        lambda report: tested_grids.sensitivity(report.tested),
-        "several conditions",
-        "Under further conditions not corrected. (changed): the outcome differs from that of the first condition.",
-    ),
-    "budget": TableKind(
-        "sizes, tokens and FLOPs", lambda report: audit.budget([comparison.group for comparison in report.first])
-    ),
-    "cost": TableKind("inference cost", lambda report: grids.cost(report.first)),
-    "tuning": TableKind(
-        "hyperparameters selected by tuning",
-        lambda report: tuning_grids.tuning(trials.settings(report.tables)),
-        "trials",
-    ),
-    "claims": TableKind(
-        "the claims that the comparison tests",
-        lambda report: claim_grids.tested(
-            [entry for entry in claims.claim_verdicts(report) if entry.verdict not in claims.UNTESTED]
-        ),
-        "a tested claim",
-    ),
-    "data": TableKind("the data sets", lambda report: grids.datasets(report.tables)),
-}
 _PAGE: Final = 116  # letters of `\\footnotesize` across a page of two columns
 _BETWEEN: Final = 3  # letters that the space between columns takes
 _TOGETHER: Final = re.compile(
@@ -172,63 +69,27 @@ _LATEX: Final = {
 
 def table(report: Report, name: str) -> Grid:
     """The table of this name. Raises ``ValueError`` where it is empty."""
-    kind = TABLES[name]
-    grid = kind.make(report)
+    grid = TABLES[name].grid(report, "paper")
     if not grid.rows:
-        raise ValueError(f"{name}: nothing to show; this table needs {kind.needs}")
-    return grid
+        raise ValueError(f"{name}: nothing to show; this table needs {TABLES[name].lacks}")
+    return replace(grid, rows=tuple(tuple(map(_marked, row)) for row in grid.rows))
+
+
+def _marked(cell: GridCell) -> GridCell:
+    return replace(cell, text=f"{cell.text}{NOT_TRAINED}") if "untrained" in cell.kind.split() else cell
 
 
 def listing(report: Report) -> list[list[str]]:
     """A row for each table: its name, what it holds, and what it needs where it is empty."""
     return [
-        [name, kind.holds if kind.make(report).rows else f"{kind.holds} (nothing to show: needs {kind.needs})"]
-        for name, kind in TABLES.items()
+        [name, table.holds if table.grid(report).rows else f"{table.holds} (nothing to show: needs {table.lacks})"]
+        for name, table in TABLES.items()
     ]
 
 
-def note(kind: TableKind, form: Format) -> str:
+def note(table: Table[Any], form: Format) -> str:
     """The note for readers, in the words of a format."""
-    return kind.note.replace(_BELOW, "In parentheses:") if form == "markdown" else kind.note
-
-
-def _scores(report: Report) -> Grid:
-    """The scores, with a mark at those of architectures that are not trained enough."""
-    shown = grids.with_answers(report.comparisons, report.first)
-    grid = grids.headline(shown)
-    names = {cell.architecture for comparison in shown for cell in comparison.scored}
-    rows = [
-        (row[0], *(_marked(report, entry, row[0].text, cell) for entry, cell in zip(shown, row[1:], strict=True)))
-        if row[0].text in names and not _is_baseline(row)
-        else row
-        for row in grid.rows
-    ]
-    return replace(grid, rows=tuple(rows))
-
-
-def _marked(report: Report, comparison: Comparison, architecture: str, cell: GridCell) -> GridCell:
-    passed = report.comparisons.gate(comparison.group, architecture).passed
-    return cell if passed or not cell.text else replace(cell, text=f"{cell.text}{NOT_TRAINED}")
-
-
-def _contrasts(tested: Sequence[Contrast]) -> Grid:
-    """A row for each contrast; outcomes that are decided are bold."""
-    several = any(contrast.condition for contrast in tested)
-    where = ("data set", "condition") if several else ("data set",)
-    head = (*where, "metric", "architectures", "difference (95% interval)", "corrected p", "outcome")
-    rows = [
-        (
-            GridCell(contrast.dataset),
-            *([GridCell(contrast.condition)] if several else []),
-            GridCell(contrast.metric.label),
-            GridCell(f"{contrast.first} vs. {contrast.second}"),
-            GridCell(tested_grids.difference(contrast)),
-            GridCell(formatting.p(contrast.p)),
-            GridCell(phrase(contrast, "cell"), kind="strong" if contrast.decided else ""),
-        )
-        for contrast in tested
-    ]
-    return Grid(tuple(map(GridCell, head)), tuple(rows))
+    return table.note.replace(_BELOW, "In parentheses:") if form == "markdown" else table.note
 
 
 def printed(grid: Grid, form: Format, note: str = "") -> str:

@@ -2,41 +2,42 @@
 
 from collections.abc import Iterator
 
-from archbench.reports.analysis import pretraining, scaling, trials
+from archbench.reports.analysis import pretraining, scaling
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import cautions, changed, elsewhere, left_out, verdict
-from archbench.reports.page import grids, pretraining_grids, tuning_grids
+from archbench.reports.page import lede
 from archbench.reports.page.bottom_line import pretrained
+from archbench.reports.page.grids import GridCell
+from archbench.reports.page.sections import pretraining as started
+from archbench.reports.page.sections import scores, tuning
 
 
 def text(report: Report) -> list[list[str]]:
     """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
-    shown = grids.with_answers(report.comparisons, report.first)
-    grid = grids.headline(shown)
-    started = {entry.first.group.dataset: entry.first.setup for entry in pretraining.by_dataset(report)}
-    setups = ["", *(started[name].words if (name := entry.group.dataset) in started else "" for entry in shown)]
-    below = ["; ".join(filter(None, part)) for part in zip((cell.below for cell in grid.head), setups, strict=True)]
+    grid = scores.SCORES.grid(report)
+    setups = {entry.first.group.dataset: entry.first.setup.words for entry in pretraining.by_dataset(report)}
+    below = ["; ".join(filter(None, (cell.below, setups.get(cell.text)))) for cell in grid.head]
     head = [f"{cell.text} ({more})" if more else cell.text for cell, more in zip(grid.head, below, strict=True)]
     return [head, *([_plain(cell) for cell in row] for row in grid.rows)]
 
 
 def after_pretraining(report: Report) -> list[list[str]]:
     """Every score by start, adaptation and number of examples, as rows of plain text; empty without pretraining."""
-    grid = pretraining_grids.adapted(report)
+    grid = started.SCORES.grid(report)
     rows = [[_with_gain(cell) for cell in row] for row in grid.rows]
     return [[cell.text for cell in grid.head], *rows] if rows else []
 
 
 def heading_by_start(report: Report) -> str:
     """What ``after_pretraining`` shows: gains only where something was trained from scratch, too."""
-    has_gains = any(cell.below for row in pretraining_grids.adapted(report).rows for cell in row)
+    has_gains = any(cell.below for row in started.SCORES.grid(report).rows for cell in row)
     gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
     return f"Scores for each start{gains}:"
 
 
-def _with_gain(cell: grids.GridCell) -> str:
+def _with_gain(cell: GridCell) -> str:
     """A score, and in parentheses its gain over training from scratch: "0.892 (+0.072, 0.024 to 0.120)"."""
     gain = cell.below.replace(" (", ", ").rstrip(")")
     return f"{cell.text} ({gain})" if gain else cell.text
@@ -53,9 +54,9 @@ def sentences(report: Report) -> list[str]:
     lines += [f"{trend.sweep.title}: {line}" for trend in report.trends for line in scaling.sentences(trend)]
     lines += pretrained(report)
     tables = report.tables
-    if other_starts := pretraining_grids.elsewhere(tables):
+    if other_starts := lede.elsewhere(tables):
         lines.append(f"{other_starts} The table by start has the scores; no test compares them.")
-    cost = tuning_grids.costs(trials.costs(tables))
+    cost = tuning.cost(tables)
     return [*lines, *([f"tuning: {cost}"] if cost else []), *left_out(tables)]
 
 
@@ -73,5 +74,5 @@ def _undecided(report: Report, dataset: str) -> Iterator[str]:
             yield phrase(contrast, "sentence")
 
 
-def _plain(cell: grids.GridCell) -> str:
-    return f"{cell.text} *" if cell.kind == "strong" else cell.text
+def _plain(cell: GridCell) -> str:
+    return f"{cell.text} *" if "strong" in cell.kind.split() else cell.text

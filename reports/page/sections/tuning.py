@@ -1,43 +1,28 @@
-"""Grids and sentences about tuning: the rates and variants that trials chose, and what the trials cost."""
+"""Tuning: the rates and variants that trials chose, and what the trials cost."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from archbench.reports.analysis.trials import FLAT, ChosenVariant, Cost, TunedSetting
+from archbench.reports.analysis import trials
+from archbench.reports.analysis.once import once_per_report
+from archbench.reports.analysis.report import Report
+from archbench.reports.analysis.trials import FLAT, ChosenVariant, TunedSetting
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import entered
 from archbench.reports.base.tables import Tables
-from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.reports.page.grids import Column, GridCell
+from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
 
 
-def tuning(chosen: Sequence[TunedSetting]) -> Grid:
-    """What was chosen for each architecture, from how many trials, and the expected regret of the choice.
+@once_per_report
+def _chosen(report: Report) -> list[TunedSetting]:
+    return trials.settings(report.tables)
 
-    Where the reported runs train at a multiple of the chosen rate, theirs is shown, too.
-    """
-    conditions, scaled = any(setting.condition for setting in chosen), any(setting.factor != 1 for setting in chosen)
-    columns = ["architecture", "trials", "learning rate", "dropout", "validation loss", "expected regret", ""]
-    columns[3:3] = ["in the reported runs"] if scaled else []
-    head = (text_cell("data set"), *([text_cell("condition")] if conditions else []), *map(text_cell, columns))
-    rows = (
-        (
-            text_cell(setting.dataset),
-            *([text_cell(setting.condition)] if conditions else []),
-            text_cell(setting.architecture),
-            GridCell(f"{setting.trials}"),
-            GridCell(f"{setting.learning_rate:.3g}", "from the parabola" if setting.fitted else ""),
-            *([GridCell(f"{setting.learning_rate * setting.factor:.3g}")] if scaled else []),
-            GridCell(f"{setting.dropout:g}"),
-            GridCell(
-                formatting.value(setting.loss, 3),
-                f"of the parabola; lowest trial {formatting.value(setting.lowest, 3)}" if setting.fitted else "",
-            ),
-            _regret(setting),
-            GridCell(*_remarks(setting), "text"),
-        )
-        for setting in chosen
-    )
-    return Grid(head, tuple(rows))
+
+def _loss(setting: TunedSetting) -> GridCell:
+    lowest = f"of the parabola; lowest trial {formatting.value(setting.lowest, 3)}" if setting.fitted else ""
+    return GridCell(formatting.value(setting.loss, 3), lowest)
 
 
 def _regret(setting: TunedSetting) -> GridCell:
@@ -45,19 +30,46 @@ def _regret(setting: TunedSetting) -> GridCell:
     regret = setting.regret
     if regret is None or setting.flat:
         return GridCell(formatting.MISSING)
-    return GridCell(
-        formatting.value(regret.expected, 4),
-        f"{formatting.value(regret.lower, 4)} to {formatting.value(regret.upper, 4)}",
-    )
+    expected, lower, upper = (formatting.value(nats, 4) for nats in (regret.expected, regret.lower, regret.upper))
+    return GridCell(expected, f"{lower} to {upper}")
 
 
-def _remarks(setting: TunedSetting) -> tuple[str, str]:
+def _remarks(setting: TunedSetting) -> GridCell:
     """Whether the rate is at the edge of the grid, and whether these trials choose another."""
     edge = "at the edge of the grid" if setting.edge else "trials do not distinguish the rates" if setting.flat else ""
     if math.isnan(setting.now):
-        return edge, ""
+        return GridCell(edge, kind="text")
     reason = "rate of the first condition" if setting.kept else "chosen by another rule"
-    return (edge or reason), f"{f'{reason}; ' if edge else ''}these trials give {setting.now:.3g}"
+    return GridCell(edge or reason, f"{f'{reason}; ' if edge else ''}these trials give {setting.now:.3g}", "text")
+
+
+TUNING: Final = Table[TunedSetting](
+    "tuning",
+    "Settings selected by tuning",
+    _chosen,
+    (
+        Column("data set", lambda setting: setting.dataset, text=True),
+        Column("condition", lambda setting: setting.condition, text=True, optional=True),
+        Column("architecture", lambda setting: setting.architecture, text=True),
+        Column("trials", lambda setting: f"{setting.trials}"),
+        Column(
+            "learning rate",
+            lambda setting: GridCell(f"{setting.learning_rate:.3g}", "from the parabola" if setting.fitted else ""),
+        ),
+        Column(
+            "in the reported runs",
+            lambda setting: f"{setting.learning_rate * setting.factor:.3g}" if setting.factor != 1 else "",
+            optional=True,
+        ),
+        Column("dropout", lambda setting: f"{setting.dropout:g}"),
+        Column("validation loss", _loss),
+        Column("expected regret", _regret),
+        Column("", _remarks, text=True),
+    ),
+    folded="Selected settings",
+    holds="hyperparameters selected by tuning",
+    lacks="trials",
+)
 
 
 def regrets(chosen: Sequence[TunedSetting]) -> str:
@@ -69,6 +81,9 @@ def regrets(chosen: Sequence[TunedSetting]) -> str:
     where = ", ".join(filter(None, (setting.architecture, setting.dataset, setting.condition)))
     times = f", {greatest.expected / greatest.seed_sd:.2f} times" if greatest.seed_sd else ", beside"
     return (
+        "Expected regret: how much worse the selected setting is than the best one, on average, if the trials are "
+        "repeated with other seeds (nats per token of validation loss). Below it, the range of the middle 95% of "
+        "repetitions; the mean can lie outside this range. "
         f"The largest expected regret is {formatting.value(greatest.expected, 4)} nats per token ({where}){times} the "
         f"standard deviation between seeds there ({formatting.value(greatest.seed_sd, 4)})."
     )
@@ -101,64 +116,59 @@ def setup(tables: Tables) -> str:
     if shares:
         parts.append(f"{formatting.listing([f'{share:.0%}' for share in shares])} of the training tokens")
         parts.append("rates scaled by the square root of the tokens")
-    return f" ({'; '.join(parts)})" if parts else ", at the reported size and budget"
+    return f"Trials: {'; '.join(parts)}." if parts else "Trials are at the reported size and budget."
 
 
-def without_improvement(names: Sequence[tuple[str, str, str]]) -> str:
+def without_improvement(tables: Tables) -> str:
     """The architectures whose trials never improved on the untrained model, in a sentence; empty if there are none."""
-    if not names:
-        return ""
-    settings = [
-        ", ".join(filter(None, (architecture, dataset, condition))) for dataset, condition, architecture in names
+    places = [
+        ", ".join(filter(None, (architecture, dataset, condition)))
+        for dataset, condition, architecture in trials.without_improvement(tables)
     ]
+    if not places:
+        return ""
     return (
-        f"No trial improved on the untrained model: {'; '.join(settings)}. No rate was chosen there, and the reported "
+        f"No trial improved on the untrained model: {'; '.join(places)}. No rate was chosen there, and the reported "
         "runs use that of the recipe. Train longer, or try other rates."
     )
 
 
-def selection(chosen: Sequence[TunedSetting]) -> str:
-    """How rates were chosen, in a few sentences; empty without trials."""
-    if not chosen:
-        return ""
-    sentences = []
+def selection(chosen: Sequence[TunedSetting]) -> Iterator[str]:
+    """How rates were chosen, in a few sentences; none without trials."""
     if any(setting.fitted for setting in chosen):
-        sentences.append(
+        yield (
             "With at least four learning rates, the minimum of a parabola fitted to the validation losses over the "
             "logarithm of the rate is selected; with fewer, or without a minimum, the setting with the lowest loss."
         )
-    else:
-        sentences.append("The setting with the lowest validation loss is selected.")
+    elif chosen:
+        yield "The setting with the lowest validation loss is selected."
     counts = {setting.examples for setting in chosen} - {0}
     if counts:
         count = formatting.listing(map(str, sorted(counts)))
-        sentences.append(
+        yield (
             f"For masked models, whose exact likelihood takes one pass for each token, this loss is that of {count} "
             "validation examples."
         )
     others = sum(math.isfinite(setting.now) and not setting.kept for setting in chosen)
     if others:
-        sentences.append(
+        yield (
             f"These runs were planned with an earlier rule, which chose another rate in {others} of {len(chosen)} "
             "settings. The table marks them and shows the rate that this rule gives."
         )
-    return " ".join(sentences)
 
 
-def variants(chosen: Sequence[ChosenVariant]) -> str:
+def variants(chosen: Sequence[ChosenVariant]) -> Iterator[str]:
     """What trials chose among alternatives, a sentence for each architecture, data set and condition."""
-    sentences = []
     for choice in chosen:
         values = list(choice.losses.values())
         decimals = next((n for n in (3, 4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
         losses = [f"{name} ({formatting.value(loss, decimals)})" for name, loss in choice.losses.items()]
         where = ", ".join(filter(None, (choice.dataset, choice.condition)))
         tied = "; equal losses leave the architecture as it is" if values.count(min(values)) > 1 else ""
-        sentences.append(
+        yield (
             f"On {where}, {choice.architecture} is the variant {choice.variant}. Losses of the variants' best settings "
             f"(the parabola's minimum where there is one): {formatting.listing(losses)} nats per target token{tied}."
         )
-    return " ".join(sentences)
 
 
 def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
@@ -168,8 +178,8 @@ def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
         if choice.variant != choice.architecture and not choice.condition:
             in_use.setdefault(choice.architecture, {}).setdefault(choice.variant, []).append(choice.dataset)
     parts = []
-    for architecture, variants in in_use.items():
-        where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in variants.items()]
+    for architecture, names in in_use.items():
+        where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in names.items()]
         parts.append(f"{architecture} is {' and '.join(where)}")
     return f"Chosen by tuning: {'; '.join(parts)}." if parts else ""
 
@@ -190,15 +200,42 @@ def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
     return f"Trials of a condition may choose another variant: {chosen_text}. The differences include both changes."
 
 
-def costs(by_dataset: Sequence[Cost]) -> str:
+def cost(tables: Tables) -> str:
     """The cost of tuning in a sentence; empty without trials."""
+    by_dataset = trials.costs(tables)
     if not by_dataset:
         return ""
     flops, seconds = sum(cost.flops for cost in by_dataset), sum(cost.seconds for cost in by_dataset)
     reported = sum(cost.reported_flops for cost in by_dataset)
     ratio = f" ({flops / reported:.2g} times those of all other runs together)" if reported else ""
-    trials = sum(cost.trials for cost in by_dataset)
+    count = sum(cost.trials for cost in by_dataset)
     return (
-        f"{trials} trials took {formatting.number(flops)} training FLOPs{ratio} and {formatting.seconds(seconds)} "
+        f"{count} trials took {formatting.number(flops)} training FLOPs{ratio} and {formatting.seconds(seconds)} "
         "on one worker."
     )
+
+
+SECTION: Final = Section(
+    "Tuning",
+    needs=lambda report: _chosen(report) or trials.without_improvement(report.tables),
+    show=(
+        Note(
+            (
+                "On each data set, every architecture, and every variant of one that has alternatives, had the same "
+                "tuning trials, with seeds that no reported run has.",
+                of_tables(setup),
+                lambda report: selection(_chosen(report)),
+                "Conditions without trials of their own, and architectures that a condition leaves unchanged, keep the "
+                "settings of the first condition.",
+                of_tables(cost),
+            ),
+            look="",
+        ),
+        Note(of_tables(without_improvement), "warning"),
+        Note(lambda report: undetermined(_chosen(report)), "warning"),
+        Note(lambda report: variants(trials.chosen_variants(report.tables)), ""),
+        Note(lambda report: regrets(_chosen(report)), ""),
+        TUNING,
+        Figure("tuning"),
+    ),
+)

@@ -1,0 +1,51 @@
+"""The sections of the page, in order. Page, terminal and ``archbench table`` all read them.
+
+A section is one entry here; its figures, tables and prose stand in the file of its topic. A column of a table is one
+entry of that table's columns.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from archbench.reports.page.parts import Section, Table, tables
+from archbench.reports.page.sections import (
+    budget,
+    claims,
+    conditions,
+    first,
+    methods,
+    pretraining,
+    scores,
+    tests,
+    trends,
+)
+
+SECTIONS: Final[tuple[Section, ...]] = (
+    first.SECTION,
+    pretraining.SECTION,
+    scores.VERDICTS,
+    conditions.effects(main=True),
+    scores.SECTION,
+    tests.SECTION,
+    conditions.SECTION,
+    conditions.effects(main=False),
+    trends.SIZE,
+    trends.DEPTH,
+    trends.CAPACITY,
+    trends.BUDGET,
+    scores.QUALITY_AGAINST_COST,
+    claims.SECTION,
+    scores.ANSWERS,
+    trends.CURVES,
+    scores.METRICS,
+    methods.FAILURES,
+    budget.SECTION,
+    methods.DATA,
+    methods.REPRODUCE,
+    methods.READING,
+)
+
+
+def printed(sections: tuple[Section, ...] = SECTIONS) -> Mapping[str, Table[Any]]:
+    """The tables that ``archbench table`` prints, by name, in the order of the page."""
+    return {table.name: table for table in tables(sections) if table.holds}

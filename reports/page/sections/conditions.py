@@ -1,0 +1,132 @@
+"""The primary pairs under every condition, and what a change does to an architecture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from archbench.reports.analysis import trials
+from archbench.reports.analysis.contrasts import Contrast, turned
+from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.report import Report
+from archbench.reports.analysis.verdicts import same_outcome
+from archbench.reports.page.grids import Column, GridCell
+from archbench.reports.page.parts import Figure, Note, Section, Table, when
+from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES, difference, pair
+from archbench.reports.page.sections.tuning import changed_variants
+
+Pair = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of a data set with several: its contrasts by pair, and those of the first condition."""
+
+    dataset: str
+    condition: str
+    contrasts: dict[Pair, Contrast]
+    first: dict[Pair, Contrast]
+
+
+def _conditions(report: Report) -> list[Condition]:
+    """The conditions of each data set that has several, the first one first."""
+    tested = report.tested
+    pairs = set(map(_pair, tested.primary))
+    contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
+    by_dataset: dict[str, dict[str, dict[Pair, Contrast]]] = {}
+    for contrast in contrasts:
+        by_pair = by_dataset.setdefault(contrast.dataset, {}).setdefault(contrast.condition, {})
+        if _pair(contrast) in pairs and contrast.outcome != "unknown":
+            by_pair[_pair(contrast)] = contrast
+    return [
+        Condition(dataset, condition, by_pair, by_condition.get("", {}))
+        for dataset, by_condition in by_dataset.items()
+        if any(by_condition)
+        for condition, by_pair in by_condition.items()
+        if by_pair
+    ]
+
+
+def _pair(contrast: Contrast) -> Pair:
+    return frozenset((contrast.first, contrast.second))
+
+
+def _columns(report: Report) -> Sequence[Column[Condition]]:
+    """A column for each primary pair."""
+    pairs = {(contrast.first, contrast.second): contrast for contrast in report.tested.primary}
+    return (
+        Column("data set", lambda row: row.dataset, text=True),
+        Column("condition", lambda row: row.condition or "first condition", text=True),
+        *(Column(pair(contrast), lambda row, primary=contrast: _under(row, primary)) for contrast in pairs.values()),
+    )
+
+
+def _under(row: Condition, primary: Contrast) -> GridCell:
+    """A primary pair under a condition, from the side of the primary contrast; whether its outcome changed."""
+    contrast, first = (by_pair.get(_pair(primary)) for by_pair in (row.contrasts, row.first))
+    if contrast is None:
+        return GridCell("", kind="quiet")
+    toward = contrast if contrast.first == primary.first else turned(contrast)
+    changed = first is not None and not same_outcome(first, toward)
+    return GridCell(difference(toward), phrase(contrast.ignoring_accounting, "cell") + " (changed)" * changed)
+
+
+PAIRS_BY_CONDITION: Final = Table[Condition](
+    "conditions",
+    "Primary pairs under every condition",
+    _conditions,
+    _columns,
+    about="A condition has several parts: what is held equal, the supervision, the training recipe, the share of the "
+    "budget and, with pretraining, the start, the number of examples and the way to adapt. Difference in the "
+    "primary metric; positive if the first architecture is better. Under the first condition these are the "
+    "primary contrasts. Tests under other conditions may have fewer seeds and are not corrected for multiple "
+    "tests. “changed”: the outcome differs from the one under the first condition. Means under each condition: "
+    '<a href="scores.csv">scores.csv</a>.',
+    holds="the primary contrasts under each condition",
+    lacks="several conditions",
+    note="Under further conditions not corrected. (changed): the outcome differs from that of the first condition.",
+)
+SECTION: Final = Section(
+    "Does the outcome depend on the condition?",
+    name="conditions",
+    short="Other conditions",
+    show=(
+        Figure("ranks"),
+        PAIRS_BY_CONDITION,
+        Figure("headline_further"),
+    ),
+)
+
+
+def effects(main: bool) -> Section:
+    """What a change does: the ``main`` finding where nothing is a primary contrast, else one beside these."""
+    return Section(
+        "What a change does",
+        name="effects",
+        short="What a change does",
+        needs=lambda report: main != bool(report.tested.primary),
+        show=(
+            Note(
+                (
+                    "Each architecture is compared with itself: a further condition against the first one",
+                    when(
+                        lambda report: report.tested["doubling"],
+                        '(for parts of the budget see <a href="#shares">Score against budget</a>)',
+                    ),
+                    "or a changed data set against the original. Changes that do not affect an architecture are not "
+                    "tested. p values are corrected for the number of these tests (Holm).",
+                    lambda report: changed_variants(trials.chosen_variants(report.tables)),
+                )
+            ),
+            Figure("effects"),
+            Table[Contrast](
+                "effects",
+                "What a change does",
+                lambda report: report.tested["effect"],
+                CONTRASTS,
+                folded="" if main else "The tests",
+                holds="effects of single changes",
+                lacks="conditions or baselines",
+                note=DIFFERENCES,
+            ),
+        ),
+    )

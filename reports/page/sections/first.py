@@ -1,0 +1,91 @@
+"""The first screen: who wins, in sentences, in a table and in a figure, and what limits that."""
+
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
+from typing import Final
+
+from markupsafe import Markup
+
+from archbench.reports.analysis import pretraining, trials, waterfall
+from archbench.reports.analysis.pretraining import is_first_from_scratch
+from archbench.reports.analysis.report import Report
+from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS
+from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.page.bottom_line import bottom_line, limits
+from archbench.reports.page.grids import Column
+from archbench.reports.page.matrix import matrix
+from archbench.reports.page.parts import Figure, Note, Section, Special, Table, when
+from archbench.reports.page.sections.tuning import variants_in_use
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "wins": "better than every other architecture that primary contrasts name and that is trained enough",
+    "better": "better in each of its primary contrasts, but not tested against every architecture",
+    "loses": "worse in at least one",
+    "ties": "every pair decided, never worse, and equal within the margin at least once",
+    "open": "a contrast is open, and none is lost",
+    "unknown": "no test was possible, for example with one seed",
+    "untrained": '<a href="#gates">no better than a bigram or the majority class, or does not use its source</a>; '
+    "others are not judged against it",
+    "alone": "no other architecture is trained enough",
+    "accounting": "decided under the first condition, but another outcome is decided (5%, not corrected) if budgets "
+    "are matched differently or other tokens have a loss, and nothing else changes "
+    '(<a href="#conditions">conditions</a>)',
+}
+
+
+def sentences(report: Report) -> list[str]:
+    """The report in a few sentences; none where nothing was tested."""
+    return bottom_line(report, claim_verdicts(report))
+
+
+def _meanings(report: Report) -> Iterator[Markup]:
+    """What the words and marks in the table mean, as far as it has them."""
+    cells = [cell for row in matrix(report).rows for cell in row[1:]]
+    states = {word for cell in cells for word in cell.kind.split()}
+    yield from (Markup(f"{WORDS[state]}: {words}.") for state, words in MEANINGS.items() if state in states)
+    if any(cell.text.endswith(NOT_ABOVE_BASELINE) for cell in cells):
+        yield Markup(f"{NOT_ABOVE_BASELINE}: not shown to be better than the best simple baseline (95% interval).")
+
+
+def _figures(report: Report) -> list[str]:
+    """The figures for the first screen, of which it shows the first that there is."""
+    asks = {
+        "pretraining_gains": len(pretraining.by_dataset(report)) == len(report.first),
+        "causes": waterfall.asks_for_causes(report),
+    }
+    return [*(name for name, asked in asks.items() if asked), "summary", "in_short", "headline"]
+
+
+VERDICTS: Final = Table(
+    "verdicts",
+    "Architectures by data sets",
+    lambda report: matrix(report).rows,
+    lambda report: [Column(head, itemgetter(place)) for place, head in enumerate(matrix(report).head)],
+    about=(
+        when(
+            is_first_from_scratch,
+            "Verdicts are for models trained from scratch on the first number of examples in the task's "
+            "<code>examples</code> list; “after X” is the score after pretraining X (tests: "
+            '<a href="#pretraining">what pretraining buys</a>).',
+        ),
+        "Primary contrasts: pairs that the experiment declares.",
+        _meanings,
+        lambda report: variants_in_use(trials.chosen_variants(report.tables)),
+    ),
+    holds="which architecture wins on which data set",
+    lacks="primary contrasts",
+    note=f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: not shown to be better than the best simple "
+    "baseline (95% interval).",
+)
+SECTION: Final = Section(
+    "In short",
+    name="bottom-line",
+    needs=sentences,
+    show=(
+        Special("sentences", sentences),
+        VERDICTS,
+        Figure("verdicts", linked="The table as a picture."),
+        Figure(_figures),
+        Note(limits, look="limits"),
+    ),
+)

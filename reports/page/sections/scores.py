@@ -1,0 +1,287 @@
+"""Verdicts and scores: by architecture and data set, in every metric, against cost, and the answers themselves."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
+from archbench.reports.analysis.comparisons import Comparisons
+from archbench.reports.analysis.conditions import condition
+from archbench.reports.analysis.groups import Group
+from archbench.reports.analysis.report import Report
+from archbench.reports.analysis.verdicts import Verdict, baseline_label, changed, verdict
+from archbench.reports.base import declared, formatting
+from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
+from archbench.reports.page.grids import Column, Grid, GridCell, grid, known, span, title
+from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
+from archbench.reports.page.samples import AnsweredExamples, samples
+from archbench.tasks.metrics.builtin import BUILTIN
+
+LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")
+WHOLE_ANSWERS: Final = "chrf"
+
+
+class Scored(NamedTuple):
+    """What has a score: an architecture, or a baseline."""
+
+    name: str
+    is_baseline: bool = False
+
+
+def shown(report: Report) -> list[Comparison]:
+    """The comparisons under the first condition, each with the user's own metrics beside it.
+
+    Beside a likelihood that judges translations also chrF: whole answers, not bits alone.
+    """
+    comparisons, entries = report.comparisons, list[Comparison]()
+    for comparison in report.first:
+        judged_by, known = comparison.metric.name, comparisons.metrics(comparison.group)
+        beside = [WHOLE_ANSWERS] if judged_by in LIKELIHOODS and WHOLE_ANSWERS in known else []
+        beside += [name for name in known if name not in BUILTIN and name != judged_by]
+        entries += [comparison, *(comparisons.compare(comparison.group, name) for name in beside)]
+    return entries
+
+
+def _scored(comparisons: Sequence[Comparison]) -> list[Scored]:
+    """The architectures, and the baselines below them, checkpoints last."""
+    architectures = dict.fromkeys(cell.architecture for comparison in comparisons for cell in comparison.cells)
+    baselines = dict.fromkeys(name for comparison in comparisons for name in comparison.baselines)
+    below = sorted(baselines, key=lambda name: name.startswith(CHECKPOINT))
+    return [*map(Scored, architectures), *(Scored(name, is_baseline=True) for name in below)]
+
+
+NAME: Final = Column[Scored](
+    "architecture",
+    lambda row: GridCell(baseline_label(row.name), kind="text quiet") if row.is_baseline else row.name,
+    text=True,
+)
+
+
+def _columns(report: Report) -> list[Column[Scored]]:
+    """A column for each data set and metric, with marks at the scores of what is not trained enough."""
+    return [NAME, *(_column(entry, partial(_marked, report, entry), entry.group.dataset) for entry in shown(report))]
+
+
+def _column(comparison: Comparison, cell: Callable[[Scored], GridCell], name: str = "") -> Column[Scored]:
+    """The scores of a comparison under the ``name`` of its data set, without one under that of its metric."""
+    measure, (least, most) = comparison.metric, map(formatting.count, comparison.test_examples)
+    n = f"n = {least}" if least == most else f"n = {least} to {most}"
+    what = [measure.label_with_arrow if name else measure.direction, n if comparison.test_examples[1] else ""]
+    return Column(GridCell(name or measure.label, ", ".join(filter(None, what))), cell)
+
+
+def _marked(report: Report, comparison: Comparison, row: Scored) -> GridCell:
+    """A score, of the kind "untrained" where an architecture is not trained enough."""
+    cell = _score(comparison, row)
+    trained = row.is_baseline or report.comparisons.gate(comparison.group, row.name).passed
+    return cell if trained or not cell.text else GridCell(cell.text, cell.below, f"{cell.kind} untrained".strip())
+
+
+def _score(comparison: Comparison, row: Scored) -> GridCell:
+    if row.is_baseline:
+        return _reference(comparison, row.name)
+    cell = next((cell for cell in comparison.cells if cell.architecture == row.name), None)
+    if cell is None:
+        return GridCell("", kind="quiet")
+    count = len(cell.values)
+    seeds = "" if count == _usual_seeds(comparison) else f"{count} seed{'s' * (count != 1)}"
+    if count < cell.planned:
+        seeds = f"{count} of {cell.planned} seeds"
+    if not cell.values:
+        scored = comparison.scored and not comparison.metric.name.endswith((BOUND_SUFFIX, MASKED_LOSS))
+        return GridCell(formatting.MISSING, seeds if scored else "", "quiet")
+    text = formatting.interval(cell.interval, comparison.metric.decimals)
+    return GridCell(text, seeds, "strong" if cell.best else "")
+
+
+def _reference(comparison: Comparison, name: str) -> GridCell:
+    score = comparison.baselines.get(name, math.nan)
+    count = comparison.checkpoints.get(name)
+    other = count is not None and (count, count) != comparison.test_examples
+    below = f"n = {formatting.count(count)}" if other and count is not None else ""
+    text = formatting.value(score, comparison.metric.decimals) if math.isfinite(score) else ""
+    return GridCell(text, below, kind="quiet")
+
+
+def _usual_seeds(comparison: Comparison) -> int:
+    """The number of seeds that most architectures have been scored with."""
+    counts = [len(cell.values) for cell in comparison.scored]
+    return max(counts, key=counts.count, default=0)
+
+
+def _seeds(report: Report) -> str:
+    """The usual number of seeds of a score, least to greatest over data sets."""
+    counts = [_usual_seeds(comparison) for comparison in report.first if comparison.scored]
+    if not counts:
+        return ""
+    ends = dict.fromkeys((min(counts), max(counts)))
+    return f"over {' to '.join(map(str, ends))} seed{'s' * (max(counts) != 1)} unless another number is given."
+
+
+def rows(report: Report) -> Iterator[dict[str, object]]:
+    """Every score of the report as a row of a table: each group, metric and architecture, and the baselines.
+
+    ``detectable_from_best`` is the minimum detectable difference from the best architecture (of the best from the
+    next), at 80% power and uncorrected; what a primary contrast detects stands in the table of contrasts.
+    """
+    for group in report.comparisons.groups:
+        for metric_name in report.comparisons.metrics(group):
+            yield from _rows(report.comparisons.compare(group, metric_name))
+
+
+def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
+    group = {"dataset": comparison.group.dataset, "condition": condition(comparison.group)}
+    group |= {"metric": comparison.metric.name}
+    for cell in comparison.cells:
+        yield {
+            **group,
+            "name": cell.architecture,
+            "kind": "architecture",
+            "mean": cell.interval.mean,
+            "lower": cell.interval.lower,
+            "upper": cell.interval.upper,
+            "seeds": len(cell.values),
+            "planned_seeds": cell.planned,
+            "detectable_from_best": comparison.detectable(cell.architecture),
+            **_examples(*comparison.test_examples),
+        }
+    for baseline, mean in comparison.baselines.items():
+        count = comparison.checkpoints.get(baseline)
+        examples = _examples(*comparison.test_examples) if count is None else _examples(count, count)
+        yield {**group, "name": baseline, "kind": "reference", "mean": mean, **examples}
+
+
+def _examples(least: int, most: int) -> dict[str, int]:
+    return {"test_examples_least": least, "test_examples_most": most}
+
+
+def _every_metric(report: Report) -> list[ShownTable]:
+    """Architectures by all metrics of each data set, folded."""
+    return [
+        ShownTable(_by_metrics(report.comparisons, entry.group), entry.group.dataset, folded=entry.group.dataset)
+        for entry in report.first
+    ]
+
+
+def _by_metrics(comparisons: Comparisons, group: Group) -> Grid:
+    measured = [comparisons.compare(group, metric) for metric in comparisons.metrics(group)]
+    return grid(_scored(measured), [NAME, *(_column(entry, partial(_score, entry)) for entry in measured)])
+
+
+class Costs(NamedTuple):
+    """The runs of an architecture on a data set, and the name of the latter."""
+
+    dataset: str
+    architecture: str
+    runs: pd.DataFrame
+
+
+def _costs(report: Report) -> list[Costs]:
+    """The runs whose cost of inference was recorded, with all others where any was."""
+    groups = [comparison.group for comparison in report.first]
+    if not any(known(group.runs, key) for group in groups for key in COSTS):
+        return []
+    return [Costs(title(group), name, runs) for group in groups for name, runs in group.by_architecture.items()]
+
+
+COSTS: Final = {
+    "inference_flops": ("inference FLOPs per example", formatting.number),
+    "generate_tokens_per_second": ("generated tokens/s", formatting.number),
+    "score_seconds": ("time to score the test split", formatting.seconds),
+}
+
+
+def _verdicts(report: Report) -> list[Verdict]:
+    tested = report.tested
+    datasets = [(comparison, comparison.group.dataset) for comparison in report.first]
+    return [verdict(comparison, tested.primary_on(name), changed(name, tested)) for comparison, name in datasets]
+
+
+def _samples(report: Report) -> list[tuple[str, AnsweredExamples]]:
+    tables, answered = report.tables, []
+    scores = tables["scores"]
+    labelled = set(scores.loc[(scores["metric"] == "accuracy").fillna(False), "run"])
+    for group in (comparison.group for comparison in report.first):
+        one_answer = declared.one_answer(tables, group.dataset)
+        labels = not labelled.isdisjoint(group.runs["run"])
+        answered.append((group.dataset, samples(tables["predictions"], group, one_answer, labels)))
+    return [(dataset, examples) for dataset, examples in answered if examples.examples]
+
+
+SCORES: Final = Table[Scored](
+    "scores",
+    "Scores by architecture and data set",
+    lambda report: _scored(shown(report)),
+    _columns,
+    about=(
+        "Test split, mean ± 95% interval",
+        _seeds,
+        "<strong>Bold</strong>: wins (is better than every other architecture that primary contrasts name and that is "
+        "trained enough) and has the best mean; 95% intervals of its differences from architectures outside the "
+        "primary contrasts also exclude 0. ↑ higher is better, ↓ lower is better; n: test examples. All metrics and "
+        'conditions: <a href="scores.csv">scores.csv</a>.',
+    ),
+    holds="scores of all architectures and baselines on every data set",
+    note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that primary "
+    "contrasts name and that is trained enough; corrected) and has the best mean; intervals of its differences from "
+    "architectures outside the primary contrasts also exclude 0 (not corrected). \N{DOUBLE DAGGER}: not trained "
+    "enough.",
+)
+COST: Final = Table[Costs](
+    "cost",
+    "Cost of inference",
+    _costs,
+    (
+        Column("data set", lambda costs: costs.dataset, text=True),
+        Column("architecture", lambda costs: costs.architecture, text=True),
+        *(
+            Column(name, lambda costs, key=key, form=form: span(costs.runs, key, form), optional=True)
+            for key, (name, form) in COSTS.items()
+        ),
+    ),
+    folded="Cost of inference",
+    holds="inference cost",
+)
+VERDICTS: Final = Section(
+    "Verdicts",
+    name="outcome",
+    short="Verdicts",
+    otherwise="Nothing to compare yet.",
+    show=(Special("cards", _verdicts), Figure("differences")),
+)
+SECTION: Final = Section(
+    "Scores",
+    name="scores",
+    short="Scores",
+    show=(Figure("summary"), Figure("in_short"), Figure("headline"), SCORES),
+)
+QUALITY_AGAINST_COST: Final = Section(
+    "Quality against cost",
+    name="cost",
+    short="Quality against cost",
+    otherwise="No cost of inference was recorded.",
+    show=(Figure("cost"), COST),
+)
+ANSWERS: Final = Section(
+    "Answers to the same inputs",
+    name="answers",
+    short="Answers",
+    otherwise="No answers: none were recorded, or the published report omits their texts.",
+    show=(Special("answers", _samples),),
+)
+METRICS: Final = Section(
+    "All metrics",
+    name="metrics",
+    short="All metrics",
+    show=(
+        Note(
+            'First condition; other conditions: <a href="scores.csv">scores.csv</a>. Any-order bounds, if any, are in '
+            "separate columns, because they are not comparable with exact likelihoods.",
+            look="",
+        ),
+        Special("tables", _every_metric),
+    ),
+)
