@@ -18,7 +18,7 @@ from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.claims.next_steps import HOPELESS
-from archbench.reports.page import tested_grids
+from archbench.reports.page import printed
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.page import render
 
@@ -99,10 +99,10 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
     short = " ".join(bottom_line(result))
     assert "no family wins on shakespeare" in short
     assert "or if other tokens have a loss): decoder vs. encoder, encoder vs. encoder-decoder on shakespeare." in short
-    rows = {(row[1].text, row[1].below): row for row in tested_grids.contrasts(result.tested.primary).rows}
+    rows = {(row[1].text, row[1].below): row for row in printed.TABLES["contrasts"].grid(result).rows}
     cells = [(cell.text, cell.below) for cell in rows["decoder", "vs. encoder"]]
     assert (WORDS["accounting"], outcomes(result)["decoder", "encoder"].accounting) in cells
-    [first, other] = tested_grids.sensitivity(result.tested).rows
+    [first, other] = printed.TABLES["conditions"].grid(result).rows
     assert first[2].below == "decoder better" and other[2].below == "encoder better (changed)"
     assert phrase(outcomes(result)["decoder", "encoder"], "mark") == "depends on the accounting"
 

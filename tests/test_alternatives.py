@@ -8,7 +8,7 @@ import pytest
 import small_plans
 
 from archbench.reports.analysis import trials as analysis
-from archbench.reports.page import tuning_grids
+from archbench.reports.page.sections import tuning
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
@@ -121,9 +121,8 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
     tables["runs"]["validation_loss"] = 4.0
     names = analysis.without_improvement(tables)
     assert names == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
-    assert (
-        "No trial improved on the untrained model: decoder, pairs; encoder, pairs."
-        in tuning_grids.without_improvement(names)
+    assert "No trial improved on the untrained model: decoder, pairs; encoder, pairs." in tuning.without_improvement(
+        tables
     )
 
 
@@ -182,11 +181,11 @@ def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) ->
     chosen = analysis.chosen_variants(tables)
     candidate_losses = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
     assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", candidate_losses)]
-    assert tuning_grids.variants(chosen) == (
+    assert list(tuning.variants(chosen)) == [
         "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
         "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "
         "target token."
-    )
+    ]
 
 
 def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
@@ -195,8 +194,8 @@ def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
         analysis.ChosenVariant("pairs", "native supervision, tuned", "encoder", variant, {})
         for variant in ("suffix-encoder", "encoder")
     )
-    assert tuning_grids.changed_variants([usual, same]) == ""
-    assert tuning_grids.changed_variants([usual, other]) == (
+    assert tuning.changed_variants([usual, same]) == ""
+    assert tuning.changed_variants([usual, other]) == (
         "Trials of a condition may choose another variant: for encoder on pairs, the variant encoder under “native "
         "supervision, tuned” but the variant suffix-encoder under the first condition. The differences include both "
         "changes."

@@ -13,7 +13,8 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Counts, count
 from archbench.reports.analysis.groups import Group
-from archbench.reports.page import audit
+from archbench.reports.page.grids import grid
+from archbench.reports.page.sections import budget
 from archbench.runs.base.placement import Placement
 from archbench.runs.execution import dry_run
 
@@ -37,7 +38,7 @@ def group(buffers: list[int]) -> Group:
 
 @pytest.mark.parametrize(("buffers", "is_shown"), [([0, 0], False), ([0, 128], True)])
 def test_the_page_shows_buffers_where_there_are_any(buffers: list[int], is_shown: bool) -> None:
-    head = [cell.text for cell in audit.budget([group(buffers)]).head]
+    head = [cell.text for cell in grid([], budget.columns([group(buffers)])).head]
     assert ("buffers" in head) == is_shown
 
 

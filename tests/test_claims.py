@@ -20,7 +20,9 @@ from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
 from archbench.reports.claims.next_steps import HOPELESS, remedy
-from archbench.reports.page import claim_grids, page
+from archbench.reports.page import page
+from archbench.reports.page.grids import grid
+from archbench.reports.page.sections.claims import TESTED
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
 
@@ -643,7 +645,7 @@ def test_seeds_of_a_changed_task_come_with_those_of_its_baseline(tmp_path: Path)
 def test_seeds_that_would_decide_a_claim_say_what_they_would_show(tmp_path: Path) -> None:
     near = {"decoder": 0.57, "encoder": 0.63, "encoder-decoder": 0.57}
     verdict = ruled(tmp_path, single(SENTIMENT, truth=near, spread=0.03, examples=4000))["encoder-understands"]
-    [row] = claim_grids.tested([verdict]).rows
+    [row] = grid([verdict], TESTED.columns).rows
     shows = {contrast.needed_to_show for contrast in verdict.contrasts if contrast.outcome == "open"}
     assert shows <= {"difference", "equality"} and verdict.command in row[2].below
     assert ("a difference" in row[2].below, "equality" in row[2].below) == ("difference" in shows, "equality" in shows)

@@ -37,8 +37,10 @@ from archbench.reports.base.statistics import (
     seeds_needed,
     with_high_variance,
 )
-from archbench.reports.page import page, tested_grids
+from archbench.reports.page import page
 from archbench.reports.page.bottom_line import bottom_line, limits
+from archbench.reports.page.grids import grid
+from archbench.reports.page.sections.tests import CONTRASTS
 from archbench.tasks.metrics.builtin import BUILTIN
 
 
@@ -222,7 +224,7 @@ def test_an_interval_that_excludes_0_and_decides_nothing_says_why() -> None:
 
 
 def _cells(contrast: Contrast) -> list[str]:
-    [row] = tested_grids.contrasts([contrast]).rows
+    [row] = grid([contrast], CONTRASTS).rows
     return [text for cell in row for text in (cell.text, cell.below)]
 
 
@@ -535,7 +537,7 @@ def test_a_kind_of_question_is_one_entry(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(report_module, "FAMILIES", {**FAMILIES, "reversal": Family(ask, "a reversed pair")})
     result = judged(tmp_path / "store", SENTIMENT)
-    page.write_tables(result, (), tmp_path / "out")
+    page.write_tables(result, tmp_path / "out")
     rows = pd.read_csv(tmp_path / "out" / "contrasts.csv").set_index("role").loc[["reversal"]]
     assert rows["difference"].sum() == pytest.approx(0.0, abs=1e-12) and rows["difference"].abs().max() > 0.01
     assert set(rows["corrected_for"]) == {2} and set(rows["about"]) == {"both ways"}

@@ -26,7 +26,7 @@ from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import forest
 from archbench.reports.figures.kinds.forest import forests
-from archbench.reports.page import matrix, summary, tested_grids
+from archbench.reports.page import matrix, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -260,7 +260,7 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     other = single(task, truth={"decoder": 0.5, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=changed(other, "AdamW", 0.0))
     judged = read(tmp_path)
-    first, other = ([cell.below for cell in row[2:]] for row in tested_grids.sensitivity(judged.tested).rows)
+    first, other = ([cell.below for cell in row[2:]] for row in printed.TABLES["conditions"].grid(judged).rows)
     assert (first, other) == (["decoder better"], ["encoder better (changed)"])
     outcome = "encoder better than decoder by 0.092 on sentiment."
     sentence = f"Under the condition “AdamW” the outcome changes (not corrected): {outcome}"

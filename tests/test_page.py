@@ -29,7 +29,11 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
 from archbench.reports.figures.canvas.palette import COLOURS
-from archbench.reports.page import assemble, matrix, page, summary
+from archbench.reports.page import assemble, matrix, page, printed, sections, summary
+from archbench.reports.page.grids import Column
+from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.page.sections import SECTIONS, tests
+from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS
 from archbench.tasks.metrics.builtin import BUILTIN
 
 
@@ -604,7 +608,52 @@ def test_the_reference_page_is_read_in_an_hour() -> None:
 
 
 def test_every_family_of_tests_has_words_of_its_own() -> None:
-    roles = [role for role, _ in page.roles(figure_stores.judged("families"), ()) if role != "exploratory"]
-    words = [page._family(role, {}) for role in roles]
-    assert "control" in roles and len(set(words)) == len(roles)
-    assert not any("sizes or depths" in text for text in words)  # this store has no sweep
+    judged = figure_stores.judged("families")
+    tested = [role for role, _ in tests.roles(judged) if not role.startswith(("exploratory", "claim "))]
+    words = tests.words_of_roles(judged)
+    assert "control" in tested and len({words[role] for role in tested}) == len(tested)
+
+
+def test_a_section_is_one_entry_that_page_and_paper_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a section that a report has nothing for is left out, with its notes and its place in the navigation."""
+    judged = figure_stores.judged("families")
+    names = Table[str](
+        "names",
+        "Names of data sets",
+        lambda report: [comparison.group.dataset for comparison in report.first],
+        (Column("data set", lambda name: name, text=True), Column("letters", lambda name: str(len(name)))),
+        holds="the names of the data sets",
+    )
+    section = Section("A new section", name="new", short="New", show=(Note("How long they are."), names))
+    empty = Section("Left out", name="left-out", short="Left out", show=(Note("Nothing."), Points(lambda report: {})))
+    monkeypatch.setattr(page, "SECTIONS", (*SECTIONS, section, empty))
+    monkeypatch.setattr(printed, "TABLES", sections.printed(page.SECTIONS))
+    html = page.render(judged, [])
+    assert '<section id="new"' in html and '<a href="#new">New</a>' in html and "How long they are." in html
+    assert "left-out" not in html and "Nothing." not in html
+    name = judged.first[0].group.dataset
+    assert f"{name} & {len(name)}" in printed.printed(printed.table(judged, "names"), "latex")
+    assert ["names", "the names of the data sets"] in printed.listing(judged)
+
+
+def test_a_column_is_one_entry_that_page_paper_and_csv_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = figure_stores.judged("families")
+    assert isinstance(CONTRASTS.columns, tuple)
+    column = Column[Contrast]("sign", lambda contrast: "plus" if contrast.difference.mean > 0 else "not plus")
+    with_column = replace(CONTRASTS, columns=(*CONTRASTS.columns, column))
+    monkeypatch.setattr(page, "SECTIONS", (Section("Tests", name="tests", short="Tests", show=(with_column,)),))
+    monkeypatch.setattr(printed, "TABLES", sections.printed(page.SECTIONS))
+    assert "<th>sign</th>" in page.render(judged, []).replace(' scope="col"', "")
+    texts = {form: printed.printed(printed.table(judged, "contrasts"), form) for form in ("latex", "csv", "markdown")}
+    assert all("sign" in text and "plus" in text for text in texts.values())
+
+
+def test_a_figure_stands_in_one_place() -> None:
+    """The figures of the first screen do not come again in their sections."""
+    shown = page.Page(figure_stores.judged("families"), {"summary", "headline"})
+    figure = Figure(lambda report: ("none", "summary"))
+    assert [figure.content(shown), figure.content(shown), Figure("headline").content(shown)] == [
+        "summary",
+        "",
+        "headline",
+    ]

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure as Canvas
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
 from archbench.reports.analysis import pretraining, verdicts
-from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.gains import started_from
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.saved_labels import saved_labels
@@ -28,9 +27,10 @@ from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, 
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
-from archbench.reports.page import lede, page, pretraining_grids, printed, summary
+from archbench.reports.page import lede, page, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.matrix import matrix
+from archbench.reports.page.sections import pretraining as started
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
@@ -102,9 +102,9 @@ def test_gains_lead_a_page_on_which_every_data_set_has_a_pretraining() -> None:
 def test_an_adaptation_that_all_have_stands_in_the_heading() -> None:
     ways = ["from scratch, finetuned", "after own, finetuned"]
     alike = dict(zip(ways, ("from scratch", "after own"), strict=True)), "start (finetuned)"
-    assert pretraining_grids.short_ways(ways) == alike
+    assert started.short_ways(ways) == alike
     ways.append("after own, frozen under a head")
-    assert pretraining_grids.short_ways(ways) == ({way: way for way in ways}, "start and adaptation")
+    assert started.short_ways(ways) == ({way: way for way in ways}, "start and adaptation")
 
 
 def test_a_change_of_the_pretraining_is_an_effect_and_one_from_scratch_a_gain(tmp_path: Path) -> None:
@@ -159,8 +159,7 @@ def test_what_several_pretrainings_continue_is_one_row() -> None:
     entries = reported["entries"]
     part = entries[(entries["condition"] == "0.5 of the tokens of switched").fillna(False)]
     reported["entries"] = pd.concat([entries, part.assign(condition="0.5 of the tokens of adapted")])
-    grid = pretraining_grids.pretraining_runs(Comparisons(reported))
-    names = [row[0].text for row in grid.rows]
+    names = [row[0].text for row in started.PRETRAININGS.grid(Report(reported)).rows]
     assert names == ["books"] * 3 + ["books, 0.5 of the tokens of switched and adapted", "switched"]
 
 
@@ -496,7 +495,7 @@ def test_the_terminal_says_what_its_scores_are_of_and_lists_the_others() -> None
 
 
 def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:
-    assert pretraining_grids.other_sizes(figure_stores.judged("pretraining")) == ""
+    assert started.other_sizes(figure_stores.judged("pretraining")) == ""
     task = figure_stores.SENTIMENT
     setup = figure_stores.started("two-stacks", "finetune", 20)
     larger = figure_stores.Further(
@@ -508,7 +507,7 @@ def test_a_start_of_another_size_is_named(tmp_path: Path) -> None:
         synthetic.change_record(
             tmp_path, run, **(figure_stores.started("scratch", "finetune", 20) if is_base else {"parameters": 500_000})
         )
-    sentence = pretraining_grids.other_sizes(Report(tables.collect(tmp_path))).replace("\N{NO-BREAK SPACE}", " ")
+    sentence = started.other_sizes(Report(tables.collect(tmp_path))).replace("\N{NO-BREAK SPACE}", " ")
     assert sentence.startswith("Not of equal size: encoder-decoder after two-stacks has 500 k parameters, ")
 
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
-from archbench.reports.page import tuning_grids
+from archbench.reports.page.sections import tuning as tuning_section
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
@@ -225,11 +225,11 @@ def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) ->
     def setup(tuning: dict[str, Any], **changes: object) -> str:
         resolved = spec.from_dict(experiment(tuning, **changes), folder=folder).digestable()
         rows = pd.DataFrame({"key": ["specification"], "value": [json.dumps(resolved)]})
-        return tuning_grids.setup({"experiment": rows})
+        return tuning_section.setup({"experiment": rows})
 
     fixed = {"training": {"batch_tokens": 400}}
-    assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == ", at the reported size and budget"
-    assert setup(TUNING) == " (models of width 16; rates scaled to the width of each run)"
+    assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == "Trials are at the reported size and budget."
+    assert setup(TUNING) == "Trials: models of width 16; rates scaled to the width of each run."
     assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == (
         " (25% of the training tokens; rates scaled by the square root of the tokens)"
     )

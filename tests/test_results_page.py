@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from archbench.reports.base import tables
-from archbench.reports.page import grids
+from archbench.reports.base import provenance, tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -24,4 +23,4 @@ def test_the_table_of_results_is_that_of_the_published_tables() -> None:
         row = re.escape(f"| [{name}](reference/{text}) | {runs} | {listed('processor')} | ")
         match = re.search(f"{row}({commit}) \\|", page)
         assert match, name
-        assert match[1].split()[-1] in grids.made_by(published), f"{name}: the report names another commit"
+        assert match[1].split()[-1] in provenance.of_tables(published), f"{name}: the report names another commit"

@@ -266,7 +266,7 @@ def test_contrasts_have_the_other_p_values_where_they_are_defined(tmp_path: Path
 
 
 def test_the_page_says_where_another_variance_changes_the_outcome() -> None:
-    from archbench.reports.page.tested_grids import alternatives
+    from archbench.reports.page.sections.tests import alternatives
 
     same = replace(pair(0.01), p_welch=0.02, p_beyond_welch=1.0, p_pooled=0.01, p_beyond_pooled=1.0)
     assert alternatives([same]) == (

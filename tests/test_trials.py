@@ -14,7 +14,9 @@ from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn as drawn_figure
-from archbench.reports.page import summary, tuning_grids
+from archbench.reports.page import summary
+from archbench.reports.page.grids import grid
+from archbench.reports.page.sections import tuning
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
 
@@ -131,10 +133,10 @@ def test_a_rate_between_two_points_is_shown_with_its_regret(tmp_path: Path) -> N
     numbers = trials.numbers(trials.trials(rows), trials.settings(rows))
     assert set(numbers["chosen_rate"]) == {0.00283}
     assert set(numbers["expected_regret"]) == {setting.regret.expected}
-    [row] = tuning_grids.tuning([setting]).rows
+    [row] = grid([setting], tuning.TUNING.columns).rows
     assert row[3].text == "0.00283" and row[3].below == "from the parabola"
-    assert tuning_grids.regrets([setting]).startswith("The largest expected regret is ")
-    assert "parabola" in tuning_grids.selection([setting])
+    assert "The largest expected regret is " in tuning.regrets([setting])
+    assert "parabola" in " ".join(tuning.selection([setting]))
     figures_by_name = {figure.name: figure for figure in figures.figures(Report(rows))}
     assert drawn_figure(figures_by_name["tuning"]).save(tmp_path / "report")
 
@@ -144,9 +146,9 @@ def test_a_rate_that_these_trials_do_not_choose_is_marked(tmp_path: Path) -> Non
     rows["runs"]["learning_rate"] = rows["runs"]["learning_rate"].replace(0.00283, 0.002)
     [setting] = trials.settings(rows)
     assert (setting.learning_rate, setting.now, setting.kept) == (0.002, 0.00283, False)
-    [row] = tuning_grids.tuning([setting]).rows
+    [row] = grid([setting], tuning.TUNING.columns).rows
     assert (row[-1].text, row[-1].below) == ("chosen by another rule", "these trials give 0.00283")
-    assert "chose another rate in 1 of 1 settings" in tuning_grids.selection([setting])
+    assert "chose another rate in 1 of 1 settings" in " ".join(tuning.selection([setting]))
 
 
 def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_path: Path) -> None:
@@ -154,8 +156,8 @@ def test_the_rate_of_reported_runs_is_shown_where_trials_read_fewer_tokens(tmp_p
     reported = rows["runs"]["learning_rate"] == 0.00283
     rows["runs"]["proxy_share"] = reported.map({True: 0.25, False: math.nan})
     [setting] = trials.settings(rows)
-    grid = tuning_grids.tuning([setting])
-    cells = dict(zip([cell.text for cell in grid.head], grid.rows[0], strict=True))
+    shown = grid([setting], tuning.TUNING.columns)
+    cells = dict(zip([cell.text for cell in shown.head], shown.rows[0], strict=True))
     assert (cells["learning rate"].text, cells["in the reported runs"].text) == ("0.00283", "0.00142")
     figures_by_name = {figure.name: figure for figure in figures.figures(Report(rows))}
     assert "train at 0.5 times that rate" in figures_by_name["tuning"].caption
@@ -165,12 +167,12 @@ def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_t
     rows = grown(tmp_path)
     runs = rows["runs"]
     [before] = trials.settings(rows)
-    assert not before.flat and tuning_grids.undetermined([before]) == ""
+    assert not before.flat and tuning.undetermined([before]) == ""
     runs["validation_loss"] = 0.69 + 0.0001 * runs["validation_loss"].astype(float)
     [setting] = trials.settings(rows)
-    assert setting.flat and tuning_grids.regrets([setting]) == ""
-    assert tuning_grids.tuning([setting]).rows[0][-1].text == "trials do not distinguish the rates"
-    assert "do not determine the rate" in tuning_grids.undetermined([setting])
+    assert setting.flat and tuning.regrets([setting]) == ""
+    assert grid([setting], tuning.TUNING.columns).rows[0][-1].text == "trials do not distinguish the rates"
+    assert "do not determine the rate" in tuning.undetermined([setting])
 
 
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
@@ -187,7 +189,7 @@ def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(t
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}
     assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.004, 0.8, 32)
     assert chosen["decoder"].examples == 0
-    assert "this loss is that of 32 validation examples" in tuning_grids.selection(list(chosen.values()))
+    assert "this loss is that of 32 validation examples" in " ".join(tuning.selection(list(chosen.values())))
     rows["scores"] = pd.concat([scores, pd.DataFrame(exact[:2])], ignore_index=True)
     chosen = {setting.architecture: setting for setting in trials.settings(rows)}
     assert (chosen["encoder"].learning_rate, chosen["encoder"].loss, chosen["encoder"].examples) == (0.002, 0.7, 0)

@@ -57,9 +57,9 @@ FACTS: Final = {
     "depth": Fact("depth", formatting.count, "layers per stack", shown=True),
     "hidden": Fact("feed-forward width", formatting.count, shown=True),
     "executed_flops": Fact("executed FLOPs", formatting.number, shown=True),
+    "optimizer_flops": Fact("optimizer FLOPs", formatting.number),
     "tokens_per_parameter": Fact("tokens per parameter", formatting.number, shown=True),
     "epochs": Fact("epochs", formatting.number, shown=True),
-    "optimizer_flops": Fact("optimizer FLOPs", formatting.number),
     "tokens_per_second": Fact("tokens/s", formatting.number),
     "peak_memory_bytes": Fact("peak memory", formatting.memory),
 }

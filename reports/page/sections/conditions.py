@@ -107,13 +107,13 @@ def effects(main: bool) -> Section:
         show=(
             Note(
                 (
-                    "Each architecture is compared with itself: a further condition against the first one",
+                    "Each architecture is compared with itself: a further condition against the first one, or a "
+                    "changed data set against the original. Changes that do not affect an architecture are not tested. "
+                    "p values are corrected for the number of these tests (Holm).",
                     when(
                         lambda report: report.tested["doubling"],
-                        '(for parts of the budget see <a href="#shares">Score against budget</a>)',
+                        'For parts of the budget see <a href="#shares">Score against budget</a>.',
                     ),
-                    "or a changed data set against the original. Changes that do not affect an architecture are not "
-                    "tested. p values are corrected for the number of these tests (Holm).",
                     lambda report: changed_variants(trials.chosen_variants(report.tables)),
                 )
             ),

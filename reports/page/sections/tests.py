@@ -142,9 +142,9 @@ ALTERNATIVES: Final[Mapping[Alternative, str]] = {
 }
 
 
-def alternatives(report: Report) -> str:
+def alternatives(primary: Sequence[Contrast]) -> str:
     """Which primary contrasts come out differently under other rules for the variance; empty if none was tested."""
-    tested = [contrast for contrast in report.tested.primary if contrast.outcome not in ("unknown", "untrained")]
+    tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
     changed = []
     for contrast in tested:
         others = [(words, contrast.with_variance_rule(rule)) for rule, words in ALTERNATIVES.items()]
@@ -325,7 +325,7 @@ SECTION: Final = Section(
                 ),
                 COLUMNS_OF_CONTRASTS,
                 Note(_added_seeds),
-                Note(alternatives),
+                Note(lambda report: alternatives(report.tested.primary)),
             ),
         ),
         Note((_exploratory, FULL_PRECISION)),
