@@ -36,14 +36,15 @@ class Grid:
 class Column(Generic[Row]):
     """A column: its head, and the cell of a row.
 
-    ``text``: it has words and is aligned to the left. ``optional``: it is left out where no row has anything in it.
-    ``only``: it is shown on the page alone, or alone in what ``archbench table`` prints for a paper.
+    ``text``: it has words and is aligned to the left. ``optional``: it is left out where no row has anything in it, or
+    where a function of a row holds for none. ``only``: it is on the page alone, or alone in what ``archbench table``
+    prints for a paper.
     """
 
     head: str | GridCell
     cell: Callable[[Row], str | GridCell]
     text: bool = False
-    optional: bool = False
+    optional: bool | Callable[[Row], bool] = False
     only: Medium | None = None
 
     def of(self, content: str | GridCell) -> GridCell:
@@ -57,10 +58,15 @@ def grid(rows: Iterable[Any], columns: Sequence[Column[Any]], medium: Medium = "
     shown = []
     for column in (column for column in columns if column.only in (None, medium)):
         cells = [column.of(column.cell(row)) for row in rows]
-        if not column.optional or any(cell.below or cell.text not in EMPTY for cell in cells):
+        told = map(column.optional, rows) if callable(column.optional) else map(_has_content, cells)
+        if not column.optional or any(told):
             shown.append((column.of(column.head), *cells))
     head, *body = zip(*shown, strict=True)
     return Grid(head, tuple(body))
+
+
+def _has_content(cell: GridCell) -> bool:
+    return bool(cell.below) or cell.text not in EMPTY
 
 
 def text_cell(text: str) -> GridCell:

@@ -57,7 +57,7 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, rows in FILES.items():
-        frame = pd.DataFrame(rows(report))
+        frame = pd.DataFrame(list(rows(report)))
         if len(frame):
             paths.append(folder / f"{name}.csv")
             write_csv(frame.astype({"decided_after": "Int64"}) if "decided_after" in frame else frame, paths[-1])

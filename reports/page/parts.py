@@ -31,7 +31,8 @@ class Page:
 class Part(Protocol):
     """A part of a page; the macro ``kind`` of the template shows its content."""
 
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str: ...
 
     def content(self, page: Page) -> Any:
         """What the template shows; empty where there is nothing to show."""
@@ -155,7 +156,7 @@ class Terms:
 class Special:
     """What only one section has: the template's macro of this ``kind``, with what the report has for it."""
 
-    kind: str  # type: ignore[misc]
+    kind: str
     ask: Ask
 
     def content(self, page: Page) -> Any:

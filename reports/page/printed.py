@@ -76,7 +76,7 @@ def table(report: Report, name: str) -> Grid:
 
 
 def _marked(cell: GridCell) -> GridCell:
-    return replace(cell, text=f"{cell.text}{NOT_TRAINED}") if "untrained" in cell.kind.split() else cell
+    return replace(cell, text=f"{cell.text}{NOT_TRAINED}") if "not-trained" in cell.kind.split() else cell
 
 
 def listing(report: Report) -> list[list[str]]:

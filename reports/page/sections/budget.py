@@ -86,11 +86,15 @@ def columns(groups: Sequence[Group]) -> list[Column[Share]]:
             if any(known(group.runs, key) for group in groups)
         ),
         *(
-            Column(GridCell(fact.name, fact.below), lambda share, key=key: span(share.runs, key, FACTS[key].form))
+            Column(GridCell(fact.name, fact.below), partial(_fact, key))
             for key, fact in FACTS.items()
             if fact.shown and any(_is_visible(group.runs, key) for group in groups)
         ),
     ]
+
+
+def _fact(key: str, share: Share) -> str:
+    return span(share.runs, key, FACTS[key].form)
 
 
 def _is_visible(runs: pd.DataFrame, column: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from archbench.reports.analysis import trials
@@ -56,11 +57,11 @@ def _columns(report: Report) -> Sequence[Column[Condition]]:
     return (
         Column("data set", lambda row: row.dataset, text=True),
         Column("condition", lambda row: row.condition or "first condition", text=True),
-        *(Column(pair(contrast), lambda row, primary=contrast: _under(row, primary)) for contrast in pairs.values()),
+        *(Column(pair(contrast), partial(_under, contrast)) for contrast in pairs.values()),
     )
 
 
-def _under(row: Condition, primary: Contrast) -> GridCell:
+def _under(primary: Contrast, row: Condition) -> GridCell:
     """A primary pair under a condition, from the side of the primary contrast; whether its outcome changed."""
     contrast, first = (by_pair.get(_pair(primary)) for by_pair in (row.contrasts, row.first))
     if contrast is None:

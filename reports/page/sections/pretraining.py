@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import pandas as pd
@@ -44,7 +45,7 @@ def _by_place(entries: Sequence[Adapted], architectures: Sequence[str], cell: An
         Column("data set", lambda place: place[0], text=True),
         Column("examples", lambda place: f"{place[1]:,}"),
         Column(heading, lambda place: ways[place[2]], text=True),
-        *(Column(name, lambda place, name=name: cell(place, name)) for name in architectures),
+        *(Column(name, partial(cell, name)) for name in architectures),
     ]
 
 
@@ -63,7 +64,7 @@ def _architectures(report: Report) -> list[str]:
 def _score_columns(report: Report) -> list[Column[Any]]:
     entries = pretraining.adapted(report)
     found = {(_place(entry), entry.architecture): entry for entry in entries}
-    return _by_place(entries, _architectures(report), lambda place, name: _score(found.get((place, name))))
+    return _by_place(entries, _architectures(report), lambda name, place: _score(found.get((place, name))))
 
 
 def _score(entry: Adapted | None) -> GridCell:
@@ -78,7 +79,7 @@ def _saved_columns(report: Report) -> list[Column[Any]]:
     entries = saved_labels(report)
     found = {(_place(entry.pretrained), entry.pretrained.architecture): entry.text for entry in entries}
     names = [name for name in _architectures(report) if any(name == architecture for _, architecture in found)]
-    return _by_place(_pretrained(entries), names, lambda place, name: found.get((place, name), ""))
+    return _by_place(_pretrained(entries), names, lambda name, place: found.get((place, name), ""))
 
 
 def _pretrained(entries: Sequence[SavedLabels]) -> list[Adapted]:

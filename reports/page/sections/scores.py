@@ -74,10 +74,10 @@ def _column(comparison: Comparison, cell: Callable[[Scored], GridCell], name: st
 
 
 def _marked(report: Report, comparison: Comparison, row: Scored) -> GridCell:
-    """A score, of the kind "untrained" where an architecture is not trained enough."""
+    """A score, of the kind "not-trained" where an architecture is not trained enough."""
     cell = _score(comparison, row)
     trained = row.is_baseline or report.comparisons.gate(comparison.group, row.name).passed
-    return cell if trained or not cell.text else GridCell(cell.text, cell.below, f"{cell.kind} untrained".strip())
+    return cell if trained or not cell.text else GridCell(cell.text, cell.below, f"{cell.kind} not-trained".strip())
 
 
 def _score(comparison: Comparison, row: Scored) -> GridCell:
@@ -187,6 +187,10 @@ def _costs(report: Report) -> list[Costs]:
     return [Costs(title(group), name, runs) for group in groups for name, runs in group.by_architecture.items()]
 
 
+def _cost(key: str, form: Callable[[float], str], costs: Costs) -> str:
+    return span(costs.runs, key, form)
+
+
 COSTS: Final = {
     "inference_flops": ("inference FLOPs per example", formatting.number),
     "generate_tokens_per_second": ("generated tokens/s", formatting.number),
@@ -237,10 +241,7 @@ COST: Final = Table[Costs](
     (
         Column("data set", lambda costs: costs.dataset, text=True),
         Column("architecture", lambda costs: costs.architecture, text=True),
-        *(
-            Column(name, lambda costs, key=key, form=form: span(costs.runs, key, form), optional=True)
-            for key, (name, form) in COSTS.items()
-        ),
+        *(Column(name, partial(_cost, key, form), optional=True) for key, (name, form) in COSTS.items()),
     ),
     folded="Cost of inference",
     holds="inference cost",

@@ -275,7 +275,7 @@ def words_of_roles(report: Report) -> dict[str, str]:
 
 def _disagreements(report: Report) -> dict[str, list[str]]:
     words = words_of_roles(report)
-    families = [(words[role], contrasts) for role, contrasts in roles(report) if role != "exploratory"]
+    families = [(words.get(role, role), contrasts) for role, contrasts in roles(report) if role != "exploratory"]
     return {"": [entry.sentence for entry in disagreements(families)]}
 
 

@@ -58,8 +58,8 @@ TUNING: Final = Table[TunedSetting](
         ),
         Column(
             "in the reported runs",
-            lambda setting: f"{setting.learning_rate * setting.factor:.3g}" if setting.factor != 1 else "",
-            optional=True,
+            lambda setting: f"{setting.learning_rate * setting.factor:.3g}",
+            optional=lambda setting: setting.factor != 1,
         ),
         Column("dropout", lambda setting: f"{setting.dropout:g}"),
         Column("validation loss", _loss),
