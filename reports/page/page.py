@@ -21,12 +21,12 @@ from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
 from archbench.reports.page import lede
 from archbench.reports.page.parts import Page, Shown
-from archbench.reports.page.sections import SECTIONS, budget, claims, first, scores, tests
+from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 FILES: Final[Mapping[str, Callable[[Report], Iterable[Mapping[str, object]]]]] = {
-    "contrasts": tests.rows,
+    "contrasts": checks.rows,
     "scores": scores.rows,
     "budget": budget.rows,
     "claims": claims.rows,

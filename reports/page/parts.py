@@ -167,14 +167,15 @@ class Special:
 class Section:
     """Parts under a title, on the page with an anchor, if it has a name.
 
-    ``short`` is the title in the navigation, above which stands what has none. ``needs`` tells whether a report has
-    the section; ``otherwise`` is said in the place of its parts where a report has none of them.
+    ``short`` is its title in the navigation, where that differs; a ``lead`` stands above the navigation. ``needs``
+    tells whether a report has the section; ``otherwise`` is said in the place of its parts where a report has none.
     """
 
     title: str
     show: Sequence[Part]
     name: str = ""
     short: str = ""
+    lead: bool = False
     otherwise: Piece = ""
     needs: Ask = field(default=lambda report: True)
     kind: ClassVar[str] = "section"

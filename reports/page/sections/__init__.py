@@ -33,7 +33,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     trends.DEPTH,
     trends.CAPACITY,
     trends.BUDGET,
-    scores.QUALITY_AGAINST_COST,
+    trends.QUALITY_AGAINST_COST,
     claims.SECTION,
     scores.ANSWERS,
     trends.CURVES,

@@ -98,7 +98,6 @@ UNTESTED_CLAIMS: Final = Table[ClaimVerdict](
 SECTION: Final = Section(
     "Claims",
     name="claims",
-    short="Claims",
     show=(
         Note(
             (

@@ -12,7 +12,8 @@ from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import same_outcome
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, when
-from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES, difference, pair
+from archbench.reports.page.sections.checks import difference, pair
+from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.page.sections.tuning import changed_variants
 
 Pair = frozenset[str]
@@ -103,7 +104,6 @@ def effects(main: bool) -> Section:
     return Section(
         "What a change does",
         name="effects",
-        short="What a change does",
         needs=lambda report: main != bool(report.tested.primary),
         show=(
             Note(

@@ -80,6 +80,7 @@ VERDICTS: Final = Table(
 SECTION: Final = Section(
     "In short",
     name="bottom-line",
+    lead=True,
     needs=sentences,
     show=(
         Special("sentences", sentences),

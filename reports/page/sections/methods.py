@@ -84,7 +84,6 @@ def _metrics(report: Report) -> Iterator[tuple[str, str]]:
 FAILURES: Final = Section(
     "Runs without a score",
     name="failures",
-    short="Runs without a score",
     show=(
         Note("Failed, diverged and unfinished runs. The means exclude them.", look=""),
         Table(
@@ -102,7 +101,6 @@ FAILURES: Final = Section(
 DATA: Final = Section(
     "Data",
     name="data",
-    short="Data",
     otherwise="No data set was recorded.",
     show=(
         Table(
@@ -137,7 +135,6 @@ DATA: Final = Section(
 REPRODUCE: Final = Section(
     "Reproduce",
     name="reproduce",
-    short="Reproduce",
     show=(
         Note(("Made by", lambda report: f"{provenance.of_tables(report.tables)}."), look=""),
         Special("command", lambda report: _stated(report, "command")),
@@ -174,7 +171,6 @@ def _stated(report: Report, key: str) -> str:
 READING: Final = Section(
     "How to read this",
     name="reading",
-    short="How to read this",
     show=(
         Section(
             "Architectures",

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-import pandas as pd
-
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.conditions import condition
@@ -15,7 +13,7 @@ from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import Verdict, baseline_label, changed, verdict
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
-from archbench.reports.page.grids import Column, Grid, GridCell, grid, known, span, title
+from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
 from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -171,33 +169,6 @@ def _by_metrics(comparisons: Comparisons, group: Group) -> Grid:
     return grid(_scored(measured), [NAME, *(_column(entry, partial(_score, entry)) for entry in measured)])
 
 
-class Costs(NamedTuple):
-    """The runs of an architecture on a data set, and the name of the latter."""
-
-    dataset: str
-    architecture: str
-    runs: pd.DataFrame
-
-
-def _costs(report: Report) -> list[Costs]:
-    """The runs whose cost of inference was recorded, with all others where any was."""
-    groups = [comparison.group for comparison in report.first]
-    if not any(known(group.runs, key) for group in groups for key in COSTS):
-        return []
-    return [Costs(title(group), name, runs) for group in groups for name, runs in group.by_architecture.items()]
-
-
-def _cost(key: str, form: Callable[[float], str], costs: Costs) -> str:
-    return span(costs.runs, key, form)
-
-
-COSTS: Final = {
-    "inference_flops": ("inference FLOPs per example", formatting.number),
-    "generate_tokens_per_second": ("generated tokens/s", formatting.number),
-    "score_seconds": ("time to score the test split", formatting.seconds),
-}
-
-
 def _verdicts(report: Report) -> list[Verdict]:
     tested = report.tested
     datasets = [(comparison, comparison.group.dataset) for comparison in report.first]
@@ -234,37 +205,16 @@ SCORES: Final = Table[Scored](
     "architectures outside the primary contrasts also exclude 0 (not corrected). \N{DOUBLE DAGGER}: not trained "
     "enough.",
 )
-COST: Final = Table[Costs](
-    "cost",
-    "Cost of inference",
-    _costs,
-    (
-        Column("data set", lambda costs: costs.dataset, text=True),
-        Column("architecture", lambda costs: costs.architecture, text=True),
-        *(Column(name, partial(_cost, key, form), optional=True) for key, (name, form) in COSTS.items()),
-    ),
-    folded="Cost of inference",
-    holds="inference cost",
-)
 VERDICTS: Final = Section(
     "Verdicts",
     name="outcome",
-    short="Verdicts",
     otherwise="Nothing to compare yet.",
     show=(Special("cards", _verdicts), Figure("differences")),
 )
 SECTION: Final = Section(
     "Scores",
     name="scores",
-    short="Scores",
     show=(Figure("summary"), Figure("in_short"), Figure("headline"), SCORES),
-)
-QUALITY_AGAINST_COST: Final = Section(
-    "Quality against cost",
-    name="cost",
-    short="Quality against cost",
-    otherwise="No cost of inference was recorded.",
-    show=(Figure("cost"), COST),
 )
 ANSWERS: Final = Section(
     "Answers to the same inputs",
@@ -276,7 +226,6 @@ ANSWERS: Final = Section(
 METRICS: Final = Section(
     "All metrics",
     name="metrics",
-    short="All metrics",
     show=(
         Note(
             'First condition; other conditions: <a href="scores.csv">scores.csv</a>. Any-order bounds, if any, are in '

@@ -1,11 +1,16 @@
-"""What size, depth and budget do: sweeps, stored bits, parts of the budget, learning curves."""
+"""What size, depth and budget do, and what inference costs: sweeps, stored bits, parts of the budget, curves."""
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
+
+import pandas as pd
 
 from archbench.reports.analysis import horizontal, scaling, shares, stored_bits
 from archbench.reports.analysis.report import Report
-from archbench.reports.page.parts import Figure, Note, Points, Section
+from archbench.reports.base import formatting
+from archbench.reports.page.grids import Column, known, span, title
+from archbench.reports.page.parts import Figure, Note, Points, Section, Table
 
 Lists = dict[str, list[str]]
 
@@ -34,16 +39,53 @@ def _ratios(report: Report) -> Lists:
     return {"": [f"{entry.dataset}: {entry.sentence}" for entry in horizontal.distances(report)]}
 
 
+class Costs(NamedTuple):
+    """The runs of an architecture on a data set, and the name of the latter."""
+
+    dataset: str
+    architecture: str
+    runs: pd.DataFrame
+
+
+def _costs(report: Report) -> list[Costs]:
+    """The runs whose cost of inference was recorded, with all others where any was."""
+    groups = [comparison.group for comparison in report.first]
+    if not any(known(group.runs, key) for group in groups for key in COSTS):
+        return []
+    return [Costs(title(group), name, runs) for group in groups for name, runs in group.by_architecture.items()]
+
+
+def _cost(key: str, form: Callable[[float], str], costs: Costs) -> str:
+    return span(costs.runs, key, form)
+
+
+COSTS: Final = {
+    "inference_flops": ("inference FLOPs per example", formatting.number),
+    "generate_tokens_per_second": ("generated tokens/s", formatting.number),
+    "score_seconds": ("time to score the test split", formatting.seconds),
+}
+
+
+COST: Final = Table[Costs](
+    "cost",
+    "Cost of inference",
+    _costs,
+    (
+        Column("data set", lambda costs: costs.dataset, text=True),
+        Column("architecture", lambda costs: costs.architecture, text=True),
+        *(Column(name, partial(_cost, key, form), optional=True) for key, (name, form) in COSTS.items()),
+    ),
+    folded="Cost of inference",
+    holds="inference cost",
+)
 SIZE: Final = Section(
     "Score against size",
     name="scaling",
-    short="Score against size",
     show=(Figure("scaling"), Points(_trends("scaling"))),
 )
 DEPTH: Final = Section(
     "Depth against width",
     name="depth",
-    short="Depth against width",
     show=(Figure("depth"), Points(_trends("depth"))),
 )
 CAPACITY: Final = Section(
@@ -65,7 +107,6 @@ CAPACITY: Final = Section(
 BUDGET: Final = Section(
     "Score against budget",
     name="shares",
-    short="Score against budget",
     show=(
         Figure("shares"),
         Points(_doublings),
@@ -77,7 +118,12 @@ BUDGET: Final = Section(
 CURVES: Final = Section(
     "Learning curves",
     name="curves",
-    short="Learning curves",
     otherwise="No validation curve was recorded.",
     show=(Figure("curves_tokens", titled=True), Figure("curves_flops", titled=True)),
+)
+QUALITY_AGAINST_COST: Final = Section(
+    "Quality against cost",
+    name="cost",
+    otherwise="No cost of inference was recorded.",
+    show=(Figure("cost"), COST),
 )
