@@ -31,6 +31,7 @@ from archbench.reports.page import lede, page, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.sections import pretraining as started
+from archbench.reports.page.sections import pretraining_runs
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
@@ -159,7 +160,7 @@ def test_what_several_pretrainings_continue_is_one_row() -> None:
     entries = reported["entries"]
     part = entries[(entries["condition"] == "0.5 of the tokens of switched").fillna(False)]
     reported["entries"] = pd.concat([entries, part.assign(condition="0.5 of the tokens of adapted")])
-    names = [row[0].text for row in started.PRETRAININGS.grid(Report(reported)).rows]
+    names = [row[0].text for row in pretraining_runs.PRETRAININGS.grid(Report(reported)).rows]
     assert names == ["books"] * 3 + ["books, 0.5 of the tokens of switched and adapted", "switched"]
 
 
