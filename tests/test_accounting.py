@@ -94,7 +94,7 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
         "encoder-decoder": "loses",
     }
     page = render(result, [])
-    assert page.count("Depends on the accounting: decided under the first condition, but another outcome") == 1
+    assert page.count("depends on the accounting: decided under the first condition, but another outcome") == 1
     assert page.count("text accounting") == 2
     short = " ".join(bottom_line(result))
     assert "no family wins on shakespeare" in short
