@@ -21,7 +21,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import TUNING_SEED, Training, Tuning
 from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
-from archbench.runs.planning.planner import CONTROL_SEEDS
+from archbench.runs.planning.task_runs import CONTROL_SEEDS
 from archbench.runs.planning.tuning import Point, TrialLoss, added_points, best, grid
 from archbench.tasks.base.errors import InputError
 

@@ -30,7 +30,7 @@ from archbench.runs.planning import published
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
-from archbench.runs.planning.matrix import task_config
+from archbench.runs.planning.preparation import task_config
 from archbench.runs.planning.published import PublishedRun
 from archbench.runs.training import compiled
 

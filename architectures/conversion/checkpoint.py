@@ -264,7 +264,7 @@ def _check_labels(folder: _Folder, labels: Sequence[str], spelled: list[list[int
             )
 
 
-def _special_rows(folder: _Folder) -> list[int]:
+def _special_rows(folder: _Folder) -> tuple[int, ...]:
     """The checkpoint's rows for <pad>, <bos>, <end>, <mask>, <unk>; where it has none, those of what ends a text."""
     tokenizer, config = folder.tokenizer, folder.config
     end = _first(tokenizer.eos_token_id, tokenizer.sep_token_id, getattr(config, "eos_token_id", None), 0)
@@ -272,13 +272,13 @@ def _special_rows(folder: _Folder) -> list[int]:
     if folder.fills_in:
         before, after = _frame(folder, 0)
         start = (after or before or (end,))[-1]
-    return [
+    return (
         _first(tokenizer.pad_token_id, end),
         _first(start, end),
         end,
         _first(tokenizer.mask_token_id, end),
         _first(tokenizer.unk_token_id, end),
-    ]
+    )
 
 
 def _first(*ids: Any) -> int:

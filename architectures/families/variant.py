@@ -27,7 +27,7 @@ class ExternalCheckpoint:
     length: int | None
     build: Callable[[Limits, Sequence[str]], Any]
     blank: Callable[[Limits], Any]
-    special: Sequence[int] = ()
+    special: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

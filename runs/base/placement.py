@@ -25,7 +25,11 @@ class Placement:
 
 
 class PlacedPlan(NamedTuple):
-    """A run as it is planned, and one of its places in the comparison."""
+    """A run as it is planned, one of its places in the comparison, and the runs that have to end before it begins.
+
+    ``needs`` are the pretraining run that it starts from and the trials that choose its recipe.
+    """
 
     plan: Plan
     placement: Placement
+    needs: "tuple[PlacedPlan, ...]" = ()

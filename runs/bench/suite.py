@@ -21,7 +21,7 @@ from archbench.runs.bench.shapes import CLASSES, SHAPES, BenchShape
 from archbench.runs.bench.sides import TRAINING, Where
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.validation import nearest, printable
-from archbench.runs.planning.matrix import task_config
+from archbench.runs.planning.preparation import task_config
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say

@@ -249,8 +249,6 @@ def checked_architectures(
 
 
 def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> None:
-    from archbench.runs.planning import external_checkpoints
-
     entries = experiment.tasks_and_conditions
     entered = dict.fromkeys(name_or_path for task in entries for name_or_path in task.all_candidates)
     for name_or_path in entered:
@@ -258,7 +256,7 @@ def _check(experiment: Experiment, architectures: "Architectures", say: Say) -> 
             say(f"{name_or_path}: running the code in this file, in separate processes")
     for task in entries:
         if task.checkpoint:
-            external_checkpoints.find(architectures, task)
+            architectures.checkpoint(task)
     variants = {name_or_path: architectures.find(name_or_path) for name_or_path in entered}
     for task in entries:
         _apart(task.name, {name_or_path: variants[name_or_path].name for name_or_path in task.all_candidates})

@@ -69,10 +69,11 @@ class FittedSizes:
         return usual if alike else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
-        """The first architecture of the task itself, not of a condition, and its size."""
-        wanted = task.budget.parameters
+        """The first architecture of the task itself, not of a condition, and its size; a checkpoint has its own."""
+        variant, wanted = self.reference_variant, task.budget.parameters
+        if variant.checkpoint is not None:
+            return variant, variant.checkpoint.size
         assert wanted is not None
-        variant = self.reference_variant
         return variant, self._fit(task, variant, "parameters", float(wanted))
 
     def size(self, task: Task, variant: Variant, match: str) -> Size:

@@ -23,6 +23,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import child
 from archbench.runs.base.plan import Plan
+from archbench.runs.experiment.sections import Task
 from archbench.runs.planning import compliance, contract_parts, measurements
 from archbench.runs.planning.contract_parts import Shape
 from archbench.runs.planning.measurements import Measurements
@@ -65,6 +66,13 @@ class Architectures:
             )
             self._variants[name_or_path] = variant
         return self._variants[name_or_path]
+
+    def checkpoint(self, task: Task) -> Variant:
+        """The checkpoint that a task starts from; raises ``InputError``, which names the task's start."""
+        try:
+            return self.find(task.checkpoint)
+        except InputError as error:
+            raise InputError(f"tasks.{task.name}.start: {str(error).removeprefix('architectures: ')}") from error
 
     def measurements(self, variant: Variant) -> Measurements:
         """Measurements of a variant that ``find`` returned."""
@@ -120,8 +128,9 @@ def _shapes(plans: Sequence[Plan]) -> dict[str, tuple[Shape, ...]]:
 
 
 def variant_id(name_or_path: str, variant: Variant) -> str:
-    """The identifier of a variant in plans, in any process: a file's absolute path, else the variant's name."""
-    return str(Path(variant.path).resolve()) if name_or_path.endswith(".py") else name_or_path
+    """The identifier of a variant in plans, in any process: for a file or checkpoint its path, else the name."""
+    has_path = name_or_path.endswith(".py") or variant.checkpoint is not None
+    return str(Path(variant.path).resolve()) if has_path else name_or_path
 
 
 class _Process:

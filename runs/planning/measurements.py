@@ -4,7 +4,7 @@ Questions and answers are plain values, so that a user's variant can be measured
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -78,9 +78,9 @@ class Measurements:
 
     def pretraining(
         self, config: TaskConfig, cache: Path, objective: Mapping[str, float], rate: float | None, size: Size
-    ) -> "PretrainingCost":
+    ) -> "TokenCost":
         """What a pretraining on these data is by this objective; raises ``InputError`` where it cannot be."""
-        return PretrainingCost(**self._ask("pretraining", config, cache, dict(objective), rate, size))
+        return TokenCost(**self._ask("pretraining", config, cache, dict(objective), rate, size))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
@@ -101,12 +101,12 @@ class Measurements:
 
 
 @dataclass(frozen=True)
-class PretrainingCost:
-    """The objectives with their shares, and the model FLOPs and tokens with a loss for each token that is read."""
+class TokenCost:
+    """Model FLOPs and tokens with a loss for each token that is read; a pretraining's objectives with their shares."""
 
-    objective: dict[str, float]
     flops: float
     loss_tokens: float
+    objective: dict[str, float] = field(default_factory=dict)
 
 
 def answer(variant: Variant, question: str, *arguments: Any) -> Any:
@@ -116,7 +116,9 @@ def answer(variant: Variant, question: str, *arguments: Any) -> Any:
 
 @lru_cache(maxsize=KEPT)
 def _blank(variant: Variant, size: Size, limits: Limits) -> Any:
-    """The model on the meta device: without memory for its weights."""
+    """The model on the meta device: without memory for its weights. A checkpoint has its own size."""
+    if variant.checkpoint is not None:
+        return variant.checkpoint.blank(limits)
     return budget.blank(variant.build, size, limits, variant.name)
 
 

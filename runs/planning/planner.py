@@ -1,353 +1,273 @@
-"""The runs of one task: trials, axes, conditions, controls."""
+"""The plan of a run: all that follows from the task, the architecture, the seed and the role that are asked for."""
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
+from typing import Any
 
-from archbench.architectures.catalogue import catalogue
-from archbench.architectures.families.prompted import Prompt
+from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
+from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import (
-    FROZEN,
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
-    TRANSFER,
+    UNMATCHED,
     Experiment,
+    Pretraining,
     Task,
     Training,
 )
-from archbench.runs.planning import budget, external_checkpoints, isolation
-from archbench.runs.planning.assembly import PlanAssembler, RunCost
+from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
-from archbench.runs.planning.pretraining import Pretrainings
-from archbench.runs.planning.trials import TuningTrials
-from archbench.runs.training import prompts
+from archbench.runs.planning.measurements import TokenCost
+from archbench.runs.training import compiled
+from archbench.runs.training.pretraining_objectives import OWN, has_source_loss
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
+from archbench.tasks.kinds import registry
+from archbench.tasks.kinds import task as task_kinds
 
-CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
-HALF = 0.5
-FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
+SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
+QUANTITIES = {"flops-by-tokens": "flops", "loss-tokens": "loss_tokens"}  # that pretrainings hold equal, by axis
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """An architecture of a comparison: the variants, each after its name or path, among which trials choose."""
+class PlanningContext:
+    """What every plan depends on besides its data. Outcomes of runs and measured speeds are in ``root``."""
 
-    name: str
-    candidates: list[tuple[str, Variant]]
+    experiment: Experiment
+    setting: ExecutionSetting
+    root: Path
+    say: Say
+    architectures: Architectures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A run as it is asked for. ``match`` is ``UNMATCHED`` for a checkpoint that is scored as it is."""
+
+    task: Task
+    architecture: str  # name or path
+    seed: int = 0
+    match: str
+    role: str
+    training: Training  # the recipe
+    name: str = ""  # in the comparison, where it is not the variant's
+    start: PlacedPlan | None = None  # the pretraining run that it starts from
+    trials: tuple[PlacedPlan, ...] = ()  # those that choose its recipe
+    stage: Pretraining | None = None  # the pretraining that it is a run of
+    tokens: int = 0  # of the pretraining's budget
+    baselines: bool = False
+
+    @property
+    def is_scored_only(self) -> bool:
+        return self.match == UNMATCHED
 
 
 class Planner:
-    """Plans the runs of one task under ``conditions``, which train on the same examples.
+    """Plans runs on the same data; sizes are fitted to those of ``reference``, a name or path.
 
-    ``pretrainings`` are the experiment's; a run that starts from one waits until it has ended.
+    ``task`` has the usual supervision: that of models that have a loss on the same tokens under both.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        task: Task,
-        prepared: Prepared,
-        setting: ExecutionSetting,
-        calibration: Calibration,
-        root: Path,
-        architectures: Architectures,
-        conditions: Sequence[Task] = (),
-        pretrainings: Pretrainings | None = None,
-    ) -> None:
-        self.experiment, self.task, self.prepared, self.setting = experiment, task, prepared, setting
-        self.root, self.architectures, self.pretrainings = root, architectures, pretrainings
-        self.assembler = PlanAssembler(experiment.name, prepared, setting)
-        self.variants = self._variants(task)
-        self.conditions = conditions
+    def __init__(self, context: PlanningContext, prepared: Prepared, task: Task, reference: str) -> None:
+        self.context, self.prepared, self.task = context, prepared, task
+        self.architectures, self.setting = context.architectures, context.setting
         self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        first, measurements = self.variants[0][1], architectures.measurements
-        where = setting.device, calibration, self.limits
-        self.fitted_sizes = FittedSizes(first, prepared, *where, measurements, setting.cache)
+        where = self.setting.device, Calibration(context.root, context.say), self.limits
+        measurements = self.architectures.measurements
+        self.sizes = FittedSizes(self.architectures.find(reference), prepared, *where, measurements, self.setting.cache)
 
-    def trials(self) -> list[PlacedPlan]:
-        """The tuning trials that are known so far and can begin: outcomes may add more. None without tuning."""
-        return [placed for placed in self._known_trials() if self._has_start(placed)]
+    def placed(self, wanted: Wanted) -> PlacedPlan:
+        """The plan of a run, its place in the comparison, and the runs that it needs. Raises ``InputError``."""
+        plan, task, role = self.plan_of(wanted), wanted.task, wanted.role
+        name, share = wanted.name or plan.architecture, 1.0 if role in ("trial", "pretraining") else task.share
+        placement = Placement(plan.run, task.name, task.condition, plan.match, role, name, share)
+        return PlacedPlan(plan, placement, (*wanted.trials, *([wanted.start] if wanted.start else ())))
 
-    def ready(self) -> list[PlacedPlan]:
-        """The runs of the task, then of its conditions and controls, that wait for no trial."""
-        return [placed for tuned, placed in self._wanted() if tuned and self._has_start(placed)]
+    def plan_of(self, wanted: Wanted) -> Plan:
+        """The whole plan of a run; raises ``InputError`` where its size or budget cannot be."""
+        prepared, setting, task, training = self.prepared, self.setting, wanted.task, wanted.training
+        variant, stage = self.architectures.find(wanted.architecture), wanted.stage
+        measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
+        start = wanted.start.plan if wanted.start else None
+        size = self._size(wanted, variant)
+        cost = self._cost(wanted, variant, size)
+        tokens = self._tokens(wanted, variant, cost)
+        counts, flops = measured.counts(size, self.limits), tokens * cost.flops
+        updates = measured.optimizer_flops(size, self.limits, training.optimizer) * tokens / training.batch_tokens
+        scoring = 0.0 if is_trial else self._scoring_flops(task, variant, size)
+        speed = setting.speed * training.devices
+        return Plan(
+            experiment=self.context.experiment.name,
+            architecture=variant.name,
+            family=variant.family,
+            description=_description(variant, tokens),
+            seed=wanted.seed,
+            match=wanted.match,
+            trial=is_trial,
+            task=prepared.config,
+            data=prepared.digest,
+            vocabulary=prepared.tokenizer.vocabulary,
+            examples=len(prepared.train) if self._is_adapted and not wanted.is_scored_only else 0,
+            **self._own_kind,
+            variant=isolation.variant_id(wanted.architecture, variant),
+            variant_text=variant.text,
+            variant_digest=digests.of(variant),
+            foreign=catalogue.is_foreign(wanted.architecture),
+            breaks=", ".join(variant.breaks),
+            size=size if variant.checkpoint else replace(size, dropout=training.dropout),
+            counts=counts,
+            heads=measured.heads(size, self.limits),
+            training=compiled.chosen(training, setting.device, flops),
+            supervision=self._supervision(wanted, variant, size, cost),
+            objective=cost.objective,
+            mask_rate=stage.mask_rate if stage else None,
+            sampled=not wanted.is_scored_only and measured.is_sampled(size, self.limits),
+            start=start.run if start else "",
+            start_name=_start_name(task, variant),
+            adapt=task.adapt,
+            shots=task.shots,
+            verbalizers=task.verbalizers,
+            pretraining_tokens=start.total_tokens if start else 0.0,
+            pretraining_flops=start.total_flops if start else 0.0,
+            targets=self._targets(wanted, variant, float(counts.parameters), tokens),
+            tokens=tokens,
+            loss_tokens=tokens * cost.loss_tokens,
+            flops=flops,
+            optimizer_flops=updates,
+            device=setting.device,
+            precision="float32" if wanted.is_scored_only else self.sizes.precision(task),
+            threads=setting.threads,
+            deterministic=setting.deterministic,
+            cache=str(setting.cache),
+            expected_seconds=budget.OVERHEAD_SECONDS + (flops + updates + scoring) / speed,
+            scoring_seconds=scoring / speed,
+            predictions=0 if is_trial else self._predictions,
+            baselines=wanted.baselines,
+            environment=dict(setting.environment),
+        )
 
-    def later(self) -> list[PlacedPlan]:
-        """The runs that wait for trials or for their start, with the recipe that they would have without trials."""
-        waiting = [placed for placed in self._known_trials() if not self._has_start(placed)]
-        return waiting + [placed for tuned, placed in self._wanted() if not (tuned and self._has_start(placed))]
+    def _size(self, wanted: Wanted, variant: Variant) -> Size:
+        """The size that the match asks for, that of the start, or that of trials at another width."""
+        task = wanted.task
+        if wanted.start:
+            size = replace(wanted.start.plan.size, dropout=0.0)
+        else:
+            size = self.sizes.size(task, variant, "parameters" if wanted.stage else wanted.match)
+        width = task.tuning.width if wanted.role == "trial" and task.tuning else None
+        if width is None:
+            return size
+        if width >= size.dim:
+            raise InputError(f"tasks.{task.name}.tuning.width: {width}: expected less than the width {size.dim}")
+        return budget.at_width(size, width)
 
-    def _known_trials(self) -> list[PlacedPlan]:
-        return [placed for trials in self._trials for placed in trials.placed_plans()]
+    def _cost(self, wanted: Wanted, variant: Variant, size: Size) -> TokenCost:
+        if wanted.stage:
+            return self._pretraining_cost(wanted.stage, variant, size)
+        sizes, task = self.sizes, wanted.task
+        return TokenCost(sizes.cost(task, variant, size), sizes.loss_share(task, variant, size))
 
-    def _has_start(self, placed: PlacedPlan) -> bool:
-        """Whether the pretraining that a run starts from has ended, or it starts from none."""
-        run = placed.plan.start
-        return not run or (self.pretrainings is not None and self.pretrainings.is_finished(run))
+    def _pretraining_cost(self, stage: Pretraining, variant: Variant, size: Size) -> TokenCost:
+        measured, where = self.architectures.measurements(variant), (self.prepared.config, self.setting.cache)
+        try:
+            return measured.pretraining(*where, stage.objective, stage.mask_rate, size)
+        except InputError as error:
+            raise InputError(f"pretraining.{stage.name}.{error}") from None
 
-    def _wanted(self) -> Iterator[tuple[bool, PlacedPlan]]:
-        """All runs of the task, then of its conditions and controls, and whether the trials of each have ended."""
-        for number, task in enumerate((self.task, *self.conditions)):
-            for match, (position, entrant) in product(task.budget.match, enumerate(self._trained(task))):
-                tuned = self._is_tuned(task, entrant)
-                makes_baselines = number == position == 0 and self._is_experiment_task
-                runs = self._compared(task, entrant, match, makes_baselines)
-                yield from ((tuned, placed) for placed in runs)
-        if self.task.name in self.experiment.controls and self._is_experiment_task:
-            first = self._entrants(self.task)[0]
-            tuned = self._is_tuned(self.task, first)
-            yield from ((tuned, placed) for placed in self._controls(first))
+    def _tokens(self, wanted: Wanted, variant: Variant, cost: TokenCost) -> int:
+        """The training tokens; none for a prompt and for a checkpoint that is scored as it is."""
+        task, stage, train = wanted.task, wanted.stage, self.prepared.train
+        if wanted.is_scored_only:
+            return 0
+        if stage:
+            tokens = round(wanted.tokens * self._factor(stage, wanted.match, cost))
+        else:
+            tokens = self.sizes.tokens(task, variant, wanted.match)
+        key = f"{'pretraining' if stage else 'tasks'}.{task.name}"
+        budget.check_epochs(key, task.budget.epochs, variant.name, tokens, train)
+        if task.adapt == PROMPT:
+            return 0
+        return tokens if stage else self.sizes.run_tokens(task, variant, wanted.match, _order(wanted))
 
-    @property
-    def _is_experiment_task(self) -> bool:
-        """Whether the task is one of the experiment's, and not a condition with fewer examples."""
-        return any(self.task is task for task in self.experiment.tasks)
+    def _factor(self, stage: Pretraining, match: str, cost: TokenCost) -> float:
+        """The tokens of a run over the budget: on another axis than tokens, equal to the first architecture's."""
+        quantity = QUANTITIES.get(match)
+        if quantity is None:
+            return 1.0
+        first = self.architectures.find(self.context.experiment.architectures[0])
+        usual = stage.model_copy(update={"objective": {OWN: 1.0}, "mask_rate": None})
+        reference = self._pretraining_cost(usual, first, self.sizes.size(stage.task, first, "parameters"))
+        return float(getattr(reference, quantity)) / float(getattr(cost, quantity))
+
+    def _targets(self, wanted: Wanted, variant: Variant, parameters: float, tokens: int) -> dict[str, float]:
+        """What the match holds equal; nothing for a checkpoint."""
+        if variant.checkpoint:
+            return {}
+        if wanted.stage:
+            return {"parameters": parameters, "tokens": float(tokens)}
+        targets = self.sizes.targets(wanted.task, wanted.match, _order(wanted))
+        return {axis: value for axis, value in targets.items() if tokens or axis != "tokens"}
+
+    def _supervision(self, wanted: Wanted, variant: Variant, size: Size, cost: TokenCost) -> str:
+        if wanted.stage:
+            return "native" if has_source_loss(cost.objective) else "target"
+        return self.sizes.supervision(wanted.task, variant, size, self.task.supervision)
+
+    def _scoring_flops(self, task: Task, variant: Variant, size: Size) -> float:
+        """FLOPs of likelihoods and answers for the test examples; a prompt is read again with every label."""
+        test, measured = self.prepared.test, self.architectures.measurements(variant)
+        lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        flops = SCORING * measured.answer_flops(size, self.limits, lengths)
+        return flops * len(self.prepared.tokenizer.labels) if task.adapt == PROMPT else flops
 
     @cached_property
     def _is_adapted(self) -> bool:
         """Whether starts, adaptations or numbers of examples are compared on the data set."""
-        tasks = self.experiment.tasks_and_conditions
+        tasks = self.context.experiment.tasks_and_conditions
         return any(task.is_adapted for task in tasks if task.name == self.task.name)
 
-    def _is_tuned(self, task: Task, entrant: Entrant) -> bool:
-        """Whether the trials of all candidates have ended."""
-        trials = self._trials_of(task)
-        return trials is None or trials.ended.issuperset(variant.name for _, variant in entrant.candidates)
+    @cached_property
+    def _predictions(self) -> int:
+        return disk.predictions(self.prepared)
 
     @cached_property
-    def _trials(self) -> list[TuningTrials]:
-        """The trials of the task and of each condition with its own tuning."""
-        sharing = [task for task in (self.task, *self.conditions) if not task.retuned]
-        tuned = [(self.task, sharing), *((task, [task]) for task in self.conditions if task.retuned)]
-        trials: list[TuningTrials] = []
-        for task, tasks in tuned:
-            if task.tuning is not None and (entered := self._entered(tasks)):
-                default_trials = next((known for known in trials if known.task is self.task), None)
-                leading = self._leading(entered)
-                trials.append(TuningTrials(task, entered, leading, self._plan, self._epochs, self.root, default_trials))
-        return trials
-
-    def _trials_of(self, task: Task) -> TuningTrials | None:
-        tuned_task = task if task.retuned else self.task
-        return next((trials for trials in self._trials if trials.task is tuned_task), None)
-
-    def _entered(self, tasks: Sequence[Task]) -> list[tuple[str, Variant]]:
-        """Every architecture of these tasks once."""
-        entered = [entry for task in tasks for entrant in self._trained(task) for entry in entrant.candidates]
-        return list({variant.name: (name_or_path, variant) for name_or_path, variant in entered}.values())
-
-    def _leading(self, entered: Sequence[tuple[str, Variant]]) -> set[str]:
-        """The architectures that may extend the grid, so that one added later does not change it for others."""
-        if self.experiment.against is not None:
-            return set()  # the published grid stays as it is
-        names = {variant.name for _, variant in entered}
-        contrasted = {name for pair in self.experiment.contrasts for name in pair}
-        entrants = [entrant for task in (self.task, *self.conditions) for entrant in self._entrants(task)]
-        leading = {
-            variant.name for entrant in entrants if entrant.name in contrasted for _, variant in entrant.candidates
-        }
-        return names & leading or names
-
-    def _compared(self, task: Task, entrant: Entrant, match: str, makes_baselines: bool) -> Iterator[PlacedPlan]:
-        """The runs of one architecture on one axis, seed by seed."""
-        name_or_path, variant = self._chosen(task, entrant)
-        recipe, role = self._recipe(task, variant), "compared" if task.share == 1 else "share"
-        for seed in (*task.seeds, *self._added(task, entrant, match)):
-            first = makes_baselines and seed == task.seeds[0]
-            plan = self._plan(task, name_or_path, variant, match, seed, recipe, baselines=first)
-            placement = Placement(plan.run, task.name, task.condition, match, role, entrant.name, task.share)
-            yield PlacedPlan(plan, placement)
-
-    def _chosen(self, task: Task, entrant: Entrant) -> tuple[str, Variant]:
-        """The candidate with the lowest validation loss in the trials; before they have ended, the first."""
-        trials = self._trials_of(task)
-        if trials is None or len(entrant.candidates) == 1:
-            return entrant.candidates[0]
-        losses = trials.nll_by_architecture
-        return min(entrant.candidates, key=lambda candidate: losses.get(candidate[1].name, math.inf))
-
-    def _added(self, task: Task, entrant: Entrant, match: str) -> range:
-        """The seeds added after the listed ones: under the first condition and axis only."""
-        counts = self.experiment.added.get(task.name, {})
-        if not task.extends or match != self.task.budget.match[0]:
-            return range(0)
-        last = self.experiment.last_seed(task.name) + 1
-        return range(last, last + counts.get(entrant.name, 0))
-
-    def _controls(self, entrant: Entrant) -> Iterator[PlacedPlan]:
-        """The first architecture again with other seeds, and with half its budget."""
-        (name_or_path, variant), match = self._chosen(self.task, entrant), self.task.budget.match[0]
-        again = self.task.model_copy(update={"seeds": tuple(seed + CONTROL_SEEDS for seed in self.task.seeds)})
-        half = self.task.model_copy(update={"share": HALF})
-        for name, task in ((f"{entrant.name}, again", again), (f"{entrant.name}, half the budget", half)):
-            for seed in task.seeds:
-                plan = self._plan(task, name_or_path, variant, match, seed, self._recipe(task, variant))
-                yield PlacedPlan(plan, Placement(plan.run, task.name, "", match, "control", name, task.share))
-
-    def _entrants(self, task: Task) -> list[Entrant]:
-        """The architectures of a task that are trained. Raises ``InputError`` for an alternative of another kind."""
-        entrants = []
-        for name in task.architectures:
-            candidates = [
-                (name_or_path, self.architectures.find(name_or_path)) for name_or_path in task.candidates(name)
-            ]
-            family = candidates[0][1].family
-            for name_or_path, variant in candidates[1:]:
-                if variant.checkpoint is not None or variant.family != family:
-                    what = "a checkpoint" if variant.checkpoint is not None else f"of the family {variant.family}"
-                    raise InputError(
-                        f"alternatives.{name}: {name_or_path} is {what}; expected a variant of family {family}"
-                    )
-            if candidates[0][1].checkpoint is None:
-                entrants.append(Entrant(candidates[0][1].name, candidates))
-        return entrants
-
-    def _trained(self, task: Task) -> list[Entrant]:
-        """The architectures that are trained here; the others of a published comparison were trained elsewhere."""
-        against = self.experiment.against
-        return [entry for entry in self._entrants(task) if against is None or entry.name == against.architecture]
-
-    def _variants(self, task: Task) -> list[tuple[str, Variant]]:
-        """Every variant that may be trained, once."""
-        return list(dict.fromkeys(candidate for entrant in self._entrants(task) for candidate in entrant.candidates))
-
-    def _recipe(self, task: Task, variant: Variant) -> Training:
-        """How an architecture is trained: by its condition, else its trials, else its own or the common setting."""
-        tuned = task.tuned.get(variant.name)
-        values = tuned.model_dump(exclude_none=True) if tuned else {}
-        trials = self._trials_of(task)
-        point = trials.best.get(variant.name) if trials is not None else None
-        if trials is not None:
-            values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
-        if task.adapt == FROZEN and not values and task.training.learning_rate != TRANSFER:
-            values = {"learning_rate": FROZEN_FACTOR * task.training.learning_rate}
-        fixed = set(task.fixed)
-        if task.training.learning_rate == TRANSFER:
-            fixed.discard("learning_rate")
-            if values and task.tuning is not None:
-                values["proxy_width"] = task.tuning.width
-        if trials is not None and point is not None and trials.tuning.share < 1:
-            multiple = trials.task.share * trials.tuning.share / task.share
-            values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
-        return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
-
-    def _epochs(self, task: Task) -> float:
-        """Passes over the training data of the architecture that reads the most of it."""
-        match, variants = task.budget.match[0], [variant for _, variant in self._variants(task)]
-        return max(self.fitted_sizes.tokens(task, variant, match) for variant in variants) / max(
-            1.0, budget.data_tokens(self.prepared.train)
-        )
-
-    def _scoring_flops(self, variant: Variant, size: Size) -> float:
-        """FLOPs of likelihoods and answers for the test examples, doubled for float32."""
-        test = self.prepared.test
-        lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
-        return external_checkpoints.SCORING * self.architectures.measurements(variant).answer_flops(
-            size, self.limits, lengths
-        )
-
-    def _plan(
-        self,
-        task: Task,
-        name_or_path: str,
-        variant: Variant,
-        match: str,
-        seed: int,
-        training: Training,
-        *,
-        trial: bool = False,
-        baselines: bool = False,
-    ) -> Plan:
-        start = self._start(task, name_or_path, seed)
-        size = replace(start.size, dropout=0.0) if start else self.fitted_sizes.size(task, variant, match)
-        if trial and task.tuning is not None and task.tuning.width is not None:
-            narrow = task.tuning.width
-            if narrow >= size.dim:
-                raise InputError(f"tasks.{task.name}.tuning.width: {narrow}: expected less than the width {size.dim}")
-            size = budget.at_width(size, narrow)
-        full_tokens = self.fitted_sizes.tokens(task, variant, match)
-        budget.check_epochs(f"tasks.{task.name}", task.budget.epochs, variant.name, full_tokens, self.prepared.train)
-        order = Order(seed, training.batch_tokens)
-        tokens = 0 if task.adapt == PROMPT else self.fitted_sizes.run_tokens(task, variant, match, order)
-        measured, flops = self.architectures.measurements(variant), tokens * self.fitted_sizes.cost(task, variant, size)
-        update = measured.optimizer_flops(size, self.limits, training.optimizer)
-        scoring = 0.0 if trial else self._scoring_flops(variant, size)
-        targets = self.fitted_sizes.targets(task, match, order)
-        if task.adapt == PROMPT and start is not None:
-            self._check_prompt(task, start, seed)
-            del targets["tokens"]
-            scoring *= len(self.prepared.tokenizer.labels)
-        plan = self.assembler.plan(
-            variant,
-            isolation.variant_id(name_or_path, variant),
-            training,
-            RunCost(
-                tokens=tokens,
-                flops=flops,
-                loss_tokens=tokens * self.fitted_sizes.loss_share(task, variant, size),
-                optimizer_flops=update * tokens / training.batch_tokens,
-                scoring_flops=scoring,
-            ),
-            size=replace(size, dropout=training.dropout),
-            counts=measured.counts(size, self.limits),
-            seed=seed,
-            match=match,
-            supervision=self.fitted_sizes.supervision(task, variant, size, self.task.supervision),
-            precision=self.fitted_sizes.precision(task),
-        )
-        return replace(
-            plan,
-            targets=targets,
-            baselines=baselines,
-            trial=trial,
-            predictions=0 if trial else plan.predictions,
-            heads=measured.heads(size, self.limits),
-            foreign=catalogue.is_foreign(name_or_path),
-            sampled=measured.is_sampled(size, self.limits),
-            adapt=task.adapt,
-            examples=len(self.prepared.train) if self._is_adapted else 0,
-            start=start.run if start else "",
-            start_name=_start_name(task),
-            pretraining_tokens=start.total_tokens if start else 0.0,
-            pretraining_flops=start.total_flops if start else 0.0,
-            shots=task.shots,
-            verbalizers=task.verbalizers,
-        )
-
-    def _check_prompt(self, task: Task, start: Plan, seed: int) -> None:
-        """Raises ``InputError`` where a prompt cannot be made or does not fit."""
-        assert self.pretrainings is not None
-        tokenizer = self.pretrainings.prepared[task.start].tokenizer
-
-        def made(shots: int) -> Prompt:
-            return prompts.prompt(self.prepared, tokenizer, start.objective, shots, seed, task.verbalizers)
-
-        try:
-            prompts.check(made, task.shots, self.prepared, start.task.source_length + start.task.target_length)
-        except InputError as error:
-            raise InputError(f"tasks.{task.name}.{error}") from None
-
-    def _start(self, task: Task, name_or_path: str, seed: int) -> Plan | None:
-        """The pretraining run that a run starts from."""
-        if task.start == SCRATCH:
-            return None
-        assert self.pretrainings is not None
-        return self.pretrainings.start(task.start, name_or_path, seed)
+    def _own_kind(self) -> dict[str, Any]:
+        """The entries of a plan for a kind that is not archbench's own."""
+        kind = registry.of(self.prepared.config)
+        if not kind.origin:
+            return {}
+        decoding = asdict(task_kinds.decoding(self.prepared)) if kind.decoding is not None else {}
+        decoding.pop("rounds", None)  # of a strategy that no kind can choose
+        code = foreign_code.of_kind(self.prepared.config)
+        return {"kind_form": kind.form, "kind_code": code, "decoding": decoding}
 
 
-def _start_name(task: Task) -> str:
+def usual_role(task: Task) -> str:
+    """The role of a run that is neither a trial nor a control."""
+    return "compared" if task.share == 1 else "share"
+
+
+def _order(wanted: Wanted) -> Order:
+    return Order(wanted.seed, wanted.training.batch_tokens)
+
+
+def _description(variant: Variant, tokens: int) -> str:
+    finetuned = variant.checkpoint is not None and tokens > 0
+    return variant.document.replace("scored without training", "finetuned") if finetuned else variant.document
+
+
+def _start_name(task: Task, variant: Variant) -> str:
     """What the table of runs calls a run's start; empty for scratch."""
+    if task.checkpoint:
+        return variant.name
     if task.with_tokens_of:
         return SCRATCH_WITH + task.with_tokens_of
     return "" if task.start == SCRATCH else task.start

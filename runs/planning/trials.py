@@ -1,76 +1,62 @@
 """The trials of one task, or of one condition with its own tuning: what is tried, has ended, was chosen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
-from archbench.architectures.families.variant import Variant
-from archbench.runs.base.placement import PlacedPlan, Placement
-from archbench.runs.base.plan import Plan
-from archbench.runs.experiment.sections import Task, Training
+from archbench.runs.base.placement import PlacedPlan
+from archbench.runs.experiment.sections import FROZEN, TRANSFER, Task, Training
 from archbench.runs.planning import rate_choice, tuning
 from archbench.runs.planning.tuning import Point, TrialLoss
 
-
-class Planned(Protocol):
-    """Plans one run."""
-
-    def __call__(
-        self, task: Task, name_or_path: str, variant: Variant, match: str, seed: int, training: Training, *, trial: bool
-    ) -> Plan: ...
+FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
+Place = Callable[[Task, str, int, Training], PlacedPlan]  # task, architecture, seed and recipe of a trial
 
 
 class TuningTrials:
-    """Trials of ``task``, which has a ``tuning``, for the architectures ``entered``; outcomes are read from ``root``.
+    """Trials of ``task``, which has a ``tuning``; outcomes are read from ``root``.
 
-    ``leading`` are the architectures whose best points may lie at the edge and make the grid grow. ``first`` are the
-    trials under the task's first condition: an architecture that has the same trials there keeps what they chose.
+    ``entered`` are the architectures, each by its name with how it is entered. ``leading`` are those whose best points
+    may lie at the edge and make the grid grow. ``first`` are the trials under the task's first condition: an
+    architecture that has the same trials there keeps what they chose. ``epochs`` are passes over the data.
     """
 
     def __init__(
         self,
         task: Task,
-        entered: Sequence[tuple[str, Variant]],
+        entered: Mapping[str, str],
         leading: set[str],
-        planned: Planned,
-        epochs: Callable[[Task], float],
+        place: Place,
+        epochs: float,
         root: Path,
         first: "TuningTrials | None" = None,
     ) -> None:
         assert task.tuning is not None
         self.task, self.tuning, self.entered, self.root = task, task.tuning, entered, root
-        self.leading, self._planned, self._first = leading, planned, first
-        self._points = tuning.grid(task.tuning, task.training, epochs(task))
+        self.leading, self._place, self._first = leading, place, first
+        self._points = tuning.grid(task.tuning, task.training, epochs)
+        self._losses: dict[tuple[str, Point], Sequence[TrialLoss] | None] = {}
 
-    def placed_plans(self) -> list[PlacedPlan]:
+    @property
+    def runs(self) -> list[PlacedPlan]:
         """Every trial that is known so far; outcomes may add more."""
-        planned = [plan for plans in self._plans.values() for plan in plans]
-        task = self.task
-        return [
-            PlacedPlan(plan, Placement(plan.run, task.name, task.condition, plan.match, "trial", plan.architecture))
-            for plan in planned
-        ]
+        return _all(self._tried.values())
 
-    @cached_property
-    def ended(self) -> set[str]:
-        """The architectures all of whose trials have ended; none before it is known whether the grid grows.
+    def deciding(self, name: str) -> tuple[PlacedPlan, ...]:
+        """The trials that choose for an architecture, with those that decide whether the grid grows.
 
         For one that keeps what the first condition chose, the trials of that condition.
         """
-        kept = self._unchanged & self._first.ended if self._first else set()
-        if not self._is_edge_known:
-            return kept
-        losses = self._losses(self._plans)
-        open_ = {name for (name, _), value in losses.items() if value is None}
-        return {variant.name for _, variant in self.entered} - open_ - self._unchanged | kept
+        if self._first is not None and name in self._unchanged:
+            return self._first.deciding(name)
+        growing = [runs for (leader, _), runs in self._grid.items() if leader in self.leading]
+        return tuple(_all([*growing, *(runs for (tried, _), runs in self._tried.items() if tried == name)]))
 
     @cached_property
     def best(self) -> dict[str, Point]:
         """The point of each architecture that a trial gave a loss for."""
-        chosen = self._chosen(self._losses(self._plans))
         kept = self._first.best if self._first else {}
-        return chosen | {name: kept[name] for name in self._unchanged if name in kept}
+        return self._chosen(self._tried) | {name: kept[name] for name in self._unchanged if name in kept}
 
     @cached_property
     def nll_by_architecture(self) -> dict[str, float]:
@@ -79,8 +65,8 @@ class TuningTrials:
         Of those that have none, because trials have not ended or failed, nothing.
         """
         by_name: dict[str, dict[tuple[float, float], list[float]]] = {}
-        for (name, point), plans in self._plans.items():
-            values = tuning.validation_nll(self.root, [plan.run for plan in plans])
+        for (name, point), runs in self._tried.items():
+            values = tuning.validation_nll(self.root, _names(runs))
             by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
         choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
         return {name: choice.loss for name, choice in choices.items() if choice is not None}
@@ -90,11 +76,11 @@ class TuningTrials:
         """The architectures that the condition leaves as they are: they have the runs of the first condition's grid."""
         if self._first is None:
             return set()
-        grid_runs, first = self._grid_runs, self._first._grid_runs
-        return {name for name in grid_runs if grid_runs[name] == first.get(name)}
+        here, there = self._grid_runs, self._first._grid_runs
+        return {name for name in here if here[name] == there.get(name)}
 
     @cached_property
-    def _grid(self) -> dict[tuple[str, Point], list[Plan]]:
+    def _grid(self) -> dict[tuple[str, Point], list[PlacedPlan]]:
         """The trials on the grid as it was given."""
         return self._at(self._points)
 
@@ -102,48 +88,65 @@ class TuningTrials:
     def _grid_runs(self) -> dict[str, set[str]]:
         """The runs of each architecture on the grid as it was given."""
         runs: dict[str, set[str]] = {}
-        for (name, _), plans in self._grid.items():
-            runs.setdefault(name, set()).update(plan.run for plan in plans)
+        for (name, _), placed in self._grid.items():
+            runs.setdefault(name, set()).update(_names(placed))
         return runs
 
     @cached_property
-    def _is_edge_known(self) -> bool:
-        """Whether all trials that decide whether the grid grows have ended."""
-        losses = self._losses(self._grid)
-        return None not in [value for (name, _), value in losses.items() if name in self.leading]
+    def _tried(self) -> dict[tuple[str, Point], list[PlacedPlan]]:
+        """The trials on the grid, with those that are added once all that may make it grow have ended."""
+        leading = {key: runs for key, runs in self._grid.items() if key[0] in self.leading}
+        if any(self._loss(key, runs) is None for key, runs in leading.items()):
+            return self._grid
+        return self._grid | self._at(tuning.added_points(self._points, list(self._chosen(leading).values())))
 
-    @cached_property
-    def _plans(self) -> dict[tuple[str, Point], list[Plan]]:
-        plans = dict(self._grid)
-        if self._is_edge_known:
-            chosen = self._chosen(self._losses(plans))
-            plans |= self._at(
-                tuning.added_points(self._points, [chosen[name] for name in chosen if name in self.leading])
-            )
-        return plans
+    def _chosen(self, tried: Mapping[tuple[str, Point], Sequence[PlacedPlan]]) -> dict[str, Point]:
+        by_name: dict[str, dict[Point, Sequence[TrialLoss]]] = {name: {} for name in self.entered}
+        for (name, point), runs in tried.items():
+            if losses := self._loss((name, point), runs):
+                by_name[name][point] = losses
+        choices = {name: tuning.best(losses) for name, losses in by_name.items()}
+        return {name: best for name, best in choices.items() if best is not None}
 
-    def _chosen(self, losses: Mapping[tuple[str, Point], Sequence[TrialLoss] | None]) -> dict[str, Point]:
-        chosen = {}
-        for _, variant in self.entered:
-            tried = {point: value for (name, point), value in losses.items() if name == variant.name and value}
-            best = tuning.best(tried)
-            if best is not None:
-                chosen[variant.name] = best
-        return chosen
+    def _loss(self, key: tuple[str, Point], runs: Sequence[PlacedPlan]) -> Sequence[TrialLoss] | None:
+        if key not in self._losses:
+            self._losses[key] = tuning.losses(self.root, _names(runs))
+        return self._losses[key]
 
-    def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[Plan]]:
-        match, training = self.task.budget.match[0], self.task.training
+    def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[PlacedPlan]]:
         task = self.task.model_copy(update={"share": self.task.share * self.tuning.share})
         return {
-            (variant.name, point): [
-                self._planned(task, name_or_path, variant, match, seed, point.of(training), trial=True)
-                for seed in self.tuning.seeds
+            (name, point): [
+                self._place(task, architecture, seed, point.of(task.training)) for seed in self.tuning.seeds
             ]
-            for name_or_path, variant in self.entered
+            for name, architecture in self.entered.items()
             for point in points
         }
 
-    def _losses(
-        self, plans: Mapping[tuple[str, Point], list[Plan]]
-    ) -> dict[tuple[str, Point], Sequence[TrialLoss] | None]:
-        return {key: tuning.losses(self.root, [plan.run for plan in seeds]) for key, seeds in plans.items()}
+
+def recipe(task: Task, name: str, trials: TuningTrials | None = None) -> Training:
+    """How an architecture is trained: by its condition, else its trials, else its own or the common setting."""
+    tuned = task.tuned.get(name)
+    values = tuned.model_dump(exclude_none=True) if tuned else {}
+    point = trials.best.get(name) if trials is not None else None
+    if trials is not None:
+        values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
+    if task.adapt == FROZEN and not values and task.training.learning_rate != TRANSFER:
+        values = {"learning_rate": FROZEN_FACTOR * task.training.learning_rate}
+    fixed = set(task.fixed)
+    if task.training.learning_rate == TRANSFER:
+        fixed.discard("learning_rate")
+        if values and task.tuning is not None:
+            values["proxy_width"] = task.tuning.width
+    if trials is not None and point is not None and trials.tuning.share < 1:
+        multiple = trials.task.share * trials.tuning.share / task.share
+        values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
+    return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
+
+
+def _all(groups: Iterable[Sequence[PlacedPlan]]) -> list[PlacedPlan]:
+    return [run for runs in groups for run in runs]
+
+
+def _names(runs: Sequence[PlacedPlan]) -> list[str]:
+    return [run.placement.run for run in runs]
