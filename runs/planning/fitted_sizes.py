@@ -10,11 +10,13 @@ import numpy as np
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine
-from archbench.runs.experiment.sections import HELD, Task
+from archbench.runs.experiment.sections import HELD, Pretraining, Task
 from archbench.runs.planning import budget
 from archbench.runs.planning.calibrate import Calibration, Work
-from archbench.runs.planning.measurements import Measurements
+from archbench.runs.planning.measurements import Measurements, TokenCost
 from archbench.runs.planning.reading import Cost, Floats, Reading
+from archbench.runs.training.pretraining_objectives import OWN
+from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 
 MAX_FLOPS_DEVIATION = 0.9 * budget.TOLERANCE  # where a match holds tokens equal as well as FLOPs
@@ -62,6 +64,25 @@ class FittedSizes:
         measurements, native = self.measurements(variant), task.supervision == "native"
         tokens = measurements.example_loss_tokens(size, self.limits, self.lengths, native)
         return float(tokens.sum() / (source.sum() + target.sum()))
+
+    def token_cost(self, task: Task, variant: Variant, size: Size, stage: Pretraining | None = None) -> TokenCost:
+        """What a token that is read costs, in a pretraining if ``stage`` is one; raises ``InputError``."""
+        if stage is None:
+            return TokenCost(self.cost(task, variant, size), self.loss_share(task, variant, size))
+        measured, where = self.measurements(variant), (self.prepared.config, self.cache)
+        try:
+            return measured.pretraining(*where, stage.objective, stage.mask_rate, size)
+        except InputError as error:
+            raise InputError(f"pretraining.{stage.name}.{error}") from None
+
+    def token_factor(self, stage: Pretraining, first: Variant, cost: TokenCost) -> float:
+        """The tokens of a pretraining run over its budget: on another axis than tokens, equal to those of ``first``."""
+        match = stage.task.budget.match[0]
+        if HELD[match][1] == "tokens":
+            return 1.0
+        usual = stage.model_copy(update={"objective": {OWN: 1.0}, "mask_rate": None})
+        reference = self.token_cost(stage.task, first, self.size(stage.task, first, "parameters"), usual)
+        return float(getattr(reference, HELD[match][1])) / float(getattr(cost, HELD[match][1]))
 
     def supervision(self, task: Task, variant: Variant, size: Size, usual: str) -> str:
         """The task's supervision; the ``usual`` one if the model has a loss on the same tokens under both."""

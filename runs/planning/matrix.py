@@ -1,17 +1,19 @@
 """From an experiment to its runs: data prepared, sizes fitted to the budget, one plan for every run."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import UNMATCHED, USUAL_STARTS, Experiment, Task, Training
 from archbench.runs.planning import tuning
 from archbench.runs.planning.isolation import Architectures
-from archbench.runs.planning.planner import Planner, PlanningContext, Wanted, usual_role
+from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.preparation import Preparation
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.task_runs import TaskRuns
@@ -55,22 +57,13 @@ def plan(
     Speeds for a match by time are measured once and kept in ``root``; so are the outcomes of trials.
     ``architectures`` finds the experiment's; None: a new one, only for planning.
     """
-    if architectures is None:
-        with Architectures(Path(experiment.folder), cache) as opened:
-            return plan(
-                experiment,
-                device=device,
-                deterministic=deterministic,
-                cache=cache,
-                root=root,
-                say=say,
-                architectures=opened,
-            )
     rate = machine.training_rate(device, bf16=machine.precision("auto", device) == "bf16")
     setting = ExecutionSetting(device, deterministic, THREADS, cache, rate, experiment.environment)
-    context = PlanningContext(experiment, setting, root, say, architectures)
-    preparation = Preparation(experiment, cache, say)
-    ready, later = _divided(list(_runs(context, preparation)), root)
+    opened = nullcontext(architectures) if architectures else Architectures(Path(experiment.folder), cache)
+    with opened as found:
+        preparation = Preparation(experiment, cache, say)
+        runs = list(_runs(PlanningContext(experiment, setting, root, say, found), preparation))
+    ready, later = _divided(runs, root)
     entries = dict.fromkeys(run.placement for run in ready)
     return Matrix(_merged(ready), tuple(entries), tuple(preparation.rows.values()), _merged(later))
 
@@ -88,7 +81,7 @@ def _has_ended(run: PlacedPlan, root: Path) -> bool:
     """Whether runs that need this one can begin: a trial may have failed, a pretraining has weights to start from."""
     name = run.placement.run
     if run.plan.trial:
-        return tuning.has_ended(root, name)
+        return tuning.losses(root, [name]) is not None
     return store.is_finished(store.run_folder(root, name), weights=True)
 
 
@@ -101,57 +94,37 @@ def _runs(context: PlanningContext, preparation: Preparation) -> Iterator[Placed
         entries = [entry for entry in context.experiment.tasks_and_conditions if entry.name == task.name]
         trained = [entry for entry in entries if not entry.checkpoint]
         variants = {name: context.architectures.find(name) for entry in trained[:1] for name in entry.architectures}
-        if not all(variant.checkpoint for variant in variants.values()):
-            for base, conditions in by_examples(trained):
-                prepared = preparation.for_task(task, base)
-                yield from TaskRuns(context, base, prepared, conditions, pretrainings).runs()
+        scored = [(name, variant) for name, variant in variants.items() if variant.checkpoint]
+        for base, conditions in by_examples(trained if len(scored) < len(variants) else []):
+            prepared = preparation.for_task(task, base)
+            yield from TaskRuns(context, base, prepared, conditions, pretrainings).runs()
         for entry in entries:
             if entry.checkpoint:
-                yield from _finetuned(context, preparation, entry, task.primary)
-        for name, variant in variants.items():
-            if variant.checkpoint:
-                yield from _scored(context, preparation, task, name)
+                variant = context.architectures.checkpoint(entry)
+                yield from _of_checkpoint(context, preparation, entry, entry.checkpoint, variant)
+        as_it_is = task.model_copy(update={**USUAL_STARTS, "examples": task.examples})
+        for name, variant in scored:
+            yield from _of_checkpoint(context, preparation, as_it_is, name, variant)
 
 
-def _finetuned(context: PlanningContext, preparation: Preparation, entry: Task, primary: str) -> Iterator[PlacedPlan]:
-    """The runs that train a checkpoint: a task or a condition that starts from one."""
-    variant = context.architectures.checkpoint(entry)
-    prepared, is_first = preparation.for_checkpoint(variant, entry, primary)
-    if entry.budget.seconds is not None:
-        raise InputError(
-            f"tasks.{entry.name}.start: {variant.name} needs a budget in tokens or FLOPs; set one of these"
-        )
-    task = entry.model_copy(update={"supervision": "target"})
-    planner = Planner(context, prepared, task, entry.checkpoint)
-    for seed in entry.seeds:
-        yield planner.placed(
-            Wanted(
-                task=task,
-                architecture=entry.checkpoint,
-                seed=seed,
-                match=task.budget.match[0],
-                role=usual_role(task),
-                training=recipe(task, variant.name),
-                baselines=is_first and seed == entry.seeds[0],
-            )
-        )
-
-
-def _scored(context: PlanningContext, preparation: Preparation, task: Task, name: str) -> Iterator[PlacedPlan]:
-    """The one run that scores a checkpoint as it is."""
-    variant = context.architectures.find(name)
-    prepared, is_first = preparation.for_checkpoint(variant, task, task.primary)
-    task = task.model_copy(update={**USUAL_STARTS, "examples": task.examples})
-    wanted = Wanted(
-        task=task,
-        architecture=name,
-        seed=task.seeds[0],
-        match=UNMATCHED,
-        role=usual_role(task),
-        training=Training.of(task.training),
-        baselines=is_first,
-    )
-    yield Planner(context, prepared, task, name).placed(wanted)
+def _of_checkpoint(
+    context: PlanningContext, preparation: Preparation, task: Task, entered: str, variant: Variant
+) -> Iterator[PlacedPlan]:
+    """The runs that train a checkpoint, where the task starts from it; else the one that scores it as it is."""
+    prepared, is_first = preparation.for_checkpoint(variant, task)
+    if not task.checkpoint:
+        match, seeds, training = UNMATCHED, task.seeds[:1], Training.of(task.training)
+    elif task.budget.seconds is None:
+        match, seeds, training = task.budget.match[0], task.seeds, recipe(task, variant.name)
+        task = task.model_copy(update={"supervision": "target"})
+    else:
+        where = f"tasks.{task.name}.start"
+        raise InputError(f"{where}: {variant.name} needs a budget in tokens or FLOPs; set one of these")
+    planner = Planner(context, prepared, task, entered)
+    for seed in seeds:
+        baselines = is_first and seed == seeds[0]
+        run = Wanted(task=task, architecture=entered, seed=seed, match=match, training=training, baselines=baselines)
+        yield planner.placed(run)
 
 
 def by_examples(entries: Sequence[Task]) -> Iterator[tuple[Task, list[Task]]]:

@@ -27,7 +27,7 @@ from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import TokenCost
 from archbench.runs.training import compiled
-from archbench.runs.training.pretraining_objectives import OWN, has_source_loss
+from archbench.runs.training.pretraining_objectives import has_source_loss
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
@@ -35,7 +35,6 @@ from archbench.tasks.kinds import registry
 from archbench.tasks.kinds import task as task_kinds
 
 SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
-QUANTITIES = {"flops-by-tokens": "flops", "loss-tokens": "loss_tokens"}  # that pretrainings hold equal, by axis
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Wanted:
     architecture: str  # name or path
     seed: int = 0
     match: str
-    role: str
+    role: str = ""  # where it is neither that of the comparison nor of a share of the budget
     training: Training  # the recipe
     name: str = ""  # in the comparison, where it is not the variant's
     start: PlacedPlan | None = None  # the pretraining run that it starts from
@@ -87,7 +86,8 @@ class Planner:
 
     def placed(self, wanted: Wanted) -> PlacedPlan:
         """The plan of a run, its place in the comparison, and the runs that it needs. Raises ``InputError``."""
-        plan, task, role = self.plan_of(wanted), wanted.task, wanted.role
+        plan, task = self.plan_of(wanted), wanted.task
+        role = wanted.role or ("compared" if task.share == 1 else "share")
         name, share = wanted.name or plan.architecture, 1.0 if role in ("trial", "pretraining") else task.share
         placement = Placement(plan.run, task.name, task.condition, plan.match, role, name, share)
         return PlacedPlan(plan, placement, (*wanted.trials, *([wanted.start] if wanted.start else ())))
@@ -99,7 +99,7 @@ class Planner:
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
         size = self._size(wanted, variant)
-        cost = self._cost(wanted, variant, size)
+        cost = self.sizes.token_cost(task, variant, size, stage)
         tokens = self._tokens(wanted, variant, cost)
         counts, flops = measured.counts(size, self.limits), tokens * cost.flops
         updates = measured.optimizer_flops(size, self.limits, training.optimizer) * tokens / training.batch_tokens
@@ -169,26 +169,14 @@ class Planner:
             raise InputError(f"tasks.{task.name}.tuning.width: {width}: expected less than the width {size.dim}")
         return budget.at_width(size, width)
 
-    def _cost(self, wanted: Wanted, variant: Variant, size: Size) -> TokenCost:
-        if wanted.stage:
-            return self._pretraining_cost(wanted.stage, variant, size)
-        sizes, task = self.sizes, wanted.task
-        return TokenCost(sizes.cost(task, variant, size), sizes.loss_share(task, variant, size))
-
-    def _pretraining_cost(self, stage: Pretraining, variant: Variant, size: Size) -> TokenCost:
-        measured, where = self.architectures.measurements(variant), (self.prepared.config, self.setting.cache)
-        try:
-            return measured.pretraining(*where, stage.objective, stage.mask_rate, size)
-        except InputError as error:
-            raise InputError(f"pretraining.{stage.name}.{error}") from None
-
     def _tokens(self, wanted: Wanted, variant: Variant, cost: TokenCost) -> int:
         """The training tokens; none for a prompt and for a checkpoint that is scored as it is."""
         task, stage, train = wanted.task, wanted.stage, self.prepared.train
         if wanted.is_scored_only:
             return 0
         if stage:
-            tokens = round(wanted.tokens * self._factor(stage, wanted.match, cost))
+            first = self.architectures.find(self.context.experiment.architectures[0])
+            tokens = round(wanted.tokens * self.sizes.token_factor(stage, first, cost))
         else:
             tokens = self.sizes.tokens(task, variant, wanted.match)
         key = f"{'pretraining' if stage else 'tasks'}.{task.name}"
@@ -196,16 +184,6 @@ class Planner:
         if task.adapt == PROMPT:
             return 0
         return tokens if stage else self.sizes.run_tokens(task, variant, wanted.match, _order(wanted))
-
-    def _factor(self, stage: Pretraining, match: str, cost: TokenCost) -> float:
-        """The tokens of a run over the budget: on another axis than tokens, equal to the first architecture's."""
-        quantity = QUANTITIES.get(match)
-        if quantity is None:
-            return 1.0
-        first = self.architectures.find(self.context.experiment.architectures[0])
-        usual = stage.model_copy(update={"objective": {OWN: 1.0}, "mask_rate": None})
-        reference = self._pretraining_cost(usual, first, self.sizes.size(stage.task, first, "parameters"))
-        return float(getattr(reference, quantity)) / float(getattr(cost, quantity))
 
     def _targets(self, wanted: Wanted, variant: Variant, parameters: float, tokens: int) -> dict[str, float]:
         """What the match holds equal; nothing for a checkpoint."""
@@ -248,11 +226,6 @@ class Planner:
         decoding.pop("rounds", None)  # of a strategy that no kind can choose
         code = foreign_code.of_kind(self.prepared.config)
         return {"kind_form": kind.form, "kind_code": code, "decoding": decoding}
-
-
-def usual_role(task: Task) -> str:
-    """The role of a run that is neither a trial nor a control."""
-    return "compared" if task.share == 1 else "share"
 
 
 def _order(wanted: Wanted) -> Order:

@@ -20,6 +20,7 @@ from archbench.runs.planning import budget
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training.pretraining_objectives import sentinel_count
 from archbench.tasks.base import files
+from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared, TaskConfig
@@ -28,7 +29,7 @@ from archbench.tasks.kinds import registry, seen_in, shared_tokenizer
 from archbench.tasks.kinds.task import prepare
 from archbench.tasks.text.splits import Subset
 
-# counts that a user should hear of
+# counts that a user should hear of, by a part of their names; of a checkpoint's encoding, which
 REPORTED_COUNTS = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
 CHECKPOINT_COUNTS = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")
 
@@ -46,7 +47,11 @@ class Preparation:
         if experiment.pretraining:
             self._configs = self._with_shared_tokenizers()
         for stage in experiment.pretraining:
-            self.texts[stage.name] = self._text(stage)
+            say(f"{stage.name}: preparing the text")
+            with self._naming_pretrainings():
+                self.texts[stage.name] = prepare(self._configs[stage.name], cache, say)
+            self._check_overlap(stage)
+            self._say_of_starts(stage)
         self.rows |= {name: _row(text, "") for name, text in self.texts.items()}
 
     def for_task(self, task: Task, base: Task) -> Prepared:
@@ -61,7 +66,7 @@ class Preparation:
             self.rows[task.name] = _row(prepared, task.primary)
         return prepared
 
-    def for_checkpoint(self, variant: Variant, task: Task, primary: str) -> tuple[Prepared, bool]:
+    def for_checkpoint(self, variant: Variant, task: Task) -> tuple[Prepared, bool]:
         """The task as a checkpoint reads it, and whether it is encoded first here and so has the baselines.
 
         A copy of the checkpoint's tokenizer is kept in the cache.
@@ -80,21 +85,13 @@ class Preparation:
             self.say(f"{task.name}: {variant.name}: {counted}")
         _check_length(variant, prepared)
         is_first = task.name not in self.rows
-        self.rows.setdefault(task.name, _row(prepared, primary))
+        self.rows.setdefault(task.name, _row(prepared, task.primary))
         return prepared, is_first
-
-    def _text(self, stage: Pretraining) -> Prepared:
-        self.say(f"{stage.name}: preparing the text")
-        with self._naming_pretrainings():
-            prepared = prepare(self._configs[stage.name], self.cache, self.say)
-        self._check_overlap(stage)
-        self._say_of_starts(stage)
-        return prepared
 
     def _say_of_starts(self, stage: Pretraining) -> None:
         """Says which runs differ from what they start from or are compared with in size or axis."""
-        entries, budget_of_stage = self.experiment.tasks_and_conditions, stage.task.budget
-        size, axis = budget_of_stage.parameters, budget_of_stage.match[0]
+        entries, held = self.experiment.tasks_and_conditions, stage.task.budget
+        size, axis = held.parameters, held.match[0]
         starting = [task for task in entries if task.start == stage.name]
         names = dict.fromkeys(task.name for task in starting)
         for name in names:
@@ -116,31 +113,23 @@ class Preparation:
 
         Raises ``InputError`` where too much does.
         """
-        starts = {task.name for task in self.experiment.tasks_and_conditions if task.start == stage.name}
-        for text, name in product(self._chain(stage), sorted(starts)):
+        entries, chain = self.experiment.tasks_and_conditions, [stage]
+        while chain[-1].before:
+            chain.append(self._stages[chain[-1].before])
+        for text, name in product(chain, sorted({task.name for task in entries if task.start == stage.name})):
             configs = self._configs[text.name], self._configs[name]
             if (key := seen_in.key(*configs)) in self._compared:
                 continue
             self._compared.add(key)
             overlap = seen_in.overlap_of(*configs, self.cache, self.say)
             many = f"{overlap.seen:,} of {overlap.checked:,} test texts of {name} occur in its text"
-            if overlap.too_much and not self._is_own_text(text, name):
+            own = task_of(text, entries)  # its training texts are read in any case
+            if overlap.too_much and (own is None or own.name != name):
                 raise InputError(
                     f"pretraining.{text.name}.data: {many} (half of their {WORDS}-word sequences; shorter ones whole), "
                     f"for example {printable(overlap.example[:60])}; take them out of the text, or pretrain on another"
                 )
             self.say(f"{text.name}: {many}")
-
-    def _is_own_text(self, stage: Pretraining, name: str) -> bool:
-        """Whether a pretraining reads the training texts of the task ``name``, which trains on them in any case."""
-        owner = task_of(stage, self.experiment.tasks_and_conditions)
-        return owner is not None and owner.name == name
-
-    def _chain(self, stage: Pretraining) -> Iterator[Pretraining]:
-        """A pretraining and those whose weights it goes on from."""
-        yield stage
-        if stage.before:
-            yield from self._chain(self._stages[stage.before])
 
     def _with_shared_tokenizers(self) -> dict[str, TaskConfig]:
         """The configurations with those of pretrainings; what is joined by a start shares a tokenizer."""
@@ -206,7 +195,8 @@ def task_config(task: Task, folder: str) -> TaskConfig:
 
 def _check_length(variant: Variant, prepared: Prepared) -> None:
     """Raises ``InputError`` where a checkpoint is too short for the task."""
-    room, config = variant.checkpoint.length if variant.checkpoint else None, prepared.config
+    assert variant.checkpoint is not None
+    room, config = variant.checkpoint.length, prepared.config
     needed = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length).length
     if room is not None and needed > room:
         raise InputError(
@@ -247,7 +237,6 @@ def _counted(notes: Mapping[str, int], keys: Iterable[str]) -> str:
 
 def _row(prepared: Prepared, primary: str) -> dict[str, Any]:
     """A data set's row: kind, origin and amount; its own primary metric if the task states none."""
-    splits = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     return {
         "dataset": prepared.name,
         "kind": prepared.kind,
@@ -260,7 +249,7 @@ def _row(prepared: Prepared, primary: str) -> dict[str, Any]:
         "vocabulary": prepared.tokenizer.vocabulary,
         "source_length": prepared.config.source_length,
         "target_length": prepared.config.target_length,
-        **{f"{split}_examples": len(examples) for split, examples in splits.items()},
+        **{f"{split}_examples": len(getattr(prepared, split)) for split in SPLITS},
         "train_tokens": int(budget.data_tokens(prepared.train)),
         "notes": dict(prepared.notes),
     }

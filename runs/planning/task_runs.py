@@ -12,7 +12,7 @@ from archbench.runs.base.placement import PlacedPlan
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import PROMPT, SCRATCH, Task, Training
 from archbench.runs.planning import budget
-from archbench.runs.planning.planner import Planner, PlanningContext, Wanted, usual_role
+from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials, recipe
 from archbench.runs.training import prompts
@@ -55,7 +55,7 @@ class TaskRuns:
 
     def _compared(self, task: Task, name: str, match: str, baselines: bool) -> Iterator[PlacedPlan]:
         """The runs of one architecture on one axis, seed by seed."""
-        wanted = self._chosen(task, name, match, usual_role(task))
+        wanted = self._chosen(task, name, match)
         for position, seed in enumerate((*task.seeds, *self._added(task, wanted.name, match))):
             yield self._placed(wanted, seed, baselines and position == 0)
 
@@ -63,15 +63,15 @@ class TaskRuns:
         """The first architecture again with other seeds, and with half its budget."""
         half = self.task.model_copy(update={"share": HALF})
         for words, task, more in (("again", self.task, CONTROL_SEEDS), ("half the budget", half, 0)):
-            wanted = self._chosen(task, name, task.budget.match[0], "control")
+            wanted = self._chosen(task, name, task.budget.match[0])
             for seed in task.seeds:
-                yield self._placed(replace(wanted, name=f"{wanted.name}, {words}"), seed + more)
+                yield self._placed(replace(wanted, role="control", name=f"{wanted.name}, {words}"), seed + more)
 
     def _placed(self, wanted: Wanted, seed: int, baselines: bool = False) -> PlacedPlan:
         start = self._start(wanted.task, wanted.architecture, seed)
         return self.planner.placed(replace(wanted, seed=seed, start=start, baselines=baselines))
 
-    def _chosen(self, task: Task, name: str, match: str, role: str) -> Wanted:
+    def _chosen(self, task: Task, name: str, match: str) -> Wanted:
         """What trials choose to be compared under a name: the candidate with the lowest validation loss, its recipe.
 
         Before they have ended, the first candidate.
@@ -85,7 +85,6 @@ class TaskRuns:
             task=task,
             architecture=architecture,
             match=match,
-            role=role,
             training=recipe(task, self._find(architecture).name, trials),
             name=self._find(name).name,
             trials=tuple(run for runs in deciding for run in runs),

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from archbench.runs.base import store
 from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
@@ -90,7 +89,7 @@ def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:
     for run in runs:
         folder = store.run_folder(root, run)
         record = store.verified_record(folder)
-        if not _is_end(record):
+        if record.get("status") not in (*store.FINISHED, "failed"):
             return None
         given = rate_choice.gave_loss(record["status"], record.get("best_step"))
         loss = float(record["validation_loss"]) if given else math.inf
@@ -98,18 +97,9 @@ def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:
     return trials
 
 
-def has_ended(root: Path, run: str) -> bool:
-    """Whether a trial has ended, be it that it failed."""
-    return _is_end(store.verified_record(store.run_folder(root, run)))
-
-
 def validation_nll(root: Path, runs: Sequence[str]) -> list[float]:
     """The exact nats per target token on validation of a point's trials; infinite where there is none."""
     return [_validation_nll(store.run_folder(root, run)) for run in runs]
-
-
-def _is_end(record: Mapping[str, Any]) -> bool:
-    return record.get("status") in (*store.FINISHED, "failed")
 
 
 def _validation_nll(folder: Path) -> float:
