@@ -292,6 +292,17 @@ def test_a_dry_run_says_that_a_checkpoint_is_only_scored(checkpoints: dict[str, 
     assert (decoder[match], checkpoint[match]) == ("parameters", "scored only")
 
 
+def test_a_part_of_the_budget_of_a_finetuned_checkpoint_stands_apart(
+    checkpoints: dict[str, Any], tmp_path: Path
+) -> None:
+    task = {**EXPERIMENT["tasks"][0], "start": str(checkpoints["gpt2"][0])}
+    values = {**EXPERIMENT, "architectures": ["decoder"], "tasks": [task], "conditions": [{"share": 0.5}]}
+    planned = tiny_runs.planned(spec.from_dict(values), tmp_path, tmp_path)
+    tokens = {plan.run: plan.tokens for plan in planned.plans}
+    places = {(entry.role, entry.share): tokens[entry.run] for entry in planned.entries}
+    assert places == {("compared", 1.0): 2_000, ("share", 0.5): 1_000}
+
+
 def test_checkpoints_are_scored_beside_what_is_trained(checkpoints: dict[str, Any], tmp_path: Path) -> None:
     experiment = {
         **EXPERIMENT,

@@ -28,6 +28,7 @@ from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.export import export
 from archbench.runs.inside import subject
+from archbench.runs.planning import matrix as planning
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import predict
 from archbench.runs.training import from_plan, weight_transfer
@@ -254,6 +255,34 @@ def test_runs_wait_for_their_start_and_others_do_not(folder: Path, tmp_path: Pat
     rows = [plan.row() for plan in of_role(then, "compared")]
     assert {row["examples"] for row in rows} == {20, max(row["examples"] for row in rows)}
     assert {row["start"] for row in rows} == {"scratch", "own"} and "start" not in starts[0].row()
+
+
+def test_a_run_begins_once_what_it_needs_has_ended_and_none_before(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round by round, only what the first waiting run needs ends."""
+    changes = {"architectures": ["decoder"], "tuning": {"learning_rate": [0.01, 0.02, 0.04], "dropout": [0.0]}}
+    divided, listed = planning._divided, list[Any]()
+    monkeypatch.setattr(planning, "_divided", lambda runs, root: divided(listed.append(runs) or runs, root))
+    ended, waiting = set[str](), [1]
+    while waiting:
+        matrix = planned(folder, tmp_path, **changes)
+        needs = {run.placement.run: {need.placement.run: need.plan for need in run.needs} for run in listed[-1]}
+        waiting = [run for run in needs if set(needs[run]) - ended]
+        assert [plan.run for plan in matrix.later] == waiting
+        assert {plan.run for plan in matrix.plans} == set(needs) - set(waiting)
+        for run in listed[-1]:
+            of_trials = [need for need in run.needs if need.plan.trial]
+            assert bool(of_trials) == (run.placement.role == "compared")
+            assert [need.placement.run for need in run.needs if not need.plan.trial] == [run.plan.start] * bool(
+                run.plan.start
+            )
+        for name, plan in needs[waiting[0]].items() if waiting else ():
+            place = store.run_folder(tmp_path, name)
+            store.write_record(place, {**plan.row(), "status": "done", "validation_loss": 1.0})
+            (place / "model.safetensors").touch()
+            ended.add(name)
+    assert len(listed) > 3 and any(len(kinds) > 1 for kinds in needs.values())
 
 
 def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:

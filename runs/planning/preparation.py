@@ -54,14 +54,14 @@ class Preparation:
             self._say_of_starts(stage)
         self.rows |= {name: _row(text, "") for name, text in self.texts.items()}
 
-    def for_task(self, task: Task, base: Task) -> Prepared:
-        """The data of ``task``, or of its condition ``base`` with another number of examples. Raises ``InputError``."""
-        prepared = prepare(replace(self._configs[task.name], examples=base.examples), self.cache, self.say)
+    def for_task(self, task: Task, entry: Task) -> Prepared:
+        """The data of ``entry``: the task, or a condition with another number of examples. Raises ``InputError``."""
+        prepared = prepare(replace(self._configs[task.name], examples=entry.examples), self.cache, self.say)
         task_metrics.check(prepared)
         reported = [key for key in prepared.notes if any(word in key for word in REPORTED_COUNTS)]
         if lines := list(filter(None, (_counted(prepared.notes, reported), _sampled(prepared)))):
             self.say(f"{task.name}: {', '.join(lines)}")
-        if base is task:
+        if entry is task:
             self._check_digest(prepared)
             self.rows[task.name] = _row(prepared, task.primary)
         return prepared
@@ -147,9 +147,8 @@ class Preparation:
             with self._naming_pretrainings():
                 path = shared_tokenizer.trained_file(sharing, *settings, self.cache, self.say)
             for config in sharing:
-                configs[config.name] = replace(
-                    config, tokenizer=first.tokenizer, vocabulary=0, shared_tokenizer=str(path)
-                )
+                shared = replace(config, tokenizer=first.tokenizer, vocabulary=0)
+                configs[config.name] = replace(shared, shared_tokenizer=str(path))
         for stage in stages:
             count = sentinel_count(stage.task.source_length + stage.task.target_length)
             configs[stage.name] = replace(configs[stage.name], sentinels=count)
@@ -162,8 +161,8 @@ class Preparation:
         if task is None:
             return config
         read = self._configs[task.name]
-        same = {key: getattr(read, key) for key in ("data", "columns", "encoding")}
-        return replace(config, texts_of=read.kind_file or read.kind, **same)
+        config = replace(config, data=read.data, columns=read.columns, encoding=read.encoding)
+        return replace(config, texts_of=read.kind_file or read.kind)
 
     @contextmanager
     def _naming_pretrainings(self) -> Iterator[None]:
