@@ -131,7 +131,7 @@ class Planner:
             objective=cost.objective,
             mask_rate=stage.mask_rate if stage else None,
             sampled=not wanted.is_scored_only and measured.is_sampled(size, self.limits),
-            start=start.run if start else "",
+            start=wanted.start.placement.run if wanted.start else "",
             start_name=_start_name(task, variant),
             adapt=task.adapt,
             shots=task.shots,

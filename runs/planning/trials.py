@@ -74,23 +74,17 @@ class TuningTrials:
     @cached_property
     def _unchanged(self) -> set[str]:
         """The architectures that the condition leaves as they are: they have the runs of the first condition's grid."""
-        if self._first is None:
-            return set()
-        here, there = self._grid_runs, self._first._grid_runs
-        return {name for name in here if here[name] == there.get(name)}
+        first = self._first
+        return {name for name in self.entered if first and self._grid_runs(name) == first._grid_runs(name)}
 
     @cached_property
     def _grid(self) -> dict[tuple[str, Point], list[PlacedPlan]]:
         """The trials on the grid as it was given."""
         return self._at(self._points)
 
-    @cached_property
-    def _grid_runs(self) -> dict[str, set[str]]:
-        """The runs of each architecture on the grid as it was given."""
-        runs: dict[str, set[str]] = {}
-        for (name, _), placed in self._grid.items():
-            runs.setdefault(name, set()).update(_names(placed))
-        return runs
+    def _grid_runs(self, name: str) -> set[str]:
+        """The runs of an architecture on the grid as it was given."""
+        return {run for (tried, _), runs in self._grid.items() if tried == name for run in _names(runs)}
 
     @cached_property
     def _tried(self) -> dict[tuple[str, Point], list[PlacedPlan]]:
