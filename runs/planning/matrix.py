@@ -10,7 +10,7 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.base import machine, store
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
-from archbench.runs.experiment.sections import UNMATCHED, USUAL_STARTS, Experiment, Task, Training
+from archbench.runs.experiment.sections import UNMATCHED, Experiment, StartKeys, Task, Training
 from archbench.runs.planning import tuning
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
@@ -102,7 +102,7 @@ def _runs(context: PlanningContext, preparation: Preparation) -> Iterator[Placed
             if entry.checkpoint:
                 variant = context.architectures.checkpoint(entry)
                 yield from _of_checkpoint(context, preparation, entry, entry.checkpoint, variant)
-        as_it_is = task.model_copy(update={**USUAL_STARTS, "examples": task.examples})
+        as_it_is = task.model_copy(update={**dict(StartKeys()), "examples": task.examples})
         for name, variant in scored:
             yield from _of_checkpoint(context, preparation, as_it_is, name, variant)
 
