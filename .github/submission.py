@@ -65,7 +65,7 @@ def check(body: str, out: Path, published: Path, fetch: Callable[[str, Path], Pa
     Raises ``RefusedError`` where the form, the tables, their data or budgets are not those of the published rules;
     nothing is left in ``out`` then.
     """
-    from archbench.merging import merge
+    from archbench.published_tables import merge
     from archbench.tasks.base.errors import InputError
 
     given = fields(body)

@@ -53,8 +53,7 @@ def compare(
     (a ``ValueError``) for wrong input, ``KeyboardInterrupt`` when interrupted, and ``OSError`` when the disk is full;
     the same call resumes. Code of the user (a variant, a task kind, a metric) runs in other processes only.
     """
-    from archbench import against as joining
-    from archbench import inputs
+    from archbench import inputs, published_tables
     from archbench.reports import build
     from archbench.reports.base import tables
     from archbench.reports.claims import ledger
@@ -69,11 +68,11 @@ def compare(
         base = inputs.experiment(experiment, set)
     else:
         fixed = {"architectures": architectures, "seeds": seeds, "match": match, "set": set, "max_seeds": max_seeds}
-        base, published = joining.join(experiment, against, fixed)
+        base, published = published_tables.join(experiment, against, fixed)
     chosen = spec.override(base, architectures=architectures, tasks=tasks, seeds=seeds, match=match)
     root, rule = inputs.out_folder(chosen, out), inputs.sequential(until_decided, max_seeds)
     if published is not None:
-        joining.keep(published, chosen, root)
+        published.keep(root, [task.name for task in chosen.tasks])
     adding = {"until_decided": until_decided, "max_seeds": max_seeds, "against": against}
     call = inputs.call(experiment, out=out, **overrides, set=chosen.settings or None, **options.model_dump(), **adding)
     outcome = run(chosen, root, options, call, inputs.say, ledger.declaration(), rule)
@@ -99,7 +98,7 @@ def reproduce(
     other published seeds, their 95% prediction interval for one further seed, and a verdict. Raises as ``compare``
     does; the same call resumes.
     """
-    from archbench import inputs, reproduction
+    from archbench import inputs, published_tables
     from archbench.runs.execution.compare import RunOptions
     from archbench.runs.experiment.validation import validated
     from archbench.tasks.base.errors import InputError
@@ -109,7 +108,7 @@ def reproduce(
         raise InputError("folder: None: expected a folder")
     options = validated(RunOptions, {"device": device, "jobs": jobs, "on": on})
     call = f"archbench.reproduce({str(source)!r}, runs={runs!r})"
-    result = reproduction.reproduce(source, root, inputs.number_of_runs(runs), options, call, inputs.say)
+    result = published_tables.reproduce(source, root, inputs.number_of_runs(runs), options, call, inputs.say)
     _raise_if_stopped(result.outcome, result.root)
     if result.rows is None:
         raise KeyboardInterrupt

@@ -172,7 +172,6 @@ def _compare(
 
     Trains only the runs that are not finished, then writes the report.
     """
-    from archbench import against as joining
     from archbench import background, tracking
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
@@ -193,7 +192,9 @@ def _compare(
             "--match": match,
         }
         fixed |= {"--set": settings, "--until-decided": until_decided or None, "--max-seeds": max_seeds}
-        base, published = joining.join(experiment, against, fixed)
+        from archbench import published_tables
+
+        base, published = published_tables.join(experiment, against, fixed)
     elif experiment is not None:
         base = spec.load(experiment, replaced)
     else:
@@ -214,7 +215,7 @@ def _compare(
         executor.check(options.on)
         return background.start(root, say)
     if published is not None:
-        joining.keep(published, chosen, root)
+        published.keep(root, [task.name for task in chosen.tasks])
     with tracking.background_sync(root, track, say) as points_sent:
         outcome = run(chosen, root, options, context.obj, say, ledger.declaration(), rule)
     status = conclude(outcome, root)
@@ -397,10 +398,10 @@ def _merge(
     The first folder's experiment and rules apply. Results with the same data and budget are merged; all others are kept
     apart under new names. Duplicate seeds are dropped.
     """
-    from archbench import merging
+    from archbench import published_tables
 
     target = named_folder("--out", out) or Path()
-    result = merging.merge(folders, target)
+    result = published_tables.merge(folders, target)
     for line in (*result.lines, f"page: {result.page}"):
         say(line)
     return int(bool(result.refused))
@@ -465,14 +466,14 @@ def _reproduce(
     Uses the learning rates and variants that the tables record, so no trial is trained. Says for each score whether
     it is the same as the published one or within the 95% interval for one further seed.
     """
-    from archbench import reproduction
+    from archbench import published_tables
     from archbench.runs.execution.compare import RunOptions
     from archbench.runs.executors import executor
 
     number, root = number_of_runs(runs), named_folder("--out", out)
     options = RunOptions(device=device, jobs=jobs, on=executor.named(on))
     tables = named_folder("reproduce", folder) or Path()
-    result = reproduction.reproduce(tables, root, number, options, context.obj, say)
+    result = published_tables.reproduce(tables, root, number, options, context.obj, say)
     if result.rows is not None:
         print_reproduction(result)
     complain_of(result.outcome, result.root)

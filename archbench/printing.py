@@ -11,7 +11,7 @@ from archbench.exits import complain
 from archbench.inputs import GO_ON, say
 
 if TYPE_CHECKING:
-    from archbench.reproduction import Reproduction
+    from archbench.published_tables import Reproduction
     from archbench.runs.execution.execute import Outcome
 
 PRINTED = 41  # lines at most of the scores by start
@@ -61,7 +61,7 @@ def print_report(root: Path, anew: bool = True) -> None:
 
 def print_reproduction(result: "Reproduction") -> None:
     """Prints the verdicts and what they say together."""
-    from archbench.reports.analysis import reproduction
+    from archbench.reports.published import reproduction
     from archbench.runs.base.messages import visible
 
     assert result.rows is not None

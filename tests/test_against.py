@@ -12,12 +12,12 @@ import pytest
 import small_plans
 
 import archbench
-from archbench import against, command_line, reproduction
+from archbench import command_line, published_tables
 from archbench.architectures.catalogue import scaffold
-from archbench.reports.analysis.against import commits
 from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared, statistics, tables
 from archbench.reports.page import page
+from archbench.reports.published.published import Published
 from archbench.runs.experiment import spec
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry
@@ -186,10 +186,13 @@ def test_a_comparison_of_pretrained_models_is_not_joined(
 
 def test_the_commits_that_made_published_runs_are_named() -> None:
     rows = {"run": ["a", "b", "c"], "key": ["archbench_commit"] * 2 + ["torch"], "value": ["e" * 40, "0" * 40, "2.9"]}
-    environment = pd.DataFrame(rows)
-    assert commits({"environment": environment}) == "commits 000000000000, eeeeeeeeeeee"
-    assert commits({"environment": environment[:1]}) == "commit eeeeeeeeeeee"
-    assert commits({"environment": environment[2:]}) == "its commit was not recorded"
+    runs, environment = pd.DataFrame({"run": rows["run"]}), pd.DataFrame(rows)
+    for facts, words in (
+        (environment, "commits 000000000000, eeeeeeeeeeee"),
+        (environment[:1], "commit eeeeeeeeeeee"),
+        (environment[2:], "its commit was not recorded"),
+    ):
+        assert Published("", Path(), {"runs": runs, "environment": facts}).commits == words
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, call: dict[str, Any], message
 
 
 def test_an_installation_without_the_published_tables_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archbench.against.BUILTIN", {"public-v1": (tmp_path / "reference", tmp_path / "published")})
+    monkeypatch.setattr(published_tables, "BUILTIN", {"public-v1": (tmp_path / "reference", tmp_path / "published")})
     with pytest.raises(InputError, match="--against: public-v1: this installation lacks its tables"):
         archbench.compare("mine.py", tmp_path / "out", against="public-v1")
 
@@ -220,17 +223,16 @@ def test_the_published_tables_are_found_in_a_checkout_and_in_an_installation(
 ) -> None:
     absent, present = tmp_path, place / "published"
     for folders in ((absent, present), (present, absent)):
-        monkeypatch.setattr("archbench.against.BUILTIN", {"public-v1": folders})
-        experiment, published = against.join("mine.py", "public-v1", {})
-        assert experiment.architectures[-1].endswith("mine.py") and len(published["runs"])
+        monkeypatch.setattr(published_tables, "BUILTIN", {"public-v1": folders})
+        experiment, published = published_tables.join("mine.py", "public-v1", {})
+        assert experiment.architectures[-1].endswith("mine.py") and len(published.runs)
 
 
 def test_public_v1_has_the_preset_and_the_data_that_its_rules_name() -> None:
     root = Path(__file__).parents[1]
     rules = (root / "docs" / "public-v1.md").read_text(encoding="utf-8")
-    published = tables.read(root / "docs" / "reference" / "public" / "tables")
-    recorded = spec.recorded(declared.specification(published), origin="public")
+    published = published_tables.opened("--against", "public-v1")
+    recorded = spec.recorded(declared.specification(published.tables), origin="public")
     assert recorded.digestable() == spec.preset("public").digestable()
     rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \|.+\| `([0-9a-f]{16})` \|$", rules, re.MULTILINE))
-    assert {dataset: reproduction.digest(dataset, published)[:16] for dataset in rows} == rows
-    assert set(rows) == set(published["datasets"]["dataset"].dropna())
+    assert {dataset: card["digest"][:16] for dataset, card in published.cards.items()} == rows

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench.merging import merge
+from archbench.published_tables import merge
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.tasks.base.errors import InputError

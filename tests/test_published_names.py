@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 from reference_pages import NAMES, REFERENCE
 
-from archbench import reproduction
+from archbench import published_tables
 from archbench.architectures.catalogue import digests
 from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.reports.analysis import reproduction as chosen
 from archbench.reports.base.declared import specification
-from archbench.reports.base.tables import Tables
+from archbench.reports.published import reproduction
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import PROMPT, Experiment, Task, Training
@@ -59,13 +58,12 @@ class Folder:
 
 @functools.cache
 def read(name: str) -> Folder:
-    tables: Tables = reproduction.read(REFERENCE / name)
-    experiment = spec.recorded(specification(tables), origin=name, folder=".")
-    rows = {row["run"]: row for row in chosen._candidates(tables)}.values()
-    datasets = {row["dataset"]: row for row in tables["datasets"].to_dict("records")}
-    pretrainings = [row for row in tables["runs"].to_dict("records") if row["task"] == chosen.PRETRAINING]
-    runs = tuple(reproduction.published_run(row, tables) for row in rows)
-    return Folder(experiment, runs, datasets, tuple(pretrainings))
+    source = published_tables.opened("reproduce", REFERENCE / name)
+    experiment = spec.recorded(specification(source.tables), origin=name, folder=".")
+    rows = {row["run"]: row for row in reproduction.candidates(source)}.values()
+    pretrainings = [row for row in source.runs.to_dict("records") if row["task"] == reproduction.PRETRAINING]
+    runs = tuple(published_tables.published_run(source, row) for row in rows)
+    return Folder(experiment, runs, source.cards, tuple(pretrainings))
 
 
 def reads_all(folder: Folder, run: PublishedRun) -> bool:

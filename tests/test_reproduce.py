@@ -13,11 +13,12 @@ import pytest
 import tiny_runs
 
 import archbench
-from archbench import command_line, reproduction
-from archbench.reports.analysis import reproduction as analysis
+from archbench import command_line, published_tables
 from archbench.reports.base import tables
 from archbench.reports.base.declared import specification
 from archbench.reports.base.statistics import prediction_interval
+from archbench.reports.published import published as opening
+from archbench.reports.published import reproduction as analysis
 from archbench.runs.base import machine, store
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare, work
@@ -178,9 +179,9 @@ def change(folder: Path, table: str, column: str, value: Any) -> None:
 
 def planned(folder: Path, runs: Sequence[PublishedRun] | None = None) -> list[ReproducedRun]:
     """All published runs of ``folder/small`` with their new plans."""
-    frames = reproduction.read(folder / "small")
-    experiment = spec.recorded(specification(frames), origin="small", folder=folder)
-    listed = runs or [reproduction.published_run(row, frames) for row in analysis.choose(frames, None)]
+    source = opening.read(folder / "small", "small")
+    experiment = spec.recorded(specification(source.tables), origin="small", folder=folder)
+    listed = runs or [published_tables.published_run(source, row) for row in analysis.choose(source, None)]
     narrowed = published.narrowed(experiment, listed)
     setting = RunOptions(device="cpu", jobs=1)
     with compare.checked_architectures(narrowed, setting, lambda line: None) as architectures:
@@ -194,7 +195,7 @@ def plans(place: Path) -> list[ReproducedRun]:
 
 
 def test_the_same_machine_gives_the_same_scores(again: Path) -> None:
-    rows = pd.read_csv(again / reproduction.FILE)
+    rows = pd.read_csv(again / published_tables.FILE)
     assert set(rows["verdict"]) == {"same"} and list(rows["new"]) == list(rows["published"])
     assert set(rows["metric"]) == {"chrf", "bits_per_byte"} and set(rows["run"]) == set(rows["published_run"])
     assert rows["differences"].isna().all()
@@ -244,14 +245,14 @@ def test_no_trial_is_trained_and_a_second_call_trains_nothing(
     output = capsys.readouterr().out
     assert "3 of 3 runs agree with the published scores; 3 have the same scores to the last digit." in output
     assert output.count("  same\n") == 6
-    before = (here / "out" / reproduction.FILE).read_bytes()
+    before = (here / "out" / published_tables.FILE).read_bytes()
     assert status("small", "--out", "out", "--runs", "3", "--device", "cpu") == 0
-    assert len(trained.runs) == 1 and (here / "out" / reproduction.FILE).read_bytes() == before
+    assert len(trained.runs) == 1 and (here / "out" / published_tables.FILE).read_bytes() == before
     assert {path.name for path in (here / "out" / "runs").iterdir()} <= set(runs.index)
 
 
 def test_a_changed_score_is_outside(here: Path, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    made = pd.read_csv(here / "out" / reproduction.FILE).set_index("architecture")["run"]
+    made = pd.read_csv(here / "out" / published_tables.FILE).set_index("architecture")["run"]
     first = str(made.loc[["decoder"]].iloc[0])  # which has no score of 0
     change(here, "scores", "value", lambda frame: frame["value"].where(frame["run"] != first, frame["value"] / 2))
     assert status("small", "--out", "out", "--runs", "2", "--device", "cpu") == 1
@@ -288,7 +289,7 @@ def test_an_honest_further_seed_is_rarely_outside() -> None:
 
 
 def test_few_other_seeds_give_no_interval(here: Path, trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    first = pd.read_csv(here / "out" / reproduction.FILE)["run"].iloc[0]
+    first = pd.read_csv(here / "out" / published_tables.FILE)["run"].iloc[0]
     change(here, "runs", "status", lambda frame: frame["status"].where(frame["run"] == first, "failed"))
     assert status("small", "--out", "out", "--device", "cpu") == 0
     assert "1 of 1 runs agree" in capsys.readouterr().out
@@ -303,7 +304,7 @@ def test_few_other_seeds_give_no_interval(here: Path, trained: Trained, capsys: 
 def test_what_differs_is_told_and_the_run_is_trained(
     here: Path, trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = pd.read_csv(here / "out" / reproduction.FILE)["run"].iloc[0]
+    first = pd.read_csv(here / "out" / published_tables.FILE)["run"].iloc[0]
     change(here, "runs", "precision", lambda frame: frame["precision"].where(frame["run"] != first, "bf16"))
     assert status("small", "--out", "out", "--runs", "1", "--device", "cpu") == 0
     assert "precision: bf16 there, float32 here" in capsys.readouterr().err.splitlines()
@@ -364,7 +365,7 @@ def test_an_interruption_gives_no_verdict(here: Path, trained: Trained, capsys: 
     assert status("small", "--out", "new", "--runs", "2", "--device", "cpu") == 130
     output, errors = capsys.readouterr()
     assert output == "" and "interrupted; 2 of 2 runs are unfinished; run the same command again" in errors
-    assert not (here / "new" / reproduction.FILE).exists()
+    assert not (here / "new" / published_tables.FILE).exists()
 
 
 def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -399,7 +400,7 @@ def test_each_mistake_is_one_line_and_status_2(
 ) -> None:
     (here / "empty").mkdir()
     assert "empty: no tables here" in mistake(capsys, "empty")
-    assert "nowhere: no tables here" in mistake(capsys, "nowhere")
+    assert "reproduce: nowhere: no such folder" in mistake(capsys, "nowhere")
     assert '--runs: "0": expected a whole number' in mistake(capsys, "small", "--runs", "0")
     assert '--runs: "many": expected a whole number' in mistake(capsys, "small", "--runs", "many")
     assert '"tpu"' in mistake(capsys, "small", "--device", "tpu")
@@ -418,7 +419,7 @@ def test_each_mistake_is_one_line_and_status_2(
 
 def test_python_returns_the_table_and_raises_where_compare_does(here: Path, trained: Trained) -> None:
     rows = archbench.reproduce(here / "small", "out", runs=2, device="cpu")
-    assert rows["verdict"].tolist() == pd.read_csv(here / "out" / reproduction.FILE)["verdict"].tolist()
+    assert rows["verdict"].tolist() == pd.read_csv(here / "out" / published_tables.FILE)["verdict"].tolist()
     with pytest.raises(ValueError, match="--runs"):
         archbench.reproduce(here / "small", "out", runs=0)
     trained.signal = 2
@@ -427,19 +428,21 @@ def test_python_returns_the_table_and_raises_where_compare_does(here: Path, trai
 
 
 def test_the_choice_spreads_over_data_sets_and_architectures_and_is_always_the_same() -> None:
-    frames = tables.read(REFERENCE / "tables")
-    first = [row["run"] for row in analysis.choose(frames, None)]
-    shuffled = {name: frame.sample(frac=1, random_state=1).reset_index(drop=True) for name, frame in frames.items()}
-    assert [row["run"] for row in analysis.choose(shuffled, None)] == first and len(set(first)) == len(first) == 72
-    three = analysis.choose(frames, 3)
+    source = opening.read(REFERENCE, "reference")
+    first = [row["run"] for row in analysis.choose(source, None)]
+    frames = source.tables.items()
+    shuffled = {name: frame.sample(frac=1, random_state=1).reset_index(drop=True) for name, frame in frames}
+    again = analysis.choose(replace(source, tables=shuffled), None)
+    assert [row["run"] for row in again] == first and len(set(first)) == len(first) == 72
+    three = analysis.choose(source, 3)
     assert [row["run"] for row in three] == first[:3]
     assert len({row["dataset"] for row in three[:2]}) == 2 and len({row["architecture"] for row in three}) == 3
-    costs = {row["run"]: row["cost"] for row in analysis.choose(frames, None) if row["role"] == "compared"}
+    costs = {row["run"]: row["cost"] for row in analysis.choose(source, None) if row["role"] == "compared"}
     assert costs[first[0]] == min(costs.values())
 
 
 def test_controls_come_last_and_trials_never(place: Path) -> None:
-    roles = [row["role"] for row in analysis.choose(tables.read(place / "small" / "tables"), None)]
+    roles = [row["role"] for row in analysis.choose(opening.read(place / "small", "small"), None)]
     assert roles == sorted(roles, key=["compared", "share", "control"].index) and roles[-1] == "control"
 
 

@@ -9,9 +9,10 @@ import pytest
 from test_merging import renamed, seeds, whole, written
 
 from archbench import command_line
-from archbench.merging import merge
-from archbench.reports.base import schema, tables
+from archbench.published_tables import merge
+from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
+from archbench.reports.published import schema
 from archbench.tasks.base.errors import InputError, MistakesError
 
 __all__ = ["whole"]

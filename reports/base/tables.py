@@ -140,14 +140,14 @@ def collect(root: Path) -> Tables:
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
     tables = _with_statistics({name: tables[name] for name in COLUMNS})
     published = root / AGAINST
-    return _beside(read(published), tables) if (published / "runs.parquet").is_file() else tables
+    return joined(read(published), tables, tables) if (published / "runs.parquet").is_file() else tables
 
 
-def _beside(published: Tables, own_tables: Tables) -> Tables:
-    """The rows of both, the published ones first; the experiment is the own one."""
-    joined = {name: pd.concat([published[name], own_tables[name]], ignore_index=True) for name in COLUMNS}
-    joined |= {name: joined[name].drop_duplicates(keys) for name, keys in KEYS.items()}
-    return {name: _frame(name, joined[name] if name != "experiment" else own_tables[name]) for name in COLUMNS}
+def joined(first: Tables, other: Tables, experiment_of: Tables) -> Tables:
+    """The rows of both tables, and the experiment of one; of a data set, a metric or a reference that both have one."""
+    both = {name: pd.concat([first[name], other[name]], ignore_index=True) for name in COLUMNS}
+    both |= {name: both[name].drop_duplicates(keys) for name, keys in KEYS.items()}
+    return {name: _frame(name, both[name] if name != "experiment" else experiment_of[name]) for name in COLUMNS}
 
 
 def write(tables: Tables, folder: Path) -> list[Path]:

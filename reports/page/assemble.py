@@ -35,7 +35,7 @@ def report(root: Path, anew: bool = True, say: Callable[[str], None] = print) ->
     same tables by the same code and are all there. One process at a time makes them. Raises `InputError` if `root`
     holds neither, or tables that are not archbench's.
     """
-    from archbench.reports.base import schema
+    from archbench.reports.published import schema
 
     gather = _has_runs(root) or not (root / "tables" / "runs.parquet").is_file()
     if gather:
@@ -50,10 +50,11 @@ def gathered(root: Path) -> "Tables":
 
     Nothing is written. Raises ``InputError`` if ``root`` holds neither, or faulty tables.
     """
-    from archbench.reports.base import schema, tables
+    from archbench.reports.base import tables
+    from archbench.reports.published import schema
 
-    folder = next((path for path in (root / "tables", root) if (path / "runs.parquet").is_file()), None)
-    if _has_runs(root) or folder is None:
+    folder = schema.place(root)
+    if _has_runs(root) or not (folder / "runs.parquet").is_file():
         read_experiment(root)
         return tables.collect(root)
     return schema.read(folder)

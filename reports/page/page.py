@@ -11,7 +11,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis import merging
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import left_out
 from archbench.reports.base import declared, formatting, provenance
@@ -22,6 +21,7 @@ from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names
 from archbench.reports.page import lede
 from archbench.reports.page.parts import Page, Shown
 from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores
+from archbench.reports.published import merging
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -129,44 +129,29 @@ def joined_by(
     experiment: Experiment,
     variant: str,
     others: Sequence[str],
-    published: str,
+    against: Against,
     grids: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]],
-    digests: Mapping[str, str],
 ) -> Experiment:
     """The headline of a published experiment with one more architecture, the only one that is trained.
 
     Its trials have the learning rates and dropout values of ``grids``; it is tested against each of ``others``.
     """
-    name = called(variant)
 
     def joined(task: Task) -> Task:
         tuning = task.tuning
         if tuning is not None and task.name in grids:
             rates, dropouts = grids[task.name]
             tuning = tuning.model_copy(update={"learning_rate": rates, "dropout": dropouts})
-        reference = _reference_only(task).architectures
-        match = task.budget.match[:1]
-        budget = task.budget.model_copy(update={"match": match})
-        changes: dict[str, Any] = {
-            "architectures": (*reference, variant),
-            "tuning": tuning,
-            "alternatives": {},
-            "budget": budget,
-        }
-        return task.model_copy(update=changes)
+        budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
+        named = {"architectures": (*_reference_only(task).architectures, variant), "alternatives": {}}
+        return task.model_copy(update={**named, "tuning": tuning, "budget": budget})
 
-    tasks = tuple(joined(task) for task in experiment.tasks)
-    return experiment.model_copy(
-        update={
-            "name": f"{name}-against-{published}",
-            "architectures": tasks[0].architectures,
-            "tasks": tasks,
-            "conditions": (),
-            "controls": (),
-            "contrasts": tuple((name, other) for other in others),
-            "against": Against(published=published, architecture=name, digests=dict(digests)),
-        }
-    )
+    tasks = tuple(map(joined, experiment.tasks))
+    name = f"{against.architecture}-against-{against.published}"
+    declared = {"contrasts": tuple((against.architecture, other) for other in others), "against": against}
+    without = {"conditions": (), "controls": ()}
+    changes = {"name": name, "architectures": tasks[0].architectures, "tasks": tasks, **without, **declared}
+    return experiment.model_copy(update=changes)
 
 
 def called(variant: str) -> str:

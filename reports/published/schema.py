@@ -1,8 +1,8 @@
 """The rules for tables from elsewhere, and the check before anything is read from them.
 
-The columns of each table and their types are `COLUMNS` in `tables.py`. Stated here are the cells that may not be empty,
-the values that are allowed, the columns by which rows are told apart, and that every run is a row of `runs`. Further
-columns are free. Archbench's own records are not checked: a report on what is there beats none.
+The columns of each table and their types are `COLUMNS` in `reports/base/tables.py`. Stated here are the cells that may
+not be empty, the values that are allowed, the columns by which rows are told apart, and that every run is a row of
+`runs`. Further columns are free. Archbench's own records are not checked: a report on what is there beats none.
 """
 
 import re
@@ -76,6 +76,12 @@ TYPES: Final = {
 }
 WORDS: Final = {"text": "text", "integer": "whole numbers", "number": "numbers", "boolean": "truth values"}
 Fault = tuple[str, str]  # where in a table, and what is wrong there
+
+
+def place(folder: Path) -> Path:
+    """Where the tables are that a folder stands for: in ``folder/tables`` or in ``folder`` itself."""
+    inside = folder / "tables"
+    return inside if (inside / "runs.parquet").is_file() else folder
 
 
 def read(folder: Path) -> Tables:

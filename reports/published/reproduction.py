@@ -6,7 +6,7 @@ run's own score, which is to be verified, is no part of it.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,11 +16,11 @@ from archbench.reports.base import formatting
 from archbench.reports.base.metrics import of_table, primary, within
 from archbench.reports.base.statistics import Interval, prediction_interval
 from archbench.reports.base.tables import Tables
+from archbench.reports.published.published import PLACE, Published, records
 from archbench.runs.experiment.spec import UNMATCHED
 from archbench.tasks.metrics.metric import Metric
 
 ROLES: Final = ("compared", "share", "control")  # that are trained again, the last ones last
-PLACE: Final = ["dataset", "condition", "match", "role", "share", "architecture"]  # what the seeds of a group share
 PRETRAINING: Final = "pretraining"  # the task of a run that others start from
 SECONDS: Final = ("train_seconds", "score_seconds", "generate_seconds")
 LIKELIHOOD: Final = "bits_per_byte"
@@ -29,89 +29,78 @@ DISAGREE: Final = ("outside", "diverged", "failed")
 NEARLY: Final = 0.01  # of the metric's range, else of the score: what equal settings on equal machines may differ by
 
 
-def choose(tables: Tables, number: int | None) -> list[dict[str, Any]]:
+def choose(source: Published, number: int | None) -> list[dict[str, Any]]:
     """The published runs to train again, at most ``number``: spread over data sets, then architectures, cheapest first.
 
     Each is the run's row without empty cells and with its place in the comparison; ``variant`` is what was trained
     under the name ``architecture``. Always the same for the same tables.
     """
-    rows = sorted(_candidates(tables), key=lambda row: (ROLES.index(row["role"]), row["cost"], row["run"]))
+    rows = sorted(candidates(source), key=lambda row: (ROLES.index(row["role"]), row["cost"], row["run"]))
     rows = list({row["run"]: row for row in reversed(rows)}.values())[::-1]  # of two places of a run the first
     chosen: list[dict[str, Any]] = []
-    datasets, pairs, names = Counter[str](), Counter[tuple[str, str]](), Counter[str]()
+    counts = Counter[tuple[str, str]]()
+
+    def spread(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        dataset, name = row["dataset"], row["architecture"]
+        return [(dataset, ""), (dataset, name), ("", name)]
 
     def rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        dataset, name = row["dataset"], row["architecture"]
-        spread = datasets[dataset], pairs[dataset, name], names[name]
-        return (ROLES.index(row["role"]), *spread, row["cost"], row["run"])
+        return (ROLES.index(row["role"]), *(counts[part] for part in spread(row)), row["cost"], row["run"])
 
     while rows and (number is None or len(chosen) < number):
         row = min(rows, key=rank)
         rows.remove(row)
         chosen.append(row)
-        datasets[row["dataset"]] += 1
-        pairs[row["dataset"], row["architecture"]] += 1
-        names[row["architecture"]] += 1
+        counts.update(spread(row))
     return chosen
 
 
-def _candidates(tables: Tables) -> Iterator[dict[str, Any]]:
+def candidates(source: Published) -> Iterator[dict[str, Any]]:
     """Every finished run that was trained for the comparison, once for each of its places."""
-    runs = {str(row["run"]): _filled(row) for row in tables["runs"].to_dict("records")}
-    seconds_per_flop = _pretraining_speed(list(runs.values()))
-    scored = set(tables["scores"].loc[(tables["scores"]["split"] == "test").fillna(False), "run"])
-    for record in tables["entries"].to_dict("records"):
-        entry = {"condition": "", "share": 1.0, **_filled(record)}
-        row = runs.get(str(entry.get("run")), {})
-        trained = row.get("status") == "done" and entry.get("match") != UNMATCHED
-        if trained and entry.get("role") in ROLES and entry["run"] in scored:
-            cost = sum(float(row.get(name, 0.0)) for name in SECONDS)
-            cost += seconds_per_flop * float(row.get("pretraining_flops", 0.0))
-            yield {**row, **entry, "variant": row["architecture"], "cost": cost}
+    seconds_per_flop = _pretraining_speed(source.tables["runs"])
+    places = source.places[source.places["role"].isin(ROLES) & (source.places["match"] != UNMATCHED)]
+    done = (places["status"] == "done").fillna(False) & places["run"].isin(_scores(source.tables))
+    for row in records(places[done]):
+        cost = sum(float(row.get(name, 0.0)) for name in SECONDS)
+        yield {**row, "cost": cost + seconds_per_flop * float(row.get("pretraining_flops", 0.0))}
 
 
-def _pretraining_speed(rows: Sequence[Mapping[str, Any]]) -> float:
+def _pretraining_speed(runs: pd.DataFrame) -> float:
     """Seconds for each training FLOP of the pretrainings; 0 where there are none."""
-    ended = [row for row in rows if row.get("task") == PRETRAINING and row.get("train_flops")]
-    flops = sum(float(row["train_flops"]) for row in ended)
-    return sum(float(row.get("train_seconds", 0.0)) for row in ended) / flops if flops else 0.0
-
-
-def _filled(record: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in record.items() if not pd.isna(value)}
+    ended = runs[(runs["task"] == PRETRAINING).fillna(False) & runs["train_flops"].notna()]
+    flops = float(ended["train_flops"].sum())
+    return float(ended["train_seconds"].sum()) / flops if flops else 0.0
 
 
 def verdicts(
-    published: Tables,
+    source: Published,
     new: Tables,
-    chosen: list[dict[str, Any]],
-    names: Mapping[str, str],
-    alike: Collection[str] = (),
+    chosen: Sequence[Mapping[str, Any]],
+    again: Mapping[str, tuple[str, Sequence[str]]],
 ) -> pd.DataFrame:
     """A row for each chosen run and metric: the published and the new score, what was expected, and a word.
 
-    ``names`` gives the new run of a published one; ``alike`` are the new runs of which no setting and nothing about the
-    machine is known to differ. The word is ``same``, ``within``, ``outside``, ``no interval`` or, without a new score,
-    how the run ended.
+    ``again`` gives for a published run the new one and what is known to differ, of settings or of the machine. The word
+    is ``same``, ``within``, ``outside``, ``no interval`` or, without a new score, how the run ended.
     """
-    metrics = of_table(published["metrics"])
-    there, here = _scores(published), _scores(new)
+    metrics = of_table(source.tables["metrics"])
+    there, here = _scores(source.tables), _scores(new)
     statuses = dict(zip(new["runs"]["run"], new["runs"]["status"], strict=True))
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for row in _candidates(published):
+    for row in candidates(source):
         groups.setdefault(tuple(row[key] for key in PLACE), []).append(row["run"])
     rows = []
     for row in chosen:
-        run, seeds = names[row["run"]], groups[tuple(row[key] for key in PLACE)]
-        others = [there[seed] for seed in seeds if seed != row["run"]]
-        run_keys = {key: row[key] for key in (*PLACE, "seed")}
-        for name in _metrics(published, row, there[row["run"]]):
+        published, (run, differences) = row["run"], again[row["run"]]
+        others = [there[seed] for seed in groups[tuple(row[key] for key in PLACE)] if seed != published]
+        for name in _metrics(source, row, there[published]):
             values = [scores[name] for scores in others if name in scores]
             new_score = here.get(run, {}).get(name, math.nan)
-            row_of_score = judged(metrics[name], there[row["run"]][name], new_score, values, run in alike)
+            judgement = judged(metrics[name], there[published][name], new_score, values, not differences)
             if math.isnan(new_score):
-                row_of_score["verdict"] = _without_score(str(statuses[run]))
-            rows.append({**run_keys, **row_of_score, "published_run": row["run"], "run": run})
+                judgement["verdict"] = "diverged" if statuses[run] == "diverged" else "failed"
+            runs = {"published_run": published, "run": run, "differences": "; ".join(differences)}
+            rows.append({**{key: row[key] for key in (*PLACE, "seed")}, **judgement, **runs})
     return pd.DataFrame(rows)
 
 
@@ -126,41 +115,24 @@ def judged(metric: Metric, published: float, new: float, others: Sequence[float]
     if alike:
         most = NEARLY * (metric.extent if math.isfinite(metric.extent) else abs(published))
     interval = within(interval, metric)
-    word = _word(new == published, abs(new - published) <= most, alike or interval.lower <= new <= interval.upper)
-    if word == "outside" and math.isnan(most):
-        word = "no interval"
+    expected = alike or interval.lower <= new <= interval.upper
+    word = "within" if expected and abs(new - published) <= most else "no interval" if math.isnan(most) else "outside"
     facts = {"metric": metric.name, "decimals": metric.decimals}
     figures = {"published": published, "new": new, "difference": new - published, "most": most}
-    expected = {"seeds": len(others), "mean": interval.mean, "lower": interval.lower, "upper": interval.upper}
-    return {**facts, **figures, "alike": alike, **expected, "verdict": word}
+    seeds = {"seeds": len(others), "mean": interval.mean, "lower": interval.lower, "upper": interval.upper}
+    return {**facts, **figures, "alike": alike, **seeds, "verdict": "same" if new == published else word}
 
 
 def _scores(tables: Tables) -> dict[str, dict[str, float]]:
     """The scores on the test split of each run, by metric."""
-    scores_by_run: dict[str, dict[str, float]] = {}
-    rows = tables["scores"]
-    rows = rows[(rows["split"] == "test").fillna(False)].dropna(subset=["value"])
-    for run, name, value in zip(rows["run"], rows["metric"], rows["value"], strict=True):
-        scores_by_run.setdefault(str(run), {})[str(name)] = float(value)
-    return scores_by_run
+    test = tables["scores"][(tables["scores"]["split"] == "test").fillna(False)].dropna(subset=["value"])
+    return {str(run): dict(zip(rows["metric"], rows["value"], strict=True)) for run, rows in test.groupby("run")}
 
 
-def _metrics(tables: Tables, row: Mapping[str, Any], scores: Mapping[str, float]) -> list[str]:
+def _metrics(source: Published, row: Mapping[str, Any], scores: Mapping[str, float]) -> list[str]:
     """The primary metric of a run's data set, then its likelihood, as far as they are published."""
-    rows = tables["datasets"]
-    stated = rows.loc[(rows["dataset"] == row["dataset"]).fillna(False), "primary"].dropna()
-    first = str(stated.iloc[0]) if len(stated) else primary(row["task"], list(scores))
-    return [name for name in dict.fromkeys((first, LIKELIHOOD)) if name in scores]
-
-
-def _word(same: bool, near: bool, inside: bool) -> str:
-    if same:
-        return "same"
-    return "within" if near and inside else "outside"
-
-
-def _without_score(status: str) -> str:
-    return "diverged" if status == "diverged" else "failed"
+    first = source.cards.get(row["dataset"], {}).get("primary") or primary(row["task"], list(scores))
+    return [name for name in dict.fromkeys((str(first), LIKELIHOOD)) if name in scores]
 
 
 def disagrees(rows: pd.DataFrame) -> bool:
