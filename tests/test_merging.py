@@ -255,4 +255,4 @@ def test_too_few_or_doubled_folders_are_mistakes(whole: Tables, tmp_path: Path) 
     with pytest.raises(InputError, match="has tables already"):
         merge([first, written(renamed(whole, "x"), tmp_path / "second")], written(whole, tmp_path / "earlier"))
     with pytest.raises(InputError, match="--out"):
-        merge([first, tmp_path / "other"], first)
+        merge([first, tmp_path / "empty"], first)

@@ -40,7 +40,7 @@ class Published:
         """The table of runs, each with its commit, numerics and processor as its environment states them."""
         known, runs = self.tables["environment"].dropna(subset=["key", "value"]), self.tables["runs"]
         stated = {fact: known[known["key"] == fact].drop_duplicates("run").set_index("run")["value"] for fact in FACTS}
-        return runs.assign(**{column: runs["run"].map(stated[fact]) for fact, column in FACTS.items()})
+        return runs.assign(**{column: runs["run"].map(stated[fact]).astype("string") for fact, column in FACTS.items()})
 
     @cached_property
     def places(self) -> pd.DataFrame:
