@@ -192,8 +192,8 @@ def _new_architectures(merged: Merged, other: Published) -> dict[str, str]:
     """Names for architectures whose settings differ from those of the same name."""
     renamed: dict[str, str] = {}
     ours, theirs = (source.places[source.places["role"] == "compared"] for source in (merged.source, other))
-    for (dataset, name, *_), *sides in _matched(ours, theirs, ["dataset", "architecture", *SETTING]):
-        column = next((column for column in ALIKE if _is_other(*sides, column)), "")
+    for (dataset, name, *_), here, there in _matched(ours, theirs, ["dataset", "architecture", *SETTING]):
+        column = next((column for column in ALIKE if _is_other(here, there, column)), "")
         if column and name not in renamed:
             renamed[name] = f"{name} ({other.name})"
             merged.lines.append(

@@ -87,8 +87,8 @@ def verdicts(
     there, here = _scores(source.tables), _scores(new)
     statuses = dict(zip(new["runs"]["run"], new["runs"]["status"], strict=True))
     groups: dict[tuple[Any, ...], list[str]] = {}
-    for row in candidates(source):
-        groups.setdefault(tuple(row[key] for key in PLACE), []).append(row["run"])
+    for candidate in candidates(source):
+        groups.setdefault(tuple(candidate[key] for key in PLACE), []).append(candidate["run"])
     rows = []
     for row in chosen:
         published, (run, differences) = row["run"], again[row["run"]]
