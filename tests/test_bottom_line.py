@@ -78,7 +78,7 @@ def test_a_ceiling_is_named_and_more_training_is_not_asked_of_a_perfect_score(
     result = judged(tmp_path, single(SENTIMENT, truth=truth, seeds=3, spread=0.0))
     found = verdict(result.first[0], result.tested.primary)
     early = "early training" in found.warnings
-    assert early == ("Early training" in " ".join(found.notes)) == ("early training" in limits(result)) == (best < 1)
+    assert early == ("Early training" in " ".join(found.notes)) == ("Early training" in limits(result)) == (best < 1)
     assert ("all at the maximum" in found.warnings) == full
     assert ("every architecture is at the maximum of the scale on sentiment" in limits(result)) == full
 

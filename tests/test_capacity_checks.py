@@ -33,7 +33,7 @@ def test_built_in_families_have_no_buffers() -> None:
 
 def group(buffers: list[int]) -> Group:
     runs = {"run": ["a", "b"], "architecture": "x", "match": "parameters", "parameters": [5, 5], "buffers": buffers}
-    return Group("set", "generation", {}, pd.DataFrame(runs))
+    return Group("set", "generation", "", pd.DataFrame(runs))
 
 
 @pytest.mark.parametrize(("buffers", "is_shown"), [([0, 0], False), ([0, 128], True)])

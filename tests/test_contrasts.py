@@ -199,7 +199,7 @@ def test_an_open_pair_says_what_was_detectable_and_what_would_decide_it(tmp_path
     ("mean", "margin", "shows"), [(0.03, 0.02, "difference"), (0.0, 0.02, "equality"), (0.012, math.nan, "difference")]
 )
 def test_seeds_to_decide_say_what_they_show(mean: float, margin: float, shows: str) -> None:
-    group = Group("sentiment", "classification", {}, pd.DataFrame({"architecture": ["a", "b"], "status": "done"}))
+    group = Group("sentiment", "classification", "", pd.DataFrame({"architecture": ["a", "b"], "status": "done"}))
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     question = Question(group, BUILTIN["accuracy"], ("a", "b"))
     tested = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin)
@@ -279,7 +279,7 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     rng, margin = np.random.default_rng(3), 0.02
     a, b = Sample(np.array([mean - 0.01, mean, mean + 0.01])), Sample(np.array([-0.01, 0.0, 0.01]))
     difference = difference_interval(a, b, pool([a, b]))
-    group = Group("set", "classification", {}, pd.DataFrame(columns=["architecture", "status"]))
+    group = Group("set", "classification", "", pd.DataFrame(columns=["architecture", "status"]))
     question = testing.Question(group, BUILTIN["accuracy"], ("a", "b"))
     seeds = testing.contrast(question, {"a": a, "b": b}, pool([a, b]), margin).seeds_needed
     assert difference.mean == pytest.approx(mean)

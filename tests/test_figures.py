@@ -193,7 +193,7 @@ def compared(dataset: str, condition: str, mean: float, gap: float) -> Compariso
         Cell(name, {0: mean, 1: mean + gap}, Interval(mean + gap * place, 0.0, mean + 0.108, 0.03), 2, not place)
         for place, name in enumerate(NAMES)
     ]
-    group = Group(dataset, "translation", {"condition": condition}, pd.DataFrame())
+    group = Group(dataset, "translation", condition, pd.DataFrame())
     references = {"nearest_example": 0.0, "tfidf_logistic_regression": mean + gap, "majority_class": mean}
     return Comparison(group, BUILTIN["exact_match"], tuple(cells), NAMES[0], {}, references, True)
 
@@ -496,7 +496,7 @@ def test_an_interval_that_leaves_the_panel_ends_in_an_arrow(make: str) -> None:
         Cell(name, {0: mean_}, interval, 1)
         for name, mean_, interval in zip(PAIR, (0.5, 0.6), (inside, cut), strict=True)
     ]
-    group = Group("set", "translation", {}, pd.DataFrame())
+    group = Group("set", "translation", "", pd.DataFrame())
     pair = Comparison(group, BUILTIN["exact_match"], tuple(cells), "encoder", {}, {}, True)
     if make == "scores":
         draw, expected = partial(headline.scores, comparison=pair, looks=looks(PAIR)), ["<", ">"]

@@ -18,6 +18,7 @@ from synthetic import SENTIMENT, SHAKESPEARE, Row
 
 from archbench.reports.analysis import pretraining, verdicts
 from archbench.reports.analysis.gains import started_from
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
@@ -420,8 +421,8 @@ def test_classical_methods_are_compared_where_they_saw_as_many_examples(tmp_path
         synthetic.change_record(tmp_path, run, **figure_stores.started("scratch", "finetune", 20))
     judged = Report(tables.collect(tmp_path))
     by_setup = {comparison.setup: comparison.baselines for comparison in (*judged.first, *judged.further)}
-    assert by_setup["scratch", FINETUNE, 20]["tfidf_logistic"] == by_setup["own", FINETUNE, 20]["tfidf_logistic"] == 0.7
-    assert set(by_setup["scratch", FINETUNE, 100]) == {"majority"}
+    assert {by_setup[Place(start=start, examples=20)]["tfidf_logistic"] for start in ("scratch", "own")} == {0.7}
+    assert set(by_setup[Place(start="scratch", examples=100)]) == {"majority"}
 
 
 def test_many_passes_over_few_examples_are_not_early_training(tmp_path: Path) -> None:
@@ -487,7 +488,7 @@ def test_early_training_counts_a_pretraining_and_no_checkpoint(tmp_path: Path) -
 def test_the_terminal_says_what_its_scores_are_of_and_lists_the_others() -> None:
     judged = figure_stores.judged("pretraining")
     (head, *_), rows = summary.text(judged), summary.after_pretraining(judged)
-    assert head[1].endswith("; from scratch, finetuned, 20 examples)")
+    assert head[1].endswith("; from scratch, finetuned on 20 examples)")
     assert (
         len(rows) == 13
         and rows[0][:2] == ["data set", "examples"]

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 from synthetic import SHAKESPEARE, Further
 
-from archbench.reports.analysis import conditions, waterfall
+from archbench.reports.analysis import place, waterfall
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import tables
@@ -61,7 +61,7 @@ def test_every_axis_has_its_own_paths(tmp_path: Path) -> None:
     judgement = Report(tables.collect(tmp_path))
     entries = [entry for entry in waterfall.waterfalls(judgement) if entry.last == "encoder-decoder"]
     first, second = entries
-    assert [entry.axis for entry in entries] == [conditions.MATCHES["flops"], conditions.MATCHES["loss-tokens"]]
+    assert [entry.axis for entry in entries] == [place.MATCHES["flops"], place.MATCHES["loss-tokens"]]
     rows = judgement.comparisons.tables["runs"]
     for entry in entries:
         assert sum(step.contrast.difference.mean for step in entry.steps) == pytest.approx(entry.whole.difference.mean)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import beside, condition
 from archbench.reports.analysis.contrasts import Answers, Contrast
 from archbench.reports.analysis.phrase import phrase
 from archbench.reports.analysis.verdicts import same_outcome
@@ -44,20 +43,22 @@ def accounted(
 
 def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
     """Whether a further condition differs from the first one in axis or supervision, and in nothing else."""
-    (axis, words), (base_axis, base_words) = (_place(comparison) for comparison in (other, first))
-    if words == base_words:
-        return axis != base_axis
+    place, base_place = other.group.place, first.group.place
+    if place.condition == base_place.condition:
+        return place.match != base_place.match
     named = [task for task in entered(tables, "tasks") if task.get("name") == first.group.dataset]
     entries = [
         task
         for task in entered(tables, "conditions")
-        if (task.get("name"), task.get("condition")) == (first.group.dataset, words) and axis in _axes(task)
+        if (task.get("name"), task.get("condition")) == (first.group.dataset, place.condition)
+        and place.match in _axes(task)
     ]
-    if base_words or not named or not entries:
+    if base_place.condition or not named or not entries:
         return False
     base = named[0]
     return all(
-        _rest(task) == _rest(base) and (axis != base_axis or task.get("supervision") != base.get("supervision"))
+        _rest(task) == _rest(base)
+        and (place.match != base_place.match or task.get("supervision") != base.get("supervision"))
         for task in entries
     )
 
@@ -71,19 +72,13 @@ def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Co
     for comparison in others[contrast.dataset]:
         if _runs(comparison, pair) <= _runs(first, pair):
             continue  # the same runs again
-        for other in tested.pair_under_condition(contrast.dataset, condition(comparison.group), pair):
+        for other in tested.pair_under_condition(contrast.dataset, comparison.group.condition, pair):
             if other.decided and not other.flat and not same_outcome(contrast, other):
-                by_outcome.setdefault(phrase(other, "clause"), []).append(beside(first.group, other.condition))
+                by_outcome.setdefault(phrase(other, "clause"), []).append(first.group.without_first(other.condition))
     if not by_outcome:
         return ""
     turned = "; ".join(f"{words} under {listing(conditions)}" for words, conditions in by_outcome.items())
     return f"{phrase(contrast, 'clause')} under the first condition, but {turned}"
-
-
-def _place(comparison: Comparison) -> tuple[str, str]:
-    """The axis and the name of a comparison's condition."""
-    row = comparison.group.runs[["match", "condition"]].fillna("").iloc[0]
-    return str(row["match"]), str(row["condition"])
 
 
 def _axes(task: dict[str, Any]) -> Sequence[str]:

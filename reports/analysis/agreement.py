@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from archbench.reports.analysis.contrasts import Contrast, turned
 from archbench.reports.analysis.phrase import p_text, phrase
-from archbench.reports.analysis.sides import Side
+from archbench.reports.analysis.place import Place
 from archbench.reports.base.formatting import listing
 
 _HALF = ", half the budget"  # of a control's name
@@ -51,7 +51,7 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
 
 def _side(name: str) -> str:
     """A side of a contrast by the name that other families of tests give it."""
-    return Side(name.removesuffix(_HALF), share=0.5).words if name.endswith(_HALF) else name
+    return Place(name.removesuffix(_HALF), share=0.5).words if name.endswith(_HALF) else name
 
 
 def _tested(families: Sequence[tuple[str, Sequence[Contrast]]]) -> Iterator[tuple[str, Contrast]]:

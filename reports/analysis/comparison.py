@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 import pandas as pd
 
 from archbench.reports.analysis.groups import Group, is_started_elsewhere
-from archbench.reports.analysis.sides import start_words
+from archbench.reports.analysis.place import Place
 from archbench.reports.base.statistics import Interval, detectable
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH
 from archbench.tasks.metrics.metric import Metric
 
 EARLY_TOKENS_PER_PARAMETER: Final = 5.0
@@ -21,20 +20,6 @@ UNTRAINED: Final = "untrained"
 CHECKPOINT: Final = "checkpoint:"
 TARGET: Final = "target supervision"
 NATIVE: Final = "native supervision"
-
-
-class Setup(NamedTuple):
-    """What runs start from, how they are adapted, and the number of their training examples (0: not recorded)."""
-
-    start: str = SCRATCH
-    adapt: str = FINETUNE
-    examples: int = 0
-
-    @property
-    def words(self) -> str:
-        """ "after own, finetuned, 20 examples"."""
-        count = f", {self.examples:,} examples" if self.examples else ""
-        return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)}{count}"
 
 
 @dataclass(frozen=True)
@@ -82,12 +67,9 @@ class Comparison:
         return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
 
     @property
-    def setup(self) -> Setup:
+    def setup(self) -> Place:
         """Start, adaptation and number of training examples of its runs."""
-        row = self.group.runs.iloc[0]
-        known = {key: row[key] for key in Setup._fields if key in row.index and pd.notna(row[key])}
-        setup = Setup(**known)
-        return Setup(str(setup.start), str(setup.adapt), int(float(setup.examples)))
+        return self.group.place.setup
 
     @property
     def scored(self) -> list[Cell]:

@@ -20,7 +20,7 @@ from archbench.reports.analysis.groups import (
     is_started_elsewhere,
     placed,
 )
-from archbench.reports.analysis.sides import Side, SideSetup
+from archbench.reports.analysis.place import Place
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.metrics import of_table, primary, within
 from archbench.reports.base.predictions import contributions, matrix, of_runs
@@ -60,7 +60,7 @@ class Comparisons:
         self._unmarked: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
         self._gated: dict[tuple[Group, str], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
-        self._sides: dict[tuple[str, str, str], pd.DataFrame] = {}
+        self._sides: dict[Place, pd.DataFrame] = {}
         self._split: dict[str, tuple[pd.DataFrame, dict[tuple[Any, ...], pd.DataFrame]]] = {}
         self._pooled: dict[tuple[frozenset[Any], str], VarianceEstimate] = {}
 
@@ -189,46 +189,43 @@ class Comparisons:
         key_columns = ["dataset", "match", "architecture", "share"]
         plain = rows[(rows["condition"].fillna("") == "").astype(bool)]
         plain_keys = set(plain[key_columns].itertuples(index=False, name=None))
-        controls = controls.assign(architecture=[str(name).partition(", ")[0] for name in controls["architecture"]])
+        names = [str(name).partition(", ")[0] for name in controls["architecture"]]
+        controls = controls.assign(architecture=names, entered=names)
         known = [entry in plain_keys for entry in controls[key_columns].itertuples(index=False, name=None)]
         return pd.concat([rows, controls[known]], ignore_index=True).drop_duplicates(["run", *key_columns, "condition"])
 
     def on_parts(self, comparison: Comparison) -> pd.DataFrame:
         """The runs on parts of the budget of a comparison's data set, on its axis, under no further condition."""
-        rows, axis = self._on_parts, comparison.group.match
+        rows, axis = self._on_parts, comparison.group.place.match
         chosen = (rows["dataset"] == comparison.group.dataset) & (rows["match"] == axis)
         chosen_rows: pd.DataFrame = rows[chosen.fillna(False) & (rows["condition"].fillna("") == "")]
         return chosen_rows
 
     def side(self, comparison: Comparison, named: str) -> pd.DataFrame:
-        """The runs of one side (`sides`) on a data set, on the axis of its first condition.
+        """The runs of an architecture's place (`place`) on a data set, on the axis of its first condition.
 
         Where all train on the target alone under the first condition, "X|target supervision" is X.
         """
-        dataset, axis = comparison.group.dataset, comparison.group.match
-        key = (dataset, axis, named)
-        if key not in self._sides:
-            side = Side.parse(named)
-            rows = self._rows("compared" if side.share is None else "share", dataset, side.architecture, axis)
-            if rows.empty:
-                return rows
-            if side.condition == TARGET and self.is_on_target_alone(comparison):
-                side = replace(side, condition="")
-            chosen = _has_setup(rows, side.setup) if side.setup else rows["condition"].fillna("") == side.condition
-            if side.share is not None:
+        side = Place.parse(named)
+        if side.condition == TARGET and self.is_on_target_alone(comparison):
+            side = replace(side, condition="")
+        side = replace(side, dataset=comparison.group.dataset, match=comparison.group.place.match)
+        if side not in self._sides:
+            rows = self._rows("compared" if side.share == 1 else "share", side)
+            chosen = _is_adapted(rows, side) if side.start else rows["condition"].fillna("") == side.condition
+            if side.share != 1:
                 chosen &= rows["share"] == side.share
-            self._sides[key] = rows[chosen.fillna(False)]
-        return self._sides[key]
+            self._sides[side] = rows[chosen.fillna(False)]
+        return self._sides[side]
 
-    def _rows(self, role: str, dataset: str, architecture: str, axis: str) -> pd.DataFrame:
+    def _rows(self, role: str, side: Place) -> pd.DataFrame:
         """The runs of an architecture that are compared, or on parts of the budget, on a data set and axis."""
-        keys = ["dataset", "architecture", "match"]
         if role not in self._split:
             rows = self._on_parts if role == "share" else self.placed(role)
-            parts = {tuple(key): part for key, part in rows.groupby(keys, sort=False)}
+            parts = {tuple(key): part for key, part in rows.groupby(["dataset", "architecture", "match"], sort=False)}
             self._split[role] = rows.iloc[:0], parts
         none, parts = self._split[role]
-        return parts.get((dataset, architecture, axis), none)
+        return parts.get((side.dataset, side.architecture, side.match), none)
 
     def is_on_target_alone(self, comparison: Comparison) -> bool:
         """Whether every run under this condition has a loss on the target alone."""
@@ -328,20 +325,18 @@ class Comparisons:
 def parts(comparisons: Comparisons, comparison: Comparison) -> Iterator[Comparison]:
     """The architectures of a comparison on each part of the budget that they were trained on too."""
     for share, runs in comparisons.on_parts(comparison).groupby("share", sort=True):
-        changed = {"condition": f"{share:.0%} of the budget"}
-        yield comparisons.compare(
-            Group(comparison.group.dataset, comparison.group.task, changed, runs), comparison.metric.name
-        )
+        group = replace(comparison.group, condition=f"{share:.0%} of the budget", runs=runs)
+        yield comparisons.compare(group, comparison.metric.name)
 
 
-def _has_setup(rows: pd.DataFrame, setup: SideSetup) -> "pd.Series[bool]":
+def _is_adapted(rows: pd.DataFrame, side: Place) -> "pd.Series[bool]":
     """True at the runs with this start, adaptation and number of examples."""
     if not {"start", "adapt", "examples"} <= set(rows):
         return pd.Series(False, index=rows.index)
-    same = (rows["start"].fillna(SCRATCH) == setup.start) & (rows["adapt"].fillna(FINETUNE) == setup.adapt)
+    same = (rows["start"].fillna(SCRATCH) == side.start) & (rows["adapt"].fillna(FINETUNE) == side.adapt)
     counts = rows["examples"].astype(float)
-    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(setup.examples)
-    return same & (counts == (float(setup.examples) if wanted is None else wanted))
+    wanted = {"fewest": counts[same].min(), "most": counts[same].max()}.get(str(side.examples), side.examples)
+    return same & (counts == wanted)
 
 
 def _seeds(rows: pd.DataFrame) -> list[int]:

@@ -7,8 +7,6 @@ or on a part of it (a difference is expected). ``about`` of its contrast is "sam
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.testing import Question
@@ -26,9 +24,7 @@ def controls(report: "Report") -> Iterator[Question]:
             reference = _reference(comparison.group, str(name))
             if reference is None:
                 continue
-            runs = comparison.group.runs
-            both = pd.concat([runs[runs["architecture"] == reference], control], ignore_index=True)
-            group = Group(comparison.group.dataset, comparison.group.task, {}, both)
+            group = comparison.group.of({reference: comparison.group.by_architecture[reference], str(name): control})
             expected = "same" if (control["share"] == 1).all() else "ahead"
             yield Question(group, comparison.metric, (reference, str(name)), about=expected)
 

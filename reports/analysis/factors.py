@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from archbench.reports.analysis.comparison import TARGET
-from archbench.reports.analysis.groups import Group, joined
-from archbench.reports.analysis.sides import Side
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.testing import Question
 
 if TYPE_CHECKING:
@@ -52,8 +51,8 @@ def factors(report: "Report") -> Iterator[Question]:
         for changes, *pair in (*listed, *_ALWAYS):
             runs = [comparisons.side(comparison, name) for name in pair]
             if all(len(rows) for rows in runs):
-                first, second = (Side.parse(name).words for name in pair)
-                group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, (first, second)))
+                first, second = (Place.parse(name).words for name in pair)
+                group = comparison.group.of({first: runs[0], second: runs[1]})
                 asked.append(Question(group, comparison.metric, (first, second), about=changes))
     order = [changes for changes, *_ in (*_NATIVE, *_ON_TARGET, *_ALWAYS)]
     yield from sorted(asked, key=lambda question: order.index(question.about))

@@ -10,14 +10,14 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
-from archbench.reports.analysis.comparison import Comparison, Setup
+from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.groups import Group, joined
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.pretraining import Started, by_dataset
 from archbench.reports.analysis.testing import Question
 from archbench.reports.base.statistics import Sample
-from archbench.runs.experiment.spec import FINETUNE, is_scratch
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 
 if TYPE_CHECKING:
     from archbench.reports.analysis.report import Report
@@ -36,7 +36,7 @@ def gains(report: "Report") -> Iterator[Question]:
         for name in [name for name in _scored(comparison) if name in _scored(base)]:
             pair = (name, f"{name} from scratch")
             runs = [entry.group.by_architecture[name] for entry in (comparison, base)]
-            group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, pair))
+            group = comparison.group.of(dict(zip(pair, runs, strict=True)))
             yield Question(group, started.first.metric, pair, condition, about=_examples(started))
 
 
@@ -63,14 +63,14 @@ def after_pretraining(report: "Report") -> Iterator[Question]:
 def _finetuned(started: Started) -> Iterator[tuple[str, Comparison]]:
     """Each pretraining, and what was finetuned after it on the first number of examples."""
     for setup, comparison in started.by_setup.items():
-        if not is_scratch(setup.start) and setup[1:] == (FINETUNE, started.first.setup.examples):
+        if not is_scratch(setup.start) and (setup.adapt, setup.examples) == (FINETUNE, started.first.setup.examples):
             yield f"after {setup.start}", comparison
 
 
 def _beside_scratch(report: "Report") -> Iterator[tuple[Started, Comparison, str, Comparison]]:
     """Each pretraining, what was finetuned after it, and what was trained from scratch on as many examples."""
     for started in by_dataset(report):
-        base = started.by_setup.get(Setup(examples=started.first.setup.examples))
+        base = started.by_setup.get(Place(start=SCRATCH, examples=started.first.setup.examples))
         if base is not None:
             yield from ((started, base, condition, comparison) for condition, comparison in _finetuned(started))
 

@@ -1,12 +1,13 @@
-"""Where the runs of a comparison stand: by role, data set, axis and condition."""
+"""The runs of a comparison: by role, data set, axis and condition."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
 import pandas as pd
 
+from archbench.reports.analysis.place import MATCHES, Place
 from archbench.reports.base.tables import Tables
 from archbench.runs.experiment.spec import SCRATCH, UNMATCHED, is_checkpoint
 
@@ -17,22 +18,33 @@ ROLES: Final = ("compared", "share", "control")
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The runs of one data set under one condition; `condition` names only what varies on this data set."""
+    """The runs of one data set under one condition.
+
+    `condition`, in words, is what sets it apart from the others on this data set; empty if it is the only one.
+    """
 
     dataset: str
     task: str
-    condition: Mapping[str, str]
+    condition: str
     runs: pd.DataFrame
 
     @property
     def architectures(self) -> list[str]:
         return list(dict.fromkeys(self.runs["architecture"]))
 
-    @property
-    def match(self) -> str:
-        """What is held equal in its first run, as in ``budget.match``."""
-        match: str = self.runs["match"].iloc[0]
-        return match
+    @cached_property
+    def place(self) -> Place:
+        """Where its first run stands; it holds for all architectures."""
+        return replace(Place.of(self.runs.iloc[0]), architecture="")
+
+    def without_first(self, condition: str) -> str:
+        """A further condition in words, without what it has in common with this first one."""
+        return condition.removeprefix(f"{self.condition}; ")
+
+    def of(self, sides: Mapping[str, pd.DataFrame]) -> "Group":
+        """The runs of several sides on this data set, each side under its name."""
+        runs = [rows.assign(architecture=name) for name, rows in sides.items()]
+        return Group(self.dataset, self.task, "", pd.concat(runs, ignore_index=True))
 
     @cached_property
     def by_architecture(self) -> Mapping[str, pd.DataFrame]:
@@ -81,8 +93,9 @@ def compared_groups(tables: Tables) -> Iterator[Group]:
             parts = list(rows.groupby(varying, sort=False))
         for values, part in parts:
             task = next(iter(part["task"].dropna()), "")
-            condition = dict(zip(varying, map(str, values), strict=True))
-            yield Group(str(dataset), str(task), condition, part)
+            known = dict(zip(varying, map(str, values), strict=True))
+            words = (MATCHES.get(known.get("match", ""), known.get("match")), known.get("condition"))
+            yield Group(str(dataset), str(task), "; ".join(filter(None, words)), part)
 
 
 def placed(tables: Tables, role: str) -> pd.DataFrame:
@@ -98,12 +111,6 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
     runs = tables["runs"].assign(variant=tables["runs"]["architecture"])
     runs = runs.drop(columns=[column for column in columns if column in runs])
     return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
-
-
-def joined(runs: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
-    """The runs of several sides together, each under its name."""
-    parts = [rows.assign(architecture=name) for rows, name in zip(runs, names, strict=True)]
-    return pd.concat(parts, ignore_index=True)
 
 
 def is_checkpoint_as_is(runs: pd.DataFrame) -> "pd.Series[bool]":

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from archbench.reports.analysis import sequential
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.comparisons import Comparisons, parts
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast, holm_corrected
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.sequential import Rule
@@ -39,7 +38,7 @@ def exploratory(report: "Report") -> Iterator[Question]:
     for comparison in (*first, *further, *budgets):
         is_first = comparison in first
         declared = set(map(frozenset, _declared(report.comparisons, comparison.group))) if is_first else set()
-        condition_text = "" if is_first else condition(comparison.group)
+        condition_text = "" if is_first else comparison.group.condition
         for pair in combinations(_samples(report.comparisons, comparison), 2):
             if frozenset(pair) not in declared:
                 yield Question(comparison.group, comparison.metric, pair, condition_text)

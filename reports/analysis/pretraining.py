@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archbench.reports.analysis.comparison import Comparison, Setup, oriented
+from archbench.reports.analysis.comparison import Comparison, oriented
 from archbench.reports.analysis.gates import MAJORITY
 from archbench.reports.analysis.once import once_per_report
-from archbench.reports.analysis.sides import start_words
+from archbench.reports.analysis.place import Place
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
-from archbench.runs.experiment.spec import ADAPTED, PROMPT, SCRATCH
+from archbench.runs.experiment.spec import FINETUNE, PROMPT, SCRATCH
 from archbench.tasks.metrics.metric import Metric
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Adapted:
     @property
     def way(self) -> str:
         """Start and adaptation in words."""
-        return f"{start_words(self.start)}, {ADAPTED.get(self.adapt, self.adapt)}"
+        return Place(start=self.start, adapt=self.adapt).way
 
     @property
     def is_prompted(self) -> bool:
@@ -54,7 +54,7 @@ class Started:
     """A data set on which something starts from a pretraining: its comparison by start, adaptation and examples."""
 
     first: Comparison
-    by_setup: Mapping[Setup, Comparison]
+    by_setup: Mapping[Place, Comparison]
 
 
 def by_dataset(report: "Report") -> list[Started]:
@@ -65,11 +65,11 @@ def by_dataset(report: "Report") -> list[Started]:
     names = {str(name) for name in runs.loc[runs["start"].fillna(SCRATCH) != SCRATCH, "dataset"]}
     started = []
     for first in report.first:
-        dataset, axis = first.group.dataset, first.group.match
+        dataset, axis = first.group.dataset, first.group.place.match
         if dataset in names and first.metric.better:
-            by_setup: dict[Setup, Comparison] = {}
+            by_setup: dict[Place, Comparison] = {}
             for comparison in (first, *report.further):
-                if comparison.group.dataset == dataset and comparison.group.match == axis:
+                if comparison.group.dataset == dataset and comparison.group.place.match == axis:
                     by_setup.setdefault(comparison.setup, comparison)  # other conditions come later, with equal setups
             started.append(Started(first, by_setup))
     return started
@@ -95,7 +95,9 @@ def adapted(report: "Report") -> tuple[Adapted, ...]:
                 first.group.dataset,
                 first.metric,
                 cell.architecture,
-                *setup,
+                setup.start,
+                setup.adapt,
+                int(setup.examples),
                 cell.interval,
                 _gain(report, by_setup, samples, setup, cell.architecture, first.metric),
                 first.baselines.get(MAJORITY),
@@ -134,7 +136,7 @@ def _read(comparison: Comparison, architecture: str) -> int:
 
     A prompt shows all of its examples.
     """
-    runs, examples = comparison.group.by_architecture[architecture], comparison.setup.examples
+    runs, examples = comparison.group.by_architecture[architecture], int(comparison.setup.examples)
     if comparison.setup.adapt == PROMPT:
         return examples
     epochs = float(runs["epochs"].astype(float).mean()) if "epochs" in runs else math.nan
@@ -143,14 +145,14 @@ def _read(comparison: Comparison, architecture: str) -> int:
 
 def _gain(
     report: "Report",
-    by_setup: Mapping[Setup, Comparison],
-    samples: Mapping[Setup, Mapping[str, Sample]],
-    setup: Setup,
+    by_setup: Mapping[Place, Comparison],
+    samples: Mapping[Place, Mapping[str, Sample]],
+    setup: Place,
     architecture: str,
     measure: Metric,
 ) -> Interval | None:
     """The difference from scratch, finetuned on as many examples."""
-    base = Setup(examples=setup.examples)
+    base = Place(start=SCRATCH, adapt=FINETUNE, examples=setup.examples)
     if setup.start == SCRATCH or base not in by_setup:
         return None
     pair = [samples[key].get(architecture) for key in (setup, base)]

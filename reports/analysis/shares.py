@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.analysis.comparisons import Comparisons
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.sides import Side
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.testing import Question
 from archbench.reports.base.metrics import within
 from archbench.reports.base.statistics import Interval, mean_interval
@@ -47,7 +45,7 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
         return []
     samples = comparisons.samples(group, comparison.metric.name)
     rows = group.first_runs
-    names, parts = rows["named"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
+    names, parts = rows["entered"].astype(str).to_dict(), rows["share"].astype(float).to_dict()
     pooled = {name: comparisons.pooled(group.settings([name]), comparison.metric.name) for name in group.architectures}
     costs = group.runs.groupby("architecture")[["train_tokens", "train_flops"]].mean().astype(float)
     points = [
@@ -88,8 +86,8 @@ def sentence(contrast: Contrast) -> str:
 
 
 def _doublings(group: Group, metric: Metric) -> Iterator[Question]:
-    for name in dict.fromkeys(group.runs["named"]):
-        pair = (name, Side(name, share=HALF).words)
+    for name in dict.fromkeys(group.runs["entered"]):
+        pair = (name, Place(name, share=HALF).words)
         if set(pair) <= set(group.architectures):
             yield Question(group, metric, pair)
 
@@ -99,13 +97,13 @@ def _together(comparisons: Comparisons, comparison: Comparison) -> Group | None:
     parts = comparisons.on_parts(comparison)
     if parts.empty or not comparison.metric.better:
         return None
-    whole = comparison.group.runs
-    whole = whole[whole["architecture"].isin(list(parts["architecture"]))]
-    runs = pd.concat([parts, whole], ignore_index=True)
-    names = [Side(name, share=share).words for name, share in zip(runs["architecture"], runs["share"], strict=True)]
-    return Group(
-        comparison.group.dataset, comparison.group.task, {}, runs.assign(named=runs["architecture"], architecture=names)
-    )
+    on_parts = {}
+    for _, runs in parts.groupby(["architecture", "share"], sort=False):
+        place = Place.of(runs.iloc[0])
+        on_parts[Place(place.architecture, share=place.share).words] = runs
+    named = set(parts["architecture"])
+    whole = {name: runs for name, runs in comparison.group.by_architecture.items() if name in named}
+    return comparison.group.of(on_parts | whole)
 
 
 def numbers(comparison: Comparison, points: Sequence[Share]) -> list[dict[str, object]]:

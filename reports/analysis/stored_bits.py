@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval
@@ -90,7 +89,7 @@ def _of(comparison: Comparison, bits: Mapping[str, float]) -> Iterator[Stored]:
         runs = rows.get_group(cell.architecture)
         yield Stored(
             dataset=group.dataset,
-            condition=condition(group),
+            condition=group.condition,
             architecture=cell.architecture,
             parameters=int(runs["parameters"].iloc[0]),
             embedding_parameters=int(runs["embedding_parameters"].iloc[0]),

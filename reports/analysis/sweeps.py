@@ -8,8 +8,9 @@ a change that is held against the first condition.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import pandas as pd
@@ -53,28 +54,25 @@ AXES: Final = (SIZE, DEPTH)
 
 
 @dataclass(frozen=True, eq=False)
-class SweepPoint:
-    """One point of a sweep: the requested value, and the comparison there."""
-
-    value: int
-    comparison: Comparison
-
-
-@dataclass(frozen=True, eq=False)
 class Sweep:
-    """The points of one data set; ``group`` has all runs, each architecture under its name at each point.
+    """The points of one data set: the comparison at each requested value, the lowest value first.
 
     ``given`` says of a further sweep what its points were trained on: "on 50,000 tokens".
     """
 
     axis: Axis
-    points: tuple[SweepPoint, ...]
-    group: Group
+    points: Mapping[int, Comparison]
     given: str = ""
+
+    @cached_property
+    def group(self) -> Group:
+        """All runs, each architecture under its name at each point."""
+        sides = ((value, *side) for value, point in self.points.items() for side in point.group.by_architecture.items())
+        return self.base.group.of({self.at(name, value): runs for value, name, runs in sides})
 
     @property
     def dataset(self) -> str:
-        return self.group.dataset
+        return self.base.group.dataset
 
     @property
     def title(self) -> str:
@@ -84,25 +82,24 @@ class Sweep:
     @property
     def base(self) -> Comparison:
         """The lowest point, which has the data set's metric and baselines as every other."""
-        return self.points[0].comparison
+        return next(iter(self.points.values()))
 
     @property
     def architectures(self) -> list[str]:
-        return list(dict.fromkeys(self.group.runs["named"]))
+        return list(dict.fromkeys(name for point in self.points.values() for name in point.group.architectures))
 
-    def at(self, architecture: str, point: SweepPoint) -> str:
+    def at(self, architecture: str, value: int) -> str:
         """An architecture's name at a point, as contrasts have it."""
-        return _at(architecture, self.words(point))
+        return f"{architecture} with {self.words(value)}"
 
-    def words(self, point: SweepPoint) -> str:
+    def words(self, value: int) -> str:
         """A point in words: '50,000 parameters', on a further sweep '50,000 parameters on 50,000 tokens'."""
-        return f"{self.axis.words(point.value)} {self.given}".strip()
+        return f"{self.axis.words(value)} {self.given}".strip()
 
-    def of(self, architecture: str) -> list[SweepPoint]:
-        """The points on which an architecture has scores."""
-        return [
-            point for point in self.points if architecture in {cell.architecture for cell in point.comparison.scored}
-        ]
+    def means(self, architecture: str) -> dict[int, float]:
+        """The mean scores of an architecture at the points at which it has scores."""
+        scored = ((value, cell) for value, point in self.points.items() for cell in point.scored)
+        return {value: cell.interval.mean for value, cell in scored if cell.architecture == architecture}
 
 
 @dataclass(frozen=True)
@@ -134,14 +131,14 @@ def scores(comparisons: Comparisons, sweep: Sweep) -> list[SweepScore]:
     samples = comparisons.samples(sweep.group, sweep.base.metric.name)
     results = []
     for architecture in sweep.architectures:
-        for point in sweep.of(architecture):
-            sample = samples[sweep.at(architecture, point)]
-            pooled = comparisons.pooled(point.comparison.group.settings(), sweep.base.metric.name)
+        for value in sweep.means(architecture):
+            group, sample = sweep.points[value].group, samples[sweep.at(architecture, value)]
+            pooled = comparisons.pooled(group.settings(), sweep.base.metric.name)
             results.append(
                 SweepScore(
                     architecture,
-                    point.value,
-                    **_mean_budget(point.comparison.group.runs, architecture),
+                    value,
+                    **_mean_budget(group.runs, architecture),
                     interval=within(mean_interval(sample, pooled), sweep.base.metric),
                     seeds=len(sample.values),
                 )
@@ -182,39 +179,19 @@ def numbers(sweep: Sweep, scores: Sequence[SweepScore]) -> list[dict[str, object
 
 
 def _sweeps(comparisons: Comparisons, axis: Axis, base: Comparison, further: Sequence[Comparison]) -> Iterator[Sweep]:
-    match = base.group.match
+    match = base.group.place.match
     by_condition = {
-        comparison.group.condition.get("condition", ""): comparison
+        comparison.group.place.condition: comparison
         for comparison in (base, *further)
         if comparison.group.dataset == base.group.dataset
-        and comparison.group.match == match
+        and comparison.group.place.match == match
         and comparison.metric == base.metric
         and comparison.scored
     }
     for given, values in _values(comparisons, axis, base.group.dataset) if base.metric.better else ():
-        sweep_points = [
-            SweepPoint(value, by_condition[condition])
-            for condition, value in values.items()
-            if condition in by_condition
-        ]
-        if len(sweep_points) > 1:
-            points = tuple(sorted(sweep_points, key=lambda point: point.value))
-            yield _joined(Sweep(axis, points, base.group, given))
-
-
-def _joined(sweep: Sweep) -> Sweep:
-    """The sweep with the runs of all its points as its group."""
-    parts = []
-    for point in sweep.points:
-        runs = point.comparison.group.runs
-        names = [sweep.at(str(name), point) for name in runs["architecture"]]
-        parts.append(runs.assign(named=runs["architecture"].astype(str), architecture=names))
-    runs = pd.concat(parts, ignore_index=True)
-    return replace(sweep, group=Group(sweep.group.dataset, sweep.group.task, {}, runs))
-
-
-def _at(architecture: str, words: str) -> str:
-    return f"{architecture} with {words}"
+        points = {value: by_condition[condition] for condition, value in values.items() if condition in by_condition}
+        if len(points) > 1:
+            yield Sweep(axis, dict(sorted(points.items())), given)
 
 
 def _values(comparisons: Comparisons, axis: Axis, dataset: str) -> Iterator[tuple[str, dict[str, int]]]:

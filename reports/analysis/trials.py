@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.groups import ROLES, placed
+from archbench.reports.analysis.place import MATCHES
 from archbench.reports.base.declared import entered
 from archbench.reports.base.tables import Tables
 from archbench.runs.planning import rate_choice

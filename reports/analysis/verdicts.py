@@ -219,11 +219,7 @@ def _amount(comparison: Comparison, architecture: str) -> str:
 def cautions(comparison: Comparison) -> list[str]:
     """Cautions about the order, in sentences: a broken contract, early training, a better simple baseline."""
     notes = [*_cheats(comparison), *_never_improved(comparison)]
-    if comparison.early and comparison.scored:
-        ratio = number(comparison.tokens_per_parameter)
-        notes.append(
-            f"Early training: only {ratio} training tokens per parameter. More training may change the ranking."
-        )
+    notes += filter(None, [early_training({comparison.group.dataset: comparison})])
     if comparison.at_the_floor:
         notes.append(
             "Floor effect: no model solves this task. Train longer, or choose a metric that distinguishes models "
@@ -251,6 +247,16 @@ def cautions(comparison: Comparison) -> list[str]:
             f"({value(score, comparison.metric.decimals)}; 95% intervals)."
         )
     return notes
+
+
+def early_training(named: Mapping[str, Comparison]) -> str:
+    """The caution that more training may change the ranking, with where that is so; empty where it is nowhere."""
+    early = {name: point.tokens_per_parameter for name, point in named.items() if point.early and point.scored}
+    if not early:
+        return ""
+    ends = dict.fromkeys(map(number, (min(early.values()), max(early.values()))))
+    ratio = f"{' to '.join(ends)} training tokens per parameter"
+    return f"Early training: {listing(early)} ({ratio}); more may change the ranking."
 
 
 def left_out(tables: Tables) -> list[str]:

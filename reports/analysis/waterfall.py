@@ -15,12 +15,10 @@ import pandas as pd
 
 from archbench.reports.analysis.comparison import TARGET, Comparison
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.groups import Group, joined
 from archbench.reports.analysis.once import once_per_report
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, exploratory_contrast
 from archbench.reports.base.formatting import listing, signed
 from archbench.tasks.metrics.metric import Metric
@@ -56,7 +54,7 @@ MEANINGS: Final = {
 }
 """What the names of masks and predictions mean."""
 _ON_TARGET: Final = {
-    Side.parse(name).architecture: replace(design, source_loss=False) for name, design in DESIGNS.items()
+    Place.parse(name).architecture: replace(design, source_loss=False) for name, design in DESIGNS.items()
 }
 _WORDS: Final = {
     "mask": "{} mask",
@@ -134,7 +132,7 @@ def waterfalls(report: Report) -> tuple[Waterfall, ...]:
 
     Designs that fail a gate are left out.
     """
-    other_axes = [comparison for comparison in report.further if not comparison.group.condition.get("condition")]
+    other_axes = [comparison for comparison in report.further if not comparison.group.place.condition]
     candidates = (
         _waterfall(report, comparison, path)
         for comparison in (*report.first, *other_axes)
@@ -147,7 +145,7 @@ def waterfalls(report: Report) -> tuple[Waterfall, ...]:
 def asks_for_causes(report: Report) -> bool:
     """Whether most of the compared architectures are designs between the ends of a path."""
     names = {name for comparison in report.first for name in comparison.group.architectures}
-    designs = {Side.parse(name).architecture for path in PATHS for name in path}
+    designs = {Place.parse(name).architecture for path in PATHS for name in path}
     ends = {name for path in PATHS for name in (path[0], path[-1])}
     return 2 * len(names & (designs - ends)) > len(names)
 
@@ -173,7 +171,7 @@ def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, 
     """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
     if not comparisons.is_on_target_alone(comparison):
         return list(PATHS)
-    return [tuple(dict.fromkeys(Side.parse(name).architecture for name in path)) for path in PATHS]
+    return [tuple(dict.fromkeys(Place.parse(name).architecture for name in path)) for path in PATHS]
 
 
 def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
@@ -189,9 +187,8 @@ def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> W
         for contrast in report.tested.pair(after, before) if on_first_axis else ():
             if contrast.dataset == dataset:
                 return contrast
-        pair = Side.parse(after).words, Side.parse(before).words
-        both = joined([runs[after], runs[before]], pair)
-        group = Group(dataset, comparison.group.task, {}, both)
+        pair = Place.parse(after).words, Place.parse(before).words
+        group = comparison.group.of(dict(zip(pair, (runs[after], runs[before]), strict=True)))
         return exploratory_contrast(comparisons, Question(group, comparison.metric, pair))
 
     designs = _ON_TARGET if comparisons.is_on_target_alone(comparison) else DESIGNS
@@ -200,13 +197,11 @@ def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> W
         for before, after in pairwise(known)
     ]
     whole = tested(path[0], path[-1])
-    axis = MATCHES.get(comparison.group.condition.get("match", ""), "")
-    return Waterfall(dataset, axis, comparison.metric, path[0], path[-1], whole, tuple(steps))
+    return Waterfall(dataset, comparison.group.condition, comparison.metric, path[0], path[-1], whole, tuple(steps))
 
 
 def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:
-    group = Group(comparison.group.dataset, comparison.group.task, {}, runs)
-    return comparisons.gate(group, Side.parse(name).architecture).passed
+    return comparisons.gate(replace(comparison.group, runs=runs), Place.parse(name).architecture).passed
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:

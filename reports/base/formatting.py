@@ -115,6 +115,17 @@ def listing(words: Iterable[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
+def grouped(entries: Iterable[tuple[str, str]], link: str = "on") -> str:
+    """What holds where, each said once: 'decoder on a and b; encoder and prefix-decoder on c'."""
+    places: dict[str, dict[str, None]] = {}
+    for what, where in entries:
+        places.setdefault(what, {})[where] = None
+    names: dict[str, list[str]] = {}
+    for what, wheres in places.items():
+        names.setdefault(listing(wheres), []).append(what)
+    return "; ".join(f"{listing(whats)} {link} {where}" for where, whats in names.items())
+
+
 def visible(text: str) -> str:
     """Text as HTML can hold it: control characters by their pictures, save line breaks and tabs."""
     return text if text.isprintable() else "".join(map(_picture, text))

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.contrasts import ALPHA
+from archbench.reports.analysis.place import MATCHES, SUPERVISION
 from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import holm
@@ -154,7 +154,7 @@ def _settings(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> dict[s
 
 def _axes(comparisons: Sequence[Comparison]) -> Iterator[str]:
     for comparison in comparisons:
-        match = str(comparison.group.match).partition(",")[0]
+        match = str(comparison.group.place.match).partition(",")[0]
         yield MATCHES.get(match, match)
 
 

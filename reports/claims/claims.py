@@ -17,14 +17,13 @@ import pandas as pd
 
 from archbench.reports.analysis import scaling, stored_bits
 from archbench.reports.analysis.comparison import NATIVE, TARGET, Cell, Comparison
-from archbench.reports.analysis.conditions import beside
 from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.groups import Group, is_checkpoint_as_is, joined
+from archbench.reports.analysis.groups import Group, is_checkpoint_as_is
 from archbench.reports.analysis.once import once_per_report
 from archbench.reports.analysis.phrase import phrase
+from archbench.reports.analysis.place import Place
 from archbench.reports.analysis.pretraining import by_dataset
 from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.sides import Side
 from archbench.reports.analysis.testing import Question, answered
 from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
@@ -159,9 +158,9 @@ class _ClaimJudge:
             for name in baseline_rows.learned(comparison):
                 yield dataset, name, comparison, name
                 yield held.get(dataset) or dataset, f"{name} on {dataset}", comparison, name
-        for sweep, point in ((trend.sweep, point) for trend in report.trends for point in trend.sweep.points):
-            for name in baseline_rows.learned(point.comparison):
-                yield sweep.dataset, sweep.at(name, point), point.comparison, name
+        for sweep, value in ((trend.sweep, value) for trend in report.trends for value in trend.sweep.points):
+            for name in baseline_rows.learned(sweep.points[value]):
+                yield sweep.dataset, sweep.at(name, value), sweep.points[value], name
 
     def _trained_sides(self) -> Iterator[tuple[str, str]]:
         """The sides of claims about pretrained models that are trained enough to be compared: data set and words."""
@@ -169,13 +168,10 @@ class _ClaimJudge:
             return
         sides = {side for claim in ledger() if claim.miniature for pair in claim.ahead for side in pair if "{" in side}
         for comparison in self.first:
-            dataset, task = comparison.group.dataset, comparison.group.task
             for side in sides:
-                runs, words_of_side = self.comparisons.side(comparison, side), Side.parse(side).words
-                if len(runs):
-                    group = Group(dataset, task, {}, joined([runs], [words_of_side]))
-                    if self.comparisons.gate(group, words_of_side).passed:
-                        yield dataset, words_of_side
+                runs, words = self.comparisons.side(comparison, side), Place.parse(side).words
+                if len(runs) and self.comparisons.gate(comparison.group.of({words: runs}), words).passed:
+                    yield comparison.group.dataset, words
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
         """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
@@ -287,7 +283,7 @@ class _ClaimJudge:
                     contrast.dataset, condition, (contrast.first, contrast.second)
                 ):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
-                        setting = f"on {contrast.dataset} under {beside(first[contrast.dataset], condition)}"
+                        setting = f"on {contrast.dataset} under {first[contrast.dataset].without_first(condition)}"
                         by_setting.setdefault(setting, []).append(phrase(other, "clause"))
         return "".join(f"; different {setting}: {', '.join(texts)}" for setting, texts in by_setting.items())
 
@@ -376,7 +372,7 @@ class _ClaimJudge:
         examples.
         """
         sets = {contrast.dataset for contrast in evidence}
-        if any(Side.parse(name).setup for pair in claim.ahead for name in pair):
+        if any(Place.parse(name).start for pair in claim.ahead for name in pair):
             return ""
         below = [
             comparison.group.dataset
@@ -454,7 +450,7 @@ class _ClaimJudge:
     def _missing(self, claim: Claim) -> list[str]:
         """The pairs that no data set tests."""
         pairs = [
-            f"{Side.parse(first).words} vs. {Side.parse(second).words}"
+            f"{Place.parse(first).words} vs. {Place.parse(second).words}"
             for first, second in claim.ahead
             if not any(list(self._pair_tests(claim, comparison, (first, second))) for comparison in self._of(claim))
         ]
@@ -475,8 +471,8 @@ class _ClaimJudge:
 
     def _pair_tests(self, claim: Claim, comparison: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """The primary contrast of a claim's pair on one data set, else a question; none where one is not there."""
-        setups = [setup for name in pair if (setup := Side.parse(name).setup)]
-        if not all(self._has_text_of_preset(claim, setup.start) for setup in setups):
+        starts = [start for name in pair if (start := Place.parse(name).start)]
+        if not all(self._has_text_of_preset(claim, start) for start in starts):
             return
         primary = [
             contrast
@@ -489,8 +485,8 @@ class _ClaimJudge:
         pair = self._with_usual_loss(comparison, pair)
         runs = [self.comparisons.side(comparison, side) for side in pair]
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
-            names = (Side.parse(pair[0]).words, Side.parse(pair[1]).words)
-            group = Group(comparison.group.dataset, comparison.group.task, {}, joined(runs, names))
+            names = (Place.parse(pair[0]).words, Place.parse(pair[1]).words)
+            group = comparison.group.of(dict(zip(names, runs, strict=True)))
             yield Question(group, comparison.metric, names)
 
     def _has_text_of_preset(self, claim: Claim, start: str) -> bool:

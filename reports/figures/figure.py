@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.report import Report
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.figures.canvas import drawing
@@ -144,13 +143,13 @@ def drawn(figure: Figure) -> DrawnFigure:
 
 def place(comparison: Comparison) -> dict[str, object]:
     """Which comparison a row of numbers belongs to."""
-    what = condition(comparison.group)
+    what = comparison.group.condition
     return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
 
 
 def titled(comparison: Comparison) -> tuple[str, str]:
     """The data set, and the condition to stand below it."""
-    return label(comparison.group.dataset, 80), below(condition(comparison.group))
+    return label(comparison.group.dataset, 80), below(comparison.group.condition)
 
 
 def below(text: str) -> str:

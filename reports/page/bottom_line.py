@@ -5,18 +5,24 @@ from dataclasses import replace
 from typing import Final
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import MATCHES
 from archbench.reports.analysis.contrasts import Contrast, architectures_of, every_pair, not_trained_enough, winner
 from archbench.reports.analysis.controls import is_as_expected
 from archbench.reports.analysis.gains import started_from
 from archbench.reports.analysis.gates import failing
+from archbench.reports.analysis.place import MATCHES
 from archbench.reports.analysis.pretraining import is_first_from_scratch
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.scaling import sentences
 from archbench.reports.analysis.shares import converged
 from archbench.reports.analysis.sweeps import SIZE
 from archbench.reports.analysis.trials import settings
-from archbench.reports.analysis.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, elsewhere, under_conditions
+from archbench.reports.analysis.verdicts import (
+    LOSS_TOKENS_RATIO_REPORTED,
+    changed,
+    early_training,
+    elsewhere,
+    under_conditions,
+)
 from archbench.reports.base.formatting import listing, number
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
@@ -281,11 +287,8 @@ def _grown(report: Report) -> Iterator[str]:
     gained: dict[tuple[str, ...], list[str]] = {}
     asked, rest = 0, 0
     for trend in (trend for trend in report.trends if trend.sweep.axis is SIZE):
-        ends = {
-            name: trend.between(name, trend.sweep.of(name)[-1], trend.sweep.of(name)[0])
-            for name in trend.sweep.architectures
-            if len(trend.sweep.of(name)) > 1
-        }
+        points = {name: list(trend.sweep.means(name)) for name in trend.sweep.architectures}
+        ends = {name: trend.between(name, at[-1], at[0]) for name, at in points.items() if len(at) > 1}
         better = tuple(name for name, contrast in ends.items() if contrast.outcome == "ahead")
         gained.setdefault(better, []).append(trend.sweep.title)
         asked, rest = asked + len(ends), rest + len(ends) - len(better)
@@ -320,12 +323,8 @@ def limits(report: Report) -> str:
     parts += filter(None, [_cost(first, named), _depths(first, named), _loss_tokens(first, named)])
     if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
         parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
-    early = [comparison.tokens_per_parameter for comparison in first if comparison.early and comparison.scored]
-    if early:
-        ends = " to ".join(dict.fromkeys(map(number, (min(early), max(early)))))
-        where = f" on {len(early)} of {len(first)} data sets" if len(early) < len(first) else ""
-        parts.append(f"early training{where} ({ends} tokens per parameter): more may change the ranking")
-    return f"Limits: {'; '.join(parts)}." if parts else ""
+    early = early_training({comparison.group.dataset: comparison for comparison in first})
+    return " ".join(filter(None, [f"Limits: {'; '.join(parts)}." if parts else "", early]))
 
 
 def _changed(report: Report) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from archbench.reports.analysis.conditions import MATCHES, SUPERVISION
 from archbench.reports.analysis.groups import is_checkpoint_as_is, is_started_elsewhere, placed
+from archbench.reports.analysis.place import MATCHES, SUPERVISION
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import grids

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.verdicts import breaking
 from archbench.reports.base.formatting import listing, number, value
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
@@ -120,7 +119,7 @@ def _figure(view: View, axis: str) -> Figure:
                 description=about,
             )
         )
-        frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=condition(comparison.group)))
+        frames.append(numbers(lines, comparison.group.dataset, axis).assign(condition=comparison.group.condition))
         all_lines += [(comparison, line) for line in lines]
         broken += breaking(comparison)
     kinds = [line for _, line in all_lines]

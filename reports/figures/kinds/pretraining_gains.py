@@ -50,7 +50,7 @@ def pretraining_gains(view: View) -> Figure:
     )
 
 
-def _panel(entries: Sequence[Adapted], first: int, looks: Looks) -> Panel:
+def _panel(entries: Sequence[Adapted], first: int | str, looks: Looks) -> Panel:
     rows = _rows(entries)
     if len(rows) > MOST_ROWS:
         rows = _rows([entry for entry in entries if entry.examples == first])

@@ -14,7 +14,6 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
@@ -195,7 +194,7 @@ def _by_dataset(view: View) -> dict[str, list[Placed]]:
         comparisons = [comparison for comparison in comparisons if len(comparison.scored) > 1]
         metrics = {comparison.metric.name for comparison in comparisons}
         if len(comparisons) > 1 and len(metrics) == 1 and comparisons[0].metric.better:
-            base = condition(comparisons[0].group)
+            base = comparisons[0].group.condition
             placed[dataset] = [
                 Placed(
                     _words(comparison, base),
@@ -211,7 +210,7 @@ def _by_dataset(view: View) -> dict[str, list[Placed]]:
 
 def _words(comparison: Comparison, base: str) -> str:
     """A condition without what it has in common with the first one."""
-    text = condition(comparison.group)
+    text = comparison.group.condition
     return (text.removeprefix(f"{base}; ") if text != base else base) or "first condition"
 
 
@@ -219,7 +218,7 @@ def _beaten_by(view: View, comparison: Comparison, architecture: str) -> int:
     """How many of the shown architectures are better under this condition, by the interval of the difference."""
     shown = {cell.architecture for cell in comparison.scored}
     first = any(comparison.group is known.group for known in view.report.first)
-    where = "" if first else condition(comparison.group)
+    where = "" if first else comparison.group.condition
     contrasts: Sequence[Contrast] = [*view.report.tested.primary, *view.report.tested.exploratory]
     count = 0
     for entry in contrasts:

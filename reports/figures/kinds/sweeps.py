@@ -113,7 +113,7 @@ def _takeaway(trends: Sequence[Trend], view: View) -> str:
     ends: dict[str, list[str]] = {}
     for trend in trends:
         for name in trend.sweep.architectures:
-            points = trend.sweep.of(name)
+            points = list(trend.sweep.means(name))
             if len(points) > 1 and view.shows(trend.sweep.dataset, name):
                 ends.setdefault(name, []).append(trend.between(name, points[-1], points[0]).outcome)
     if not ends:
