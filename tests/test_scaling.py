@@ -268,7 +268,7 @@ def test_what_size_bought_stands_in_short(sizes: Path, tmp_path: Path) -> None:
     assert sentence in bottom_line(read(sizes))
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6, 0.7), [at(50_000, 0.4, 0.7)])
     assert any(
-        sentence.endswith(": decoder on sentiment; not shown in 1 of 2 cases (architecture and data set).")
+        sentence.endswith(": decoder on sentiment; not shown in 1 of 2 cases.")
         for sentence in bottom_line(read(tmp_path))
     )
 

@@ -23,12 +23,16 @@ from archbench.reports.analysis.verdicts import (
     elsewhere,
     under_conditions,
 )
-from archbench.reports.base.formatting import listing, number
+from archbench.reports.base.formatting import grouped, listing, number
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
-FLOPS_RATIO_REPORTED: Final = 1.25  # smaller ratios to the first architecture are not reported
+UNEQUAL: Final = {  # what may differ between architectures in words, and the ratio up to which that is not reported
+    "train_flops": ("training FLOPs", 1.25),
+    "depth": ("layers", 1.0),
+    "train_loss_tokens": ("tokens with a loss", LOSS_TOKENS_RATIO_REPORTED),
+}
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
 ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
 TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each of two stacks
@@ -43,10 +47,7 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
     primary, effects = report.tested.primary, report.tested["effect"]
     miniature = list(_in_miniature(claims))
     if any(contrast.outcome != "unknown" for contrast in primary):
-        if _complete(primary):
-            wins = _wins_and_losses(primary, _below(report), _undetermined(report))
-        else:
-            wins = _better(primary)
+        wins = _wins_and_losses(primary, _undetermined(report)) if _complete(primary) else _better(primary)
         decided = _sentence(_held(report), wins, primary)
         return [decided, *_open(primary), *pretrained(report), *_changed(report), *_grown(report), *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
@@ -70,11 +71,6 @@ def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
     if texts:
         size = f" ({' or '.join(scales)})" if scales else ""
         yield f"Claims about larger models, tested in miniature{size}: {'; '.join(texts)}."
-
-
-def _below(report: Report) -> set[str]:
-    """The data sets on which no architecture is better than a simple baseline."""
-    return {comparison.group.dataset for comparison in report.first if comparison.none_beats_baseline}
 
 
 def _held(report: Report) -> str:
@@ -114,26 +110,15 @@ def _level(tests: int) -> str:
 
 
 def _gains(chosen: Mapping[str, Sequence[tuple[str, Contrast]]], tested: Sequence[Contrast], noun: str) -> str:
-    """Decided gains in words, pretrainings with the same outcome together, and how many are not decided.
-
-    ``noun`` says what is tested.
-    """
-    parts = []
+    """Decided gains in words and how many are not decided; ``noun`` says what is tested."""
+    entries = []
     for words, named in chosen.items():
-        names_of: dict[tuple[str, str], list[str]] = {}
         for name, gain in named:
             examples = f" ({int(gain.about):,} examples)" if gain.about else ""
-            names_of.setdefault((f"on {gain.dataset}{examples}", started_from(gain)), []).append(name)
-        starts_of: dict[tuple[str, str], list[str]] = {}
-        for (place, pretraining), names in names_of.items():
-            starts_of.setdefault((f"{listing(names)} {words}".strip(), place), []).append(pretraining)
-        parts += [f"{who} {place} after {listing(starts)}" for (who, place), starts in starts_of.items()]
+            entries.append((f"{name} {words}".strip(), f"{gain.dataset}{examples} after {started_from(gain)}"))
     undecided = sum(not gain.better for gain in tested)
-    if undecided == len(tested):
-        return f"no {noun} is decided ({undecided} tested)"
-    if undecided:
-        parts.append(f"{undecided} of {len(tested)} {noun}s are not decided")
-    return "; ".join(parts)
+    rest = f"{undecided} of {len(tested)} {noun}s are not decided" if undecided else ""
+    return "; ".join(filter(None, [grouped(entries), rest]))
 
 
 def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
@@ -152,48 +137,22 @@ def _undetermined(report: Report) -> list[str]:
     return list(dict.fromkeys(setting.dataset for setting in tuned if setting.flat and not setting.condition))
 
 
-def _wins_and_losses(primary: Sequence[Contrast], below: Container[str], undetermined: Container[str]) -> str:
+def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) -> str:
     """Who wins where; then who is better than whom where no architecture wins.
 
     Of the latter, results on ``undetermined`` data sets say so.
     """
-    better: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for dataset, contrasts in _by_dataset(primary).items():
-        if not winner(contrasts):
-            for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse):
-                ahead = tuple(contrast.better for contrast in contrasts if contrast.worse == worse)
-                rates = " (learning rates not determined)" if dataset in undetermined else ""
-                better.setdefault((worse, ahead), []).append(f"{dataset}{rates}")
-    parts = [
-        f"{listing(ahead)} {'are' if len(ahead) > 1 else 'is'} better than {worse} on {listing(datasets)}"
-        for (worse, ahead), datasets in better.items()
-    ]
-    return "; ".join([_wins(primary, below), *parts])
-
-
-def _wins(primary: Sequence[Contrast], below: Container[str]) -> str:
-    """The winner of each task kind whose two or more data sets agree, else of each data set.
-
-    ``below`` has the data sets on which no architecture is better than a simple baseline: a win there does not count
-    as a win at the task kind.
-    """
-    by_dataset = _by_dataset(primary)
-    kinds = {dataset: contrasts[0].task for dataset, contrasts in by_dataset.items()}
-    winners = {dataset: winner(contrasts) for dataset, contrasts in by_dataset.items()}
-    places = {dataset: _with_those_aside(dataset, contrasts) for dataset, contrasts in by_dataset.items()}
-    wins: dict[str, list[str]] = {}
-    for kind in dict.fromkeys(kinds.values()):
-        sets = [dataset for dataset in by_dataset if kinds[dataset] == kind]
-        names = {winners[dataset] for dataset in sets}
-        if len(sets) > 1 and len(names) == 1 and ("" in names or not any(dataset in below for dataset in sets)):
-            wins.setdefault(names.pop(), []).append(f"at {kind} ({listing(places[dataset] for dataset in sets)})")
-        else:
-            for dataset in sets:
-                wins.setdefault(winners[dataset], []).append(f"on {places[dataset]}")
     no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
-    parts = [f"{name} wins {listing(where)}" for name, where in wins.items() if name]
-    parts += [f"{no_winner} {' or '.join(where)}" for name, where in wins.items() if not name]
-    return "; ".join(parts)
+    won, better = [], []
+    for dataset, contrasts in _by_dataset(primary).items():
+        best = winner(contrasts)
+        won.append((f"{best} wins" if best else no_winner, _with_those_aside(dataset, contrasts)))
+        for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse and not best):
+            ahead = [contrast.better for contrast in contrasts if contrast.worse == worse]
+            rates = " (learning rates not determined)" if dataset in undetermined else ""
+            are = "are" if len(ahead) > 1 else "is"
+            better.append((f"{listing(ahead)} {are} better than {worse}", f"{dataset}{rates}"))
+    return "; ".join(filter(None, [grouped(won), grouped(better)]))
 
 
 def _with_those_aside(dataset: str, contrasts: Sequence[Contrast]) -> str:
@@ -245,35 +204,20 @@ def _open(primary: Sequence[Contrast]) -> Iterator[str]:
     ):
         if outcome == "equal" and not _complete(primary):
             continue
-        whole = _whole(primary, outcome)
-        chosen = [entry for entry in primary if entry.outcome == outcome and entry.dataset not in whole]
-        pairs_by_datasets: dict[str, list[tuple[str, str]]] = {}
-        for pair, contrasts in _by_pair((entry.first, entry.second, entry) for entry in chosen).items():
-            pairs_by_datasets.setdefault(_on(contrasts), []).append(pair)
-        parts = [f"{_pairs(pairs)}{where}" for where, pairs in pairs_by_datasets.items()]
-        parts += [f"every pair on {listing(whole)}"] if whole else []
-        if parts:
-            yield f"{words}: {'; '.join(parts)}."
+        entries = [
+            entry
+            for dataset, contrasts in _by_dataset(primary).items()
+            for entry in _pairs(dataset, contrasts, outcome)
+        ]
+        if entries:
+            yield f"{words}: {grouped(entries)}."
 
 
-def _whole(primary: Sequence[Contrast], outcome: str) -> list[str]:
-    """The data sets with several contrasts, all of this outcome."""
-    return [
-        dataset
-        for dataset, contrasts in _by_dataset(primary).items()
-        if len(contrasts) > 1 and {contrast.outcome for contrast in contrasts} == {outcome}
-    ]
-
-
-def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    """Pairs in words; those of several architectures with the same second, which is their default, together."""
-    firsts: dict[str, list[str]] = {}
-    for first, second in pairs:
-        firsts.setdefault(second, []).append(first)
-    return ", ".join(
-        f"{second} vs. each of {listing(names)}" if len(names) > 2 else ", ".join(f"{n} vs. {second}" for n in names)
-        for second, names in firsts.items()
-    )
+def _pairs(dataset: str, contrasts: Sequence[Contrast], outcome: str) -> list[tuple[str, str]]:
+    """The pairs of a data set that have this outcome, each with the data set; "every pair" where all have it."""
+    if len(contrasts) > 1 and {contrast.outcome for contrast in contrasts} == {outcome}:
+        return [("every pair", dataset)]
+    return [(f"{entry.first} vs. {entry.second}", dataset) for entry in contrasts if entry.outcome == outcome]
 
 
 def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
@@ -284,19 +228,15 @@ def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
 
 def _grown(report: Report) -> Iterator[str]:
     """Which architectures are better at the greatest size than at the least, in which sweeps, and how many are not."""
-    gained: dict[tuple[str, ...], list[str]] = {}
-    asked, rest = 0, 0
+    gained, asked = list[tuple[str, str]](), 0
     for trend in (trend for trend in report.trends if trend.sweep.axis is SIZE):
         points = {name: list(trend.sweep.means(name)) for name in trend.sweep.architectures}
         ends = {name: trend.between(name, at[-1], at[0]) for name, at in points.items() if len(at) > 1}
-        better = tuple(name for name, contrast in ends.items() if contrast.outcome == "ahead")
-        gained.setdefault(better, []).append(trend.sweep.title)
-        asked, rest = asked + len(ends), rest + len(ends) - len(better)
-    parts = [f"{listing(names)} on {listing(titles)}" for names, titles in gained.items() if names]
+        gained += [(name, trend.sweep.title) for name, contrast in ends.items() if contrast.outcome == "ahead"]
+        asked += len(ends)
     if asked:
-        other = f"; not shown in {rest} of {asked} cases (architecture and data set)" if rest and parts else ""
-        names_text = "; ".join(parts) or "not shown for any architecture"
-        yield f"Better at the largest size than at the smallest: {names_text}{other}."
+        rest = f"not shown in {asked - len(gained)} of {asked} cases" if len(gained) < asked else ""
+        yield f"Better at the largest size than at the smallest: {'; '.join(filter(None, [grouped(gained), rest]))}."
 
 
 def limits(report: Report) -> str:
@@ -320,7 +260,8 @@ def limits(report: Report) -> str:
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
     parts += _converged(report)
     named = architectures_of(tested.primary)
-    parts += filter(None, [_cost(first, named), _depths(first, named), _loss_tokens(first, named)])
+    unequal = list(_unequal(first, named))
+    parts += [f"not equal between architectures: {listing(unequal)}"] if unequal else []
     if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
         parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
     early = early_training({comparison.group.dataset: comparison for comparison in first})
@@ -350,51 +291,15 @@ def _converged(report: Report) -> Iterator[str]:
         yield f"{count or 'none'} of {len(doubled)} scores {shown} to have converged"
 
 
-def _cost(first: Sequence[Comparison], named: Container[str]) -> str:
-    """Training FLOPs of the named architectures relative to the first, where they are not about the same.
-
-    Least and greatest over data sets; nothing where they are too many for a sentence.
-    """
-    ratios: dict[str, list[float]] = {}
-    base = ""
-    for comparison in first:
-        runs = comparison.group.runs
-        flops = runs.groupby("architecture", sort=False)["train_flops"].mean().astype(float).dropna()
-        base = base or (comparison.group.architectures[0] if comparison.group.architectures else "")
-        if base in flops and flops[base] > 0:
-            for name in dict.fromkeys(cell.architecture for cell in comparison.scored):
-                if name in named and name != base and name in flops and flops[name] > 0:
-                    ratios.setdefault(name, []).append(float(flops[name] / flops[base]))
-    parts = [
-        f"{name} {_range(min(values), max(values))}"
-        for name, values in ratios.items()
-        if max(values) > FLOPS_RATIO_REPORTED or min(values) < 1 / FLOPS_RATIO_REPORTED
-    ]
-    return f"training FLOPs are not equal: {listing(parts)} those of {base}" if 0 < len(parts) <= MOST else ""
-
-
-def _depths(first: Sequence[Comparison], named: Container[str]) -> str:
-    """The layers of the named architectures, in each stack where there are two; nothing where they are the same."""
-    layers: dict[str, dict[str, None]] = {}
-    for runs in (comparison.group.runs.reindex(columns=["architecture", "family", "depth"]) for comparison in first):
-        for name, family, depth in runs.dropna().drop_duplicates().itertuples(index=False):
-            if name in named:
-                text = f"{depth:g} + {depth:g}" if family == TWO_STACKS else f"{depth:g}"
-                layers.setdefault(str(name), {})[text] = None
-    by_layers: dict[str, list[str]] = {}
-    for name, texts in layers.items():
-        by_layers.setdefault(" or ".join(texts), []).append(name)
-    parts = ", ".join(f"{listing(names)} {text}" for text, names in by_layers.items())
-    return f"depth is not equal: {parts} layers" if 1 < len(by_layers) <= MOST else ""
-
-
-def _loss_tokens(first: Sequence[Comparison], named: list[str]) -> str:
-    """How far the named architectures differ in tokens with a loss on one data set, at most; nothing if hardly."""
-    counts = [comparison.loss_tokens.reindex(named).dropna() for comparison in first]
-    most = max((float(count.max() / count.min()) for count in counts if len(count) and count.min() > 0), default=1.0)
-    return f"up to {number(most)} times as many tokens with a loss" if most > LOSS_TOKENS_RATIO_REPORTED else ""
-
-
-def _range(least: float, most: float) -> str:
-    ends = dict.fromkeys(f"{end:.2f}" for end in (least, most))
-    return f"{'-'.join(ends)}\N{MULTIPLICATION SIGN}"
+def _unequal(first: Sequence[Comparison], named: Sequence[str]) -> Iterator[str]:
+    """How far the named architectures differ on one data set, at most, in what training took and in depth."""
+    for column, (what, reported) in UNEQUAL.items():
+        ratios = []
+        for comparison in first:
+            runs = comparison.group.runs.reindex(columns=["architecture", "family", column]).dropna()
+            stacks = 1 + (runs["family"] == TWO_STACKS).astype(int) * int(column == "depth")
+            means = (runs[column].astype(float) * stacks).groupby(runs["architecture"]).mean()
+            means = means[means.index.isin(named) & (means > 0)]
+            ratios += [float(means.max() / means.min())] if len(means) else []
+        if max(ratios, default=1.0) > reported:
+            yield f"up to {number(max(ratios))} times as many {what}"

@@ -6,7 +6,6 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import pandas as pd
 
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
 from archbench.reports.base import formatting
 
@@ -76,7 +75,7 @@ def text_cell(text: str) -> GridCell:
 
 def title(group: Group) -> str:
     """The data set's name, with the condition where there are several."""
-    what = condition(group)
+    what = group.condition
     return f"{group.dataset}: {what}" if what else group.dataset
 
 

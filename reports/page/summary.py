@@ -17,7 +17,7 @@ from archbench.reports.page.sections import scores, tuning
 def text(report: Report) -> list[list[str]]:
     """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
     grid = scores.SCORES.grid(report)
-    setups = {entry.first.group.dataset: entry.first.setup.words for entry in pretraining.by_dataset(report)}
+    setups = {entry.first.group.dataset: entry.first.setup.way_words for entry in pretraining.by_dataset(report)}
     below = ["; ".join(filter(None, (cell.below, setups.get(cell.text)))) for cell in grid.head]
     head = [f"{cell.text} ({more})" if more else cell.text for cell, more in zip(grid.head, below, strict=True)]
     return [head, *([_plain(cell) for cell in row] for row in grid.rows)]

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group, placed
 from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
@@ -112,7 +111,7 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
     for share in shares([*report.comparisons.groups, *_others(report)]):
         place = {
             "dataset": share.group.dataset,
-            "condition": condition(share.group),
+            "condition": share.group.condition,
             "architecture": share.architecture,
         }
         yield {**place, "runs": len(share.runs), **_ends(share.runs), **_deviations(share)}
@@ -122,7 +121,7 @@ def _others(report: Report) -> list[Group]:
     """The runs beside those that are compared, by data set and what they are for."""
     words = {"share": "parts of the budget", "control": "controls", "trial": "trials"}
     return [
-        Group(str(dataset), "", {"condition": condition}, runs)
+        Group(str(dataset), "", condition, runs)
         for role, condition in words.items()
         for dataset, runs in placed(report.tables, role).groupby("dataset", sort=False)
     ]

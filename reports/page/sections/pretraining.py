@@ -87,12 +87,12 @@ def other_sizes(report: Report) -> str:
     parts: dict[str, None] = {}
     for started in pretraining.by_dataset(report):
         usual = _sizes(started.first.group.runs)
-        for (start, _, _), comparison in started.by_setup.items():
+        for setup, comparison in started.by_setup.items():
             for architecture, size in _sizes(comparison.group.runs).items():
                 ratio = size / usual.get(architecture, size)
                 if abs(ratio - 1) > SIZE_TOLERANCE:
                     many = f"{formatting.number(size)} parameters, {ratio:.2f} times those of the first condition"
-                    parts[f"{architecture} after {start} has {many}"] = None
+                    parts[f"{architecture} after {setup.start} has {many}"] = None
     return f"Not of equal size: {'; '.join(parts)}." if parts else ""
 
 

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
 from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.conditions import condition
 from archbench.reports.analysis.groups import Group
 from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.verdicts import Verdict, baseline_label, changed, verdict
@@ -131,7 +130,7 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
 
 
 def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
-    group = {"dataset": comparison.group.dataset, "condition": condition(comparison.group)}
+    group = {"dataset": comparison.group.dataset, "condition": comparison.group.condition}
     group |= {"metric": comparison.metric.name}
     for cell in comparison.cells:
         yield {
