@@ -519,3 +519,11 @@ def test_equal_gains_are_not_called_different(tmp_path: Path) -> None:
     judged = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15))
     assert all(gain.better for gain in judged.tested["gain"])
     assert not any(gain.better for gain in judged.tested["gain difference"])
+
+
+def test_a_place_is_read_back_from_its_notation() -> None:
+    prompted = Place.parse("decoder{own, prompt, 0}")
+    assert (prompted.start, prompted.adapt, prompted.examples, prompted.share) == ("own", "prompt", 0, 1.0)
+    assert prompted.words == "decoder (after own, prompted with 0 examples)"
+    assert Place.parse("decoder@0.5") == Place("decoder", share=0.5)
+    assert Place.parse("decoder|target supervision").words == "decoder with target supervision"

@@ -36,7 +36,7 @@ class Place:
     """Where runs stand; a field that is not given has the value of the data set's first condition.
 
     ``share`` is the part or multiple of the budget. ``start`` is what they start from and ``adapt`` how they were
-    adapted to ``examples`` training examples: a number (0: not recorded), "fewest" or "most".
+    adapted to ``examples`` training examples: a number (0: not recorded, or none in a prompt), "fewest" or "most".
     """
 
     architecture: str = ""
@@ -99,4 +99,6 @@ class Place:
     def way_words(self) -> str:
         """ "after own, finetuned on 20 examples"."""
         count = _COUNTS.get(str(self.examples), f"{self.examples} examples")
-        return f"{self.way} {'with' if self.adapt == PROMPT else 'on'} {count}" if self.examples else self.way
+        if self.adapt == PROMPT:
+            return f"{self.way} with {count}"
+        return f"{self.way} on {count}" if self.examples else self.way
