@@ -325,8 +325,7 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     lines = bottom_line(judged)
     assert lines[0].startswith("From scratch, at equal size and equal training tokens")
     bought = next(line for line in lines if line.startswith("Pretraining ("))
-    assert f"{names[1]} better on sentiment (20 examples) after own" in bought
-    assert f"{names[2]} worse on sentiment (20 examples) after own" in bought
+    assert f"{names[1]} better and {names[2]} worse on sentiment (20 examples) after own" in bought
     assert bought.endswith("1 of 3 effects are not decided.")
     more = next(line for line in lines if line.startswith("Larger gain from pretraining"))
     assert f"{names[1]} above {names[2]}" in more
