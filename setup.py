@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).parent
-FOLDERS = ("architectures", "tasks", "runs", "reports")
+FOLDERS = ("architectures", "tasks", "runs", "reports", "benchmarks", "inspection", "sharing")
 BELOW = [f"archbench.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)]
 PUBLISHED = "archbench.published"  # the tables of public-v1, for `archbench compare --against public-v1`
 

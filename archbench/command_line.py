@@ -18,7 +18,7 @@ from archbench import exits
 from archbench.exits import Terminated, complain, fail, terminable
 from archbench.inputs import GO_ON, named_file, named_folder, number_of_runs, out_folder, say, sequential
 from archbench.listings import LISTS
-from archbench.printing import complain_of, conclude, print_bench, print_report, print_reproduction
+from archbench.printing import complain_of, conclude, print_report, print_reproduction, print_table
 from archbench.tasks.base import fixed_environment
 
 MATCH = (
@@ -172,13 +172,14 @@ def _compare(
 
     Trains only the runs that are not finished, then writes the report.
     """
-    from archbench import background, tracking
+    from archbench import background
     from archbench.reports.claims import ledger
     from archbench.runs.execution.compare import RunOptions, run
     from archbench.runs.execution.dry_run import preview
     from archbench.runs.executors import executor
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.settings import parsed
+    from archbench.sharing import following
     from archbench.tasks.base.errors import InputError
 
     if experiment is not None and preset is not None:
@@ -216,12 +217,12 @@ def _compare(
         return background.start(root, say)
     if published is not None:
         published.keep(root, [task.name for task in chosen.tasks])
-    with tracking.background_sync(root, track, say) as points_sent:
+    with following.background_sync(root, track, say) as points_sent:
         outcome = run(chosen, root, options, context.obj, say, ledger.declaration(), rule)
     status = conclude(outcome, root)
     if track is not None:
         try:
-            typer.echo(tracking.replay(root, track, points_sent()))
+            typer.echo(following.replay(root, track, points_sent()))
         except InputError as error:  # the comparison itself is done
             complain(str(error))
     return status
@@ -422,10 +423,10 @@ def _push(
 
     Data set text is not uploaded. Log in first with 'hf auth login', or set HF_TOKEN.
     """
-    from archbench import pushing
+    from archbench.sharing import on_hub
 
     root = named_folder("push", folder) or Path()
-    typer.echo("\n".join(pushing.push(root, target, models, dry_run, say)))
+    typer.echo("\n".join(on_hub.push(root, target, models, dry_run, say)))
     return 0
 
 
@@ -439,10 +440,10 @@ def _track(
     Sends only what the tracker does not have yet. TensorBoard reads DIR/tensorboard; Weights & Biases uses its own
     environment variables, such as WANDB_MODE=offline.
     """
-    from archbench import tracking
+    from archbench.sharing import following
 
     root = named_folder("track", folder) or Path()
-    typer.echo(tracking.replay(root, to))
+    typer.echo(following.replay(root, to))
     return 0
 
 
@@ -604,14 +605,18 @@ def _bench(
 
     Training, scoring, generation, memory and start-up time.
     """
-    from archbench.runs.bench import suite
+    from archbench.benchmarks import report, suite
     from archbench.runs.execution import compare
 
-    request = suite.Request(device, shape, _only(only), pairs, data)
+    listed = _listed(only)
+    request = suite.Request(device, shape, None if listed is None else tuple(listed), pairs, data)
     ended = suite.run(request, out, compare.cache(), context.obj, say)
-    print_bench(out)
+    tables, lines = report.written(out)
+    for rows in tables:
+        print_table(rows)
+    typer.echo("\n".join(lines))
     if ended == "interrupted":
-        return fail(f"interrupted; the measurements so far are in {out / suite.FILE}", 130)
+        return fail(f"interrupted; the measurements so far are in {out / report.FILE}", 130)
     return int(ended == "failed")
 
 
@@ -669,15 +674,12 @@ def _inspect(
     from archbench.runs.base import store
 
     named, folder = named_folder("--out", out), store.find_run(run)
-    from archbench.runs.inside import inspection  # imports torch, so after the quick checks
-
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
-    from archbench.reports.inspection import inspection as page
-    from archbench.reports.inspection.training import failed_gates
+    from archbench.inspection import page
+    from archbench.inspection.inspect import inspect  # imports torch, so after the quick checks
 
-    inspection.inspect(folder, text, target, say, answer, failed_gates)
-
+    inspect(folder, text, target, say, answer)
     written, *_ = page.write(page.read(target), target)
     typer.echo(str(written))
     return 0
@@ -720,8 +722,3 @@ def _status(given: list[str]) -> int:
 
 def _listed(words: str | None) -> list[str] | None:
     return None if words is None else [word.strip() for word in words.split(",") if word.strip()]
-
-
-def _only(words: str | None) -> tuple[str, ...] | None:
-    listed = _listed(words)
-    return None if listed is None else tuple(listed)

@@ -69,18 +69,6 @@ def print_reproduction(result: "Reproduction") -> None:
     typer.echo("\n".join(reproduction.sentences(result.rows)))
 
 
-def print_bench(root: Path) -> None:
-    """Draws the figure; prints the table and remarks on what it omits."""
-    from archbench.reports import bench
-
-    record = bench.read(root)
-    for rows in (bench.table(record), bench.shares(record)):
-        if len(rows) > 1:
-            print_table(rows)
-    written = [root / bench.FILE, *bench.write(record, root)]
-    typer.echo("\n".join([*bench.remarks(record), f"written: {', '.join(map(str, written))}"]))
-
-
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Rows of text, header first: a table on a terminal, aligned lines elsewhere."""
     from rich.console import Console

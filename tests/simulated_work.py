@@ -48,14 +48,14 @@ def main(library: str, folder: str, name: str, task: str = "") -> None:
 
 
 def benchmark(place: Path, model: str, cache: Path) -> None:
-    from archbench.runs.bench import shapes, suite
+    from archbench.benchmarks import models, suite
     from tests.simulated_cuda import State, simulated
 
     State.any_attention = True  # transformers shares heads under a mask
     measures = ("training", "labels", "real", "scoring", "generation")
     request = suite.Request(device="cuda", shape="tiny", only=(model, *measures), pairs=1)
-    short = replace(shapes.SHAPES["tiny"], seconds=0.0)
-    with simulated(), mock.patch.dict(shapes.SHAPES, tiny=short):
+    short = replace(models.SHAPES["tiny"], seconds=0.0)
+    with simulated(), mock.patch.dict(models.SHAPES, tiny=short):
         suite.run(request, place, cache, "", str)
 
 

@@ -10,8 +10,8 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further
 from tiny_runs import trained, write_data
 
 from archbench import reports
-from archbench.reports.inspection import inspection
-from archbench.runs.inside import inspection as inside
+from archbench.inspection import inspect as inside
+from archbench.inspection import page as inspection
 
 pytestmark = pytest.mark.browser
 

@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from archbench import command_line
-from archbench.reports import bench
+from archbench.benchmarks import alone, inference, real, report, shares, suite, training, work
+from archbench.benchmarks.models import CLASSES, SHAPES
+from archbench.benchmarks.pairing import DisagreementError, alternate, compared, rotated, summary
+from archbench.benchmarks.setting import BenchSetting
+from archbench.benchmarks.suite import Request, compiler
+from archbench.benchmarks.work import Where
 from archbench.reports.base.formatting import number
-from archbench.runs.bench import alone, inference, real, shares, suite, training, windows
-from archbench.runs.bench.pairing import alternate, compared, rotated, summary
-from archbench.runs.bench.setting import BenchSetting, DisagreementError, compiler
-from archbench.runs.bench.shapes import CLASSES, SHAPES
-from archbench.runs.bench.sides import Where
-from archbench.runs.bench.suite import Request
 from archbench.tasks.base.example import BOS, END, MASK
 
 TINY = SHAPES["tiny"]
@@ -54,9 +53,7 @@ def test_sides_take_turns_in_going_first() -> None:
 def test_a_sample_lasts_long_enough_and_gives_units_per_second() -> None:
     now, units = iter(float(second) for second in range(100)), 5.0
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            "archbench.runs.bench.pairing.time.perf_counter", lambda: next(now)
-        )  # each reading a second later
+        patched.setattr("archbench.benchmarks.pairing.time.perf_counter", lambda: next(now))  # a second later each
         samples = alternate({"ours": lambda: units, "theirs": lambda: 2 * units}, 3, seconds=4.0)
     assert samples.repeats == 4
     assert samples.values == {"ours": [4 * units] * 3, "theirs": [8 * units] * 3}
@@ -73,11 +70,11 @@ def test_medians_quartiles_and_ratios() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("work", [windows.full, windows.labelled])
+@pytest.mark.parametrize("batch", [work.windows, work.labelled])
 def test_both_sides_have_the_same_loss_and_another_model_is_noticed(
-    setting: BenchSetting, model: str, work: Any
+    setting: BenchSetting, model: str, batch: Any
 ) -> None:
-    sides = training.prepared(setting, model, work)
+    sides = training.prepared(setting, model, batch)
     ours, theirs = training.checked(setting, model, sides)["float32"]
     assert ours == pytest.approx(theirs, rel=1e-4) and ours > 1.0
     with torch.no_grad():
@@ -87,12 +84,12 @@ def test_both_sides_have_the_same_loss_and_another_model_is_noticed(
 
 
 def test_an_encoder_has_the_cells_that_ours_hides_as_labels(setting: BenchSetting) -> None:
-    sides = training.prepared(setting, "bert", windows.full)
+    sides = training.prepared(setting, "bert", work.windows)
     input_ids, labels = sides.inputs["input_ids"], sides.inputs["labels"]
     assert input_ids.shape == (TINY.rows, TINY.context) and bool((input_ids[:, 0] == BOS).all())
     hidden = input_ids == MASK
     assert bool(hidden.any(1).all()) and not bool(hidden.all())
-    assert torch.equal(labels != windows.IGNORED, hidden)
+    assert torch.equal(labels != work.IGNORED, hidden)
     assert torch.equal(torch.where(hidden, labels, input_ids)[:, 1:], sides.batch.target)
 
 
@@ -122,11 +119,11 @@ def test_both_sides_find_the_same_likelihoods(setting: BenchSetting, model: str)
 @pytest.mark.parametrize("model", MODELS)
 def test_tokens_are_those_of_sources_and_targets_alone(setting: BenchSetting, model: str, grouped: bool) -> None:
     train, batches = setting.prepared.train, real.their_batches(setting, model, grouped)
-    rows = real.their_rows(setting.prepared, TINY)
+    rows = real.their_rows(setting)
     for _, (inputs, tokens) in zip(range(3), batches, strict=False):
         read = int(inputs["attention_mask"].sum())
         if model == "t5":
-            assert tokens == read + int((inputs["labels"] != windows.IGNORED).sum())
+            assert tokens == read + int((inputs["labels"] != work.IGNORED).sum())
         elif model != "bert":
             assert tokens == read - rows  # BOS
         else:  # BOS and the rest of every canvas, of which at most one cell in a target is not
@@ -154,7 +151,7 @@ def test_operators_are_told_apart() -> None:
     assert shares.kind_of("aten::mm", ("_Total",)) == "matmuls"  # the output matrix
     assert shares.kind_of("aten::exp_", ("_Total",)) == shares.kind_of("aten::_log_softmax") == "loss"
     assert shares.kind_of("aten::add_", ("Optimizer.step#AdamW.step",)) == "optimizer"
-    assert shares.kind_of("aten::cat", (real.DATA,)) == "data"
+    assert shares.kind_of("aten::cat", (work.DATA,)) == "data"
     assert shares.kind_of("aten::gelu") == "element-wise"
     assert shares.kind_of("aten::view") == shares.kind_of("GeluBackward0") == "between"
 
@@ -191,7 +188,7 @@ def test_the_command_records_draws_and_tells_the_same_numbers(
     assert 0.0 < record["measures"][0]["peak_fraction"]["ours"][0] < 1.0
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "bench.svg").read_text().count("<svg") == 1
-    assert [panel.title for panel in bench.panels(table, CLASSES, "here")] == ["gpt2", "bert"]
+    assert [panel.title for panel in report.panels(table, CLASSES, "here")] == ["gpt2", "bert"]
 
 
 @pytest.mark.slow
@@ -204,7 +201,7 @@ def test_compiled_both_are_measured_with_the_plain_ones(tmp_path: Path) -> None:
     assert set(plain["ratios"]) == {"theirs", "compiled"} and set(compiled["ratios"]) == {"theirs"}
     assert compiled["samples"]["theirs"] == plain["samples"]["compiled"]
     assert all(seconds > 0.5 for seconds in compiled["compile_seconds"].values())
-    labels = list(bench.numbers({"measures": [plain, compiled]}).apply(bench._label, axis=1))
+    labels = list(report.numbers({"measures": [plain, compiled]}).apply(report._label, axis=1))
     assert labels == ["training, windows", "training, theirs compiled", "training, both compiled"]
 
 
@@ -266,7 +263,7 @@ def test_wrong_input_is_one_line_and_nothing_is_written(
 def test_a_record_of_another_schema_is_not_drawn(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text('{"schema": 0}')
     with pytest.raises(ValueError, match="written by another version of archbench"):
-        bench.read(tmp_path)
+        report.read(tmp_path)
 
 
 def test_a_measure_that_no_named_model_has_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

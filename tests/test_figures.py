@@ -22,6 +22,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
+from archbench.inspection.drawing import attention
 from archbench.reports.analysis.comparison import Cell, Comparison
 from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.analysis.groups import Group
@@ -38,7 +39,6 @@ from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import cost, curves, forest, headline, summary
-from archbench.reports.inspection.inside_panels import attention
 from archbench.tasks.metrics.builtin import BUILTIN
 
 

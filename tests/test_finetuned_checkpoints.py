@@ -22,6 +22,7 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion import hub
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives.objective import Batch
+from archbench.inspection import subject
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
@@ -29,7 +30,6 @@ from archbench.runs.execution import work
 from archbench.runs.export import export
 from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.export.usage import AUTO
-from archbench.runs.inside import subject
 from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.runs.training import from_plan, optimizer

@@ -18,14 +18,15 @@ from archbench import command_line
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.probes import Axis, Layer
+from archbench.inspection import embeddings, heads, page, stream, subject, writing
+from archbench.inspection import figures as inside_figures
+from archbench.inspection import inspect as inspection
+from archbench.inspection import words as inside_words
+from archbench.inspection.gates import failed_gates
+from archbench.inspection.subject import ExampleReading
 from archbench.reports.base.tables import write_csv
-from archbench.reports.inspection import inside_figures, inside_words
-from archbench.reports.inspection import inspection as page
-from archbench.reports.inspection.training import failed_gates
 from archbench.reports.page.page import html
 from archbench.runs.base import store
-from archbench.runs.inside import heads, inspection, meaning, stream, subject, writing
-from archbench.runs.inside.reading import ExampleReading
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, UNK
@@ -531,9 +532,9 @@ def planted(alike: float) -> tuple[np.ndarray, list[int], dict[int, str]]:
 
 
 def test_similar_embeddings_are_found_where_they_are_planted_and_only_there() -> None:
-    similarity = meaning.similarity(*planted(1.0))
+    similarity = embeddings.similarity(*planted(1.0))
     assert similarity is not None and similarity.p < 0.01 and similarity.within > similarity.upper
-    nothing = meaning.similarity(*planted(0.0))
+    nothing = embeddings.similarity(*planted(0.0))
     assert nothing is not None and nothing.p > 0.05 and nothing.lower <= nothing.within <= nothing.upper
 
 
@@ -541,13 +542,13 @@ def test_frequency_alone_is_no_similarity() -> None:
     """Groups of frequent tokens have a high cosine here, and so have the tokens that they are compared with."""
     vectors, order, _ = planted(0.0)
     groups = {token: "frequent" for token in range(0, 16, 2)}
-    similarity = meaning.similarity(vectors, order, groups)
+    similarity = embeddings.similarity(vectors, order, groups)
     assert similarity is not None and similarity.within > 0.3 and similarity.p > 0.05
 
 
 def test_too_few_pairs_are_no_test() -> None:
     vectors, order, _ = planted(0.0)
-    assert meaning.similarity(vectors, order, {0: "a", 1: "a", 2: "b"}) is None
+    assert embeddings.similarity(vectors, order, {0: "a", 1: "a", 2: "b"}) is None
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else() -> None:

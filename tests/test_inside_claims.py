@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from archbench.inspection import claims as inside_claims
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
-from archbench.reports.inspection import inside_claims
 
 BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]
 BOTH = [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]

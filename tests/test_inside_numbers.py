@@ -22,8 +22,7 @@ from archbench.architectures.components.positions import Alibi, Learned, NoPosit
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
-from archbench.reports.inspection import inside_figures, inside_panels, inside_words
-from archbench.runs.inside import heads, meaning, order, stream, subject, writing
+from archbench.inspection import drawing, embeddings, figures, heads, positions, stream, subject, words, writing
 from archbench.tasks.base.example import MASK, SPECIALS
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
@@ -52,7 +51,7 @@ def around(**parts: Any) -> Any:
 def picture(scheme: nn.Module) -> dict[str, Any]:
     model = nn.Module()
     model.scheme = scheme
-    (scheme_data,) = order.schemes(around(model=model, plan=SimpleNamespace(limits=Limits(40, 20, 20))))
+    (scheme_data,) = positions.schemes(around(model=model, plan=SimpleNamespace(limits=Limits(40, 20, 20))))
     assert (scheme_data["path"], scheme_data["name"]) == ("scheme", type(scheme).__name__)
     return scheme_data
 
@@ -107,7 +106,7 @@ def test_learned_vectors_are_the_table() -> None:
     scheme = Learned(10, 30)
     scheme_data = picture(scheme)
     table = scheme.weight.detach()
-    np.testing.assert_allclose(scheme_data["values"], table[:, : order.CHANNELS])
+    np.testing.assert_allclose(scheme_data["values"], table[:, : positions.CHANNELS])
     np.testing.assert_allclose(scheme_data["alike"], F.cosine_similarity(table[:, None], table[None], -1), atol=1e-5)
 
 
@@ -236,7 +235,7 @@ def test_neighbours_are_the_nearest_by_angle() -> None:
     for token, angle, length in zip(tokens, (0, 10, 30, 70), (1.0, 9.0, 0.1, 3.0), strict=True):
         vectors[token] = length * np.cos(np.radians(angle)), length * np.sin(np.radians(angle))
     neighbours = {
-        row["token"]: row["neighbours"] for row in meaning.neighbours(around(tokenizer=tokenizer), vectors, tokens)
+        row["token"]: row["neighbours"] for row in embeddings.neighbours(around(tokenizer=tokenizer), vectors, tokens)
     }
     near = {"a": [("b", 10), ("c", 30), ("d", 70)], "c": [("b", 20), ("a", 30), ("d", 40)]}
     for token, others in near.items():
@@ -253,7 +252,7 @@ def test_a_projection_keeps_the_two_widest_axes() -> None:
     vectors = np.full((tokenizer.vocabulary, 5), 7.0)
     for place, token in enumerate(tokens):
         vectors[token] += (3 - place // 2) * (-1) ** place * rotation[place // 2]
-    projection = meaning.projection(around(tokenizer=tokenizer), vectors, tokens)
+    projection = embeddings.projection(around(tokenizer=tokenizer), vectors, tokens)
     assert projection["share"] == pytest.approx((9 + 4) / (9 + 4 + 1))
     assert [point["token"] for point in projection["points"]] == list("abcdef")
     at = np.array([(point["x"], point["y"]) for point in projection["points"]])
@@ -267,7 +266,7 @@ def test_characters_are_alike_by_kind_and_are_no_words(kind: str) -> None:
     tokenizer = train_tokenizer(kind, [text])
     groups = {
         tokenizer.decode([token]): group
-        for token, group in meaning.groups_of(tokenizer, tokenizer.encode(text)).items()
+        for token, group in embeddings.groups_of(tokenizer, tokenizer.encode(text)).items()
     }
     kinds = {"vowels": "aAiIoO", "consonants": "bB", "digits": "17", "punctuation": ".,"}
     assert groups == {letter: name for name, members in kinds.items() for letter in members}
@@ -278,18 +277,22 @@ def test_a_letter_is_a_word_only_behind_a_blank() -> None:
     texts = {" the": "articles", " an": "articles", " a": "articles", " A": "articles", " I": "pronouns"}
     texts |= {" he": "pronouns", " we": "pronouns", " i": "pronouns", " 3": "digits", " 7": "digits"}
     groups = {
-        tokenizer.decode([token]): group for token, group in meaning.groups_of(tokenizer, tokenizer.text_ids).items()
+        tokenizer.decode([token]): group for token, group in embeddings.groups_of(tokenizer, tokenizer.text_ids).items()
     }
     assert groups == texts and "a" in (tokenizer.decode([token]) for token in tokenizer.text_ids)
     pieces = train_tokenizer("bpe", ["banana kiwi"], 300)
-    assert not set(meaning.groups_of(pieces, pieces.text_ids).values()) & {"articles", "pronouns", *meaning.LETTERS}
+    assert not set(embeddings.groups_of(pieces, pieces.text_ids).values()) & {
+        "articles",
+        "pronouns",
+        *embeddings.LETTERS,
+    }
 
 
 def test_names_of_dots_cover_neither_each_other_nor_other_dots() -> None:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(2, 60)) * 40
     names = ["n" * int(length) for length in generator.integers(1, 9, 60)]
-    offsets = inside_panels.named(x, y, names)
+    offsets = drawing.named(x, y, names)
     boxes = {
         place: (x[place] + a - 4 * len(names[place]) / 2, x[place] + a + 4 * len(names[place]) / 2, y[place] + b)
         for place, (a, b) in offsets.items()
@@ -299,7 +302,7 @@ def test_names_of_dots_cover_neither_each_other_nor_other_dots() -> None:
         others = [box for other, box in boxes.items() if other != place and abs(box[2] - level) < 8]
         assert not any(left < box[1] and box[0] < right for box in others)
         assert not any(left < x[i] < right and abs(y[i] - level) < 4 for i in range(60))
-    far = inside_panels.named(np.arange(5) * 200.0, np.zeros(5), names[:5])
+    far = drawing.named(np.arange(5) * 200.0, np.zeros(5), names[:5])
     assert len(far) == 5  # with room enough all have a name
 
 
@@ -455,10 +458,10 @@ def test_snapshots_are_the_answers_of_the_kept_weights(inspected: subject.Inspec
 
 
 def test_the_page_says_how_many_examples_heads_and_losses_are_measured_on() -> None:
-    assert inside_words.HEADS == writing.LOSSES == inspect.signature(heads.heads).parameters["examples"].default
+    assert words.HEADS == writing.LOSSES == inspect.signature(heads.heads).parameters["examples"].default
 
 
 def test_hidden_cells_are_numbered_where_there_are_several() -> None:
-    assert inside_figures._numbered(["a", "<mask>", "b", "<mask>"]) == ["a", "<mask> 1", "b", "<mask> 2"]
-    assert inside_figures._numbered(["a", "<mask>"]) == ["a", "<mask>"]
-    assert SPECIALS[MASK] == inside_figures.HIDDEN
+    assert figures._numbered(["a", "<mask>", "b", "<mask>"]) == ["a", "<mask> 1", "b", "<mask> 2"]
+    assert figures._numbered(["a", "<mask>"]) == ["a", "<mask>"]
+    assert SPECIALS[MASK] == figures.HIDDEN

@@ -16,7 +16,7 @@ from archbench import architectures
 from archbench.architectures import Family, Objective
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("architectures", "tasks", "runs", "reports")
+FOLDERS = ("architectures", "tasks", "runs", "reports", "benchmarks", "inspection", "sharing")
 
 
 def test_every_folder_with_code_is_a_package_that_is_installed() -> None:

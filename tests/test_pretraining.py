@@ -19,6 +19,7 @@ from archbench.architectures.contract import compute
 from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.inspection import subject
 from archbench.runs.base import store
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan, from_json
@@ -27,7 +28,6 @@ from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.export import export
-from archbench.runs.inside import subject
 from archbench.runs.planning import matrix as planning
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.scoring import predict

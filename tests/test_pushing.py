@@ -13,8 +13,8 @@ import pytest
 import synthetic
 import tiny_runs
 
-from archbench import pushing
 from archbench.reports import build
+from archbench.sharing import on_hub
 from archbench.tasks.base.errors import InputError
 
 
@@ -98,10 +98,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_hub_gets_what_a_dry_run_lists_and_no_texts(hub: Hub, root: Path) -> None:
-    head, *listed = pushing.push(root, "hub:me/results", models=False, dry_run=True, say=print)
+    head, *listed = on_hub.push(root, "hub:me/results", models=False, dry_run=True, say=print)
     assert hub.files == {} and hub.created == []
     assert head.startswith("dataset me/results: ")
-    (line,) = pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
+    (line,) = on_hub.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     assert line.endswith("/datasets/me/results/commit/1")
     stored = hub.files["datasets/me/results"]
     assert [created["name"] for created in hub.created] == ["results"]
@@ -120,7 +120,7 @@ def test_models_go_to_a_repository_of_their_own(hub: Hub, tmp_path: Path) -> Non
     head = {"schema": 1, "archbench": "0", "name": "tiny", "command": "", "experiment": {"name": "tiny"}}
     synthetic.write_json(tmp_path / "out" / "experiment.json", {**head, "runs": [run.name], "entries": [entry]})
     build(tmp_path / "out")
-    pushing.push(tmp_path / "out", "hub:me/results", models=True, dry_run=False, say=print)
+    on_hub.push(tmp_path / "out", "hub:me/results", models=True, dry_run=False, say=print)
     assert f"{run.name}/config.json" in hub.files["models/me/results-models"]
 
 
@@ -128,19 +128,19 @@ def test_without_a_login_nothing_is_sent(hub: Hub, root: Path, monkeypatch: pyte
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     monkeypatch.setattr("archbench.reports.page.publish.publish", lambda *_: pytest.fail("the report was built first"))
     with pytest.raises(InputError, match="hub:me/results: not logged in"):
-        pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
+        on_hub.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     assert hub.created == []
 
 
 @pytest.mark.parametrize("target", ["me/results", "hub:results", "hub:me/results@main", "hub:me/../results", "hub:"])
 def test_a_wrong_target_is_named(root: Path, target: str) -> None:
     with pytest.raises(InputError, match="expected hub:owner/name"):
-        pushing.push(root, target, models=False, dry_run=True, say=print)
+        on_hub.push(root, target, models=False, dry_run=True, say=print)
 
 
 def test_what_the_hub_refuses_and_a_folder_without_tables_are_one_line(hub: Hub, root: Path, tmp_path: Path) -> None:
     hub.refused = True
     with pytest.raises(InputError, match=r"hub:me/results: .*; check network and name"):
-        pushing.push(root, "hub:me/results", models=False, dry_run=False, say=print)
+        on_hub.push(root, "hub:me/results", models=False, dry_run=False, say=print)
     with pytest.raises(InputError, match="no tables here; run archbench report first"):
-        pushing.push(tmp_path, "hub:me/results", models=False, dry_run=True, say=print)
+        on_hub.push(tmp_path, "hub:me/results", models=False, dry_run=True, say=print)

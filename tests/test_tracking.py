@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench import tracking
 from archbench.runs.base import store
-from archbench.runs.tracking import mirror
-from archbench.runs.tracking.mirror import Picture, Point
-from archbench.runs.tracking.on_tensorboard import TensorBoard
+from archbench.sharing import following, trackers
+from archbench.sharing.on_tensorboard import TensorBoard
+from archbench.sharing.trackers import Picture, Point
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
@@ -61,11 +60,11 @@ def assert_shown(root: Path, run: str) -> None:
 
 
 def test_tensorboard_shows_every_point_once_however_often_it_is_asked(root: Path) -> None:
-    first = tracking.replay(root, "tensorboard")
+    first = following.replay(root, "tensorboard")
     assert not first.startswith("tensorboard: 0 ")
     for run in runs(root):
         assert_shown(root, run)
-    again = tracking.replay(root, "tensorboard")
+    again = following.replay(root, "tensorboard")
     assert again.startswith("tensorboard: 0 new points") and f"tensorboard --logdir {root}/tensorboard" in again
     for run in runs(root):
         assert_shown(root, run)
@@ -81,14 +80,14 @@ def test_a_run_at_work_is_shown_from_its_checkpoint_and_goes_on_without_doubled_
     for number, rows in enumerate((2, 4), start=1):
         state = {"curves": curves.head(rows).to_dict("records")}
         synthetic.write_json(folder / "checkpoint" / f"{number:06d}" / "state.json", state)
-        mirror.sync(root, TensorBoard(root))
+        trackers.sync(root, TensorBoard(root))
         assert sum(map(len, on_tensorboard(root, run).values())) == rows
     (folder / "checkpoint" / "000002" / "state.json").write_text("{")  # damaged: an earlier one is resumed from
-    mirror.sync(root, TensorBoard(root))
+    trackers.sync(root, TensorBoard(root))
     assert sum(map(len, on_tensorboard(root, run).values())) == 4
     (folder.parent / "whole.csv").rename(folder / "curves.csv")
     synthetic.change_record(root, run, status="done")
-    mirror.sync(root, TensorBoard(root))
+    trackers.sync(root, TensorBoard(root))
     assert_shown(root, run)
 
 
@@ -133,15 +132,15 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker, lines = Away(), list[str]()
-    monkeypatch.setattr(mirror, "opened", lambda name, root: tracker)
-    monkeypatch.setattr(mirror, "SYNC_SECONDS", 0.01)
-    with mirror.BackgroundSync(root, "wandb", lines.append) as following:
+    monkeypatch.setattr(trackers, "opened", lambda name, root: tracker)
+    monkeypatch.setattr(trackers, "SYNC_SECONDS", 0.01)
+    with trackers.BackgroundSync(root, "wandb", lines.append) as following:
         while len(lines) < 1:
             pass
         following.sync()
     assert lines == ["wandb: ConnectionError: no route to host; training continues; unsent points are sent later"]
     tracker.away = False
-    sent = mirror.sync(root, tracker)
+    sent = trackers.sync(root, tracker)
     assert sent > 0 and following.sent == 0
     assert tracker.points.keys() == set(runs(root))
     for run, points in tracker.points.items():
@@ -184,7 +183,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
     head = store.read_experiment(root)
     sealed.write_sealed(root / "experiment.json", {**head, "runs": few})
     for _ in range(2):
-        assert f"wandb sync {root}/wandb/offline-run-*" in tracking.replay(root, "wandb")
+        assert f"wandb sync {root}/wandb/offline-run-*" in following.replay(root, "wandb")
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for records in finished_offline(root):
         name = ""
@@ -201,7 +200,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
 
 def test_an_unknown_tracker_and_a_missing_package_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match='"mlflow": no such tracker; expected tensorboard or wandb'):
-        tracking.replay(root, "mlflow")
+        following.replay(root, "mlflow")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"the package wandb is not installed; pip install 'archbench\[wandb\]'"):
-        tracking.replay(root, "wandb")
+        following.replay(root, "wandb")

@@ -86,13 +86,13 @@ def render(report: Report, drawn: Sequence[DrawnFigure]) -> str:
     )
 
 
-def html(template: str, drawn: Sequence[DrawnFigure], **context: Any) -> str:
-    """A page of the template with the figures: one file without scripts, its one style sheet known by its hash."""
+def html(template: str, drawn: Sequence[DrawnFigure], folder: Path = TEMPLATES, **context: Any) -> str:
+    """A page of the template in ``folder`` with the figures: one file without scripts, its style known by its hash."""
     picks = context.pop("picks", {})
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8") + _hidden(picks)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

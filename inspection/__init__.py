@@ -1,0 +1,1 @@
+"""What happens inside a trained run, measured and shown on a page: ``archbench inspect``."""

@@ -1,0 +1,214 @@
+"""Draws one panel of the inspection page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from archbench.inspection.facts import Row
+from archbench.reports.figures.canvas.palette import hue, ink, label, paper, quiet, rule
+
+LINES: Final = ("blue", "vermillion", "green", "purple", "orange", "sky")
+_FAINT: Final = 0.02  # attention weights below are not drawn
+_SMALL, _NAME = 7.5, 8.0
+PLANE: Final = (250.0, 270.0)  # points across the dots of a projection, in the narrowest drawing of it
+
+
+def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[str], keys: Sequence[str]) -> None:
+    """A square for each weight, its area the weight; queries are rows, keys columns."""
+    at = np.asarray(weights)
+    rows, columns = np.nonzero(at >= _FAINT)
+    side = 72 * 3.2 / max(len(keys), len(queries))  # points across a cell
+    axes.scatter(columns, rows, s=at[rows, columns] * side**2, marker="s", color=hue("blue"), linewidths=0)
+    axes.set_xlim(-0.7, len(keys) - 0.3)
+    axes.set_ylim(len(queries) - 0.3, -0.7)
+    axes.set_aspect("equal")
+    _name_columns(axes, [label(key, 12) for key in keys])
+    axes.set_yticks(range(len(queries)), [label(query, 12) for query in queries], fontsize=_SMALL)
+    axes.tick_params(length=0, pad=2)
+    axes.set_xlabel("attended to")
+    axes.set_ylabel("attends")
+    axes.grid(color=rule(), linewidth=0.3)
+
+
+def heads(axes: Axes, rows: Sequence[Row]) -> None:
+    """A row for each head: the loss increase without it with two standard errors, and its role at the right."""
+    heights = range(len(rows))
+    for y, row in enumerate(rows):
+        colour = hue("blue") if row["part"] == "self" else hue("green")
+        axes.plot([row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [y] * 2, color=colour, linewidth=2)
+        axes.plot(row["loss"], y, marker="o", color=colour, markeredgecolor=paper(), markersize=6.5)
+        axes.annotate(
+            row["role"],
+            (1, y),
+            (6, 0),
+            ("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            color=quiet(),
+        )
+    axes.axvline(0, color=quiet(), linewidth=0.9)
+    axes.set_yticks(heights, [head_name(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=rule(), linewidth=0.6)
+
+
+def head_name(row: Row) -> str:
+    """``decoder layer 2, cross, head 1``: heads count from 1."""
+    cross = ", cross" if row["part"] == "cross" else ""
+    return f"{row['layer']}{cross}, head {row['head'] + 1}"
+
+
+def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str], y_label: str) -> None:
+    """A line for each name over the same ticks; the legend is below and covers no line."""
+    for index, (name, values) in enumerate(values_by_name.items()):
+        colour, x = hue(LINES[index % len(LINES)]), np.flatnonzero(np.isfinite(values))
+        y = np.asarray(values)[x]
+        axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=paper(), label=name)
+    axes.set_xticks(range(len(ticks)), [tick.replace(" layer", "\nlayer") for tick in ticks])
+    axes.set_xlim(-0.3, len(ticks) - 0.7)
+    axes.set_ylabel(y_label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(color=rule(), linewidth=0.6)
+    if len(values_by_name) > 1:
+        axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+
+
+def chances(axes: Axes, values_by_name: Mapping[str, Sequence[float]]) -> None:
+    """The dotted line of chance below each line of ``lines``, in its colour."""
+    for index, values in enumerate(values_by_name.values()):
+        axes.plot(range(len(values)), values, color=hue(LINES[index % len(LINES)]), linewidth=1, linestyle=":")
+
+
+def projection(axes: Axes, points: Sequence[Row]) -> None:
+    """Tokens where two axes put them; those of the groups with most tokens in the colour of their group."""
+    sizes: dict[str, int] = {}
+    for point in points:
+        if point["group"]:
+            sizes[point["group"]] = sizes.get(point["group"], 0) + 1
+    visible = sorted(sizes, key=lambda name: -sizes[name])[: len(LINES)]
+    looks = [_group_look(point["group"], visible) for point in points]
+    xs, ys = (np.array([point[axis] for point in points]) for axis in ("x", "y"))
+    for x, y, (colour, _) in zip(xs, ys, looks, strict=True):
+        axes.plot(x, y, "o", color=colour, markersize=3)
+    names = [label(point["token"], 12) for point in points]
+    for index, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
+        colour, weight = looks[index]
+        axes.annotate(
+            names[index],
+            (xs[index], ys[index]),
+            (shift, side),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=_NAME,
+            color=colour,
+            fontweight=weight,
+        )
+    for index, name in enumerate(visible):
+        axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[index]), label=label(name))
+    axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
+    axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
+    axes.set_xlabel("first principal component")
+    axes.set_ylabel("second principal component")
+    axes.grid(color=rule(), linewidth=0.6)
+    if visible:
+        axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+
+
+def _group_look(group: str, visible: Sequence[str]) -> tuple[str, str]:
+    return (hue(LINES[visible.index(group)]), "bold") if group in visible else (quiet(), "normal")
+
+
+def _points(values: NDArray[Any], width: float) -> NDArray[Any]:
+    """Values spread over so many points."""
+    sizes: NDArray[Any] = (values - values.min()) / (np.ptp(values) or 1.0) * width
+    return sizes
+
+
+def named(x: NDArray[Any], y: NDArray[Any], names: Sequence[str]) -> dict[int, tuple[float, float]]:
+    """How far from its place (in points) the middle of each name stands; names that no side has room for are left out.
+
+    Earlier names come first. No name covers another one or the dot of another.
+    """
+    taken = [(a - 2, b - 2, a + 2, b + 2) for a, b in zip(x, y, strict=True)]
+    positions = {}
+    for index, name in enumerate(names):
+        half, high = 0.36 * _NAME * len(name), 0.6 * _NAME
+        for right, up in ((half + 4, 0.0), (-half - 4, 0.0), (0.0, high + 3), (0.0, -high - 3)):
+            at, level = x[index] + right, y[index] + up
+            box = (at - half, level - high, at + half, level + high)
+            if not any(_meet(box, other) for i, other in enumerate(taken) if i != index):
+                taken.append(box)
+                positions[index] = (float(right), float(up))
+                break
+    return positions
+
+
+def _meet(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+def squares(axes: Axes, values: Sequence[Sequence[float]], x_label: str, y_label: str) -> None:
+    """A square for each value: its area the size, blue above zero, vermillion below."""
+    at = np.asarray(values)
+    rows, columns = np.mgrid[: at.shape[0], : at.shape[1]]
+    top = np.abs(at).max() or 1.0
+    side = 72 * 3.2 / max(at.shape)
+    for sign, colour in ((1, "blue"), (-1, "vermillion")):
+        chosen = np.sign(at) == sign
+        sizes = np.abs(at[chosen]) / top * side**2
+        axes.scatter(columns[chosen], rows[chosen], s=sizes, marker="s", color=hue(colour), linewidths=0)
+    axes.set_xlim(-0.7, at.shape[1] - 0.3)
+    axes.set_ylim(at.shape[0] - 0.3, -0.7)
+    axes.set_aspect("equal")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
+    """What each head adds to a score, by distance."""
+    for head, row in enumerate(values):
+        distances = range(first, first + len(row))
+        axes.plot(distances, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")
+    axes.set_xlabel("distance: key minus query")
+    axes.set_ylabel("added to the attention score")
+    axes.grid(color=rule(), linewidth=0.6)
+    axes.legend(frameon=False, fontsize=8.5)
+
+
+def right_tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
+    """The probability of the target's token at every position; ``token`` says what it is called."""
+    axes.bar(range(len(rows)), [row["probability"] for row in rows], color=hue("blue"), width=0.7)
+    _tokens(axes, rows)
+    axes.set_ylabel(f"probability of the {token}")
+
+
+def before_and_after(axes: Axes, rows: Sequence[Row], token: str) -> None:
+    """The probability of the target's token before and after one step, at every position."""
+    for position, row in enumerate(rows):
+        axes.plot([position] * 2, [row["before"], row["after"]], color=quiet(), linewidth=1.2, zorder=1)
+    at = range(len(rows))
+    axes.plot(at, [row["before"] for row in rows], "o", color=paper(), markeredgecolor=ink(), label="before")
+    axes.plot(at, [row["after"] for row in rows], "o", color=hue("blue"), markeredgecolor=paper(), label="after")
+    _tokens(axes, rows)
+    axes.set_ylabel(f"probability of the {token}")
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
+
+
+def _tokens(axes: Axes, rows: Sequence[Row]) -> None:
+    _name_columns(axes, [label(row["token"], 10) for row in rows])
+    axes.set_xlim(-0.7, max(len(rows) - 0.3, 0.7))
+    axes.set_ylim(0, 1.03)
+    axes.grid(axis="y", color=rule(), linewidth=0.6)
+
+
+def _name_columns(axes: Axes, names: Sequence[str]) -> None:
+    """Names below columns, on end unless they are one letter."""
+    axes.set_xticks(range(len(names)), names, fontsize=_SMALL)
+    for name, tick in zip(names, axes.get_xticklabels(), strict=True):
+        tick.set_rotation(0 if len(name) == 1 else 90)

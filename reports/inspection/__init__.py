@@ -1,1 +1,0 @@
-"""The page that looks inside a trained run."""

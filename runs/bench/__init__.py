@@ -1,1 +1,0 @@
-"""Speed, memory and start-up of our models beside the same shapes of ``transformers``, on one machine, in turn."""

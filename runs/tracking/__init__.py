@@ -1,1 +1,0 @@
-"""Sends a comparison's curves, scores and figures to experiment trackers."""
