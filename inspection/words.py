@@ -109,8 +109,8 @@ def heads_in_words(inspection: Row) -> str:
     spare = sum(head["loss"] - 2 * head["error"] <= 0 for head in heads if head is not most)
     return (
         f"{len(heads)} heads: {listed + '; ' if listed else ''}{len(heads) - len(roles)} {NO_ROLE}. "
-        f"The most important is {drawing.head_name(most)}: removing it raises the loss by {formatting.value(most['loss'])} "
-        f"{inspection['loss_name']}."
+        f"The most important is {drawing.head_name(most)}: removing it raises the loss by "
+        f"{formatting.value(most['loss'])} {inspection['loss_name']}."
         + f" For {spare} other head{'s' * (spare > 1)} the rise is not significant."
         * bool(spare)
     )

@@ -423,7 +423,9 @@ def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Pa
     measurements = inspect_run(runs["encoder-decoder", "turned"], tmp_path, "red house 3")
     assert not measurements["text"]["right"] and measurements["text"]["target"] == measurements["text"]["answer"]
     assert all(row["guess"] == row["token"] for row in measurements["step"]["positions"])
-    text = html("inspection.html", [], **page.context(measurements)) + str(list(inside_figures.figures(measurements)))
+    text = html("inspection.html", [], page.TEMPLATES, **page.context(measurements)) + str(
+        list(inside_figures.figures(measurements))
+    )
     assert (
         "generated answer" in text
         and "probability of the generated token" in text

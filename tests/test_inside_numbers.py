@@ -272,6 +272,14 @@ def test_characters_are_alike_by_kind_and_are_no_words(kind: str) -> None:
     assert groups == {letter: name for name, members in kinds.items() for letter in members}
 
 
+def test_a_token_that_cannot_be_shown_has_its_id() -> None:
+    """A control character is no XML: a figure that named it could not be drawn."""
+    tokenizer = train_tokenizer("byte", ["a\x01 \n\t\x7f"])
+    shown = [subject.spelled(tokenizer, token) for token in tokenizer.encode("a\x01 \n\t\x7f")]
+    control, delete = tokenizer.encode("\x01\x7f")
+    assert shown == ["a", f"#{control}", "·", "⏎", "⇥", f"#{delete}"]
+
+
 def test_a_letter_is_a_word_only_behind_a_blank() -> None:
     tokenizer = train_tokenizer("word", ["a the A I he we 3 7 i a, an"], 60)
     texts = {" the": "articles", " an": "articles", " a": "articles", " A": "articles", " I": "pronouns"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from archbench.inspection import claims as inside_claims
+from archbench.inspection.page import TEMPLATES
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
 from archbench.runs.experiment import spec
@@ -13,7 +14,7 @@ from archbench.runs.experiment import spec
 TABLE = Path(__file__).parents[1] / "docs" / "primer.md"
 ROWS = [line.strip("| \n").split(" | ") for line in TABLE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
 COLUMNS, _, *SENTENCES = ROWS
-PAGES = "".join(path.read_text(encoding="utf-8") for path in page.TEMPLATES.glob("*.html"))
+PAGES = "".join(path.read_text(encoding="utf-8") for at in (page.TEMPLATES, TEMPLATES) for path in at.glob("*.html"))
 PRESETS, CLAIMS = spec.presets(), {claim.name: claim for claim in ledger.ledger()}
 INSIDE = {saying.name for saying in inside_claims.SAYINGS}
 quoted = re.compile("`(.+?)`").findall
