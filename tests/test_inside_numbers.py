@@ -457,7 +457,7 @@ def test_snapshots_are_the_answers_of_the_kept_weights(inspected: subject.Inspec
             nats = -float(model.objective.log_likelihood(model, pairs, inspected.run.allowed_tokens)[0])
         assert row["loss"] == pytest.approx(nats / len(inspected.text[1]), rel=1e-4)
         one_by_one = []
-        for source, target in inspected.examples[: writing.LOSSES]:
+        for source, target in inspected.examples[: HEADS]:
             alone = Batch(torch.tensor([source]), torch.tensor([target]))
             with torch.no_grad():
                 nats = -float(model.objective.log_likelihood(model, alone, inspected.run.allowed_tokens)[0])
@@ -466,7 +466,7 @@ def test_snapshots_are_the_answers_of_the_kept_weights(inspected: subject.Inspec
 
 
 def test_the_page_says_how_many_examples_heads_and_losses_are_measured_on() -> None:
-    assert words.HEADS == writing.LOSSES == inspect.signature(heads.heads).parameters["examples"].default
+    assert words.HEADS == HEADS == inspect.signature(heads.heads).parameters["examples"].default
 
 
 def test_hidden_cells_are_numbered_where_there_are_several() -> None:
