@@ -179,7 +179,7 @@ def _compare(
     from archbench.runs.executors import executor
     from archbench.runs.experiment import spec
     from archbench.runs.experiment.settings import parsed
-    from archbench.sharing import following
+    from archbench.sharing import trackers
     from archbench.tasks.base.errors import InputError
 
     if experiment is not None and preset is not None:
@@ -217,12 +217,14 @@ def _compare(
         return background.start(root, say)
     if published is not None:
         published.keep(root, [task.name for task in chosen.tasks])
-    with following.background_sync(root, track, say) as points_sent:
-        outcome = run(chosen, root, options, context.obj, say, ledger.declaration(), rule)
+    follower = None if track is None else trackers.Follower(root, trackers.named(track), say)
+    with follower or contextlib.nullcontext():
+        listeners = [] if follower is None else [follower]
+        outcome = run(chosen, root, options, context.obj, say, ledger.declaration(), rule, listeners)
     status = conclude(outcome, root)
-    if track is not None:
+    if follower is not None:
         try:
-            typer.echo(following.replay(root, track, points_sent()))
+            typer.echo(trackers.replay(root, follower.name, follower.sent))
         except InputError as error:  # the comparison itself is done
             complain(str(error))
     return status
@@ -440,10 +442,10 @@ def _track(
     Sends only what the tracker does not have yet. TensorBoard reads DIR/tensorboard; Weights & Biases uses its own
     environment variables, such as WANDB_MODE=offline.
     """
-    from archbench.sharing import following
+    from archbench.sharing import trackers
 
     root = named_folder("track", folder) or Path()
-    typer.echo(following.replay(root, to))
+    typer.echo(trackers.replay(root, to))
     return 0
 
 

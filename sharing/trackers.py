@@ -5,15 +5,19 @@ one from its newest checkpoint. Curves are append-only, so the number of points 
 missing. A point that could not be sent is sent the next time.
 """
 
+import contextlib
 import csv
+import importlib.util
+import io
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from archbench.runs.base import run_scores, store
+from archbench.runs.base.messages import Ended, Event, Progress
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
@@ -21,6 +25,7 @@ from archbench.tasks.base.progress import Say
 Name = Literal["tensorboard", "wandb"]
 PACKAGES: tuple[Name, ...] = ("tensorboard", "wandb")
 SYNC_SECONDS = 30.0
+FIGURES = ("verdicts", "headline", "differences", "cost", "compute", "effects", "curves_tokens")
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,6 @@ class Tracker(Protocol):
 
 def named(name: str) -> Name:
     """The tracker called ``name``; raises ``InputError`` if there is none or its package is not installed."""
-    import importlib.util
-
     for known in PACKAGES:
         if name == known:
             if importlib.util.find_spec(known) is None:
@@ -89,11 +92,11 @@ def opened(name: Name, root: Path) -> Tracker:
     return WeightsAndBiases(root)
 
 
-def sync(root: Path, tracker: Tracker) -> int:
-    """Send what the tracker lacks of all runs in ``root``; returns the number of points sent."""
+def sync(root: Path, tracker: Tracker, runs: Collection[str] | None = None) -> int:
+    """Send what the tracker lacks of these runs in ``root``, or of all; returns the number of points sent."""
     head = store.read_experiment(root)
     rows, sent = head.get("rows") or {}, 0
-    for run in head["runs"]:
+    for run in (run for run in head["runs"] if runs is None or run in runs):
         folder = store.run_folder(root, run)
         row = store.peek_record(folder)
         try:
@@ -141,10 +144,11 @@ def _scores(folder: Path, row: Mapping[str, Any]) -> list[Point]:
     return [Point(f"{score['split']}/{score['metric']}", *where, float(score["value"])) for score in scores]
 
 
-class BackgroundSync:
-    """Keeps a tracker up to date from a thread of its own while a comparison runs.
+class Follower:
+    """A listener of a comparison's events that keeps a tracker up to date, from a thread of its own.
 
-    Errors of the tracker are reported once and change nothing else: what was not sent is sent later.
+    An event says which run has news, the run's folder says what they are. Errors of the tracker are reported once and
+    change nothing else: what was not sent is sent later.
     """
 
     def __init__(self, root: Path, name: Name, say: Say) -> None:
@@ -152,9 +156,13 @@ class BackgroundSync:
         self.tracker: Tracker | None = None
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
-        self.failed, self.sent = "", 0
+        self.news, self.failed, self.sent = set[str](), False, 0
 
-    def __enter__(self) -> "BackgroundSync":
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress | Ended):
+            self.news.add(event.run)
+
+    def __enter__(self) -> "Follower":
         self.thread.start()
         return self
 
@@ -163,20 +171,62 @@ class BackgroundSync:
         self.thread.join()
         self.sync()
 
-    def sync(self) -> None:
-        """Send what is new; an error is reported."""
+    def sync(self, runs: Collection[str] | None = None) -> None:
+        """Send what is new of these runs, or of all; an error is reported."""
         try:
             if (self.root / "experiment.json").is_file():
                 self.tracker = self.tracker or opened(self.name, self.root)
-                self.sent += sync(self.root, self.tracker)
+                self.sent += sync(self.root, self.tracker, runs)
         except Exception as error:  # whatever a client of a service raises
             if not self.failed:
-                self.failed = one_line(error)
-                self.say(f"{self.name}: {self.failed}; training continues; unsent points are sent later")
+                self.failed = True
+                self.say(f"{self.name}: {one_line(error)}; training continues; unsent points are sent later")
 
     def _follow(self) -> None:
         while not self.ended.wait(SYNC_SECONDS):
-            self.sync()
+            runs, self.news = self.news, set()
+            self.sync(runs)
+
+
+def replay(root: Path, name: str, sent_before: int = 0) -> str:
+    """Send what the tracker lacks: points of all runs, and figures if the comparison has tables; what was sent.
+
+    ``sent_before`` are points that the same command has sent already.
+    Raises ``InputError`` where the tracker is unknown, not installed or cannot be reached.
+    """
+    tracker = opened(named(name), root)
+    try:
+        sent = sent_before + sync(root, tracker)
+        shown = pictures(root)
+        tracker.show_pictures(shown)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a client of a service raises
+        raise InputError(f"{name}: {one_line(error)}; run the same command again to send the rest") from error
+    return f"{name}: {sent} new points, {len(shown)} figures up to date; {tracker.where}"
+
+
+def pictures(root: Path) -> list[Picture]:
+    """The figures of a comparison that has tables and at least a finished run."""
+    from archbench.reports.analysis.report import Report
+    from archbench.reports.figures import plot
+    from archbench.reports.figures.figure import View
+    from archbench.reports.page import assemble
+
+    if not (root / "tables" / "runs.parquet").is_file():
+        return []
+    try:
+        shown = View(Report(assemble.gathered(root)), None, None)
+    except ValueError as error:  # of the tables
+        raise InputError(str(error)) from error
+    drawn = []
+    for name in FIGURES:
+        with contextlib.suppress(ValueError):  # nothing to show
+            caption = plot.figure(shown, name).caption
+            file = io.BytesIO()
+            plot.drawn(shown, name).savefig(file, format="png", dpi=120, metadata={"Software": None})
+            drawn.append(Picture(name, caption, file.getvalue()))
+    return drawn
 
 
 def began(point: Point, facts: Mapping[str, Any]) -> float:

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import inspect
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +21,8 @@ from archbench.architectures.components.positions import Alibi, Learned, NoPosit
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
-from archbench.inspection import drawing, embeddings, figures, heads, positions, stream, subject, words, writing
+from archbench.inspection import drawing, embeddings, figures, heads, positions, stream, subject, writing
+from archbench.inspection.facts import HEADS
 from archbench.tasks.base.example import MASK, SPECIALS
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 
@@ -457,16 +457,12 @@ def test_snapshots_are_the_answers_of_the_kept_weights(inspected: subject.Inspec
             nats = -float(model.objective.log_likelihood(model, pairs, inspected.run.allowed_tokens)[0])
         assert row["loss"] == pytest.approx(nats / len(inspected.text[1]), rel=1e-4)
         one_by_one = []
-        for source, target in inspected.examples[: HEADS]:
+        for source, target in inspected.examples[:HEADS]:
             alone = Batch(torch.tensor([source]), torch.tensor([target]))
             with torch.no_grad():
                 nats = -float(model.objective.log_likelihood(model, alone, inspected.run.allowed_tokens)[0])
             one_by_one.append(nats / len(target))
         assert row["mean_loss"] == pytest.approx(np.mean(one_by_one), rel=1e-4)
-
-
-def test_the_page_says_how_many_examples_heads_and_losses_are_measured_on() -> None:
-    assert words.HEADS == HEADS == inspect.signature(heads.heads).parameters["examples"].default
 
 
 def test_hidden_cells_are_numbered_where_there_are_several() -> None:

@@ -12,7 +12,8 @@ import pytest
 import synthetic
 
 from archbench.runs.base import store
-from archbench.sharing import following, trackers
+from archbench.runs.base.messages import Ended
+from archbench.sharing import trackers
 from archbench.sharing.on_tensorboard import TensorBoard
 from archbench.sharing.trackers import Picture, Point
 from archbench.tasks.base import sealed
@@ -60,11 +61,11 @@ def assert_shown(root: Path, run: str) -> None:
 
 
 def test_tensorboard_shows_every_point_once_however_often_it_is_asked(root: Path) -> None:
-    first = following.replay(root, "tensorboard")
+    first = trackers.replay(root, "tensorboard")
     assert not first.startswith("tensorboard: 0 ")
     for run in runs(root):
         assert_shown(root, run)
-    again = following.replay(root, "tensorboard")
+    again = trackers.replay(root, "tensorboard")
     assert again.startswith("tensorboard: 0 new points") and f"tensorboard --logdir {root}/tensorboard" in again
     for run in runs(root):
         assert_shown(root, run)
@@ -134,7 +135,8 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
     tracker, lines = Away(), list[str]()
     monkeypatch.setattr(trackers, "opened", lambda name, root: tracker)
     monkeypatch.setattr(trackers, "SYNC_SECONDS", 0.01)
-    with trackers.BackgroundSync(root, "wandb", lines.append) as following:
+    with trackers.Follower(root, "wandb", lines.append) as following:
+        following(Ended(runs(root)[0], "done"))
         while len(lines) < 1:
             pass
         following.sync()
@@ -145,6 +147,24 @@ def test_a_tracker_that_is_away_stops_nothing_and_gets_everything_later(
     assert tracker.points.keys() == set(runs(root))
     for run, points in tracker.points.items():
         assert len(points) == sum(map(len, expected(root, run).values()))
+
+
+def test_an_event_names_the_run_whose_points_are_sent_and_the_end_sends_all(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Away()
+    tracker.away = False
+    monkeypatch.setattr(trackers, "opened", lambda name, root: tracker)
+    monkeypatch.setattr(trackers, "SYNC_SECONDS", 0.01)
+    named, *others = runs(root)
+    with trackers.Follower(root, "wandb", pytest.fail) as follower:
+        follower(Ended(named, "done"))
+        until = time.monotonic() + 30
+        while not tracker.points and time.monotonic() < until:
+            time.sleep(0.01)
+        assert tracker.points.keys() == {named} and others
+    assert tracker.points.keys() == set(runs(root))
+    assert follower.sent == sum(map(len, tracker.points.values()))
 
 
 def saved_offline(path: Path) -> Iterator[Any]:
@@ -183,7 +203,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
     head = store.read_experiment(root)
     sealed.write_sealed(root / "experiment.json", {**head, "runs": few})
     for _ in range(2):
-        assert f"wandb sync {root}/wandb/offline-run-*" in following.replay(root, "wandb")
+        assert f"wandb sync {root}/wandb/offline-run-*" in trackers.replay(root, "wandb")
     points: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for records in finished_offline(root):
         name = ""
@@ -200,7 +220,7 @@ def test_weights_and_biases_has_every_point_once_offline(root: Path, monkeypatch
 
 def test_an_unknown_tracker_and_a_missing_package_are_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match='"mlflow": no such tracker; expected tensorboard or wandb'):
-        following.replay(root, "mlflow")
+        trackers.replay(root, "mlflow")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"the package wandb is not installed; pip install 'archbench\[wandb\]'"):
-        following.replay(root, "wandb")
+        trackers.replay(root, "wandb")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from archbench.runs.base import capacity, disk, locks, store
+from archbench.runs.base.messages import Event, Notify
 from archbench.runs.execution import progress_file
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display, some_runs
@@ -66,11 +67,13 @@ def run(
     say: Say,
     declared: Mapping[str, str] | None = None,
     until_decided: UntilDecided | None = None,
+    listeners: Sequence[Notify] = (),
 ) -> Outcome:
     """Does every run of ``experiment`` that is missing in ``root``; raises ``InputError`` before the first one.
 
     ``command`` is what was called, ``declared`` what the report will judge by, recorded before the first run.
-    ``until_decided`` adds seeds after the listed ones, as long as all runs succeed.
+    ``until_decided`` adds seeds after the listed ones, as long as all runs succeed. ``listeners`` receive the events of
+    all runs and must not raise.
     """
     if until_decided is not None:
         until_decided.check(experiment)
@@ -78,13 +81,12 @@ def run(
     with checked_architectures(experiment, options, say) as architectures, locks.locked(root, say):
         progress_file.pause(root)
         if until_decided is None:
-            return _train_in_rounds(
-                experiment, root, options, say, architectures, {"command": command, "declared": declared}
-            )
+            head: dict[str, Any] = {"command": command, "declared": declared}
+            return _train_in_rounds(experiment, root, options, say, architectures, head, listeners)
         growing: Experiment | None = until_decided.resumed(experiment, root)
         while growing is not None:
             head = {"command": command, "declared": declared, "until_decided": until_decided.record(growing, root)}
-            outcome = _train_in_rounds(growing, root, options, say, architectures, head)
+            outcome = _train_in_rounds(growing, root, options, say, architectures, head, listeners)
             growing = until_decided.further(growing, root, say) if outcome.status == 0 else None
     return outcome
 
@@ -96,6 +98,7 @@ def _train_in_rounds(
     say: Say,
     architectures: "Architectures",
     head: Mapping[str, Any],
+    listeners: Sequence[Notify],
 ) -> Outcome:
     """Train what is missing, pretrainings and trials first, then plan again until nothing waits; then the baselines.
 
@@ -122,7 +125,7 @@ def _train_in_rounds(
         write_head(experiment, matrix, root, **head)
         warn_of_disk(matrix, root, jobs, say)
         _renew_numbers(matrix, root, say)
-        outcome = performed(matrix.plans, root, device, jobs, options.on, matrix.later)
+        outcome = performed(matrix.plans, root, device, jobs, options.on, matrix.later, listeners)
         outcome = replace(outcome, waiting=len(matrix.later))
         if not matrix.waiting_tasks or outcome.signal is not None or outcome.full or outcome.unfinished:
             break
@@ -161,13 +164,19 @@ def performed(
     jobs: int | None,
     on: On = "local",
     later: "Sequence[Plan]" = (),
+    listeners: Sequence[Notify] = (),
 ) -> Outcome:
-    """Does the missing runs and shows their progress; ``later`` are those that wait for them."""
+    """Does the missing runs, shows their progress and tells ``listeners``; ``later`` are those that wait for them."""
     cuda = device == "cuda"
     gpus = capacity.gpus() if cuda and on == "local" else []
     share = capacity.gpu_share(_largest(plans)) if cuda else 0.0
     with Display(plans, jobs or len(plans), later=later) as display:
-        return execute(plans, root, jobs, display, gpus=gpus, on=on, gpu_share=share)
+
+        def notify(event: Event) -> None:
+            for listener in (display, *listeners):
+                listener(event)
+
+        return execute(plans, root, jobs, notify, gpus=gpus, on=on, gpu_share=share)
 
 
 def once(say: Say) -> Say:
