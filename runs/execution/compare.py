@@ -171,9 +171,10 @@ def performed(
     gpus = capacity.gpus() if cuda and on == "local" else []
     share = capacity.gpu_share(_largest(plans)) if cuda else 0.0
     with Display(plans, jobs or len(plans), later=later) as display:
+        everyone: tuple[Notify, ...] = (display, *listeners)
 
         def notify(event: Event) -> None:
-            for listener in (display, *listeners):
+            for listener in everyone:
                 listener(event)
 
         return execute(plans, root, jobs, notify, gpus=gpus, on=on, gpu_share=share)
