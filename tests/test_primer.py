@@ -14,7 +14,8 @@ from archbench.runs.experiment import spec
 TABLE = Path(__file__).parents[1] / "docs" / "primer.md"
 ROWS = [line.strip("| \n").split(" | ") for line in TABLE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
 COLUMNS, _, *SENTENCES = ROWS
-PAGES = "".join(path.read_text(encoding="utf-8") for at in (page.TEMPLATES, TEMPLATES) for path in at.glob("*.html"))
+SOURCES = [path for at in (page.TEMPLATES, TEMPLATES, page.TEMPLATES.parent / "sections") for path in at.iterdir()]
+PAGES = "".join(path.read_text(encoding="utf-8") for path in SOURCES if path.is_file()).replace('"', "'")
 PRESETS, CLAIMS = spec.presets(), {claim.name: claim for claim in ledger.ledger()}
 INSIDE = {saying.name for saying in inside_claims.SAYINGS}
 quoted = re.compile("`(.+?)`").findall
