@@ -35,7 +35,9 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-PATH = re.compile(r"`((?:archbench|architectures|tasks|runs|reports|benchmarks|inspection|sharing|docs|tests)/[\w./-]*)`")
+PATH = re.compile(
+    r"`((?:archbench|architectures|tasks|runs|reports|benchmarks|inspection|sharing|docs|tests)/[\w./-]*)`"
+)
 MADE = re.compile(r"^docs/reference/.*(?:/report/|index\.html)")  # by `make reference`
 
 
