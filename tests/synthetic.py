@@ -324,7 +324,7 @@ def _predictions(task: Imagined, level: float, rng: np.random.Generator) -> pd.D
 
 
 def _scores(task: Imagined, predictions: pd.DataFrame, architecture: str) -> list[Row]:
-    sizes = np.array([len(text.encode()) for text in predictions["reference"]])
+    sizes = np.array([len(text.encode()) for text in predictions["reference"].tolist()])
     bits = float(-predictions["log_likelihood"].sum() / math.log(2) / sizes.sum())
     values = {"bits_per_byte": bits}
     if task.kind == "generation":

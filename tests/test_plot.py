@@ -25,6 +25,7 @@ import archbench
 from archbench import command_line, plotting
 from archbench.plotting import inches
 from archbench.reports.analysis.pretraining import adapted
+from archbench.reports.analysis.report import Report
 from archbench.reports.analysis.saved_labels import SavedLabels
 from archbench.reports.base import formatting
 from archbench.reports.base import tables as report_tables
@@ -59,14 +60,18 @@ def store(collected: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def judged_once(store: Path) -> Iterator[None]:
-    """Judges the tables of ``store`` once for all tests; of other sources each time."""
+def judged_once(store: Path, collected: Tables) -> Iterator[None]:
+    """Judges ``collected`` and the tables of ``store`` once for all tests; other sources each time."""
     judged = plotting.judged
-    cached = lru_cache(judged)
+    of_store, of_tables = lru_cache(judged), lru_cache(lambda: judged(collected))
+
+    def once(source: Any) -> Report:
+        if source is collected:
+            return of_tables()
+        return (of_store if source in (store, str(store)) else judged)(source)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            plotting, "judged", lambda source: (cached if source in (store, str(store)) else judged)(source)
-        )
+        patched.setattr(plotting, "judged", once)
         yield
 
 

@@ -60,7 +60,7 @@ def with_statistics(rows: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     if not older.any():
         return rows
     texts, rows = rows.loc[older, ["run", "reference", "answer"]], rows.copy()
-    rows.loc[older, "bytes"] = [len(text.encode()) for text in texts["reference"]]
+    rows.loc[older, "bytes"] = [len(text.encode()) for text in texts["reference"].tolist()]
     answered = texts.dropna()
     rows["correct"] = rows["correct"].fillna(answered["reference"] == answered["answer"])
     test = scores[(scores["split"] == "test").fillna(False)]
@@ -76,7 +76,7 @@ def _record(rows: pd.DataFrame, metric: Metric, answered: pd.DataFrame) -> None:
     if metric.name not in rows:
         rows[metric.name] = np.nan
     if rows.loc[answered.index, metric.name].isna().all():
-        values = metric.per_example(list(answered["reference"]), list(answered["answer"]))
+        values = metric.per_example(answered["reference"].tolist(), answered["answer"].tolist())
         rows.loc[answered.index, metric.name] = values
 
 
