@@ -19,7 +19,7 @@ compare: .venv/installed
 	$(BIN)/archbench compare $(ARGS)
 
 test: .venv/installed-test
-	$(BIN)/python -P -m pytest -n 2 $(ARGS)
+	$(BIN)/python -P -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/installed-test
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ from archbench.reports.page.sections.claims import TESTED
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
 
-CLEAR = {"seeds": 5, "spread": 0.004, "examples": 1000}
+CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 
 
 def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> dict[str, ClaimVerdict]:
