@@ -58,8 +58,8 @@ def sequential(until_decided: bool, max_seeds: int | None) -> "UntilDecided | No
 
 
 def _still_open(root: Path) -> dict[str, list[str]]:
-    from archbench.reports.analysis.pairs import still_open
     from archbench.reports.base import tables
+    from archbench.reports.questions.pairs import still_open
 
     return still_open(tables.collect(root))
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from archbench.reports.analysis.model_pair import ModelPair, Predictions
+    from archbench.reports.contrasts.model_pair import ModelPair, Predictions
 
 NUMBERS = ("log_likelihood", "bytes")
 
 
 def lines(a: str, b: str, metric: str | None) -> list[str]:
     """The outcome of the test of two models in a few lines. Raises ``InputError`` where they cannot be compared."""
-    from archbench.reports.analysis import model_pair
+    from archbench.reports.contrasts import model_pair
 
     first, second = _read(a), _read(b)
     return _words(a, b, model_pair.compared(first, second, metric or model_pair.usual_metric((first, second))))
@@ -36,9 +36,9 @@ def _words(a: str, b: str, pair: "ModelPair") -> list[str]:
 
 def _read(text: str) -> "Predictions":
     """The predictions in a CSV file, or those of a run."""
-    from archbench.reports.analysis.model_pair import Predictions
     from archbench.reports.base import tables
     from archbench.reports.base.records import Folder
+    from archbench.reports.contrasts.model_pair import Predictions
     from archbench.runs.base import store
     from archbench.tasks.base.errors import InputError
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from archbench.reports.analysis.report import Report
     from archbench.reports.figures.canvas.styles import Changes
     from archbench.reports.figures.figure import View
+    from archbench.reports.report import Report
 
 Name = TypeVar("Name", bound=str)
 UNITS = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}
@@ -25,9 +25,9 @@ def judged(source: Any) -> "Report":
 
     Tables of a folder are gathered anew where it has records of runs. Raises ``InputError`` where it has neither.
     """
-    from archbench.reports.analysis.report import Report
     from archbench.reports.base import tables
     from archbench.reports.page import assemble
+    from archbench.reports.report import Report
     from archbench.runs.experiment.validation import printable
     from archbench.tasks.base.errors import InputError
 

@@ -14,7 +14,7 @@ STEPS = [  # kind, name, what happens there, what it uses
     (FILE, "DIR/runs/RUN/", "one sealed folder for each run", ""),
     (ROOM, "reports/base", "gathers the records of all runs", ""),
     (FILE, "DIR/tables/*.parquet", "all that the page needs", ""),
-    (ROOM, "reports/analysis", "intervals, tests, verdicts", ""),
+    (ROOM, "reports/questions, contrasts", "scores, intervals, tests, verdicts", "reports/results"),
     (ROOM, "reports/claims, figures", "judges the ledger of claims, draws", ""),
     (ROOM, "reports/page", "puts the page together", ""),
     (FILE, "DIR/report/index.html", "one file, no scripts, no network", ""),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from archbench.reports.analysis.gates import ACCURACY, BITS_PER_BYTE, SHUFFLED, Gates
 from archbench.reports.base import tables
+from archbench.reports.results.gates import ACCURACY, BITS_PER_BYTE, SHUFFLED, Gates
 from archbench.runs.base import run_scores, store
 from archbench.runs.base.store import Row
 

@@ -208,10 +208,10 @@ def replay(root: Path, name: str, sent_before: int = 0) -> str:
 
 def pictures(root: Path) -> list[Picture]:
     """The figures of a comparison that has tables and at least a finished run."""
-    from archbench.reports.analysis.report import Report
     from archbench.reports.figures import plot
     from archbench.reports.figures.figure import View
     from archbench.reports.page import assemble
+    from archbench.reports.report import Report
 
     if not (root / "tables" / "runs.parquet").is_file():
         return []

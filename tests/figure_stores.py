@@ -9,8 +9,8 @@ from pathlib import Path
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
+from archbench.reports.report import Report
 from archbench.runs.experiment.spec import is_scratch
 
 FAMILIES = ("decoder", "encoder", "encoder-decoder")

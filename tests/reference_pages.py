@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.drawing import Drawing
 from archbench.reports.figures.figure import DrawnFigure, Figure
 from archbench.reports.page import page
+from archbench.reports.report import Report
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NAMES = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))

@@ -9,18 +9,18 @@ import pytest
 import synthetic
 from synthetic import SHAKESPEARE, Further, Imagined
 
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import WORDS, standing
-from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.claims.next_steps import HOPELESS
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.page import printed
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.page import render
+from archbench.reports.readings.standing import WORDS, standing
+from archbench.reports.report import Report
 
 TASK = replace(SHAKESPEARE, references={}, tokens_per_parameter=8.0)  # decoder 2.58, encoder 3.11, encoder-decoder 2.66
 TURNED = {**TASK.truth, "encoder": 2.30}

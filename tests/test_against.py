@@ -14,10 +14,10 @@ import small_plans
 import archbench
 from archbench import command_line, published_tables
 from archbench.architectures.catalogue import scaffold
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared, statistics, tables
 from archbench.reports.page import page
 from archbench.reports.published.published import Published
+from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry

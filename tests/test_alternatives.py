@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import small_plans
 
-from archbench.reports.analysis import trials as analysis
 from archbench.reports.page.sections import tuning
+from archbench.reports.results import trials as analysis
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec

@@ -8,15 +8,15 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import number
 from archbench.reports.claims import ledger
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.next_steps import remedy
+from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
+from archbench.reports.report import Report
 
 FAMILIES = {"decoder": 0.55, "encoder": 0.60, "encoder-decoder": 0.57}
 

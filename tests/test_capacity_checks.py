@@ -12,9 +12,9 @@ from torch import nn
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Counts, count
-from archbench.reports.analysis.groups import Group
 from archbench.reports.page.grids import grid
 from archbench.reports.page.sections import budget
+from archbench.reports.results.groups import Group
 from archbench.runs.base.placement import Placement
 from archbench.runs.execution import dry_run
 

@@ -12,8 +12,6 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted, single
 
 from archbench.architectures.catalogue import catalogue
-from archbench.reports.analysis import stored_bits
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
@@ -23,6 +21,8 @@ from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.page import page
 from archbench.reports.page.grids import grid
 from archbench.reports.page.sections.claims import TESTED
+from archbench.reports.readings import stored_bits
+from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
 

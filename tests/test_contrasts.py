@@ -14,17 +14,7 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from archbench.reports.analysis import report as report_module
-from archbench.reports.analysis import testing
-from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.comparison import oriented
-from archbench.reports.analysis.contrasts import Contrast, holm_corrected, row, turned
-from archbench.reports.analysis.controls import is_as_expected
-from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.phrase import minimum_detectable, phrase
-from archbench.reports.analysis.report import FAMILIES, Family, Report
-from archbench.reports.analysis.testing import Question
-from archbench.reports.analysis.verdicts import same_outcome, verdict
+from archbench.reports import report as report_module
 from archbench.reports.base import formatting, tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -37,10 +27,20 @@ from archbench.reports.base.statistics import (
     seeds_needed,
     with_high_variance,
 )
+from archbench.reports.contrasts import testing
+from archbench.reports.contrasts.agreement import disagreements
+from archbench.reports.contrasts.contrast import Contrast, holm_corrected, row, turned
+from archbench.reports.contrasts.phrase import minimum_detectable, phrase
+from archbench.reports.contrasts.testing import Question
+from archbench.reports.contrasts.verdicts import same_outcome, verdict
 from archbench.reports.page import page
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import grid
 from archbench.reports.page.sections.tests import CONTRASTS
+from archbench.reports.questions.controls import is_as_expected
+from archbench.reports.report import FAMILIES, Family, Report
+from archbench.reports.results.comparison import oriented
+from archbench.reports.results.groups import Group
 from archbench.tasks.metrics.builtin import BUILTIN
 
 

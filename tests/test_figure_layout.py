@@ -10,12 +10,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from archbench import plotting
-from archbench.reports.analysis.report import Report
 from archbench.reports.figures import plot
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.styles import STYLES, Style, styled
 from archbench.reports.figures.figure import View
 from archbench.reports.figures.figures import FIGURES
+from archbench.reports.report import Report
 
 CASES = [(store, name) for store, names in figure_stores.FIGURES.items() for name in names]
 COLUMN = 3.25  # inches of a column of a paper

@@ -23,13 +23,10 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from archbench.inspection.drawing import attention
-from archbench.reports.analysis.comparison import Cell, Comparison
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
+from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.figures import figures, plot
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.marks import cut_interval, mean, rows_height
@@ -39,6 +36,9 @@ from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, titled
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import cost, curves, forest, headline, summary
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Cell, Comparison
+from archbench.reports.results.groups import Group
 from archbench.tasks.metrics.builtin import BUILTIN
 
 

@@ -14,13 +14,12 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, single
 
 from archbench import reports
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import changed as changes
-from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, difference_interval, p_beyond, p_difference, pool
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.verdicts import changed as changes
+from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
@@ -28,6 +27,7 @@ from archbench.reports.figures.kinds import forest
 from archbench.reports.figures.kinds.forest import forests
 from archbench.reports.page import matrix, printed, summary
 from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.report import Report
 from archbench.tasks.metrics.builtin import BUILTIN
 
 PARTS = {"decoder": 0.60, "decoder-alibi": 0.60, "decoder-no-norm": 0.30, "decoder-one-head": 0.45}

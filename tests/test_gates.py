@@ -11,22 +11,22 @@ import pytest
 import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.gates import Gate
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import standing
-from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.figures import plot
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
+from archbench.reports.readings.standing import standing
+from archbench.reports.report import Report
+from archbench.reports.results.gates import Gate
 
 EXAMPLES = 64
 

@@ -11,12 +11,12 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from archbench.reports.analysis import horizontal
-from archbench.reports.analysis.horizontal import Distance, distance
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.shares import Share
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
+from archbench.reports.questions.shares import Share
+from archbench.reports.readings import horizontal
+from archbench.reports.readings.horizontal import Distance, distance
+from archbench.reports.report import Report
 from archbench.tasks.metrics.builtin import BUILTIN
 
 TOKENS = (1e5, 2e5, 4e5, 8e5)

@@ -12,7 +12,6 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, SHAKESPEARE, Imagined, single
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.claims import ledger as ledgers
@@ -21,6 +20,7 @@ from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
 from archbench.reports.claims.evidence import Strength
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
 from archbench.reports.page import ledger_page
+from archbench.reports.report import Report
 
 CLAIMS = {claim.name: claim for claim in ledgers.ledger()}
 CLAIM = CLAIMS["encoder-understands"]

@@ -16,11 +16,11 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.objectives.masked import Masked, _ended
 from archbench.architectures.objectives.objective import Batch, estimate
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import cautions
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
+from archbench.reports.contrasts.verdicts import cautions
 from archbench.reports.figures import figures
+from archbench.reports.report import Report
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.tasks.base.example import MASK

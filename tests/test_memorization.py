@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 import archbench
-from archbench.reports.analysis import stored_bits
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.stored_bits import Stored
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import UNTESTED, claim_verdicts
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.figures.kinds import capacity
 from archbench.reports.page import publish
+from archbench.reports.readings import stored_bits
+from archbench.reports.readings.stored_bits import Stored
+from archbench.reports.report import Report
 from archbench.tasks.builtin_data import random_strings
 from archbench.tasks.kinds.memorization import stored
 

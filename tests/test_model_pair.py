@@ -10,7 +10,7 @@ import synthetic
 from scipy.stats import ttest_rel
 
 from archbench import command_line
-from archbench.reports.analysis.model_pair import METRICS, Predictions, compared
+from archbench.reports.contrasts.model_pair import METRICS, Predictions, compared
 from archbench.tasks.metrics.builtin import BUILTIN
 
 WORDS = [

@@ -19,21 +19,21 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
 from archbench import reports
-from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import minimum_detectable, phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, standing
-from archbench.reports.analysis.verdicts import verdict
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import minimum_detectable, phrase
+from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.figures.canvas.palette import COLOURS
 from archbench.reports.page import assemble, matrix, page, printed, sections, summary
 from archbench.reports.page.grids import Column
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table
 from archbench.reports.page.sections import SECTIONS, checks
 from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS
+from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS, standing
+from archbench.reports.report import Report
+from archbench.reports.results.comparisons import Comparisons
 from archbench.tasks.metrics.builtin import BUILTIN
 
 

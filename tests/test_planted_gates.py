@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import archbench
-from archbench.reports.analysis.report import Report
+from archbench.reports.report import Report
 
 WORDS = [f"w{number}" for number in range(20)]
 EXPERIMENT = {

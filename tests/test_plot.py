@@ -24,9 +24,6 @@ from matplotlib.text import Text
 import archbench
 from archbench import command_line, plotting
 from archbench.plotting import inches
-from archbench.reports.analysis.pretraining import adapted
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.saved_labels import SavedLabels
 from archbench.reports.base import formatting
 from archbench.reports.base import tables as report_tables
 from archbench.reports.base.statistics import Interval
@@ -35,6 +32,9 @@ from archbench.reports.figures import plot
 from archbench.reports.figures.figure import View
 from archbench.reports.page import printed
 from archbench.reports.page.grids import Grid, GridCell
+from archbench.reports.readings.saved_labels import SavedLabels
+from archbench.reports.report import Report
+from archbench.reports.results.pretraining import adapted
 from archbench.tasks.base.errors import InputError
 
 

@@ -16,15 +16,11 @@ import synthetic
 from matplotlib.figure import Figure as Canvas
 from synthetic import SENTIMENT, SHAKESPEARE, Row
 
-from archbench.reports.analysis import pretraining, verdicts
-from archbench.reports.analysis.gains import started_from
-from archbench.reports.analysis.place import Place
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.saved_labels import saved_labels
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import listing
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
+from archbench.reports.contrasts import verdicts
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
@@ -33,6 +29,11 @@ from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.sections import pretraining as started
 from archbench.reports.page.sections import pretraining_runs
+from archbench.reports.questions.gains import started_from
+from archbench.reports.readings.saved_labels import saved_labels
+from archbench.reports.report import Report
+from archbench.reports.results import pretraining
+from archbench.reports.results.place import Place
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 

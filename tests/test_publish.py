@@ -7,9 +7,9 @@ import pytest
 import synthetic
 
 from archbench import command_line, reports
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.page.publish import check, publish, shareable
+from archbench.reports.report import Report
 from archbench.tasks.base.errors import InputError
 
 

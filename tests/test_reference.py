@@ -11,10 +11,10 @@ import synthetic
 from reference_pages import INSIDE, NAMES, REFERENCE, build_script, copy_tables, drawn, judged, undrawn_page
 
 from archbench import reports
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.page import ledger_page, page
+from archbench.reports.report import Report
 
 QUICK = ("ablation-mask", "inside/shakespeare-decoder")
 ALL = [*NAMES, *(f"inside/{name}" for name in INSIDE)]

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import synthetic
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import statistics, tables
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
+from archbench.reports.report import Report
 from archbench.runs.base import store
 from archbench.tasks.base import sealed
 

@@ -12,15 +12,15 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined, Planted, single
 
 from archbench import reports
-from archbench.reports.analysis import scaling
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.sweeps import DEPTH, SIZE, scores, sweeps
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import page, summary
 from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.questions import scaling
+from archbench.reports.questions.sweeps import DEPTH, SIZE, scores, sweeps
+from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 
 NAMES = ("decoder", "encoder", "encoder-decoder")

@@ -18,11 +18,6 @@ from scipy import stats
 from synthetic import SENTIMENT, Imagined, single
 
 from archbench import command_line
-from archbench.reports.analysis.contrasts import ALPHA, Contrast, holm_corrected
-from archbench.reports.analysis.pairs import still_open
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.sequential import HypothesisFamily, Rule
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import (
     Interval,
@@ -36,7 +31,12 @@ from archbench.reports.base.statistics import (
     welch_difference,
     with_high_variance,
 )
+from archbench.reports.contrasts.contrast import ALPHA, Contrast, holm_corrected
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.sequential import HypothesisFamily, Rule
 from archbench.reports.page import page
+from archbench.reports.questions.pairs import still_open
+from archbench.reports.report import Report
 from archbench.runs.base import store
 from archbench.runs.execution import compare
 from archbench.runs.execution.execute import Outcome

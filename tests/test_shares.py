@@ -7,11 +7,11 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from archbench.reports.analysis import shares
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.figures import figures
+from archbench.reports.questions import shares
+from archbench.reports.report import Report
 
 TASK = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6}, seeds=5, spread=0.003, examples=4000)
 

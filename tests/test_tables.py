@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.page import page, summary
+from archbench.reports.report import Report
 from archbench.runs.base.store import write_record
 from archbench.tasks.base.sealed import write_sealed
 

@@ -8,8 +8,6 @@ import pytest
 import synthetic
 from synthetic import SENTIMENT, Further, single
 
-from archbench.reports.analysis import trials
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
@@ -17,6 +15,8 @@ from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import summary
 from archbench.reports.page.grids import grid
 from archbench.reports.page.sections import tuning
+from archbench.reports.report import Report
+from archbench.reports.results import trials
 
 LOSSES = {"decoder": {0.002: 0.9, 0.004: 0.8, 0.008: 0.85}, "encoder": {0.002: 0.7, 0.004: 0.75, 0.008: 0.8}}
 

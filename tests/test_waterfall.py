@@ -7,13 +7,14 @@ import pytest
 import synthetic
 from synthetic import SHAKESPEARE, Further
 
-from archbench.reports.analysis import place, waterfall
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page.page import render
+from archbench.reports.readings import waterfall
+from archbench.reports.readings.waterfall import Waterfall
+from archbench.reports.report import Report
+from archbench.reports.results import place
 
 TRUTH = {"decoder": 2.6, "encoder": 3.1, "encoder-decoder": 2.5, "prefix-decoder": 2.58}
 TASK = replace(SHAKESPEARE, truth=TRUTH, spread=0.005, seeds=4)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import placed
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import number, value
+from archbench.reports.results.groups import placed
 from archbench.tasks.metrics.builtin import BUILTIN
 
 HEAD = """# On a GPU

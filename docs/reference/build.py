@@ -16,12 +16,12 @@ from html import escape
 from pathlib import Path
 
 from archbench.inspection import page as inspection
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence, ledger
 from archbench.reports.claims.best_evidence import Evidence
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.page import assemble, ledger_page
+from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 from archbench.version import version
 

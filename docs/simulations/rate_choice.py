@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from archbench.reports.analysis import trials
 from archbench.reports.base import tables
+from archbench.reports.results import trials
 from archbench.runs.planning.rate_choice import minima
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "public" / "tables"

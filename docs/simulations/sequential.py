@@ -3,7 +3,7 @@
     python docs/simulations/sequential.py [--families 2500] [--only "unequal variances, 5"]
 
 Scores are normal over seeds, without test examples. The rules of `reports/base/statistics.py` and of
-`reports/analysis/sequential.py` are written out for many families at once; `tests/test_sequential.py` compares them
+`reports/contrasts/sequential.py` are written out for many families at once; `tests/test_sequential.py` compares them
 with the code that makes a report's verdicts.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc, stdtr
 
-from archbench.reports.analysis.contrasts import ALPHA
-from archbench.reports.analysis.sequential import Rule
 from archbench.reports.base.statistics import F_TEST_LEVEL, OWN_VARIANCE_RATIO
+from archbench.reports.contrasts.contrast import ALPHA
+from archbench.reports.contrasts.sequential import Rule
 
 MOST: Final = 12
 EDGE: Final = 2.0  # the margin, in standard deviations of a seed

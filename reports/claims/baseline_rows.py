@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
-from archbench.reports.analysis.testing import diverged
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.claims.ledger import Claim
+from archbench.reports.contrasts.testing import diverged
+from archbench.reports.results.comparison import UNTRAINED, Cell, Comparison
 
 BETTER: Final = "better"
 WORSE: Final = "worse"

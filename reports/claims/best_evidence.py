@@ -21,10 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.contrasts import ALPHA
-from archbench.reports.analysis.place import MATCHES, SUPERVISION
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import holm
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict
@@ -41,6 +37,10 @@ from archbench.reports.claims.ledger import (
     ledger,
     successors,
 )
+from archbench.reports.contrasts.contrast import ALPHA
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.place import MATCHES, SUPERVISION
 
 DISAGREE: Final = "reports disagree"
 DIRECTIONS: Final = ((REPRODUCED, OPPOSITE), (SAME_DIRECTION, OPPOSITE_DIRECTION))

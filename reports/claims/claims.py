@@ -15,20 +15,10 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis import scaling, stored_bits
-from archbench.reports.analysis.comparison import NATIVE, TARGET, Cell, Comparison
-from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.groups import Group, is_checkpoint_as_is
-from archbench.reports.analysis.once import once_per_report
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.place import Place
-from archbench.reports.analysis.pretraining import by_dataset
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.testing import Question, answered
-from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
 from archbench.reports.base.formatting import capitalized
+from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims import baseline_rows
@@ -55,6 +45,17 @@ from archbench.reports.claims.ledger import (
     replaced,
 )
 from archbench.reports.claims.next_steps import remedy
+from archbench.reports.contrasts.contrast import Contrast, turned
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.testing import Question, answered
+from archbench.reports.contrasts.verdicts import baseline_label
+from archbench.reports.questions import scaling
+from archbench.reports.readings import stored_bits
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import NATIVE, TARGET, Cell, Comparison
+from archbench.reports.results.groups import Group, is_checkpoint_as_is
+from archbench.reports.results.place import Place
+from archbench.reports.results.pretraining import by_dataset
 from archbench.runs.experiment import spec
 
 UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)

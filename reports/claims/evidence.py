@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base.formatting import listing
 from archbench.reports.claims.ledger import Claim
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.gates import failing
 from archbench.reports.base.declared import baselines, entered, specification
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import MOST_SEEDS
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import against, bears_out, outcome
 from archbench.reports.claims.ledger import Claim
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.results.gates import failing
 
 HOPELESS: Final = "more seeds cannot decide it"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.report import Report
 from archbench.reports.base.tables import Tables, write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Drawing, Panel
 from archbench.reports.figures.canvas.palette import Look, label, looks
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.svg import Inline, inline
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Comparison
 from archbench.tasks.base.files import write_bytes
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.figures.canvas.palette import renamed
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figure import Figure, View
@@ -28,6 +27,7 @@ from archbench.reports.figures.kinds import (
     tuning,
     verdicts,
 )
+from archbench.reports.report import Report
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from archbench.runs.base.store import read_experiment
 from archbench.tasks.base.sealed import read_json, write_json
 
 if TYPE_CHECKING:
-    from archbench.reports.analysis.report import Report
     from archbench.reports.base.tables import Tables
+    from archbench.reports.report import Report
 
 
 MADE: Final = ".made.json"  # what a report was made from, and which files it has
@@ -62,9 +62,9 @@ def gathered(root: Path) -> "Tables":
 
 def _report(root: Path, given: "Tables | None", anew: bool) -> "tuple[list[Path], Report]":
     """Makes the report of the ``given`` tables, or of those that are gathered from the records of runs."""
-    from archbench.reports.analysis.report import Report
     from archbench.reports.base import tables
     from archbench.reports.page import page
+    from archbench.reports.report import Report
 
     folder = root / "tables"
     written = tables.write(tables.collect(root), folder) if given is None else []

@@ -4,28 +4,28 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.contrasts import Contrast, architectures_of, every_pair, not_trained_enough, winner
-from archbench.reports.analysis.controls import is_as_expected
-from archbench.reports.analysis.gains import started_from
-from archbench.reports.analysis.gates import failing
-from archbench.reports.analysis.place import MATCHES
-from archbench.reports.analysis.pretraining import is_first_from_scratch
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.scaling import sentences
-from archbench.reports.analysis.shares import converged
-from archbench.reports.analysis.sweeps import SIZE
-from archbench.reports.analysis.trials import settings
-from archbench.reports.analysis.verdicts import (
+from archbench.reports.base.formatting import grouped, listing, number
+from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
+from archbench.reports.contrasts.contrast import Contrast, architectures_of, every_pair, not_trained_enough, winner
+from archbench.reports.contrasts.verdicts import (
     LOSS_TOKENS_RATIO_REPORTED,
     changed,
     early_training,
     elsewhere,
     under_conditions,
 )
-from archbench.reports.base.formatting import grouped, listing, number
-from archbench.reports.claims.claims import ClaimVerdict
-from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
+from archbench.reports.questions.controls import is_as_expected
+from archbench.reports.questions.gains import started_from
+from archbench.reports.questions.scaling import sentences
+from archbench.reports.questions.shares import converged
+from archbench.reports.questions.sweeps import SIZE
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.gates import failing
+from archbench.reports.results.place import MATCHES
+from archbench.reports.results.pretraining import is_first_from_scratch
+from archbench.reports.results.trials import settings
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 UNEQUAL: Final = {  # what may differ between architectures in words, and the ratio up to which that is not reported

@@ -6,8 +6,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import Group
 from archbench.reports.base import formatting
+from archbench.reports.results.groups import Group
 
 Medium = Literal["page", "paper"]
 Row = TypeVar("Row", contravariant=True)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from archbench.reports.analysis.contrasts import ALPHA, Contrast
-from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import capitalized, portable
 from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, ClaimRecord, Evidence
@@ -25,6 +23,8 @@ from archbench.reports.claims.ledger import (
     successors,
 )
 from archbench.reports.claims.next_steps import as_clause
+from archbench.reports.contrasts.contrast import ALPHA, Contrast
+from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.page.page import html
 
 SHOWN: Final = 6  # contrasts of a claim that are all listed; of more, those that do not bear it out

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.once import once_per_report
-from archbench.reports.analysis.pretraining import adapted
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
-from archbench.reports.analysis.verdicts import baseline_label, changed, place
 from archbench.reports.base import formatting
+from archbench.reports.base.once import once_per_report
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.verdicts import baseline_label, changed, place
 from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.pretraining import adapted
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
 
 MOST_NAMES: Final = 2  # of other architectures after a verb in a cell

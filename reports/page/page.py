@@ -11,10 +11,9 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import left_out
 from archbench.reports.base import declared, formatting, provenance
 from archbench.reports.base.tables import Tables, write_csv
+from archbench.reports.contrasts.verdicts import left_out
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
@@ -22,6 +21,7 @@ from archbench.reports.page import lede
 from archbench.reports.page.parts import Page, Shown
 from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores
 from archbench.reports.published import merging
+from archbench.reports.report import Report
 from archbench.tasks.base.files import write_text
 
 TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from markupsafe import Markup
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base.tables import Tables
 from archbench.reports.page.grids import Column, Grid, Medium, grid
+from archbench.reports.report import Report
 
 Row = TypeVar("Row")
 Ask = Callable[[Report], Any]

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, get_args
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
 from archbench.reports.page import sections
 from archbench.reports.page.grids import Grid, GridCell
 from archbench.reports.page.parts import Table
+from archbench.reports.report import Report
 
 Format = Literal["latex", "markdown", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import portable
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
+from archbench.reports.report import Report
 from archbench.runs.base import disk
 from archbench.tasks.metrics.builtin import BUILTIN
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import Group
+from archbench.reports.results.groups import Group
 from archbench.tasks.metrics.builtin import TEXTS
 
 EXAMPLES: Final = 5

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
-from archbench.reports.analysis import pretraining, scaling
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import cautions, changed, elsewhere, left_out, verdict
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.verdicts import cautions, changed, elsewhere, left_out, verdict
 from archbench.reports.page import lede
 from archbench.reports.page.bottom_line import pretrained
 from archbench.reports.page.grids import GridCell
 from archbench.reports.page.sections import pretraining as started
 from archbench.reports.page.sections import scores, tuning
+from archbench.reports.questions import scaling
+from archbench.reports.report import Report
+from archbench.reports.results import pretraining
+from archbench.reports.results.comparison import Comparison
 
 
 def text(report: Report) -> list[list[str]]:

@@ -24,7 +24,7 @@ AREAS = {  # regular expressions: files, and which functions there
     "metrics": ((r"^tasks/metrics/", ""),),
     "statistics": (
         (r"^reports/base/(statistics|predictions)\.py$", ""),
-        (r"^reports/analysis/(?!sweeps|shares)", ""),
+        (r"^reports/(report\.py$|results/|contrasts/|questions/(?!sweeps|shares)|readings/)", ""),
     ),
     "store": ((r"^runs/base/(store|plan|disk|weights|misplaced|placement)\.py$", ""), (r"^runs/scoring/finished", "")),
 }

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.comparison import Comparison
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, at_right, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import label, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
+from archbench.reports.results.comparison import Comparison
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 CAPTION: Final = (

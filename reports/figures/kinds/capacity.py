@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from archbench.reports.analysis.stored_bits import Stored, stored
 from archbench.reports.base import formatting
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.palette import Look, label, paper, quiet, rule
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.readings.stored_bits import Stored, stored
 
 RATES: Final = (0.5, 1.0, 2.0, 4.0)  # bits per parameter, drawn as lines
 CAPTION: Final = (

@@ -8,8 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis import waterfall
-from archbench.reports.analysis.waterfall import Waterfall
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
@@ -17,6 +15,8 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, ink, label, quiet, rule
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.readings import waterfall
+from archbench.reports.readings.waterfall import Waterfall
 
 CAPTION: Final = (
     "From the first architecture to the last in steps that add up to the whole difference. Bars: the difference that a "

@@ -7,15 +7,15 @@ from typing import Final
 import pandas as pd
 from matplotlib.axes import Axes
 
-from archbench.reports.analysis import horizontal
-from archbench.reports.analysis import shares as budgets
-from archbench.reports.analysis.horizontal import Distance
-from archbench.reports.analysis.shares import Share
 from archbench.reports.base.formatting import number
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, both_grids, lines, log_loss_ticks, log_ticks, small
 from archbench.reports.figures.canvas.palette import ink, label, paper
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.questions import shares as budgets
+from archbench.reports.questions.shares import Share
+from archbench.reports.readings import horizontal
+from archbench.reports.readings.horizontal import Distance
 
 LOSS: Final = "bits_per_byte"
 LEAST: Final = 1.1  # times the FLOPs that get an arrow

@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.normalised import Scale
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import DASHED, Looks, both_grids, mean
 from archbench.reports.figures.canvas.palette import ink, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
 from archbench.reports.figures.kinds.headline import left_out
+from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.normalised import Scale
 
 CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "

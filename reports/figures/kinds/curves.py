@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.verdicts import breaking
 from archbench.reports.base.formatting import listing, number, value
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.base.statistics import Floats
+from archbench.reports.contrasts.verdicts import breaking
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SMALLEST, SPACE, Looks, both_grids, log_loss_ticks, log_ticks, mean
 from archbench.reports.figures.figure import Figure, View, titled
+from archbench.reports.results.comparison import Comparison
 
 MOST_POINTS: Final = 120
 SAMPLED: Final = "nll_per_token_sampled"

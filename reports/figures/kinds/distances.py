@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from archbench.reports.analysis import horizontal
-from archbench.reports.analysis.horizontal import Distance, numbers
 from archbench.reports.base import formatting
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.readings import horizontal
+from archbench.reports.readings.horizontal import Distance, numbers
 
 CAPTION: Final = (
     "Ratio of the training tokens, or FLOPs, that the first and the second architecture need for the same score: the "

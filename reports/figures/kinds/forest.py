@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.phrase import phrase
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, cut_interval, inside, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule

@@ -10,13 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.comparison import UNTRAINED, Cell, Comparison
-from archbench.reports.analysis.contrasts import Answers, Contrast
-from archbench.reports.analysis.gates import failing
-from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
+from archbench.reports.contrasts.contrast import Answers, Contrast
+from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -32,6 +30,8 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, named, place, titled
+from archbench.reports.results.comparison import UNTRAINED, Cell, Comparison
+from archbench.reports.results.gates import failing
 
 CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "

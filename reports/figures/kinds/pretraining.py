@@ -9,10 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis import pretraining as analysis
-from archbench.reports.analysis.pretraining import Adapted
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.saved_labels import SavedLabels, saved_labels
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
@@ -30,6 +26,10 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, ink, label, quiet
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
+from archbench.reports.report import Report
+from archbench.reports.results import pretraining as analysis
+from archbench.reports.results.pretraining import Adapted
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
 
 CAPTION: Final = (

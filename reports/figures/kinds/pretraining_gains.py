@@ -7,14 +7,14 @@ from typing import Final
 import pandas as pd
 from matplotlib.axes import Axes
 
-from archbench.reports.analysis import pretraining as analysis
-from archbench.reports.analysis.pretraining import Adapted
 from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.statistics import Interval
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, row_marks, rows_height
 from archbench.reports.figures.canvas.palette import label, quiet
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.results import pretraining as analysis
+from archbench.reports.results.pretraining import Adapted
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 
 CAPTION: Final = (

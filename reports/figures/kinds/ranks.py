@@ -13,16 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.contrasts import Contrast
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
+from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SMALLEST_TEXT, Looks, both_grids, mean, upright
 from archbench.reports.figures.canvas.palette import label, rule
 from archbench.reports.figures.canvas.styles import scaled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.results.comparison import Comparison
 
 RANKS: Final = (
     "Rank of each architecture under each condition of a data set: 1 plus the number of architectures that are better "

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from archbench.reports.analysis import shares as budgets
-from archbench.reports.analysis.shares import Share
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.questions import shares as budgets
+from archbench.reports.questions.shares import Share
 
 CAPTION: Final = (
     "Test score against training tokens: means over seeds; bars: 95% intervals. Each point is a separate training run "

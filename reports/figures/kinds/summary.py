@@ -11,8 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from archbench.reports.analysis.comparison import Comparison
-from archbench.reports.analysis.normalised import Scale
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
@@ -28,6 +26,8 @@ from archbench.reports.figures.canvas.marks import (
 from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
 from archbench.reports.figures.kinds.headline import left_out
+from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.normalised import Scale
 
 CAPTION: Final = (
     "Scores of every data set on one scale: 0 is the best simple baseline, 1 the best value that the metric can "

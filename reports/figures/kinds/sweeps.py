@@ -9,16 +9,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from archbench.reports.analysis import sweeps
-from archbench.reports.analysis.scaling import Trend
-from archbench.reports.analysis.sweeps import SweepScore
-from archbench.reports.analysis.verdicts import baseline_label
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing, value
+from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, baseline_line, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View, below
+from archbench.reports.questions import sweeps
+from archbench.reports.questions.scaling import Trend
+from archbench.reports.questions.sweeps import SweepScore
 
 SCALING: Final = (
     "Test score against non-embedding parameters (logarithmic axis): means over seeds; bars: 95% intervals. Each point "

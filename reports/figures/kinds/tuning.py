@@ -8,12 +8,12 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from archbench.reports.analysis.trials import Trial, TunedSetting, numbers, settings, trials
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, both_grids, mean
 from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View, below
+from archbench.reports.results.trials import Trial, TunedSetting, numbers, settings, trials
 
 CAPTION: Final = (
     "Validation loss of the tuning trials above each architecture's lowest, against the learning rate: means over "

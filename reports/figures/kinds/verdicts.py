@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.figures.canvas.drawing import Panel
@@ -20,6 +19,7 @@ from archbench.reports.figures.canvas.palette import hue, ink, label, paper, qui
 from archbench.reports.figures.canvas.styles import scaled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, place
+from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
 
 CAPTION: Final = (
     "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than every "

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import Group, placed
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.page import lede
 from archbench.reports.page.grids import Column, GridCell, known, span, title
 from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
 from archbench.reports.page.sections import tuning
+from archbench.reports.report import Report
+from archbench.reports.results.groups import Group, placed
 from archbench.runs.experiment.spec import HELD
 
 

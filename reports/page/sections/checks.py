@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from archbench.reports.analysis import sequential
-from archbench.reports.analysis.agreement import disagreements
-from archbench.reports.analysis.contrasts import Contrast, row
-from archbench.reports.analysis.controls import is_as_expected
-from archbench.reports.analysis.gates import Gate
-from archbench.reports.analysis.phrase import decided_after, minimum_detectable, phrase, uncorrected
-from archbench.reports.analysis.report import FAMILIES, Report
-from archbench.reports.analysis.waterfall import waterfalls
 from archbench.reports.base import formatting
 from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.contrasts import sequential
+from archbench.reports.contrasts.agreement import disagreements
+from archbench.reports.contrasts.contrast import Contrast, row
+from archbench.reports.contrasts.phrase import decided_after, minimum_detectable, phrase, uncorrected
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.questions.controls import is_as_expected
+from archbench.reports.readings.waterfall import waterfalls
+from archbench.reports.report import FAMILIES, Report
+from archbench.reports.results.gates import Gate
 
 
 def difference(contrast: Contrast) -> str:

@@ -5,7 +5,6 @@ from typing import Final
 
 from markupsafe import Markup
 
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared
 from archbench.reports.claims import ledger
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
@@ -13,6 +12,7 @@ from archbench.reports.claims.ledger import Claim, successors
 from archbench.reports.claims.next_steps import as_clause
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Note, Section, Table, when
+from archbench.reports.report import Report
 
 
 def _tested(report: Report) -> list[ClaimVerdict]:

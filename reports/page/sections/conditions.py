@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from archbench.reports.analysis import trials
-from archbench.reports.analysis.contrasts import Contrast, turned
-from archbench.reports.analysis.phrase import phrase
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import same_outcome
+from archbench.reports.contrasts.contrast import Contrast, turned
+from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.verdicts import same_outcome
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, when
 from archbench.reports.page.sections.checks import difference, pair
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.page.sections.tuning import changed_variants
+from archbench.reports.report import Report
+from archbench.reports.results import trials
 
 Pair = frozenset[str]
 

@@ -6,16 +6,17 @@ from typing import Final
 
 from markupsafe import Markup
 
-from archbench.reports.analysis import pretraining, trials, waterfall
-from archbench.reports.analysis.pretraining import is_first_from_scratch
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.standing import NOT_ABOVE_BASELINE, WORDS
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Column
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.parts import Figure, Note, Section, Special, Table, when
 from archbench.reports.page.sections.tuning import variants_in_use
+from archbench.reports.readings import waterfall
+from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS
+from archbench.reports.report import Report
+from archbench.reports.results import pretraining, trials
+from archbench.reports.results.pretraining import is_first_from_scratch
 
 MEANINGS: Final[Mapping[str, str]] = {
     "wins": "better than every other architecture that primary contrasts name and that is trained enough",

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import is_checkpoint_as_is
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared, formatting, provenance
 from archbench.reports.base.metrics import of_table
 from archbench.reports.page.grids import Column, plain
 from archbench.reports.page.parts import Note, Points, Section, Special, Table, Terms, when
+from archbench.reports.report import Report
+from archbench.reports.results.groups import is_checkpoint_as_is
 
 LONGEST: Final = 2000  # letters of an error, or of a value of the environment
 

@@ -6,19 +6,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.reports.analysis import pretraining
-from archbench.reports.analysis.contrasts import Contrast
-from archbench.reports.analysis.gains import started_from
-from archbench.reports.analysis.pretraining import Adapted
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.saved_labels import SavedLabels, saved_labels
 from archbench.reports.base import formatting
+from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.page import lede
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Section, Table, of_tables
 from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.page.sections.budget import AXES
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
+from archbench.reports.questions.gains import started_from
+from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
+from archbench.reports.report import Report
+from archbench.reports.results import pretraining
+from archbench.reports.results.pretraining import Adapted
 
 SIZE_TOLERANCE: Final = 2 * AXES["parameters"].tolerance  # each of two sizes may miss its target by that much
 FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."

@@ -6,11 +6,11 @@ from typing import Final
 
 import pandas as pd
 
-from archbench.reports.analysis.groups import placed
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Column, span
 from archbench.reports.page.parts import Table
+from archbench.reports.report import Report
+from archbench.reports.results.groups import placed
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 from archbench.tasks.metrics.builtin import BUILTIN
 

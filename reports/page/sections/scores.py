@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from archbench.reports.analysis.comparison import CHECKPOINT, Comparison
-from archbench.reports.analysis.comparisons import Comparisons
-from archbench.reports.analysis.groups import Group
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.verdicts import Verdict, baseline_label, changed, verdict
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
+from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
 from archbench.reports.page.samples import AnsweredExamples, samples
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import CHECKPOINT, Comparison
+from archbench.reports.results.comparisons import Comparisons
+from archbench.reports.results.groups import Group
 from archbench.tasks.metrics.builtin import BUILTIN
 
 LIKELIHOODS: Final = ("bits_per_byte", "nll_per_token", "perplexity")

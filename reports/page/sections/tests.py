@@ -6,17 +6,17 @@ from typing import Final
 
 from markupsafe import Markup
 
-from archbench.reports.analysis import sequential
-from archbench.reports.analysis.contrasts import Alternative, Contrast
-from archbench.reports.analysis.pairs import FEW
-from archbench.reports.analysis.phrase import minimum_detectable, phrase
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.statistics import RULES
+from archbench.reports.contrasts import sequential
+from archbench.reports.contrasts.contrast import Alternative, Contrast
+from archbench.reports.contrasts.phrase import minimum_detectable, phrase
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Note, Section, Table, Terms
 from archbench.reports.page.sections import checks
 from archbench.reports.page.sections.checks import DETECTABLE, difference, outcome, pair
+from archbench.reports.questions.pairs import FEW
+from archbench.reports.report import Report
 
 DIFFERENCES: Final = (
     "Difference: positive where the first is better; 95% intervals, not corrected. p and outcome: corrected for the "

@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from archbench.reports.analysis import horizontal, scaling, shares, stored_bits
-from archbench.reports.analysis.report import Report
 from archbench.reports.base import formatting
 from archbench.reports.page.grids import Column, known, span, title
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.questions import scaling, shares
+from archbench.reports.readings import horizontal, stored_bits
+from archbench.reports.report import Report
 
 Lists = dict[str, list[str]]
 

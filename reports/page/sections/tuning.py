@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from archbench.reports.analysis import trials
-from archbench.reports.analysis.once import once_per_report
-from archbench.reports.analysis.report import Report
-from archbench.reports.analysis.trials import FLAT, ChosenVariant, TunedSetting
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import entered
+from archbench.reports.base.once import once_per_report
 from archbench.reports.base.tables import Tables
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
+from archbench.reports.report import Report
+from archbench.reports.results import trials
+from archbench.reports.results.trials import FLAT, ChosenVariant, TunedSetting
 
 
 @once_per_report

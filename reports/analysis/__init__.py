@@ -1,1 +1,0 @@
-"""Analysis of the tables: comparisons, contrasts, verdicts."""

@@ -1,0 +1,100 @@
+"""Two models on the same test examples, whatever made them: ``archbench test``.
+
+The difference has the report's interval for examples (paired), without a variance between seeds: two given models are
+compared, not two architectures.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from archbench.reports.base.statistics import Interval, Sample, VarianceEstimate, difference_interval, p_difference
+from archbench.reports.results.comparison import oriented
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.metric import Metric
+
+COLUMNS: Final = {"texts": ("reference", "answer"), "likelihoods": ("log_likelihood", "bytes")}
+METRICS: Final = ("exact_match", "accuracy", "bleu", "chrf", "bits_per_byte")
+_ONE_MODEL_EACH: Final = VarianceEstimate(0.0, math.inf)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A model's rows, one for each ``example``; ``where`` they are from."""
+
+    where: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """The ``scores`` of two models on the ``examples`` that both have; ``only`` counts those that just one has.
+
+    ``difference`` is that of the first from the second, positive where the first is better.
+    """
+
+    metric: Metric
+    scores: tuple[float, float]
+    difference: Interval
+    p: float
+    examples: int
+    only: tuple[int, int]
+
+
+def usual_metric(pair: Sequence[Predictions]) -> str:
+    """The default metric: bits per byte if both have likelihoods and one of them has no answers, else exact match."""
+    likely, answered = (all(name in model.rows for model in pair) for name in ("log_likelihood", "answer"))
+    return "bits_per_byte" if likely and not answered else "exact_match"
+
+
+def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
+    """The paired test. Raises ``InputError`` for rows that cannot be compared by this metric."""
+    if name not in METRICS:
+        raise InputError(f"--metric: {name!r}: expected {', '.join(METRICS[:-1])} or {METRICS[-1]}")
+    metric = BUILTIN[name]
+    columns = COLUMNS["texts" if metric.reads == "texts" else "likelihoods"]
+    tables = [_rows(model, columns) for model in (first, second)]
+    shared = tables[0].index.intersection(tables[1].index, sort=True)
+    if len(shared) < 2:
+        raise InputError(f"{first.where} and {second.where} share {len(shared)} examples; a test needs at least 2")
+    a, b = (table.loc[shared] for table in tables)
+    apart = a.index[(a["reference"] != b["reference"])] if metric.reads == "texts" else a.index[:0]
+    if len(apart):
+        raise InputError(f"{first.where} and {second.where}: example {apart[0]} has two different references")
+    one, other = _sample(metric, a), _sample(metric, b)
+    difference = oriented(difference_interval(one, other, _ONE_MODEL_EACH), metric)
+    scores = (float(one.values[0]), float(other.values[0]))
+    only = (len(tables[0]) - len(shared), len(tables[1]) - len(shared))
+    return ModelPair(metric, scores, difference, p_difference(difference), len(shared), only)
+
+
+def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
+    """The rows that have what the metric reads, by example."""
+    missing = [column for column in ("example", *columns) if column not in model.rows]
+    if missing:
+        raise InputError(f"{model.where}: no column {missing[0]!r}; this metric needs example, {', '.join(columns)}")
+    rows = model.rows.dropna(subset=list(columns))
+    rows = rows.assign(example=rows["example"].astype(str))  # files have texts, runs have numbers
+    twice = rows.loc[rows["example"].duplicated(), "example"]
+    if len(twice):
+        raise InputError(f"{model.where}: example {twice.iloc[0]} occurs twice")
+    return rows.set_index("example")[list(columns)]
+
+
+def _sample(metric: Metric, rows: pd.DataFrame) -> Sample:
+    """A model's score, and what each example contributes to it."""
+    given: tuple[Any, Any] = (
+        (list(rows["reference"]), list(rows["answer"]))
+        if metric.reads == "texts"
+        else (
+            -rows["log_likelihood"].to_numpy(dtype=float),
+            rows["bytes"].to_numpy(dtype=float),
+        )
+    )
+    value, examples = metric.value(*given), np.array(metric.per_example(*given))
+    return Sample(np.array([value]), (examples - examples.mean() + value)[None])

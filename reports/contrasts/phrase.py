@@ -1,0 +1,177 @@
+"""The result of a test in words. Cells, figures, sentences and claims all take theirs from ``phrase``."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+from archbench.reports.base.formatting import capitalized, decimals, limits, p, signed, value
+from archbench.reports.contrasts.contrast import OUTCOMES, Contrast, turned
+
+Form = Literal["mark", "cell", "clause", "sentence", "change"]
+
+
+def phrase(contrast: Contrast, form: Form) -> str:
+    """A contrast in words.
+
+    mark      the outcome for the first side, for a figure: "better", "equal", "worse (small)"
+    cell      who is better: "decoder better", "not decided"
+    clause    both sides and the size: "decoder better than encoder by 0.12", "decoder vs. encoder not decided"
+    sentence  the decision with interval, p value and what would decide it; which runs diverged
+    change    of one architecture, from the second side to the first: "improved exact match by 0.12 (...)"
+    """
+    return _FORMS[form](contrast)
+
+
+def p_text(contrast: Contrast) -> str:
+    """A p value, and for how many tests it is corrected."""
+    number = p(contrast.p)
+    text = f"p {number}" if number.startswith("<") else f"p = {number}"
+    return f"{text}, corrected for {contrast.corrected_for} tests" if contrast.corrected_for > 1 else text
+
+
+def size(contrast: Contrast) -> str:
+    """The difference without its sign."""
+    return value(abs(contrast.difference.mean), _places(contrast))
+
+
+def interval(contrast: Contrast) -> str:
+    """The 95% interval of the difference."""
+    return limits(contrast.difference, contrast.metric.decimals)
+
+
+def uncorrected(contrast: Contrast) -> str:
+    """Why a contrast whose interval excludes 0 is not decided; empty elsewhere."""
+    if contrast.outcome != "open" or contrast.corrected_for < 2 or not contrast.difference.excludes_zero:
+        return ""
+    return "interval excludes 0 only before correction for multiple tests"
+
+
+def decided_after(contrast: Contrast) -> str:
+    """After how many seeds an experiment that adds seeds decided the contrast; empty elsewhere."""
+    return "" if contrast.decided_after is None else f"Decided after {contrast.decided_after} seeds"
+
+
+def minimum_detectable(contrast: Contrast) -> str:
+    """The smallest difference that the test detects with a power of 80%, at the level of its family."""
+    measure = contrast.metric
+    return (
+        f"> {measure.extent:g}"
+        if contrast.detectable > measure.extent
+        else value(contrast.detectable, _places(contrast))
+    )
+
+
+def _mark(contrast: Contrast) -> str:
+    if contrast.lost_to_divergence:
+        return "diverged"
+    words = {**OUTCOMES, "ahead": "better", "behind": "worse", "equal": "equal"}[contrast.outcome]
+    return f"{words} (small)" if contrast.small else words
+
+
+def _cell(contrast: Contrast) -> str:
+    if contrast.lost_to_divergence:
+        return "diverged"
+    words = f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
+    return f"{words}, by less than the margin" if contrast.small else words
+
+
+def _clause(contrast: Contrast) -> str:
+    pair, outcome = f"{contrast.first} vs. {contrast.second}", contrast.outcome
+    if contrast.survivor:
+        lost = contrast.second if contrast.survivor == contrast.first else contrast.first
+        return f"{contrast.survivor} better than {lost}, because {contrast.diverged} diverged"
+    diverged = f" ({contrast.diverged} diverged)" if contrast.diverged else ""
+    if contrast.better:
+        return f"{contrast.better} better than {contrast.worse} by {size(contrast)}{_small(contrast)}{diverged}"
+    if outcome == "accounting":
+        return f"{pair} depends on the accounting ({contrast.accounting}){diverged}"
+    if outcome == "equal":
+        return f"{contrast.first} and {contrast.second} equal within the margin{diverged}"
+    return f"{pair} {'without an interval' if outcome == 'unknown' else OUTCOMES[outcome]}{diverged}"
+
+
+def _small(contrast: Contrast) -> str:
+    return ", by less than the margin" if contrast.small else ""
+
+
+def _sentence(contrast: Contrast) -> str:
+    diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
+    after = decided_after(contrast)
+    return _decision(contrast) + diverged + (f" {after}." if after else "")
+
+
+def _decision(contrast: Contrast) -> str:
+    pair, label = f"{contrast.first} vs. {contrast.second}", contrast.metric.label
+    if contrast.outcome == "untrained":
+        return f"{pair}: no verdict. {contrast.untrained}."
+    if contrast.outcome == "accounting":
+        return f"{pair}: depends on the accounting. {capitalized(contrast.accounting)}."
+    if contrast.better:
+        small = f", by less than the margin of {contrast.margin:g}" if contrast.small else ""
+        by = f"{size(contrast)} {label} (95% interval {interval(_toward(contrast))}; {p_text(contrast)})"
+        return f"{contrast.better} is better than {contrast.worse} by {by}{small}."
+    if contrast.outcome == "equal":
+        equal = f"{contrast.first} and {contrast.second} are equal within the margin"
+        return f"{equal} of {contrast.margin:g} {label} ({interval(_toward(contrast))})."
+    if contrast.lost_to_divergence:
+        return f"{pair}: not tested because {contrast.diverged} diverged."
+    if contrast.outcome == "unknown":
+        return f"{pair}: not tested; a test needs scores of both and two seeds of one."
+    if contrast.flat:
+        return f"{pair}: not decided, because no score varies."
+    chance = f"{_favour(contrast)}, 95% interval {interval(_toward(contrast))}; {_chance(contrast)}"
+    return f"{contrast.first} and {contrast.second} cannot be distinguished ({chance}). {_power(contrast)}"
+
+
+def _change(contrast: Contrast) -> str:
+    label, toward = contrast.metric.label, _toward(contrast)
+    if contrast.outcome == "unknown":
+        return "was not tested: a test needs two seeds of one side"
+    if contrast.outcome == "equal" or contrast.small:
+        return f"changed {label} by less than the margin of {contrast.margin:g} (95% interval {interval(toward)})"
+    if contrast.better:
+        way = "improved" if contrast.outcome == "ahead" else "worsened"
+        return f"{way} {label} by {size(contrast)} (95% interval {interval(toward)}; {p_text(contrast)})"
+    if contrast.outcome != "open":
+        return OUTCOMES[contrast.outcome]
+    gap = signed(contrast.difference, contrast.metric.decimals)
+    return f"has no decided effect on {label} ({gap}, better positive; {_chance(contrast)})"
+
+
+_FORMS: Final[Mapping[Form, Callable[[Contrast], str]]] = {
+    "mark": _mark,
+    "cell": _cell,
+    "clause": _clause,
+    "sentence": _sentence,
+    "change": _change,
+}
+
+
+def _chance(contrast: Contrast) -> str:
+    why = uncorrected(contrast)
+    return f"{p_text(contrast)}; the {why}" if why else p_text(contrast)
+
+
+def _toward(contrast: Contrast) -> Contrast:
+    """The contrast, turned so that the better mean comes first."""
+    return contrast if contrast.difference.mean >= 0 else turned(contrast)
+
+
+def _favour(contrast: Contrast) -> str:
+    if contrast.difference.mean == 0:
+        return "equal means"
+    return f"{size(contrast)} in favour of {_toward(contrast).first}"
+
+
+def _power(contrast: Contrast) -> str:
+    """The minimum detectable difference, and how many seeds would show what."""
+    detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
+    if contrast.seeds_needed is None:
+        return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
+    goal = {"equality": "equality within the margin"}.get(contrast.needed_to_show, "a difference")
+    if contrast.seeds_needed <= contrast.seeds:
+        return f"{detectable}; {contrast.seeds_needed} new seeds of each would probably show {goal}."
+    return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."
+
+
+def _places(contrast: Contrast) -> int:
+    return decimals(contrast.difference, contrast.metric.decimals)

@@ -1,0 +1,1 @@
+"""The kinds of questions that a report asks: each yields questions for `contrasts.testing` to answer."""

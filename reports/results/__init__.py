@@ -1,0 +1,1 @@
+"""What the tables say: scores by place, their variances, gates and trials."""
