@@ -17,7 +17,7 @@ from archbench import command_line
 from archbench.runs.base import run_scores
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
-from archbench.runs.planning import matrix
+from archbench.runs.planning import preparation
 from archbench.runs.scoring import baselines, task_metrics
 from archbench.tasks.base import sealed
 from archbench.tasks.base.decoding import Decoding
@@ -87,8 +87,12 @@ def test_a_subset_is_the_same_and_in_order_and_built_in_kinds_keep_theirs(tmp_pa
 def test_that_a_users_kind_scores_a_subset_is_said(tmp_path: Path) -> None:
     written(tmp_path)
     few, whole = prepared(tmp_path, test_examples=9), prepared(tmp_path)
-    assert matrix._sampled(few) == f"9 of {len(whole.test)} test examples are scored (test_examples)"
-    assert matrix._sampled(whole) == "" == matrix._sampled(prepared(tmp_path, test_examples=9, kind="translation"))
+    assert preparation._sampled(few) == f"9 of {len(whole.test)} test examples are scored (test_examples)"
+    assert (
+        preparation._sampled(whole)
+        == ""
+        == preparation._sampled(prepared(tmp_path, test_examples=9, kind="translation"))
+    )
 
 
 def test_rows_of_a_split_that_is_taken_from_train_are_those_of_the_file(tmp_path: Path) -> None:

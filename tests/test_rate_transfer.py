@@ -231,7 +231,7 @@ def test_the_page_says_how_trials_differ_from_the_reported_runs(folder: Path) ->
     assert setup({"learning_rate": [0.01, 0.02]}, **fixed) == "Trials are at the reported size and budget."
     assert setup(TUNING) == "Trials: models of width 16; rates scaled to the width of each run."
     assert setup({"learning_rate": [0.01, 0.02], "share": 0.25}, **fixed) == (
-        " (25% of the training tokens; rates scaled by the square root of the tokens)"
+        "Trials: 25% of the training tokens; rates scaled by the square root of the tokens."
     )
 
 

@@ -228,7 +228,7 @@ def test_the_page_states_the_rule_and_what_was_decided_when(tmp_path: Path) -> N
     html = page.render(result, [])
     assert "tests after 3 seeds and after each further one up to 6" in html
     assert "decided after 3 seeds" in html and "The maximum number of seeds was 4 before" in html
-    page.write_tables(result, [], tmp_path)
+    page.write_tables(result, tmp_path)
     rows = pd.read_csv(tmp_path / "contrasts.csv")
     assert rows["decided_after"].dropna().tolist() == [3, 3]
 
@@ -236,7 +236,7 @@ def test_the_page_states_the_rule_and_what_was_decided_when(tmp_path: Path) -> N
 def test_without_the_rule_nothing_says_so(tmp_path: Path) -> None:
     result = judged(tmp_path / "without", far(4), None)
     assert "Seeds were added" not in page.render(result, [])
-    page.write_tables(result, [], tmp_path)
+    page.write_tables(result, tmp_path)
     assert "decided_after" not in pd.read_csv(tmp_path / "contrasts.csv")
     assert {contrast.decided_after for contrast in result.tested.primary} == {None}
 
@@ -328,7 +328,7 @@ def test_seeds_are_added_where_contrasts_are_open_until_none_is(
     state = {"outcome": "done"}
 
     def complete(specification: Experiment, root: Path, *rest: Any) -> Outcome:
-        rule = rest[-1]["until_decided"]
+        rule = rest[-2]["until_decided"]
         rounds.append((specification.added, rule))
         fixed = {"name": "tiny", "command": "", "version": "", "rows": {}, "entries": []}
         store.write_experiment(root, **fixed, experiment=specification.digestable(), until_decided=rule)
