@@ -29,8 +29,9 @@ from archbench.tasks.kinds import registry, seen_in, shared_tokenizer
 from archbench.tasks.kinds.task import prepare
 from archbench.tasks.text.splits import Subset
 
-# counts that a user should hear of, by a part of their names; of a checkpoint's encoding, which
+# parts of the names of counts that a user should hear of
 REPORTED_COUNTS = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
+# the counts that are told of a checkpoint's encoding
 CHECKPOINT_COUNTS = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")
 
 
