@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
+from archbench.reports.figures.figure import place
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
 from archbench.reports.page.samples import AnsweredExamples, samples
@@ -130,11 +131,9 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
 
 
 def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
-    group = {"dataset": comparison.group.dataset, "condition": comparison.group.condition}
-    group |= {"metric": comparison.metric.name}
     for cell in comparison.cells:
         yield {
-            **group,
+            **place(comparison),
             "name": cell.architecture,
             "kind": "architecture",
             "mean": cell.interval.mean,
@@ -148,7 +147,7 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
     for baseline, mean in comparison.baselines.items():
         count = comparison.checkpoints.get(baseline)
         examples = _examples(*comparison.test_examples) if count is None else _examples(count, count)
-        yield {**group, "name": baseline, "kind": "reference", "mean": mean, **examples}
+        yield {**place(comparison), "name": baseline, "kind": "reference", "mean": mean, **examples}
 
 
 def _examples(least: int, most: int) -> dict[str, int]:
