@@ -15,11 +15,12 @@ from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.claims.next_steps import HOPELESS
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.ranking import standing
 from archbench.reports.contrasts.verdicts import verdict
+from archbench.reports.contrasts.words import STANDINGS
 from archbench.reports.page import printed
 from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.page import render
-from archbench.reports.readings.standing import WORDS, standing
 from archbench.reports.report import Report
 
 TASK = replace(SHAKESPEARE, references={}, tokens_per_parameter=8.0)  # decoder 2.58, encoder 3.11, encoder-decoder 2.66
@@ -94,14 +95,14 @@ def test_the_page_and_the_matrix_show_it(tmp_path: Path) -> None:
         "encoder-decoder": "loses",
     }
     page = render(result, [])
-    assert page.count("depends on the accounting: decided under the first condition, but another outcome") == 1
+    assert page.count("depends on the accounting</a>: decided under the first condition, but another outcome") == 1
     assert page.count("text accounting") == 2
     short = " ".join(bottom_line(result))
     assert "no family wins on shakespeare" in short
     assert "tokens have a loss): decoder vs. encoder and encoder vs. encoder-decoder on shakespeare." in short
     rows = {(row[1].text, row[1].below): row for row in printed.TABLES["contrasts"].grid(result).rows}
     cells = [(cell.text, cell.below) for cell in rows["decoder", "vs. encoder"]]
-    assert (WORDS["accounting"], outcomes(result)["decoder", "encoder"].accounting) in cells
+    assert (STANDINGS["accounting"].word, outcomes(result)["decoder", "encoder"].accounting) in cells
     [first, other] = printed.TABLES["conditions"].grid(result).rows
     assert first[2].below == "decoder better" and other[2].below == "encoder better (changed)"
     assert phrase(outcomes(result)["decoder", "encoder"], "mark") == "depends on the accounting"

@@ -18,13 +18,13 @@ from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.ranking import standing
 from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.figures import plot
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
-from archbench.reports.readings.standing import standing
 from archbench.reports.report import Report
 from archbench.reports.results.gates import Gate
 

@@ -24,14 +24,15 @@ from archbench.reports.base.statistics import Interval, detectable
 from archbench.reports.claims import ledger
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import minimum_detectable, phrase
+from archbench.reports.contrasts.ranking import standing
 from archbench.reports.contrasts.verdicts import verdict
+from archbench.reports.contrasts.words import NOT_ABOVE_BASELINE, STANDINGS
 from archbench.reports.figures.canvas.palette import COLOURS
 from archbench.reports.page import assemble, matrix, page, printed, sections, summary
 from archbench.reports.page.grids import Column
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table
 from archbench.reports.page.sections import SECTIONS, checks
 from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS
-from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS, standing
 from archbench.reports.report import Report
 from archbench.reports.results.comparisons import Comparisons
 from archbench.tasks.metrics.builtin import BUILTIN
@@ -515,7 +516,7 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
                 for end in (scored_cell.interval.lower, scored_cell.interval.upper)
             ]
             assert (NOT_ABOVE_BASELINE in cell.text) == (min(ends) <= 0)
-            assert cell.kind.split()[1] in WORDS
+            assert cell.kind.split()[1] in STANDINGS
     top = html[: html.index('id="outcome"')]
     assert top.count("<table") == 1 and 'id="figure-summary"' in top
     assert len(re.findall('class="short"', top)) <= 4

@@ -3,27 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.testing import diverged
+from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.results.comparison import UNTRAINED, Cell, Comparison
-
-BETTER: Final = "better"
-WORSE: Final = "worse"
-OPEN: Final = "not distinguishable"
-UNKNOWN: Final = "without an interval"
 
 
 def standings(claim: Claim, comparison: Comparison, cells: Sequence[Cell]) -> str:
     """Which architectures are better than a baseline on a data set, which worse, and which diverged."""
     value = comparison.baselines[claim.over]
     outcomes = {cell.architecture: against(comparison, cell, value) for cell in cells}
-    parts = (
-        _are([name for name in outcomes if outcomes[name] == word], word) for word in dict.fromkeys(outcomes.values())
-    )
+    by_outcome = {
+        word: [name for name in outcomes if outcomes[name] == word] for word in dict.fromkeys(outcomes.values())
+    }
+    parts = (f"{formatting.listing(names)} {OUTCOMES[word]}" for word, names in by_outcome.items())
     lost = diverged(comparison.group, comparison.group.architectures)
     more = f" ({formatting.listing(lost)} diverged)" if lost else ""
     return f"on {comparison.group.dataset}, {formatting.listing(parts)}{more}" if cells else ""
@@ -34,16 +30,12 @@ def p_against(claim: Claim, comparison: Comparison, cell: Cell) -> float:
     return p_difference(replace(cell.interval, mean=cell.interval.mean - comparison.baselines[claim.over]))
 
 
-def _are(names: Sequence[str], word: str) -> str:
-    return f"{formatting.listing(names)} {'is' if len(names) == 1 else 'are'} {word}"
-
-
 def against(comparison: Comparison, cell: Cell, value: float) -> str:
-    """Whether an architecture is better or worse than a baseline by its interval."""
+    """The outcome for an architecture against a baseline, by the interval of its score (see ``Contrast.outcome``)."""
     if not cell.interval.known:
-        return UNKNOWN
+        return "unknown"
     gains = comparison.gains_over(value, cell)
-    return BETTER if min(gains) > 0 else WORSE if max(gains) < 0 else OPEN
+    return "ahead" if min(gains) > 0 else "behind" if max(gains) < 0 else "open"
 
 
 def learned(comparison: Comparison) -> list[str]:
@@ -53,5 +45,5 @@ def learned(comparison: Comparison) -> list[str]:
     return [
         cell.architecture
         for cell in comparison.scored
-        if not (known and cell.interval.known) or against(comparison, cell, value) == BETTER
+        if not (known and cell.interval.known) or against(comparison, cell, value) == "ahead"
     ]

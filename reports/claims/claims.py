@@ -49,6 +49,7 @@ from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.contrasts.testing import Question, answered
 from archbench.reports.contrasts.verdicts import baseline_label
+from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
 from archbench.reports.questions import scaling
 from archbench.reports.readings import stored_bits
 from archbench.reports.report import Report
@@ -334,7 +335,7 @@ class _ClaimJudge:
         outcomes = {
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
-        decided = {baseline_rows.BETTER: REPRODUCED, baseline_rows.WORSE: OPPOSITE}
+        decided = {"ahead": REPRODUCED, "behind": OPPOSITE}
         verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
@@ -380,11 +381,7 @@ class _ClaimJudge:
             for comparison in self.first
             if comparison.none_beats_baseline and comparison.group.dataset in sets
         ]
-        return (
-            f" (no architecture is better than the best simple baseline on {formatting.listing(below)})"
-            if below
-            else ""
-        )
+        return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""

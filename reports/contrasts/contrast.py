@@ -19,13 +19,6 @@ from archbench.tasks.metrics.metric import Metric
 
 ALPHA: Final = 1 - LEVEL
 P_VALUES: Final = ("p", "p_beyond", "p_welch", "p_beyond_welch", "p_pooled", "p_beyond_pooled", "p_paired")
-OUTCOMES: Final = {  # in words, where none of the two is better
-    "equal": "equal within the margin",
-    "open": "not decided",
-    "unknown": "not tested",
-    "untrained": "not trained enough",
-    "accounting": "depends on the accounting",
-}
 Alternative = Literal["welch", "pooled"]
 
 

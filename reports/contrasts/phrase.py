@@ -1,10 +1,11 @@
 """The result of a test in words. Cells, figures, sentences and claims all take theirs from ``phrase``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from archbench.reports.base.formatting import capitalized, decimals, limits, p, signed, value
-from archbench.reports.contrasts.contrast import OUTCOMES, Contrast, turned
+from archbench.reports.contrasts.contrast import Contrast, turned
+from archbench.reports.contrasts.words import OUTCOMES, SHOWN, SMALL
 
 Form = Literal["mark", "cell", "clause", "sentence", "change"]
 
@@ -19,6 +20,23 @@ def phrase(contrast: Contrast, form: Form) -> str:
     change    of one architecture, from the second side to the first: "improved exact match by 0.12 (...)"
     """
     return _FORMS[form](contrast)
+
+
+def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[str]:
+    """A sentence for each further condition: the outcomes that it changes."""
+    by_condition: dict[str, list[str]] = {}
+    for contrast in changed:
+        where = f" on {contrast.dataset}" if with_dataset else ""
+        by_condition.setdefault(contrast.condition, []).append(f"{phrase(contrast, 'clause')}{where}")
+    return [
+        f"{capitalized(under(condition))} the outcome changes (not corrected): {'; '.join(outcomes)}."
+        for condition, outcomes in by_condition.items()
+    ]
+
+
+def under(condition: str) -> str:
+    """ "at equal training FLOPs", "under the condition “native supervision”"."""
+    return f"at {condition}" if condition.startswith("equal ") else f"under the condition “{condition}”"
 
 
 def p_text(contrast: Contrast) -> str:
@@ -63,15 +81,14 @@ def minimum_detectable(contrast: Contrast) -> str:
 def _mark(contrast: Contrast) -> str:
     if contrast.lost_to_divergence:
         return "diverged"
-    words = {**OUTCOMES, "ahead": "better", "behind": "worse", "equal": "equal"}[contrast.outcome]
+    words = "equal" if contrast.outcome == "equal" else OUTCOMES[contrast.outcome]
     return f"{words} (small)" if contrast.small else words
 
 
 def _cell(contrast: Contrast) -> str:
     if contrast.lost_to_divergence:
         return "diverged"
-    words = f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
-    return f"{words}, by less than the margin" if contrast.small else words
+    return f"{contrast.better} better{_small(contrast)}" if contrast.better else OUTCOMES[contrast.outcome]
 
 
 def _clause(contrast: Contrast) -> str:
@@ -85,12 +102,12 @@ def _clause(contrast: Contrast) -> str:
     if outcome == "accounting":
         return f"{pair} depends on the accounting ({contrast.accounting}){diverged}"
     if outcome == "equal":
-        return f"{contrast.first} and {contrast.second} equal within the margin{diverged}"
-    return f"{pair} {'without an interval' if outcome == 'unknown' else OUTCOMES[outcome]}{diverged}"
+        return f"{contrast.first} and {contrast.second} {OUTCOMES[outcome]}{diverged}"
+    return f"{pair} {OUTCOMES[outcome]}{diverged}"
 
 
 def _small(contrast: Contrast) -> str:
-    return ", by less than the margin" if contrast.small else ""
+    return f", {SMALL}" if contrast.small else ""
 
 
 def _sentence(contrast: Contrast) -> str:
@@ -106,11 +123,11 @@ def _decision(contrast: Contrast) -> str:
     if contrast.outcome == "accounting":
         return f"{pair}: depends on the accounting. {capitalized(contrast.accounting)}."
     if contrast.better:
-        small = f", by less than the margin of {contrast.margin:g}" if contrast.small else ""
+        small = f"{_small(contrast)} of {contrast.margin:g}" if contrast.small else ""
         by = f"{size(contrast)} {label} (95% interval {interval(_toward(contrast))}; {p_text(contrast)})"
         return f"{contrast.better} is better than {contrast.worse} by {by}{small}."
     if contrast.outcome == "equal":
-        equal = f"{contrast.first} and {contrast.second} are equal within the margin"
+        equal = f"{contrast.first} and {contrast.second} are {OUTCOMES['equal']}"
         return f"{equal} of {contrast.margin:g} {label} ({interval(_toward(contrast))})."
     if contrast.lost_to_divergence:
         return f"{pair}: not tested because {contrast.diverged} diverged."
@@ -119,7 +136,7 @@ def _decision(contrast: Contrast) -> str:
     if contrast.flat:
         return f"{pair}: not decided, because no score varies."
     chance = f"{_favour(contrast)}, 95% interval {interval(_toward(contrast))}; {_chance(contrast)}"
-    return f"{contrast.first} and {contrast.second} cannot be distinguished ({chance}). {_power(contrast)}"
+    return f"{pair}: not decided ({chance}). {_power(contrast)}"
 
 
 def _change(contrast: Contrast) -> str:
@@ -127,7 +144,7 @@ def _change(contrast: Contrast) -> str:
     if contrast.outcome == "unknown":
         return "was not tested: a test needs two seeds of one side"
     if contrast.outcome == "equal" or contrast.small:
-        return f"changed {label} by less than the margin of {contrast.margin:g} (95% interval {interval(toward)})"
+        return f"changed {label} {SMALL} of {contrast.margin:g} (95% interval {interval(toward)})"
     if contrast.better:
         way = "improved" if contrast.outcome == "ahead" else "worsened"
         return f"{way} {label} by {size(contrast)} (95% interval {interval(toward)}; {p_text(contrast)})"
@@ -167,7 +184,7 @@ def _power(contrast: Contrast) -> str:
     detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
     if contrast.seeds_needed is None:
         return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
-    goal = {"equality": "equality within the margin"}.get(contrast.needed_to_show, "a difference")
+    goal = SHOWN[contrast.needed_to_show]
     if contrast.seeds_needed <= contrast.seeds:
         return f"{detectable}; {contrast.seeds_needed} new seeds of each would probably show {goal}."
     return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."

@@ -1,18 +1,19 @@
 """The report in a few sentences: who wins, which pairs are not decided, and what limits both."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from archbench.reports.base.formatting import grouped, listing, number
+from archbench.reports.base.formatting import capitalized, grouped, listing, number
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
+from archbench.reports.contrasts import words
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, every_pair, not_trained_enough, winner
+from archbench.reports.contrasts.phrase import elsewhere
 from archbench.reports.contrasts.verdicts import (
     LOSS_TOKENS_RATIO_REPORTED,
     changed,
     early_training,
-    elsewhere,
     under_conditions,
 )
 from archbench.reports.questions.controls import is_as_expected
@@ -47,13 +48,15 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
     primary, effects = report.tested.primary, report.tested["effect"]
     miniature = list(_in_miniature(claims))
     if any(contrast.outcome != "unknown" for contrast in primary):
-        wins = _wins_and_losses(primary, _undetermined(report)) if _complete(primary) else _better(primary)
+        wins = _wins_and_losses(primary, _undetermined(report)) if _complete(primary) else words.ahead(primary)
         decided = _sentence(_held(report), wins, primary)
         return [decided, *_open(primary), *pretrained(report), *_changed(report), *_grown(report), *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
-        return [_sentence("", _better(effects), effects), *_undecided(effects), *pretrained(report), *miniature]
+        rest = words.undecided(effects, "changes")
+        found = [_sentence("", words.ahead(effects), effects), *([f"{capitalized(rest)}."] if rest else [])]
+        return [*found, *pretrained(report), *miniature]
     sizes = [f"{trend.sweep.title}: {sentence}" for trend in report.trends for sentence in sentences(trend)]
     return [*sizes[:MOST], *miniature] if sizes else []
 
@@ -61,13 +64,13 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
 def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
     """The decided claims about larger models."""
     texts, scales = [], dict[str, None]()
-    for verdict, words in ((SAME_DIRECTION, "same direction"), (OPPOSITE_DIRECTION, "opposite direction")):
+    for verdict, direction in ((SAME_DIRECTION, "same direction"), (OPPOSITE_DIRECTION, "opposite direction")):
         decided = [entry for entry in claims if entry.verdict == verdict]
         scales |= dict.fromkeys(entry.scale for entry in decided if entry.scale)
         statements = [f"“{entry.claim.statement}”" for entry in decided]
         more = [f"{len(statements) - MOST} more"] if len(statements) > MOST else []
         if statements:
-            texts.append(f"{words} for {listing([*statements[:MOST], *more])}")
+            texts.append(f"{direction} for {listing([*statements[:MOST], *more])}")
     if texts:
         size = f" ({' or '.join(scales)})" if scales else ""
         yield f"Claims about larger models, tested in miniature{size}: {'; '.join(texts)}."
@@ -76,10 +79,10 @@ def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
 def _held(report: Report) -> str:
     """What was held equal, where that is the same for all data sets."""
     axes = {axis for comparison in report.first for axis in comparison.group.runs["match"].dropna().unique()}
-    words = [MATCHES[axis] for axis in axes if axis in MATCHES]
-    if not len(axes) == len(words) == 1:
+    held = [MATCHES[axis] for axis in axes if axis in MATCHES]
+    if not len(axes) == len(held) == 1:
         return ""
-    return f"From scratch, at {words[0]}" if is_first_from_scratch(report) else f"At {words[0]}"
+    return f"From scratch, at {held[0]}" if is_first_from_scratch(report) else f"At {held[0]}"
 
 
 def pretrained(report: Report) -> Iterator[str]:
@@ -87,21 +90,22 @@ def pretrained(report: Report) -> Iterator[str]:
     after, tested, pairs = (report.tested[family] for family in ("after pretraining", "gain", "gain difference"))
     if after:
         placed = [replace(contrast, dataset=f"{contrast.dataset} {contrast.condition}") for contrast in after]
-        undecided = sum(not contrast.decided for contrast in after)
-        rest = f"; not decided: {undecided} of {len(after)} tests" if 0 < undecided < len(after) else ""
-        yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {_better(placed)}{rest}."
+        rest = words.undecided(after, "tests") if any(contrast.decided for contrast in after) else ""
+        found = "; ".join(filter(None, [words.ahead(placed), rest]))
+        yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {found}."
     if not tested:
         return
     where = "finetuned, compared with training from scratch"
-    changes = {
-        words: [(gain.first, gain) for gain in tested if gain.outcome == outcome]
-        for outcome, words in (("ahead", "better"), ("behind", "worse"))
-    }
-    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effect')}."
+    changes = [
+        (f"{gain.first} {words.OUTCOMES[outcome]}", gain)
+        for outcome in ("ahead", "behind")
+        for gain in tested
+        if gain.outcome == outcome
+    ]
+    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effects')}."
     if pairs:
         ahead = [(f"{gain.better} above {gain.worse}", gain) for gain in pairs if gain.better]
-        larger = _gains({"": ahead}, pairs, "difference")
-        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {larger}."
+        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {_gains(ahead, pairs, 'differences')}."
 
 
 def _level(tests: int) -> str:
@@ -109,16 +113,13 @@ def _level(tests: int) -> str:
     return f"p < 0.05, corrected for {tests} tests" if tests > 1 else "p < 0.05"
 
 
-def _gains(chosen: Mapping[str, Sequence[tuple[str, Contrast]]], tested: Sequence[Contrast], noun: str) -> str:
-    """Decided gains in words and how many are not decided; ``noun`` says what is tested."""
+def _gains(named: Sequence[tuple[str, Contrast]], tested: Sequence[Contrast], what: str) -> str:
+    """Decided gains in words, and how many of ``what`` was tested are not decided."""
     entries = []
-    for words, named in chosen.items():
-        for name, gain in named:
-            examples = f" ({int(gain.about):,} examples)" if gain.about else ""
-            entries.append((f"{name} {words}".strip(), f"{gain.dataset}{examples} after {started_from(gain)}"))
-    undecided = sum(not gain.better for gain in tested)
-    rest = f"{undecided} of {len(tested)} {noun}s are not decided" if undecided else ""
-    return "; ".join(filter(None, [grouped(entries), rest]))
+    for text, gain in named:
+        examples = f" ({int(gain.about):,} examples)" if gain.about else ""
+        entries.append((text, f"{gain.dataset}{examples} after {started_from(gain)}"))
+    return "; ".join(filter(None, [grouped(entries), words.undecided(tested, what)]))
 
 
 def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
@@ -161,18 +162,6 @@ def _with_those_aside(dataset: str, contrasts: Sequence[Contrast]) -> str:
     return f"{dataset} ({listing(aside)} not trained enough)" if aside else dataset
 
 
-def _better(contrasts: Sequence[Contrast]) -> str:
-    """The pairs of architectures in which one is better; pairs with the same data sets are listed together."""
-    better: dict[tuple[str, str], list[str]] = {}
-    decided = ((contrast.better, contrast.worse, contrast) for contrast in contrasts if contrast.better)
-    for (first, second), same in _by_pair(decided).items():
-        better.setdefault((first, _on(same)), []).append(second)
-    equal = _by_pair((entry.first, entry.second, entry) for entry in contrasts if entry.outcome == "equal")
-    parts = [f"{first} is better than {listing(others)}{where}" for (first, where), others in better.items()]
-    parts += [f"{first} and {second} are equal within the margin{_on(same)}" for (first, second), same in equal.items()]
-    return "; ".join(parts) or "no difference is decided"
-
-
 def _by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
     datasets: dict[str, list[Contrast]] = {}
     for contrast in contrasts:
@@ -180,50 +169,12 @@ def _by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
     return datasets
 
 
-def _by_pair(contrasts: Iterable[tuple[str, str, Contrast]]) -> dict[tuple[str, str], list[Contrast]]:
-    pairs: dict[tuple[str, str], list[Contrast]] = {}
-    for first, second, contrast in contrasts:
-        pairs.setdefault((first, second), []).append(contrast)
-    return pairs
-
-
-def _on(contrasts: Sequence[Contrast]) -> str:
-    """The data sets of these; nothing where they are named with the architectures."""
-    small = "by less than the margin"
-    if all(" on " in contrast.first and " on " in contrast.second for contrast in contrasts):
-        return f" {small}" if all(contrast.small for contrast in contrasts) else ""
-    return f" on {listing(f'{entry.dataset} ({small})' if entry.small else entry.dataset for entry in contrasts)}"
-
-
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
     """The pairs that are equal within the margin, are not decided, or depend on the accounting."""
-    for outcome, words in (
-        ("equal", "Equal within the margin"),
-        ("open", "Not decided"),
-        ("accounting", f"Depends on the accounting ({ACCOUNTING})"),
-    ):
-        if outcome == "equal" and not _complete(primary):
-            continue
-        entries = [
-            entry
-            for dataset, contrasts in _by_dataset(primary).items()
-            for entry in _pairs(dataset, contrasts, outcome)
-        ]
-        if entries:
-            yield f"{words}: {grouped(entries)}."
-
-
-def _pairs(dataset: str, contrasts: Sequence[Contrast], outcome: str) -> list[tuple[str, str]]:
-    """The pairs of a data set that have this outcome, each with the data set; "every pair" where all have it."""
-    if len(contrasts) > 1 and {contrast.outcome for contrast in contrasts} == {outcome}:
-        return [("every pair", dataset)]
-    return [(f"{entry.first} vs. {entry.second}", dataset) for entry in contrasts if entry.outcome == outcome]
-
-
-def _undecided(effects: Sequence[Contrast]) -> Iterator[str]:
-    undecided = sum(not contrast.decided for contrast in effects)
-    if undecided:
-        yield f"Not decided: {undecided} of {len(effects)} changes."
+    more = {"equal": "", "open": "", "accounting": f" ({ACCOUNTING})"}
+    for outcome in more if _complete(primary) else ("open", "accounting"):
+        if pairs := words.with_outcome(primary, outcome):
+            yield f"{capitalized(words.OUTCOMES[outcome])}{more[outcome]}: {pairs}."
 
 
 def _grown(report: Report) -> Iterator[str]:
@@ -254,7 +205,7 @@ def limits(report: Report) -> str:
         parts.append(f"not trained enough to be compared: {failed}")
     below = [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]
     if below:
-        parts.append(f"no architecture is better than the best simple baseline on {listing(below)}")
+        parts.append(f"{words.NONE_ABOVE_BASELINE} on {listing(below)}")
     undetermined = _undetermined(report)
     if undetermined:
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")

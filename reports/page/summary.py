@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from archbench.reports.contrasts.phrase import phrase
-from archbench.reports.contrasts.verdicts import cautions, changed, elsewhere, left_out, verdict
+from archbench.reports.contrasts.phrase import elsewhere, phrase
+from archbench.reports.contrasts.verdicts import cautions, changed, left_out, verdict
 from archbench.reports.page import lede
 from archbench.reports.page.bottom_line import pretrained
 from archbench.reports.page.grids import GridCell

@@ -9,6 +9,7 @@ from typing import Final
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables
+from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison
 
@@ -139,7 +140,7 @@ def _amount(point: Stored) -> str:
 def _piece(stored: Sequence[Stored]) -> str:
     """What the numbers make of the saying, a piece of information being a bit."""
     by_word = {word: [point for point in stored if point.word == word] for word in ("above", "below", "open")}
-    words = {"above": "at least one bit", "below": "less than one bit", "open": "not decided"}
+    words = {"above": "at least one bit", "below": "less than one bit", "open": OUTCOMES["open"]}
     full = [word for word, points in by_word.items() if len(points) == len(stored)]
     verdict = f"{words[full[0]]} at every size in every architecture" if full else _parts(by_word, words)
     more = "" if full == ["above"] else "; more training may store more"

@@ -108,10 +108,12 @@ class Comparison:
 
         A score without an interval is taken as it is.
         """
+        return bool(self.scored) and all(map(self.is_behind_baseline, self.scored))
+
+    def is_behind_baseline(self, cell: Cell) -> bool:
+        """Whether a score is not better, by its 95% interval, than the best simple baseline."""
         best = self.best_simple_baseline
-        if not (self.scored and best):
-            return False
-        return not any(min(self.gains_over(best[1], cell)) > 0 for cell in self.scored)
+        return best is not None and bool(cell.values) and min(self.gains_over(best[1], cell)) <= 0
 
     def gains_over(self, value: float, cell: Cell) -> tuple[float, ...]:
         """How much better than a baseline's value both ends of a score's interval are; its mean, if it has none."""

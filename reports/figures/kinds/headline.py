@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.base import formatting
-from archbench.reports.base.formatting import listing
+from archbench.reports.base.formatting import capitalized, listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.contrasts.contrast import Answers, Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
+from archbench.reports.contrasts.words import BOLD, OUTCOMES, WEAK
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -35,13 +36,11 @@ from archbench.reports.results.gates import failing
 
 CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
-    "marks) and baselines (grey). Bold: wins (is better than every other architecture that primary contrasts name and "
-    "that is trained enough) and has the best mean; 95% intervals of its differences from architectures outside the "
-    "primary contrasts also exclude 0. Right: difference from the best mean of models trained enough, with its 95% "
-    "interval: of primary contrasts corrected as their verdicts are (Holm), so that it excludes 0 where the corrected "
-    "p is below 0.05; of other pairs not corrected. Shaded: the equivalence margin. Arrow at an edge: the value lies, "
-    "or the interval continues, outside the panel. “Not trained enough”: no better than a bigram model or the majority "
-    "class, or without use of its source; such a model takes part in no verdict."
+    f"marks) and baselines (grey). Bold: {BOLD}. Right: difference from the best mean of models trained enough, with "
+    "its 95% interval: of primary contrasts corrected as their verdicts are (Holm), so that it excludes 0 where the "
+    "corrected p is below 0.05; of other pairs not corrected. Shaded: the equivalence margin. Arrow at an edge: the "
+    f"value lies, or the interval continues, outside the panel. “{capitalized(OUTCOMES['untrained'])}”: {WEAK}; such a "
+    "model takes part in no verdict."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -248,7 +247,7 @@ def behind(
             at_right(axes, row, "best mean", False, quiet(), ("",))
             continue
         if cell.architecture in weak:
-            inside(axes, row, "not trained enough")
+            inside(axes, row, OUTCOMES["untrained"])
             continue
         if cell.architecture not in gaps:
             continue

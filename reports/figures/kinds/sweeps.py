@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing, value
 from archbench.reports.contrasts.verdicts import baseline_label
+from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, baseline_line, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
@@ -125,7 +126,7 @@ def _takeaway(trends: Sequence[Trend], view: View) -> str:
 
 def _counted(outcomes: Sequence[str]) -> str:
     """`better in 3 of 4 sweeps`; `not decided or equal` where it is neither better nor worse."""
-    words = {"better": outcomes.count("ahead"), "worse": outcomes.count("behind")}
+    words = {OUTCOMES[outcome]: outcomes.count(outcome) for outcome in ("ahead", "behind")}
     several = f" of {len(outcomes)} sweeps" if len(outcomes) > 1 else ""
     parts = [f"{word} in {count}{several}" if several else word for word, count in words.items() if count]
-    return listing(parts) or "not decided or equal"
+    return listing(parts) or f"{OUTCOMES['open']} or equal"

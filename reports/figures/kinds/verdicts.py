@@ -1,7 +1,6 @@
 """The matrix of verdicts as a picture: data sets by architectures, a word and a colour in each cell."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -10,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
+from archbench.reports.contrasts.contrast import architectures_of
+from archbench.reports.contrasts.words import BEHIND_BASELINE, STANDINGS
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.layout import PAD
 from archbench.reports.figures.canvas.marks import SMALLEST_TEXT, name_rows, names_width, small
@@ -19,16 +19,8 @@ from archbench.reports.figures.canvas.palette import hue, ink, label, paper, qui
 from archbench.reports.figures.canvas.styles import scaled
 from archbench.reports.figures.canvas.text_wrapping import width, wrapped
 from archbench.reports.figures.figure import Figure, View, place
-from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS, behind_baseline, in_primary, state
+from archbench.reports.readings.standing import Standing, standing_of
 
-CAPTION: Final = (
-    "Outcome of the primary contrasts of each data set, and the mean test score. wins: better than every "
-    "other architecture that is trained enough; better: better in each of its contrasts, but not tested against every "
-    "architecture; loses: worse in at least one; ties: every pair decided, never worse, and equal within the margin at "
-    "least once; not decided: a contrast is open, and none is lost. Not trained enough: no better than a bigram or the "
-    "majority class, or without use of its source. "
-    f"{NOT_ABOVE_BASELINE}: not shown to be better than the best simple baseline (95% interval)."
-)
 HUES: Final = {"wins": "green", "better": "green", "ties": "blue", "loses": "vermillion", "accounting": "purple"}
 _TINT: Final = 0.28
 _AROUND, _LINE = 0.5, 0.165  # inches: above and below, a line of text
@@ -36,39 +28,21 @@ _CELL: Final = 1.0  # inches of text, at most
 _BETWEEN: Final = 0.06  # inches between texts side by side
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """An architecture on a data set: how it stands, its mean as text, whether it fails to beat the baseline."""
-
-    dataset: str
-    architecture: str
-    state: str
-    mean: str
-    behind: bool
-
-    @property
-    def words(self) -> str:
-        return f"{WORDS[self.state]}{NOT_ABOVE_BASELINE if self.behind else ''}"
-
-
 def verdicts(view: View) -> Figure:
     """One panel, where anything is a primary contrast."""
-    names = in_primary(view.report)
-    cells, rows = list[Verdict](), list[dict[str, object]]()
-    for comparison in view.first:
-        if not view.report.tested.primary_on(comparison.group.dataset):
-            continue
-        for cell in comparison.scored:
-            if cell.architecture in names:
-                word = state(view.report, comparison, cell.architecture)
-                mean = formatting.value(cell.interval.mean, comparison.metric.decimals)
-                behind = behind_baseline(comparison, cell)
-                cells.append(Verdict(comparison.group.dataset, cell.architecture, word, mean, behind))
-                rows.append(
-                    place(comparison)
-                    | {"architecture": cell.architecture, "state": WORDS[word], "mean": cell.interval.mean}
-                    | {"behind_baseline": behind}
-                )
+    names = architectures_of(view.report.tested.primary)
+    cells = [
+        standing_of(view.report, comparison, cell)
+        for comparison in view.first
+        for cell in comparison.scored
+        if cell.architecture in names and view.report.tested.primary_on(comparison.group.dataset)
+    ]
+    rows = [
+        place(cell.comparison)
+        | {"architecture": cell.architecture, "state": STANDINGS[cell.state].word, "mean": cell.cell.interval.mean}
+        | {"behind_baseline": cell.is_behind_baseline}
+        for cell in cells
+    ]
     drawing = partial(draw, cells=cells)
     about = "Verdicts by data set and architecture"
     height = partial(_height, cells=cells)
@@ -78,7 +52,7 @@ def verdicts(view: View) -> Figure:
     return Figure(
         name="verdicts",
         title="Who wins where",
-        caption=CAPTION,
+        caption=_caption(cells),
         panels=panels,
         architectures=named,
         numbers=pd.DataFrame(rows),
@@ -88,7 +62,16 @@ def verdicts(view: View) -> Figure:
     )
 
 
-def draw(axes: Axes, cells: Sequence[Verdict]) -> None:
+def _caption(cells: Sequence[Standing]) -> str:
+    """What the words in the cells mean."""
+    states = {cell.state for cell in cells}
+    meanings = [word.text for state, word in STANDINGS.items() if state in states]
+    behind = [BEHIND_BASELINE] if any(cell.is_behind_baseline for cell in cells) else []
+    about = "Outcome of the primary contrasts of each data set, and the mean test score."
+    return " ".join([about, *meanings, *behind])
+
+
+def draw(axes: Axes, cells: Sequence[Standing]) -> None:
     """A row for each data set and a column for each architecture, or the other way round where those are more."""
     rows, columns = _sides(cells)
     by_architecture = cells[0].architecture in rows
@@ -114,19 +97,19 @@ def draw(axes: Axes, cells: Sequence[Verdict]) -> None:
         spine.set_visible(False)
 
 
-def _room(inches: float, cells: Sequence[Verdict]) -> float:
+def _room(inches: float, cells: Sequence[Standing]) -> float:
     """Inches of text in a cell of a panel this wide."""
     rows, columns = _sides(cells)
     return min((inches - names_width(rows) - 2 * scaled(PAD)) / len(columns) - scaled(_BETWEEN), scaled(_CELL))
 
 
-def _size(cells: Sequence[Verdict], room: float) -> float:
+def _size(cells: Sequence[Standing], room: float) -> float:
     """The points at which every word fits into a cell; at least the smallest legible."""
     widest = max(width(word, 10, "bold") for cell in cells for word in [*cell.words.split(), cell.mean])
     return min(small(), max(SMALLEST_TEXT, 10 * room / widest))
 
 
-def _height(inches: float, cells: Sequence[Verdict]) -> float:
+def _height(inches: float, cells: Sequence[Standing]) -> float:
     """Inches of a panel this wide, both as in the light style."""
     rows, columns = _sides(cells)
     room = _room(scaled(inches), cells)
@@ -135,14 +118,14 @@ def _height(inches: float, cells: Sequence[Verdict]) -> float:
     return _AROUND + _LINE * head + (_LINE * (lines + 1) + _BETWEEN) * len(rows)
 
 
-def _sides(cells: Sequence[Verdict]) -> tuple[list[str], list[str]]:
+def _sides(cells: Sequence[Standing]) -> tuple[list[str], list[str]]:
     """The names of the rows and of the columns: data sets and architectures, the more numerous in rows."""
     datasets = list(dict.fromkeys(cell.dataset for cell in cells))
     names = list(dict.fromkeys(cell.architecture for cell in cells))
     return (names, datasets) if len(names) > max(len(datasets), 3) else (datasets, names)
 
 
-def _takeaway(cells: Sequence[Verdict]) -> str:
+def _takeaway(cells: Sequence[Standing]) -> str:
     """Where each architecture wins."""
     wins: dict[str, list[str]] = {}
     for cell in cells:

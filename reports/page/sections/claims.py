@@ -10,6 +10,7 @@ from archbench.reports.claims import ledger
 from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
 from archbench.reports.claims.ledger import Claim, successors
 from archbench.reports.claims.next_steps import as_clause
+from archbench.reports.contrasts.words import SHOWN
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Note, Section, Table, when
 from archbench.reports.report import Report
@@ -39,8 +40,7 @@ def _to_decide(verdict: ClaimVerdict) -> str:
     if not verdict.command:
         return ""
     shows = {contrast.needed_to_show for contrast in verdict.contrasts if contrast.outcome == "open"} - {""}
-    words = {"difference": "a difference", "equality": "equality within the margin"}
-    kinds = " or ".join(words[shown] for shown in words if shown in shows)
+    kinds = " or ".join(words for shown, words in SHOWN.items() if shown in shows)
     by_seeds = "--seeds" in verdict.command or "seeds each" in verdict.command
     return as_clause(verdict.command, f", by {kinds}" if kinds and by_seeds else "")
 

@@ -7,31 +7,18 @@ from typing import Final
 from markupsafe import Markup
 
 from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.contrasts.words import BEHIND_BASELINE, NOT_ABOVE_BASELINE, STANDINGS
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Column
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.parts import Figure, Note, Section, Special, Table, when
 from archbench.reports.page.sections.tuning import variants_in_use
 from archbench.reports.readings import waterfall
-from archbench.reports.readings.standing import NOT_ABOVE_BASELINE, WORDS
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining, trials
 from archbench.reports.results.pretraining import is_first_from_scratch
 
-MEANINGS: Final[Mapping[str, str]] = {
-    "wins": "better than every other architecture that primary contrasts name and that is trained enough",
-    "better": "better in each of its primary contrasts, but not tested against every architecture",
-    "loses": "worse in at least one",
-    "ties": "every pair decided, never worse, and equal within the margin at least once",
-    "open": "a contrast is open, and none is lost",
-    "unknown": "no test was possible, for example with one seed",
-    "untrained": '<a href="#gates">no better than a bigram or the majority class, or does not use its source</a>; '
-    "others are not judged against it",
-    "alone": "no other architecture is trained enough",
-    "accounting": "decided under the first condition, but another outcome is decided (5%, not corrected) if budgets "
-    "are matched differently or other tokens have a loss, and nothing else changes "
-    '(<a href="#conditions">conditions</a>)',
-}
+EXPLAINED: Final[Mapping[str, str]] = {"untrained": "gates", "accounting": "conditions"}  # in these sections
 
 
 def sentences(report: Report) -> list[str]:
@@ -43,9 +30,12 @@ def _meanings(report: Report) -> Iterator[Markup]:
     """What the words and marks in the table mean, as far as it has them."""
     cells = [cell for row in matrix(report).rows for cell in row[1:]]
     states = {word for cell in cells for word in cell.kind.split()}
-    yield from (Markup(f"{WORDS[state]}: {words}.") for state, words in MEANINGS.items() if state in states)
+    for state, word in STANDINGS.items():
+        if state in states:
+            name = Markup('<a href="#{}">{}</a>').format(at, word.word) if (at := EXPLAINED.get(state)) else word.word
+            yield Markup("{}: {}.").format(name, word.meaning)
     if any(cell.text.endswith(NOT_ABOVE_BASELINE) for cell in cells):
-        yield Markup(f"{NOT_ABOVE_BASELINE}: not shown to be better than the best simple baseline (95% interval).")
+        yield Markup(BEHIND_BASELINE)
 
 
 def _figures(report: Report) -> list[str]:
@@ -75,8 +65,7 @@ VERDICTS: Final = Table(
     ),
     holds="which architecture wins on which data set",
     lacks="primary contrasts",
-    note=f"By the corrected tests; bold: wins. {NOT_ABOVE_BASELINE}: not shown to be better than the best simple "
-    "baseline (95% interval).",
+    note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE}",
 )
 SECTION: Final = Section(
     "In short",

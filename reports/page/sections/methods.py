@@ -204,8 +204,7 @@ READING: Final = Section(
                 "scores such as BLEU and macro F1 use jackknife pseudo-values.",
                 "decided": "One architecture is better (two-sided test at 5%, corrected for all primary contrasts), or "
                 "both are equal within the margin. Differences are paired on test examples, so two means with "
-                "overlapping intervals can still be decided. If neither is shown, the pair is “not decided”; some "
-                "sentences say that the two cannot be distinguished, which means the same.",
+                "overlapping intervals can still be decided. If neither is shown, the pair is “not decided”.",
                 "first condition": "The condition of the primary contrasts: the first budget that the experiment lists "
                 "for a data set, with its default supervision and training recipe. Each further condition changes one "
                 "or more of these.",

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
+from archbench.reports.contrasts.words import BOLD
 from archbench.reports.figures.figure import place
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
@@ -192,16 +193,11 @@ SCORES: Final = Table[Scored](
     about=(
         "Test split, mean ± 95% interval",
         _seeds,
-        "<strong>Bold</strong>: wins (is better than every other architecture that primary contrasts name and that is "
-        "trained enough) and has the best mean; 95% intervals of its differences from architectures outside the "
-        "primary contrasts also exclude 0. ↑ higher is better, ↓ lower is better; n: test examples. All metrics and "
+        f"<strong>Bold</strong>: {BOLD}. ↑ higher is better, ↓ lower is better; n: test examples. All metrics and "
         'conditions: <a href="scores.csv">scores.csv</a>.',
     ),
     holds="scores of all architectures and baselines on every data set",
-    note="Means over seeds with 95% intervals. Bold: wins (is better than every other architecture that primary "
-    "contrasts name and that is trained enough; corrected) and has the best mean; intervals of its differences from "
-    "architectures outside the primary contrasts also exclude 0 (not corrected). \N{DOUBLE DAGGER}: not trained "
-    "enough.",
+    note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). \N{DOUBLE DAGGER}: not trained enough.",
 )
 VERDICTS: Final = Section(
     "Verdicts",
