@@ -269,7 +269,7 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     assert any(short_sentence in line for line in summary.sentences(judged))
     [first_condition] = judged.first
     outcome = verdict(first_condition, judged.tested.primary_on("sentiment"), changes("sentiment", judged.tested))
-    assert outcome.state == "decided" and short_sentence in outcome.notes
+    assert outcome.ranking.state == "decided" and short_sentence in outcome.notes
     [decoder] = [row[1] for row in matrix.matrix(judged).rows if row[0].text == "decoder"]
     assert "different under the condition “AdamW”" in decoder.below
 

@@ -12,7 +12,6 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 
 from archbench.reports.base import tables
-from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims.claims import claim_verdicts
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED
@@ -112,8 +111,8 @@ def test_matrix_card_sentence_and_bold_mark_agree_on_who_wins(tmp_path: Path) ->
     words = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(result).rows}
     assert [name for name, word in words.items() if word == "wins"] == ["decoder"]
     assert [cell.architecture for cell in comparison.cells if cell.best] == ["decoder"]
-    card = verdict(comparison, result.tested.primary).sentence
-    assert card.startswith("decoder wins") and "better than encoder-decoder. Not trained enough" in card
+    state = verdict(comparison, result.tested.primary).ranking
+    assert (state.case, state.leaders, state.aside) == ("wins", ("decoder",), ("encoder",))
     assert "decoder wins on shakespeare (encoder not trained enough)" in bottom_line(result)[0]
 
 
@@ -191,13 +190,9 @@ def test_a_verdict_names_no_leader_among_models_that_are_not_trained_enough(
     tmp_path: Path, enough: tuple[str, ...]
 ) -> None:
     result = judged(tmp_path, with_bigram(SHAKESPEARE, 2.56 if enough else 2.4))
-    sentence = verdict(result.first[0], result.tested.primary).sentence
-    aside = [name for name in SHAKESPEARE.truth if name not in enough]
-    if enough:
-        assert sentence.startswith("No architecture wins. decoder has the best mean")
-        assert sentence.endswith(f"Not trained enough to be compared: {listing(aside)}.")
-    else:
-        assert sentence == "No architecture is trained enough to be compared."
+    state = verdict(result.first[0], result.tested.primary).ranking
+    assert (state.case, state.leaders) == ("leads" if enough else "untrained", enough)
+    assert state.aside == tuple(name for name in SHAKESPEARE.truth if name not in enough)
 
 
 @pytest.mark.parametrize("best", ["decoder", "encoder"])
@@ -208,12 +203,12 @@ def test_of_a_default_and_its_variants_only_the_default_can_win(tmp_path: Path, 
     synthetic.specify(tmp_path, "contrasts", [[name, "decoder"] for name in truth if name != "decoder"])
     result = Report(tables.collect(tmp_path))
     [comparison] = result.first
-    [sentence, *_], card = bottom_line(result), verdict(comparison, result.tested.primary).sentence
+    [sentence, *_], state = bottom_line(result), verdict(comparison, result.tested.primary).ranking
     cells = {row[0].text: row[1].text.partition(" ")[0] for row in matrix(result).rows}
     assert cells[best] == ("wins" if best == "decoder" else "better")
     assert [cell.architecture for cell in comparison.cells if cell.best] == (["decoder"] if best == "decoder" else [])
-    assert card.startswith("decoder wins with" if best == "decoder" else "encoder has the best mean")
-    assert "is better than" in sentence and "win" not in sentence and "No architecture wins" not in card
+    assert (state.case, state.leaders) == ("wins" if best == "decoder" else "beats", (best,)) and not state.complete
+    assert "is better than" in sentence and "win" not in sentence
 
 
 def test_in_an_ablation_only_the_whole_architecture_has_to_pass(tmp_path: Path) -> None:

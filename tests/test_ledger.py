@@ -161,7 +161,7 @@ def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_ba
     assert [entry.ruling.verdict for entry in claim_record.tested] == [REPRODUCED, UNDECIDED]
     line = ledger_page.markdown([claim_record], "").partition("- [mixed](mixed/): ")[2]
     assert line.startswith("undecided. Compared with the bigram model of tokens: on shakespeare, decoder and")
-    assert "encoder is worse. 3 instead of 5 seeds" in line
+    assert "encoder worse. 3 instead of 5 seeds" in line
 
 
 def test_where_no_gate_was_measured_the_test_is_not_complete(tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert lines[0].startswith("From scratch, at equal size and equal training tokens")
     bought = next(line for line in lines if line.startswith("Pretraining ("))
     assert f"{names[1]} better and {names[2]} worse on sentiment (20 examples) after own" in bought
-    assert bought.endswith("1 of 3 effects are not decided.")
+    assert bought.endswith("not decided: 1 of 3 effects.")
     more = next(line for line in lines if line.startswith("Larger gain from pretraining"))
     assert f"{names[1]} above {names[2]}" in more
     grid = printed.table(judged, "gain_differences")
@@ -362,8 +362,8 @@ def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
 def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
     tests = [gain for gain in figure_stores.judged("pretraining").tested["gain"] if gain.better]
     (first, *_) = tests
-    won = [(first.first, first), (first.first, replace(first, condition="after further"))]
-    words = bottom_line_module._gains({"better": won}, [gain for _, gain in won], "effect")
+    won = [(f"{first.first} better", gain) for gain in (first, replace(first, condition="after further"))]
+    words = bottom_line_module._gains(won, [gain for _, gain in won], "effects")
     assert (
         words == f"{first.first} better on sentiment (20 examples) after own and sentiment (20 examples) after further"
     )

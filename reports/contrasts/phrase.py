@@ -184,7 +184,7 @@ def _power(contrast: Contrast) -> str:
     detectable = f"Minimum detectable difference: {minimum_detectable(contrast)} (80% power)"
     if contrast.seeds_needed is None:
         return f"{detectable}; more test examples, not only more seeds, are needed to decide it."
-    goal = SHOWN[contrast.needed_to_show]
+    goal = SHOWN.get(contrast.needed_to_show, SHOWN["difference"])
     if contrast.seeds_needed <= contrast.seeds:
         return f"{detectable}; {contrast.seeds_needed} new seeds of each would probably show {goal}."
     return f"{detectable}; about {contrast.seeds_needed} seeds each to show {goal}."
