@@ -8,7 +8,6 @@ from archbench.reports.base.formatting import listing
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
-from archbench.reports.contrasts.words import OUTCOMES
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def against(contrast: Contrast) -> str:
     if contrast.survivor:
         return f"{contrast.diverged} diverged on {contrast.dataset}"
     if contrast.outcome == "equal":
-        return f"the two are {OUTCOMES['equal']} on {contrast.dataset}"
+        return f"the two are equal on {contrast.dataset}"
     return f"{contrast.better} is better on {contrast.dataset}"
 
 

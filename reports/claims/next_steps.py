@@ -10,7 +10,6 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import against, bears_out, outcome
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.contrasts.words import SHOWN
 from archbench.reports.results.gates import failing
 
 HOPELESS: Final = "more seeds cannot decide it"
@@ -50,7 +49,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     even = [contrast for contrast in still if contrast.needed_to_show == "equality"]
     if even and not claim.enough:
         pairs = listing(map(_equality, even))
-        return f"{HOPELESS}: if the true differences are those observed, they show {SHOWN['equality']} ({pairs})"
+        return f"{HOPELESS}: if the true differences are those observed, they show equality ({pairs})"
     return _seeds(tables, claim, still, max(max(contrast.seeds_needed or 0, contrast.seeds + 1) for contrast in still))
 
 
