@@ -13,7 +13,7 @@ from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.contrasts import words
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.contrasts.ranking import Case, Ranking, ranking
+from archbench.reports.contrasts.ranking import Case, Ranking, ranking, standing
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import Gate
@@ -55,10 +55,13 @@ def _changed(comparison: Comparison, changes: Mapping[str, Any]) -> Comparison:
 
 
 def _contrast(first: str, second: str, outcome: str) -> Contrast:
-    p, beyond = {"open": (0.5, 0.9), "equal": (0.5, 0.01)}.get(outcome, (0.01, 0.9))
+    chances = {"open": (0.5, 0.9), "equal": (0.5, 0.01), "unknown": (math.nan, math.nan)}
+    p, beyond = chances.get(outcome, (0.01, 0.9))
+    mean, *rest = APART
+    gap = Interval(-mean if outcome == "behind" else mean, *rest)
     gates = (Gate("encoder"),) if outcome == "untrained" else ()
     place = ("sentiment", "classification", "", BUILTIN["accuracy"])
-    return Contrast(*place, first, second, Interval(*APART), p, beyond, 0.02, 0.1, None, 3, failed_gates=gates)
+    return Contrast(*place, first, second, gap, p, beyond, 0.02, 0.1, None, 3, failed_gates=gates)
 
 
 @pytest.mark.parametrize(("outcomes", "expected"), TESTED)
@@ -78,6 +81,25 @@ def test_without_a_test_intervals_give_the_state(
 ) -> None:
     state = ranking(_changed(comparison, changes))
     assert state == Ranking(**{"leaders": NAMES[:1], **expected}) and state.state != "decided"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (("ahead", "ahead", "open"), {"a": "wins", "b": "loses", "c": "loses"}),
+        (("ahead", "open", "open"), {"a": "open", "b": "loses", "c": "open"}),
+        (("equal", "equal", "equal"), {"a": "ties", "b": "ties", "c": "ties"}),
+        (("equal", "ahead", "ahead"), {"a": "ties", "b": "ties", "c": "loses"}),
+        (("open", "open", "open"), {"a": "open", "b": "open", "c": "open"}),
+        (("unknown", "unknown", "unknown"), {"a": "unknown", "b": "unknown", "c": "unknown"}),
+        (("behind", "ahead", "unknown"), {"a": "loses", "b": "open", "c": "loses"}),
+    ],
+)
+def test_a_word_of_the_matrix_follows_from_the_primary_contrasts(
+    outcomes: tuple[str, ...], expected: dict[str, str]
+) -> None:
+    contrasts = [_contrast(*pair, outcome) for pair, outcome in zip(("ab", "ac", "bc"), outcomes, strict=True)]
+    assert {name: standing(name, contrasts) for name in "abc"} == expected
 
 
 def test_every_state_has_a_sentence_of_its_own(comparison: Comparison) -> None:

@@ -22,15 +22,9 @@ class Verdict:
 
     comparison: Comparison
     ranking: Ranking
+    mark: str
+    sentence: str
     notes: tuple[str, ...]
-
-    @property
-    def mark(self) -> str:
-        return words.mark(self.ranking)
-
-    @property
-    def sentence(self) -> str:
-        return words.summary(self.comparison, self.ranking)
 
 
 def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: Sequence[Contrast] = ()) -> Verdict:
@@ -39,7 +33,8 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     ``changed`` are those of its pairs that have another outcome under a further condition.
     """
     state = ranking(comparison, primary)
-    return Verdict(comparison, state, (*elsewhere(changed), *_notes(comparison, bool(state.pairs))))
+    notes = (*elsewhere(changed), *_notes(comparison, bool(state.pairs)))
+    return Verdict(comparison, state, words.mark(state), words.summary(comparison, state), notes)
 
 
 def under_conditions(dataset: str, tested: Answers) -> dict[str, list[tuple[Contrast, Contrast]]]:
@@ -169,7 +164,7 @@ def _notes(comparison: Comparison, tested: bool) -> list[str]:
     if missing:
         notes.append(f"Runs without a score; runs counted: {listing(missing)}.")
     least = comparison.detectable(comparison.leader)
-    if least > 0 and not comparison.leader_excludes_all_rivals and not tested:
+    if least > 0 and comparison.open_rivals and not tested:
         size = value(least, decimals(comparison.differences[comparison.nearest], comparison.metric.decimals))
         notes.append(
             f"Minimum detectable difference between {comparison.leader} and {comparison.nearest}: {size} (80% power, "

@@ -40,10 +40,6 @@ class Word(NamedTuple):
     word: str
     meaning: str
 
-    @property
-    def text(self) -> str:
-        return f"{self.word}: {self.meaning}."
-
 
 STANDINGS: Final[Mapping[str, Word]] = {
     "wins": Word("wins", BEST),
@@ -100,7 +96,7 @@ def _templates(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
     if ranking.complete and ranking.case in ("beats", "leads", "share"):
         yield "No architecture wins."
     yield _RANKINGS[ranking.case]
-    if ranking.case == "none" and _diverged(comparison):
+    if ranking.case == "none" and (comparison.group.runs["status"] == "diverged").any():
         yield "{diverged} diverged."
     if not ranking.pairs and ranking.state == "open":
         yield from _by_intervals(comparison, ranking)
@@ -130,15 +126,11 @@ def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
     return names | {
         "amount": f"{value(cell.interval.mean, places)} {comparison.metric.label}" if cell else "",
         "nearest": f"{ranking.rivals[0]}, {signed(gap, comparison.metric.decimals)}" if gap else "",
-        "diverged": runs(_diverged(comparison)),
+        "diverged": runs(int((comparison.group.runs["status"] == "diverged").sum())),
         "checkpoints": listing(f"{name} {value(mean, places)}" for name, mean in comparison.finetuned.items()),
         "finetuned": listing(comparison.finetuned),
         "leaders and finetuned": listing([*ranking.leaders, *comparison.finetuned]),
     }
-
-
-def _diverged(comparison: Comparison) -> int:
-    return int((comparison.group.runs["status"] == "diverged").sum())
 
 
 def runs(count: int) -> str:
@@ -159,11 +151,8 @@ def against_each(architecture: str, state: str, contrasts: Sequence[Contrast]) -
     pairs = [(contrast.first, contrast.second) for contrast in own if contrast.outcome == "open"]
     open_to = [second if first == architecture else first for first, second in pairs]
     sides = (("beats", beaten), ("loses to", lost), (f"{OUTCOMES['open']} vs.", open_to))
-    return [f"{verb} {_named(names)}" for verb, names in sides if names] if beaten else []
-
-
-def _named(names: Sequence[str]) -> str:
-    return listing(names) if len(names) <= MOST_NAMES else f"{len(names)} others"
+    named = [(verb, listing(names if len(names) <= MOST_NAMES else [f"{len(names)} others"])) for verb, names in sides]
+    return [f"{verb} {names}" for verb, names in named if names] if beaten else []
 
 
 def ahead(contrasts: Sequence[Contrast]) -> str:
@@ -179,10 +168,14 @@ def ahead(contrasts: Sequence[Contrast]) -> str:
 
 def with_outcome(contrasts: Sequence[Contrast], outcome: str) -> str:
     """The pairs with an outcome, by data set: "decoder vs. encoder on trec"; "every pair" where all have it."""
-    by_dataset: dict[str, list[Contrast]] = {}
+    return grouped(pair for dataset, own in by_dataset(contrasts).items() for pair in _pairs(dataset, own, outcome))
+
+
+def by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
+    datasets: dict[str, list[Contrast]] = {}
     for contrast in contrasts:
-        by_dataset.setdefault(contrast.dataset, []).append(contrast)
-    return grouped(pair for dataset, own in by_dataset.items() for pair in _pairs(dataset, own, outcome))
+        datasets.setdefault(contrast.dataset, []).append(contrast)
+    return datasets
 
 
 def undecided(contrasts: Sequence[Contrast], what: str) -> str:

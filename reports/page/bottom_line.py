@@ -1,6 +1,6 @@
 """The report in a few sentences: who wins, which pairs are not decided, and what limits both."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -129,7 +129,7 @@ def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
 
 def _complete(primary: Sequence[Contrast]) -> bool:
     """Whether every pair of the named architectures is tested on each data set, so that each of them can win."""
-    return all(map(every_pair, _by_dataset(primary).values()))
+    return all(map(every_pair, words.by_dataset(primary).values()))
 
 
 def _undetermined(report: Report) -> list[str]:
@@ -145,7 +145,7 @@ def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) 
     """
     no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
     won, better = [], []
-    for dataset, contrasts in _by_dataset(primary).items():
+    for dataset, contrasts in words.by_dataset(primary).items():
         best = winner(contrasts)
         won.append((f"{best} wins" if best else no_winner, _with_those_aside(dataset, contrasts)))
         for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse and not best):
@@ -160,13 +160,6 @@ def _with_those_aside(dataset: str, contrasts: Sequence[Contrast]) -> str:
     """A data set's name; where an architecture wins there, also those that it did not have to beat."""
     aside = not_trained_enough(contrasts) if winner(contrasts) else []
     return f"{dataset} ({listing(aside)} not trained enough)" if aside else dataset
-
-
-def _by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
-    datasets: dict[str, list[Contrast]] = {}
-    for contrast in contrasts:
-        datasets.setdefault(contrast.dataset, []).append(contrast)
-    return datasets
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:

@@ -62,11 +62,6 @@ class Comparison:
     finetuned: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def leader_excludes_all_rivals(self) -> bool:
-        """Whether the intervals of all differences from the leader exclude 0 (not corrected: no test decides this)."""
-        return bool(self.differences) and all(interval.excludes_zero for interval in self.differences.values())
-
-    @property
     def setup(self) -> Place:
         """Start, adaptation and number of training examples of its runs."""
         return self.group.place.setup

@@ -65,7 +65,7 @@ def verdicts(view: View) -> Figure:
 def _caption(cells: Sequence[Standing]) -> str:
     """What the words in the cells mean."""
     states = {cell.state for cell in cells}
-    meanings = [word.text for state, word in STANDINGS.items() if state in states]
+    meanings = [f"{word.word}: {word.meaning}." for state, word in STANDINGS.items() if state in states]
     behind = [BEHIND_BASELINE] if any(cell.is_behind_baseline for cell in cells) else []
     about = "Outcome of the primary contrasts of each data set, and the mean test score."
     return " ".join([about, *meanings, *behind])
