@@ -16,10 +16,8 @@ def standings(claim: Claim, comparison: Comparison, cells: Sequence[Cell]) -> st
     """Which architectures are better than a baseline on a data set, which worse, and which diverged."""
     value = comparison.baselines[claim.over]
     outcomes = {cell.architecture: against(comparison, cell, value) for cell in cells}
-    by_outcome = {
-        word: [name for name in outcomes if outcomes[name] == word] for word in dict.fromkeys(outcomes.values())
-    }
-    parts = (f"{formatting.listing(names)} {OUTCOMES[word]}" for word, names in by_outcome.items())
+    named = {word: [name for name in outcomes if outcomes[name] == word] for word in outcomes.values()}
+    parts = (f"{formatting.listing(names)} {OUTCOMES[word]}" for word, names in named.items())
     lost = diverged(comparison.group, comparison.group.architectures)
     more = f" ({formatting.listing(lost)} diverged)" if lost else ""
     return f"on {comparison.group.dataset}, {formatting.listing(parts)}{more}" if cells else ""

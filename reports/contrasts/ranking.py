@@ -100,13 +100,9 @@ def _by_intervals(comparison: Comparison) -> Ranking:
 
 
 def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:
-    """How an architecture stands in the primary contrasts of a data set that name it.
+    """How an architecture stands in the primary contrasts of a data set that name it: a key of ``words.STANDINGS``.
 
-    ``wins``: better than every other one (`contrasts.wins`). ``better``: better in all of them, but not tested against
-    every other one. ``loses``: worse in at least one. ``ties``: all are decided, none against it, and one or more as
-    equal within the margin. ``open``: one or more are not decided. ``unknown``: none was tested. ``untrained``: it is
-    not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count. ``accounting``: it does not
-    lose, and the outcome of one or more depends on the accounting.
+    ``untrained``: it is not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count.
     """
     if wins(architecture, contrasts):
         return "wins"

@@ -37,32 +37,22 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     return Verdict(comparison, state, words.mark(state), words.summary(comparison, state), notes)
 
 
-def under_conditions(dataset: str, tested: Answers) -> dict[str, list[tuple[Contrast, Contrast]]]:
-    """Under each further condition a data set's primary pairs: as they were tested first, and there."""
-    first = [contrast for contrast in tested.primary_on(dataset) if contrast.outcome != "unknown"]
-    exploratory = (contrast for contrast in tested.exploratory if contrast.dataset == dataset and contrast.condition)
-    pairs = {
-        condition: [
-            (base, other)
-            for base in first
-            for other in tested.pair_under_condition(dataset, condition, (base.first, base.second))
-            if other.outcome != "unknown" and not other.flat
-        ]
-        for condition in dict.fromkeys(contrast.condition for contrast in exploratory)
-    }
-    return {condition: both for condition, both in pairs.items() if both}
+def under_conditions(dataset: str, tested: Answers) -> list[tuple[Contrast, Contrast]]:
+    """The primary pairs of a data set that are trained enough: as tested first, and under each further condition."""
+    further = (entry.condition for entry in tested.exploratory if entry.dataset == dataset and entry.condition)
+    return [
+        (base, other)
+        for condition in dict.fromkeys(further)
+        for base in tested.primary_on(dataset)
+        for other in tested.pair_under_condition(dataset, condition, (base.first, base.second))
+        if not (base.failed_gates or other.failed_gates or other.flat or "unknown" in (base.outcome, other.outcome))
+    ]
 
 
 def changed(dataset: str, tested: Answers) -> list[Contrast]:
     """The primary pairs of a data set that have another outcome under a further condition, and are decided in one."""
-    return [
-        other
-        for pairs in under_conditions(dataset, tested).values()
-        for base, other in pairs
-        if not (base.failed_gates or other.failed_gates)
-        and (base.decided or other.decided)
-        and not same_outcome(base, other)
-    ]
+    pairs = under_conditions(dataset, tested)
+    return [other for base, other in pairs if (base.decided or other.decided) and not same_outcome(base, other)]
 
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:
@@ -129,10 +119,7 @@ def _never_improved(comparison: Comparison) -> Iterator[str]:
     trained = (runs["status"] == "done") & (runs["steps"].astype(float) > 0)
     never = runs[(trained & (runs["best_step"].astype(float) == 0)).fillna(False)]
     for name, rows in never.groupby("architecture", sort=False):
-        yield (
-            f"{name}: training never improved the validation loss in {words.runs(len(rows))}; the untrained weights "
-            "are scored."
-        )
+        yield f"{name}: training never improved the validation loss (runs: {len(rows)}); untrained weights are scored."
 
 
 def _spent(comparison: Comparison) -> Iterator[str]:

@@ -97,7 +97,7 @@ def _templates(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
         yield "No architecture wins."
     yield _RANKINGS[ranking.case]
     if ranking.case == "none" and (comparison.group.runs["status"] == "diverged").any():
-        yield "{diverged} diverged."
+        yield "Runs that diverged: {diverged}."
     if not ranking.pairs and ranking.state == "open":
         yield from _by_intervals(comparison, ranking)
     if ranking.outside:
@@ -126,16 +126,11 @@ def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
     return names | {
         "amount": f"{value(cell.interval.mean, places)} {comparison.metric.label}" if cell else "",
         "nearest": f"{ranking.rivals[0]}, {signed(gap, comparison.metric.decimals)}" if gap else "",
-        "diverged": runs(int((comparison.group.runs["status"] == "diverged").sum())),
+        "diverged": str((comparison.group.runs["status"] == "diverged").sum()),
         "checkpoints": listing(f"{name} {value(mean, places)}" for name, mean in comparison.finetuned.items()),
         "finetuned": listing(comparison.finetuned),
         "leaders and finetuned": listing([*ranking.leaders, *comparison.finetuned]),
     }
-
-
-def runs(count: int) -> str:
-    """ "1 run", "3 runs"."""
-    return f"{count} run{'s' * (count > 1)}"
 
 
 def against_each(architecture: str, state: str, contrasts: Sequence[Contrast]) -> list[str]:
@@ -168,7 +163,11 @@ def ahead(contrasts: Sequence[Contrast]) -> str:
 
 def with_outcome(contrasts: Sequence[Contrast], outcome: str) -> str:
     """The pairs with an outcome, by data set: "decoder vs. encoder on trec"; "every pair" where all have it."""
-    return grouped(pair for dataset, own in by_dataset(contrasts).items() for pair in _pairs(dataset, own, outcome))
+    entries = []
+    for dataset, own in by_dataset(contrasts).items():
+        pairs = [f"{entry.first} vs. {entry.second}" for entry in own if entry.outcome == outcome]
+        entries += [(pair, dataset) for pair in (["every pair"] if 1 < len(own) == len(pairs) else pairs)]
+    return grouped(entries)
 
 
 def by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
@@ -182,12 +181,6 @@ def undecided(contrasts: Sequence[Contrast], what: str) -> str:
     """How many are not decided: "not decided: 2 of 3 changes"; empty where all are."""
     count = sum(not contrast.decided for contrast in contrasts)
     return f"{OUTCOMES['open']}: {count} of {len(contrasts)} {what}" if count else ""
-
-
-def _pairs(dataset: str, contrasts: Sequence[Contrast], outcome: str) -> list[tuple[str, str]]:
-    if len(contrasts) > 1 and {contrast.outcome for contrast in contrasts} == {outcome}:
-        return [("every pair", dataset)]
-    return [(f"{entry.first} vs. {entry.second}", dataset) for entry in contrasts if entry.outcome == outcome]
 
 
 def _by_pair(contrasts: Iterable[Contrast]) -> dict[tuple[str, str], list[Contrast]]:

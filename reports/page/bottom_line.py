@@ -10,12 +10,7 @@ from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.reports.contrasts import words
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, every_pair, not_trained_enough, winner
 from archbench.reports.contrasts.phrase import elsewhere
-from archbench.reports.contrasts.verdicts import (
-    LOSS_TOKENS_RATIO_REPORTED,
-    changed,
-    early_training,
-    under_conditions,
-)
+from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.questions.gains import started_from
 from archbench.reports.questions.scaling import sentences
@@ -144,22 +139,17 @@ def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) 
     Of the latter, results on ``undetermined`` data sets say so.
     """
     no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
-    won, better = [], []
+    won, better, weak = [], [], words.OUTCOMES["untrained"]
     for dataset, contrasts in words.by_dataset(primary).items():
         best = winner(contrasts)
-        won.append((f"{best} wins" if best else no_winner, _with_those_aside(dataset, contrasts)))
+        aside = listing(not_trained_enough(contrasts)) if best else ""  # those that the winner did not have to beat
+        won.append((f"{best} wins" if best else no_winner, f"{dataset} ({aside} {weak})" if aside else dataset))
         for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse and not best):
             ahead = [contrast.better for contrast in contrasts if contrast.worse == worse]
             rates = " (learning rates not determined)" if dataset in undetermined else ""
             are = "are" if len(ahead) > 1 else "is"
             better.append((f"{listing(ahead)} {are} better than {worse}", f"{dataset}{rates}"))
     return "; ".join(filter(None, [grouped(won), grouped(better)]))
-
-
-def _with_those_aside(dataset: str, contrasts: Sequence[Contrast]) -> str:
-    """A data set's name; where an architecture wins there, also those that it did not have to beat."""
-    aside = not_trained_enough(contrasts) if winner(contrasts) else []
-    return f"{dataset} ({listing(aside)} not trained enough)" if aside else dataset
 
 
 def _open(primary: Sequence[Contrast]) -> Iterator[str]:
@@ -215,10 +205,7 @@ def limits(report: Report) -> str:
 def _changed(report: Report) -> Iterator[str]:
     """Which primary pairs have another outcome under a further condition, decided in one of the two or in both."""
     datasets = [comparison.group.dataset for comparison in report.first]
-    pairs = [
-        pair for dataset in datasets for both in under_conditions(dataset, report.tested).values() for pair in both
-    ]
-    compared = [pair for pair in pairs if not any(contrast.failed_gates for contrast in pair)]
+    compared = [pair for dataset in datasets for pair in under_conditions(dataset, report.tested)]
     changes = [contrast for dataset in datasets for contrast in changed(dataset, report.tested)]
     if len(changes) > MOST:
         yield f"Under other conditions {len(changes)} of {len(compared)} outcomes change."
