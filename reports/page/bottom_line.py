@@ -91,12 +91,7 @@ def pretrained(report: Report) -> Iterator[str]:
     if not tested:
         return
     where = "finetuned, compared with training from scratch"
-    changes = [
-        (f"{gain.first} {words.OUTCOMES[outcome]}", gain)
-        for outcome in ("ahead", "behind")
-        for gain in tested
-        if gain.outcome == outcome
-    ]
+    changes = [(f"{gain.first} {words.OUTCOMES[gain.outcome]}", gain) for gain in tested if gain.better]
     yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effects')}."
     if pairs:
         ahead = [(f"{gain.better} above {gain.worse}", gain) for gain in pairs if gain.better]
@@ -186,16 +181,13 @@ def limits(report: Report) -> str:
         parts.append(f"controls fail on {listing(controls)}")
     if failed := failing((contrast.dataset, gate) for contrast in tested.primary for gate in contrast.failed_gates):
         parts.append(f"not trained enough to be compared: {failed}")
-    below = [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]
-    if below:
+    if below := [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]:
         parts.append(f"{words.NONE_ABOVE_BASELINE} on {listing(below)}")
-    undetermined = _undetermined(report)
-    if undetermined:
+    if undetermined := _undetermined(report):
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
     parts += _converged(report)
-    named = architectures_of(tested.primary)
-    unequal = list(_unequal(first, named))
-    parts += [f"not equal between architectures: {listing(unequal)}"] if unequal else []
+    if unequal := list(_unequal(first, architectures_of(tested.primary))):
+        parts.append(f"not equal between architectures: {listing(unequal)}")
     if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
         parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
     early = early_training({comparison.group.dataset: comparison for comparison in first})
