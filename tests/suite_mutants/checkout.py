@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite_mutants.sample import FOLDERS, ROOT
+from suite_mutants.sample import ROOT
 
 FINDER = """import sys
 from importlib.util import spec_from_file_location
@@ -95,13 +96,18 @@ def copied() -> Iterator[Checkout]:
         yield Checkout(root)
 
 
+def package_folders(root: Path) -> dict[str, str]:
+    """The packages that lie beside one another in a checkout, and their folders."""
+    declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
+    return {name: folder for name, folder in declared.items() if (root / folder / "__init__.py").exists()}
+
+
 def _environment(root: Path) -> None:
     """A virtual environment with the packages of this one, but the copy's ``archbench``."""
     venv.create(root / ".venv", symlinks=True)
     (packages,) = (root / ".venv").glob("lib/python3*/site-packages")
     shutil.copy(Path(__file__).with_name("recorder.py"), packages / "suite_mutants_recorder.py")
-    names = {f"archbench.{folder}": str(root / folder) for folder in FOLDERS if folder != "archbench"}
-    folders = {"archbench": str(root / "archbench"), **names}
+    folders = {name: str(root / folder) for name, folder in package_folders(root).items()}
     (packages / "suite_mutants_finder.py").write_text(f"FOLDERS = {folders!r}\n{FINDER}")
     coverage_spec = importlib.util.find_spec("coverage")
     more = [str(Path(coverage_spec.origin).parents[1])] if coverage_spec and coverage_spec.origin else []
