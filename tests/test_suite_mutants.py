@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from suite_mutants import score
+from suite_mutants.checkout import package_folders
 from suite_mutants.edits import Edit, Source
 from suite_mutants.sample import AREAS, NAMED, ROOT, sample
 
@@ -49,6 +50,13 @@ def test_areas_have_as_many_edits_with_the_named_ones_and_at_most_two_of_a_funct
     assert sum(edit.operator == "named" for edit in sampled) == len(NAMED)
     functions = [(edit.path, edit.function) for edit in sampled]
     assert max(map(functions.count, functions)) <= 2 and len({edit.id for edit in sampled}) == len(sampled)
+
+
+def test_a_copy_of_the_checkout_has_all_of_its_packages() -> None:
+    rooms = [file.parent.name for file in ROOT.glob("*/__init__.py") if file.parent.name != "tests"]
+    assert package_folders(ROOT) == {"archbench": "archbench"} | {
+        f"archbench.{room}": room for room in rooms if room != "archbench"
+    }
 
 
 def test_every_edit_is_other_code(sampled: dict[Edit, str]) -> None:
