@@ -76,6 +76,14 @@ def test_a_ceiling_is_named_and_more_training_is_not_asked_of_a_perfect_score(
     assert ("every architecture is at the maximum of the scale on sentiment" in limits(result)) == full
 
 
+@pytest.mark.parametrize("perfect", range(4))
+def test_two_models_at_the_end_of_a_scale_may_hide_a_difference(tmp_path: Path, perfect: int) -> None:
+    truth = {name: 2.0 if place < perfect else 0.6 for place, name in enumerate(FAMILIES)}
+    [comparison] = judged(tmp_path, single(SENTIMENT, truth=truth, spread=0.0)).first
+    notes = " ".join(verdict(comparison).notes)
+    assert ("near the end of the scale" in notes, "is at the maximum" in notes) == (perfect == 2, perfect == 3)
+
+
 def test_a_reason_is_given_once(tmp_path: Path) -> None:
     """Two data sets, on each of which several models are no better than a bigram model."""
     weak = [replace(SHAKESPEARE, dataset=name, references={"bigram": 2.6}) for name in ("plays", "poems")]

@@ -290,6 +290,13 @@ def test_the_seeds_to_decide_decide_at_least_four_times_in_five(mean: float) -> 
     assert decided / repeats > 0.77
 
 
+def test_the_runs_of_architectures_stand_in_the_order_of_the_comparison() -> None:
+    names = ["encoder", "decoder", "encoder", "a"]
+    group = Group("set", "classification", "", pd.DataFrame({"architecture": names, "run": range(4)}))
+    assert list(group.by_architecture) == group.architectures == ["encoder", "decoder", "a"]
+    assert group.by_architecture["encoder"]["run"].tolist() == [0, 2]
+
+
 def test_a_run_that_two_conditions_name_counts_once(tmp_path: Path) -> None:
     task = single(SENTIMENT, truth={"decoder": 0.6, "encoder": 0.6})
     synthetic.write_store(tmp_path, [task], further=synthetic.controls(task, half=0.5))

@@ -7,7 +7,8 @@ import resource
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -245,3 +246,29 @@ def test_the_estimate_covers_long_texts_and_snapshots(tmp_path: Path) -> None:
     matrix = planned(spec.load(file), tmp_path / "other")
     bytes_used = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert 10e6 < bytes_used < disk.needed(matrix.plans, jobs=1) < 5 * bytes_used
+
+
+def test_quotes_in_texts_count_twice_as_csv_doubles_them() -> None:
+    from archbench.tasks.kinds import task
+
+    class Examples(list[str]):
+        source_text = target_text = list.__getitem__
+
+    def needed(text: str) -> int:
+        tokenizer = SimpleNamespace(decode=lambda tokens: "x")
+        prepared: Any = SimpleNamespace(test=Examples([text]), tokenizer=tokenizer, allowed_tokens=[True])
+        return disk.predictions(prepared)
+
+    decoding: Any = SimpleNamespace(count=10, max_tokens=3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(task, "decoding", lambda prepared: decoding)
+        assert needed('"ä"') == needed("aaaaaa") == needed("") + 2 * 6
+
+
+def test_weights_of_embeddings_take_as_much_as_the_others() -> None:
+    def needed(parameters: int, embedding_parameters: int) -> int:
+        row = {"parameters": parameters, "embedding_parameters": embedding_parameters}
+        plan: Any = SimpleNamespace(row=lambda: row, snapshots=1, vocabulary=10, predictions=100)
+        return disk.needed([plan, plan], jobs=1)
+
+    assert needed(100, 900) == needed(900, 100) == needed(1_000, 0) < needed(1_000, 1)

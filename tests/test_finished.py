@@ -44,3 +44,10 @@ def test_a_changed_checkpoint_is_told_and_what_to_do(folder: Path, tmp_path: Pat
     assert str(error.value).endswith(
         "theirs has changed since: that command scores the checkpoint as it is now); run its compare command again"
     )
+
+
+def test_a_run_that_has_not_ended_is_not_read_whatever_lies_in_its_folder(folder: Path, tmp_path: Path) -> None:
+    place = trained(folder, tmp_path, "decoder", "colours")
+    store.write_record(place, {**(store.read_record(place) or {}), "status": "unfinished"})
+    with pytest.raises(InputError, match=r"this run is not finished; run its compare command again first"):
+        finished.read(place)

@@ -107,6 +107,12 @@ def test_a_user_states_statistics_or_a_function() -> None:
         Metric("two", "two", statistics=lambda *_: [2.0], **facts).score(["a"], ["a"])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("margin", [0, 0.0, -0.1, True, "0.1"])
+def test_a_margin_is_more_than_0(margin: object) -> None:
+    with pytest.raises(ValueError, match=f"margin: {margin!r}: expected more than 0"):
+        Metric("mine", "mine", "higher", "share", 0.0, 1.0, margin=margin)  # type: ignore[arg-type]
+
+
 def test_likelihoods_are_sums_over_examples() -> None:
     nats, tokens, size = np.array([2.0, 4.0]), np.array([1, 3]), np.array([10, 2])
     scores = {s.metric: s for s in likelihood_scores(nats, tokens, size, bound=nats + 1)}

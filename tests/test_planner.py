@@ -14,7 +14,7 @@ import small_plans
 from archbench.architectures.catalogue import catalogue, scaffold
 from archbench.runs.base import store
 from archbench.runs.base.placement import Placement
-from archbench.runs.base.plan import Plan
+from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.execution import dry_run, work
 from archbench.runs.execution.compare import grown_grids
 from archbench.runs.experiment import spec
@@ -68,6 +68,11 @@ def finish(matrix: Matrix, root: Path, loss: dict[str, dict[float, float]]) -> N
     for plan in plans(matrix, "trial").values():
         value = loss[plan.architecture][plan.training.learning_rate]
         store.write_record(store.run_folder(root, plan.run), {**plan.row(), "status": "done", "validation_loss": value})
+
+
+def test_runs_are_expected_to_be_as_fast_as_the_machine() -> None:
+    slow, fast = (ExecutionSetting("cpu", False, 1, Path(), rate).speed for rate in (1e9, 2e9))
+    assert 0 < slow < 1e9 and fast == 2 * slow
 
 
 def test_every_architecture_has_the_same_trials(folder: Path, tmp_path: Path) -> None:

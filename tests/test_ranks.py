@@ -243,6 +243,11 @@ def test_parts_are_dealt_to_ranks_in_order() -> None:
     assert [list(Ranks(rank, 4).share([1, 2])) for rank in range(4)] == [[1], [2], [], []]
 
 
+def test_a_row_says_on_how_many_devices_a_run_is_trained_where_it_is_not_one(folder: Path) -> None:
+    rows = [planned(folder, "running", "decoder", devices).row() for devices in (1, 2, 3)]
+    assert [(row.get("devices"), row.get("strategy")) for row in rows] == [(None, None), (2, "ddp"), (3, "ddp")]
+
+
 @pytest.mark.parametrize("training", [{"devices": 2}, {"strategy": "ddp"}])
 def test_devices_and_strategy_go_together(folder: Path, training: dict[str, object]) -> None:
     with pytest.raises(InputError, match=re.escape("give both, such as devices = 2")):

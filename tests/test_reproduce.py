@@ -441,6 +441,14 @@ def test_the_choice_spreads_over_data_sets_and_architectures_and_is_always_the_s
     assert costs[first[0]] == min(costs.values())
 
 
+def test_a_control_on_half_the_budget_needs_no_condition_of_that_share(tmp_path: Path) -> None:
+    experiment = spec.from_dict({**EXPERIMENT, "conditions": []}, folder=tmp_path)
+    place = ("half", "pairs", "", "parameters", "control", "decoder, half the budget", 0.5)
+    run = PublishedRun(*place, seed=0, variant="decoder", row={}, environment={}, data="")
+    [condition] = published.narrowed(experiment, [run]).conditions
+    assert (condition.share, condition.architectures, condition.seeds) == (0.5, ("decoder",), (0,))
+
+
 def test_controls_come_last_and_trials_never(place: Path) -> None:
     roles = [row["role"] for row in analysis.choose(opening.read(place / "small", "small"), None)]
     assert roles == sorted(roles, key=["compared", "share", "control"].index) and roles[-1] == "control"

@@ -16,7 +16,7 @@ from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 
 
-def experiment(root: Path, runs: list[str]) -> None:
+def experiment(root: Path, runs: list[str], **further: Any) -> None:
     store.write_experiment(
         root,
         name="x",
@@ -25,6 +25,7 @@ def experiment(root: Path, runs: list[str]) -> None:
         experiment={},
         rows={run: {} for run in runs},
         entries=[],
+        **further,
     )
 
 
@@ -32,6 +33,23 @@ def run(root: Path, name: str, **row: Any) -> Path:
     folder = store.run_folder(root, name)
     store.write_record(folder, {"run": name, **row})
     return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("metrics", [{"metric": "chrf"}]),
+        ("later", {"runs": 3}),
+        ("until_decided", {"max_seeds": 5}),
+        ("reproduces", "public-v1"),
+        ("against", "public-v1"),
+    ],
+)
+def test_what_only_some_experiments_have_is_written_where_there_is_some(tmp_path: Path, name: str, value: Any) -> None:
+    experiment(tmp_path / "with", [], **{name: value})
+    experiment(tmp_path / "without", [])
+    head = store.read_experiment(tmp_path / "without")
+    assert store.read_experiment(tmp_path / "with") == {**head, name: value} and name not in head
 
 
 def test_a_write_leaves_the_whole_file_and_nothing_else(tmp_path: Path) -> None:

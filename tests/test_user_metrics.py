@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,8 +14,9 @@ from archbench import command_line
 from archbench.runs.experiment import spec
 from archbench.runs.scoring import task_metrics
 from archbench.tasks import Metric
+from archbench.tasks.base import fixed_environment
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.metrics import builtin, intervals, registry
+from archbench.tasks.metrics import builtin, evaluate_folders, intervals, registry
 
 MINE = '''"""Metrics of mine."""
 
@@ -291,6 +293,24 @@ def test_a_folder_of_the_evaluate_library_is_a_metric(tmp_path: Path, monkeypatc
         registry.tried(registry.find("evaluate:./many"), REFERENCES, "many")
     with pytest.raises(InputError, match="states no direction"):
         registry.find("evaluate:./plain")
+
+
+@pytest.mark.parametrize("place", ["mine.py:equal", "evaluate:./same"])
+def test_a_metric_of_ones_own_is_not_loaded_in_the_environment_of_the_caller(
+    here: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.delenv(fixed_environment.DECLARED, raising=False)
+    with fixed_environment.guarded(), pytest.raises(fixed_environment.Elsewhere):
+        registry.find(place, here)
+
+
+def test_a_metric_of_the_evaluate_library_is_given_references_and_answers_by_name() -> None:
+    def compute(references: list[str], predictions: list[str]) -> dict[str, float]:
+        return {"same": sum(map(str.__eq__, references, predictions)), "first": references.index("c")}
+
+    loaded = SimpleNamespace(compute=compute)
+    assert evaluate_folders._value(loaded, "same")(REFERENCES, ANSWERS) == 20
+    assert evaluate_folders._value(loaded, "first")(REFERENCES, ANSWERS) == 1
 
 
 def test_intervals_of_a_function_are_those_of_its_sums() -> None:
