@@ -23,7 +23,7 @@ from archbench.architectures.conversion import hub
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives.objective import Batch
 from archbench.inspection import subject
-from archbench.runs.base import store
+from archbench.runs.base import store, weights
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
@@ -222,6 +222,9 @@ def test_a_finetuned_checkpoint_is_a_run_that_resumes_and_answers(data: Path, tm
         perform(plan, tmp_path / "again", steps=6)
     again = perform(plan, tmp_path / "again")
     assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    kept = weights.unpacked((whole / "model.safetensors").read_bytes(), plan.run)
+    read = finished.read(whole).model.state_dict()
+    assert all(torch.equal(read[key], value) for key, value in kept.items()), "the weights after finetuning, not before"
     answer = predict.predict(whole, "twenty days")
     assert sum(probability for _, probability in answer.probabilities) == pytest.approx(1.0)
     with pytest.raises(InputError, match="a checkpoint of transformers, which cannot be inspected"):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +74,11 @@ def finish(matrix: Matrix, root: Path, loss: dict[str, dict[float, float]]) -> N
 def test_runs_are_expected_to_be_as_fast_as_the_machine() -> None:
     slow, fast = (ExecutionSetting("cpu", False, 1, Path(), rate).speed for rate in (1e9, 2e9))
     assert 0 < slow < 1e9 and fast == 2 * slow
+
+
+def test_a_run_is_trained_that_reads_any_tokens(folder: Path, tmp_path: Path) -> None:
+    plan: Plan = planned(folder, tmp_path).plans[0]
+    assert [replace(plan, tokens=tokens).is_trained for tokens in (0.0, 0.5, 1.0)] == [False, True, True]
 
 
 def test_every_architecture_has_the_same_trials(folder: Path, tmp_path: Path) -> None:
