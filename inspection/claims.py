@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from archbench.inspection import words
-from archbench.inspection.facts import AFTER, BEFORE, CLASS, EMBEDDING, NO_ROLE, THIS, Row
+from archbench.inspection.facts import AFTER, BEFORE, CLASS, EMBEDDING, NO_ROLE, THIS, Row, is_behind, together
 from archbench.reports.base import formatting
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
 
@@ -70,13 +70,8 @@ def _similar(inspection: Row) -> Judgement:
 
 
 def _different(inspection: Row) -> Judgement:
-    parts: dict[str, set[str]] = {}
-    several = {
-        layer for layer in map(_layer, inspection["heads"]) if sum(_layer(h) == layer for h in inspection["heads"]) > 1
-    }
-    for head in inspection["heads"]:
-        if _layer(head) in several:
-            parts.setdefault(_layer(head), set()).add(head["role"])
+    layers = together(inspection["heads"], "layer", "part")
+    parts = {layer: {head["role"] for head in heads} for layer, heads in layers.items() if len(heads) > 1}
     if not parts:
         return UNMET, f"No layer of this model has several heads. {INSIDE} two per layer."
     differ = [layer for layer, roles in parts.items() if len(roles - {NO_ROLE}) > 1]
@@ -88,10 +83,6 @@ def _different(inspection: Row) -> Judgement:
     )
 
 
-def _layer(head: Row) -> str:
-    return f"{head['layer']} {head['part']}"
-
-
 def _neighbours_later(inspection: Row) -> Judgement:
     """Per axis and question: is the embedding worse than a layer, or every layer worse, by two standard errors?
 
@@ -100,17 +91,16 @@ def _neighbours_later(inspection: Row) -> Judgement:
     gained: dict[bool, list[bool]] = {True: [], False: []}
     lost: list[bool] = []
     most = 0
-    for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in inspection["probes"]):
-        rows = [row for row in inspection["probes"] if (row["axis"], row["question"]) == (axis, question)]
+    for (axis, question), rows in together(inspection["probes"], "axis", "question").items():
         first = [row for row in rows if row["layer"] == EMBEDDING]
         later = [row for row in rows if row["layer"] != EMBEDDING]
         trained = question == AFTER and (axis == "target" or inspection["family"] == "decoder")
         most = max(most, len(later))
         if not first or len(later) < EARLY_MIDDLE_LATE or trained or question not in (THIS, *COMPLEX):
             continue
-        gained[question == THIS].append(_is_behind(first[0]))
+        gained[question == THIS].append(is_behind(first[0]))
         if question != THIS:
-            lost.append(all(_is_behind(row) for row in later))
+            lost.append(all(is_behind(row) for row in later))
     if 0 < most < EARLY_MIDDLE_LATE:
         return UNMET, f"The claim needs at least {EARLY_MIDDLE_LATE} layers. {INSIDE} them."
     if not (gained[True] and gained[False]):
@@ -123,11 +113,6 @@ def _neighbours_later(inspection: Row) -> Judgement:
     if built == len(gained[False]) and not moved:
         return REPRODUCED, evidence
     return OPPOSITE if all(lost) else UNDECIDED, evidence
-
-
-def _is_behind(row: Row) -> bool:
-    """Whether a layer is worse than the best one by more than two standard errors."""
-    return bool(row["behind"] > 2 * row["behind_error"])
 
 
 def _likelier(inspection: Row) -> Judgement:
@@ -158,28 +143,12 @@ def _gradually(inspection: Row) -> Judgement:
     return REPRODUCED if fell and 2 * falls > len(losses) - 1 else UNDECIDED if fell else OPPOSITE, evidence
 
 
-def _blind(inspection: Row) -> Judgement:
-    """No layer attends to later tokens."""
-    return _looks(inspection["maps"], ahead=False)
-
-
-def _whole(inspection: Row) -> Judgement:
-    """Every layer attends to later tokens."""
-    return _looks(inspection["maps"], ahead=True)
-
-
 def _parts(inspection: Row) -> Judgement:
     """Source layers attend in both directions; target layers attend to earlier tokens only, and to the source."""
     crossing = [attention for attention in inspection["maps"] if attention["part"] == "cross"]
     crossed = {attention["layer"] for attention in crossing}
-    writing = [
-        attention for attention in inspection["maps"] if attention["part"] == "self" and attention["layer"] in crossed
-    ]
-    reading = [
-        attention
-        for attention in inspection["maps"]
-        if attention["part"] == "self" and attention["layer"] not in crossed
-    ]
+    writing = [attention for attention in inspection["maps"] if attention["layer"] in crossed]
+    reading = [attention for attention in inspection["maps"] if attention["layer"] not in crossed]
     (first, understands), (second, generates) = _looks(reading, ahead=True), _looks(writing, ahead=False)
     evidence = (
         f"Layers for the source: {understands[:1].lower()}{understands[1:]} Layers for the target: "
@@ -252,14 +221,14 @@ SAYINGS: Final = (
         "looks-back-only",
         "Decoder-only: can't look at future words",
         "no layer attends to a later token of the shown text",
-        _blind,
+        lambda inspection: _looks(inspection["maps"], ahead=False),
         "decoder",
     ),
     Saying(
         "looks-everywhere",
         "Encoder-only: can look at the entire sentence at once",
         "every layer attends to a later token of the shown text",
-        _whole,
+        lambda inspection: _looks(inspection["maps"], ahead=True),
         "encoder",
     ),
     Saying(

@@ -34,27 +34,21 @@ def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[
     axes.grid(color=rule(), linewidth=0.3)
 
 
-def heads(axes: Axes, rows: Sequence[Row]) -> None:
+def heads(axes: Axes, rows: Sequence[Row], x_label: str) -> None:
     """A row for each head: the loss increase without it with two standard errors, and its role at the right."""
-    heights = range(len(rows))
     for y, row in enumerate(rows):
         colour = hue("blue") if row["part"] == "self" else hue("green")
         axes.plot([row["loss"] - 2 * row["error"], row["loss"] + 2 * row["error"]], [y] * 2, color=colour, linewidth=2)
         axes.plot(row["loss"], y, marker="o", color=colour, markeredgecolor=paper(), markersize=6.5)
         axes.annotate(
-            row["role"],
-            (1, y),
-            (6, 0),
-            ("axes fraction", "data"),
-            textcoords="offset points",
-            va="center",
-            color=quiet(),
+            row["role"], (1, y), (6, 0), ("axes fraction", "data"), "offset points", va="center", color=quiet()
         )
     axes.axvline(0, color=quiet(), linewidth=0.9)
-    axes.set_yticks(heights, [head_name(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [head_name(row) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=rule(), linewidth=0.6)
+    axes.set_xlabel(x_label)
 
 
 def head_name(row: Row) -> str:
@@ -75,13 +69,24 @@ def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequ
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=rule(), linewidth=0.6)
     if len(values_by_name) > 1:
-        axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+        _legend_below(axes, -0.2)
 
 
 def chances(axes: Axes, values_by_name: Mapping[str, Sequence[float]]) -> None:
     """The dotted line of chance below each line of ``lines``, in its colour."""
     for index, values in enumerate(values_by_name.values()):
         axes.plot(range(len(values)), values, color=hue(LINES[index % len(LINES)]), linewidth=1, linestyle=":")
+
+
+def training(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequence[str]) -> None:
+    """A line for each token over training, from zero to the greatest probability."""
+    lines(axes, values_by_name, ticks, "probability")
+    top = max(value for values in values_by_name.values() for value in values)
+    axes.set_ylim(-0.04 * top, 1.04 * top)
+
+
+def _legend_below(axes: Axes, height: float) -> None:
+    axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, height), ncols=3)
 
 
 def projection(axes: Axes, points: Sequence[Row]) -> None:
@@ -98,17 +103,8 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     names = [label(point["token"], 12) for point in points]
     for index, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
         colour, weight = looks[index]
-        axes.annotate(
-            names[index],
-            (xs[index], ys[index]),
-            (shift, side),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=_NAME,
-            color=colour,
-            fontweight=weight,
-        )
+        at, look = (xs[index], ys[index]), {"fontsize": _NAME, "color": colour, "fontweight": weight}
+        axes.annotate(names[index], at, (shift, side), textcoords="offset points", ha="center", va="center", **look)
     for index, name in enumerate(visible):
         axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[index]), label=label(name))
     axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
@@ -117,7 +113,7 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     axes.set_ylabel("second principal component")
     axes.grid(color=rule(), linewidth=0.6)
     if visible:
-        axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+        _legend_below(axes, -0.12)
 
 
 def _group_look(group: str, visible: Sequence[str]) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The page about the inside of a trained run, from `inspection.json` alone: figures, their numbers, and the text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from archbench.inspection.facts import FILE, SCHEMA, Row
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.figure import drawn
-from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.page import html
 from archbench.tasks.base.files import write_text
 from archbench.tasks.base.sealed import read_json
@@ -72,11 +73,7 @@ def numbers(inspection: Row) -> dict[str, list[Row]]:
         ],
         "parts": inspection["step"]["parts"],
         **{
-            f"alike_{number:02d}": [
-                {"position": i, "other": j, "cosine": cosine}
-                for i, line in enumerate(scheme["alike"])
-                for j, cosine in enumerate(line)
-            ]
+            f"alike_{number:02d}": figures.cells(scheme["alike"], "position", "other", "cosine")
             for number, scheme in enumerate(inspection["schemes"], 1)
             if scheme["kind"] == "added"
         },
@@ -106,168 +103,109 @@ def context(inspection: Row) -> dict[str, Any]:
         "made_by": provenance.made_by(inspection.get("archbench", ""), [inspection.get("archbench_commit") or ""]),
         "lede": words.lede(inspection),
         "untrained": words.untrained(inspection),
-        "claims": _claims(claims.findings(inspection)),
         "text": inspection["text"],
         "text_words": words.text_in_words(inspection["text"], inspection["examples"]),
         "token": token,
-        "neighbours": _neighbours(inspection["neighbours"]),
         "similarity": words.similarity(inspection["similarity"]),
-        "groups": _groups(inspection["groups"]),
         "schemes": [(entry["name"], KINDS[entry["kind"]]) for entry in inspection["schemes"]],
         "maps": [figures.map_name(number, entry) for number, entry in enumerate(inspection["maps"], 1)],
-        "heads": _heads(inspection["heads"]),
         "head_words": words.heads_in_words(inspection),
         "probe_words": words.probes_in_words(inspection),
-        "positions": _positions(inspection["positions"], token),
-        "snapshots": _snapshots(inspection["snapshots"]),
         "step": inspection["step"],
         "step_words": words.step_in_words(inspection["step"], token),
-        "parts": _parts(inspection["step"]["parts"]),
-        "steps": _step_rows(inspection["step"]["positions"], token),
+        **grids(inspection, token),
     }
 
 
-def _claims(findings: Sequence[claims.Finding]) -> Grid:
-    head = (text_cell("claim"), text_cell("in this run"), text_cell("evidence"), text_cell("tested as"))
-    cells = [
-        (
-            GridCell(f"“{finding.saying.statement}”", kind="text"),
-            text_cell(finding.verdict),
-            GridCell(finding.evidence, kind="text"),
-            GridCell(finding.saying.reading, kind="text"),
-        )
-        for finding in findings
-    ]
-    return Grid(head, tuple(cells))
+def grids(inspection: Row, token: str) -> dict[str, Grid]:
+    """The tables of the page; ``token`` says what a token of the target is called."""
+    patterns = dict.fromkeys(pattern for row in inspection["heads"] for pattern in row["shares"])
+    rules = inspection["positions"][0]["rules"] if inspection["positions"] else ()
+    shares = [Column[Row](GridCell(pattern, "evenly"), partial(_share, pattern)) for pattern in patterns]
+    under = [Column[Row](rule, partial(_under, rule), text=True) for rule in rules]
+    place = (_number("", "place", str), _text(token, "token"))
+    return {
+        "claims": grid(claims.findings(inspection), CLAIMS),
+        "neighbours": grid(inspection["neighbours"], NEIGHBOURS),
+        "groups": grid(inspection["groups"], GROUPS),
+        "heads": grid(inspection["heads"], [*HEADS, *shares]),
+        "positions": grid(inspection["positions"], [*place, *POSITIONS, *under]),
+        "snapshots": grid(inspection["snapshots"], SNAPSHOTS),
+        "parts": grid(inspection["step"]["parts"], PARTS),
+        "steps": grid(inspection["step"]["positions"], [*place, *STEPS]),
+    }
 
 
-def _neighbours(rows: Sequence[Row]) -> Grid:
-    head = (text_cell("token"), text_cell("nearest, by cosine"))
-    listed = (
-        "  ".join(f"{token} {formatting.value(cosine, 2)}" for token, cosine in row["neighbours"]) for row in rows
-    )
-    return Grid(head, tuple((text_cell(row["token"]), text_cell(near)) for row, near in zip(rows, listed, strict=True)))
+def _number(head: str, key: str, form: Callable[[Any], str] = formatting.value) -> Column[Row]:
+    return Column(head, lambda row: form(row[key]))
 
 
-def _groups(rows: Sequence[Row]) -> Grid:
-    head = (text_cell("group"), text_cell("tokens"), GridCell("times"), GridCell("mean cosine"))
-    cells = [
-        (
-            *(text_cell(row["group"]), text_cell("  ".join(row["tokens"]))),
-            *(GridCell(formatting.count(row["times"])), GridCell(formatting.value(row["cosine"]))),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
+def _text(head: str, key: str, form: Callable[[Any], str] = str) -> Column[Row]:
+    return Column(head, lambda row: form(row[key]), text=True)
 
 
-def _heads(rows: Sequence[Row]) -> Grid:
-    patterns = list(dict.fromkeys(pattern for row in rows for pattern in row["shares"]))
-    head = (
-        text_cell("head"),
-        text_cell("role"),
-        GridCell("loss without it"),
-        *(GridCell(pattern, "evenly") for pattern in patterns),
-    )
-    cells = [
-        (
-            text_cell(drawing.head_name(row)),
-            text_cell(row["role"]),
-            GridCell(f"{formatting.value(row['loss'])} ± {formatting.value(2 * row['error'])}"),
-            *(_share(row, pattern) for pattern in patterns),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
-
-
-def _share(row: Row, pattern: str) -> GridCell:
+def _share(pattern: str, row: Row) -> GridCell:
     if pattern not in row["shares"]:
         return GridCell(formatting.MISSING)
     kind = "strong" if row["role"] == pattern else ""
     return GridCell(formatting.value(row["shares"][pattern], 2), formatting.value(row["even"][pattern], 2), kind)
 
 
-def _positions(rows: Sequence[Row], token: str) -> Grid:
-    rules = list(rows[0]["rules"]) if rows else []
-    head = (
-        GridCell(""),
-        text_cell(token),
-        GridCell("its probability"),
-        text_cell("model"),
-        *(text_cell(rule) for rule in rules),
-    )
-    cells = [
-        (
-            GridCell(str(row["place"])),
-            text_cell(row["token"]),
-            GridCell(formatting.value(row["probability"])),
-            text_cell(_likeliest(row["model"])),
-            *(text_cell(_likeliest(row["rules"][rule])) for rule in rules),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
+def _under(rule: str, row: Row) -> str:
+    return _likeliest(row["rules"][rule])
 
 
-def _snapshots(rows: Sequence[Row]) -> Grid:
-    head = (
-        *(text_cell("weights"), GridCell("loss"), GridCell("of test examples")),
-        *(text_cell("likeliest first tokens"), text_cell("answer")),
-    )
-    cells = [
-        (
-            text_cell(row["when"]),
-            GridCell(formatting.value(row["loss"])),
-            GridCell(formatting.value(row["mean_loss"])),
-            text_cell(_likeliest(row["first"])),
-            text_cell(row["answer"]),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
+def _removed(head: Row) -> str:
+    return f"{formatting.value(head['loss'])} ± {formatting.value(2 * head['error'])}"
 
 
-def _parts(rows: Sequence[Row]) -> Grid:
-    head = (text_cell("part"), GridCell("weights"), GridCell("weight norm"), GridCell("gradient norm"))
-    cells = [
-        (
-            text_cell(row["part"]),
-            GridCell(formatting.count(row["parameters"])),
-            GridCell(formatting.number(row["weights"])),
-            GridCell(formatting.number(row["gradient"])),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
+def _after(row: Row) -> GridCell:
+    return GridCell(formatting.value(row["after"]), kind="strong" if row["after"] > row["before"] else "")
 
 
-def _step_rows(rows: Sequence[Row], token: str) -> Grid:
-    head = (
-        GridCell(""),
-        text_cell(token),
-        text_cell("prediction"),
-        GridCell("before"),
-        GridCell("after"),
-        text_cell("prediction after"),
-    )
-    cells = [
-        (
-            GridCell(str(row["place"])),
-            text_cell(row["token"]),
-            text_cell(row["guess"]),
-            GridCell(formatting.value(row["before"])),
-            GridCell(formatting.value(row["after"]), kind="strong" if row["after"] > row["before"] else ""),
-            text_cell(row["guess_after"]),
-        )
-        for row in rows
-    ]
-    return Grid(head, tuple(cells))
+def _nearest(tokens: Sequence[Sequence[Any]]) -> str:
+    return "  ".join(f"{token} {formatting.value(cosine, 2)}" for token, cosine in tokens)
 
 
 def _likeliest(tokens: Sequence[Sequence[Any]]) -> str:
-    return "  ".join(f"{token} {_probability(value)}" for token, value in tokens if value >= 0.0005)
+    return "  ".join(f"{token} {value:.{2 if value >= 0.01 else 3}f}" for token, value in tokens if value >= 0.0005)
 
 
-def _probability(value: float) -> str:
-    return f"{value:.2f}" if value >= 0.01 else f"{value:.3f}"
+CLAIMS: Final = (
+    Column[claims.Finding]("claim", lambda finding: f"“{finding.saying.statement}”", text=True),
+    Column[claims.Finding]("in this run", lambda finding: finding.verdict, text=True),
+    Column[claims.Finding]("evidence", lambda finding: finding.evidence, text=True),
+    Column[claims.Finding]("tested as", lambda finding: finding.saying.reading, text=True),
+)
+NEIGHBOURS: Final = (_text("token", "token"), _text("nearest, by cosine", "neighbours", _nearest))
+GROUPS: Final = (
+    _text("group", "group"),
+    _text("tokens", "tokens", "  ".join),
+    _number("times", "times", formatting.count),
+    _number("mean cosine", "cosine"),
+)
+HEADS: Final = (
+    Column[Row]("head", drawing.head_name, text=True),
+    _text("role", "role"),
+    Column[Row]("loss without it", _removed),
+)
+POSITIONS: Final = (_number("its probability", "probability"), _text("model", "model", _likeliest))
+SNAPSHOTS: Final = (
+    _text("weights", "when"),
+    _number("loss", "loss"),
+    _number("of test examples", "mean_loss"),
+    _text("likeliest first tokens", "first", _likeliest),
+    _text("answer", "answer"),
+)
+PARTS: Final = (
+    _text("part", "part"),
+    _number("weights", "parameters", formatting.count),
+    _number("weight norm", "weights", formatting.number),
+    _number("gradient norm", "gradient", formatting.number),
+)
+STEPS: Final = (
+    _text("prediction", "guess"),
+    _number("before", "before"),
+    Column[Row]("after", _after),
+    _text("prediction after", "guess_after"),
+)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from archbench.inspection import drawing
-from archbench.inspection.facts import EMBEDDING, HEADS, NO_ROLE, Row
+from archbench.inspection.facts import EMBEDDING, HEADS, NO_ROLE, Row, is_behind, together
 from archbench.reports.base import formatting
 
 
@@ -119,12 +119,10 @@ def heads_in_words(inspection: Row) -> str:
 def probes_in_words(inspection: Row) -> list[str]:
     """For each question where along the layers it is best answered."""
     sentences = []
-    for axis, question in dict.fromkeys((row["axis"], row["question"]) for row in inspection["probes"]):
-        rows = [row for row in inspection["probes"] if (row["axis"], row["question"]) == (axis, question)]
+    for (axis, question), rows in together(inspection["probes"], "axis", "question").items():
         best = max(rows, key=lambda row: row["accuracy"])
         where = {"both": "", "source": " (source)", "target": " (target)"}[axis]
-        distinguished = [row for row in rows if row["behind"] > 2 * row["behind_error"]]
-        others = [_place(row) for row in rows if row is not best and row not in distinguished]
+        others = [_place(row) for row in rows if row is not best and not is_behind(row)]
         also = f"; within two standard errors: {formatting.listing(others)}" if others else ""
         sentences.append(
             f"{question}{where}: highest accuracy at {_place(best)} ({formatting.value(best['accuracy'], 2)}; at the "
