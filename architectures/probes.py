@@ -17,6 +17,7 @@ from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.stack import Block
 
 Axis = Literal["source", "target", "both"]
+Part = Literal["self", "cross"]
 
 
 @dataclass
@@ -25,7 +26,8 @@ class Layer:
 
     ``axis`` says what stands along its positions t: the source, the target, or both in one sequence; ``number`` counts
     its blocks from 1. ``before`` and ``after`` (b, t, d) are the residual stream; ``added`` what each sublayer gave to
-    it (b, t, d). ``weights`` (b, heads, t, t) and ``cross`` (b, heads, t, s) are attention weights; rows add up to 1.
+    it (b, t, d). ``weights`` are those of its attentions, "self" (b, heads, t, t) and "cross" (b, heads, t, s); their
+    rows add up to 1.
     """
 
     axis: Axis
@@ -33,8 +35,7 @@ class Layer:
     block: Block
     before: Tensor
     after: Tensor | None = None
-    weights: Tensor | None = None
-    cross: Tensor | None = None
+    weights: dict[Part, Tensor] = field(default_factory=dict)
     added: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -47,7 +48,7 @@ class Site:
     """An attention of a model: ``path`` is its name as a module, ``part`` "self" or "cross"."""
 
     path: str
-    part: Literal["self", "cross"]
+    part: Part
     attention: Attention
 
 
@@ -114,11 +115,11 @@ def _note(
     (x, context, *_), (answer, memory), layer = inputs, result, layers[-1]
     if site.part == "self":
         layer.added["attention"] = answer.detach()
-        layer.weights = weights(attention, attention.queries(x, context), memory, context).detach()
+        layer.weights["self"] = weights(attention, attention.queries(x, context), memory, context).detach()
         return
     key_values = attention.project_keys_values(memory) if isinstance(memory, Tensor) else memory
     layer.added["cross-attention"] = answer.detach()
-    layer.cross = weights(attention, attention.project_queries(x), key_values, context).detach()
+    layer.weights["cross"] = weights(attention, attention.project_queries(x), key_values, context).detach()
 
 
 def _enter(layers: list[Layer], crossing: bool, block: nn.Module, inputs: tuple[Any, ...]) -> None:

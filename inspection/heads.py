@@ -17,6 +17,7 @@ from torch import Tensor
 from archbench.architectures import probes
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.objectives.objective import estimate
+from archbench.architectures.probes import Part
 from archbench.inspection.facts import HEADS, NO_ROLE
 from archbench.inspection.subject import ExampleReading, InspectedRun, batch, read_example
 from archbench.tasks.base.example import BOS, END, MASK, PAD
@@ -101,19 +102,17 @@ def heads(subject: InspectedRun, examples: int = HEADS) -> list[HeadReading]:
     lost = _losses_without(subject, subject.examples[:examples])
     head_readings = []
     for index, layer in enumerate(usual[0].layers):
-        for part, attention in (("self", layer.block.attention), ("cross", layer.block.cross)):
-            if not isinstance(attention, Attention):
-                continue
+        for part in layer.weights:
+            attention = layer.block.attention if part == "self" else layer.block.cross
+            assert isinstance(attention, Attention)
             shares = _shares(usual, index, part)
             if part == "self":
-                again = _shares(repeated, index, part)
-                shares |= {name: share for name, share in again.items() if name == "induction"}
+                shares |= {name: share for name, share in _shares(repeated, index, part).items() if name == "induction"}
+            even = {name: share[1] for name, share in shares.items()}
             for head in range(attention.heads):
                 mine = {name: float(share[0][head]) for name, share in shares.items()}
-                even = {name: float(share[1]) for name, share in shares.items()}
-                head_readings.append(
-                    HeadReading(layer.name, part, head, mine, even, role(mine, even), *lost[id(attention), head])
-                )
+                found = (mine, even, role(mine, even), *lost[id(attention), head])
+                head_readings.append(HeadReading(layer.name, part, head, *found))
     return head_readings
 
 
@@ -123,7 +122,7 @@ def role(shares: dict[str, float], even: dict[str, float]) -> str:
     return max(fitting, key=lambda name: shares[name], default=NO_ROLE)
 
 
-def _shares(readings: Sequence[ExampleReading], index: int, part: str) -> dict[str, tuple[Weights, float]]:
+def _shares(readings: Sequence[ExampleReading], index: int, part: Part) -> dict[str, tuple[Weights, float]]:
     """For each pattern the share of attention on it by head (h,), and that of even attention over what is visible.
 
     Over the queries that have such a key at all, and a choice: one that sees a single key attends to it, come what may.
@@ -131,9 +130,7 @@ def _shares(readings: Sequence[ExampleReading], index: int, part: str) -> dict[s
     sums: dict[str, tuple[Weights, float, int]] = {}
     for reading in readings:
         layer = reading.layers[index]
-        weights = layer.weights if part == "self" else layer.cross
-        assert weights is not None
-        head_weights = weights[0].double().numpy()
+        head_weights = layer.weights[part][0].double().numpy()
         visible = head_weights.max(0) > 0
         even = visible / visible.sum(-1, keepdims=True)
         queries, keys = reading.axes[layer.axis], reading.keys(part, layer)

@@ -130,9 +130,7 @@ def _maps(subject: InspectedRun) -> list[dict[str, Any]]:
     borders: dict[Axis, int] = {"both": whole, "source": whole * (run.form == "running text"), "target": 0}
     maps = []
     for layer in reading.layers:
-        for part, weights in (("self", layer.weights), ("cross", layer.cross)):
-            if weights is None:
-                continue
+        for part, weights in layer.weights.items():
             axes = (reading.axes[layer.axis], reading.keys(part, layer))
             at = (borders[layer.axis], borders["source" if part == "cross" else layer.axis])
             kept, drawn = (

@@ -21,14 +21,12 @@ def norms(subject: InspectedRun, examples: int = HEADS) -> list[dict[str, Any]]:
     rows = []
     for index, layer in enumerate(readings[0].layers):
         layers = [reading.layers[index] for reading in readings]
-        if layer.number == 1:
-            before = np.concatenate([block.before[0].norm(dim=-1).numpy() for block in layers])
-            rows.append({"axis": layer.axis, "layer": EMBEDDING, "part": "stream", "norm": float(before.mean())})
-        after = np.concatenate([block.after[0].norm(dim=-1).numpy() for block in layers if block.after is not None])
-        rows.append({"axis": layer.axis, "layer": layer.name, "part": "stream", "norm": float(after.mean())})
-        for part in layer.added:
-            added = np.concatenate([block.added[part][0].norm(dim=-1).numpy() for block in layers])
-            rows.append({"axis": layer.axis, "layer": layer.name, "part": part, "norm": float(added.mean())})
+        states = {(EMBEDDING, "stream"): [block.before for block in layers]} if layer.number == 1 else {}
+        states[layer.name, "stream"] = [block.after for block in layers if block.after is not None]
+        states |= {(layer.name, part): [block.added[part] for block in layers] for part in layer.added}
+        for (name, part), of_layer in states.items():
+            lengths = np.concatenate([state[0].norm(dim=-1).numpy() for state in of_layer])
+            rows.append({"axis": layer.axis, "layer": name, "part": part, "norm": float(lengths.mean())})
     return rows
 
 
@@ -44,20 +42,17 @@ def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
     split = max(1, 2 * len(readings) // 3)
     rows: list[dict[str, Any]] = []
     for axis in dict.fromkeys(layer.axis for layer in readings[0].layers):
-        indices = [index for index, layer in enumerate(readings[0].layers) if layer.axis == axis]
-        for question, offset in {THIS: 0, BEFORE: -1, AFTER: 1}.items():
-            labels = [_shifted(reading.axes[axis], offset) for reading in readings]
-            usual = _frequent(labels[:split])
-            streams = _streams(readings, indices)
-            rows += _compared([_row(axis, name, question, states, labels, usual, split) for name, states in streams])
+        streams = _streams(readings, [index for index, layer in enumerate(readings[0].layers) if layer.axis == axis])
+        means = [(name, [state.mean(0, keepdims=True) for state in states]) for name, states in streams]
+        asked = [
+            (question, streams, [_shifted(reading.axes[axis], offset) for reading in readings])
+            for question, offset in {THIS: 0, BEFORE: -1, AFTER: 1}.items()
+        ]
         if subject.run.form == "labels":
-            classes = [[target[0]] for _, target in subject.examples[:examples]]
-            usual = _frequent(classes[:split])
-            streams = [
-                (name, [state.mean(0, keepdims=True) for state in states])
-                for name, states in _streams(readings, indices)
-            ]
-            rows += _compared([_row(axis, name, CLASS, means, classes, usual, split) for name, means in streams])
+            asked.append((CLASS, means, [[target[0]] for _, target in subject.examples[:examples]]))
+        for question, layers, labels in asked:
+            usual = _frequent(labels[:split])
+            rows += _compared([_row(axis, name, question, states, labels, usual, split) for name, states in layers])
     return rows
 
 

@@ -110,19 +110,12 @@ def _answered(subject: InspectedRun, when: str) -> tuple[dict[str, Any], Tensor]
 
 def _watched(subject: InspectedRun, answered: Sequence[tuple[dict[str, Any], Tensor]]) -> list[dict[str, Any]]:
     right, last = subject.text[1][0], answered[-1][1]
-    watched = list(dict.fromkeys([*last.topk(min(TOP, len(last))).indices.tolist(), right]))
+    watched = [
+        (token, {"token": spelled(subject.run.tokenizer, token), "right": subject.right and token == right})
+        for token in dict.fromkeys([*last.topk(min(TOP, len(last))).indices.tolist(), right])
+    ]
     return [
-        {
-            **row,
-            "watched": [
-                {
-                    "token": spelled(subject.run.tokenizer, token),
-                    "right": subject.right and token == right,
-                    "probability": float(first[token]),
-                }
-                for token in watched
-            ],
-        }
+        {**row, "watched": [{**facts, "probability": float(first[token])} for token, facts in watched]}
         for row, first in answered
     ]
 

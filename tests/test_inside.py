@@ -68,7 +68,7 @@ def reading(weights: Any, queries: list[int], keys: list[int] | None = None) -> 
     at = torch.as_tensor(np.asarray(weights, dtype=np.float64))[None, None]
     block: Any = None
     empty = torch.zeros(1, len(queries), 1)
-    layer = Layer("target", 1, block, empty, weights=at) if keys is None else Layer("target", 1, block, empty, cross=at)
+    layer = Layer("target", 1, block, empty, weights={"self" if keys is None else "cross": at})
     axes: dict[Axis, list[int]] = {axis: queries for axis in get_args(Axis)}
     return ExampleReading((layer,), axes if keys is None else {**axes, "source": keys}, 0)
 

@@ -192,7 +192,7 @@ def test_a_question_about_a_neighbour_is_asked_of_its_place() -> None:
 def test_shares_are_means_over_queries_that_have_such_a_key() -> None:
     """Three tokens, a causal head: rows (1), (0.3, 0.7), (0.2, 0.5, 0.3)."""
     weights = torch.tensor([[[1.0, 0.0, 0.0], [0.3, 0.7, 0.0], [0.2, 0.5, 0.3]]])[None]
-    layer = probes.Layer("both", 1, None, torch.zeros(1, 3, 1), weights=weights)  # type: ignore[arg-type]
+    layer = probes.Layer("both", 1, None, torch.zeros(1, 3, 1), weights={"self": weights})  # type: ignore[arg-type]
     reading = SimpleNamespace(layers=(layer,), axes={"both": [9, 8, 7]}, keys=lambda part, layer: [9, 8, 7])
     shares = heads._shares([reading], 0, "self")  # type: ignore[list-item]
     means = {name: (float(observed[0]), even) for name, (observed, even) in shares.items()}

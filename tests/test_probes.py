@@ -35,12 +35,10 @@ def test_the_weights_times_the_values_are_what_attention_gave(name: str) -> None
         read(model, padded_pairs())
     recorded = []
     for layer in layers:
-        recorded.append((layer.weights, layer.added["attention"]))
-        if layer.cross is not None:
-            recorded.append((layer.cross, layer.added["cross-attention"]))
+        names: dict[probes.Part, str] = {"self": "attention", "cross": "cross-attention"}
+        recorded += [(weights, layer.added[names[part]]) for part, weights in layer.weights.items()]
     assert len(recorded) == len(calls)
     for (weights, added), (attention, keys_values) in zip(recorded, calls, strict=True):
-        assert weights is not None
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
         values = keys_values.values.repeat_interleave(attention.heads // attention.kv_heads, 1)
         again = attention.output((weights @ values).transpose(1, 2).flatten(2))

@@ -54,6 +54,10 @@ class Interval:
     def excludes_zero(self) -> bool:
         return self.known and (self.lower > 0 or self.upper < 0)
 
+    def columns(self, mean: str = "mean", prefix: str = "") -> dict[str, float]:
+        """Its mean and limits as columns of a table: ``mean``, and "lower" and "upper" with a prefix."""
+        return {mean: self.mean, f"{prefix}lower": self.lower, f"{prefix}upper": self.upper}
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -262,7 +262,7 @@ def _tested(values: Sequence[float], name: str, settled: Mapping[int, Contrast],
 def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
-    numbers = {"difference": gap.mean, "lower": gap.lower, "upper": gap.upper, "error": gap.standard_error}
+    numbers = {**gap.columns("difference"), "error": gap.standard_error}
     values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
     facts = {name: value for name, value in values.items() if name != "difference"}
     facts |= {"metric": contrast.metric.name, "untrained": contrast.untrained}

@@ -15,7 +15,7 @@ from archbench.reports.figures.canvas.palette import Look, label, looks
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.svg import Inline, inline
 from archbench.reports.report import Report
-from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.comparison import Cell, Comparison
 from archbench.tasks.base.files import write_bytes
 
 
@@ -145,6 +145,17 @@ def place(comparison: Comparison) -> dict[str, object]:
     """Which comparison a row of numbers belongs to."""
     what = comparison.group.condition
     return {"dataset": comparison.group.dataset, "condition": what, "metric": comparison.metric.name}
+
+
+def of_architecture(comparison: Comparison, cell: Cell) -> dict[str, object]:
+    """The columns of an architecture's score that every table of scores has."""
+    row = {**place(comparison), "name": cell.architecture, "kind": "architecture"}
+    return {**row, **cell.interval.columns(), "seeds": len(cell.values)}
+
+
+def of_baseline(comparison: Comparison, name: str, mean: float) -> dict[str, object]:
+    """The columns of a baseline's score."""
+    return {**place(comparison), "name": name, "kind": "reference", "mean": mean}
 
 
 def titled(comparison: Comparison) -> tuple[str, str]:

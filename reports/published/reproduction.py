@@ -119,8 +119,8 @@ def judged(metric: Metric, published: float, new: float, others: Sequence[float]
     word = "within" if expected and abs(new - published) <= most else "no interval" if math.isnan(most) else "outside"
     facts = {"metric": metric.name, "decimals": metric.decimals}
     figures = {"published": published, "new": new, "difference": new - published, "most": most}
-    seeds = {"seeds": len(others), "mean": interval.mean, "lower": interval.lower, "upper": interval.upper}
-    return {**facts, **figures, "alike": alike, **seeds, "verdict": "same" if new == published else word}
+    seen = {"seeds": len(others), **interval.columns()}
+    return {**facts, **figures, "alike": alike, **seen, "verdict": "same" if new == published else word}
 
 
 def _scores(tables: Tables) -> dict[str, dict[str, float]]:

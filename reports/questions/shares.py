@@ -116,9 +116,7 @@ def numbers(comparison: Comparison, points: Sequence[Share]) -> list[dict[str, o
             "share": point.share,
             "tokens": point.tokens,
             "flops": point.flops,
-            "mean": point.interval.mean,
-            "lower": point.interval.lower,
-            "upper": point.interval.upper,
+            **point.interval.columns(),
             "seeds": point.seeds,
         }
         for point in points

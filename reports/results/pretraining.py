@@ -121,14 +121,11 @@ def numbers(entries: Sequence[Adapted]) -> list[dict[str, object]]:
             "adapt": entry.adapt,
             "examples": entry.examples,
             "read": entry.read,
-            "mean": entry.score.mean,
-            "lower": entry.score.lower,
-            "upper": entry.score.upper,
-            **({"gain": entry.gain.mean, "gain_lower": entry.gain.lower, "gain_upper": entry.gain.upper}
-               if entry.gain else {}),
+            **entry.score.columns(),
+            **(entry.gain.columns("gain", "gain_") if entry.gain else {}),
         }
         for entry in entries
-    ]  # fmt: skip
+    ]
 
 
 def _read(comparison: Comparison, architecture: str) -> int:

@@ -30,7 +30,7 @@ from archbench.reports.figures.canvas.marks import (
     upright_grid,
 )
 from archbench.reports.figures.canvas.palette import Look, label, quiet, rule
-from archbench.reports.figures.figure import Figure, View, named, place, titled
+from archbench.reports.figures.figure import Figure, View, named, of_architecture, of_baseline, titled
 from archbench.reports.results.comparison import UNTRAINED, Cell, Comparison
 from archbench.reports.results.gates import failing
 
@@ -174,22 +174,13 @@ def numbers(comparison: Comparison, tested: Answers) -> Iterator[dict[str, objec
     """The rows of a comparison as those of a table."""
     gaps = differences(comparison, tested)
     for cell in comparison.cells:
-        gap = gaps.get(cell.architecture)
         yield {
-            **place(comparison),
-            "name": cell.architecture,
-            "kind": "architecture",
-            "mean": cell.interval.mean,
-            "lower": cell.interval.lower,
-            "upper": cell.interval.upper,
-            "seeds": len(cell.values),
+            **of_architecture(comparison, cell),
             "best": cell.best,
-            "from_best": gap.mean if gap else math.nan,
-            "from_best_lower": gap.lower if gap else math.nan,
-            "from_best_upper": gap.upper if gap else math.nan,
+            **gaps.get(cell.architecture, Interval(math.nan)).columns("from_best", "from_best_"),
         }
     for name, value in comparison.baselines.items():
-        yield {**place(comparison), "name": name, "kind": "reference", "mean": value}
+        yield of_baseline(comparison, name, value)
 
 
 def rows(comparison: Comparison) -> list[str]:

@@ -95,11 +95,8 @@ def slopes(view: View) -> Figure:
                     description=about,
                 )
             )
-            ends = [{"mean": p.score.mean, "lower": p.score.lower, "upper": p.score.upper} for p in points]
-            metric = {"metric": comparison.metric.name}
-            rows += [
-                _row(comparison.group.dataset, point) | metric | end for point, end in zip(points, ends, strict=True)
-            ]
+            dataset, metric = comparison.group.dataset, {"metric": comparison.metric.name}
+            rows += [_row(dataset, point) | metric | point.score.columns() for point in points]
     named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
     title = "Scores under each condition"
     takeaway = _leaders(by_dataset)

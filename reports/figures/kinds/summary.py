@@ -75,9 +75,7 @@ def summary(view: View) -> Figure:
         place(comparison)
         | {
             "architecture": score.architecture,
-            "scaled": score.mean,
-            "lower": score.lower,
-            "upper": score.upper,
+            **score.columns("scaled"),
             "on_all_data_sets": score.architecture in everywhere,
             "floor": Scale(comparison).floor,
             "ceiling": Scale(comparison).ceiling,

@@ -9,7 +9,7 @@ from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
 from archbench.reports.contrasts.words import BOLD
-from archbench.reports.figures.figure import place
+from archbench.reports.figures.figure import of_architecture, of_baseline
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
 from archbench.reports.page.samples import AnsweredExamples, samples
@@ -134,13 +134,7 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
 def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
     for cell in comparison.cells:
         yield {
-            **place(comparison),
-            "name": cell.architecture,
-            "kind": "architecture",
-            "mean": cell.interval.mean,
-            "lower": cell.interval.lower,
-            "upper": cell.interval.upper,
-            "seeds": len(cell.values),
+            **of_architecture(comparison, cell),
             "planned_seeds": cell.planned,
             "detectable_from_best": comparison.detectable(cell.architecture),
             **_examples(*comparison.test_examples),
@@ -148,7 +142,7 @@ def _rows(comparison: Comparison) -> Iterator[dict[str, object]]:
     for baseline, mean in comparison.baselines.items():
         count = comparison.checkpoints.get(baseline)
         examples = _examples(*comparison.test_examples) if count is None else _examples(count, count)
-        yield {**place(comparison), "name": baseline, "kind": "reference", "mean": mean, **examples}
+        yield {**of_baseline(comparison, baseline, mean), **examples}
 
 
 def _examples(least: int, most: int) -> dict[str, int]:
