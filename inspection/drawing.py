@@ -1,12 +1,13 @@
 """Draws one panel of the inspection page."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from archbench.inspection.facts import Row
 from archbench.reports.figures.canvas.palette import hue, ink, label, paper, quiet, rule
@@ -20,17 +21,10 @@ PLANE: Final = (250.0, 270.0)  # points across the dots of a projection, in the 
 def attention(axes: Axes, weights: Sequence[Sequence[float]], queries: Sequence[str], keys: Sequence[str]) -> None:
     """A square for each weight, its area the weight; queries are rows, keys columns."""
     at = np.asarray(weights)
-    rows, columns = np.nonzero(at >= _FAINT)
-    side = 72 * 3.2 / max(len(keys), len(queries))  # points across a cell
-    axes.scatter(columns, rows, s=at[rows, columns] * side**2, marker="s", color=hue("blue"), linewidths=0)
-    axes.set_xlim(-0.7, len(keys) - 0.3)
-    axes.set_ylim(len(queries) - 0.3, -0.7)
-    axes.set_aspect("equal")
+    squares(axes, np.where(at >= _FAINT, at, 0.0), "attended to", "attends", top=1.0)
     _name_columns(axes, [label(key, 12) for key in keys])
     axes.set_yticks(range(len(queries)), [label(query, 12) for query in queries], fontsize=_SMALL)
     axes.tick_params(length=0, pad=2)
-    axes.set_xlabel("attended to")
-    axes.set_ylabel("attends")
     axes.grid(color=rule(), linewidth=0.3)
 
 
@@ -64,8 +58,7 @@ def lines(axes: Axes, values_by_name: Mapping[str, Sequence[float]], ticks: Sequ
         y = np.asarray(values)[x]
         axes.plot(x, y, color=colour, linewidth=1.6, marker="o", markersize=5, markeredgecolor=paper(), label=name)
     axes.set_xticks(range(len(ticks)), [tick.replace(" layer", "\nlayer") for tick in ticks])
-    axes.set_xlim(-0.3, len(ticks) - 0.7)
-    axes.set_ylabel(y_label)
+    axes.set(xlim=(-0.3, len(ticks) - 0.7), ylabel=y_label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(color=rule(), linewidth=0.6)
     if len(values_by_name) > 1:
@@ -91,11 +84,8 @@ def _legend_below(axes: Axes, height: float) -> None:
 
 def projection(axes: Axes, points: Sequence[Row]) -> None:
     """Tokens where two axes put them; those of the groups with most tokens in the colour of their group."""
-    sizes: dict[str, int] = {}
-    for point in points:
-        if point["group"]:
-            sizes[point["group"]] = sizes.get(point["group"], 0) + 1
-    visible = sorted(sizes, key=lambda name: -sizes[name])[: len(LINES)]
+    sizes = Counter(point["group"] for point in points if point["group"])
+    visible = [name for name, _ in sizes.most_common(len(LINES))]
     looks = [_group_look(point["group"], visible) for point in points]
     xs, ys = (np.array([point[axis] for point in points]) for axis in ("x", "y"))
     for x, y, (colour, _) in zip(xs, ys, looks, strict=True):
@@ -103,17 +93,21 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     names = [label(point["token"], 12) for point in points]
     for index, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
         colour, weight = looks[index]
-        at, look = (xs[index], ys[index]), {"fontsize": _NAME, "color": colour, "fontweight": weight}
-        axes.annotate(names[index], at, (shift, side), textcoords="offset points", ha="center", va="center", **look)
+        at, look = (xs[index], ys[index]), {"color": colour, "fontweight": weight}
+        centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": _NAME}
+        axes.annotate(names[index], at, (shift, side), **centred, **look)
     for index, name in enumerate(visible):
         axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[index]), label=label(name))
-    axes.set_xlim(min(xs) - 0.08 * np.ptp(xs) - 1e-6, max(xs) + 0.08 * np.ptp(xs) + 1e-6)
-    axes.set_ylim(min(ys) - 0.08 * np.ptp(ys) - 1e-6, max(ys) + 0.08 * np.ptp(ys) + 1e-6)
-    axes.set_xlabel("first principal component")
-    axes.set_ylabel("second principal component")
+    axes.set(xlim=_around(xs), ylim=_around(ys))
+    axes.set(xlabel="first principal component", ylabel="second principal component")
     axes.grid(color=rule(), linewidth=0.6)
     if visible:
         _legend_below(axes, -0.12)
+
+
+def _around(values: NDArray[Any]) -> tuple[float, float]:
+    room = 0.08 * np.ptp(values) + 1e-6
+    return min(values) - room, max(values) + room
 
 
 def _group_look(group: str, visible: Sequence[str]) -> tuple[str, str]:
@@ -149,21 +143,20 @@ def _meet(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
-def squares(axes: Axes, values: Sequence[Sequence[float]], x_label: str, y_label: str) -> None:
-    """A square for each value: its area the size, blue above zero, vermillion below."""
+def squares(axes: Axes, values: ArrayLike, x_label: str, y_label: str, top: float | None = None) -> None:
+    """A square for each value: its area the size, blue above zero, vermillion below; one of size ``top`` fills a cell.
+
+    Without ``top`` the largest does.
+    """
     at = np.asarray(values)
-    rows, columns = np.mgrid[: at.shape[0], : at.shape[1]]
-    top = np.abs(at).max() or 1.0
-    side = 72 * 3.2 / max(at.shape)
+    top = top or np.abs(at).max() or 1.0
+    side = 72 * 3.2 / max(at.shape)  # points across a cell
     for sign, colour in ((1, "blue"), (-1, "vermillion")):
-        chosen = np.sign(at) == sign
-        sizes = np.abs(at[chosen]) / top * side**2
-        axes.scatter(columns[chosen], rows[chosen], s=sizes, marker="s", color=hue(colour), linewidths=0)
-    axes.set_xlim(-0.7, at.shape[1] - 0.3)
-    axes.set_ylim(at.shape[0] - 0.3, -0.7)
-    axes.set_aspect("equal")
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+        rows, columns = np.nonzero(np.sign(at) == sign)
+        sizes = np.abs(at[rows, columns]) / top * side**2
+        axes.scatter(columns, rows, s=sizes, marker="s", color=hue(colour), linewidths=0)
+    axes.set(xlim=(-0.7, at.shape[1] - 0.3), ylim=(at.shape[0] - 0.3, -0.7), aspect="equal")
+    axes.set(xlabel=x_label, ylabel=y_label)
 
 
 def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
@@ -171,8 +164,7 @@ def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
     for head, row in enumerate(values):
         distances = range(first, first + len(row))
         axes.plot(distances, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")
-    axes.set_xlabel("distance: key minus query")
-    axes.set_ylabel("added to the attention score")
+    axes.set(xlabel="distance: key minus query", ylabel="added to the attention score")
     axes.grid(color=rule(), linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5)
 
@@ -180,8 +172,7 @@ def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
 def right_tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
     """The probability of the target's token at every position; ``token`` says what it is called."""
     axes.bar(range(len(rows)), [row["probability"] for row in rows], color=hue("blue"), width=0.7)
-    _tokens(axes, rows)
-    axes.set_ylabel(f"probability of the {token}")
+    _tokens(axes, rows, token)
 
 
 def before_and_after(axes: Axes, rows: Sequence[Row], token: str) -> None:
@@ -191,15 +182,13 @@ def before_and_after(axes: Axes, rows: Sequence[Row], token: str) -> None:
     at = range(len(rows))
     axes.plot(at, [row["before"] for row in rows], "o", color=paper(), markeredgecolor=ink(), label="before")
     axes.plot(at, [row["after"] for row in rows], "o", color=hue("blue"), markeredgecolor=paper(), label="after")
-    _tokens(axes, rows)
-    axes.set_ylabel(f"probability of the {token}")
+    _tokens(axes, rows, token)
     axes.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
 
 
-def _tokens(axes: Axes, rows: Sequence[Row]) -> None:
+def _tokens(axes: Axes, rows: Sequence[Row], token: str) -> None:
     _name_columns(axes, [label(row["token"], 10) for row in rows])
-    axes.set_xlim(-0.7, max(len(rows) - 0.3, 0.7))
-    axes.set_ylim(0, 1.03)
+    axes.set(xlim=(-0.7, max(len(rows) - 0.3, 0.7)), ylim=(0, 1.03), ylabel=f"probability of the {token}")
     axes.grid(axis="y", color=rule(), linewidth=0.6)
 
 

@@ -164,7 +164,7 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
     ):
         gap = contrast.difference
         sides = {"changes": name, "from": contrast.second, "to": contrast.first}
-        yield shared_columns | sides | gap.columns("difference") | {"p": contrast.p}
+        yield {**shared_columns, **sides, **gap.columns("difference"), "p": contrast.p}
 
 
 def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, ...]]:

@@ -75,7 +75,9 @@ def summary(view: View) -> Figure:
         place(comparison)
         | {
             "architecture": score.architecture,
-            **score.columns("scaled"),
+            "scaled": score.mean,
+            "lower": score.lower,
+            "upper": score.upper,
             "on_all_data_sets": score.architecture in everywhere,
             "floor": Scale(comparison).floor,
             "ceiling": Scale(comparison).ceiling,
