@@ -3,7 +3,8 @@
 A ratio over 1 means that ours is better: faster, or in less time or memory.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from archbench.reports.base.formatting import number
-from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.palette import hue, ink, quiet, rule
-from archbench.tasks.base.files import write_bytes
-from archbench.tasks.base.sealed import read_json
+from archbench.reports.figures.figure import DrawnFigure, Figure
+from archbench.tasks.base.sealed import read_record
 
 Row = Mapping[str, Any]
 
@@ -44,10 +44,7 @@ _ROW: Final = 0.24  # inches
 
 def read(root: Path) -> Row:
     """The record of a benchmark; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
-    record = read_json(root / FILE)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ValueError(f"{root / FILE}: written by another version of archbench; run archbench bench again")
-    return record
+    return read_record(root / FILE, SCHEMA, "archbench bench")
 
 
 def written(root: Path) -> tuple[list[list[list[str]]], list[str]]:
@@ -60,7 +57,8 @@ def written(root: Path) -> tuple[list[list[list[str]]], list[str]]:
 
 def numbers(record: Row) -> pd.DataFrame:
     """A row for every measure of every model and what it is compared against: medians, quartiles, ratios."""
-    return pd.DataFrame([row for measure in _measured(record) for row in _numbers(measure)])
+    compared = (measure for measure in record["measures"] if "ratios" in measure)
+    return pd.DataFrame([row for measure in compared for row in _numbers(measure)])
 
 
 def table(record: Row) -> list[list[str]]:
@@ -112,12 +110,9 @@ def write(record: Row, root: Path) -> list[Path]:
     data = [record["data"]["name"]] if record["data"] else []
     facts = [record["shape"]["name"], *data, _machine(record), record["precision"], f"{record['threads']} thread"]
     where = ", ".join(facts)
-    drawn = drawing.together(panels(rows, record["classes"], where), columns=min(2, rows["model"].nunique()))
-    paths = [root / f"bench.{kind}" for kind in drawn.files]
-    for path, content in zip(paths, drawn.files.values(), strict=True):
-        write_bytes(path, content)
-    write_csv(rows, root / "bench.csv")
-    return [*paths, root / "bench.csv"]
+    shown = tuple(panels(rows, record["classes"], where))
+    drawn = drawing.together(shown, columns=min(2, len(shown)))
+    return DrawnFigure(Figure(name="bench", title="", caption="", panels=shown, numbers=rows), drawn).save(root)
 
 
 def panels(frame: pd.DataFrame, classes: Mapping[str, str], where: str) -> list[Panel]:
@@ -144,33 +139,23 @@ def _machine(record: Row) -> str:
     return str(facts["processor"] if record["device"] == "cpu" else facts["device"])
 
 
-def _measured(record: Row) -> Iterable[Row]:
-    return (measure for measure in record["measures"] if "ratios" in measure)
-
-
-def _numbers(inspection: Row) -> Iterable[Row]:
-    mine = inspection["summary"]["ours"]
-    for against, ratio in inspection["ratios"].items():
-        other = inspection["summary"][against]
+def _numbers(measure: Row) -> Iterable[Row]:
+    mine = measure["summary"]["ours"]
+    for against, ratio in measure["ratios"].items():
+        other = measure["summary"][against]
+        values = {"ours": mine, "theirs": other, "ratio": ratio}
         yield {
-            "model": inspection["model"],
-            "measure": inspection["measure"],
-            "against": AGAINST[against],
-            "unit": inspection["unit"],
-            **{f"ours_{key}": mine[key] for key in ("median", "lower", "upper")},
-            **{f"theirs_{key}": other[key] for key in ("median", "lower", "upper")},
-            **{f"ratio_{key}": ratio[key] for key in ("median", "lower", "upper")},
+            **{"model": measure["model"], "measure": measure["measure"]},
+            **{"against": AGAINST[against], "unit": measure["unit"]},
+            **{f"{side}_{key}": of[key] for side, of in values.items() for key in ("median", "lower", "upper")},
             "samples": len(ratio["values"]),
         }
 
 
 def _line(row: Any) -> list[str]:
     sides = (_quartiles(row, side, row["unit"]) for side in ("ours", "theirs"))
-    ratio = f"{row['ratio_median']:.2f}"
-    if row["samples"] > 1:
-        ratio += f" [{row['ratio_lower']:.2f} to {row['ratio_upper']:.2f}]"
     unit = "MiB" if row["unit"] == "bytes" else str(row["unit"])
-    return [str(row["model"]), _label(row), unit, *sides, ratio]
+    return [str(row["model"]), _label(row), unit, *sides, _quartiles(row, "ratio", "")]
 
 
 def _label(row: Any) -> str:
@@ -185,30 +170,25 @@ def _quartiles(row: Any, side: str, unit: str) -> str:
 
 
 def _value(value: float, unit: str) -> str:
-    """Three digits: 12345 tokens/s -> '12.3k', bytes in MiB."""
+    """Three digits: 12345 tokens/s -> '12.3k'; bytes in MiB; two decimals of seconds and of what has no unit."""
     if unit == "bytes":
         return f"{value / 2**20:,.0f}"
-    return f"{value:.2f}" if unit == "s" else _plain(number(value)).replace(" ", "")
+    return f"{value:.2f}" if unit in ("s", "") else _plain(number(value)).replace(" ", "")
 
 
 def _plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _remarks(inspection: Row) -> Iterable[str]:
-    if "error" in inspection:
-        yield f"{inspection['model']}: {inspection['measure']} failed: {inspection['error']}"
-    fractions = inspection.get("peak_fraction")
+def _remarks(measure: Row) -> Iterable[str]:
+    model, fractions, seconds = measure["model"], measure.get("peak_fraction"), measure.get("compile_seconds")
+    if "error" in measure:
+        yield f"{model}: {measure['measure']} failed: {measure['error']}"
     if fractions:
-        parts = (f"{AGAINST.get(side, side)} {_median(values):.0%}" for side, values in fractions.items())
-        yield f"{inspection['model']}: training on windows, as a share of the peak: {', '.join(parts)}"
-    if inspection.get("compile_seconds"):
-        ours, theirs = (inspection["compile_seconds"][side] for side in ("ours", "theirs"))
-        yield f"{inspection['model']}: compile time: archbench {ours:.0f} s, transformers {theirs:.0f} s"
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(pd.Series(values).median())
+        parts = (f"{AGAINST.get(side, side)} {statistics.median(values):.0%}" for side, values in fractions.items())
+        yield f"{model}: training on windows, as a share of the peak: {', '.join(parts)}"
+    if seconds:
+        yield f"{model}: compile time: archbench {seconds['ours']:.0f} s, transformers {seconds['theirs']:.0f} s"
 
 
 def _spoken(rows: pd.DataFrame) -> str:

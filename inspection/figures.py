@@ -30,7 +30,6 @@ def _figure(key: str, title: str, caption: str, panels: Sequence[Panel], numbers
         title=title,
         caption=caption,
         panels=tuple(panels) if numbers else (),
-        architectures=(),
         numbers=pd.DataFrame(list(numbers)),
         keyed=False,
         coloured=False,

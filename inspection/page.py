@@ -15,7 +15,7 @@ from archbench.reports.figures.figure import drawn
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.page import html
 from archbench.tasks.base.files import write_text
-from archbench.tasks.base.sealed import read_json
+from archbench.tasks.base.sealed import read_record
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 KINDS: Final = {
@@ -28,10 +28,7 @@ KINDS: Final = {
 
 def read(folder: Path) -> Row:
     """What was measured; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
-    inspection = read_json(folder / FILE)
-    if not isinstance(inspection, dict) or inspection.get("schema") != SCHEMA:
-        raise ValueError(f"{folder / FILE}: written by another version of archbench; run archbench inspect again")
-    return inspection
+    return read_record(folder / FILE, SCHEMA, "archbench inspect")
 
 
 def write(inspection: Row, folder: Path) -> list[Path]:

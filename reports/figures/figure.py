@@ -32,7 +32,7 @@ class Figure:
     title: str
     caption: str
     panels: tuple[Panel, ...]
-    architectures: tuple[str, ...]
+    architectures: tuple[str, ...] = ()
     numbers: pd.DataFrame
     keyed: bool = True
     coloured: bool = True

@@ -28,6 +28,14 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as JSON: {error}; delete it and run compare again") from None
 
 
+def read_record(path: Path, schema: int, command: str) -> dict[str, Any]:
+    """The record that ``command`` wrote to a file; raises ``ValueError`` where it has another ``schema``."""
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("schema") != schema:
+        raise ValueError(f"{path}: written by another version of archbench; run {command} again")
+    return record
+
+
 def loaded(path: Path) -> Any:
     """The value in a JSON file; raises ``OSError``, ``ValueError`` or ``RecursionError`` where it cannot be read."""
     return json.loads(path.read_text(encoding="utf-8"))
