@@ -11,8 +11,12 @@ import sys
 import time
 from itertools import repeat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from archbench.benchmarks.pairing import Measurement, Work, costs, rotated
+from archbench.benchmarks.pairing import Measurement, Work, recorded, rotated
+
+if TYPE_CHECKING:
+    from archbench.benchmarks.setting import BenchSetting
 
 STEPS = 3
 UNITS = {"startup": "s", "memory": "bytes", "memory-rise": "bytes"}
@@ -31,20 +35,17 @@ def measured(side: str, model: str, shape: str, device: str) -> dict[str, float]
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def alone(model: str, shape: str, device: str, times: int, warm: bool) -> list[Measurement]:
-    """Start-up, memory and its rise, of ours and theirs, whose processes take turns.
-
-    Unless ``warm``, each side runs once before: the first process of all reads its code from the disk.
-    """
-    sides = ("ours", "theirs")
-    for side in () if warm else sides:
+def alone(setting: "BenchSetting", model: str) -> list[Measurement]:
+    """Start-up, memory and its rise, of ours and theirs, whose processes take turns; if cold, each runs once before."""
+    sides, shape, device = ("ours", "theirs"), setting.shape.name, setting.where.device
+    for side in sides if setting.cold else ():
         measured(side, model, shape, device)
     values: dict[str, dict[str, list[float]]] = {kind: {side: [] for side in sides} for kind in UNITS}
-    for number in range(times):
+    for number in range(setting.processes):
         for side in rotated(sides, number):
             for kind, value in measured(side, model, shape, device).items():
                 values[kind][side].append(value)
-    return [costs(kind, model, UNITS[kind], samples) for kind, samples in values.items()]
+    return [recorded(kind, model, UNITS[kind], samples, more=False) for kind, samples in values.items()]
 
 
 def _main(side: str, model: str, shape: str, device: str, began: str) -> None:

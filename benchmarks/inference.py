@@ -40,7 +40,9 @@ def scoring(setting: BenchSetting, model: str) -> Measurement:
     if not apart <= NATS:
         raise DisagreementError(f"log-likelihoods of the same weights differ by {apart:.2g} nats")
 
-    samples = setting.alternate(ours=lambda: float(len(score["ours"]())), theirs=lambda: float(len(score["theirs"]())))
+    samples = setting.alternate(
+        {"ours": lambda: float(len(score["ours"]())), "theirs": lambda: float(len(score["theirs"]()))}
+    )
     return speeds("scoring", model, "examples/s", samples, examples=count, largest_difference_nats=apart)
 
 
@@ -117,14 +119,14 @@ def generation(setting: BenchSetting, model: str, rows: int) -> Measurement:
     shape, device = setting.shape, setting.where.device
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(len(SPECIALS), shape.vocabulary, (rows, PROMPT), generator=generator).to(device)
-    mine = our_words(ours, prompts, shape.new_tokens)
-    other = their_words(model, theirs, prompts, shape.new_tokens)
+    write = {"ours": lambda: our_words(ours, prompts, shape.new_tokens)}
+    write["theirs"] = lambda: their_words(model, theirs, prompts, shape.new_tokens)
+    mine, other = write["ours"](), write["theirs"]()
     if not torch.equal(mine, other):
         first = int((mine != other).any(0).nonzero()[0])
         raise DisagreementError(f"the tokens that are written differ from token {first} on")
     samples = setting.alternate(
-        ours=lambda: float(our_words(ours, prompts, shape.new_tokens).numel()),
-        theirs=lambda: float(their_words(model, theirs, prompts, shape.new_tokens).numel()),
+        {"ours": lambda: float(write["ours"]().numel()), "theirs": lambda: float(write["theirs"]().numel())}
     )
     facts = {"rows": rows, "prompt": PROMPT, "new_tokens": shape.new_tokens, "same_tokens": True}
     return speeds(f"generation-{rows}", model, "tokens/s", samples, **facts)

@@ -37,13 +37,13 @@ def alternate(
     for work in sides.values():
         work()
     with _no_garbage_collection():
-        fastest = min(_timed(work, 1, settled)[1] for work in sides.values())
+        fastest = min(timed(work, settled)[1] for work in sides.values())
         samples = Samples({name: [] for name in sides}, repeats=max(1, math.ceil(seconds / fastest)))
         for number in range(pairs):
             names = rotated(list(sides), number)
             samples.first.append(names[0])
             for name in names:
-                units, spent = _timed(sides[name], samples.repeats, settled)
+                units, spent = timed(sides[name], settled, samples.repeats)
                 samples.values[name].append(units / spent)
     return samples
 
@@ -57,19 +57,13 @@ def rotated(names: Sequence[str], number: int) -> list[str]:
 def speeds(measure: str, model: str, unit: str, samples: Samples, **further: Any) -> Measurement:
     """The record of a measure in units per second, of which more are better."""
     rounds = {"first": samples.first, "repeats": samples.repeats}
-    return _recorded(measure, model, unit, samples.values, True, **rounds, **further)
+    return recorded(measure, model, unit, samples.values, True) | rounds | further
 
 
-def costs(measure: str, model: str, unit: str, samples: dict[str, list[float]]) -> Measurement:
-    """The record of a measure of which less is better: seconds, bytes."""
-    return _recorded(measure, model, unit, samples, False)
-
-
-def _recorded(
-    measure: str, model: str, unit: str, samples: dict[str, list[float]], more: bool, **further: Any
-) -> Measurement:
+def recorded(measure: str, model: str, unit: str, samples: dict[str, list[float]], more: bool) -> Measurement:
+    """The record of a measure: ``more`` of it is better, or less, as of seconds and bytes."""
     head = {"measure": measure, "model": model, "unit": unit, "better": "more" if more else "less"}
-    return {**head, "samples": samples, **compared(samples, more), **further}
+    return {**head, "samples": samples, **compared(samples, more)}
 
 
 def compared(samples: Mapping[str, Sequence[float]], more: bool) -> dict[str, Any]:
@@ -97,7 +91,8 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     return {"median": middle, "lower": lower, "upper": upper}
 
 
-def _timed(work: Work, repeats: int, settled: Callable[[], None]) -> tuple[float, float]:
+def timed(work: Work, settled: Callable[[], None], repeats: int = 1) -> tuple[float, float]:
+    """What ``work`` did in so many repetitions, in its units, and the seconds that the device took."""
     settled()
     begun, units = time.perf_counter(), 0.0
     for _ in range(repeats):

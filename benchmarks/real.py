@@ -30,7 +30,7 @@ def real(setting: BenchSetting, model: str, grouped: bool = False) -> Measuremen
     ``grouped``: their batches group examples of similar lengths, as their trainer's ``group_by_length`` does.
     """
     several = {name: _several(step) for name, step in steps(setting, model, grouped).items()}
-    samples = setting.alternate(**several)
+    samples = setting.alternate(several)
     facts = {"batches": BATCHES, "batch_tokens": setting.shape.batch_tokens, "their_rows": their_rows(setting)}
     return speeds("grouped" if grouped else "real", model, "tokens/s", samples, **facts)
 

@@ -1,5 +1,6 @@
 """The inputs of every measure of speed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,12 @@ class BenchSetting:
     task: Prepared | None = None
     peaks: dict[str, float] | None = None
     compiled: bool = False
+    cold: bool = False  # whether a process would be the first to read its code from the disk
+
+    @property
+    def processes(self) -> int:
+        """How often a measure is taken in a process of its own."""
+        return min(self.shape.processes, self.pairs)
 
     @property
     def prepared(self) -> Prepared:
@@ -35,5 +42,5 @@ class BenchSetting:
             ours = from_transformers(theirs, canvas=canvas)
         return ours.to(self.where.device), theirs.to(self.where.device)
 
-    def alternate(self, **sides: Work) -> Samples:
+    def alternate(self, sides: Mapping[str, Work]) -> Samples:
         return alternate(sides, self.pairs, self.shape.seconds, self.where.settled)

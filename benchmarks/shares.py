@@ -1,13 +1,12 @@
 """Where the time of a training step goes, on either side: by the operators that a profile names."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from archbench.benchmarks.pairing import Measurement, Work
+from archbench.benchmarks.pairing import Measurement, Work, timed
 from archbench.benchmarks.real import steps
 from archbench.benchmarks.setting import BenchSetting
 from archbench.benchmarks.work import DATA
@@ -64,12 +63,7 @@ def _shares(work: Work, setting: BenchSetting) -> dict[str, float]:
     cuda = setting.where.device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with profile(activities=activities, acc_events=True) as profiled:
-        setting.where.settled()
-        begun = time.perf_counter()
-        for _ in range(STEPS):
-            work()
-        setting.where.settled()
-        seconds = time.perf_counter() - begun
+        seconds = timed(work, setting.where.settled, STEPS)[1]
     return _fractions(profiled.events() or [], seconds, _device_time if cuda else _cpu_time)
 
 

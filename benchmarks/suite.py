@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -16,14 +17,14 @@ import torch
 
 from archbench.architectures.conversion.quiet import quiet
 from archbench.benchmarks import alone, inference, real, shares, training
-from archbench.benchmarks.models import CLASSES, SHAPES, BenchShape
+from archbench.benchmarks.models import CLASSES, SHAPES
 from archbench.benchmarks.pairing import DisagreementError, Measurement
 from archbench.benchmarks.report import FILE, SCHEMA
 from archbench.benchmarks.setting import BenchSetting
 from archbench.benchmarks.work import TRAINING, Where
 from archbench.runs.base import machine
 from archbench.runs.experiment import spec
-from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.experiment.validation import nearest, printable, require
 from archbench.runs.planning.preparation import task_config
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
@@ -33,8 +34,6 @@ from archbench.tasks.builtin_data import builtin
 from archbench.tasks.kinds import registry, task
 from archbench.version import commit
 
-MEASURES = ("training", "compiled", "labels", "real", "scoring", "generation", "alone", "shares")
-REAL = ("real", "scoring", "shares")  # those that read a task
 LACKING = {"bert": ("generation",)}  # measures that a model does not have: it writes nothing from left to right
 UNASKED = {"tiny": ("compiled",)}  # measures that a shape leaves out unless they are named: compiling takes minutes
 
@@ -56,13 +55,36 @@ class Request:
 class BenchPlan:
     """A request that can be met."""
 
-    shape: BenchShape
-    where: Where
+    setting: BenchSetting
     models: tuple[str, ...]
     measures: tuple[str, ...]
-    pairs: int
-    processes: int
     data: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A piece of the benchmark: its ``name`` in messages, the measures that ask for it, and how it is taken.
+
+    ``reads``: it needs a real task.
+    """
+
+    name: str
+    measures: tuple[str, ...]
+    take: Callable[[BenchSetting, str], Measurement | list[Measurement]]
+    reads: bool = False
+
+
+WORKLOADS = (
+    Workload("training", ("training", "compiled"), training.full),
+    Workload("labels", ("labels",), training.labelled),
+    Workload("real", ("real",), real.real, reads=True),
+    Workload("grouped", ("real",), partial(real.real, grouped=True), reads=True),
+    Workload("scoring", ("scoring",), inference.scoring, reads=True),
+    *(Workload(f"generation-{n}", ("generation",), partial(inference.generation, rows=n)) for n in inference.BATCHES),
+    Workload("alone", ("alone",), alone.alone),
+    Workload("shares", ("shares",), shares.shares, reads=True),
+)
+MEASURES = tuple(dict.fromkeys(measure for workload in WORKLOADS for measure in workload.measures))
 
 
 def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> Ended:
@@ -73,7 +95,8 @@ def run(request: Request, root: Path, cache: Path, command: str, say: Say) -> En
     """
     plan = planned(request)
     with _quiet_one_thread():
-        prepared = _task(plan, cache, say) if set(plan.measures) & set(REAL) else None
+        reads = any(workload.reads for model in plan.models for workload in _workloads(plan, model))
+        prepared = _task(plan, cache, say) if reads else None
         root.mkdir(parents=True, exist_ok=True)
         record = _head(plan, prepared, command)
         if (aside := _put_aside(root)) is not None:
@@ -114,15 +137,14 @@ def planned(request: Request) -> BenchPlan:
     """Raises ``InputError`` where the request names what there is not."""
     device = machine.device(request.device)
     name = request.shape or ("base" if device == "cuda" else "small")
-    if name not in SHAPES:
-        raise InputError(f"--shape: unknown {printable(name)}{nearest(name, SHAPES)}")
+    require(name, SHAPES, f"--shape: unknown {printable(name)}")
     models, measures = _chosen(request.only, name)
     _check_data(request.data)
     if all(measure in LACKING.get(model, ()) for model in models for measure in measures):
         raise InputError(f"--only: {', '.join(measures)} is not measured for {', '.join(models)}")
-    shape, where = SHAPES[name], Where(device, machine.precision("auto", device) == "bf16")
-    pairs = request.pairs if request.pairs is not None else shape.pairs
-    return BenchPlan(shape, where, models, measures, pairs, min(shape.processes, pairs), request.data)
+    where = Where(device, machine.precision("auto", device) == "bf16")
+    setting = BenchSetting(SHAPES[name], where, SHAPES[name].pairs if request.pairs is None else request.pairs)
+    return BenchPlan(setting, models, measures, request.data)
 
 
 def _check_data(data: str) -> None:
@@ -137,8 +159,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
     """The models and the measures that are named; all of a kind of which none is named."""
     known = (*CLASSES, *MEASURES)
     for name in only or ():
-        if name not in known:
-            raise InputError(f"--only: unknown {printable(name)}{nearest(name, known)}")
+        require(name, known, f"--only: unknown {printable(name)}")
     if only is not None and not only:
         raise InputError(f"--only: is empty; expected one of {', '.join(known)}")
     models = tuple(name for name in CLASSES if name in (only or ()))
@@ -149,7 +170,7 @@ def _chosen(only: Sequence[str] | None, shape: str) -> tuple[tuple[str, ...], tu
 
 def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
     """The real task, with sources and targets that fit the shape."""
-    shape, kind = plan.shape, registry.BUILTIN[registry.kinds_served_by(plan.data)[0]]
+    shape, kind = plan.setting.shape, registry.BUILTIN[registry.kinds_served_by(plan.data)[0]]
     entry: dict[str, Any] = {"data": plan.data, "tokenizer": "bpe", "vocabulary": min(shape.vocabulary, 4096)}
     source, target = shape.source_length, shape.target_length
     entry["source_length"] = source
@@ -164,21 +185,22 @@ def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
 
 def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Measurement:
     """What the measures have in common."""
-    compiler_name = compiler(plan.where.device)
+    setting, device = plan.setting, plan.setting.where.device
+    compiler_name = compiler(device)
     return {
         "schema": SCHEMA,
         "archbench": importlib.metadata.version("archbench"),
         "commit": commit() or "",
         "command": command,
-        "shape": {**vars(plan.shape), "hidden": plan.shape.hidden},
-        "device": plan.where.device,
-        "precision": plan.where.precision,
+        "shape": {**vars(setting.shape), "hidden": setting.shape.hidden},
+        "device": device,
+        "precision": setting.where.precision,
         "threads": torch.get_num_threads(),
-        "pairs": plan.pairs,
+        "pairs": setting.pairs,
         "optimizer": f"AdamW, fused, learning rate {TRAINING.learning_rate}, gradients clipped at {TRAINING.clip}",
         "compiler": compiler_name,
         "data": _data(prepared),
-        "environment": machine.environment(plan.where.device) | {"cores": str(os.cpu_count()), "load": _load()},
+        "environment": machine.environment(device) | {"cores": str(os.cpu_count()), "load": _load()},
         "classes": {model: CLASSES[model] for model in plan.models},
         "peaks": {},
         "notes": []
@@ -224,52 +246,36 @@ def _measure(
         say(note)
     if "training" in plan.measures or "compiled" in plan.measures:
         say("peak of matrix products")
-        record["peaks"] = training.peaks(plan.where, plan.shape.seconds)
+        record["peaks"] = training.peaks(plan.setting.where, plan.setting.shape.seconds)
     compiled = "compiled" in plan.measures and bool(record["compiler"])
-    setting = BenchSetting(plan.shape, plan.where, plan.pairs, prepared, record["peaks"], compiled)
+    setting = replace(plan.setting, task=prepared, peaks=record["peaks"], compiled=compiled, cold=True)
     for model in plan.models:
-        for name, take in _measurements_of(plan, setting, model):
-            say(f"{model}: {name}")
-            record["measures"] += _measured(name, model, take, say)
+        for workload in _workloads(plan, model):
+            say(f"{model}: {workload.name}")
+            record["measures"] += _measured(workload, setting, model, say)
             write()
+        setting = replace(setting, cold=False)
     record["complete"] = True
     record["load_after"] = _load()
     write()
 
 
-def _measurements_of(
-    plan: BenchPlan, setting: BenchSetting, model: str
-) -> Iterator[tuple[str, Callable[[], list[Measurement]]]]:
-    """The name of each measure of a model and how it is taken."""
+def _workloads(plan: BenchPlan, model: str) -> list[Workload]:
+    """What is measured of a model."""
     wanted = set(plan.measures) - set(LACKING.get(model, ()))
-    if wanted & {"training", "compiled"}:
-        yield "training", lambda: training.full(setting, model)
-    if "labels" in wanted:
-        yield "labels", lambda: [training.labelled(setting, model)]
-    if "real" in wanted:
-        yield "real", lambda: [real.real(setting, model)]
-        yield "grouped", lambda: [real.real(setting, model, grouped=True)]
-    if "scoring" in wanted:
-        yield "scoring", lambda: [inference.scoring(setting, model)]
-    if "generation" in wanted:
-        for rows in inference.BATCHES:
-            yield f"generation-{rows}", lambda rows=rows: [inference.generation(setting, model, rows)]  # type: ignore[misc]
-    if "alone" in wanted:
-        warm = model != plan.models[0]
-        yield "alone", lambda: alone.alone(model, plan.shape.name, plan.where.device, plan.processes, warm)
-    if "shares" in wanted:
-        yield "shares", lambda: [shares.shares(replace(setting, compiled=False), model)]
+    return [workload for workload in WORKLOADS if wanted & set(workload.measures)]
 
 
-def _measured(name: str, model: str, take: Callable[[], list[Measurement]], say: Say) -> list[Measurement]:
+def _measured(workload: Workload, setting: BenchSetting, model: str, say: Say) -> list[Measurement]:
     try:
-        return take()
+        taken = workload.take(setting, model)
+        return taken if isinstance(taken, list) else [taken]
     except DisagreementError as error:
         message = str(error)
     except Exception as error:  # the other measures stand
         message = one_line(error)
-    say(f"{model}: {name} failed: {message}")
-    return [{"measure": name, "model": model, "error": message}]
+    say(f"{model}: {workload.name} failed: {message}")
+    return [{"measure": workload.name, "model": model, "error": message}]
 
 
 @contextmanager

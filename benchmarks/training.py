@@ -17,7 +17,7 @@ import torch
 from archbench.architectures.objectives.objective import Batch
 from archbench.benchmarks import work
 from archbench.benchmarks.models import BenchShape
-from archbench.benchmarks.pairing import DisagreementError, Measurement, Work, alternate, speeds
+from archbench.benchmarks.pairing import DisagreementError, Measurement, Work, speeds, timed
 from archbench.benchmarks.setting import BenchSetting
 from archbench.benchmarks.work import Inputs, Where
 from archbench.runs.training.compiled import compile_blocks
@@ -47,7 +47,7 @@ def full(setting: BenchSetting, model: str) -> list[Measurement]:
         if setting.compiled:
             compiled, seconds = _compiled(setting, both)
             sides |= compiled
-        samples = alternate(sides, setting.pairs, setting.shape.seconds, setting.where.settled)
+        samples = setting.alternate(sides)
     plain = replace(samples, values={name: samples.values[name] for name in sides if name != COMPILED})
     measures = [speeds("training", model, "tokens/s", plain, **facts, **_utilisation(setting, both, samples.values))]
     if setting.compiled:
@@ -61,7 +61,7 @@ def labelled(setting: BenchSetting, model: str) -> Measurement:
     """Tokens per second of training on long sources that end in one label."""
     both = prepared(setting, model, work.labelled)
     facts = _batch_facts(both.batch) | {"losses": checked(setting, model, both)}
-    return speeds("labels", model, "tokens/s", setting.alternate(**steps(setting, both)), **facts)
+    return speeds("labels", model, "tokens/s", setting.alternate(steps(setting, both)), **facts)
 
 
 def prepared(setting: BenchSetting, model: str, batch_of: Callable[[str, BenchShape], Batch]) -> Both:
@@ -108,13 +108,8 @@ def _compiled(setting: BenchSetting, both: Both) -> tuple[dict[str, Work], dict[
         "compiled": _their_steps(setting, both, torch.compile(both.theirs)),
         COMPILED: steps(setting, replace(both, ours=copied))["ours"],
     }
-    seconds = {}
-    for name, side in (("theirs", "compiled"), ("ours", COMPILED)):
-        begun = time.perf_counter()
-        sides[side]()
-        setting.where.settled()
-        seconds[name] = time.perf_counter() - begun
-    return sides, seconds
+    named = {"theirs": "compiled", "ours": COMPILED}
+    return sides, {name: timed(sides[side], setting.where.settled)[1] for name, side in named.items()}
 
 
 def _batch_facts(batch: Batch) -> Measurement:
@@ -156,11 +151,13 @@ def _rate(where: Where, kind: torch.dtype, product: tuple[int, int, int], second
     m, k, n = product
     a, b = torch.randn(m, k, device=where.device, dtype=kind), torch.randn(k, n, device=where.device, dtype=kind)
     out = a @ b
-    best, until = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        where.settled()
-        begun = time.perf_counter()
+    best, until = 0.0, time.perf_counter() + seconds
+
+    def multiply() -> float:
         torch.mm(a, b, out=out)
-        where.settled()
-        best = min(best, time.perf_counter() - begun)
-    return 2.0 * m * k * n / best
+        return 2.0 * m * k * n
+
+    while time.perf_counter() < until:
+        flops, spent = timed(multiply, where.settled)
+        best = max(best, flops / spent)
+    return best

@@ -93,9 +93,8 @@ def projection(axes: Axes, points: Sequence[Row]) -> None:
     names = [label(point["token"], 12) for point in points]
     for index, (shift, side) in named(_points(xs, PLANE[0]), _points(ys, PLANE[1]), names).items():
         colour, weight = looks[index]
-        at, look = (xs[index], ys[index]), {"color": colour, "fontweight": weight}
-        centred: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "fontsize": _NAME}
-        axes.annotate(names[index], at, (shift, side), **centred, **look)
+        look: dict[str, Any] = {"fontsize": _NAME, "color": colour, "fontweight": weight, "textcoords": "offset points"}
+        axes.annotate(names[index], (xs[index], ys[index]), (shift, side), ha="center", va="center", **look)
     for index, name in enumerate(visible):
         axes.plot([], [], marker="s", linestyle="none", color=hue(LINES[index]), label=label(name))
     axes.set(xlim=_around(xs), ylim=_around(ys))

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,17 +206,21 @@ def test_compiled_both_are_measured_with_the_plain_ones(tmp_path: Path) -> None:
     assert labels == ["training, windows", "training, theirs compiled", "training, both compiled"]
 
 
+def exchange(monkeypatch: pytest.MonkeyPatch, name: str, take: Any) -> None:
+    """The workload of this name is taken by ``take``."""
+    workloads = [replace(each, take=take) if each.name == name else each for each in suite.WORKLOADS]
+    monkeypatch.setattr(suite, "WORKLOADS", workloads)
+
+
 def test_an_interrupted_benchmark_keeps_what_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labelled = training.labelled
-
     def interrupted(setting: BenchSetting, model: str) -> Any:
         if model == "llama":
             raise KeyboardInterrupt
-        return labelled(setting, model)
+        return training.labelled(setting, model)
 
-    monkeypatch.setattr(training, "labelled", interrupted)
+    exchange(monkeypatch, "labels", interrupted)
     arguments = ("bench", "--device", "cpu", "--shape", "tiny", "--only", "labels", "--pairs", 1, "--out", tmp_path)
     assert status(*arguments) == 130
     record = json.loads((tmp_path / "bench.json").read_text())
@@ -231,7 +236,7 @@ def test_a_measure_that_fails_leaves_the_others(
     def broken(setting: BenchSetting, model: str) -> Any:
         raise DisagreementError("losses of the same weights differ")
 
-    monkeypatch.setattr(training, "full", broken)
+    exchange(monkeypatch, "training", broken)
     only = "gpt2,training,labels"
     assert status("bench", "--device", "cpu", "--shape", "tiny", "--only", only, "--pairs", 1, "--out", tmp_path) == 1
     record = json.loads((tmp_path / "bench.json").read_text())
