@@ -11,7 +11,7 @@ from archbench.architectures.objectives import generate
 from archbench.architectures.objectives.generate import truncate
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.decoding import Decoding
-from archbench.tasks.base.example import END
+from archbench.tasks.base.example import END, MASK
 
 VOCABULARY = contract.LIMITS.vocabulary
 WORDS = [5, 6, 7]
@@ -104,11 +104,11 @@ def test_a_start_is_continued_like_any_target(name: str) -> None:
 def test_confident_cells_come_first_and_one_round_is_all_at_once() -> None:
     allowed_tokens = allowed(*WORDS)
     written, model = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=1), allowed_tokens)
-    from archbench.architectures.objectives.masked import _canvas, _ended
+    from archbench.architectures.objectives.masked import _ended
 
     source, _ = _ended(SOURCE, None)
     with torch.no_grad():
-        blank = _canvas(torch.zeros(3, 0, dtype=torch.long), None, model.canvas)
+        blank = torch.full((3, model.canvas), MASK)
         logits = model(source, blank).masked_fill(~allowed_tokens, float("-inf"))
     assert written == logits.argmax(-1).tolist()
     many, _ = write("encoder", Decoding(max_tokens=6, strategy="confident", rounds=6), allowed_tokens)

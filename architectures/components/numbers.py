@@ -54,6 +54,9 @@ class Flops:
     all_pairs: FlopCount
     visible_pairs: FlopCount
 
+    def __add__(self, other: "Flops") -> "Flops":
+        return Flops(self.all_pairs + other.all_pairs, self.visible_pairs + other.visible_pairs)
+
     @property
     def executed(self) -> Amount:
         return total_flops(self.all_pairs)

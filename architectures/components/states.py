@@ -47,7 +47,7 @@ class StateIndex(NamedTuple):
                 row, column = index // width, before + index % width
                 column = column if positions is None else positions[row, column]
                 parts.append(row * (source_width + target_width) + column)
-        return torch.cat(parts)
+        return torch.cat(parts) if parts else self.target
 
     def apart(self, x: Tensor) -> States:
         """States (m + n, d) in the order of ``joined``, apart again."""

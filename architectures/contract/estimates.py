@@ -41,7 +41,7 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
     )
     _have_equal_weight(row, at, weights, cells, "from left to right, the cell after {} known ones")
     _are_hidden(subject(case.build, case.size, replace(case.limits, vocabulary=WORDS)))
-    drawn = _drawn(case, objective, cells)
+    drawn = _drawn(case, objective.bound_estimator, cells)
     if objective.estimate_is_bound and drawn is not None:
         masked, row, at, weights = drawn
         _have_equal_weight(row, masked.sum(1) - 1, weights, cells, "in a bound, cells beside {} masked ones")

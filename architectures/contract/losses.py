@@ -237,14 +237,16 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
 
 
 def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool) -> None:
-    """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and weights n / k."""
+    """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and the stated weights."""
+    objective = case.model.objective
     real, width = mask_or_ones(batch.target, batch.target_mask), inputs.target.shape[1]
     require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
-    canvas = F.pad(batch.target.masked_fill(~real, MASK), (0, width - batch.target.shape[1]), value=MASK)
+    filler = END if objective.ended else MASK
+    canvas = F.pad(batch.target.masked_fill(~real, filler), (0, width - batch.target.shape[1]), value=filler)
     hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
     hidden[inputs.at] = True
     cells = hidden.view(canvas.shape)
-    masked = cells.cummax(1).values if case.model.objective.next_cell else cells  # with every cell after it
+    masked = cells.cummax(1).values if objective.next_cell or objective.suffix == 1 else cells  # every cell after it
     require(
         bool(torch.equal(inputs.target, canvas.masked_fill(masked, MASK))),
         "cells that are not hidden differ from the target",
@@ -253,10 +255,11 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
         bool(torch.equal(inputs.labels, canvas.flatten()[inputs.at])),
         "hidden cells have other labels than the target's tokens",
     )
-    counts, lengths = cells.sum(1), real.sum(1)
+    counts, lengths = cells.sum(1), torch.full_like(cells, True).sum(1) if objective.ended else real.sum(1)
     require(bool((counts >= 1).all()), "nothing of a target is hidden")
-    weights = (lengths / counts)[inputs.at // width]
-    equal(inputs.weights, weights, "weights of hidden cells, compared with n / k")
+    shares = 2 * lengths / (lengths + 1) if objective.equal else lengths / counts
+    what = "n / E[k]" if objective.equal else "n / k"
+    equal(inputs.weights, shares[inputs.at // width], f"weights of hidden cells, compared with {what}")
     if native and inputs.source_at is not None and inputs.source_labels is not None:
         expected_labels = F.pad(batch.source, (0, 1), value=BOS).flatten()
         require(
@@ -289,8 +292,9 @@ def _every_token_counts(case: Subject) -> None:
         _source_tokens_count(drawn.get("source", set()), source.shape[1])
         if isinstance(objective, Masked) and objective.estimate_is_bound and not objective.next_cell:
             counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern})
-            message = f"of {length} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
-            require(counts == list(range(1, length + 1)), f"{message}; a bound needs every number")
+            cells = case.model.canvas if objective.ended else length
+            message = f"of {cells} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
+            require(counts == list(range(1, cells + 1)), f"{message}; a bound needs every number")
     _targets_weigh_by_their_tokens(case)
 
 
@@ -304,8 +308,9 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
     draws = []
     for seed in range(case.trials.samples):
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(seed), False)
-        weights = inputs.weights / inputs.tokens
-        draws.append(torch.zeros(2).index_add_(0, inputs.at // inputs.target.shape[1], weights))
+        row, cell = inputs.at // inputs.target.shape[1], inputs.at % inputs.target.shape[1]
+        weights = inputs.weights / inputs.tokens * (cell < mask.sum(1)[row])  # not what fills a canvas
+        draws.append(torch.zeros(2).index_add_(0, row, weights))
     every, tokens = torch.stack(draws), mask.sum(1)
     error = SIGMAS * every.std(0) / len(draws) ** 0.5
     for row, (weight, expected) in enumerate(zip(every.mean(0), tokens / tokens.sum(), strict=True)):

@@ -41,6 +41,10 @@ class Framed:
         return self.inner.estimate_is_bound
 
     @property
+    def bound_estimator(self) -> "Framed":
+        return replace(self, inner=self.inner.bound_estimator)
+
+    @property
     def left_to_right_estimator(self) -> "Framed":
         return replace(self, inner=self.inner.left_to_right_estimator)
 
@@ -73,8 +77,8 @@ class Framed:
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         return self.inner.loss_tokens(model, source, target, False)
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        return self.inner.answer_flops(model, source + self._extra, target)
+    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
+        return self.inner.answer_flops(model, source + self._extra, target, decoding)
 
     @property
     def _extra(self) -> float:

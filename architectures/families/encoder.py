@@ -14,24 +14,26 @@ from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import concatenated, count_positions
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Objective
-from archbench.tasks.base.example import MASK
+from archbench.tasks.base.example import END, MASK
 
 
 @dataclass(frozen=True)
 class EncoderState:
     """What decoding keeps between tokens: the source (b, s), its mask, and the tokens written so far (b, n).
 
-    ``written`` is None before BOS, which is no written token.
+    ``written`` is None before BOS, which is no written token. ``lengths`` (b,): the cells of each row, where they are
+    predicted.
     """
 
     source: Tensor | None
     source_mask: Tensor | None
     written: Tensor | None
+    lengths: Tensor | None = None
 
     def rows(self, index: Tensor) -> "EncoderState":
         """The rows at ``index`` (m,), which may repeat or omit rows."""
-        selected = (None if x is None else x[index] for x in (self.source, self.source_mask, self.written))
-        return EncoderState(*selected)
+        parts = self.source, self.source_mask, self.written, self.lengths
+        return EncoderState(*(None if part is None else part[index] for part in parts))
 
 
 class EncoderOnly(Family):
@@ -39,6 +41,8 @@ class EncoderOnly(Family):
 
     The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
     ``pooled``: a canvas of one cell has the mean state of all positions; a longer one is not changed.
+    ``lengths``: the head that predicts how many cells a target has, END not among them, from the source alone
+    (1904.09324); None: END says where a target ends.
     """
 
     family = "encoder"
@@ -59,6 +63,28 @@ class EncoderOnly(Family):
         self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
         self.canvas, self.pooled = canvas, pooled and canvas == 1
         self.objective: Objective = objective or Masked()
+        self.lengths: Head | None = None
+
+    def predict_lengths(self) -> None:
+        """Predict the length of each target; a label has none, since it is one cell."""
+        if self.canvas > 1:
+            self.lengths = Head(self.canvas + 1, self.embedding.weight.shape[1])
+
+    def length_logits(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
+        """Logits (b, canvas + 1) of the length of the target, from the last state of the source (b, s)."""
+        assert self.lengths is not None
+        rows, width = source.shape
+        last = torch.arange(1, rows + 1, device=source.device) * width - 1
+        at = StateIndex(last, last[:0])
+        states = self.hidden(source, source[:, :0], source_mask, None, at).source
+        y: Tensor = self.lengths(states)
+        return y
+
+    def length_flops(self, source: Amount) -> Flops:
+        """FLOPs of a forward pass that predicts the length of a target from ``source`` positions."""
+        assert self.lengths is not None
+        head = in_part("output", self.lengths.flops(0.0 * source + 1.0) - self.head.flops(0.0 * source + 1.0))
+        return self.flops(source, 0.0 * source, 0.0 * source + 1.0) + Flops(head, head)
 
     def hidden(
         self,
@@ -84,24 +110,31 @@ class EncoderOnly(Family):
         return States(x[:, :width], target_states).at(at)
 
     def prefill(self, source: Tensor | None, source_mask: Tensor | None = None) -> EncoderState:
-        """Keep the source (b, s), which an encoder reads again with every canvas."""
-        return EncoderState(source, as_bool(source_mask), None)
+        """Keep the source (b, s), which an encoder reads again with every canvas, and the likeliest lengths."""
+        mask = as_bool(source_mask)
+        if self.lengths is None or source is None:
+            return EncoderState(source, mask, None)
+        return EncoderState(source, mask, None, self.length_logits(source, mask).argmax(-1))
 
     def decode(self, tokens: Tensor, cache: EncoderState) -> tuple[Tensor, EncoderState]:
         """Write tokens (b, n) -> logits (b, n, v) of the cell after each, given the cells before it.
 
         The first token ever is BOS, which fills no cell: its logits are those of cell 0. One forward pass per token.
+        Where lengths are predicted, END alone follows the last cell, and stands nowhere else.
         """
-        outputs, written = [], cache.written
+        outputs, written, lengths = [], cache.written, cache.lengths
         for token in tokens.unbind(1):
             # the first token is BOS, which fills no cell
             written = token[:, None][:, :0] if written is None else torch.cat([written, token[:, None]], 1)
             cell = written.shape[1]
-            rest = torch.full((len(token), max(self.canvas - cell, 1)), MASK, device=tokens.device)
+            width = self.canvas if lengths is None else int(lengths.max())
+            rest = torch.full((len(token), max(width - cell, 1)), MASK, device=tokens.device)
             canvas = torch.cat([written, rest], 1)
             at = StateIndex(None, position_ids(len(canvas), canvas.device)[0] * canvas.shape[1] + cell)
-            outputs.append(self.logits(self.hidden(cache.source, canvas, cache.source_mask, None, at).target))
-        return torch.stack(outputs, 1), EncoderState(cache.source, cache.source_mask, written)
+            cells = None if lengths is None else position_ids(canvas.shape[1], canvas.device) < lengths[:, None]
+            logits = self.logits(self.hidden(cache.source, canvas, cache.source_mask, cells, at).target)
+            outputs.append(logits if lengths is None else _ending(logits, lengths == cell))
+        return torch.stack(outputs, 1), EncoderState(cache.source, cache.source_mask, written, lengths)
 
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
@@ -110,6 +143,13 @@ class EncoderOnly(Family):
         executed, seen = (self.stack.flops(n, pairs, selected=used) for pairs in (rectangle(n, n), mutual(n)))
         head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
+
+
+def _ending(logits: Tensor, ends: Tensor) -> Tensor:
+    """Logits (b, v) of END alone in the rows that end (b,), and of all other tokens elsewhere."""
+    is_end = torch.arange(logits.shape[-1], device=logits.device) == END
+    logits = logits.masked_fill(is_end & ends[:, None], 0.0)
+    return logits.masked_fill(is_end != ends[:, None], float("-inf"))
 
 
 def _mean(x: Tensor, present: Tensor | None) -> Tensor:

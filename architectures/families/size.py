@@ -27,11 +27,22 @@ class Size:
 
 @dataclass(frozen=True)
 class Limits:
-    """A task's limits: number of token ids, and the longest source and target in tokens (including END)."""
+    """A task's limits: number of token ids, and the longest source and target in tokens (including END).
+
+    ``mask_order``, ``mask_weights`` and ``canvas`` are how a model that fills in a canvas learns (`families.masking`).
+    """
 
     vocabulary: int
     source_length: int
     target_length: int
+    mask_order: str = "any"
+    mask_weights: str = "bound"
+    canvas: str = "mask"
+
+    @property
+    def of_data(self) -> "Limits":
+        """The limits alone, with the usual way to learn."""
+        return Limits(self.vocabulary, self.source_length, self.target_length)
 
     @property
     def length(self) -> int:

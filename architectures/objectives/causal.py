@@ -36,8 +36,10 @@ class Causal:
     needs_pass_per_token = estimate_is_bound = False
 
     @property
-    def left_to_right_estimator(self) -> "Causal":
+    def bound_estimator(self) -> "Causal":
         return self
+
+    left_to_right_estimator = bound_estimator
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """Predict the target from the tokens before it and, if native, the source from its second token."""
@@ -106,7 +108,7 @@ class Causal:
         predicted = (source - 1.0) * (source > 0) if native and model.source_predicts else 0.0
         return target + predicted
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
         """Model FLOPs of reading a source and generating a target token by token with a cache."""
         return model.flops(source, target, target).model  # type: ignore[no-any-return]
 

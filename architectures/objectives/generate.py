@@ -3,13 +3,13 @@
 Only tokens in ``allowed_tokens`` (v,) are written. Ties go to the token with the lowest id.
 """
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from archbench.architectures.kernels.weight_prepack import prepacked_weights
+from archbench.architectures.objectives.objective import cell_tokens
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK
 
@@ -64,18 +64,24 @@ def decode_iteratively(
 ) -> list[Tensor]:
     """Fill the canvas in ``rounds``, the most confident cells first (Mask-Predict 1904.09324, MaskGIT 2202.04200).
 
-    What stands before the first END is the answer.
+    What stands before the first END is the answer; where lengths are predicted, END stands behind the last cell.
     """
-    rows, length = len(source), model.canvas
-    canvas = torch.full((rows, length), MASK, device=source.device)
+    lengths = model.prefill(source, source_mask).lengths
+    width = model.canvas if lengths is None else int(lengths.max())
+    canvas = torch.full((len(source), width), MASK, device=source.device)
+    cells = None
+    if lengths is not None:
+        allowed_tokens = cell_tokens(allowed_tokens, lengths)
+        cells = torch.arange(width, device=source.device) < lengths[:, None]
+        canvas = canvas.masked_fill(~cells, END)
     for left in range(decoding.rounds, 0, -1):
         open_cells = canvas == MASK
-        confidence, choice = _allowed(model(source, canvas, source_mask), allowed_tokens).softmax(-1).max(-1)
-        count = math.ceil(int(open_cells[0].sum()) / left)
-        best = confidence.masked_fill(~open_cells, -1.0).topk(count, dim=1).indices
-        canvas = canvas.scatter(1, best, choice.gather(1, best))
-        if not count:
+        if not open_cells.any():
             break
+        confidence, choice = _allowed(model(source, canvas, source_mask, cells), allowed_tokens).softmax(-1).max(-1)
+        count = -(-open_cells.sum(1, keepdim=True) // left)
+        rank = confidence.masked_fill(~open_cells, -1.0).argsort(dim=1, descending=True, stable=True).argsort(1)
+        canvas = torch.where(open_cells & (rank < count), choice, canvas)
     return [_before_end(row[: decoding.max_tokens]) for row in canvas.cpu()]
 
 

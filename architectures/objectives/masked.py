@@ -1,4 +1,4 @@
-"""Masked language modelling, as any-order prediction that can be scored exactly and written with."""
+"""Masked language modelling: what is masked and how it weighs, the exact likelihood, and how a canvas is filled in."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -15,14 +15,16 @@ from archbench.architectures.objectives.generate import decode_iteratively, deco
 from archbench.architectures.objectives.objective import (
     Batch,
     LossInputs,
+    cell_tokens,
     equal_shares,
     index_of,
+    length_nats,
     log_softmax,
     tripled,
     weighted_loss,
 )
 from archbench.tasks.base.decoding import Decoding
-from archbench.tasks.base.example import BOS, MASK
+from archbench.tasks.base.example import BOS, END, MASK
 
 CANVASES = {"cpu": 64, "cuda": 128}  # that are read at once; on a CPU what one is computed from stays in the cache
 
@@ -40,16 +42,21 @@ class MaskDraw(NamedTuple):
 
 @dataclass(frozen=True)
 class Masked:
-    """Predict masked tokens, at a rate drawn uniformly: the any-order bound (1904.09324, 2110.02037, 2406.07524).
+    """Predict masked tokens, k of n, with k drawn from 1..n and the same probability for every choice of k tokens.
 
-    Of a target of n tokens, k random ones are masked, k drawn from 1..n, and the loss of each is weighted by n / k. The
-    expected loss is that of generating the target in some order, averaged over all orders: an upper bound of -log p for
-    generation in a random order, not from left to right. Cells after END are [MASK], too: attended to, without loss.
+    The loss of each weighs n / k: on average the loss is that of generating the target in some order, averaged over all
+    orders. This is the any-order bound of -log p (1904.09324, 2110.02037, 2406.07524), for generation in a random order
+    and not from left to right. ``equal``: each weighs n / E[k] instead, however many are predicted (1810.04805,
+    1904.09324), and the loss bounds no likelihood. Likelihoods are computed in the same way after either.
 
-    ``suffix``: the last k tokens are masked, as in generation from left to right (2410.01600). All k are predicted from
-    the same tokens before them, so that the loss bounds the likelihood of no order.
-    ``next_cell``: the last k tokens are masked and only the first of these is predicted, with weight n. The expected
-    loss is -log p from left to right.
+    ``ended``: END fills the canvas after the target, and is masked and predicted like the target's tokens (2502.09992).
+    Otherwise cells after END are [MASK], without a loss. A model that predicts ``lengths`` has no such cells: a target
+    is its length and its tokens without END (1904.09324).
+
+    ``suffix``: in this share of the texts the last k tokens are masked, as in generation from left to right
+    (2410.01600). All k are predicted from the same tokens before them, so that the loss bounds the likelihood of no
+    order. ``next_cell``: the last k tokens are masked and only the first of these is predicted, with weight n. The
+    expected loss is -log p from left to right.
 
     ``stratified``: the rates of a batch are spread evenly over (0, 1), with one random offset (2107.00630, I.1). Each
     rate by itself is still uniform, so that the expected loss is the same; it varies less from batch to batch.
@@ -63,12 +70,14 @@ class Masked:
     bounds the likelihood of no order.
     """
 
-    suffix: bool = False
+    suffix: float = 0.0
     next_cell: bool = False
     source_rate: float = 0.15
     stratified: bool = False
     joint: bool = False
     rate: float | None = None
+    equal: bool = False
+    ended: bool = False
 
     needs_pass_per_token = True
 
@@ -77,13 +86,20 @@ class Masked:
         return not self.suffix and self.rate is None
 
     @property
+    def bound_estimator(self) -> "Masked":
+        """The same masks, with the weights of the any-order bound."""
+        return replace(self, equal=False)
+
+    @property
     def left_to_right_estimator(self) -> "Masked":
         """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
-        return replace(self, suffix=False, next_cell=True, stratified=False, rate=None)
+        known = {"suffix": 0.0, "stratified": False, "rate": None, "equal": False, "ended": False}
+        return replace(self, next_cell=True, **known)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """Sampled masked positions with weight n / k each and, if native, masked positions of the source."""
-        source_real, real = batch.real()
+        """The canvas with what is masked on it and the weight of each and, if native, masked tokens of the source."""
+        row_tokens, text = batch.real()[1].sum(1), self._text(model, batch)
+        source_real, real = text.real()
         masked_source = source_weights = None
         if native and self.joint:
             width = source_real.shape[1]
@@ -92,26 +108,27 @@ class Masked:
             draw = MaskDraw(*(part[:, width:] for part in whole))
         else:
             masked_source = self._draw_source_mask(source_real, generator) if native else None
-            draw = self._draw_mask(real, generator)
-        source, source_mask = _ended(batch.source, batch.source_mask)
+            draw = self._draw_mask(real, generator, row_tokens[:, None] if self.ended else None)
+        source, source_mask = _ended(text.source, text.source_mask)
         if masked_source is not None:
             source = source.masked_fill(F.pad(masked_source, (0, 1)).to(source.device), MASK)
-        canvas = _canvas(batch.target.masked_fill(draw.masked.to(source.device), MASK), batch.target_mask, model.canvas)
+        canvas, canvas_mask = _canvas(model, text._replace(target=_hidden(text.target, draw.masked)))
         inputs = LossInputs(
             source,
             canvas,
             source_mask,
-            None,
+            canvas_mask,
             at=index_of(F.pad(draw.predicted, (0, canvas.shape[1] - real.shape[1])), source),
-            labels=select(batch.target, index_of(draw.predicted, source)),
+            labels=select(text.target, index_of(draw.predicted, source)),
             weights=draw.weights[draw.predicted].to(source.device),
-            row_tokens=real.sum(1),
+            row_tokens=row_tokens,
+            lengths=real.sum(1).to(source.device) if _predicts_length(model) else None,
         )
         if masked_source is None:
             return inputs
-        source_labels = select(batch.source, index_of(masked_source, source))
+        source_labels = select(text.source, index_of(masked_source, source))
         if source_weights is None:
-            shares = equal_shares(source_labels, real.sum())
+            shares = equal_shares(source_labels, row_tokens.sum())
         else:
             shares = source_weights[masked_source].to(source.device)
         return inputs._replace(
@@ -121,39 +138,44 @@ class Masked:
         )
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The weighted sum over masked positions; its expectation is the mean over generation orders."""
+        """The weighted sum over masked positions, and -log p of the length where that is predicted."""
         return weighted_loss(model, inputs, allowed_tokens, smoothing)
 
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
-        """Exact log-likelihood by the chain rule, left to right, including END: log p in nats (b,), and tokens (b,).
+        """Exact log-likelihood by the chain rule, left to right: log p in nats (b,), and tokens (b,), END included.
 
-        Every token is predicted from a canvas that shows the tokens before it; one forward pass per token.
+        Every token is predicted from a canvas that shows the tokens before it; one forward pass per token. END is the
+        last of them, or the length comes first.
         """
-        present = mask_or_ones(batch.target, batch.target_mask)
-        source, source_mask = _ended(batch.source, batch.source_mask)
+        tokens, text = mask_or_ones(batch.target, batch.target_mask).sum(1), _without_end(model, batch)
+        present = mask_or_ones(text.target, text.target_mask)
+        source, source_mask = _ended(text.source, text.source_mask)
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
-        steps = torch.arange(model.canvas, device=present.device)
-        blank = _canvas(batch.target, batch.target_mask, model.canvas)
+        blank, shown = _canvas(model, text)
+        width, lengths = blank.shape[1], present.sum(1) if _predicts_length(model) else None
+        steps = torch.arange(width, device=present.device)
         at_once = max(1, CANVASES.get(present.device.type, max(CANVASES.values())) // parts)
         for start in range(0, len(rows), at_once):
             row, cell = rows[start : start + at_once], cells[start : start + at_once]
             canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
-            mask = None if source_mask is None else source_mask[row]
-            at = StateIndex(None, torch.arange(len(row), device=row.device) * model.canvas + cell)
-            states = model.hidden(source[row], canvas, mask, None, at).target
-            log_p = log_softmax(model.logits(states), allowed_tokens).gather(-1, batch.target[row, cell][:, None])
-            scores[row, cell] = log_p.squeeze(-1).double()
-        return scores.sum(1), present.sum(1)
+            mask, canvas_mask = (None if part is None else part[row] for part in (source_mask, shown))
+            at = StateIndex(None, torch.arange(len(row), device=row.device) * width + cell)
+            states = model.hidden(source[row], canvas, mask, canvas_mask, at).target
+            log_p = log_softmax(model.logits(states), cell_tokens(allowed_tokens, lengths))
+            scores[row, cell] = log_p.gather(-1, text.target[row, cell][:, None]).squeeze(-1).double()
+        of_length = 0.0 if lengths is None else length_nats(model, source, source_mask, lengths).double()
+        return scores.sum(1) - of_length, tokens
 
     def example_inputs(self, model: Any, batch: Batch) -> Batch:
         """The source and BOS, and the canvas with the second half of the target masked."""
-        present = mask_or_ones(batch.target, batch.target_mask)
+        text = _without_end(model, batch)
+        present = mask_or_ones(text.target, text.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
-        source, source_mask = _ended(batch.source, batch.source_mask)
-        canvas = _canvas(batch.target.masked_fill(late, MASK), batch.target_mask, model.canvas)
-        return Batch(source, canvas, source_mask, None)
+        source, source_mask = _ended(text.source, text.source_mask)
+        canvas, canvas_mask = _canvas(model, text._replace(target=_hidden(text.target, late)))
+        return Batch(source, canvas, source_mask, canvas_mask)
 
     def generate(
         self,
@@ -177,34 +199,88 @@ class Masked:
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over the masks."""
-        outputs = self.loss_tokens(model, source, target, native)
-        return tripled(model.flops(source + 1.0, 0.0 * target + model.canvas, outputs))
+        cells = self._cells(model, target)
+        predicted = self._predicted(model, source, target, native)
+        canvas = cells if _predicts_length(model) else 0.0 * target + model.canvas
+        forward = model.flops(source + 1.0, canvas, predicted)
+        return tripled(forward + model.length_flops(source + 1.0) if _predicts_length(model) else forward)
 
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
-        """Expected tokens with loss in one example."""
+        """Expected tokens with a loss in one example; END that fills a canvas is none of them."""
+        if not self.ended or (native and self.joint):
+            return self._predicted(model, source, target, native)
+        return self._predicted(model, source, target, native, share=target / model.canvas)
+
+    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
+        """Model FLOPs of generating a target: a forward pass per token, or one in each round of ``decoding``."""
+        if _predicts_length(model):
+            cells, width = target - 1.0, target - 1.0
+        else:
+            cells, width = target, 0.0 * target + model.canvas
+        if decoding is not None and decoding.strategy == "confident":
+            passes, logits = np.minimum(decoding.rounds, width), width
+        else:
+            passes, logits = cells, 0.0 * target + 1.0
+        flops = passes * model.flops(source + 1.0, width, logits).model
+        return flops + model.length_flops(source + 1.0).model if _predicts_length(model) else flops
+
+    def _text(self, model: Any, batch: Batch) -> Batch:
+        """The batch with the targets from whose cells masks are drawn: without END, or with END to the canvas's end."""
+        if not self.ended or _predicts_length(model):
+            return _without_end(model, batch)
+        tokens, mask = batch.target, batch.target_mask
+        tokens = tokens if mask is None else tokens.masked_fill(~mask.bool(), END)
+        filled = F.pad(tokens, (0, model.canvas - tokens.shape[1]), value=END)
+        return batch._replace(target=filled, target_mask=None)
+
+    def _cells(self, model: Any, target: Amount) -> Amount:
+        """The cells of a target of ``target`` tokens from which masks are drawn."""
+        if _predicts_length(model):
+            return target - 1.0
+        return 0.0 * target + model.canvas if self.ended else target
+
+    def _predicted(self, model: Any, source: Amount, target: Amount, native: bool, share: Amount = 1.0) -> Amount:
+        """Expected masked tokens that are predicted; of the randomly masked ones only a ``share``."""
+        cells = self._cells(model, target)
         if native and self.joint:
-            return expected_mask_count(source + target, self.rate)
-        predicted = 0.0 * target + 1.0 if self.next_cell else expected_mask_count(target, self.rate)
+            return expected_mask_count(source + cells, self.rate)
+        if self.next_cell:
+            predicted = 0.0 * target + 1.0
+        else:
+            at_random, in_suffix = (expected_mask_count(tokens, self.rate) for tokens in (cells, target))
+            predicted = (1.0 - self.suffix) * share * at_random + self.suffix * in_suffix
         return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        """Model FLOPs of generating a target from left to right: a forward pass per token."""
-        return target * model.flops(source + 1.0, 0.0 * target + model.canvas, 1.0).model  # type: ignore[no-any-return]
+    def _draw_mask(self, real: Tensor, generator: torch.Generator | None, tokens: Tensor | None = None) -> MaskDraw:
+        """Draws what is masked of texts whose cells, not padding, are ``real`` (b, t).
 
-    def _draw_mask(self, real: Tensor, generator: torch.Generator | None) -> MaskDraw:
-        """Draws what is masked of texts whose tokens, not padding, are ``real`` (b, t)."""
-        lengths = real.sum(1, keepdim=True)
-        if self.rate is None:
-            mask_count = drawn_count(lengths, self._rates(len(real), generator))
+        ``tokens`` (b, 1): how many of these come before the filler (None: all).
+        """
+        cells = real.sum(1, keepdim=True)
+        tokens = cells if tokens is None else tokens
+        rates = None if self.rate is not None else self._rates(len(real), generator)
+        from_left = self._from_left(len(real), generator)
+        lengths = torch.where(from_left, tokens, cells)
+        count = fixed_count(lengths, self.rate) if rates is None else drawn_count(lengths, rates)
+        predicted = masked = torch.zeros_like(real)
+        if from_left.any():
+            from_end = tokens - 1 - torch.arange(real.shape[1])  # 0 at the last token
+            masked = (from_end < count) & real & from_left
+            predicted = masked & (from_end >= 0) & ((from_end == count - 1) | (not self.next_cell))
+        if not from_left.all():
+            at_random = random_cells(count, real, generator) & ~from_left
+            masked, predicted = masked | at_random, predicted | at_random
+        if self.equal and self.rate is None and not self.next_cell:
+            weights = 2.0 * lengths / (lengths + 1.0)
         else:
-            mask_count = fixed_count(lengths, self.rate)
-        if self.suffix or self.next_cell:
-            from_end = lengths - 1 - torch.arange(real.shape[1])  # 0 at the last token
-            masked = (from_end < mask_count) & real
-            predicted = masked & (from_end == mask_count - 1) if self.next_cell else masked
-        else:
-            masked = predicted = random_cells(mask_count, real, generator)
-        return MaskDraw(masked, predicted, (lengths / predicted.sum(1, keepdim=True)).expand(real.shape))
+            weights = lengths / predicted.sum(1, keepdim=True)
+        return MaskDraw(masked, predicted, weights.expand(real.shape))
+
+    def _from_left(self, rows: int, generator: torch.Generator | None) -> Tensor:
+        """The rows (rows, 1) whose last tokens are masked instead of random ones."""
+        if self.next_cell or self.suffix in (0.0, 1.0):
+            return torch.full((rows, 1), bool(self.next_cell or self.suffix))
+        return torch.rand(rows, 1, generator=generator) < self.suffix
 
     def _rates(self, rows: int, generator: torch.Generator | None) -> Tensor:
         """A mask rate in [0, 1) for each row (rows, 1)."""
@@ -250,8 +326,27 @@ def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor |
     return source, None if source_mask is None else F.pad(source_mask, (0, 1), value=True)
 
 
-def _canvas(cells: Tensor, mask: Tensor | None, length: int) -> Tensor:
-    """Cells (b, t) on a canvas of ``length`` cells, filled with [MASK]."""
-    if mask is not None:
-        cells = cells.masked_fill(~mask, MASK)
-    return F.pad(cells, (0, length - cells.shape[1]), value=MASK)
+def _predicts_length(model: Any) -> bool:
+    """Whether a target is its length and its tokens without END."""
+    return getattr(model, "lengths", None) is not None
+
+
+def _without_end(model: Any, batch: Batch) -> Batch:
+    """The batch as it is or, where lengths are predicted, with targets without END."""
+    if not _predicts_length(model):
+        return batch
+    kept = mask_or_ones(batch.target, batch.target_mask).bool() & (batch.target != END)
+    width = int(kept.sum(1).max())
+    return batch._replace(target=batch.target[:, :width], target_mask=kept[:, :width])
+
+
+def _hidden(tokens: Tensor, masked: Tensor) -> Tensor:
+    return tokens.masked_fill(masked.to(tokens.device), MASK)
+
+
+def _canvas(model: Any, text: Batch) -> tuple[Tensor, Tensor | None]:
+    """The cells that a model reads of targets, filled up with [MASK], and which of them exist (None: all)."""
+    if _predicts_length(model):
+        return text.target, text.target_mask
+    cells = text.target if text.target_mask is None else text.target.masked_fill(~text.target_mask.bool(), MASK)
+    return F.pad(cells, (0, model.canvas - cells.shape[1]), value=MASK), None

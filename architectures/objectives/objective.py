@@ -20,12 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
 from archbench.architectures.kernels import cross_entropy
 from archbench.tasks.base.decoding import Decoding
+from archbench.tasks.base.example import END
 
 LOGITS = 2**26  # at a time, where a likelihood is computed: 256 MiB in float32
 
@@ -88,6 +90,7 @@ class LossInputs(NamedTuple):
     set before a batch is split into parts, so that the losses of the parts add up to that of the batch.
     ``row_tokens`` (b,): how many tokens each row counts in the loss's divisor, in the host's memory.
     ``source_at``, ``source_labels``, ``source_weights`` (m,): the same for source states; None: none predicts.
+    ``lengths`` (b,): those of the targets, which are predicted from the source; None: END says where a target ends.
     """
 
     source: Tensor
@@ -101,6 +104,7 @@ class LossInputs(NamedTuple):
     source_at: Tensor | None = None
     source_labels: Tensor | None = None
     source_weights: Tensor | None = None
+    lengths: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -148,6 +152,7 @@ class LossInputs(NamedTuple):
             labels=self.labels[predicted],
             weights=self.weights[predicted],
             row_tokens=rows(self.row_tokens),
+            lengths=rows(self.lengths),
         )
         if self.source_at is None or self.source_labels is None or self.source_weights is None:
             return part
@@ -174,6 +179,11 @@ class Objective(Protocol):
     @property
     def estimate_is_bound(self) -> bool:
         """Whether the expectation of ``estimate`` is an upper bound of -log p."""
+        ...
+
+    @property
+    def bound_estimator(self) -> Objective:
+        """The objective whose ``estimate`` is that bound; itself where there is none."""
         ...
 
     @property
@@ -227,8 +237,11 @@ class Objective(Protocol):
         """Expected number of tokens with a loss in each example; lengths as for `training_flops`."""
         ...
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
-        """FLOPs of generating each target from its source; lengths as for `training_flops`."""
+    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
+        """FLOPs of generating each target from its source; lengths as for `training_flops`.
+
+        ``decoding`` None: from left to right, one answer at a time.
+        """
         ...
 
 
@@ -239,12 +252,26 @@ def is_exact(objective: Objective, target_length: int) -> bool:
 
 def weighted_loss(model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
     """The weighted sum of negative log-likelihoods in nats: of target tokens over those allowed, of source tokens."""
-    states = hidden_states(model, inputs)
+    states, allowed_tokens = hidden_states(model, inputs), cell_tokens(allowed_tokens, inputs.lengths)
     loss: Tensor = model.loss(states.target, Targets(inputs.labels, inputs.weights, allowed_tokens, smoothing))
+    if inputs.lengths is not None:
+        loss = loss + length_nats(model, inputs.source, inputs.source_mask, inputs.lengths).sum()
     if inputs.source_labels is None or inputs.source_weights is None or states.source is None:
         return loss
     source: Tensor = model.loss(states.source, Targets(inputs.source_labels, inputs.source_weights, None, smoothing))
     return loss + source
+
+
+def cell_tokens(allowed_tokens: Tensor, lengths: Tensor | None) -> Tensor:
+    """The tokens (v,) that a cell may have: those of an answer, without END where ``lengths`` say where it ends."""
+    if lengths is None:
+        return allowed_tokens
+    return allowed_tokens & (torch.arange(len(allowed_tokens), device=allowed_tokens.device) != END)
+
+
+def length_nats(model: Any, source: Tensor, source_mask: Tensor | None, lengths: Tensor) -> Tensor:
+    """-log p of the length of each target (b,) in nats, given its source (b, s)."""
+    return F.cross_entropy(model.length_logits(source, source_mask).float(), lengths, reduction="none")
 
 
 def hidden_states(model: Any, inputs: LossInputs) -> States:
@@ -306,6 +333,9 @@ def _row_losses(model: Any, inputs: LossInputs, allowed_tokens: Tensor) -> Tenso
     """The weighted loss of each row's target (b,), in float64."""
     states, rows = hidden_states(model, inputs).target, inputs.at // inputs.target.shape[1]
     total = torch.zeros(len(inputs.target), dtype=torch.float64, device=inputs.target.device)
+    allowed_tokens = cell_tokens(allowed_tokens, inputs.lengths)
+    if inputs.lengths is not None:
+        total += length_nats(model, inputs.source, inputs.source_mask, inputs.lengths).double()
     for part in in_parts(len(inputs.labels), len(allowed_tokens)):
         nats = cross_entropy.plain(model.logits(states[part]), inputs.labels[part], allowed_tokens, 0.0)
         total.index_add_(0, rows[part], (nats * inputs.weights[part]).double())

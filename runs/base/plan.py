@@ -141,7 +141,8 @@ class Plan:
 
     @property
     def limits(self) -> Limits:
-        return Limits(self.vocabulary, self.task.source_length, self.task.target_length)
+        task, masking = self.task, self.training.masking
+        return Limits(self.vocabulary, task.source_length, task.target_length, **masking)
 
     @property
     def snapshots(self) -> int:

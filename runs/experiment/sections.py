@@ -157,6 +157,11 @@ class TrainingEntry(Table):
     ``recompute`` trades computation for memory in the backward pass (activation checkpointing). ``strategy = "ddp"``
     trains one model on several ``devices``, which share each batch (data parallelism); "fsdp" also shards its weights.
 
+    ``mask_order``, ``mask_weights`` and ``canvas`` are of encoders: what they learn to fill in, random tokens ("any"),
+    the last ones ("suffix"), half of each ("mixed") or the next one alone ("next-cell"); how predicted tokens weigh, by
+    the any-order bound or all "equal"; what follows a target on their canvas, [MASK], END, or nothing, where the
+    "length" is predicted.
+
     Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.tasks``.
     """
 
@@ -169,11 +174,19 @@ class TrainingEntry(Table):
     label_smoothing: Fraction = 0.0
     snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
     optimizer: Literal["muon", "adamw"] = "muon"
+    mask_order: Annotated[Literal["any", "suffix", "mixed", "next-cell"], Key(later=True)] = "any"
+    mask_weights: Annotated[Literal["bound", "equal"], Key(later=True)] = "bound"
+    canvas: Annotated[Literal["mask", "end", "length"], Key(later=True)] = "mask"
     precision: Annotated[Literal["auto", "bf16", "float32"], Key(decides=False)] = "auto"  # a run names the one it has
     compile: Annotated[Literal["auto", True, False], Key(decides=False)] = "auto"  # likewise
     recompute: Annotated[bool, Key(decides=False)] = False
     strategy: Annotated[Literal["none", "ddp", "fsdp"], Key(decides=False, later=True)] = "none"
     devices: Annotated[Whole, Field(ge=1, le=1_024), Key(decides=False, later=True)] = 1
+
+    @property
+    def masking(self) -> dict[str, str]:
+        """How encoders learn to fill in a canvas, as keys of ``Limits``."""
+        return {"mask_order": self.mask_order, "mask_weights": self.mask_weights, "canvas": self.canvas}
 
 
 class Training(TrainingEntry):

@@ -133,7 +133,8 @@ def model(run: FinishedRun) -> tuple[Any, bool]:
         theirs = stock.created(made.variant, made.size, made.limits)
         stock.wrap(theirs, made.limits.target_length).load_state_dict(run.model.state_dict())
         return theirs.eval(), True
-    if type(run.model.objective) is (Masked if run.model.family == "encoder" else Causal):  # who writes as they do
+    writes_as_they_do = type(run.model.objective) is (Masked if run.model.family == "encoder" else Causal)
+    if writes_as_they_do and made.training.canvas != "length":
         with contextlib.suppress(InputError):  # it is none of the shapes
             return convert.to_transformers(run.model), True
     name = _known_as(run)

@@ -36,7 +36,9 @@ class Part(NamedTuple):
 
 def shapes(plans: Iterable[Plan]) -> tuple[Shape, ...]:
     """The different models of these runs, without dropout."""
-    return tuple(dict.fromkeys(Shape(replace(plan.size, dropout=0.0), plan.limits, plan.native) for plan in plans))
+    return tuple(
+        dict.fromkeys(Shape(replace(plan.size, dropout=0.0), plan.limits.of_data, plan.native) for plan in plans)
+    )
 
 
 def parts(planned: Sequence[Shape] = (), trials: contract.Trials | None = None) -> dict[Key, Part]:

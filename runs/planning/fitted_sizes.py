@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,21 +49,25 @@ class FittedSizes:
         cache: Path,
     ) -> None:
         self.reference_variant, self.prepared, self.device, self.cache = reference_variant, prepared, device, cache
-        self.calibration, self.limits, self.measurements = calibration, limits, measurements
+        self.calibration, self._limits, self.measurements = calibration, limits, measurements
         self.lengths = budget.sample_lengths(prepared.train)
         self._sizes: dict[tuple[Any, ...], Size] = {}
         self._readings: dict[Order, Reading] = {}
 
+    def limits(self, task: Task) -> Limits:
+        """The limits of the data set, and how the task has encoders learn."""
+        return replace(self._limits, **task.training.masking)
+
     def cost(self, task: Task, variant: Variant, size: Size) -> float:
         """Model FLOPs of training on a data token under the task's supervision."""
         native = task.supervision == "native"
-        return self.measurements(variant).flops_per_token(size, self.limits, self.lengths, native)
+        return self.measurements(variant).flops_per_token(size, self.limits(task), self.lengths, native)
 
     def loss_share(self, task: Task, variant: Variant, size: Size) -> float:
         """Expected tokens with a loss for each data token under the task's supervision."""
         source, target = self.lengths
         measurements, native = self.measurements(variant), task.supervision == "native"
-        tokens = measurements.example_loss_tokens(size, self.limits, self.lengths, native)
+        tokens = measurements.example_loss_tokens(size, self.limits(task), self.lengths, native)
         return float(tokens.sum() / (source.sum() + target.sum()))
 
     def token_cost(self, task: Task, variant: Variant, size: Size, stage: Pretraining | None = None) -> TokenCost:
@@ -71,7 +76,7 @@ class FittedSizes:
             return TokenCost(self.cost(task, variant, size), self.loss_share(task, variant, size))
         measured, where = self.measurements(variant), (self.prepared.config, self.cache)
         try:
-            return measured.pretraining(*where, stage.objective, stage.mask_rate, size)
+            return measured.pretraining(*where, stage.objective, stage.mask_rate, size, stage.task.training.masking)
         except InputError as error:
             raise InputError(f"pretraining.{stage.name}.{error}") from None
 
@@ -86,7 +91,7 @@ class FittedSizes:
 
     def supervision(self, task: Task, variant: Variant, size: Size, usual: str) -> str:
         """The task's supervision; the ``usual`` one if the model has a loss on the same tokens under both."""
-        alike = self.measurements(variant).has_one_loss(size, self.limits, self.lengths)
+        alike = self.measurements(variant).has_one_loss(size, self.limits(task), self.lengths)
         return usual if alike else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
@@ -104,7 +109,7 @@ class FittedSizes:
             return reference
         if match == "flops":
             return self._fit(task, variant, match, self.cost(task, first, reference))
-        parameters = self.measurements(first).counts(reference, self.limits).parameters
+        parameters = self.measurements(first).counts(reference, self.limits(task)).parameters
         return self._fit(task, variant, "parameters", float(parameters))
 
     def tokens(self, task: Task, variant: Variant, match: str) -> int:
@@ -153,7 +158,7 @@ class FittedSizes:
         """The reference's values, for the same order of batches, on the axes that the match holds equal."""
         first, reference = self.reference(task)
         figures = {
-            "parameters": float(self.measurements(first).counts(reference, self.limits).parameters),
+            "parameters": float(self.measurements(first).counts(reference, self.limits(task)).parameters),
             "tokens": float(self.tokens(task, first, match)),
             "seconds": (task.budget.seconds or 0.0) * task.share,
         }
@@ -183,16 +188,15 @@ class FittedSizes:
             columns = target.max(initial=0.0) + 1.0
             pairs, inverse = np.unique(source * columns + target, return_inverse=True)
             lengths = pairs // columns, pairs % columns
-            return measure(size, self.limits, lengths, native)[inverse]
+            return measure(size, self.limits(task), lengths, native)[inverse]
 
         return cost
 
     def _rate(self, task: Task, variant: Variant, size: Size) -> float:
         work = Work(self.prepared, task, self.device, self.precision(task))
         measurements = self.measurements(variant)
-        return self.calibration.rate(
-            work, variant, size, lambda: measurements.rate(work, size, self.limits, self.cache)
-        )
+        limits = self.limits(task)
+        return self.calibration.rate(work, variant, size, lambda: measurements.rate(work, size, limits, self.cache))
 
     def precision(self, task: Task) -> str:
         """What matrix products are computed in."""
@@ -201,7 +205,7 @@ class FittedSizes:
     def _fit(self, task: Task, variant: Variant, axis: str, target: float) -> Size:
         wanted = task.budget.parameters
         assert wanted is not None
-        key = (variant.name, axis, target, task.model, wanted, task.supervision)
+        key = (variant.name, axis, target, task.model, wanted, task.supervision, self.limits(task))
         if key not in self._sizes:
             width = task.model.width or budget.reference_width(wanted)
             heads = task.model.heads or budget.usual_heads(width)
@@ -209,6 +213,6 @@ class FittedSizes:
             coarse = wanted >= budget.COARSE_FROM
             native = task.supervision == "native" if axis == "flops" else None
             self._sizes[key] = self.measurements(variant).fit(
-                start, self.limits, self.lengths, native, target, coarse, task.model.depth
+                start, self.limits(task), self.lengths, native, target, coarse, task.model.depth
             )
         return self._sizes[key]

@@ -77,10 +77,16 @@ class Measurements:
         return bool(self._ask("is_sampled", size, limits))
 
     def pretraining(
-        self, config: TaskConfig, cache: Path, objective: Mapping[str, float], rate: float | None, size: Size
+        self,
+        config: TaskConfig,
+        cache: Path,
+        objective: Mapping[str, float],
+        rate: float | None,
+        size: Size,
+        masking: Mapping[str, str],
     ) -> "TokenCost":
         """What a pretraining on these data is by this objective; raises ``InputError`` where it cannot be."""
-        return TokenCost(**self._ask("pretraining", config, cache, dict(objective), rate, size))
+        return TokenCost(**self._ask("pretraining", config, cache, dict(objective), rate, size, dict(masking)))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
@@ -178,10 +184,16 @@ def _is_sampled(variant: Variant, size: Size, limits: Limits) -> bool:
 
 
 def _pretraining(
-    variant: Variant, config: TaskConfig, cache: Path, objective: dict[str, float], rate: float | None, size: Size
+    variant: Variant,
+    config: TaskConfig,
+    cache: Path,
+    objective: dict[str, float],
+    rate: float | None,
+    size: Size,
+    masking: dict[str, str],
 ) -> dict[str, Any]:
     prepared = prepare(config, cache)
-    usual = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length)
+    usual = Limits(prepared.tokenizer.vocabulary, config.source_length, config.target_length, **masking)
     shares = pretraining_objectives.resolved(_blank(variant, size, usual), objective, variant.name)
     model = _blank(variant, size, pretraining_objectives.window_limits(shares, usual))
     learned = pretraining_objectives.pretraining_objective(model, shares, rate)

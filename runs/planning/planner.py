@@ -79,8 +79,8 @@ class Planner:
     def __init__(self, context: PlanningContext, prepared: Prepared, task: Task, reference: str) -> None:
         self.context, self.prepared, self.task = context, prepared, task
         self.architectures, self.setting = context.architectures, context.setting
-        self.limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
-        where = self.setting.device, Calibration(context.root, context.say), self.limits
+        limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
+        where = self.setting.device, Calibration(context.root, context.say), limits
         measurements = self.architectures.measurements
         self.sizes = FittedSizes(self.architectures.find(reference), prepared, *where, measurements, self.setting.cache)
 
@@ -98,11 +98,12 @@ class Planner:
         variant, stage = self.architectures.find(wanted.architecture), wanted.stage
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
+        self._check_canvas(task, variant)
         size = self._size(wanted, variant)
-        cost = self.sizes.token_cost(task, variant, size, stage)
+        cost, limits = self.sizes.token_cost(task, variant, size, stage), self.sizes.limits(task)
         tokens = self._tokens(wanted, variant, cost)
-        counts, flops = measured.counts(size, self.limits), tokens * cost.flops
-        updates = measured.optimizer_flops(size, self.limits, training.optimizer) * tokens / training.batch_tokens
+        counts, flops = measured.counts(size, limits), tokens * cost.flops
+        updates = measured.optimizer_flops(size, limits, training.optimizer) * tokens / training.batch_tokens
         scoring = 0.0 if is_trial else self._scoring_flops(task, variant, size)
         speed = setting.speed * training.devices
         return Plan(
@@ -125,12 +126,12 @@ class Planner:
             breaks=", ".join(variant.breaks),
             size=size if variant.checkpoint else replace(size, dropout=training.dropout),
             counts=counts,
-            heads=measured.heads(size, self.limits),
+            heads=measured.heads(size, limits),
             training=compiled.chosen(training, setting.device, flops),
             supervision=self._supervision(wanted, variant, size, cost),
             objective=cost.objective,
             mask_rate=stage.mask_rate if stage else None,
-            sampled=not wanted.is_scored_only and measured.is_sampled(size, self.limits),
+            sampled=not wanted.is_scored_only and measured.is_sampled(size, limits),
             start=wanted.start.placement.run if wanted.start else "",
             start_name=_start_name(task, variant),
             adapt=task.adapt,
@@ -154,6 +155,14 @@ class Planner:
             baselines=wanted.baselines,
             environment=dict(setting.environment),
         )
+
+    def _check_canvas(self, task: Task, variant: Variant) -> None:
+        """Raises ``InputError`` where a length is to be predicted that is always the same."""
+        predicted = task.training.canvas == "length" and variant.family == "encoder" and task.target_length > 1
+        if predicted and not self.prepared.ends:
+            raise InputError(
+                f'tasks.{task.name}.training.canvas: "length": its targets are windows of one length; choose "mask"'
+            )
 
     def _size(self, wanted: Wanted, variant: Variant) -> Size:
         """The size that the match asks for, that of the start, or that of trials at another width."""
@@ -203,7 +212,7 @@ class Planner:
         """FLOPs of likelihoods and answers for the test examples; a prompt is read again with every label."""
         test, measured = self.prepared.test, self.architectures.measurements(variant)
         lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
-        flops = SCORING * measured.answer_flops(size, self.limits, lengths)
+        flops = SCORING * measured.answer_flops(size, self.sizes.limits(task), lengths)
         return flops * len(self.prepared.tokenizer.labels) if task.adapt == PROMPT else flops
 
     @cached_property

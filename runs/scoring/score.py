@@ -193,7 +193,8 @@ class Scorer:
 
     def _estimate(self, batch: Batch, number: int, parts: int) -> Tensor:
         drawn = torch.Generator().manual_seed(seed_from(SEED, number))
-        return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts)
+        estimator = self.model.objective.bound_estimator
+        return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts, estimator)
 
     def _written(self, number: int, decoding: Decoding, source: Tensor, source_mask: Tensor | None) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed_from(SEED, number, 1))

@@ -82,7 +82,7 @@ def window_limits(shares: ObjectiveShares, usual: Limits) -> Limits:
     """The longest source and target in tokens: a whole window each where windows are split anywhere."""
     window = usual.source_length + usual.target_length
     anywhere = CAUSAL in shares or PREFIX in shares
-    return Limits(usual.vocabulary, window, window if anywhere else usual.target_length)
+    return replace(usual, source_length=window, target_length=window if anywhere else usual.target_length)
 
 
 def has_source_loss(shares: ObjectiveShares) -> bool:

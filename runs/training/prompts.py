@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from archbench.architectures.catalogue import catalogue
@@ -93,7 +94,7 @@ def prompted(prepared: Prepared, pretrained: PretrainedWeights, plan: Plan, size
     tokenizer, usual = pretrained.tokenizer, pretrained.limits
     chosen_prompt = prompt(prepared, tokenizer, pretrained.objective, plan.shots, plan.seed, plan.verbalizers)
     written = chosen_prompt.longest
-    window = Limits(usual.vocabulary, usual.source_length + usual.target_length - written, written)
+    window = replace(usual, source_length=usual.source_length + usual.target_length - written, target_length=written)
     model = catalogue.find(plan.variant).builder(tokenizer.labels)(size, window)
     weight_transfer.copy_weights(model, pretrained, tokenizer)
     return Prompted(model, chosen_prompt, prepared.tokenizer.label_ids[0], limits.vocabulary)

@@ -50,14 +50,18 @@ def copy_weights(model: Any, pretrained: PretrainedWeights, tokenizer: Tokenizer
     """Put pretrained weights into a model of the same size, the rows of a vocabulary token by token.
 
     Rows of labels stay as they were initialised, unless the labels are the same. Of a table of positions, the
-    positions that both have are taken.
+    positions that both have are taken. What predicts lengths starts anew: a window's says nothing of an answer's.
     Raises ``RuntimeError`` where the model has other weights, ``ValueError`` for tokens of another text.
     """
     if not pretrained.tokenizer.same_text(tokenizer):
         raise ValueError("the pretraining has another tokenizer")
-    state, rows, left_out = model.state_dict(), _rows(pretrained.tokenizer, tokenizer), embedding_parameters(model)
+    state, rows, left_out = (
+        _without_lengths(model.state_dict()),
+        _rows(pretrained.tokenizer, tokenizer),
+        embedding_parameters(model),
+    )
     tables = {name for name, value in model.named_parameters(remove_duplicate=False) if id(value) in left_out}
-    weights = weights_for_stacks(pretrained.weights, set(state))
+    weights = weights_for_stacks(_without_lengths(pretrained.weights), set(state))
     if missing := set(state) ^ set(weights):
         raise RuntimeError(f"the pretrained weights are of another model: {', '.join(sorted(missing)[:3])} differ")
     for name, value in state.items():
@@ -73,6 +77,10 @@ def copy_weights(model: Any, pretrained: PretrainedWeights, tokenizer: Tokenizer
         else:
             shapes = f"{tuple(given.shape)} and {tuple(value.shape)}"
             raise RuntimeError(f"the pretrained weights are of another size: {name} has the shapes {shapes}")
+
+
+def _without_lengths(weights: Mapping[str, Weight]) -> dict[str, Weight]:
+    return {name: weight for name, weight in weights.items() if not name.startswith("lengths.")}
 
 
 def weights_for_stacks(weights: Mapping[str, Weight], names: AbstractSet[str]) -> Mapping[str, Weight]:

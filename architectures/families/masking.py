@@ -1,0 +1,35 @@
+"""How a model that fills in a canvas learns to: settings of a run, whatever the variant."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.masked import Masked
+
+ORDERS: Final[dict[str, dict[str, Any]]] = {  # what is masked: random tokens, the last ones, half of each
+    "any": {},
+    "suffix": {"suffix": 1.0},
+    "mixed": {"suffix": 0.5},
+    "next-cell": {"next_cell": True},
+}
+WEIGHTS: Final[dict[str, dict[str, Any]]] = {"bound": {}, "equal": {"equal": True}}  # of predicted tokens
+CANVASES: Final[dict[str, dict[str, Any]]] = {"mask": {}, "end": {"ended": True}, "length": {}}  # what follows a target
+
+
+def told(build: Callable[[Size, Limits], Any]) -> Callable[[Size, Limits], Any]:
+    """``build``, and after it the settings of the limits, which change the objective of an encoder."""
+
+    def built(size: Size, limits: Limits) -> Any:
+        model = build(size, limits)
+        if not isinstance(model, EncoderOnly) or not isinstance(model.objective, Masked):
+            return model
+        settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
+        if settings:
+            model.objective = replace(model.objective, **settings)
+        if limits.canvas == "length":
+            model.predict_lengths()
+        return model
+
+    return built
