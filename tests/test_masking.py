@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tiny_runs
 import torch
@@ -187,7 +188,14 @@ def test_a_run_with_these_settings_trains_scores_and_is_read_again(canvas: str, 
     again = finished.read(run)
     assert run.name != usual.name and again.model.objective.equal and again.model.objective.suffix == 0.5
     assert (again.model.lengths is not None) == (canvas == "length")
-    assert read_json(run / "record.json")["train_flops"] > 0
+    assert read_json(run / "record.json")["mask_weights"] == "equal"
+    ways = pd.DataFrame(read_json(run / "decodings.json"))
+    assert list(dict.fromkeys(ways["decoding"])) == ["left to right", "10 rounds", "4 rounds", "one pass"]
+    flops = ways.groupby("decoding")["flops"].first()
+    assert flops["one pass"] <= flops["4 rounds"] <= flops["10 rounds"] and flops["one pass"] < flops["left to right"]
+    scores = {row["metric"]: row["value"] for row in read_json(run / "scores.json") if row["split"] == "test"}
+    first = ways[ways["decoding"] == "left to right"]
+    assert dict(zip(first["metric"], first["value"], strict=True)) == {name: scores[name] for name in first["metric"]}
 
 
 def test_a_length_that_is_always_the_same_is_not_predicted(tmp_path: Path) -> None:

@@ -56,6 +56,17 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "upper": "number",
         "n": "integer",
     },
+    "decodings": {
+        "run": "text",
+        "decoding": "text",
+        "metric": "text",
+        "value": "number",
+        "lower": "number",
+        "upper": "number",
+        "n": "integer",
+        "flops": "number",
+        "seconds": "number",
+    },
     "curves": {
         "run": "text",
         "step": "integer",
@@ -119,11 +130,12 @@ def collect(root: Path) -> Tables:
     schema.
     """
     folder = Folder(root)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("runs", "scores", "environment")}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("runs", "scores", "decodings", "environment")}
     curves, predictions = [], []
     for run in folder.runs():
         record = folder.record(run)
         rows["scores"].extend(folder.scores(run))
+        rows["decodings"].extend({"run": run, **row} for row in folder.rows(run, "decodings.json"))
         rows["environment"].extend({"run": run, **row} for row in folder.rows(run, "environment.json"))
         curves.append(folder.frame(run, "curves.csv"))
         predictions.append(folder.predictions(run))

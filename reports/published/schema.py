@@ -22,10 +22,18 @@ from archbench.reports.base.tables import COLUMNS, Tables
 from archbench.tasks.base.errors import InputError, MistakesError, one_line, shortened
 from archbench.tasks.metrics.builtin import BUILTIN
 
-OF_RUNS: Final = ("scores", "curves", "predictions", "environment", "entries")  # tables whose rows are those of runs
+OF_RUNS: Final = (
+    "scores",
+    "decodings",
+    "curves",
+    "predictions",
+    "environment",
+    "entries",
+)  # tables whose rows are those of runs
 REQUIRED: Final = {  # columns without an empty cell
     "runs": ("run", "status"),
     "scores": ("run", "split", "metric", "value"),
+    "decodings": ("run", "decoding", "metric", "value"),
     "curves": ("run", "step", "split", "metric"),
     "predictions": ("run", "example"),
     "references": ("dataset", "split", "name", "metric", "value"),
@@ -50,6 +58,7 @@ LIMITS: Final = {("metrics", "decimals"): (0, 10), ("runs", "seed"): (0, 2**53),
 KEYS: Final = {  # columns by which the rows of a table are told apart
     "runs": ["run"],
     "scores": ["run", "split", "metric"],
+    "decodings": ["run", "decoding", "metric"],
     "curves": ["run", "step", "split", "metric"],
     "predictions": ["run", "example"],
     "references": ["dataset", "split", "name", "metric"],

@@ -239,6 +239,7 @@ class Plan:
             **({"strategy": self.training.strategy, "devices": self.devices} if self.devices > 1 else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
+            **(self._masking() if self.family == "encoder" else {}),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,
@@ -247,6 +248,11 @@ class Plan:
             "expected_seconds": self.expected_seconds,
             "expected_scoring_seconds": self.scoring_seconds,
         }
+
+    def _masking(self) -> dict[str, str]:
+        """How the encoder learns to fill in its canvas, where that is not the usual way."""
+        usual = Training().masking
+        return {key: value for key, value in self.training.masking.items() if value != usual[key]}
 
     def _started(self) -> dict[str, Any]:
         """What a run starts from, how it is adapted, and on how many training examples."""

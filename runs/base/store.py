@@ -9,7 +9,7 @@
         plan.json task.json tokenizer.json variant.py   what it takes to load the model again
         model.safetensors              the scored weights
         curves.csv                     losses during training
-        scores.json predictions.parquet metrics.json outputs.npz
+        scores.json decodings.json predictions.parquet metrics.json outputs.npz
         environment.json               machine, processor, versions of libraries
         snapshots/                     weights during training, where they are asked for
         checkpoint/                    while it trains; see ``training.checkpoint``

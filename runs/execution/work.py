@@ -109,11 +109,12 @@ def _score_and_write(
         if scorer.ranks.is_main:
             _write_scores(plan, {"validation": validation}, folder)
         return {}
-    scored = scorer.with_shuffled(scorer.score(scorer.prepared.test))
+    scored = scorer.with_decodings(scorer.with_shuffled(scorer.score(scorer.prepared.test)))
     _check_shared_state(shared)
     if not scorer.ranks.is_main:
         return {}
     _write_scores(plan, {"test": scored, "validation": validation}, folder)
+    _write_decodings(plan, scored, folder)
     _write_predictions(plan, scored, folder)
     if plan.kind_code:
         kept_outputs.write(folder, scored.outputs)
@@ -168,7 +169,7 @@ def _shares_in_words(objective: Mapping[str, float]) -> str:
 
 
 def _objective_name(objective: Objective) -> str:
-    """``causal``, ``masked``, or ``suffix`` if the training loss is not a bound on the likelihood."""
+    """``causal``, ``masked``, or ``suffix`` if its masks give no bound on the likelihood."""
     if not objective.needs_pass_per_token:
         return "causal"
     return "masked" if objective.estimate_is_bound else "suffix"
@@ -221,8 +222,22 @@ def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
     named = [(split, score) for split, scored in splits.items() for score in scored.scores]
-    rows = [{"run": plan.run, "split": split, **asdict(score)} for split, score in named]
-    sealed.write_json(folder / "scores.json", [{key: row[key] for key in row if key != "per_example"} for row in rows])
+    rows = [{"run": plan.run, "split": split, **_score_row(score)} for split, score in named]
+    sealed.write_json(folder / "scores.json", rows)
+
+
+def _score_row(score: Score) -> dict[str, Any]:
+    return {key: value for key, value in asdict(score).items() if key != "per_example"}
+
+
+def _write_decodings(plan: Plan, scored: Scored, folder: Path) -> None:
+    rows = [
+        {"run": plan.run, "decoding": way.decoding, **_score_row(score), "flops": way.flops, "seconds": way.seconds}
+        for way in scored.decoded
+        for score in way.scores
+    ]
+    if rows:
+        sealed.write_json(folder / "decodings.json", rows)
 
 
 def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -25,20 +25,33 @@ from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
 from archbench.tasks.kinds import task
-from archbench.tasks.metrics.builtin import BUILTIN
+from archbench.tasks.metrics.builtin import BUILTIN, TEXTS, text_score
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
 DRAWS = 16
 ANSWER_ROWS = 128
 VALIDATION_EXAMPLES = 32
 SEED = 0  # of what scoring draws
+LEFT_TO_RIGHT = "left to right"
+ROUNDS = {10: "10 rounds", 4: "4 rounds", 1: "one pass"}  # in which a canvas is filled, most confident cells first
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The scores of answers that are written in one way, and what an answer takes: model FLOPs, seconds."""
+
+    decoding: str
+    scores: tuple[Score, ...]
+    flops: float
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Scored:
     """The model's predictions on the test examples, their metrics and their cost.
 
-    ``shuffled_nats`` are -log p(target | source of another example) of the first examples, where that was computed.
+    ``decoded`` are the same model's answers written in several ways, where it has several. ``shuffled_nats`` are
+    -log p(target | source of another example) of the first examples, where that was computed.
     """
 
     outputs: Outputs
@@ -47,6 +60,7 @@ class Scored:
     generate_seconds: float
     generated_tokens: int
     inference_flops: float
+    decoded: tuple[Decoded, ...] = ()
     shuffled_nats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
@@ -83,19 +97,36 @@ class Scorer:
         end = time.perf_counter()
         is_bound = self.model.objective.estimate_is_bound
         outputs = outputs_of(self.prepared, examples, nats, estimate if is_bound else None, answers)
-        lengths = [float(len(answer) + self.prepared.ends) for answer in answers]
-        flops = [
-            float(self.model.objective.answer_flops(self.model, float(source), length))
-            for source, length in zip(examples.source_lengths, lengths, strict=False)
-        ]
         return Scored(
             outputs,
             (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if is_bound else estimate)),
             score_seconds=end - middle,
             generate_seconds=middle - begun,
-            generated_tokens=int(sum(lengths)),
-            inference_flops=float(np.mean(flops)) if flops else 0.0,
+            generated_tokens=sum(len(answer) + self.prepared.ends for answer in answers),
+            inference_flops=self._answer_flops(examples, answers),
         )
+
+    @torch.no_grad()
+    def with_decodings(self, scored: Scored) -> Scored:
+        """The scores with those of answers that fill the canvas in rounds, where greedy ones take a pass per token.
+
+        It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
+        """
+        usual, test, outputs = task.decoding(self.prepared), self.prepared.test, scored.outputs
+        compared = [score for score in scored.scores if score.metric in TEXTS]
+        if usual.strategy != "greedy" or not compared or not self._estimated():
+            return scored
+        count = max(1, len(outputs.answers))
+        left_to_right = Decoded(LEFT_TO_RIGHT, tuple(compared), scored.inference_flops, scored.generate_seconds / count)
+        decoded = [left_to_right]
+        for rounds, name in ROUNDS.items():
+            begun, decoding = time.perf_counter(), replace(usual, strategy="confident", rounds=rounds)
+            answers = self._answers(test, decoding)
+            seconds = time.perf_counter() - begun
+            texts, references = [self.prepared.tokenizer.decode(ids) for ids in answers], outputs.references
+            scores = tuple(text_score(score.metric, references[: len(texts)], texts) for score in compared)
+            decoded.append(Decoded(name, scores, self._answer_flops(test, answers, decoding), seconds / count))
+        return replace(scored, decoded=tuple(decoded))
 
     @torch.no_grad()
     def with_shuffled(self, scored: Scored) -> Scored:
@@ -123,6 +154,17 @@ class Scorer:
         wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
         order = seeded_order(len(examples), 0)
         return Subset(examples, np.sort(order[:wanted]))
+
+    def _answer_flops(
+        self, examples: Examples, answers: Sequence[NDArray[np.int32]], decoding: Decoding | None = None
+    ) -> float:
+        """Model FLOPs of an answer, the mean of these."""
+        told = () if decoding is None else (decoding,)
+        flops = [
+            float(self.model.objective.answer_flops(self.model, float(n), float(len(ids) + self.prepared.ends), *told))
+            for n, ids in zip(examples.source_lengths, answers, strict=False)
+        ]
+        return float(np.mean(flops)) if flops else 0.0
 
     def _estimated(self) -> bool:
         return not objective.is_exact(self.model.objective, self.prepared.config.target_length)
@@ -170,9 +212,9 @@ class Scorer:
             raise Interrupted
         yield from self.ranks.in_order(rank_results)
 
-    def _answers(self, examples: Examples) -> list[NDArray[np.int32]]:
-        """What the model writes for the first examples, from their sources alone, at the task's fixed decoding."""
-        decoding = task.decoding(self.prepared)
+    def _answers(self, examples: Examples, decoding: Decoding | None = None) -> list[NDArray[np.int32]]:
+        """What the model writes for the first examples, from their sources alone; None: at the task's decoding."""
+        decoding = decoding or task.decoding(self.prepared)
         count = min(decoding.count, len(examples))
 
         def answered(number: int, rows: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int32]]]:
