@@ -198,7 +198,7 @@ def test_masking_a_window_is_the_mean_over_all_that_may_be_hidden(rate: float | 
     def nats(hidden: tuple[int, ...]) -> float:
         cells = [torch.tensor([i in hidden for i in part])[None] for part in (range(2), range(2, 5))]
         ended_source, _ = masked_module._ended(source.masked_fill(cells[0], MASK), None)
-        canvas = masked_module._canvas(target.masked_fill(cells[1], MASK), None, model.canvas)
+        canvas, _ = masked_module._canvas(model, Batch(source, target.masked_fill(cells[1], MASK)))
         states = model.hidden(ended_source, canvas)
         logits = torch.cat([model.logits(states.source)[0, :2], model.logits(states.target)[0, :3]])
         return -sum(float(logits[i].log_softmax(-1)[tokens[i]]) for i in hidden)

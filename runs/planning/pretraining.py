@@ -83,7 +83,7 @@ class Pretrainings:
         """Raises ``InputError`` where an architecture cannot begin with the weights that a pretraining goes on from."""
         find, measurements = self.context.architectures.find, self.context.architectures.measurements
         first, second = variants = [find(name) for name in (stage.before_architecture or architecture, architecture)]
-        limits = self._planners[stage.name].limits
+        limits = self._planners[stage.name].sizes.limits(stage.task).of_data
         old, new = (measurements(variant).weights(size, limits) for variant in variants)
         if different := new ^ set(weights_for_stacks({name: name for name in old}, new)):
             raise InputError(
