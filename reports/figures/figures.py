@@ -26,6 +26,7 @@ from archbench.reports.figures.kinds import (
     sweeps,
     tuning,
     verdicts,
+    writing,
 )
 from archbench.reports.report import Report
 
@@ -77,6 +78,9 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     ),
     "effects": FigureKind("What is the effect of each change?", forest.effects, "conditions, or tasks with a baseline"),
     "cost": FigureKind("What does quality cost in training and inference?", cost.cost, "costs of two architectures"),
+    "writing": FigureKind(
+        "What does each order of writing score and cost?", writing.writing, "answers that an encoder wrote in rounds"
+    ),
     "pretraining_gains": FigureKind(
         "What does pretraining change, for each architecture?",
         pretraining_gains.pretraining_gains,

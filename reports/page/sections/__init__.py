@@ -34,6 +34,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     trends.CAPACITY,
     trends.BUDGET,
     trends.QUALITY_AGAINST_COST,
+    trends.WRITING,
     claims.SECTION,
     scores.ANSWERS,
     trends.CURVES,

@@ -1,5 +1,6 @@
 """What size, depth and budget do, and what inference costs: sweeps, stored bits, parts of the budget, curves."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -7,10 +8,11 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Column, known, span, title
+from archbench.reports.page.grids import Column, GridCell, known, span, title
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table
 from archbench.reports.questions import scaling, shares
 from archbench.reports.readings import horizontal, stored_bits
+from archbench.reports.readings.writing import Writing, writings
 from archbench.reports.report import Report
 
 Lists = dict[str, list[str]]
@@ -60,6 +62,15 @@ def _cost(key: str, form: Callable[[float], str], costs: Costs) -> str:
     return span(costs.runs, key, form)
 
 
+def _writing_score(entry: Writing) -> GridCell:
+    metric = entry.comparison.metric
+    return GridCell(formatting.interval(entry.score, metric.decimals), below=metric.label_with_arrow)
+
+
+def _ratio(entry: Writing) -> str:
+    return formatting.MISSING if math.isnan(entry.ratio) else f"{entry.ratio:.2f}\N{MULTIPLICATION SIGN}"
+
+
 COSTS: Final = {
     "inference_flops": ("inference FLOPs per example", formatting.number),
     "generate_tokens_per_second": ("generated tokens/s", formatting.number),
@@ -78,6 +89,24 @@ COST: Final = Table[Costs](
     ),
     folded="Cost of inference",
     holds="inference cost",
+)
+WRITING_TABLE: Final = Table[Writing](
+    "writing",
+    "What writing costs",
+    writings,
+    (
+        Column("data set", lambda entry: title(entry.comparison.group), text=True),
+        Column("architecture", lambda entry: entry.architecture, text=True),
+        Column("order of writing", lambda entry: entry.order, text=True),
+        Column("score", _writing_score),
+        Column("FLOPs per answer", lambda entry: formatting.number(entry.flops)),
+        Column("FLOPs, relative to the first row", _ratio),
+        Column("time per answer (rough)", lambda entry: formatting.seconds(entry.seconds)),
+    ),
+    holds="score and FLOPs of each order in which answers were written",
+    lacks="answers that an encoder wrote in rounds",
+    note="Means over seeds with 95% intervals, in other orders than left to right over seeds alone. FLOPs are relative "
+    "to the first architecture of the data set. The main scores are those from left to right.",
 )
 SIZE: Final = Section(
     "Score against size",
@@ -127,4 +156,19 @@ QUALITY_AGAINST_COST: Final = Section(
     name="cost",
     otherwise="No cost of inference was recorded.",
     show=(Figure("cost"), COST),
+)
+WRITING: Final = Section(
+    "What writing costs",
+    name="writing",
+    short="Writing",
+    show=(
+        Note(
+            "An encoder can write an answer in several orders. Its score and its cost belong to one order: the main scores "
+            "and the inference FLOPs elsewhere on this page are those from left to right, one pass for each token. In "
+            "rounds, each pass fills the cells of which the model is most confident.",
+            look="",
+        ),
+        Figure("writing"),
+        WRITING_TABLE,
+    ),
 )

@@ -1,0 +1,129 @@
+"""What writing costs: score against FLOPs per answer, for each order in which an encoder writes."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from archbench.reports.base import formatting
+from archbench.reports.figures.canvas.drawing import Panel
+from archbench.reports.figures.canvas.marks import Looks, both_grids, log_ticks, mean, small, upright
+from archbench.reports.figures.canvas.palette import ink
+from archbench.reports.figures.figure import Figure, View, place, titled
+from archbench.reports.readings.writing import LEFT_TO_RIGHT, Writing, writings
+
+CAPTION: Final = (
+    "Test score against model FLOPs per answer (logarithmic axis): means over seeds; bars: 95% intervals, from left to "
+    "right over seeds and test examples, in other orders over seeds alone. Lines join the orders in which an encoder "
+    "writes, named at the first encoder; other architectures write from left to right. The main scores of encoders are "
+    "those from left to right."
+)
+
+
+def writing(view: View) -> Figure:
+    """A panel for each data set on which an encoder wrote in several orders."""
+    shown = [
+        entry
+        for entry in writings(view.report)
+        if entry.flops > 0 and view.shows(entry.comparison.group.dataset, entry.architecture)
+    ]
+    by_dataset = {
+        dataset: [entry for entry in shown if entry.comparison.group.dataset == dataset]
+        for dataset in dict.fromkeys(entry.comparison.group.dataset for entry in shown)
+    }
+    return Figure(
+        name="writing",
+        title="What writing costs",
+        caption=CAPTION,
+        panels=tuple(_panel(entries, view.looks) for entries in by_dataset.values()),
+        architectures=tuple(dict.fromkeys(entry.architecture for entry in shown)),
+        numbers=pd.DataFrame(map(_row, shown)),
+        takeaway=" ".join(filter(None, map(_sentence, by_dataset.values()))),
+    )
+
+
+def draw(axes: Axes, entries: Sequence[Writing], looks: Looks) -> None:
+    """Score against FLOPs per answer; the orders of an architecture are joined, those of the first encoder named."""
+    encoders = _encoders(entries)
+    for name in dict.fromkeys(entry.architecture for entry in entries):
+        own, look = sorted(_of(entries, name), key=lambda entry: entry.flops), looks[name]
+        axes.plot([entry.flops for entry in own], [entry.score.mean for entry in own], color=look.colour, linewidth=1.4)
+        for entry in own:
+            upright(axes, entry.flops, entry.score, look)
+            mean(axes, entry.flops, entry.score.mean, look)
+        if name in encoders[:1]:
+            _name_orders(axes, own)
+    axes.margins(y=0.22)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    log_ticks(axes, [entry.flops for entry in entries])
+    axes.set_xlabel("FLOPs per answer")
+    axes.set_ylabel(entries[0].comparison.metric.label_with_arrow)
+    both_grids(axes)
+
+
+def _panel(entries: Sequence[Writing], looks: Looks) -> Panel:
+    comparison = entries[0].comparison
+    title, below = titled(comparison)
+    about = f"{comparison.metric.label} against FLOPs per answer, {title}"
+    return Panel(
+        title=title, below=below, height=3.2, draw=partial(draw, entries=entries, looks=looks), description=about
+    )
+
+
+def _name_orders(axes: Axes, entries: Sequence[Writing]) -> None:
+    """Name the points from the cheapest on, in turn below and above them, so that neighbours do not meet."""
+    last = len(entries) - 1
+    for place, entry in enumerate(entries):
+        above = place % 2 == 1
+        end = entry.score.upper if above else entry.score.lower
+        axes.annotate(
+            entry.order,
+            (entry.flops, end if entry.score.known else entry.score.mean),
+            (0, 6 if above else -6),
+            textcoords="offset points",
+            ha="left" if place == 0 else "right" if place == last else "center",
+            va="bottom" if above else "top",
+            fontsize=small(),
+            color=ink(),
+        )
+
+
+def _of(entries: Sequence[Writing], architecture: str) -> list[Writing]:
+    return [entry for entry in entries if entry.architecture == architecture]
+
+
+def _encoders(entries: Sequence[Writing]) -> list[str]:
+    """The architectures that wrote in several orders."""
+    return list(dict.fromkeys(entry.architecture for entry in entries if entry.order != LEFT_TO_RIGHT))
+
+
+def _sentence(entries: Sequence[Writing]) -> str:
+    """The best other order of the data set's first encoder, beside its score from left to right."""
+    names = _encoders(entries)
+    if not names:
+        return ""
+    usual, *others = _of(entries, names[0])
+    metric = usual.comparison.metric
+    best = max(others, key=lambda entry: metric.gain(entry.score.mean))
+    score, base = (formatting.value(entry.score.mean, metric.decimals) for entry in (best, usual))
+    return (
+        f"{usual.comparison.group.dataset}: in {best.order}, {usual.architecture} scores {score} for "
+        f"{best.flops / usual.flops:.2f} of the FLOPs with which it scores {base} from left to right."
+    )
+
+
+def _row(entry: Writing) -> dict[str, object]:
+    return {
+        **place(entry.comparison),
+        "architecture": entry.architecture,
+        "order": entry.order,
+        "mean": entry.score.mean,
+        "lower": entry.score.lower,
+        "upper": entry.score.upper,
+        "flops": entry.flops,
+        "ratio": entry.ratio,
+        "seconds": entry.seconds,
+    }
