@@ -13,7 +13,7 @@ from PIL import Image
 from archbench import plotting
 from archbench.reports.figures import plot
 from archbench.reports.figures.figure import Figure, View
-from archbench.reports.figures.figures import FIGURES
+from archbench.reports.figures.figures import FIGURES, FigureKind
 
 DOCS = Path(__file__).parent
 SOURCES = {  # figure: the reference, and the data sets that are shown (all where there is none)
@@ -41,6 +41,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "curves_flops": ("public-budgets", ()),
     "tuning": ("public", ("multi30k-de-en", "tiny-shakespeare")),
 }
+UNPUBLISHED = ("writing",)  # no published comparison has the table that it is drawn from
 WIDE = 9.2  # inches of the picture that the README shows: three panels side by side
 COLOURS = 256  # of a picture
 HEAD = """# Figures
@@ -73,6 +74,9 @@ line under each question is made from the numbers of the figure.
 def main() -> None:
     pieces = [HEAD]
     for name, kind in FIGURES.items():
+        if name in UNPUBLISHED:
+            pieces.append(_unpublished(name, kind))
+            continue
         reference, datasets = SOURCES[name]
         folder = f"docs/reference/{reference}"
         view = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
@@ -91,6 +95,10 @@ def _written(view: View, name: str, picture: Path, inches: float | None = None) 
     figure, _ = plot.written(view, name, picture, "png", "light", inches)
     Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
     return figure
+
+
+def _unpublished(name: str, kind: FigureKind) -> str:
+    return f"## `{name}`\n\n{kind.question}\n\nNo published comparison has it yet: it needs {kind.needs}.\n"
 
 
 def _section(question: str, figure: Figure, command: str) -> str:

@@ -64,6 +64,13 @@ def _gated(root: Path) -> None:
     synthetic.write_store(root, [replace(SENTIMENT, dataset="phrases-pairs-en-de"), gated, alone])
 
 
+def _orders(root: Path) -> None:
+    """An encoder whose answers were written in several orders."""
+    runs = synthetic.write_store(root, [PHRASES, SHAKESPEARE])
+    place = [*PHRASES.truth].index("encoder") * PHRASES.seeds
+    synthetic.write_decodings(root, runs[place : place + PHRASES.seeds], "exact_match")
+
+
 def _ablation(root: Path) -> None:
     names = ["decoder", "decoder-no-positions", "decoder-with-relative-attention-bias", "decoder-post-norm"]
     task = replace(SENTIMENT, truth={name: 0.6 - place / 50 for place, name in enumerate(names)})
@@ -141,6 +148,7 @@ def started(start: str, adapt: str, examples: int) -> dict[str, object]:
 STORES: dict[str, Callable[[Path], None]] = {
     "families": _families,
     "gated": _gated,
+    "orders": _orders,
     "ablation": _ablation,
     "sizes": _sizes,
     "depths": _depths,
@@ -155,6 +163,7 @@ FIGURES = {
         *("compute", "distances", "shares", "anatomy", "curves_tokens", "curves_flops", "tuning"),
     ),
     "gated": ("verdicts", "headline", "summary", "cost", "curves_tokens"),
+    "orders": ("writing",),
     "ablation": ("differences", "headline"),
     "sizes": ("scaling",),
     "depths": ("depth",),

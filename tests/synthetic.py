@@ -209,6 +209,23 @@ def change_record(root: Path, run: str, **changes: Any) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
 
 
+ORDERS = {"left to right": (1.0, 1.0), "10 rounds": (0.9, 0.7), "4 rounds": (0.6, 0.3), "one pass": (0.2, 0.1)}
+
+
+def write_decodings(root: Path, runs: Sequence[str], metric: str) -> None:
+    """Write the orders of these runs, each with its part of a run's score and inference FLOPs, and half a second."""
+    for run in runs:
+        folder = root / "runs" / run
+        flops = json.loads((folder / "record.json").read_text())["inference_flops"]
+        rows = [row for row in json.loads((folder / "scores.json").read_text()) if row["metric"] == metric]
+        ways = [
+            {"run": run, "decoding": order, "flops": part * flops, "seconds": 0.5, **row, "value": share * row["value"]}
+            for order, (share, part) in ORDERS.items()
+            for row in rows
+        ]
+        write_json(folder / "decodings.json", ways)
+
+
 def fail(root: Path, run: str, status: str = "failed", error: str = "RuntimeError: out of memory") -> None:
     """Turn a run into one that gave no scores."""
     change_record(root, run, status=status, error=error)

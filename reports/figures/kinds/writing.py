@@ -76,15 +76,15 @@ def _panel(entries: Sequence[Writing], looks: Looks) -> Panel:
 def _name_orders(axes: Axes, entries: Sequence[Writing]) -> None:
     """Name the points from the cheapest on, in turn below and above them, so that neighbours do not meet."""
     last = len(entries) - 1
-    for place, entry in enumerate(entries):
-        above = place % 2 == 1
+    for number, entry in enumerate(entries):
+        above = number % 2 == 1
         end = entry.score.upper if above else entry.score.lower
         axes.annotate(
             entry.order,
             (entry.flops, end if entry.score.known else entry.score.mean),
             (0, 6 if above else -6),
             textcoords="offset points",
-            ha="left" if place == 0 else "right" if place == last else "center",
+            ha="left" if number == 0 else "right" if number == last else "center",
             va="bottom" if above else "top",
             fontsize=small(),
             color=ink(),

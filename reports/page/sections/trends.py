@@ -87,8 +87,10 @@ COST: Final = Table[Costs](
         Column("architecture", lambda costs: costs.architecture, text=True),
         *(Column(name, partial(_cost, key, form), optional=True) for key, (name, form) in COSTS.items()),
     ),
+    about="Encoders write from left to right, one pass for each token.",
     folded="Cost of inference",
     holds="inference cost",
+    note="Encoders write from left to right, one pass for each token.",
 )
 WRITING_TABLE: Final = Table[Writing](
     "writing",
@@ -163,9 +165,9 @@ WRITING: Final = Section(
     short="Writing",
     show=(
         Note(
-            "An encoder can write an answer in several orders. Its score and its cost belong to one order: the main scores "
-            "and the inference FLOPs elsewhere on this page are those from left to right, one pass for each token. In "
-            "rounds, each pass fills the cells of which the model is most confident.",
+            "An encoder can write an answer in several orders. Its score and its cost belong to one order: the main "
+            "scores and the inference FLOPs elsewhere on this page are those from left to right, one pass for each "
+            "token. In rounds, each pass fills the cells of which the model is most confident.",
             look="",
         ),
         Figure("writing"),
