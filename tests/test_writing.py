@@ -5,6 +5,7 @@ import pytest
 import synthetic
 from synthetic import ORDERS, PHRASES
 
+from archbench.reports.figures import plot
 from archbench.reports.figures.figure import View
 from archbench.reports.figures.figures import FIGURES
 from archbench.reports.page import page, printed
@@ -37,6 +38,8 @@ def test_the_figure_says_what_the_best_other_order_scores_and_takes() -> None:
         f"scores {usual['mean']:.3f} from left to right."
     )
     assert [panel.title for panel in figure.panels] == [PHRASES.dataset]
+    (axes,) = plot.drawn(View(figure_stores.judged("orders")), "writing").axes[:1]
+    assert axes.get_xscale() == "log" and {text.get_text() for text in axes.texts} == set(ORDERS)
 
 
 def test_the_section_is_there_where_answers_were_written_in_several_orders() -> None:

@@ -56,6 +56,7 @@ def draw(axes: Axes, entries: Sequence[Writing], looks: Looks) -> None:
             mean(axes, entry.flops, entry.score.mean, look)
         if name in encoders[:1]:
             _name_orders(axes, own)
+    axes.set_xscale("log")
     axes.margins(y=0.22)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     log_ticks(axes, [entry.flops for entry in entries])
@@ -107,7 +108,7 @@ def _sentence(entries: Sequence[Writing]) -> str:
         return ""
     usual, *others = _of(entries, names[0])
     metric = usual.comparison.metric
-    best = max(others, key=lambda entry: metric.gain(entry.score.mean))
+    best = max(others, key=lambda entry: (metric.gain(entry.score.mean), -entry.flops))
     score, base = (formatting.value(entry.score.mean, metric.decimals) for entry in (best, usual))
     return (
         f"{usual.comparison.group.dataset}: in {best.order}, {usual.architecture} scores {score} for "

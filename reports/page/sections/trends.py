@@ -102,13 +102,15 @@ WRITING_TABLE: Final = Table[Writing](
         Column("order of writing", lambda entry: entry.order, text=True),
         Column("score", _writing_score),
         Column("FLOPs per answer", lambda entry: formatting.number(entry.flops)),
-        Column("FLOPs, relative to the first row", _ratio),
-        Column("time per answer (rough)", lambda entry: formatting.seconds(entry.seconds)),
+        Column("ratio", _ratio),
+        Column("time (rough)", lambda entry: formatting.seconds(entry.seconds)),
     ),
+    about="Ratio: FLOPs per answer to those of the data set's first architecture. Times are rough: runs may have shared "
+    "the machine.",
     holds="score and FLOPs of each order in which answers were written",
     lacks="answers that an encoder wrote in rounds",
-    note="Means over seeds with 95% intervals, in other orders than left to right over seeds alone. FLOPs are relative "
-    "to the first architecture of the data set. The main scores are those from left to right.",
+    note="Means over seeds with 95% intervals, in other orders than left to right over seeds alone. Ratio: "
+    "FLOPs to those of the data set's first architecture. The main scores are those from left to right.",
 )
 SIZE: Final = Section(
     "Score against size",
