@@ -57,7 +57,7 @@ def draw(axes: Axes, entries: Sequence[Writing], looks: Looks) -> None:
         if name in encoders[:1]:
             _name_orders(axes, own)
     axes.set_xscale("log")
-    axes.margins(y=0.22)
+    axes.margins(y=0.3)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     log_ticks(axes, [entry.flops for entry in entries])
     axes.set_xlabel("FLOPs per answer")
@@ -75,15 +75,15 @@ def _panel(entries: Sequence[Writing], looks: Looks) -> Panel:
 
 
 def _name_orders(axes: Axes, entries: Sequence[Writing]) -> None:
-    """Name the points from the cheapest on, in turn below and above them, so that neighbours do not meet."""
+    """Name the points from the cheapest on, in turn below and above them, ever farther: no two meet."""
     last = len(entries) - 1
     for number, entry in enumerate(entries):
-        above = number % 2 == 1
+        above, offset = number % 2 == 1, 6 + (number // 2) * 1.3 * small()
         end = entry.score.upper if above else entry.score.lower
         axes.annotate(
             entry.order,
             (entry.flops, end if entry.score.known else entry.score.mean),
-            (0, 6 if above else -6),
+            (0, offset if above else -offset),
             textcoords="offset points",
             ha="left" if number == 0 else "right" if number == last else "center",
             va="bottom" if above else "top",

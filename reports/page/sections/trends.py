@@ -105,8 +105,8 @@ WRITING_TABLE: Final = Table[Writing](
         Column("ratio", _ratio),
         Column("time (rough)", lambda entry: formatting.seconds(entry.seconds)),
     ),
-    about="Ratio: FLOPs per answer to those of the data set's first architecture. Times are rough: runs may have shared "
-    "the machine.",
+    about="Ratio: FLOPs per answer to those of the data set's first architecture. Times are rough: runs may have "
+    "shared the machine.",
     holds="score and FLOPs of each order in which answers were written",
     lacks="answers that an encoder wrote in rounds",
     note="Means over seeds with 95% intervals, in other orders than left to right over seeds alone. Ratio: "
