@@ -24,7 +24,7 @@ CAPTION: Final = (
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
     "large marks of architectures that are trained enough on every data set. Arrow at the lower edge: the score lies "
     "below the panel. Generation times are rough: runs may have shared "
-    "the machine."
+    "the machine. Encoders write from left to right, one pass for each token."
 )
 _MARKS: Final = (
     "Large hollow marks: means over the data sets (costs: geometric means), for architectures trained on all of them; "
