@@ -28,7 +28,7 @@ class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
         variant_sha256: str = "",
         family: str = "",
         size: dict[str, Any] | None = None,
-        limits: dict[str, int] | None = None,
+        limits: dict[str, Any] | None = None,
         **others: Any,
     ) -> None:
         self.variant, self.variant_sha256, self.family = variant, variant_sha256, family

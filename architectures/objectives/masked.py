@@ -93,8 +93,8 @@ class Masked:
     @property
     def left_to_right_estimator(self) -> "Masked":
         """Predict one cell of each target from those before it: the expectation over cells is -log p, left to right."""
-        known = {"suffix": 0.0, "stratified": False, "rate": None, "equal": False, "ended": False}
-        return replace(self, next_cell=True, **known)
+        plain = replace(self, suffix=0.0, stratified=False, rate=None, equal=False, ended=False)
+        return replace(plain, next_cell=True)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
         """The canvas with what is masked on it and the weight of each and, if native, masked tokens of the source."""
@@ -221,7 +221,7 @@ class Masked:
             passes, logits = np.minimum(decoding.rounds, width), width
         else:
             passes, logits = cells, 0.0 * target + 1.0
-        flops = passes * model.flops(source + 1.0, width, logits).model
+        flops: Amount = passes * model.flops(source + 1.0, width, logits).model
         return flops + model.length_flops(source + 1.0).model if _predicts_length(model) else flops
 
     def _text(self, model: Any, batch: Batch) -> Batch:
@@ -258,10 +258,10 @@ class Masked:
         """
         cells = real.sum(1, keepdim=True)
         tokens = cells if tokens is None else tokens
-        rates = None if self.rate is not None else self._rates(len(real), generator)
+        rates = self._rates(len(real), generator) if self.rate is None else torch.zeros(len(real), 1)
         from_left = self._from_left(len(real), generator)
         lengths = torch.where(from_left, tokens, cells)
-        count = fixed_count(lengths, self.rate) if rates is None else drawn_count(lengths, rates)
+        count = drawn_count(lengths, rates) if self.rate is None else fixed_count(lengths, self.rate)
         predicted = masked = torch.zeros_like(real)
         if from_left.any():
             from_end = tokens - 1 - torch.arange(real.shape[1])  # 0 at the last token

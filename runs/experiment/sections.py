@@ -184,7 +184,7 @@ class TrainingEntry(Table):
     devices: Annotated[Whole, Field(ge=1, le=1_024), Key(decides=False, later=True)] = 1
 
     @property
-    def masking(self) -> dict[str, str]:
+    def masking(self) -> dict[str, Any]:
         """How encoders learn to fill in a canvas, as keys of ``Limits``."""
         return {"mask_order": self.mask_order, "mask_weights": self.mask_weights, "canvas": self.canvas}
 
