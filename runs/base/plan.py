@@ -57,6 +57,7 @@ class Plan:
     data: str  # digest of examples and tokenizer
     vocabulary: int
     examples: int = 0  # of the training split, where starts, adaptations or numbers of examples are compared
+    validation_examples: int = 0  # of the validation split, likewise
     kind_form: str = ""  # of the examples of a task kind that is not archbench's own
     kind_code: str = ""  # digest of the code of such a kind; names no run: what it computes is stamped with it
     decoding: Annotated[dict[str, Any], LATER] = field(default_factory=dict)  # of such a kind; empty: that of its form
@@ -260,10 +261,15 @@ class Plan:
         return {
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
-            **({"examples": self.examples} if self.examples else {}),
+            **({"examples": self.examples, **self._drawn()} if self.examples else {}),
             **({"shots": self.shots, "examples": self.shots} if self.adapt == PROMPT else {}),
             **({} if is_checkpoint(self.start_name) else known),
         }
+
+    def _drawn(self) -> dict[str, Any]:
+        """How the labelled examples were drawn, and how many were for validation."""
+        draw = "all" if not self.task.examples else "once" if self.task.draw_seed is None else "seed"
+        return {"validation_examples": self.validation_examples, "draw": draw}
 
     def labels(self) -> dict[str, Any]:
         """The part of the row that says which run this is, and what depends on the experiment in which it stands."""

@@ -12,6 +12,7 @@ from archbench.runs.experiment.sections import (
     SCRATCH,
     Adapt,
     ComparedKeys,
+    Draw,
     InheritedKeys,
     Keys,
     Named,
@@ -66,7 +67,7 @@ def _shares(value: object) -> object:
     return {name: share / total for name, share in shares.items()}
 
 
-def _counts(value: object) -> object:
+def _counts(value: object) -> tuple[int, ...]:
     """Numbers of examples; "all" becomes 0."""
     given = listed(value)
     items = given if isinstance(given, tuple) else (given,)
@@ -75,6 +76,12 @@ def _counts(value: object) -> object:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0 or (count == 0 and item != "all"):
             raise ValueError(f'{printable(item)}: expected a number of examples or "all"')
     return counts
+
+
+def _one_count(value: object) -> int:
+    if isinstance(value, list | tuple):
+        raise ValueError(f'{printable(value)}: expected one number of examples or "all"')
+    return _counts(value)[0]
 
 
 def _number_or_list(value: object) -> object:
@@ -154,7 +161,9 @@ class TaskEntry(Part, TaskKeys):
 
     ``start`` names pretrainings that models start from ("scratch": none; "scratch+NAME": none, but trained on as many
     tokens more) or checkpoints of ``transformers``, which are finetuned in place of the architectures. ``examples``:
-    how many training examples they see ("all": every one). ``adapt``: how they are trained, all weights in the form of
+    how many training examples they see ("all": every one). ``draw``: a number of them is drawn with the seed of each
+    run, and with it as many ``validation_examples`` (None: as many, or all there are), or once, the same for every
+    seed, beside the whole validation split. ``adapt``: how they are trained, all weights in the form of
     the task, or for labels a linear head on the mean state with all weights ("head") or alone ("frozen"). "prompt"
     trains nothing: the label is chosen whose words, given by ``verbalizers`` or its name, are the likeliest after the
     text; as many examples as ``shots`` says stand before it. The first of each is the task itself; the others are
@@ -171,6 +180,8 @@ class TaskEntry(Part, TaskKeys):
     tuned_starts: dict[str, dict[str, Tuned]] = {}
     start: OneOrList[Word] = (SCRATCH,)
     examples: Annotated[tuple[int, ...], BeforeValidator(_counts), Field(min_length=1), AfterValidator(unique)] = (0,)
+    draw: Draw = "seed"
+    validation_examples: Annotated[int | None, BeforeValidator(_one_count)] = None
     adapt: OneOrList[Adapt] = (FINETUNE,)
     shots: Annotated[Listed[Shots], BeforeValidator(_number_or_list)] = (0,)
     verbalizers: dict[str, Word] = {}

@@ -50,6 +50,8 @@ HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
 }
 UNMATCHED = "none"  # the match of checkpoints: they are scored without training
 SCRATCH = "scratch"  # the start of a run that starts from no pretraining
+Draw = Literal["seed", "once"]
+ONCE: Draw = "once"  # few training examples are the same for every seed
 Adapt = Literal["finetune", "head", "frozen", "prompt"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
 FROZEN: Adapt = "frozen"  # a linear head on the mean state, the head alone
@@ -288,11 +290,17 @@ class TaskKeys(InheritedKeys, TextKeys):
 
 
 class StartKeys(Section):
-    """What the runs of a task start from, and how they are trained, where that is one of several."""
+    """What the runs of a task start from, and how they are trained, where that is one of several.
+
+    0 ``examples`` or ``validation_examples`` are all of them. The defaults are those of specifications that were
+    recorded before a key was added; what an experiment file has by default is in ``TaskEntry``.
+    """
 
     start: Annotated[str, Key(later=True)] = SCRATCH
     with_tokens_of: Annotated[str, Key(later=True)] = ""
     examples: Annotated[int, Key(later=True)] = 0
+    draw: Annotated[Draw, Key(later=True)] = ONCE
+    validation_examples: Annotated[int, Key(later=True)] = 0
     adapt: Annotated[Adapt, Key(later=True)] = FINETUNE
     shots: Annotated[int, Key(later=True)] = 0
     verbalizers: Annotated[dict[str, str], Key(later=True)] = {}

@@ -22,6 +22,7 @@ from archbench.runs.experiment.sections import (
     ADAPTED,
     FINETUNE,
     FROZEN,
+    ONCE,
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
@@ -201,6 +202,7 @@ def _check_starts(entry: TaskEntry, task: Task, known: Sequence[Pretraining], wh
         require(name, starts, f"{where}.tuned_starts: {printable(name)} is not a start of this task")
     _check_adapt(task, entry.adapt, f"{where}.adapt")
     _check_prompts(entry, where)
+    _check_drawing(entry, where)
     _check_checkpoints(entry, where)
 
 
@@ -231,7 +233,7 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
     """
     is_pretrained = any(_is_pretraining(start) for start in entry.start)
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
-        changes = {"start": start, "examples": examples, "adapt": adapt}
+        changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
         if is_checkpoint(start):
             if adapt == FINETUNE:
                 yield changes | {"architectures": (start,), "tuning": None}
@@ -247,6 +249,14 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             for shots in entry.shots:
                 prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
                 yield changes | prompt
+
+
+def _drawing(entry: TaskEntry, examples: int) -> dict[str, Any]:
+    """How many labelled examples are drawn beside the training examples, where these are drawn with the seed."""
+    if not examples or entry.draw == ONCE:
+        return {}
+    wanted = entry.validation_examples
+    return {"draw": entry.draw, "validation_examples": examples if wanted is None else wanted}
 
 
 def _is_pretraining(start: str) -> bool:
@@ -337,6 +347,17 @@ def _check_checkpoints(entry: TaskEntry, where: str) -> None:
     checkpoint = next(filter(is_checkpoint, entry.start), None)
     if checkpoint and FINETUNE not in entry.adapt:
         raise InputError(f'{where}.adapt: the checkpoint {checkpoint} can only be finetuned; add "{FINETUNE}"')
+
+
+def _check_drawing(entry: TaskEntry, where: str) -> None:
+    """What is drawn is a number of examples; with draw = "once" the validation split stays whole."""
+    for key in ("draw", "validation_examples"):
+        if key in entry.stated() and not any(entry.examples):
+            raise InputError(f"{where}.{key}: needs a number of training examples; set examples, or remove this key")
+    if entry.validation_examples is not None and entry.draw == ONCE:
+        raise InputError(
+            f'{where}.validation_examples: draw = "{ONCE}" validates on the whole split; remove one of the two keys'
+        )
 
 
 def _check_prompts(entry: TaskEntry, where: str) -> None:

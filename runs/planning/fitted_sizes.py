@@ -35,7 +35,7 @@ class Order(NamedTuple):
 class FittedSizes:
     """Fits to the budget of the reference, which is the task's first architecture.
 
-    ``measurements`` gives those of a variant.
+    ``measurements`` gives those of a variant, ``data`` what the runs with a seed read; by default ``prepared``.
     """
 
     def __init__(
@@ -47,9 +47,11 @@ class FittedSizes:
         limits: Limits,
         measurements: Callable[[Variant], Measurements],
         cache: Path,
+        data: Callable[[int], Prepared] | None = None,
     ) -> None:
         self.reference_variant, self.prepared, self.device, self.cache = reference_variant, prepared, device, cache
         self.calibration, self._limits, self.measurements = calibration, limits, measurements
+        self.data = data or (lambda seed: prepared)
         self.lengths = budget.sample_lengths(prepared.train)
         self._sizes: dict[tuple[Any, ...], Size] = {}
         self._readings: dict[Order, Reading] = {}
@@ -176,7 +178,7 @@ class FittedSizes:
         if order not in self._readings:
             while len(self._readings) >= READINGS:
                 del self._readings[next(iter(self._readings))]
-            self._readings[order] = Reading(self.prepared.train, order.batch_tokens, order.seed)
+            self._readings[order] = Reading(self.data(order.seed).train, order.batch_tokens, order.seed)
         return self._readings[order]
 
     def _example_cost(self, task: Task, variant: Variant, size: Size, quantity: str) -> Cost:

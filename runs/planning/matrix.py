@@ -102,7 +102,8 @@ def _runs(context: PlanningContext, preparation: Preparation) -> Iterator[Placed
             if entry.checkpoint:
                 variant = context.architectures.checkpoint(entry)
                 yield from _of_checkpoint(context, preparation, entry, entry.checkpoint, variant)
-        as_it_is = task.model_copy(update={**dict(StartKeys()), "examples": task.examples})
+        drawing = {name: getattr(task, name) for name in ("examples", "draw", "validation_examples")}
+        as_it_is = task.model_copy(update={**dict(StartKeys()), **drawing})
         for name, variant in scored:
             yield from _of_checkpoint(context, preparation, as_it_is, name, variant)
 

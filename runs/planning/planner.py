@@ -12,6 +12,7 @@ from archbench.runs.base import disk, foreign_code
 from archbench.runs.base.placement import PlacedPlan, Placement
 from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import (
+    ONCE,
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
@@ -31,6 +32,7 @@ from archbench.runs.training.pretraining_objectives import has_source_loss
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
+from archbench.tasks.data.prepare import drawn
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds import task as task_kinds
 
@@ -73,6 +75,7 @@ class Wanted:
 class Planner:
     """Plans runs on the same data; sizes are fitted to those of ``reference``, a name or path.
 
+    Where each seed draws its labelled examples, ``prepared`` has all of them, and sizes are fitted to their lengths.
     ``task`` has the usual supervision: that of models that have a loss on the same tokens under both.
     """
 
@@ -81,8 +84,18 @@ class Planner:
         self.architectures, self.setting = context.architectures, context.setting
         limits = Limits(prepared.tokenizer.vocabulary, task.source_length, task.target_length)
         where = self.setting.device, Calibration(context.root, context.say), limits
-        measurements = self.architectures.measurements
-        self.sizes = FittedSizes(self.architectures.find(reference), prepared, *where, measurements, self.setting.cache)
+        first, measurements = self.architectures.find(reference), self.architectures.measurements
+        self._drawn: dict[int, Prepared] = {}
+        self.sizes = FittedSizes(first, prepared, *where, measurements, self.setting.cache, self.data)
+
+    def data(self, seed: int) -> Prepared:
+        """The data of the runs with a seed: all that were prepared, or the labelled examples that the seed draws."""
+        if self.task.draw == ONCE:
+            return self.prepared
+        if seed not in self._drawn:
+            few = {"examples": self.task.examples, "validation_examples": self.task.validation_examples}
+            self._drawn[seed] = drawn(self.prepared, replace(self.prepared.config, draw_seed=seed, **few))
+        return self._drawn[seed]
 
     def placed(self, wanted: Wanted) -> PlacedPlan:
         """The plan of a run, its place in the comparison, and the runs that it needs. Raises ``InputError``."""
@@ -94,7 +107,7 @@ class Planner:
 
     def plan_of(self, wanted: Wanted) -> Plan:
         """The whole plan of a run; raises ``InputError`` where its size or budget cannot be."""
-        prepared, setting, task, training = self.prepared, self.setting, wanted.task, wanted.training
+        prepared, setting, task, training = self.data(wanted.seed), self.setting, wanted.task, wanted.training
         variant, stage = self.architectures.find(wanted.architecture), wanted.stage
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
@@ -117,7 +130,7 @@ class Planner:
             task=prepared.config,
             data=prepared.digest,
             vocabulary=prepared.tokenizer.vocabulary,
-            examples=len(prepared.train) if self._is_adapted and not wanted.is_scored_only else 0,
+            **self._labelled(wanted),
             **self._own_kind,
             variant=isolation.variant_id(wanted.architecture, variant),
             variant_text=variant.text,
@@ -180,7 +193,7 @@ class Planner:
 
     def _tokens(self, wanted: Wanted, variant: Variant, cost: TokenCost) -> int:
         """The training tokens; none for a prompt and for a checkpoint that is scored as it is."""
-        task, stage, train = wanted.task, wanted.stage, self.prepared.train
+        task, stage, train = wanted.task, wanted.stage, self.data(wanted.seed).train
         if wanted.is_scored_only:
             return 0
         if stage:
@@ -220,6 +233,13 @@ class Planner:
         """Whether starts, adaptations or numbers of examples are compared on the data set."""
         tasks = self.context.experiment.tasks_and_conditions
         return any(task.is_adapted for task in tasks if task.name == self.task.name)
+
+    def _labelled(self, wanted: Wanted) -> dict[str, int]:
+        """The entries of a plan for the numbers of labelled examples, where a report compares such numbers."""
+        if not self._is_adapted or wanted.is_scored_only:
+            return {}
+        data = self.data(wanted.seed)
+        return {"examples": len(data.train), "validation_examples": len(data.validation)}
 
     @cached_property
     def _predictions(self) -> int:

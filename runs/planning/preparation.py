@@ -13,7 +13,7 @@ from typing import Any
 
 from archbench.architectures.families.size import Limits
 from archbench.architectures.families.variant import Variant
-from archbench.runs.experiment.sections import SCRATCH, Experiment, Pretraining, Task
+from archbench.runs.experiment.sections import ONCE, SCRATCH, Experiment, Pretraining, Task
 from archbench.runs.experiment.starts import task_of
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget
@@ -56,8 +56,12 @@ class Preparation:
         self.rows |= {name: _row(text, "") for name, text in self.texts.items()}
 
     def for_task(self, task: Task, entry: Task) -> Prepared:
-        """The data of ``entry``: the task, or a condition with another number of examples. Raises ``InputError``."""
-        prepared = prepare(replace(self._configs[task.name], examples=entry.examples), self.cache, self.say)
+        """The data of ``entry``: the task, or a condition with another number of examples. Raises ``InputError``.
+
+        All examples where each seed draws its own.
+        """
+        examples = entry.examples if entry.draw == ONCE else 0
+        prepared = prepare(replace(self._configs[task.name], examples=examples), self.cache, self.say)
         task_metrics.check(prepared)
         reported = [key for key in prepared.notes if any(word in key for word in REPORTED_COUNTS)]
         if lines := list(filter(None, (_counted(prepared.notes, reported), _sampled(prepared)))):
@@ -190,7 +194,8 @@ class Preparation:
 def task_config(task: Task, folder: str) -> TaskConfig:
     """The part of a task that decides its encoded examples."""
     values = {field.name: getattr(task, field.name) for field in fields(TaskConfig) if hasattr(task, field.name)}
-    return TaskConfig(**values, folder=folder)
+    few = {"examples": task.examples if task.draw == ONCE else 0, "validation_examples": 0}  # each seed draws its own
+    return TaskConfig(**values | few, folder=folder)
 
 
 def _check_length(variant: Variant, prepared: Prepared) -> None:

@@ -138,7 +138,8 @@ class TaskRuns:
         match, names = task.budget.match[0], self._listed(self.task)
         candidates = dict.fromkeys(entry for name in names for entry in self._candidates(self.task, name))
         most = max(self.planner.sizes.tokens(task, self._find(entry), match) for entry in candidates)
-        return most / max(1.0, budget.data_tokens(self.prepared.train))
+        seed = task.tuning.seeds[0] if task.tuning else 0  # the data of one trial
+        return most / max(1.0, budget.data_tokens(self.planner.data(seed).train))
 
     def _find(self, architecture: str) -> Variant:
         return self.architectures.find(architecture)
@@ -172,12 +173,12 @@ class TaskRuns:
         return start
 
     def _check_prompt(self, task: Task, start: Plan, seed: int) -> None:
-        tokenizer = self.pretrainings.texts[task.start].tokenizer
+        tokenizer, data = self.pretrainings.texts[task.start].tokenizer, self.planner.data(seed)
 
         def made(shots: int) -> Prompt:
-            return prompts.prompt(self.prepared, tokenizer, start.objective, shots, seed, task.verbalizers)
+            return prompts.prompt(data, tokenizer, start.objective, shots, seed, task.verbalizers)
 
         try:
-            prompts.check(made, task.shots, self.prepared, start.task.source_length + start.task.target_length)
+            prompts.check(made, task.shots, data, start.task.source_length + start.task.target_length)
         except InputError as error:
             raise InputError(f"tasks.{task.name}.{error}") from None

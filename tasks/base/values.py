@@ -29,7 +29,9 @@ class TaskConfig:
     labels. Empty: the data are running text themselves.
 
     ``sentinels`` is the number of labels that stand for corrupted spans of running text. ``examples`` bounds the
-    training split (0: all of it): smaller subsets are part of larger ones.
+    training split (0: all of it): smaller subsets are part of larger ones. With ``draw_seed`` they are drawn with that
+    seed, and so are ``validation_examples`` (0: all). Without, neither depends on a seed, and all of the validation
+    split is used.
 
     ``kind`` is the name of a kind; ``kind_file`` is the Python file of one that is the user's, beside the experiment.
     ``metrics`` score answers beside the metrics of the kind; they decide nothing else.
@@ -53,6 +55,8 @@ class TaskConfig:
     texts_of: str = ""
     sentinels: int = 0
     examples: int = 0
+    validation_examples: int = 0
+    draw_seed: int | None = None
 
 
 class Examples(Protocol):

@@ -5,6 +5,7 @@ built-in data or the SHA-256 of the user's files. The digest of a prepared task 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from archbench.tasks.base.example import END
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.random_order import seeded_order
-from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.base.values import Examples, Prepared, TaskConfig
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import ArrayWriter, open_arrays, writing
 from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
@@ -34,7 +35,7 @@ from archbench.tasks.text.tokenizers import (
 
 SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
 ARRAYS = 2  # raised whenever the same examples are stored otherwise
-_SUBSET = 0x74657374  # seeds the choice of test examples
+_SUBSET = 0x74657374  # seeds the choice of test examples and of few training and validation examples
 LoadRaw = Callable[[], Dataset]
 
 
@@ -129,10 +130,10 @@ def _prepared(
     train, validation, test = splits
     ends = kind.form != "labels" and (facts["pairs"] or config.source_length > 0)
     content = [SCHEMA, kind.encoded_as, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
-    if config.examples:
+    if config.examples and config.draw_seed is None:
         content.append({"examples": config.examples})
-        train = _subset(config, train)
-    return Prepared(
+        train = _few(config, "examples", train, config.examples)
+    prepared = Prepared(
         config=config,
         kind=config.kind,
         name=config.name,
@@ -148,17 +149,33 @@ def _prepared(
         notes=facts["notes"],
         primary=primary,
     )
+    return prepared if config.draw_seed is None else drawn(prepared, config)
 
 
-def _subset(config: TaskConfig, train: PairExamples | Windows) -> PairExamples:
-    """The first ``config.examples`` pairs of an order that never changes; more are a superset of fewer."""
-    if not isinstance(train, PairExamples):
-        raise InputError(f"tasks.{config.name}.examples: running text has no examples to count; give tokens or epochs")
-    if config.examples > len(train):
-        raise InputError(
-            f"tasks.{config.name}.examples: {config.examples:,}: expected at most the {len(train):,} training examples"
-        )
-    return train.take(_chosen(len(train), config.examples))
+def drawn(whole: Prepared, config: TaskConfig) -> Prepared:
+    """``whole``, which has all examples, with those that ``config`` draws for training and validation.
+
+    As many for validation as for training may be more than there are; then it is all of them. Raises ``InputError``.
+    """
+    count = config.validation_examples or len(whole.validation)
+    if count == config.examples:
+        count = min(count, len(whole.validation))
+    train = _few(config, "examples", whole.train, config.examples)
+    validation = _few(config, "validation_examples", whole.validation, count)
+    said = {"examples": len(train), "validation_examples": len(validation), "draw": config.draw_seed}
+    digest = sealed.digest([whole.digest, said])
+    return replace(whole, config=config, train=train, validation=validation, digest=digest)
+
+
+def _few(config: TaskConfig, key: str, split: Examples, count: int) -> PairExamples:
+    """The first ``count`` pairs of a random order, which only ``draw_seed`` changes; more are a superset of fewer."""
+    if not isinstance(split, PairExamples):
+        raise InputError(f"tasks.{config.name}.{key}: running text has no examples to count; give tokens or epochs")
+    if count > len(split):
+        name = "training" if key == "examples" else "validation"
+        expected = f"expected at most the {len(split):,} {name} examples"
+        raise InputError(f"tasks.{config.name}.{key}: {count:,}: {expected}")
+    return split.take(_chosen(len(split), count, *([] if config.draw_seed is None else [config.draw_seed])))
 
 
 def _tested(kind: TaskKind, size: int, count: int) -> NDArray[np.int64]:
@@ -170,9 +187,9 @@ def _tested(kind: TaskKind, size: int, count: int) -> NDArray[np.int64]:
     return np.sort(chosen) if kind.origin and kind.form != "running text" else chosen
 
 
-def _chosen(size: int, count: int) -> NDArray[np.int64]:
-    """The first ``count`` of ``size`` examples in a random order that never changes."""
-    return seeded_order(size, [_SUBSET, size])[:count]
+def _chosen(size: int, count: int, *seed: int) -> NDArray[np.int64]:
+    """The first ``count`` of ``size`` examples in a random order that never changes, or that a seed decides."""
+    return seeded_order(size, [_SUBSET, size, *seed])[:count]
 
 
 def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Tokenizer:
