@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import product
 from typing import Final
 
 import pandas as pd
@@ -53,6 +54,7 @@ from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
 from archbench.reports.questions import scaling
 from archbench.reports.readings import stored_bits
 from archbench.reports.report import Report
+from archbench.reports.results import draws
 from archbench.reports.results.comparison import NATIVE, TARGET, Cell, Comparison
 from archbench.reports.results.groups import Group, is_checkpoint_as_is
 from archbench.reports.results.place import Place
@@ -135,6 +137,7 @@ class _ClaimJudge:
     def __init__(self, report: Report) -> None:
         self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
         self.tables: Tables = report.tables
+        self.few_examples = draws.few(report.tables)
         self.has_pretraining = bool(by_dataset(report))
         stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
         self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
@@ -236,10 +239,12 @@ class _ClaimJudge:
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
         ungated = self._without_gates({contrast.dataset for contrast in counted})
-        cautions = self._caution(claim, counted) + (f" ({ungated})" if claim.gated and ungated else "")
+        over, is_one_draw = self._draws(claim)
+        cautions = self._caution(claim, counted) + over + (f" ({ungated})" if claim.gated and ungated else "")
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
+        lacks += ["one draw of the labels"] if is_one_draw else []
         verdict = self._ruling(claim, counted, missing)
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
@@ -382,6 +387,17 @@ class _ClaimJudge:
             if comparison.none_beats_baseline and comparison.group.dataset in sets
         ]
         return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
+
+    def _draws(self, claim: Claim) -> tuple[str, bool]:
+        """Over how many draws of few examples the sides of a claim are, in words; whether it is one somewhere."""
+        sides = [side for pair in claim.ahead for side in pair if Place.parse(side).start]
+        counts: dict[str, int] = {}
+        for comparison, side in product(self._of(claim), sides):
+            if count := draws.draws(self.few_examples, self.comparisons.side(comparison, side)):
+                name = comparison.group.dataset
+                counts[name] = min(count, counts.get(name, count))
+        over = [(draws.in_words(count, draws.noun(self.tables, name)), name) for name, count in counts.items()]
+        return f" ({formatting.grouped(over)})" if over else "", 1 in counts.values()
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""

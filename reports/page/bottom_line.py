@@ -17,6 +17,7 @@ from archbench.reports.questions.scaling import sentences
 from archbench.reports.questions.shares import converged
 from archbench.reports.questions.sweeps import SIZE
 from archbench.reports.report import Report
+from archbench.reports.results import draws
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import failing
 from archbench.reports.results.place import MATCHES
@@ -88,6 +89,8 @@ def pretrained(report: Report) -> Iterator[str]:
         rest = words.undecided(after, "tests") if any(contrast.decided for contrast in after) else ""
         found = "; ".join(filter(None, [words.ahead(placed), rest]))
         yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {found}."
+    if (after or tested) and (drawn := draws.over(report.tables)):
+        yield f"Few training examples: {drawn}."
     if not tested:
         return
     where = "finetuned, compared with training from scratch"

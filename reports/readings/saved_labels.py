@@ -22,7 +22,7 @@ class SavedLabels:
     """``needed`` examples from scratch, finetuned, give the score of ``pretrained``; with a 95% interval.
 
     ``most`` is the largest number that was read in training from scratch, ``fewest`` the smallest: a value at either is
-    a bound.
+    a bound. ``draws`` is how many draws of few examples the scores are over, the fewest of them.
     """
 
     pretrained: Adapted
@@ -31,6 +31,7 @@ class SavedLabels:
     upper: float
     fewest: int
     most: int
+    draws: int = 0
 
     @property
     def is_determined(self) -> bool:
@@ -77,4 +78,5 @@ def _needed(entry: Adapted, scratch: Sequence[Adapted]) -> SavedLabels:
     known = entry.score.known and all(point.score.known for point in curve)
     limits = np.exp([lower, upper]) if known else np.exp([logs[0][0]] * 2)
     needed, fewest, most = float(np.exp(logs[0][0])), curve[0].read, curve[-1].read
-    return SavedLabels(entry, needed, float(limits[0]), float(limits[1]), fewest, most)
+    drawn_over = min(filter(None, (point.draws for point in (*curve, entry))), default=0)
+    return SavedLabels(entry, needed, float(limits[0]), float(limits[1]), fewest, most, drawn_over)

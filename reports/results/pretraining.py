@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import Interval, Sample, difference_interval
 from archbench.reports.results.comparison import Comparison, oriented
+from archbench.reports.results.draws import draws, few
 from archbench.reports.results.gates import MAJORITY
 from archbench.reports.results.place import Place
 from archbench.runs.experiment.spec import FINETUNE, PROMPT, SCRATCH
@@ -24,7 +25,8 @@ class Adapted:
     ``gain`` is the difference from training from scratch on as many examples, finetuned; positive is better. It is not
     known (None) for runs from scratch, and where there are no such runs. ``majority`` is the score of always answering
     the most frequent label, on data sets with labels. ``read`` is how many of the examples the budget reaches: fewer
-    than ``examples`` where it ends before the first pass does.
+    than ``examples`` where it ends before the first pass does. ``draws`` is how many draws of few examples the score is
+    over; 0 where nothing is drawn.
     """
 
     dataset: str
@@ -37,11 +39,17 @@ class Adapted:
     gain: Interval | None = None
     majority: float | None = None
     read: int = 0
+    draws: int = 0
 
     @property
     def way(self) -> str:
         """Start and adaptation in words."""
         return Place(start=self.start, adapt=self.adapt).way
+
+    @property
+    def noun(self) -> str:
+        """What examples are called."""
+        return "examples" if self.majority is None else "labels"
 
     @property
     def is_prompted(self) -> bool:
@@ -84,6 +92,7 @@ def is_first_from_scratch(report: "Report") -> bool:
 def adapted(report: "Report") -> tuple[Adapted, ...]:
     """Every score of the data sets on which something started from a pretraining; fewest examples first."""
     entries: list[Adapted] = []
+    few_examples = few(report.tables)
     for started in by_dataset(report):
         first, by_setup = started.first, started.by_setup
         samples = {
@@ -102,6 +111,7 @@ def adapted(report: "Report") -> tuple[Adapted, ...]:
                 _gain(report, by_setup, samples, setup, cell.architecture, first.metric),
                 first.baselines.get(MAJORITY),
                 _read(comparison, cell.architecture),
+                draws(few_examples, comparison.group.by_architecture[cell.architecture]),
             )
             for setup, comparison in by_setup.items()
             for cell in comparison.scored

@@ -256,20 +256,15 @@ class Plan:
         return {key: value for key, value in self.training.masking.items() if value != usual[key]}
 
     def _started(self) -> dict[str, Any]:
-        """What a run starts from, how it is adapted, and on how many training examples."""
+        """What a run starts from, how it is adapted, and on how many examples, with those for validation."""
         known = {"pretraining_tokens": self.pretraining_tokens, "pretraining_flops": self.pretraining_flops}
         return {
             "start": self.start_name or "scratch",
             "adapt": self.adapt,
-            **({"examples": self.examples, **self._drawn()} if self.examples else {}),
+            **({"examples": self.examples, "validation_examples": self.validation_examples} if self.examples else {}),
             **({"shots": self.shots, "examples": self.shots} if self.adapt == PROMPT else {}),
             **({} if is_checkpoint(self.start_name) else known),
         }
-
-    def _drawn(self) -> dict[str, Any]:
-        """How the labelled examples were drawn, and how many were for validation."""
-        draw = "all" if not self.task.examples else "once" if self.task.draw_seed is None else "seed"
-        return {"validation_examples": self.validation_examples, "draw": draw}
 
     def labels(self) -> dict[str, Any]:
         """The part of the row that says which run this is, and what depends on the experiment in which it stands."""

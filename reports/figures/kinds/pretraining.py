@@ -29,6 +29,7 @@ from archbench.reports.figures.figure import Figure, View
 from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining as analysis
+from archbench.reports.results.draws import in_words
 from archbench.reports.results.pretraining import Adapted
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
 
@@ -188,5 +189,9 @@ def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
         if any(saved.is_determined for saved in group):
             texts = listing([f"{saved.pretrained.architecture} {saved.text}" for saved in group])
             count = f"{group[0].fewest:,} example{'s' if group[0].fewest > 1 else ''}"
-            return f"On {dataset}, {count} after {start} give the score of this many from scratch: {texts}."
+            over = in_words(min(saved.draws for saved in group), group[0].pretrained.noun)
+            return (
+                f"On {dataset}, {count} after {start} give the score of this many from scratch"
+                f"{over and f', {over}'}: {texts}."
+            )
     return ""

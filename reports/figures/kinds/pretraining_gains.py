@@ -1,5 +1,6 @@
 """What pretraining buys: differences from training from scratch, a row for each start and number of examples."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -14,6 +15,7 @@ from archbench.reports.figures.canvas.marks import Looks, row_marks, rows_height
 from archbench.reports.figures.canvas.palette import label, quiet
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.results import pretraining as analysis
+from archbench.reports.results.draws import in_words
 from archbench.reports.results.pretraining import Adapted
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 
@@ -101,20 +103,23 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         gains += [(gain, entry) for entry, gain in _known(after) if entry.examples == fewest]
     if not any(gain.known for gain, _ in gains):
         return ""
+    few = min((entry for _, entry in gains), key=lambda entry: entry.draws or math.inf)
+    over = "".join(f"; {words}" for words in [in_words(few.draws, few.noun)] if words)
     clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
     if not clear:
-        return "With the fewest examples, no 95% interval of a gain excludes 0 (not corrected)."
+        return f"With the fewest examples, no 95% interval of a gain excludes 0 (not corrected{over})."
     if len(clear) <= MOST_GAINS:
         texts = [_gain(gain, entry) for gain, entry in clear]
-        return f"Gain over training from scratch, finetuned on the fewest examples (not corrected): {listing(texts)}."
+        said = f"(not corrected{over})"
+        return f"Gain over training from scratch, finetuned on the fewest examples {said}: {listing(texts)}."
     sides = (
         ("above", [pair for pair in clear if pair[0].mean > 0]),
         ("below", [pair for pair in clear if pair[0].mean < 0]),
     )
     parts = [f"{len(pairs)} {side} 0, such as {_gain(*max(pairs, key=_size))}" for side, pairs in sides if pairs]
     return (
-        f"95% intervals (not corrected) of {len(gains)} gains over training from scratch, with the fewest examples: "
-        f"{'; '.join(parts)}."
+        f"95% intervals (not corrected{over}) of {len(gains)} gains over training from scratch, "
+        f"with the fewest examples: {'; '.join(parts)}."
     )
 
 

@@ -10,8 +10,9 @@ import pandas as pd
 from archbench.reports.base import declared, formatting, provenance
 from archbench.reports.base.metrics import of_table
 from archbench.reports.page.grids import Column, plain
-from archbench.reports.page.parts import Note, Points, Section, Special, Table, Terms, when
+from archbench.reports.page.parts import Note, Points, Section, Special, Table, Terms, of_tables, when
 from archbench.reports.report import Report
+from archbench.reports.results import draws
 from archbench.reports.results.groups import is_checkpoint_as_is
 
 LONGEST: Final = 2000  # letters of an error, or of a value of the environment
@@ -127,7 +128,10 @@ DATA: Final = Section(
                 ),
                 Column("notes", lambda row: _notes(row.get("notes")), text=True),
             ),
-            about="Examples: the number used. Notes: counts for the whole data set, before it is cut to that number.",
+            about=(
+                "Examples: the number used. Notes: counts for the whole data set, before it is cut to that number.",
+                of_tables(draws.sentence),
+            ),
             holds="the data sets",
         ),
     ),

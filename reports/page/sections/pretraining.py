@@ -17,7 +17,7 @@ from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.questions.gains import started_from
 from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
 from archbench.reports.report import Report
-from archbench.reports.results import pretraining
+from archbench.reports.results import draws, pretraining
 from archbench.reports.results.pretraining import Adapted
 
 SIZE_TOLERANCE: Final = 2 * AXES["parameters"].tolerance  # each of two sizes may miss its target by that much
@@ -75,7 +75,9 @@ def _saved_columns(report: Report) -> list[Column[Any]]:
     entries = saved_labels(report)
     found = {(_place(entry.pretrained), entry.pretrained.architecture): entry.text for entry in entries}
     names = [name for name in _architectures(report) if any(name == architecture for _, architecture in found)]
-    return _by_place(_pretrained(entries), names, lambda name, place: found.get((place, name), ""))
+    over = {_place(entry.pretrained): str(entry.draws or "") for entry in entries}
+    columns = _by_place(_pretrained(entries), names, lambda name, place: found.get((place, name), ""))
+    return [*columns, Column("draws", lambda place: over[place])] if any(over.values()) else columns
 
 
 def _pretrained(entries: Sequence[SavedLabels]) -> list[Adapted]:
@@ -112,6 +114,7 @@ SCORES: Final = Table[Place](
         "from scratch on as many examples (95% interval, not corrected for multiple tests); positive "
         "is better.",
         other_sizes,
+        of_tables(draws.sentence),
         of_tables(lede.elsewhere),
     ),
     holds="scores by start, adaptation and number of training examples",
@@ -166,7 +169,8 @@ SAVED_LABELS: Final = Table[Place](
     about="Examples that training from scratch needs for the score of the pretrained model, with 95% "
     "intervals; interpolated linearly in the logarithm of the number of examples, within the range "
     "that was trained on. “examples”: what the pretrained model was trained on, or the shots of its "
-    "prompt.",
+    "prompt. “draws”: of the examples, each with a seed of its own; with one draw, the number is of these "
+    "examples.",
     holds="examples that training from scratch needs for the score of a pretrained model",
     lacks="runs that start from a pretraining, and runs from scratch on several numbers of examples",
     note="With 95% intervals; interpolated over the logarithm of the number of examples. Not determined: the interval "
