@@ -48,7 +48,7 @@ def test_a_dry_run_shows_buffers_where_there_are_any(buffers: int) -> None:
     row |= dict.fromkeys(("parameters", "embedding_parameters", "width", "heads", "depth", "hidden"), 8)
     row |= dict.fromkeys(("learning_rate", "dropout", "planned_tokens", "expected_flops", "expected_seconds"), 1)
     row["expected_loss_tokens"] = 1
-    plan = SimpleNamespace(run="x", row=lambda: {**row, "buffers": buffers})
+    plan = SimpleNamespace(run="x", labelled="", row=lambda: {**row, "buffers": buffers})
     entry = Placement("x", "x", "", "parameters", "compared", "decoder", 1)
     table = dry_run._table(SimpleNamespace(plans=[plan], entries=[entry]))
     columns = dict(zip(*table, strict=True))

@@ -141,6 +141,13 @@ class Plan:
         return self.flops + self.pretraining_flops
 
     @property
+    def labelled(self) -> str:
+        """The numbers of labelled examples in words, where they are recorded: "100 labels + 100 for validation"."""
+        noun = "labels" if self.task.target_length == 1 else "examples"
+        words = f"{self.examples:,} {noun} + {self.validation_examples:,} for validation"
+        return words if self.examples else ""
+
+    @property
     def limits(self) -> Limits:
         task, masking = self.task, self.training.masking
         return Limits(self.vocabulary, task.source_length, task.target_length, **masking)

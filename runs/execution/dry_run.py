@@ -101,7 +101,7 @@ def _waiting(later: "Sequence[Plan]") -> list[list[str]]:
     head = ["dataset", "architecture", "start", "adapt", "examples", "seeds", "parameters", "rate", "tokens"]
     alike: dict[tuple[str, ...], list[Plan]] = {}
     for plan in later:
-        start = (plan.task.name, plan.architecture, plan.start_name, plan.adapt, f"{plan.examples:,}")
+        start = (plan.task.name, plan.architecture, plan.start_name, plan.adapt, plan.labelled)
         recipe = (f"{plan.counts.parameters:,}", f"{plan.training.learning_rate:g}", f"{plan.tokens:,}")
         alike.setdefault((*start, *recipe), []).append(plan)
     rows = [[*key[:5], str(len(plans)), *key[5:], duration(plans[0].expected_seconds)] for key, plans in alike.items()]
@@ -124,17 +124,17 @@ def _most(listed: "Matrix", largest: "Matrix", jobs: int, max_seeds: int) -> str
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:
-    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "parameters", "+ embedding", "buffers"]
-    head += ["width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens"]
+    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "examples", "parameters"]
+    head += ["+ embedding", "buffers", "width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens"]
     head += ["with loss", "FLOPs", "time per run"]
-    rows = {plan.run: plan.row() for plan in matrix.plans}
+    rows = {plan.run: {**plan.row(), "examples": plan.labelled} for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
         row = {**rows[entry.run], **asdict(entry)}
         keys = ("dataset", "architecture", "role", "condition", "match", "share", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(rows_alike) for rows_alike in alike.values())]
-    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}}
+    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}, "examples": {""}}
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     if not any(entry.match == "loss-tokens" for entry in matrix.entries):
         plain["with loss"] = {row[head.index("with loss")] for row in table}
@@ -153,7 +153,7 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     budget.append(duration(row["expected_seconds"]))
     what = [row[key] for key in ("dataset", "architecture", "role", "condition")]
     what.append("scored only" if row["match"] == UNMATCHED else row["match"])  # a checkpoint that is not trained
-    return [*what, str(len(rows)), *counts, *recipe, *budget]
+    return [*what, str(len(rows)), row["examples"], *counts, *recipe, *budget]
 
 
 def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path, checks: float) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WrapValidator, model_validator
 
@@ -67,7 +67,7 @@ def _shares(value: object) -> object:
     return {name: share / total for name, share in shares.items()}
 
 
-def _counts(value: object) -> tuple[int, ...]:
+def _counts(value: object) -> tuple[Any, ...]:
     """Numbers of examples; "all" becomes 0."""
     given = listed(value)
     items = given if isinstance(given, tuple) else (given,)
@@ -78,7 +78,7 @@ def _counts(value: object) -> tuple[int, ...]:
     return counts
 
 
-def _one_count(value: object) -> int:
+def _one_count(value: object) -> object:
     if isinstance(value, list | tuple):
         raise ValueError(f'{printable(value)}: expected one number of examples or "all"')
     return _counts(value)[0]

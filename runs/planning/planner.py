@@ -93,8 +93,9 @@ class Planner:
         if self.task.draw == ONCE:
             return self.prepared
         if seed not in self._drawn:
-            few = {"examples": self.task.examples, "validation_examples": self.task.validation_examples}
-            self._drawn[seed] = drawn(self.prepared, replace(self.prepared.config, draw_seed=seed, **few))
+            count, validation = self.task.examples, self.task.validation_examples
+            few = replace(self.prepared.config, examples=count, validation_examples=validation, draw_seed=seed)
+            self._drawn[seed] = drawn(self.prepared, few)
         return self._drawn[seed]
 
     def placed(self, wanted: Wanted) -> PlacedPlan:
@@ -234,7 +235,7 @@ class Planner:
         tasks = self.context.experiment.tasks_and_conditions
         return any(task.is_adapted for task in tasks if task.name == self.task.name)
 
-    def _labelled(self, wanted: Wanted) -> dict[str, int]:
+    def _labelled(self, wanted: Wanted) -> dict[str, Any]:
         """The entries of a plan for the numbers of labelled examples, where a report compares such numbers."""
         if not self._is_adapted or wanted.is_scored_only:
             return {}

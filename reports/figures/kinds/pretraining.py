@@ -192,6 +192,6 @@ def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
             over = in_words(min(saved.draws for saved in group), group[0].pretrained.noun)
             return (
                 f"On {dataset}, {count} after {start} give the score of this many from scratch"
-                f"{over and f', {over}'}: {texts}."
+                f"{over and f' ({over})'}: {texts}."
             )
     return ""

@@ -1,6 +1,5 @@
 """What pretraining buys: differences from training from scratch, a row for each start and number of examples."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -103,8 +102,10 @@ def _takeaway(entries: Sequence[Adapted]) -> str:
         gains += [(gain, entry) for entry, gain in _known(after) if entry.examples == fewest]
     if not any(gain.known for gain, _ in gains):
         return ""
-    few = min((entry for _, entry in gains), key=lambda entry: entry.draws or math.inf)
-    over = "".join(f"; {words}" for words in [in_words(few.draws, few.noun)] if words)
+    few = [entry for _, entry in gains if entry.draws]
+    nouns = {entry.noun for entry in few}
+    words = in_words(min((e.draws for e in few), default=0), nouns.pop() if len(nouns) == 1 else "examples")
+    over = words and f"; {words}"
     clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
     if not clear:
         return f"With the fewest examples, no 95% interval of a gain excludes 0 (not corrected{over})."
