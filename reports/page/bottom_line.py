@@ -127,8 +127,8 @@ def _complete(primary: Sequence[Contrast]) -> bool:
 
 def _undetermined(report: Report) -> list[str]:
     """The data sets whose tuning trials do not determine the learning rates."""
-    tuned = settings(report.tables)
-    return list(dict.fromkeys(setting.dataset for setting in tuned if setting.flat and not setting.condition))
+    tuned = [setting for setting in settings(report.tables) if not setting.condition]
+    return list(dict.fromkeys(setting.dataset for setting in tuned if setting.flat or not setting.learned))
 
 
 def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) -> str:

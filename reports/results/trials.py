@@ -17,6 +17,7 @@ from archbench.runs.planning import rate_choice
 from archbench.runs.planning.rate_choice import Regret
 
 NLL_PER_TOKEN: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
+PLACE: Final = ["dataset", "match", "condition", "variant"]
 FLAT: Final = 0.01  # trials whose losses differ by less than this part of them do not distinguish the settings
 
 
@@ -59,7 +60,7 @@ class TunedSetting:
     that the rule chooses from these trials where another was taken (nan elsewhere); ``kept`` is true where it is the
     one of the first condition, which has the same trials. ``lowest`` and ``highest`` are the mean losses of the best
     and the worst setting that was tried. The reported runs train at ``factor`` times the rate: the square root of the
-    trials' share of their tokens.
+    trials' share of their tokens. ``learned`` is false where no trial is better than a classical method.
     """
 
     dataset: str
@@ -78,6 +79,7 @@ class TunedSetting:
     lowest: float = math.nan
     highest: float = math.nan
     factor: float = 1.0
+    learned: bool = True
 
     @property
     def flat(self) -> bool:
@@ -97,6 +99,22 @@ class ChosenVariant:
     architecture: str
     variant: str
     losses: dict[str, float]
+
+
+@dataclass(frozen=True)
+class NoTuning:
+    """An architecture none of whose trials learned: none has a loss below ``bar``, that of the baseline ``name``.
+
+    ``lowest`` is the lowest loss of a trial; nan where none improved on the untrained model. ``bar`` is infinite, and
+    ``name`` empty, where the baseline is not known.
+    """
+
+    dataset: str
+    condition: str
+    architecture: str
+    lowest: float
+    bar: float
+    name: str
 
 
 Key = tuple[str, str, str]  # data set, condition, architecture
@@ -127,6 +145,7 @@ def trials(tables: Tables, settings_known: Sequence[TunedSetting] | None = None)
 def settings(tables: Tables) -> list[TunedSetting]:
     """What the trials of each architecture chose, by data set and condition."""
     tried = dict(_tried(tables))
+    untuned = {(one.dataset, one.condition, one.architecture) for one in without_tuning(tables)}
     reported = {key: rows[rows["loss"].notna()] for key, rows in _by_place(tables, "compared")} if tried else {}
     chosen: list[TunedSetting] = []
     for key, rows in tried.items():
@@ -140,13 +159,13 @@ def settings(tables: Tables) -> list[TunedSetting]:
             )
             same = first is not None and first.learning_rate == setting.learning_rate
             kept = math.isfinite(setting.now) and shared and same
-            chosen.append(replace(setting, kept=kept))
+            chosen.append(replace(setting, kept=kept, learned=key not in untuned))
     return chosen
 
 
 def chosen_variants(tables: Tables) -> list[ChosenVariant]:
     """The chosen variant of each architecture with alternatives, by data set and condition."""
-    tried, compared = placed(tables, "trial"), placed(tables, "compared")
+    tried, compared = last(placed(tables, "trial")), placed(tables, "compared")
     alternatives = {
         (task.get("name"), name): [name, *others]
         for task in entered(tables, "tasks")
@@ -244,7 +263,7 @@ def _by_place(tables: Tables, role: str) -> Iterator[tuple[Key, pd.DataFrame]]:
     It is nan where training diverged or failed, and where a trial never improved on the untrained model. Exact
     likelihoods are those of ``examples`` validation examples; elsewhere ``examples`` is 0.
     """
-    runs = placed(tables, role)
+    runs = last(placed(tables, role)) if role == "trial" else placed(tables, role)
     if runs.empty or "validation_loss" not in runs:
         return
     done = _gave_loss(runs) if role == "trial" else (runs["status"] == "done").fillna(False).astype(bool)
@@ -269,15 +288,36 @@ def _gave_loss(runs: pd.DataFrame) -> "pd.Series[bool]":
     return pd.Series(given, index=runs.index, dtype=bool)
 
 
-def _never_improved(runs: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether the best weights on validation are the untrained ones."""
-    return (runs.get("best_step", pd.Series(1, index=runs.index)).astype(float) == 0).fillna(False)
+def last(tried: pd.DataFrame) -> pd.DataFrame:
+    """The trials that decide: those on the most tokens, where they were repeated."""
+    tried = tried.assign(share=tried["share"].astype(float).fillna(1.0))
+    most = tried.groupby(PLACE, dropna=False)["share"].transform("max")
+    return tried[tried["share"] == most]
 
 
-def without_improvement(tables: Tables) -> list[Key]:
-    """The architectures none of whose trials improved on the untrained model; their learning rate was not chosen."""
-    tried = {key: rows for key, rows in _tried(tables) if rows["status"].notna().all()}
-    return [key for key, rows in tried.items() if bool(_never_improved(rows).all())]
+def repeated(tables: Tables) -> dict[tuple[str, str], list[float]]:
+    """The shares of the tokens on which trials were repeated, ascending, by data set and condition."""
+    tried = placed(tables, "trial")
+    places = tried.assign(condition=_conditions(tables, tried)).groupby(["dataset", "condition", "variant"], sort=False)
+    shares = {(str(dataset), str(under)): sorted(set(rows["share"]))[1:] for (dataset, under, _), rows in places}
+    return {key: more for key, more in shares.items() if more}
+
+
+def without_tuning(tables: Tables) -> list[NoTuning]:
+    """The architectures none of whose trials learned, where all have ended."""
+    bars, untuned = _bars(tables), []
+    for key, rows in _tried(tables):
+        bar, name = bars.get(key[0], (math.inf, ""))
+        if rows["status"].notna().all() and not rate_choice.learned(rows["loss"], bar):
+            untuned.append(NoTuning(*key, float(rows["loss"].min()), bar, name))
+    return untuned
+
+
+def _bars(tables: Tables) -> dict[str, tuple[float, str]]:
+    """The nats per token of the classical method on validation and its name, by data set."""
+    rows = tables["references"]
+    rows = rows[((rows["split"] == "validation") & (rows["metric"] == NLL_PER_TOKEN)).fillna(False)]
+    return {str(row["dataset"]): (float(row["value"]), str(row["name"])) for _, row in rows.iterrows()}
 
 
 def _exact(tables: Tables) -> pd.DataFrame:

@@ -193,18 +193,27 @@ def once(say: Say) -> Say:
 
 
 def grown_grids(matrix: "Matrix", before: Sequence[str]) -> list[str]:
-    """A line for each data set whose grid has grown since the trials ``before``; none where there were no trials."""
-    added: dict[str, set[str]] = {}
-    for entry in matrix.entries:
-        if before and entry.role == "trial" and entry.run not in before:
-            added.setdefault(entry.dataset, set()).add(entry.run)
+    """A line for each data set whose grid has grown since the trials ``before``, or whose trials are repeated.
+
+    None where there were no trials.
+    """
+    tried = [entry for entry in matrix.entries if entry.role == "trial"]
+    known = {(entry.dataset, entry.condition, entry.share) for entry in tried if entry.run in before}
+    added: dict[tuple[str, float | None], set[str]] = {}
+    for entry in tried:
+        if before and entry.run not in before:
+            is_known = (entry.dataset, entry.condition, entry.share) in known
+            added.setdefault((entry.dataset, None if is_known else entry.share), set()).add(entry.run)
     lines = []
-    for dataset, runs in added.items():
+    for (dataset, share), runs in added.items():
         rates = sorted({plan.training.learning_rate for plan in matrix.plans if plan.run in runs})
         more = (
             f"{len(runs)} more trial{'s' * (len(runs) > 1)}, learning rate {', '.join(f'{rate:g}' for rate in rates)}"
         )
-        lines.append(f"{dataset}: a best setting is at the edge of the grid; adding {more}")
+        why = "a best setting is at the edge of the grid; adding"
+        if share is not None:
+            why = f"no trial of an architecture learned; repeating all on {share:g} of the tokens:"
+        lines.append(f"{dataset}: {why} {more}")
     return lines
 
 

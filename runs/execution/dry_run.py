@@ -90,6 +90,8 @@ def _then(matrix: "Matrix", jobs: int) -> str:
     if any(entry.role == "trial" for entry in matrix.entries) or not started:
         what = f"with the settings that the trials select ({', '.join(matrix.waiting_tasks)}){starts}"
         more = "more trials if a best setting is at the edge of its grid"
+        if any(entry.role == "trial" and entry.share < 1 for entry in matrix.entries):
+            more += "; trials are repeated on twice the tokens if none of an architecture learns"
         return f"then {some_runs(len(matrix.later))} {what}, about {duration(seconds)}; {more}"
     where = ", ".join(matrix.waiting_tasks)
     line = f"then {some_runs(len(matrix.later))} from pretrained weights ({where}), about {duration(seconds)}"

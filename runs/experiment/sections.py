@@ -232,7 +232,8 @@ class Tuning(Section):
     Without ``dropout`` the grid has the recipe's value, and a second one if the budget makes more than four passes
     over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
     (with ``learning_rate = "transfer"``; None: the reported width). ``share`` is their part of the training tokens; the
-    chosen rate is scaled to a run's tokens.
+    chosen rate is scaled to a run's tokens. ``longer``: where no trial of an architecture learned, those of all are
+    repeated on twice the tokens.
     """
 
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(listed), Field(min_length=2), AfterValidator(unique)]
@@ -240,6 +241,7 @@ class Tuning(Section):
     seeds: Listed[Seed] = (TUNING_SEED,)
     width: Width | None = None
     share: Annotated[Number, Field(gt=0, le=1)] = 1.0
+    longer: Annotated[bool, Key(later=True)] = True
 
 
 class Keys(Section):

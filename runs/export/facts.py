@@ -82,7 +82,11 @@ def read(folder: Path, run: FinishedRun, model: str, stock: bool, own_file: bool
     lacking = _lacking(record, RECORD)
     if lacking:
         raise InputError(f"{folder}/record.json: has no {lacking}; run its compare command again")
-    baselines = [row for row in _rows(root / "references" / f"{name}.json", BASELINE) if row.get("data") == digest]
+    baselines = [
+        row
+        for row in _rows(root / "references" / f"{name}.json", BASELINE)
+        if row.get("data") == digest and row.get("split") != "validation"
+    ]
     data = _row(root / "data" / f"{name}.json", DATA)
     scores = run_scores.joined(_rows(folder / "scores.json", SCORE), run_scores.by_kind(folder))
     return Facts(

@@ -102,7 +102,7 @@ class Planner:
         """The plan of a run, its place in the comparison, and the runs that it needs. Raises ``InputError``."""
         plan, task = self.plan_of(wanted), wanted.task
         role = wanted.role or ("compared" if task.share == 1 else "share")
-        name, share = wanted.name or plan.architecture, 1.0 if role in ("trial", "pretraining") else task.share
+        name, share = wanted.name or plan.architecture, _share(task, role)
         placement = Placement(plan.run, task.name, task.condition, plan.match, role, name, share)
         return PlacedPlan(plan, placement, (*wanted.trials, *([wanted.start] if wanted.start else ())))
 
@@ -256,6 +256,12 @@ class Planner:
         decoding.pop("rounds", None)  # of a strategy that no kind can choose
         code = foreign_code.of_kind(self.prepared.config)
         return {"kind_form": kind.form, "kind_code": code, "decoding": decoding}
+
+
+def _share(task: Task, role: str) -> float:
+    """The part of the budget that a place states; of trials that are never repeated it says nothing."""
+    is_stated = role != "pretraining" and (role != "trial" or (task.tuning is not None and task.tuning.longer))
+    return task.share if is_stated else 1.0
 
 
 def _order(wanted: Wanted) -> Order:

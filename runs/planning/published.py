@@ -134,14 +134,15 @@ def joined_by(
 ) -> Experiment:
     """The headline of a published experiment with one more architecture, the only one that is trained.
 
-    Its trials have the learning rates and dropout values of ``grids``; it is tested against each of ``others``.
+    Its trials have the learning rates and dropout values of ``grids``, and are not repeated; it is tested against each
+    of ``others``.
     """
 
     def joined(task: Task) -> Task:
         tuning = task.tuning
         if tuning is not None and task.name in grids:
             rates, dropouts = grids[task.name]
-            tuning = tuning.model_copy(update={"learning_rate": rates, "dropout": dropouts})
+            tuning = tuning.model_copy(update={"learning_rate": rates, "dropout": dropouts, "longer": False})
         budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
         named = {"architectures": (*_reference_only(task).architectures, variant), "alternatives": {}}
         return task.model_copy(update={**named, "tuning": tuning, "budget": budget})

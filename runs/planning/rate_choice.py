@@ -118,6 +118,11 @@ def deciding(losses: Sequence[float], exact: Sequence[float]) -> tuple[Floats, b
     return np.where(given, known if are_exact else estimated, math.nan), are_exact
 
 
+def learned(losses: Iterable[float], bar: float) -> bool:
+    """Whether a trial has a loss below ``bar``, that of a classical method; one that gave no loss has none."""
+    return any(math.isfinite(loss) and loss < bar for loss in losses)
+
+
 def by_setting(
     settings: Iterable[tuple[float, float]], losses: Iterable[float]
 ) -> dict[tuple[float, float], list[float]]:

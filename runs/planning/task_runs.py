@@ -18,6 +18,7 @@ from archbench.runs.planning.trials import TuningTrials, recipe
 from archbench.runs.training import prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
+from archbench.tasks.kinds import task as task_kinds
 
 CONTROL_SEEDS = 1_000_000  # added to the seeds of the control that is the same architecture again
 HALF = 0.5
@@ -99,7 +100,7 @@ class TaskRuns:
 
     @cached_property
     def _trials(self) -> list[TuningTrials]:
-        """The trials of the task and of each condition with its own tuning."""
+        """The trials of the task and of each condition with its own tuning, each followed by those on more tokens."""
         sharing = [task for task in self.entries if not task.retuned]
         tuned = [(self.task, sharing), *((task, [task]) for task in self.conditions if task.retuned)]
         trials: list[TuningTrials] = []
@@ -107,12 +108,20 @@ class TaskRuns:
             if task.tuning is not None and (entered := self._entered_by_name(tasks)):
                 first = next((known for known in trials if known.task is self.task), None)
                 where = self._leading(entered), self._trial, self._epochs(task), self.context.root
-                trials.append(TuningTrials(task, entered, *where, first))
+                look: TuningTrials | None = TuningTrials(task, entered, *where, lambda: self._bar, first)
+                while look is not None:
+                    trials.append(look)
+                    look = look.longer
         return trials
+
+    @cached_property
+    def _bar(self) -> float:
+        """The validation loss of a classical method, in nats per token, that trials which learned are below."""
+        return task_kinds.bar(self.prepared).value
 
     def _trials_of(self, task: Task) -> TuningTrials | None:
         tuned_task = task if task.retuned else self.task
-        return next((trials for trials in self._trials if trials.task is tuned_task), None)
+        return next((trials for trials in reversed(self._trials) if trials.task is tuned_task), None)
 
     def _trial(self, task: Task, architecture: str, seed: int, training: Training) -> PlacedPlan:
         match, start = task.budget.match[0], self._start(task, architecture, seed)

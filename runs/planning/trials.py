@@ -18,7 +18,9 @@ class TuningTrials:
 
     ``entered`` are the architectures, each by its name with how it is entered. ``leading`` are those whose best points
     may lie at the edge and make the grid grow. ``first`` are the trials under the task's first condition: an
-    architecture that has the same trials there keeps what they chose. ``epochs`` are passes over the data.
+    architecture that has the same trials there keeps what they chose. ``epochs`` are passes over the data. ``bar`` is
+    the validation loss of a classical method, in nats per token: a trial that learned has a lower one. ``share`` is the
+    part of the tokens that trials read, by default that of the tuning.
     """
 
     def __init__(
@@ -29,11 +31,14 @@ class TuningTrials:
         place: Place,
         epochs: float,
         root: Path,
+        bar: Callable[[], float],
         first: "TuningTrials | None" = None,
+        share: float | None = None,
     ) -> None:
         assert task.tuning is not None
         self.task, self.tuning, self.entered, self.root = task, task.tuning, entered, root
-        self.leading, self._place, self._first = leading, place, first
+        self.leading, self._place, self._bar, self._first = leading, place, bar, first
+        self.share, self._epochs = share or task.tuning.share, epochs
         self._points = tuning.grid(task.tuning, task.training, epochs)
         self._losses: dict[tuple[str, Point], Sequence[TrialLoss] | None] = {}
 
@@ -45,8 +50,11 @@ class TuningTrials:
     def deciding(self, name: str) -> tuple[PlacedPlan, ...]:
         """The trials that choose for an architecture, with those that decide whether the grid grows.
 
-        For one that keeps what the first condition chose, the trials of that condition.
+        Where they may be repeated, those of all architectures. For one that keeps what the first condition chose, the
+        trials of that condition.
         """
+        if self._may_be_repeated:
+            return tuple(_all([self.runs, self._first.runs if self._first and self._unchanged else []]))
         if self._first is not None and name in self._unchanged:
             return self._first.deciding(name)
         growing = [runs for (leader, _), runs in self._grid.items() if leader in self.leading]
@@ -70,6 +78,30 @@ class TuningTrials:
             by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
         choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
         return {name: choice.loss for name, choice in choices.items() if choice is not None}
+
+    @cached_property
+    def longer(self) -> "TuningTrials | None":
+        """The trials of all architectures again, on twice the share of tokens: where one of them has none that learned.
+
+        None before all have ended. A condition with unchanged architectures repeats its trials where the first does.
+        """
+        first = self._first.longer if self._first else None
+        if not self._may_be_repeated or not (self._has_failed or (first and self._unchanged)):
+            return None
+        where = self.leading, self._place, self._epochs, self.root, self._bar, first
+        return TuningTrials(self.task, self.entered, *where, share=min(1.0, 2 * self.share))
+
+    @property
+    def _may_be_repeated(self) -> bool:
+        return self.tuning.longer and self.share < 1
+
+    @property
+    def _has_failed(self) -> bool:
+        """Whether all trials have ended, and those of an architecture have learned nothing."""
+        given = {key: self._loss(key, runs) for key, runs in self._tried.items()}
+        ended = {key: losses for key, losses in given.items() if losses is not None}
+        by_name = [{point: ended[tried, point] for tried, point in ended if tried == name} for name in self.entered]
+        return len(ended) == len(given) and not all(tuning.learned(losses, self._bar()) for losses in by_name)
 
     @cached_property
     def _unchanged(self) -> set[str]:
@@ -108,7 +140,7 @@ class TuningTrials:
         return self._losses[key]
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[PlacedPlan]]:
-        task = self.task.model_copy(update={"share": self.task.share * self.tuning.share})
+        task = self.task.model_copy(update={"share": self.task.share * self.share})
         return {
             (name, point): [
                 self._place(task, architecture, seed, point.of(task.training)) for seed in self.tuning.seeds
@@ -132,8 +164,8 @@ def recipe(task: Task, name: str, trials: TuningTrials | None = None) -> Trainin
         fixed.discard("learning_rate")
         if values and task.tuning is not None:
             values["proxy_width"] = task.tuning.width
-    if trials is not None and point is not None and trials.tuning.share < 1:
-        multiple = trials.task.share * trials.tuning.share / task.share
+    if trials is not None and point is not None and trials.share < 1:
+        multiple = trials.task.share * trials.share / task.share
         values |= {"proxy_share": multiple} if multiple != 1 and "learning_rate" not in fixed else {}
     return Training.of(task.training, **{key: value for key, value in values.items() if key not in fixed})
 

@@ -3,7 +3,7 @@
 Trials are runs of their own, at the reported size and budget unless ``width`` or ``share`` says otherwise, with seeds
 that no reported run has; they stop before the test split. An architecture takes the point that ``rate_choice`` finds in
 the validation losses. Where an architecture's best point lies at the grid's edge, the grid grows once on that side, for
-all of them.
+all of them. Where no trial of an architecture learned, all trials are repeated on twice the tokens.
 """
 
 import csv
@@ -76,11 +76,21 @@ def added_points(points: Sequence[Point], chosen: Sequence[Point]) -> list[Point
 
 def best(tried: Mapping[Point, Sequence[TrialLoss]]) -> Point | None:
     """The point that an architecture's trials choose, ties to the smaller rate; None where no trial gave a loss."""
-    trials = [(point, trial) for point, given in tried.items() for trial in given]
-    losses, _ = rate_choice.deciding([trial.loss for _, trial in trials], [trial.exact for _, trial in trials])
-    places = ((point.learning_rate, point.dropout) for point, _ in trials)
-    choice = rate_choice.choose(rate_choice.by_setting(places, losses))
+    places = ((point.learning_rate, point.dropout) for point, given in tried.items() for _ in given)
+    choice = rate_choice.choose(rate_choice.by_setting(places, _deciding(tried)))
     return Point(choice.learning_rate, choice.dropout) if choice else None
+
+
+def learned(tried: Mapping[Point, Sequence[TrialLoss]], bar: float) -> bool:
+    """Whether a trial of an architecture has a loss below ``bar``."""
+    return rate_choice.learned(_deciding(tried), bar)
+
+
+def _deciding(tried: Mapping[Point, Sequence[TrialLoss]]) -> list[float]:
+    """The losses that decide, of all trials in their order; nan for those that gave none."""
+    trials = [trial for given in tried.values() for trial in given]
+    losses, _ = rate_choice.deciding([trial.loss for trial in trials], [trial.exact for trial in trials])
+    return [float(loss) for loss in losses]
 
 
 def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:

@@ -14,7 +14,7 @@ from archbench.tasks.metrics import rouge
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
-VERSION = 3  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
+VERSION = 4  # raise when a row would be computed otherwise, or another is added: finished comparisons make theirs again
 ROWS = 100_000  # training examples that are read, spread evenly
 MEMORY = 1 << 24  # characters of training sources among which the nearest is searched
 SAMPLE = 10_000  # training examples whose lengths are measured
@@ -37,17 +37,10 @@ def likelihood_rows(prepared: Prepared) -> list[Baseline]:
     byte of models.
     """
     test = prepared.test
-    train = prepared.train
     assert isinstance(test, Subset)
-    indices = range(len(test))
     size = int(test.target_bytes.sum())
-    if isinstance(train, Windows):
-        text = train.text[-LIMIT:].tobytes()
-        targets, contexts = [test.target_raw(i) for i in indices], [test.source_raw(i) for i in indices]
-    else:
-        assert isinstance(train, PairExamples)
-        text = _target_stream(train)
-        targets, contexts = [test.target_raw(i) + _END for i in indices], [_END] * len(test)
+    text = _training_text(prepared.train)
+    targets, contexts = _targets_and_contexts(test)
     values = {
         "ngram": float(ngram_bits(train_ngram(text), targets, contexts).sum()),
         "lzma": lzma_bits(text[-LZMA_LIMIT:], b"".join(targets)),
@@ -62,6 +55,24 @@ def validation_bits(prepared: Prepared, texts: Sequence[bytes], contexts: Sequen
     validation = prepared.validation
     assert isinstance(validation, PairExamples | Windows)
     return ngram_bits(train_ngram(validation.text[-LIMIT:].tobytes()), texts, contexts)
+
+
+def ngram_on_validation(prepared: Prepared) -> Baseline:
+    """``ngram``: nats per token of validation targets; its bits are over bytes, and so the same for every tokenizer."""
+    examples = prepared.validation
+    assert isinstance(examples, PairExamples | Windows)
+    chosen = Subset(examples, _spread(len(examples), SAMPLE))
+    model = train_ngram(_training_text(prepared.train))
+    nats = float(ngram_bits(model, *_targets_and_contexts(chosen)).sum()) * math.log(2)
+    return Baseline("ngram", "validation", "nll_per_token", nats / int(chosen.target_lengths.sum()))
+
+
+def majority_on_validation(prepared: Prepared) -> Baseline:
+    """``majority``: nats of validation labels under the frequencies of the training labels."""
+    names, counts = np.unique(_targets(prepared.train, _spread(len(prepared.train))), return_counts=True)
+    nats = dict(zip(names.tolist(), (-np.log(counts / counts.sum())).tolist(), strict=True))
+    wanted = [nats[label] for label in _targets(prepared.validation) if label in nats]
+    return Baseline("majority", "validation", "nll_per_token", float(np.mean(wanted)) if wanted else math.inf)
 
 
 def majority_rows(prepared: Prepared) -> list[Baseline]:
@@ -148,6 +159,20 @@ def _text_rows(name: str, names: Sequence[str], wanted: Sequence[str], answers: 
 
 def _rows(name: str, values: Mapping[str, float]) -> list[Baseline]:
     return [Baseline(name, "test", metric, value) for metric, value in values.items()]
+
+
+def _training_text(train: Any) -> bytes:
+    """The last running text, or the last targets, that models over bytes read."""
+    return train.text[-LIMIT:].tobytes() if isinstance(train, Windows) else _target_stream(train)
+
+
+def _targets_and_contexts(subset: Subset) -> tuple[list[bytes], list[bytes]]:
+    """What models over bytes predict, and after what: of running text the source, of pairs nothing, an end counted."""
+    indices = range(len(subset))
+    targets = [subset.target_raw(index) for index in indices]
+    if isinstance(subset.examples, Windows):
+        return targets, [subset.source_raw(index) for index in indices]
+    return [target + _END for target in targets], [_END] * len(subset)
 
 
 def _target_stream(train: PairExamples) -> bytes:

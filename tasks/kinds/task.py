@@ -15,7 +15,12 @@ from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.kind import Form, TaskKind
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score, TaskConfig
-from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
+from archbench.tasks.baselines.baselines import (
+    copy_rows,
+    majority_on_validation,
+    nearest_rows,
+    ngram_on_validation,
+)
 from archbench.tasks.data import sources
 from archbench.tasks.data.prepare import encode
 from archbench.tasks.kinds import classification, generation, own, registry, text_to_text
@@ -115,3 +120,9 @@ def baselines(prepared: Prepared) -> list[Baseline]:
     make = kind.baselines or (USUAL[kind.form].baselines if kind.form in USUAL else pairs)
     assert make is not None
     return make(prepared)
+
+
+def bar(prepared: Prepared) -> Baseline:
+    """The classical method, in nats per token of validation targets, that a model which learned is better than."""
+    labels = registry.of(prepared.config).form == "labels"
+    return majority_on_validation(prepared) if labels else ngram_on_validation(prepared)

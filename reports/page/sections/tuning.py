@@ -12,7 +12,7 @@ from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
 from archbench.reports.report import Report
 from archbench.reports.results import trials
-from archbench.reports.results.trials import FLAT, ChosenVariant, TunedSetting
+from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TunedSetting
 
 
 @once_per_report
@@ -28,14 +28,16 @@ def _loss(setting: TunedSetting) -> GridCell:
 def _regret(setting: TunedSetting) -> GridCell:
     """An expected regret; below it its 95% range."""
     regret = setting.regret
-    if regret is None or setting.flat:
+    if regret is None or setting.flat or not setting.learned:
         return GridCell(formatting.MISSING)
     expected, lower, upper = (formatting.value(nats, 4) for nats in (regret.expected, regret.lower, regret.upper))
     return GridCell(expected, f"{lower} to {upper}")
 
 
 def _remarks(setting: TunedSetting) -> GridCell:
-    """Whether the rate is at the edge of the grid, and whether these trials choose another."""
+    """Whether a trial learned, whether the rate is at the edge of the grid, and whether these trials choose another."""
+    if not setting.learned:
+        return GridCell("no tuning", "no trial learned", "text")
     edge = "at the edge of the grid" if setting.edge else "trials do not distinguish the rates" if setting.flat else ""
     if math.isnan(setting.now):
         return GridCell(edge, kind="text")
@@ -74,7 +76,11 @@ TUNING: Final = Table[TunedSetting](
 
 def regrets(chosen: Sequence[TunedSetting]) -> str:
     """The greatest expected regret in a sentence, beside the spread of seeds there; empty where none is known."""
-    known = [(setting.regret, setting) for setting in chosen if setting.regret is not None and not setting.flat]
+    known = [
+        (setting.regret, setting)
+        for setting in chosen
+        if setting.regret is not None and not setting.flat and setting.learned
+    ]
     if not known:
         return ""
     greatest, setting = max(known, key=lambda pair: pair[0].expected)
@@ -119,18 +125,38 @@ def setup(tables: Tables) -> str:
     return f"Trials: {'; '.join(parts)}." if parts else "Trials are at the reported size and budget."
 
 
-def without_improvement(tables: Tables) -> str:
-    """The architectures whose trials never improved on the untrained model, in a sentence; empty if there are none."""
-    places = [
-        ", ".join(filter(None, (architecture, dataset, condition)))
-        for dataset, condition, architecture in trials.without_improvement(tables)
+def repetitions(tables: Tables) -> str:
+    """Where trials were repeated on more tokens, in a sentence; empty if nowhere."""
+    parts = [
+        f"{', '.join(filter(None, where))} on {formatting.listing([f'{share:g}' for share in shares])} of the tokens"
+        for where, shares in trials.repeated(tables).items()
     ]
-    if not places:
+    if not parts:
         return ""
     return (
-        f"No trial improved on the untrained model: {'; '.join(places)}. No rate was chosen there, and the reported "
-        "runs use that of the recipe. Train longer, or try other rates."
+        "Since no trial of an architecture learned, the trials of all architectures were repeated: "
+        f"{'; '.join(parts)}. The last ones count, and only they are shown."
     )
+
+
+def without_tuning(tables: Tables) -> str:
+    """The architectures none of whose trials learned, with their lowest losses, in sentences; empty if none."""
+    untuned = trials.without_tuning(tables)
+    if not untuned:
+        return ""
+    return (
+        f"No tuning: no trial learned for {'; '.join(map(_untuned, untuned))}. The reported runs use the rate that "
+        "these trials prefer; where no trial improved on the untrained model, that of the recipe. Train longer, or try "
+        "other rates."
+    )
+
+
+def _untuned(one: NoTuning) -> str:
+    where = ", ".join(filter(None, (one.architecture, one.dataset, one.condition)))
+    if not math.isfinite(one.lowest):
+        return f"{where} (no loss below the untrained model's)"
+    baseline = "5-gram" if one.name == "ngram" else "label frequencies"
+    return f"{where} (best {one.lowest:.2f} nats per token, {baseline} {one.bar:.2f})"
 
 
 def selection(chosen: Sequence[TunedSetting]) -> Iterator[str]:
@@ -217,13 +243,14 @@ def cost(tables: Tables) -> str:
 
 SECTION: Final = Section(
     "Tuning",
-    needs=lambda report: _chosen(report) or trials.without_improvement(report.tables),
+    needs=lambda report: _chosen(report) or trials.without_tuning(report.tables),
     show=(
         Note(
             (
                 "On each data set, every architecture, and every variant of one that has alternatives, had the same "
                 "tuning trials, with seeds that no reported run has.",
                 of_tables(setup),
+                of_tables(repetitions),
                 lambda report: selection(_chosen(report)),
                 "Conditions without trials of their own, and architectures that a condition leaves unchanged, keep the "
                 "settings of the first condition.",
@@ -231,7 +258,7 @@ SECTION: Final = Section(
             ),
             look="",
         ),
-        Note(of_tables(without_improvement), "warning"),
+        Note(of_tables(without_tuning), "warning"),
         Note(lambda report: undetermined(_chosen(report)), "warning"),
         Note(lambda report: variants(trials.chosen_variants(report.tables)), ""),
         Note(lambda report: regrets(_chosen(report)), ""),
