@@ -1,5 +1,6 @@
 """Alternatives of an architecture: trials choose what is compared under its name, and the page says so."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,15 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
         "entries": pd.DataFrame([vars(entry) for entry in matrix.entries]),
         "curves": pd.DataFrame({"run": [], "split": [], "metric": []}),
         "scores": pd.DataFrame({"run": [], "split": [], "metric": [], "value": [], "n": []}),
+        "references": pd.DataFrame({"dataset": [], "split": [], "name": [], "metric": [], "value": []}),
     }
     tables["runs"]["validation_loss"] = 4.0
-    names = analysis.without_improvement(tables)
-    assert names == [("pairs", "", "decoder"), ("pairs", "", "encoder")]
-    assert "No trial improved on the untrained model: decoder, pairs; encoder, pairs." in tuning.without_improvement(
-        tables
+    assert [(one.architecture, one.bar) for one in analysis.without_tuning(tables)] == [
+        ("decoder", math.inf),
+        ("encoder", math.inf),
+    ]
+    assert "no trial learned for decoder, pairs (no loss below the untrained model's); encoder, pairs (" in (
+        tuning.without_tuning(tables)
     )
 
 

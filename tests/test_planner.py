@@ -140,6 +140,82 @@ def test_at_the_edge_the_grid_grows_once_for_all(folder: Path, tmp_path: Path) -
     assert rates == {"decoder": 0.005, "encoder": 0.02, "encoder-decoder": 0.02}
 
 
+def shares_tried(folder: Path, root: Path, learns_from: dict[str, float], **tuning: object) -> list[float]:
+    """The shares of the trials until runs are compared; a trial's loss is low from a share on, and else above ln 3."""
+    keys = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0], "share": 0.25, **tuning}
+    while True:
+        matrix = planned(folder, root, tuning=keys)
+        shares = {entry.run: entry.share for entry in entries(matrix, "trial")}
+        counts = Counter((entry.architecture, entry.share) for entry in entries(matrix, "trial"))
+        assert len(set(counts.values())) == 1 and {name for name, _ in counts} == set(NAMES)
+        if entries(matrix, "compared"):
+            assert matrix.waiting_tasks == ()
+            return sorted(set(shares.values()))
+        for plan in plans(matrix, "trial").values():
+            loss = (0.5 if shares[plan.run] >= learns_from[plan.architecture] else 1.5) + (
+                plan.training.learning_rate != 0.01
+            )
+            row = {**plan.row(), "status": "done", "validation_loss": loss}
+            store.write_record(store.run_folder(root, plan.run), row)
+
+
+@pytest.mark.parametrize(
+    ("learns_from", "start", "shares"),
+    [
+        (0.25, 0.25, [0.25]),
+        (0.5, 0.25, [0.25, 0.5]),
+        (1.0, 0.25, [0.25, 0.5, 1.0]),
+        (2.0, 0.25, [0.25, 0.5, 1.0]),
+        (2.0, 0.7, [0.7, 1.0]),
+        (2.0, 1.0, [1.0]),
+    ],
+)
+def test_where_no_trial_of_an_architecture_learned_all_are_repeated_on_twice_the_tokens(
+    folder: Path, tmp_path: Path, learns_from: float, start: float, shares: list[float]
+) -> None:
+    learning = {**dict.fromkeys(NAMES, 0.0), "encoder": learns_from}
+    assert shares_tried(folder, tmp_path, learning, share=start) == pytest.approx(shares)
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0], "share": start}
+    matrix = planned(folder, tmp_path, tuning=tuning)
+    expected = shares[-1] if shares[-1] < 1 else None
+    compared_runs = plans(matrix, "compared").values()
+    assert {(plan.training.learning_rate, plan.training.proxy_share) for plan in compared_runs} == {(0.01, expected)}
+    assert {plan.tokens for plan in plans(matrix, "trial").values()} == {round(6_000 * share) for share in shares}
+
+
+def test_trials_are_repeated_only_where_they_may_be(folder: Path, tmp_path: Path) -> None:
+    shares = shares_tried(folder, tmp_path, dict.fromkeys(NAMES, 2.0), longer=False)
+    assert shares == [1.0]  # places of such trials state no share, as published ones
+
+
+def test_no_run_is_compared_while_trials_may_be_repeated(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0], "share": 0.25}
+    first = planned(folder, tmp_path, tuning=tuning)
+    for plan in plans(first, "trial").values():
+        if plan.architecture != "encoder":
+            loss = 0.5 + (plan.training.learning_rate != 0.01)
+            row = {**plan.row(), "status": "done", "validation_loss": loss}
+            store.write_record(store.run_folder(tmp_path, plan.run), row)
+    assert entries(planned(folder, tmp_path, tuning=tuning), "compared") == []
+
+
+def test_a_condition_repeats_its_trials_where_the_first_does(folder: Path, tmp_path: Path) -> None:
+    tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0], "share": 0.5}
+    changes = {"tuning": tuning, "conditions": [{"supervision": "target", "tuning": tuning}]}
+    first = planned(folder, tmp_path, **changes)
+    for plan in plans(first, "trial").values():
+        loss = (1.5 if plan.native and plan.architecture == "decoder" else 0.5) + 50 * abs(
+            plan.training.learning_rate - 0.01
+        )
+        row = {**plan.row(), "status": "done", "validation_loss": loss}
+        store.write_record(store.run_folder(tmp_path, plan.run), row)
+    second = planned(folder, tmp_path, **changes)
+    repeated = {(entry.architecture, entry.condition) for entry in entries(second, "trial") if entry.share == 1}
+    assert repeated == {(entry.architecture, entry.condition) for entry in entries(first, "trial")}
+    lines = grown_grids(second, [entry.run for entry in entries(first, "trial")])
+    assert any("no trial of an architecture learned; repeating all on 1 of the tokens: " in line for line in lines)
+
+
 def test_trials_that_fail_or_diverge_are_not_waited_for(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0]}
     first = planned(folder, tmp_path, tuning=tuning)

@@ -18,7 +18,7 @@ from archbench.tasks.base.values import Examples, Outputs, Prepared, Score, Task
 from archbench.tasks.baselines import ngram
 from archbench.tasks.data import prepare
 from archbench.tasks.kinds import registry
-from archbench.tasks.kinds.task import baselines, decoding, measure
+from archbench.tasks.kinds.task import bar, baselines, decoding, measure
 from archbench.tasks.kinds.task import prepare as prepare_task
 
 COLOURS = {"red": "rot", "green": "grün", "blue": "blau", "black": "schwarz"}
@@ -336,6 +336,20 @@ def test_reference_rows_of_each_kind(folder: Path) -> None:
     assert rows["memorization"] == {}
     summaries = rows["summarization"]
     assert {name for name, metric in summaries if metric == "rouge_l"} == {"lead", "copy", "nearest"}
+
+
+def test_the_bar_that_learned_models_are_below_is_in_the_same_bits_for_every_tokenizer(folder: Path) -> None:
+    bits = []
+    for tokenizer in ("char", "word"):
+        task = prepared("translation", folder, tokenizer=tokenizer)
+        row, tokens = bar(task), int(task.validation.target_lengths.sum())
+        assert (row.name, row.split, row.metric) == ("ngram", "validation", "nll_per_token")
+        bits.append(row.value * tokens)
+    assert bits[0] == pytest.approx(bits[1]) and bits[0] > 0
+    row = bar(prepared("classification", folder))
+    assert (row.name, row.split) == ("majority", "validation")
+    assert row.value == pytest.approx(math.log(4), abs=0.1)
+    assert all(0 < bar(prepared(kind, folder)).value < math.inf for kind in registry.BUILTIN)
 
 
 def test_the_lead_has_as_many_words_as_training_summaries_have_in_the_median(folder: Path) -> None:

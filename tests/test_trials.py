@@ -175,6 +175,49 @@ def test_trials_whose_losses_are_nearly_equal_choose_nothing_that_a_reader_may_t
     assert "do not determine the rate" in tuning.undetermined([setting])
 
 
+def repeated_trials(root: Path, bar: float) -> Tables:
+    """Trials of an encoder on a quarter and on half of the tokens, beside the loss ``bar`` of a classical method."""
+    task, no_dropout = single(SENTIMENT, truth={"encoder": 0.6}, seeds=1), {"dropout": 0.0}
+    further = [
+        Further(
+            *(task, "encoder", "encoder", 0.6, "trial", share),
+            changes={"learning_rate": rate, "validation_loss": loss} | no_dropout,
+        )
+        for share, losses in ((0.25, (5.0, 4.9, 5.1)), (0.5, (4.87, 4.5, 4.6)))
+        for rate, loss in zip((0.002, 0.004, 0.008), losses, strict=True)
+    ]
+    synthetic.write_store(root, [task], further=further)
+    rows = tables.collect(root)
+    row = {"dataset": task.dataset, "split": "validation", "name": "ngram", "metric": "nll_per_token", "value": bar}
+    rows["references"] = pd.concat([rows["references"], pd.DataFrame([row])], ignore_index=True)
+    return rows
+
+
+@pytest.mark.parametrize("bar", [3.37, 4.8])
+def test_only_the_last_trials_count_and_an_architecture_that_never_learned_is_not_tuned(
+    tmp_path: Path, bar: float
+) -> None:
+    rows = repeated_trials(tmp_path, bar)
+    [setting] = trials.settings(rows)
+    assert (setting.trials, setting.lowest, setting.learned) == (3, 4.5, bar > 4.5)
+    assert [trial.loss for trial in trials.trials(rows)] == [4.87, 4.5, 4.6]
+    assert trials.costs(rows)[0].trials == 6
+    assert f"repeated: {setting.dataset} on 0.5 of the tokens" in tuning.repetitions(rows)
+    remarks = grid([setting], tuning.TUNING.columns).rows[0][-1]
+    words = "No tuning: no trial learned for encoder, sentiment (best 4.50 nats per token, 5-gram 3.37)."
+    if bar < 4.5:
+        assert words.replace("sentiment", setting.dataset) in tuning.without_tuning(rows)
+        assert (remarks.text, remarks.below) == ("no tuning", "no trial learned")
+    else:
+        assert tuning.without_tuning(rows) == "" and remarks.text != "no tuning"
+
+
+def test_trials_of_published_comparisons_are_as_they_were(tmp_path: Path) -> None:
+    rows = tables_of_trials(tmp_path)
+    assert tuning.repetitions(rows) == tuning.without_tuning(rows) == ""
+    assert all(setting.learned for setting in trials.settings(rows))
+
+
 def test_exact_likelihoods_stand_in_for_an_estimate_where_all_trials_have_them(tmp_path: Path) -> None:
     rows = tables_of_trials(tmp_path)
     trial_runs = rows["entries"].query("role == 'trial' and architecture == 'encoder'")["run"]

@@ -86,7 +86,7 @@ class TuningTrials:
         None before all have ended. A condition with unchanged architectures repeats its trials where the first does.
         """
         first = self._first.longer if self._first else None
-        if not self._may_be_repeated or not (self._has_failed or (first and self._unchanged)):
+        if not self._may_be_repeated or not (self._has_learned_nothing or (first and self._unchanged)):
             return None
         where = self.leading, self._place, self._epochs, self.root, self._bar, first
         return TuningTrials(self.task, self.entered, *where, share=min(1.0, 2 * self.share))
@@ -96,12 +96,12 @@ class TuningTrials:
         return self.tuning.longer and self.share < 1
 
     @property
-    def _has_failed(self) -> bool:
+    def _has_learned_nothing(self) -> bool:
         """Whether all trials have ended, and those of an architecture have learned nothing."""
         given = {key: self._loss(key, runs) for key, runs in self._tried.items()}
         ended = {key: losses for key, losses in given.items() if losses is not None}
         by_name = [{point: ended[tried, point] for tried, point in ended if tried == name} for name in self.entered]
-        return len(ended) == len(given) and not all(tuning.learned(losses, self._bar()) for losses in by_name)
+        return len(ended) == len(given) and any(tuning.learned_nothing(losses, self._bar()) for losses in by_name)
 
     @cached_property
     def _unchanged(self) -> set[str]:

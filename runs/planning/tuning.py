@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class TrialLoss:
-    """The validation loss of a trial in nats per token; infinite where it gave none.
+    """The validation loss of a trial in nats per token; infinite where it gave none, nan where the trial failed.
 
     Where training only estimates the likelihood, ``exact`` is the exact negative log-likelihood of the validation
     examples that every trial scores at its end; nan elsewhere.
@@ -81,9 +81,10 @@ def best(tried: Mapping[Point, Sequence[TrialLoss]]) -> Point | None:
     return Point(choice.learning_rate, choice.dropout) if choice else None
 
 
-def learned(tried: Mapping[Point, Sequence[TrialLoss]], bar: float) -> bool:
-    """Whether a trial of an architecture has a loss below ``bar``."""
-    return rate_choice.learned(_deciding(tried), bar)
+def learned_nothing(tried: Mapping[Point, Sequence[TrialLoss]], bar: float) -> bool:
+    """Whether no trial of an architecture has a loss below ``bar``; trials that failed say nothing."""
+    has_ended = any(not math.isnan(trial.loss) for given in tried.values() for trial in given)
+    return has_ended and not rate_choice.learned(_deciding(tried), bar)
 
 
 def _deciding(tried: Mapping[Point, Sequence[TrialLoss]]) -> list[float]:
@@ -102,7 +103,8 @@ def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:
         if record.get("status") not in (*store.FINISHED, "failed"):
             return None
         given = rate_choice.gave_loss(record["status"], record.get("best_step"))
-        loss = float(record["validation_loss"]) if given else math.inf
+        missing = math.nan if record["status"] == "failed" else math.inf
+        loss = float(record["validation_loss"]) if given else missing
         trials.append(TrialLoss(loss, _nll_beside_estimate(folder)))
     return trials
 
