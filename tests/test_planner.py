@@ -188,6 +188,19 @@ def test_trials_are_repeated_only_where_they_may_be(folder: Path, tmp_path: Path
     assert shares == [1.0]  # places of such trials state no share, as published ones
 
 
+def test_files_repeat_trials_by_default_and_older_records_do_not(folder: Path) -> None:
+    grid = {"learning_rate": [0.01, 0.02]}
+    part = spec.from_dict(values(tuning={**grid, "share": 0.5}), folder=folder)
+    written = part.digestable()
+    assert part.tasks[0].tuning is not None and part.tasks[0].tuning.longer
+    assert spec.recorded(written, origin="here").tasks == part.tasks
+    del written["tasks"][0]["tuning"]["longer"]
+    older = spec.recorded(written, origin="here").tasks[0].tuning
+    assert older is not None and not older.longer
+    whole = spec.from_dict(values(tuning=grid), folder=folder)
+    assert "longer" not in whole.digestable()["tasks"][0]["tuning"]
+
+
 def test_no_run_is_compared_while_trials_may_be_repeated(folder: Path, tmp_path: Path) -> None:
     tuning = {"learning_rate": [0.005, 0.01, 0.02], "dropout": [0.0], "share": 0.25}
     first = planned(folder, tmp_path, tuning=tuning)

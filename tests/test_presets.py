@@ -96,6 +96,12 @@ def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: P
     assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in capacity.plans)
 
 
+@pytest.mark.parametrize("name", spec.presets())
+def test_no_preset_repeats_trials_since_their_runs_were_made_without_this_rule(name: str) -> None:
+    tuned = [task.tuning for task in spec.preset(name).tasks_and_conditions if task.tuning]
+    assert not any(tuning.longer for tuning in tuned)
+
+
 def test_the_rules_of_public_are_those_on_its_page() -> None:
     """The page states the digest of the preset, so that neither changes without the other."""
     page = (Path(__file__).parents[1] / "docs" / "public-v1.md").read_text(encoding="utf-8")

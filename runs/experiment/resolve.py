@@ -42,8 +42,8 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         name=entry.name,
         architectures=entry.architectures,
         seeds=entry.seeds,
-        tasks=tasks,
-        conditions=(*start_conditions, *_conditions(entry, tasks)),
+        tasks=tuple(map(_repeating, tasks)),
+        conditions=tuple(map(_repeating, (*start_conditions, *_conditions(entry, tasks)))),
         pretraining=pretrainings,
         controls=_controlled(entry, tasks),
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
@@ -51,6 +51,14 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         folder=folder,
         environment=entry.environment,
     )
+
+
+def _repeating(task: Task) -> Task:
+    """A task whose trials on a part of the tokens are repeated by rule, unless the file says otherwise."""
+    tuning = task.tuning
+    if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
+        return task
+    return task.model_copy(update={"tuning": tuning.model_copy(update={"longer": True})})
 
 
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:

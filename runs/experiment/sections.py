@@ -233,7 +233,7 @@ class Tuning(Section):
     over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
     (with ``learning_rate = "transfer"``; None: the reported width). ``share`` is their part of the training tokens; the
     chosen rate is scaled to a run's tokens. ``longer``: where no trial of an architecture learned, those of all are
-    repeated on twice the tokens.
+    repeated on twice the tokens; the default of files is true (``resolve``), records without the key mean false.
     """
 
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(listed), Field(min_length=2), AfterValidator(unique)]
@@ -241,7 +241,7 @@ class Tuning(Section):
     seeds: Listed[Seed] = (TUNING_SEED,)
     width: Width | None = None
     share: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    longer: Annotated[bool, Key(later=True)] = True
+    longer: Annotated[bool, Key(later=True)] = False
 
 
 class Keys(Section):
