@@ -1,4 +1,4 @@
-"""The sections of the page, in order. Page, terminal and ``archbench table`` all read them.
+"""The sections of the page, in order. ``archbench table`` reads them too; the terminal reads the tables of scores.
 
 A section is one entry here; its figures, tables and prose stand in the file of its topic. A column of a table is one
 entry of that table's columns.
