@@ -1,5 +1,7 @@
 """``archbench test``: two models compared on the same examples, from runs or from CSV files."""
 
+import csv
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +10,7 @@ if TYPE_CHECKING:
 
     from archbench.reports.contrasts.model_pair import ModelPair, Predictions
 
-NUMBERS = ("log_likelihood", "bytes")
+LEAST = {"log_likelihood": -math.inf, "bytes": 0.0}  # what numbers are above; all are finite
 
 
 def lines(a: str, b: str, metric: str | None) -> list[str]:
@@ -16,19 +18,21 @@ def lines(a: str, b: str, metric: str | None) -> list[str]:
     from archbench.reports.contrasts import model_pair
 
     first, second = _read(a), _read(b)
-    return _words(a, b, model_pair.compared(first, second, metric or model_pair.usual_metric((first, second))))
+    taken = metric or model_pair.usual_metric((first, second))
+    default = [] if metric else [f"no --metric given: took {taken}"]
+    return [*default, *_words(a, b, model_pair.compared(first, second, taken))]
 
 
 def _words(a: str, b: str, pair: "ModelPair") -> list[str]:
-    from archbench.reports.base.formatting import p, signed, value
+    from archbench.reports.base.formatting import p_text, signed, value
 
-    decimals, chance = pair.metric.decimals, p(pair.p)
+    decimals = pair.metric.decimals
     one_alone = "left out: {:,} examples that only the first has, {:,} that only the second has".format(*pair.only)
     return [
         f"{pair.metric.label}, {pair.examples:,} examples ({pair.metric.direction})",
         *(f"{value(score, decimals):>10}  {name}" for score, name in zip(pair.scores, (a, b), strict=True)),
         f"difference and 95% interval, positive where the first is better: {signed(pair.difference, decimals)}",
-        f"p {chance}" if chance.startswith("<") else f"p = {chance}",
+        p_text(pair.p),
         *([one_alone] if any(pair.only) else []),
         "The interval covers the choice of test examples only. Models trained with other seeds would differ as well.",
     ]
@@ -52,21 +56,38 @@ def _read(text: str) -> "Predictions":
 
 
 def _csv(path: Path) -> "pd.DataFrame":
-    """A table of predictions; texts stay as they are written."""
+    """A table of predictions, indexed by the number of the row in the file; texts stay as they are written."""
     import pandas as pd
 
     from archbench.tasks.base.errors import InputError
 
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeError) as error:
-        raise InputError(f"{path}: not a CSV file with a header: {str(error).splitlines()[0]}") from error
-    for column in NUMBERS:
-        if column in rows:
-            numbers = pd.to_numeric(rows[column], errors="coerce")
-            wrong = rows.index[numbers.isna()]
-            if len(wrong):
-                row, text = wrong[0], rows[column][wrong[0]]
-                raise InputError(f"{path}: row {row + 2}: {column}: {text!r}: expected a number")
-            rows[column] = numbers
-    return rows
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file (UTF-8) with a header") from error
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}: the header names a column twice")
+    numbered = {number: row for number, row in enumerate(rows, 2) if row}
+    for number, row in numbered.items():
+        if len(row) != len(header):
+            raise InputError(f"{path}: row {number}: {len(row)} values, but the header names {len(header)} columns")
+    table = pd.DataFrame.from_dict(numbered, orient="index", columns=header, dtype=str)
+    for column in filter(header.__contains__, LEAST):
+        table[column] = _numbers(path, table[column])
+    return table
+
+
+def _numbers(path: Path, texts: "pd.Series[str]") -> "pd.Series[float]":
+    """A column as numbers. Raises ``InputError`` with file, row and column for one that is impossible."""
+    import pandas as pd
+
+    from archbench.tasks.base.errors import InputError
+
+    column, least = str(texts.name), LEAST[str(texts.name)]
+    numbers = pd.to_numeric(texts, errors="coerce").astype(float)
+    wrong = texts.index[~((numbers > least) & (numbers < math.inf))]
+    if len(wrong):
+        wanted = "a number above 0" if least == 0 else "a finite number"
+        raise InputError(f"{path}: row {wrong[0]}: {column}: {texts[wrong[0]]!r}: expected {wanted}")
+    return numbers

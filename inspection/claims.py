@@ -63,7 +63,7 @@ def _similar(inspection: Row) -> Judgement:
         return UNMET, "This vocabulary has too few tokens with known similar use."
     evidence = f"Mean cosine {formatting.value(test['within'])}, permuted {formatting.value(test['matched'])}; "
     evidence += (
-        f"{words.p_value(test['p'])}; {test['above']} of {test['groups']} groups are above the permutation mean."
+        f"{formatting.p_text(test['p'])}; {test['above']} of {test['groups']} groups are above the permutation mean."
     )
     most = 2 * test["above"] > test["groups"]
     return REPRODUCED if test["p"] < CLOSE and most else OPPOSITE if test["p"] > 1 - CLOSE else UNDECIDED, evidence

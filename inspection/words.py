@@ -94,7 +94,7 @@ def similarity(test: Row | None) -> str:
         f"{test['pairs']:,} pairs of tokens with similar use have a mean cosine of {formatting.value(test['within'])} "
         f"(mean over {test['groups']} groups). After permuting tokens of similar frequency, 95% of means are {inside}. "
         f"{verdict} "
-        f"({p_value(test['p'])}, one-sided)."
+        f"({formatting.p_text(test['p'])}, one-sided)."
     )
 
 
@@ -133,10 +133,6 @@ def probes_in_words(inspection: Row) -> list[str]:
 
 def _place(row: Row) -> str:
     return str(row["layer"]).replace(EMBEDDING, f"the {EMBEDDING}")
-
-
-def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def likelier(step: Row) -> int:

@@ -246,10 +246,10 @@ def test_pairs_judged_otherwise_by_another_family_are_listed_with_both(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("chance", "text"), [(0.0495, "0.0495"), (0.0504, "0.0504"), (0.051, "0.051"), (1e-5, "< 0.001")]
+    ("chance", "text"), [(0.0495, "= 0.0495"), (0.0504, "= 0.0504"), (0.051, "= 0.051"), (1e-5, "< 0.001")]
 )
 def test_a_p_value_says_on_which_side_of_the_level_it_is(chance: float, text: str) -> None:
-    assert formatting.p(chance) == text
+    assert formatting.p_text(chance) == f"p {text}" and formatting.p(chance) == text.removeprefix("= ")
 
 
 def test_data_sets_with_the_same_winner_are_named_together(tmp_path: Path) -> None:

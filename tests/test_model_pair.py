@@ -63,17 +63,21 @@ def test_only_shared_examples_count(tmp_path: Path) -> None:
     assert pair.difference == compared(rest, part, "exact_match").difference
 
 
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        command_line.main(["test", *arguments])
+    return capsys.readouterr().out
+
+
 def test_the_command_reads_csv_files_and_prints_the_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / f"{name}.csv" for name in "ab"]
     models = answers(0.9, 0), answers(0.6, 1)
     for path, model in zip(paths, models, strict=True):
         model.rows.to_csv(path, index=False)
-    with pytest.raises(SystemExit, match=r"^0$"):
-        command_line.main(["test", *map(str, paths)])
-    printed = capsys.readouterr().out
+    text = printed(capsys, *map(str, paths))
     pair = compared(*models, "exact_match")
-    assert all(f"{score:.3f}  {path}" in printed for score, path in zip(pair.scores, paths, strict=True))
-    assert f"+{pair.difference.mean:.2f} (" in printed
+    assert all(f"{score:.3f}  {path}" in text for score, path in zip(pair.scores, paths, strict=True))
+    assert f"+{pair.difference.mean:.2f} (" in text
 
 
 FAULTS = {
@@ -83,6 +87,35 @@ FAULTS = {
         "a.csv: no column 'answer'; this metric needs example, reference",
     ),
     "no number": ("example,log_likelihood,bytes\n1,x,3\n", "bits_per_byte", "a.csv: row 2: log_likelihood: 'x'"),
+    "no bytes": (
+        "example,log_likelihood,bytes\n1,-1,3\n2,-1,0\n",
+        "",
+        "row 3: bytes: '0': expected a number above 0",
+    ),
+    "fewer bytes than none": ("example,log_likelihood,bytes\n1,-1,-3\n", "", "a.csv: row 2: bytes: '-3'"),
+    "endless bytes": ("example,log_likelihood,bytes\n1,-1,inf\n", "", "a.csv: row 2: bytes: 'inf'"),
+    "an impossible text": (
+        "example,log_likelihood,bytes\n1,-inf,3\n",
+        "",
+        "a.csv: row 2: log_likelihood: '-inf': expected a finite number",
+    ),
+    "other bytes": (
+        "example,log_likelihood,bytes\n1,-1,3\n2,-1,4\n",
+        "",
+        "2 has two different numbers of bytes",
+    ),
+    "other texts of equal length": (
+        "example,reference,log_likelihood,bytes\n1,a,-1,3\n2,b,-1,3\n",
+        "",
+        "example 2 has two different references",
+    ),
+    "a longer row": (
+        "example,reference,answer\n1,a,b,c\n",
+        "",
+        "row 2: 4 values, but the header names 3",
+    ),
+    "a quote left open": ('example,reference,answer\n1,"a,b\n', "", "a.csv: not a CSV file (UTF-8) with a header\n"),
+    "a column twice": ("example,answer,answer\n1,a,b\n", "", "a.csv: the header names a column twice"),
     "an example twice": ("example,reference,answer\n1,a,b\n1,a,b\n", "", "a.csv: example 1 occurs twice"),
     "other references": ("example,reference,answer\n1,z,b\n2,a,b\n", "", "example 1 has two different references"),
     "nothing in common": ("example,reference,answer\n8,a,b\n9,a,b\n", "", "share 0 examples; a test needs at least 2"),
@@ -113,15 +146,26 @@ def test_bits_per_byte_are_those_of_all_examples_together() -> None:
     assert compared(first, second, "bits_per_byte").scores == pytest.approx(bits)
 
 
+def test_where_no_answer_is_right_the_default_is_bits_per_byte(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {}
+    for name, task in {"right": synthetic.SENTIMENT, "none": synthetic.SHAKESPEARE}.items():
+        synthetic.write_store(tmp_path / name, [task])
+        runs = [str(run) for run in sorted((tmp_path / name / "runs").glob("*-s0-*"))[:2]]
+        default, *rest = printed(capsys, *runs).splitlines()
+        chosen[name] = default.split()[-1]
+        assert rest == printed(capsys, *runs, "--metric", chosen[name]).splitlines()
+    assert chosen == {"right": "exact_match", "none": "bits_per_byte"}
+
+
 def test_runs_are_compared_by_their_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     synthetic.write_store(tmp_path, [synthetic.SENTIMENT])
     runs = sorted((tmp_path / "runs").glob("sentiment-*-s0-*"))[:2]
-    with pytest.raises(SystemExit, match=r"^0$"):
-        command_line.main(["test", *map(str, runs), "--metric", "accuracy"])
-    printed = capsys.readouterr().out
+    text = printed(capsys, *map(str, runs), "--metric", "accuracy")
     tables = [pd.read_parquet(run / "predictions.parquet") for run in runs]
     shares = [(table["reference"] == table["answer"]).mean() for table in tables]
-    assert all(f"{share:.3f}  {run}" in printed for share, run in zip(shares, runs, strict=True))
+    assert all(f"{share:.3f}  {run}" in text for share, run in zip(shares, runs, strict=True))
 
 
 def test_a_run_is_compared_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,9 +173,8 @@ def test_a_run_is_compared_with_a_file(tmp_path: Path, capsys: pytest.CaptureFix
     run, other = sorted((tmp_path / "runs").glob("sentiment-*-s0-*"))[:2]
     table = pd.read_parquet(other / "predictions.parquet")
     table[["example", "reference", "answer"]].to_csv(tmp_path / "other.csv", index=False)
-    printed = []
-    for second in (other, tmp_path / "other.csv"):
-        with pytest.raises(SystemExit, match=r"^0$"):
-            command_line.main(["test", str(run), str(second)])
-        printed.append(capsys.readouterr().out.replace(str(second), "second"))
-    assert printed[0] == printed[1]
+    by_run, by_file = (
+        printed(capsys, str(run), str(second)).replace(str(second), "second")
+        for second in (other, tmp_path / "other.csv")
+    )
+    assert by_run == by_file

@@ -381,7 +381,7 @@ def test_changed_data_are_refused(here: Path, trained: Trained, capsys: pytest.C
     path = here / "pairs.tsv"
     path.write_text(path.read_text().replace("7 red", "7 blue"))
     line = mistake(capsys, "small", "--out", "new", "--device", "cpu")
-    assert line.startswith("archbench: pairs: the data or their tokens differ from the published ones (digest ")
+    assert line.startswith("archbench: pairs: the data or their tokens are not the published ones (digest ")
     assert trained.runs == [] and not (here / "new").exists()
     path.unlink()
     assert "pairs.tsv" in mistake(capsys, "small", "--out", "new", "--device", "cpu")

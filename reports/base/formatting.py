@@ -157,6 +157,12 @@ def p(chance: float) -> str:
     return f"{chance:.4f}" if short == "0.050" else short
 
 
+def p_text(chance: float) -> str:
+    """A p value in a sentence: 'p = 0.012', 'p < 0.001'."""
+    text = p(chance)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def portable(command: str) -> str:
     """A command without the folder and the number of jobs, which belong to one machine."""
     return re.sub(r" --(?:out|jobs)[ =]\S+", "", command)

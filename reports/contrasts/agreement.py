@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from archbench.reports.base.formatting import listing
 from archbench.reports.contrasts.contrast import Contrast, turned
-from archbench.reports.contrasts.phrase import p_text, phrase
+from archbench.reports.contrasts.phrase import corrected_p, phrase
 from archbench.reports.results.place import Place
 
 _HALF = ", half the budget"  # of a control's name
@@ -29,7 +29,7 @@ class Disagreement:
         outcomes: dict[str, list[str]] = {}
         for family, contrast in self.contrasts:
             words = phrase(contrast.ignoring_accounting, "cell")
-            outcomes.setdefault(words, []).append(f"{family} ({p_text(contrast)})")
+            outcomes.setdefault(words, []).append(f"{family} ({corrected_p(contrast)})")
         parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
         return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
 

@@ -47,9 +47,13 @@ class ModelPair:
 
 
 def usual_metric(pair: Sequence[Predictions]) -> str:
-    """The default metric: bits per byte if both have likelihoods and one of them has no answers, else exact match."""
-    likely, answered = (all(name in model.rows for model in pair) for name in ("log_likelihood", "answer"))
-    return "bits_per_byte" if likely and not answered else "exact_match"
+    """The default metric: exact match; bits per byte if both have likelihoods and no right answers to compare."""
+    likely, answered = (
+        all(name in model.rows and model.rows[name].notna().any() for model in pair)
+        for name in ("log_likelihood", "answer")
+    )
+    right = answered and any((model.rows["answer"] == model.rows.get("reference")).any() for model in pair)
+    return "bits_per_byte" if likely and not right else "exact_match"
 
 
 def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
@@ -63,9 +67,11 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     if len(shared) < 2:
         raise InputError(f"{first.where} and {second.where} share {len(shared)} examples; a test needs at least 2")
     a, b = (table.loc[shared] for table in tables)
-    apart = a.index[(a["reference"] != b["reference"])] if metric.reads == "texts" else a.index[:0]
-    if len(apart):
-        raise InputError(f"{first.where} and {second.where}: example {apart[0]} has two different references")
+    for column, name in (("reference", "references"), ("bytes", "numbers of bytes")):
+        if column in a and column in b:
+            apart = a.index[(a[column] != b[column]) & a[column].notna() & b[column].notna()]
+            if len(apart):
+                raise InputError(f"{first.where} and {second.where}: example {apart[0]} has two different {name}")
     one, other = _sample(metric, a), _sample(metric, b)
     difference = oriented(difference_interval(one, other, _ONE_MODEL_EACH), metric)
     scores = (float(one.values[0]), float(other.values[0]))
@@ -74,7 +80,7 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
 
 
 def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
-    """The rows that have what the metric reads, by example."""
+    """The rows that have what the metric reads, by example, with their references where they are known."""
     missing = [column for column in ("example", *columns) if column not in model.rows]
     if missing:
         raise InputError(f"{model.where}: no column {missing[0]!r}; this metric needs example, {', '.join(columns)}")
@@ -83,7 +89,7 @@ def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
     twice = rows.loc[rows["example"].duplicated(), "example"]
     if len(twice):
         raise InputError(f"{model.where}: example {twice.iloc[0]} occurs twice")
-    return rows.set_index("example")[list(columns)]
+    return rows.set_index("example")[[*columns, *({"reference"} & set(rows)).difference(columns)]]
 
 
 def _sample(metric: Metric, rows: pd.DataFrame) -> Sample:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
-from archbench.reports.base.formatting import capitalized, decimals, limits, p, signed, value
+from archbench.reports.base.formatting import capitalized, decimals, limits, p_text, signed, value
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.words import OUTCOMES, SHOWN, SMALL
 
@@ -39,10 +39,9 @@ def under(condition: str) -> str:
     return f"at {condition}" if condition.startswith("equal ") else f"under the condition “{condition}”"
 
 
-def p_text(contrast: Contrast) -> str:
-    """A p value, and for how many tests it is corrected."""
-    number = p(contrast.p)
-    text = f"p {number}" if number.startswith("<") else f"p = {number}"
+def corrected_p(contrast: Contrast) -> str:
+    """The p value, and for how many tests it is corrected."""
+    text = p_text(contrast.p)
     return f"{text}, corrected for {contrast.corrected_for} tests" if contrast.corrected_for > 1 else text
 
 
@@ -124,7 +123,7 @@ def _decision(contrast: Contrast) -> str:
         return f"{pair}: depends on the accounting. {capitalized(contrast.accounting)}."
     if contrast.better:
         small = f"{_small(contrast)} of {contrast.margin:g}" if contrast.small else ""
-        by = f"{size(contrast)} {label} (95% interval {interval(_toward(contrast))}; {p_text(contrast)})"
+        by = f"{size(contrast)} {label} (95% interval {interval(_toward(contrast))}; {corrected_p(contrast)})"
         return f"{contrast.better} is better than {contrast.worse} by {by}{small}."
     if contrast.outcome == "equal":
         equal = f"{contrast.first} and {contrast.second} are {OUTCOMES['equal']}"
@@ -147,7 +146,7 @@ def _change(contrast: Contrast) -> str:
         return f"changed {label} {SMALL} of {contrast.margin:g} (95% interval {interval(toward)})"
     if contrast.better:
         way = "improved" if contrast.outcome == "ahead" else "worsened"
-        return f"{way} {label} by {size(contrast)} (95% interval {interval(toward)}; {p_text(contrast)})"
+        return f"{way} {label} by {size(contrast)} (95% interval {interval(toward)}; {corrected_p(contrast)})"
     if contrast.outcome != "open":
         return OUTCOMES[contrast.outcome]
     gap = signed(contrast.difference, contrast.metric.decimals)
@@ -165,7 +164,7 @@ _FORMS: Final[Mapping[Form, Callable[[Contrast], str]]] = {
 
 def _chance(contrast: Contrast) -> str:
     why = uncorrected(contrast)
-    return f"{p_text(contrast)}; the {why}" if why else p_text(contrast)
+    return f"{corrected_p(contrast)}; the {why}" if why else corrected_p(contrast)
 
 
 def _toward(contrast: Contrast) -> Contrast:

@@ -325,5 +325,4 @@ def _next_step(record: ClaimRecord) -> str:
 
 
 def _p(value: float) -> str:
-    text = formatting.p(value)
-    return (f"p {text}" if text.startswith("<") else f"p = {text}").replace(" ", "\N{NO-BREAK SPACE}")
+    return formatting.p_text(value).replace(" ", "\N{NO-BREAK SPACE}")

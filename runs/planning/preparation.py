@@ -67,7 +67,8 @@ class Preparation:
         if lines := list(filter(None, (_counted(prepared.notes, reported), _sampled(prepared)))):
             self.say(f"{task.name}: {', '.join(lines)}")
         if entry is task:
-            self._check_digest(prepared)
+            if against := self.experiment.against:
+                check_data(task.name, against.digests.get(task.name, ""), prepared.digest)
             self.rows[task.name] = _row(prepared, task.primary)
         return prepared
 
@@ -180,15 +181,14 @@ class Preparation:
                 message = message.replace(f"tasks.{stage.name}.", f"pretraining.{stage.name}.", 1)
             raise InputError(message) from error
 
-    def _check_digest(self, prepared: Prepared) -> None:
-        """Raises ``InputError`` if these are not the data of the published comparison that an architecture joins."""
-        against = self.experiment.against
-        known = against.digests.get(prepared.name, "") if against else ""
-        if against and known != prepared.digest:
-            raise InputError(
-                f"{prepared.name}: the data or their tokens are not those of {against.published} (digest "
-                f"{known[:12] or 'unknown'} there, {prepared.digest[:12]} here), so no score can be compared"
-            )
+
+def check_data(dataset: str, published: str, here: str) -> None:
+    """Raises ``InputError`` if these digests differ: of the data set's published tokens ("" if unknown) and of ours."""
+    if published != here:
+        raise InputError(
+            f"{dataset}: the data or their tokens are not the published ones (digest {published[:12] or 'unknown'} "
+            f"there, {here[:12]} here), so no score can be compared; use the data that the tables describe"
+        )
 
 
 def task_config(task: Task, folder: str) -> TaskConfig:

@@ -15,6 +15,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.resolve import is_path, variant_name
 from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.planning.preparation import check_data
 from archbench.tasks.base.errors import InputError
 
 SETTINGS = {  # of a run's row, with their names in a sentence
@@ -108,12 +109,8 @@ def reproduced(matrix: Matrix, experiment: Experiment, runs: Sequence[PublishedR
         entry = entries[run.dataset, run.condition, run.match, run.share, run.variant, run.seed]
         in_seconds = _stated(experiment, run).budget.seconds is not None
         plan = _as_published(plans[entry.run], run, in_seconds)
-        here = digests[run.dataset]
-        if run.data and run.data != here:
-            raise InputError(
-                f"{run.dataset}: the data or their tokens differ from the published ones (digest {run.data[:12]} "
-                f"there, {here[:12]} here), so no score can be compared; use the data that the tables describe"
-            )
+        if run.data:
+            check_data(run.dataset, run.data, digests[run.dataset])
         chosen.append(ReproducedRun(run, plan, tuple(_differences(plan, run))))
     return tuple(chosen)
 
