@@ -60,7 +60,9 @@ def _csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     from archbench.tasks.base.errors import InputError
+    from archbench.tasks.data.files import LONGEST
 
+    csv.field_size_limit(LONGEST)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = csv.reader(file, strict=True)

@@ -72,6 +72,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_the_command_reads_csv_files_and_prints_the_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [tmp_path / f"{name}.csv" for name in "ab"]
     models = answers(0.9, 0), answers(0.6, 1)
+    models[1].rows.loc[0, "answer"] = "long " * 30_000
     for path, model in zip(paths, models, strict=True):
         model.rows.to_csv(path, index=False)
     text = printed(capsys, *map(str, paths))
