@@ -67,11 +67,8 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     if len(shared) < 2:
         raise InputError(f"{first.where} and {second.where} share {len(shared)} examples; a test needs at least 2")
     a, b = (table.loc[shared] for table in tables)
-    for column, name in (("reference", "references"), ("bytes", "numbers of bytes")):
-        if column in a and column in b:
-            apart = a.index[(a[column] != b[column]) & a[column].notna() & b[column].notna()]
-            if len(apart):
-                raise InputError(f"{first.where} and {second.where}: example {apart[0]} has two different {name}")
+    if apart := _apart(a, b):
+        raise InputError(f"{first.where} and {second.where}: {apart}")
     one, other = _sample(metric, a), _sample(metric, b)
     difference = oriented(difference_interval(one, other, _ONE_MODEL_EACH), metric)
     scores = (float(one.values[0]), float(other.values[0]))
@@ -90,6 +87,16 @@ def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
     if len(twice):
         raise InputError(f"{model.where}: example {twice.iloc[0]} occurs twice")
     return rows.set_index("example")[[*columns, *({"reference"} & set(rows)).difference(columns)]]
+
+
+def _apart(a: pd.DataFrame, b: pd.DataFrame) -> str:
+    """In what the first example that is not the same in both tables differs, in words; empty if all are the same."""
+    for column, name in (("reference", "references"), ("bytes", "numbers of bytes")):
+        if column in a and column in b:
+            apart = a.index[(a[column] != b[column]) & a[column].notna() & b[column].notna()]
+            if len(apart):
+                return f"example {apart[0]} has two different {name}"
+    return ""
 
 
 def _sample(metric: Metric, rows: pd.DataFrame) -> Sample:
