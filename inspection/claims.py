@@ -25,7 +25,7 @@ class Saying:
     """A sentence of the primer, how it is tested, and the function that judges the content of `inspection.json`.
 
     ``family`` is the family that it is about; empty: all. ``learned`` is whether it is about what a trained model has
-    learned, which a model that is not trained enough cannot show.
+    learned, which a model that is below its gate cannot show.
     """
 
     name: str
@@ -52,8 +52,8 @@ def findings(inspection: Row) -> list[Finding]:
 
 
 def _judged(saying: Saying, inspection: Row) -> Judgement:
-    if saying.learned and (reason := inspection.get("untrained", "")):
-        return UNMET, f"The model is not trained enough: it is {reason}."
+    if saying.learned and (reason := inspection.get("gate", "")):
+        return UNMET, f"The model is below its gate: it is {reason}."
     return saying.judge(inspection)
 
 

@@ -1,4 +1,4 @@
-"""Whether an inspected run is trained enough, from its records and the baselines of its comparison."""
+"""Whether an inspected run is below its gate, from its records and the baselines of its comparison."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from archbench.reports.base import tables
-from archbench.reports.results.gates import ACCURACY, BITS_PER_BYTE, SHUFFLED, Gates
+from archbench.reports.results.gates import ACCURACY, BITS_PER_BYTE, BOUND, MACRO_F1, SHUFFLED, Gates
 from archbench.runs.base import run_scores, store
 from archbench.runs.base.store import Row
 
@@ -29,7 +29,8 @@ def failed_gates(run: Path) -> str:
     )
     test = own["scores"][own["scores"]["split"] == "test"]
     values = {
-        name: test[test["metric"] == name].set_index("run")["value"] for name in (BITS_PER_BYTE, SHUFFLED, ACCURACY)
+        name: test[test["metric"] == name].set_index("run")["value"]
+        for name in (BITS_PER_BYTE, BOUND, SHUFFLED, ACCURACY, MACRO_F1)
     }
     runs = pd.DataFrame({"run": [record["run"]]})
     return Gates(own, values).of(str(record["dataset"]), str(record["architecture"]), runs).reason

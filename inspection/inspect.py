@@ -41,7 +41,7 @@ def inspect(
         raise InputError(f"{folder}: its layers are not archbench's ({subject.run.plan.variant}); nothing to show")
     if text is None:
         subject = replace(subject, text=writing.first_mistaken(subject))
-    facts = measured(subject, folder, say) | {"untrained": failed_gates(folder)}
+    facts = measured(subject, folder, say) | {"gate": failed_gates(folder)}
     out.mkdir(parents=True, exist_ok=True)
     files.write_text(out / FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return out / FILE

@@ -99,7 +99,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "title": inspection["run"],
         "made_by": provenance.made_by(inspection.get("archbench", ""), [inspection.get("archbench_commit") or ""]),
         "lede": words.lede(inspection),
-        "untrained": words.untrained(inspection),
+        "gate": words.below_gate(inspection),
         "text": inspection["text"],
         "text_words": words.text_in_words(inspection["text"], inspection["examples"]),
         "token": token,

@@ -19,13 +19,13 @@ def lede(inspection: Row) -> str:
     )
 
 
-def untrained(inspection: Row) -> str:
-    """A warning where the model is not trained enough; empty where it is, or where nothing tells."""
-    reason = inspection.get("untrained", "")
+def below_gate(inspection: Row) -> str:
+    """A warning where the model is below its gate; empty where it is not, or where nothing tells."""
+    reason = inspection.get("gate", "")
     if not reason:
         return ""
     return (
-        f"This model is not trained enough: it is {reason}. Its embeddings, heads and layers may differ from those of "
+        f"This model is below its gate: it is {reason}. Its embeddings, heads and layers may differ from those of "
         "a trained model. Claims about what a model learns are not tested on it."
     )
 

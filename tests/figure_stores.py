@@ -58,9 +58,9 @@ def _families(root: Path) -> None:
 
 
 def _gated(root: Path) -> None:
-    """A model that is not trained enough, long words in every cell of the verdicts, a data set without a comparison."""
-    gated = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"bigram": 3.0})
-    alone = replace(SHAKESPEARE, dataset="plays", references=SHAKESPEARE.references | {"bigram": 2.56})
+    """A model that is below its gate, long words in every cell of the verdicts, a data set without a comparison."""
+    gated = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"ngram": 3.0})
+    alone = replace(SHAKESPEARE, dataset="plays", references=SHAKESPEARE.references | {"ngram": 2.56})
     synthetic.write_store(root, [replace(SENTIMENT, dataset="phrases-pairs-en-de"), gated, alone])
 
 

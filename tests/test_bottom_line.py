@@ -85,15 +85,15 @@ def test_two_models_at_the_end_of_a_scale_may_hide_a_difference(tmp_path: Path, 
 
 
 def test_a_reason_is_given_once(tmp_path: Path) -> None:
-    """Two data sets, on each of which several models are no better than a bigram model."""
-    weak = [replace(SHAKESPEARE, dataset=name, references={"bigram": 2.6}) for name in ("plays", "poems")]
+    """Two data sets, on each of which several models are no better than a byte 5-gram."""
+    weak = [replace(SHAKESPEARE, dataset=name, references={"ngram": 2.6}) for name in ("plays", "poems")]
     result = judged(tmp_path, *weak)
     failed = [gate for contrast in result.tested.primary for gate in contrast.failed_gates]
     assert len({(gate.architecture, gate.reason) for gate in failed}) == 4
     claim = next(claim for claim in ledger.ledger() if claim.ahead)
     step = remedy(result.comparisons.tables, claim, result.tested.primary)
-    assert step.startswith("a larger budget; ") and step.count("no better than a bigram model") == 1
-    assert limits(result).count("no better than a bigram model") == 1
+    assert step.startswith("a larger budget; ") and step.count("no better than a byte 5-gram") == 1
+    assert limits(result).count("no better than a byte 5-gram") == 1
 
 
 def test_equal_cost_is_not_told(tmp_path: Path) -> None:

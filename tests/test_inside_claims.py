@@ -96,7 +96,7 @@ def test_two_layers_have_no_middle_one() -> None:
         assert verdict("layers-build-up", probes=probes, family="encoder") == expected
 
 
-def test_what_a_model_learns_is_not_judged_where_it_is_not_trained_enough() -> None:
+def test_what_a_model_learns_is_not_judged_where_it_is_below_its_gate() -> None:
     similar = {"within": 0.1, "matched": 0.0, "p": 0.01, "groups": 4, "above": 3}
     inspection = {
         "family": "encoder",
@@ -108,14 +108,14 @@ def test_what_a_model_learns_is_not_judged_where_it_is_not_trained_enough() -> N
         "snapshots": [],
         "maps": [map_of(BOTH)],
     }
-    trained, untrained = (
-        {finding.saying.name: finding for finding in inside_claims.findings({**inspection, "untrained": reason})}
-        for reason in ("", "no better than a bigram model")
+    passed, below = (
+        {finding.saying.name: finding for finding in inside_claims.findings({**inspection, "gate": reason})}
+        for reason in ("", "no better than a byte 5-gram")
     )
     for name in ("similar-embeddings", "layers-build-up"):
-        assert (trained[name].verdict, untrained[name].verdict) == (REPRODUCED, UNMET)
-        assert "no better than a bigram model" in untrained[name].evidence
-    assert untrained["looks-everywhere"].verdict == REPRODUCED  # the architecture, whatever was learned
+        assert (passed[name].verdict, below[name].verdict) == (REPRODUCED, UNMET)
+        assert "no better than a byte 5-gram" in below[name].evidence
+    assert below["looks-everywhere"].verdict == REPRODUCED  # the architecture, whatever was learned
 
 
 @pytest.mark.parametrize(

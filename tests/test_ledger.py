@@ -165,24 +165,24 @@ def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_ba
 
 
 def test_where_no_gate_was_measured_the_test_is_not_complete(tmp_path: Path) -> None:
-    plain = single(SHAKESPEARE, seeds=5)
-    gated = replace(plain, seeds=3, references=plain.references | {"bigram": 5.0})
+    gated = single(SHAKESPEARE, seeds=3)
+    plain = replace(gated, seeds=5, references={"untrained": 6.1})
     claim_record = of(planted(tmp_path, plain=plain, gated=gated), "encoder-generates-poorly")
     assert [(evidence.report, evidence.ruling.strength.complete) for evidence in claim_record.tested] == [
         ("gated", True),
         ("plain", False),
     ]
-    assert claim_record.tested[1].ruling.strength.lacks == ("no bigram model was scored on shakespeare",)
+    assert claim_record.tested[1].ruling.strength.lacks == ("no byte 5-gram was scored on shakespeare",)
 
 
-def test_a_pair_that_is_missing_or_not_trained_enough_makes_a_test_incomplete(tmp_path: Path) -> None:
+def test_a_pair_that_is_missing_or_below_its_gate_makes_a_test_incomplete(tmp_path: Path) -> None:
     missing = sentiment({"decoder": 0.5, "encoder": 0.7}, seeds=5)
-    untrained = sentiment({"decoder": 0.3, "encoder": 0.7, "encoder-decoder": 0.5}, seeds=4)  # majority: 0.39
-    entries = planted(tmp_path, missing=missing, untrained=untrained, whole=sentiment(ENCODER, seeds=2))
+    below = sentiment({"decoder": 0.3, "encoder": 0.7, "encoder-decoder": 0.5}, seeds=4)  # majority: 0.39
+    entries = planted(tmp_path, missing=missing, below=below, whole=sentiment(ENCODER, seeds=2))
     claim_record = of(entries)
-    assert [evidence.report for evidence in claim_record.tested] == ["whole", "missing", "untrained"]
+    assert [evidence.report for evidence in claim_record.tested] == ["whole", "missing", "below"]
     assert claim_record.tested[1].ruling.strength.lacks == ("not compared: encoder vs. encoder-decoder",)
-    assert claim_record.tested[2].ruling.strength.lacks == ("decoder not trained enough on sentiment",)
+    assert claim_record.tested[2].ruling.strength.lacks == ("decoder is below its gate on sentiment",)
 
 
 def test_a_claim_that_no_report_tests_says_what_it_needs(tmp_path: Path) -> None:

@@ -344,14 +344,14 @@ def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
 
 
 def test_latex_has_numbers_to_the_right_and_a_rule_before_baselines() -> None:
-    """And a mark at the score of a model that is not trained enough, which moves no number."""
+    """And a mark at the score of a model that is below its gate, which moves no number."""
     judged = figure_stores.judged("gated")
     latex = printed.printed(printed.table(judged, "scores"), "latex", printed.note(printed.TABLES["scores"], "latex"))
     assert r"\begin{tabular}{lrrr}" in latex
     above, between, below = latex.partition(r"\toprule")[2].split(r"\midrule")
     assert "decoder" in between and "majority class" in below and "majority" not in between and "phrases" in above
     [marked] = [line for line in between.splitlines() if line.startswith("encoder &")]
-    assert marked.count(r"\rlap{$^\ddagger$}") == 2 and r"$\ddagger$: not trained enough" in latex
+    assert marked.count(r"\rlap{$^\ddagger$}") == 2 and r"$\ddagger$: below its gate" in latex
     decoder = next(line for line in between.splitlines() if line.startswith("decoder &"))
     assert decoder.count("ddagger") == 0
 

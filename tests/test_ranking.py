@@ -28,7 +28,7 @@ TESTED: list[tuple[str, dict[str, Any]]] = [
     ("open ahead open", {"case": "beats", "beaten": NAMES[2:], "decided": 1}),
     ("open open open", {"case": "leads", "decided": 0}),
     ("equal equal equal", {"case": "equal", "leaders": NAMES, "decided": 3}),
-    ("untrained ahead untrained", {"case": "wins", "beaten": NAMES[2:], "aside": NAMES[1:2], "decided": 1}),
+    ("below ahead open", {"case": "wins", "beaten": NAMES[1:], "below": NAMES[1:2], "decided": 2}),
 ]
 UNTESTED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"differences": (APART, APART)}, {"case": "leads", "beaten": NAMES[1:]}),
@@ -59,7 +59,7 @@ def _contrast(first: str, second: str, outcome: str) -> Contrast:
     p, beyond = chances.get(outcome, (0.01, 0.9))
     mean, *rest = APART
     gap = Interval(-mean if outcome == "behind" else mean, *rest)
-    gates = (Gate("encoder"),) if outcome == "untrained" else ()
+    gates = (Gate("encoder"),) if outcome == "below" else ()
     place = ("sentiment", "classification", "", BUILTIN["accuracy"])
     return Contrast(*place, first, second, gap, p, beyond, 0.02, 0.1, None, 3, failed_gates=gates)
 
@@ -67,7 +67,7 @@ def _contrast(first: str, second: str, outcome: str) -> Contrast:
 @pytest.mark.parametrize(("outcomes", "expected"), TESTED)
 def test_tests_decide_the_state(comparison: Comparison, outcomes: str, expected: Mapping[str, Any]) -> None:
     contrasts = [_contrast(*pair, outcome) for pair, outcome in zip(PAIRS, outcomes.split(), strict=True)]
-    assert [contrast.outcome for contrast in contrasts] == outcomes.split()
+    assert [contrast.outcome for contrast in contrasts] == outcomes.replace("below", "ahead").split()
     state = ranking(comparison, contrasts)
     assert state == Ranking(**{"leaders": NAMES[:1], "pairs": 3, "complete": True, **expected})
     assert state.state == ("decided" if state.decided == 3 else "open")
@@ -115,7 +115,7 @@ def test_what_a_state_rests_on_and_who_takes_no_part_are_sentences_beside_the_ou
         (comparison, replace(leads, rivals=NAMES[1:2]), "The lead over encoder could be chance (nearest: encoder, +0."),
         (one_seed, leads, "One seed gives no interval."),
         (comparison, replace(leads, pairs=1, complete=True), "No architecture wins."),
-        (comparison, replace(leads, pairs=1, aside=NAMES[1:2]), "Not trained enough to be compared: encoder."),
+        (comparison, replace(leads, pairs=1, below=NAMES[1:2]), "Below its gate: encoder."),
         (comparison, replace(leads, pairs=1, outside=NAMES[2:]), "in no primary contrast: encoder-decoder."),
     ]
     usual = words.summary(comparison, replace(leads, pairs=1))

@@ -27,6 +27,7 @@ from archbench.reports.claims.evidence import (
     NO_TEST,
     Strength,
     bears_out,
+    below_gates,
     decision_p,
     gathered,
     outcome,
@@ -56,6 +57,7 @@ from archbench.reports.readings import stored_bits
 from archbench.reports.report import Report
 from archbench.reports.results import draws
 from archbench.reports.results.comparison import NATIVE, TARGET, Cell, Comparison
+from archbench.reports.results.gates import BAR, BELOW_GATE
 from archbench.reports.results.groups import Group, is_checkpoint_as_is
 from archbench.reports.results.place import Place
 from archbench.reports.results.pretraining import by_dataset
@@ -168,7 +170,7 @@ class _ClaimJudge:
                 yield sweep.dataset, sweep.at(name, value), sweep.points[value], name
 
     def _trained_sides(self) -> Iterator[tuple[str, str]]:
-        """The sides of claims about pretrained models that are trained enough to be compared: data set and words."""
+        """The sides of claims about pretrained models that pass their gates: data set and words."""
         if "start" not in self.tables["runs"]:
             return
         sides = {side for claim in ledger() if claim.miniature for pair in claim.ahead for side in pair if "{" in side}
@@ -241,7 +243,9 @@ class _ClaimJudge:
         ungated = self._without_gates({contrast.dataset for contrast in counted})
         over, is_one_draw = self._draws(claim)
         cautions = self._caution(claim, counted) + over + (f" ({ungated})" if claim.gated and ungated else "")
-        text = "; ".join(filter(None, (gathered(counted) + cautions, apart)))
+        below = below_gates(counted)
+        because = f"undecided, because {below}" if below else ""
+        text = "; ".join(filter(None, (gathered(counted) + cautions, apart, because)))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
         lacks += ["one draw of the labels"] if is_one_draw else []
@@ -261,7 +265,7 @@ class _ClaimJudge:
         )
 
     def _ruling(self, claim: Claim, counted: Sequence[Contrast], missing: Sequence[str]) -> str:
-        if missing:
+        if missing or below_gates(counted):
             return UNDECIDED
         if all(bears_out(claim, contrast) for contrast in counted):
             return REPRODUCED
@@ -354,8 +358,12 @@ class _ClaimJudge:
         )
 
     def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:
-        """Whether an architecture takes part in a claim about a baseline: one that fails a gate may not."""
-        return not claim.gated or self.comparisons.gate(comparison.group, cell.architecture).passed
+        """Whether an architecture takes part in a claim about a baseline: one no better than a bigram may not.
+
+        The gate is no condition here: its bar is itself a baseline, the one of the claim.
+        """
+        bigram = comparison.baselines.get("bigram", math.nan)
+        return not claim.gated or not comparison.metric.gain(cell.interval.mean - bigram) <= 0
 
     def _without_gates(self, sets: Collection[str]) -> str:
         """On which of these data sets the gate of the task was not measured, in words; empty where it was on all."""
@@ -364,12 +372,12 @@ class _ClaimJudge:
             for comparison in self.first
             if comparison.group.dataset in sets and not self._has_gate(comparison)
         ]
-        return f"no bigram model was scored on {formatting.listing(unknown)}" if unknown else ""
+        return f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""
 
     def _has_gate(self, comparison: Comparison) -> bool:
-        """Whether the bigram or the majority class was measured; stored bits of random strings have no gate."""
+        """Whether the bar of the gate was measured; stored bits of random strings have no gate."""
         gate = self.comparisons.gate(comparison.group, comparison.group.architectures[0])
-        measured = not (math.isnan(gate.bigram) and math.isnan(gate.majority))
+        measured = not (math.isnan(gate.ngram) and math.isnan(gate.constant))
         return measured or comparison.metric.name == stored_bits.METRIC
 
     def _caution(self, claim: Claim, evidence: Sequence[Contrast]) -> str:
@@ -532,7 +540,9 @@ def _texts(preset: str) -> dict[str, str]:
 def _why_not_counted(claim: Claim) -> str:
     if claim.deepest:
         return "less deep"
-    return "not trained enough" if claim.gated else "no better than an untrained model"
+    if claim.over:
+        return "no better than a bigram model"
+    return BELOW_GATE if claim.gated else "no better than an untrained model"
 
 
 def _sides(contrast: Contrast) -> set[tuple[str, str]]:

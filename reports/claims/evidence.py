@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from archbench.reports.base.formatting import listing
+from archbench.reports.base.formatting import grouped, listing
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.results.gates import BELOW_GATE
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,23 @@ NO_TEST: Final = Strength(("no test",))
 
 def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:
     """The strength of a test by contrasts; ``lacks`` is what was found missing beside them."""
-    untrained = [contrast for contrast in counted if outcome(contrast) == "untrained"]
+    failed = [contrast for contrast in counted if contrast.failed_gates]
     unknown = [contrast for contrast in counted if outcome(contrast) == "unknown"]
-    names = listing(dict.fromkeys(gate.architecture for contrast in untrained for gate in contrast.failed_gates))
-    more = [f"{names} not trained enough on {_sets(untrained)}"] if untrained else []
+    more = [below_gates(failed)] if failed else []
     more += [f"no interval on {_sets(unknown)}"] if unknown else []
     return Strength((*lacks, *more), min(contrast.seeds for contrast in counted), len(counted))
+
+
+def below_gates(contrasts: Sequence[Contrast]) -> str:
+    """Which sides are below their gates, by data set: "encoder is below its gate on shakespeare"; empty where none."""
+    by_dataset: dict[str, dict[str, None]] = {}
+    for contrast in contrasts:
+        for gate in contrast.failed_gates:
+            by_dataset.setdefault(contrast.dataset, {})[gate.architecture] = None
+    return grouped(
+        (f"{'each of ' * (len(names) > 1)}{listing(names)} is {BELOW_GATE}", dataset)
+        for dataset, names in by_dataset.items()
+    )
 
 
 def _sets(contrasts: Sequence[Contrast]) -> str:

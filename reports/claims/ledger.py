@@ -93,7 +93,7 @@ class Claim:
     Which comparisons count:
 
     - ``kind``: data sets of these kinds of task, by their primary metric; ``on``: only these data sets
-    - ``gated``: pairs of which one is trained enough (docs/statistics.md); ``learned``: better than untrained
+    - ``gated``: pairs of which one passes its gate (docs/statistics.md); ``learned``: better than untrained
     - ``deepest``: data sets with the deepest models; ``natural``: none that is generated
     - ``epochs``: at least so many passes over the training data; ``once``: none that is read twice; ``whole``: all of
       it read

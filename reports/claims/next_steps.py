@@ -10,7 +10,7 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import against, bears_out, outcome
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.results.gates import failing
+from archbench.reports.results.gates import BELOW_GATE, failing
 
 HOPELESS: Final = "more seeds cannot decide it"
 
@@ -22,10 +22,9 @@ def as_clause(step: str, how: str = "") -> str:
 
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
-    still = [contrast for contrast in evidence if not bears_out(claim, contrast)]
-    decided = [
-        contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "untrained", "accounting")
-    ]
+    failed = dict.fromkeys((contrast.dataset, gate) for contrast in evidence for gate in contrast.failed_gates)
+    still = [contrast for contrast in evidence if not contrast.failed_gates and not bears_out(claim, contrast)]
+    decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "accounting")]
     if decided:
         return f"{HOPELESS}: {listing(dict.fromkeys(map(against, decided)))}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
@@ -33,12 +32,11 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)
         why = f"{listing(lost)} diverged" if lost else "some have no interval"
         return f"two seeds or more with scores that vary ({why})"
-    failed = dict.fromkeys((contrast.dataset, gate) for contrast in still for gate in contrast.failed_gates)
     if len(failed) == 1:
         [(_, gate)] = failed
         return f"a larger budget; {gate.architecture} is {gate.reason}"
     if failed:
-        return f"a larger budget; not trained enough: {failing(failed)}"
+        return f"a larger budget; {BELOW_GATE}: {failing(failed)}"
     dependent = dict.fromkeys(contrast.dataset for contrast in still if contrast.outcome == "accounting")
     if dependent:
         return f"{HOPELESS}: the outcome depends on the accounting on {listing(dependent)}"

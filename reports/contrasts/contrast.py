@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
 from archbench.reports.results.comparison import Comparison
-from archbench.reports.results.gates import Gate
+from archbench.reports.results.gates import BELOW_GATE, Gate
 from archbench.tasks.metrics.metric import Metric
 
 ALPHA: Final = 1 - LEVEL
@@ -33,7 +33,7 @@ class Contrast:
     or "equality" within the margin; None and "" where no number up to 100 shows either. ``seeds`` is the smaller number
     of seeds that the two have. ``diverged`` says which of its runs diverged, in words; ``survivor`` is the one all of
     whose runs finished where every run of the other diverged, empty elsewhere. ``failed_gates`` are the gates of those
-    of the two that are not trained enough to be compared. ``accounting`` says where a decided contrast is decided
+    of the two that are below them, whatever the outcome. ``accounting`` says where a decided contrast is decided
     differently because something else is held equal or other tokens have a loss; empty where nowhere.
 
     Primary contrasts also have p values by other rules for the variance between seeds, corrected in the same way: by
@@ -79,9 +79,9 @@ class Contrast:
         return replace(wide, lower=max(wide.lower, -most), upper=min(wide.upper, most))
 
     @property
-    def untrained(self) -> str:
-        """Which of the two is not trained enough to be compared, and why; empty where both are."""
-        return "; ".join(f"{gate.architecture} is {gate.reason}" for gate in self.failed_gates)
+    def gate(self) -> str:
+        """Which of the two is below its gate, and why; empty where both pass."""
+        return "; ".join(f"{gate.architecture} is {BELOW_GATE}: {gate.reason}" for gate in self.failed_gates)
 
     @property
     def flat(self) -> bool:
@@ -92,13 +92,10 @@ class Contrast:
     def outcome(self) -> str:
         """``ahead`` (the first is), ``behind``, ``equal`` (within the margin), ``open``; ``unknown`` without a test.
 
-        ``untrained`` where one of the two is not trained enough, ``accounting`` where the outcome depends on the
-        accounting, whatever the test says.
+        ``accounting`` where the outcome depends on the accounting, whatever the test says.
         """
         if math.isnan(self.p):
             return "unknown"
-        if self.untrained:
-            return "untrained"
         if self.accounting:
             return "accounting"
         if self.p <= ALPHA:
@@ -182,23 +179,21 @@ def architectures_of(contrasts: Sequence[Contrast]) -> list[str]:
     return list(dict.fromkeys(name for contrast in contrasts for name in (contrast.first, contrast.second)))
 
 
-def not_trained_enough(primary: Sequence[Contrast]) -> list[str]:
-    """The architectures that fail a gate in a contrast, in the order of the contrasts."""
-    failing = {gate.architecture for contrast in primary for gate in contrast.failed_gates}
-    return [name for name in architectures_of(primary) if name in failing]
+def below_gate(contrasts: Sequence[Contrast]) -> list[str]:
+    """The architectures that are below their gates, in the order of the contrasts."""
+    failing = {gate.architecture for contrast in contrasts for gate in contrast.failed_gates}
+    return [name for name in architectures_of(contrasts) if name in failing]
 
 
 def wins(architecture: str, primary: Sequence[Contrast]) -> bool:
     """Whether an architecture wins on a data set: it is better than each rival that its primary contrasts name.
 
-    An intersection-union test (Berger 1982) of corrected tests. Rivals that are not trained enough stand aside; at
-    least one has to be left. Where not every pair is declared, as with a default and its variants, who is not tested
-    against all rivals does not win: at most one architecture wins on a data set.
+    An intersection-union test (Berger 1982) of corrected tests. Where not every pair is declared, as with a default and
+    its variants, who is not tested against all rivals does not win: at most one architecture wins on a data set.
     """
-    enough = set(architectures_of(primary)) - set(not_trained_enough(primary))
-    rivals = enough - {architecture}
+    named = set(architectures_of(primary))
     beaten = {contrast.worse for contrast in primary if contrast.better == architecture}
-    return architecture in enough and bool(rivals) and rivals <= beaten
+    return architecture in named and named - {architecture} <= beaten
 
 
 def winner(primary: Sequence[Contrast]) -> str:
@@ -222,11 +217,10 @@ def marked(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     if best != comparison.leader or others & set(comparison.open_rivals):
         best = ""
     cells = tuple(replace(cell, best=cell.architecture == best) for cell in comparison.cells)
-    tested = [contrast for contrast in primary if not contrast.untrained]
     return replace(
         comparison,
         cells=cells,
-        detects={frozenset((contrast.first, contrast.second)): contrast.detectable for contrast in tested},
+        detects={frozenset((contrast.first, contrast.second)): contrast.detectable for contrast in primary},
     )
 
 
@@ -263,14 +257,14 @@ def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
     numbers = {**gap.columns("difference"), "error": gap.standard_error}
-    values = {("untrained" if name == "failed_gates" else name): value for name, value in vars(contrast).items()}
-    facts = {name: value for name, value in values.items() if name != "difference"}
-    facts |= {"metric": contrast.metric.name, "untrained": contrast.untrained}
+    facts = {name: value for name, value in vars(contrast).items() if name not in ("difference", "failed_gates")}
     return {
         **facts,
+        "metric": contrast.metric.name,
         **numbers,
         "degrees": gap.df,
         "outcome": contrast.outcome,
+        "gate": contrast.gate,
     }
 
 

@@ -16,7 +16,8 @@ def phrase(contrast: Contrast, form: Form) -> str:
     mark      the outcome for the first side, for a figure: "better", "equal", "worse (small)"
     cell      who is better: "decoder better", "not decided"
     clause    both sides and the size: "decoder better than encoder by 0.12", "decoder vs. encoder not decided"
-    sentence  the decision with interval, p value and what would decide it; which runs diverged
+    sentence  the decision with interval, p value and what would decide it; which runs diverged; who is below
+              its gate
     change    of one architecture, from the second side to the first: "improved exact match by 0.12 (...)"
     """
     return _FORMS[form](contrast)
@@ -112,13 +113,12 @@ def _small(contrast: Contrast) -> str:
 def _sentence(contrast: Contrast) -> str:
     diverged = f" {contrast.diverged} diverged." if contrast.diverged and contrast.outcome != "unknown" else ""
     after = decided_after(contrast)
-    return _decision(contrast) + diverged + (f" {after}." if after else "")
+    gate = f" {capitalized(contrast.gate)}." if contrast.gate else ""
+    return _decision(contrast) + diverged + (f" {after}." if after else "") + gate
 
 
 def _decision(contrast: Contrast) -> str:
     pair, label = f"{contrast.first} vs. {contrast.second}", contrast.metric.label
-    if contrast.outcome == "untrained":
-        return f"{pair}: no verdict. {contrast.untrained}."
     if contrast.outcome == "accounting":
         return f"{pair}: depends on the accounting. {capitalized(contrast.accounting)}."
     if contrast.better:

@@ -1,4 +1,4 @@
-"""How the architectures of a data set come out: who wins, who leads, who is beaten, who stands aside."""
+"""How the architectures of a data set come out: who wins, who leads, who is beaten, who is below its gate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,15 @@ from typing import Literal
 from archbench.reports.contrasts.contrast import (
     Contrast,
     architectures_of,
+    below_gate,
     every_pair,
-    not_trained_enough,
     winner,
     wins,
 )
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.groups import is_started_elsewhere
 
-Case = Literal[
-    "wins", "beats", "leads", "share", "same", "equal", "untrained", "alone", "beside checkpoints", "checkpoint", "none"
-]
+Case = Literal["wins", "beats", "leads", "share", "same", "equal", "alone", "beside checkpoints", "checkpoint", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +24,15 @@ class Ranking:
 
     ``case`` is the outcome. One architecture ``wins``; it ``beats`` others, by tests, and has the best mean; it
     ``leads``, by its mean alone; several ``share`` the best mean; all have the ``same`` mean; all are ``equal`` within
-    the margin, by tests; none is trained enough (``untrained``). One is ``alone``, or alone ``beside checkpoints`` that
+    the margin, by tests. One is ``alone``, or alone ``beside checkpoints`` that
     were finetuned, or such a ``checkpoint`` itself; ``none`` has a score.
     """
 
     case: Case
-    leaders: tuple[str, ...] = ()  # the best mean of those trained enough
+    leaders: tuple[str, ...] = ()  # the best mean
     beaten: tuple[str, ...] = ()  # by tests; without a test, those whose 95% interval of the difference excludes 0
     rivals: tuple[str, ...] = ()  # without a test: those whose interval includes 0 or is unknown, the nearest first
-    aside: tuple[str, ...] = ()  # not trained enough to be compared, whatever the outcome of the others
+    below: tuple[str, ...] = ()  # below their gates, whatever the outcome
     outside: tuple[str, ...] = ()  # in no primary contrast
     pairs: int = 0  # primary contrasts; 0 where none was tested
     decided: int = 0
@@ -55,17 +53,17 @@ def ranking(comparison: Comparison, primary: Sequence[Contrast] = ()) -> Ranking
 
 
 def _by_tests(comparison: Comparison, primary: Sequence[Contrast]) -> Ranking:
-    names, aside = architectures_of(primary), not_trained_enough(primary)
-    leaders, best = _leaders(comparison, [name for name in names if name not in aside]), winner(primary)
+    names = architectures_of(primary)
+    leaders, best = _leaders(comparison, names), winner(primary)
     equal = every_pair(primary) and all(contrast.outcome == "equal" for contrast in primary)
     leaders = [best] if best else names if equal else leaders
     worse = {contrast.worse for contrast in primary if leaders == [contrast.better]}
-    led: Case = "untrained" if not leaders else "share" if len(leaders) > 1 else "beats" if worse else "leads"
+    led: Case = "share" if len(leaders) > 1 else "beats" if worse else "leads"
     return Ranking(
         case="wins" if best else "equal" if equal else led,
         leaders=tuple(leaders),
         beaten=tuple(name for name in names if name in worse),
-        aside=tuple(aside),
+        below=tuple(below_gate(primary)),
         outside=tuple(name for name in comparison.group.architectures if name not in names),
         pairs=len(primary),
         decided=sum(contrast.decided for contrast in primary),
@@ -99,19 +97,11 @@ def _by_intervals(comparison: Comparison) -> Ranking:
     )
 
 
-def standing(architecture: str, contrasts: Sequence[Contrast], trained: bool = True) -> str:
-    """How an architecture stands in the primary contrasts of a data set that name it: a key of ``words.STANDINGS``.
-
-    ``untrained``: it is not ``trained`` enough. ``alone``: none of the others is; otherwise they do not count.
-    """
+def standing(architecture: str, contrasts: Sequence[Contrast]) -> str:
+    """How an architecture stands in the primary contrasts of a data set that name it: a key of ``words.STANDINGS``."""
     if wins(architecture, contrasts):
         return "wins"
     own = [contrast for contrast in contrasts if architecture in (contrast.first, contrast.second)]
-    if own and not trained:
-        return "untrained"
-    if own and all(contrast.outcome == "untrained" for contrast in own):
-        return "alone"
-    own = [contrast for contrast in own if contrast.outcome != "untrained"]
     tested = [contrast for contrast in own if contrast.outcome != "unknown"]
     if not tested:
         return "unknown"

@@ -36,8 +36,7 @@ class Question:
 
     Two questions are equal if data set, metric, pair and condition are. ``about`` is what the family adds: the outcome
     that a control expects, the factors that change, the number of examples of a gain. ``samples`` replace the scores of
-    the group, in the test and in the estimate of variance. ``gated``: no verdict is given if an architecture of the
-    pair is not trained enough.
+    the group, in the test and in the estimate of variance.
     """
 
     group: Group = field(compare=False)
@@ -46,7 +45,6 @@ class Question:
     condition: str = ""
     about: str = field(default="", compare=False)
     samples: Mapping[str, Sample] | None = field(default=None, compare=False)
-    gated: bool = field(default=True, compare=False)
     dataset: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +64,7 @@ def answer(comparisons: Comparisons, asked: Question, tests: int = 1, alpha_shar
         pooled = comparisons.pooled(asked.group.settings(asked.pair), name)
     else:
         pooled = pool(list(samples.values()))
-    gates = failed_gates(comparisons, asked) if asked.gated else ()
+    gates = failed_gates(comparisons, asked)
     return contrast(asked, samples, pooled, comparisons.margins.get(name, math.nan), tests, gates, alpha_share)
 
 
@@ -76,21 +74,9 @@ def exploratory_contrast(comparisons: Comparisons, asked: Question) -> Contrast:
 
 
 def failed_gates(comparisons: Comparisons, asked: Question) -> tuple[Gate, ...]:
-    """The gates of those of two architectures that are not trained enough; none where it is one architecture twice.
-
-    In an ablation only the whole architecture has to pass: that the other one learns little may be what it lacks.
-    """
-    entered = asked.group.first_runs["entered"]
-    if len({str(entered.get(name, name)).partition(", ")[0] for name in asked.pair}) == 1:
-        return ()
-    gates = [comparisons.gate(asked.group, name) for name in asked.pair if not _is_ablation(asked, name)]
+    """The gates of those of the two sides that are below them."""
+    gates = [comparisons.gate(asked.group, name) for name in asked.pair]
     return tuple(gate for gate in gates if not gate.passed)
-
-
-def _is_ablation(asked: Question, name: str) -> bool:
-    """Whether an architecture is the other of its pair without a part, as ``decoder-no-norm`` is of ``decoder``."""
-    families = asked.group.first_runs["family"].astype(str)
-    return any(name.startswith(f"{other}-") and families.get(name) == families.get(other) for other in asked.pair)
 
 
 def contrast(

@@ -38,14 +38,14 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
 
 
 def under_conditions(dataset: str, tested: Answers) -> list[tuple[Contrast, Contrast]]:
-    """The primary pairs of a data set that are trained enough: as tested first, and under each further condition."""
+    """The primary pairs of a data set: as tested first, and under each further condition."""
     further = (entry.condition for entry in tested.exploratory if entry.dataset == dataset and entry.condition)
     return [
         (base, other)
         for condition in dict.fromkeys(further)
         for base in tested.primary_on(dataset)
         for other in tested.pair_under_condition(dataset, condition, (base.first, base.second))
-        if not (base.failed_gates or other.failed_gates or other.flat or "unknown" in (base.outcome, other.outcome))
+        if not (other.flat or "unknown" in (base.outcome, other.outcome))
     ]
 
 

@@ -6,10 +6,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from archbench.reports.base.formatting import decimals, grouped, listing, signed, value
+from archbench.reports.base.formatting import capitalized, decimals, grouped, listing, signed, value
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.ranking import Case, Ranking
 from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.gates import BAR, BELOW_GATE
 
 OUTCOMES: Final[Mapping[str, str]] = {  # of a test, for the first side
     "ahead": "better",
@@ -17,14 +18,17 @@ OUTCOMES: Final[Mapping[str, str]] = {  # of a test, for the first side
     "equal": "equal within the margin",
     "open": "not decided",
     "unknown": "not tested",
-    "untrained": "not trained enough",
     "accounting": "depends on the accounting",
 }
-WEAK: Final = "no better than a bigram or the majority class, or does not use its source"  # not trained enough
+BELOW_GATE_MARK: Final = "\N{DOUBLE DAGGER}"
+MARKED_BELOW_GATE: Final = (
+    f"{BELOW_GATE_MARK}: {BELOW_GATE} (no better than a {BAR} or than one label for everything, or does not use its "
+    "source)"
+)
 SMALL: Final = "by less than the margin"
 SHOWN: Final = {"difference": "a difference", "equality": "equality within the margin"}  # by more seeds
 MOST_NAMES: Final = 2  # of other architectures after a verb
-BEST: Final = "better than every other architecture that primary contrasts name and that is trained enough"
+BEST: Final = "better than every other architecture that primary contrasts name"
 BOLD: Final = (
     f"wins (is {BEST}) and has the best mean; 95% intervals of its differences from architectures outside the primary "
     "contrasts also exclude 0"
@@ -48,11 +52,6 @@ STANDINGS: Final[Mapping[str, Word]] = {
     "ties": Word("ties", "every pair decided, never worse, and equal within the margin at least once"),
     "open": Word(OUTCOMES["open"], "a contrast is open, and none is lost"),
     "unknown": Word(OUTCOMES["unknown"], "no test was possible, for example with one seed"),
-    "untrained": Word(
-        OUTCOMES["untrained"],
-        f"{WEAK}; others are not judged against it",
-    ),
-    "alone": Word("no verdict", "no other architecture is trained enough"),
     "accounting": Word(
         OUTCOMES["accounting"],
         "decided under the first condition, but another outcome is decided (5%, not corrected) if budgets are matched "
@@ -66,7 +65,6 @@ _RANKINGS: Final[Mapping[Case, str]] = {
     "share": "{leaders} share the best mean, {amount}.",
     "same": "{leaders} have the same mean, {amount}.",
     "equal": "{leaders} are equal within the margin ({amount}).",
-    "untrained": "No architecture is trained enough to be compared.",
     "alone": "Only {leaders} has a score under this budget: {amount}.",
     "beside checkpoints": "{leaders} has {amount}; finetuned on the budget of the task: {checkpoints}. Not tested, "
     "because the earlier training of {finetuned} is in no budget.",
@@ -102,8 +100,8 @@ def _templates(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
         yield from _by_intervals(comparison, ranking)
     if ranking.outside:
         yield "Not counted, because in no primary contrast: {outside}."
-    if ranking.aside and ranking.leaders:
-        yield "Not trained enough to be compared: {aside}."
+    if ranking.below:
+        yield f"{capitalized(BELOW_GATE)}: {{below}}."
 
 
 def _by_intervals(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
@@ -119,7 +117,7 @@ def _by_intervals(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
 
 def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
     """What the sentences name."""
-    names = {name: listing(getattr(ranking, name)) for name in ("leaders", "beaten", "rivals", "aside", "outside")}
+    names = {name: listing(getattr(ranking, name)) for name in ("leaders", "beaten", "rivals", "below", "outside")}
     cell = next((cell for cell in comparison.cells if cell.architecture in ranking.leaders[:1]), None)
     places = decimals(cell.interval, comparison.metric.decimals) if cell else 0
     gap = comparison.differences[ranking.rivals[0]] if ranking.rivals else None

@@ -8,7 +8,7 @@ from archbench.reports.base.formatting import capitalized, grouped, listing, num
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.reports.contrasts import words
-from archbench.reports.contrasts.contrast import Contrast, architectures_of, every_pair, not_trained_enough, winner
+from archbench.reports.contrasts.contrast import Contrast, architectures_of, below_gate, every_pair, winner
 from archbench.reports.contrasts.phrase import elsewhere
 from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
 from archbench.reports.questions.controls import is_as_expected
@@ -19,7 +19,7 @@ from archbench.reports.questions.sweeps import SIZE
 from archbench.reports.report import Report
 from archbench.reports.results import draws
 from archbench.reports.results.comparison import Comparison
-from archbench.reports.results.gates import failing
+from archbench.reports.results.gates import BELOW_GATE, failing
 from archbench.reports.results.place import MATCHES
 from archbench.reports.results.pretraining import is_first_from_scratch
 from archbench.reports.results.trials import settings
@@ -137,11 +137,11 @@ def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) 
     Of the latter, results on ``undetermined`` data sets say so.
     """
     no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
-    won, better, weak = [], [], words.OUTCOMES["untrained"]
+    won, better = [], []
     for dataset, contrasts in words.by_dataset(primary).items():
         best = winner(contrasts)
-        aside = listing(not_trained_enough(contrasts)) if best else ""  # those that the winner did not have to beat
-        won.append((f"{best} wins" if best else no_winner, f"{dataset} ({aside} {weak})" if aside else dataset))
+        below = listing(f"{name} {BELOW_GATE}" for name in below_gate(contrasts)) if best else ""
+        won.append((f"{best} wins" if best else no_winner, f"{dataset} ({below})" if below else dataset))
         for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse and not best):
             ahead = [contrast.better for contrast in contrasts if contrast.worse == worse]
             rates = " (learning rates not determined)" if dataset in undetermined else ""
@@ -183,7 +183,7 @@ def limits(report: Report) -> str:
     if controls:
         parts.append(f"controls fail on {listing(controls)}")
     if failed := failing((contrast.dataset, gate) for contrast in tested.primary for gate in contrast.failed_gates):
-        parts.append(f"not trained enough to be compared: {failed}")
+        parts.append(f"{BELOW_GATE}: {failed}")
     if below := [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]:
         parts.append(f"{words.NONE_ABOVE_BASELINE} on {listing(below)}")
     if undetermined := _undetermined(report):

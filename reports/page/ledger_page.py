@@ -269,7 +269,7 @@ def _deviation(entry: Evidence) -> str:
     if not ruling.counted:
         return capitalized(ruling.evidence.removesuffix("."))
     others = [contrast for contrast in ruling.counted if not bears_out(ruling.claim, contrast)]
-    shown = [contrast for contrast in others if outcome(contrast) not in ("untrained", "unknown")]
+    shown = [contrast for contrast in others if outcome(contrast) != "unknown"]
     if len(shown) > SHOWN:
         count = len(ruling.counted)
         return f"{count - len(others)} of {count} tests bear the claim out"

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
+from archbench.reports.contrasts.words import BELOW_GATE_MARK
 from archbench.reports.page import sections
 from archbench.reports.page.grids import Grid, GridCell
 from archbench.reports.page.parts import Table
@@ -21,7 +22,6 @@ ENDINGS: Final[Mapping[str, Format]] = {"tex": "latex", "md": "markdown", "csv":
 
 
 TABLES: Final = sections.printed()
-NOT_TRAINED: Final = "\N{DOUBLE DAGGER}"  # marks the score of an architecture that is not trained enough
 _BELOW: Final = "Below:"  # where LaTeX has what Markdown has in parentheses
 _PAGE: Final = 116  # letters of `\\footnotesize` across a page of two columns
 _BETWEEN: Final = 3  # letters that the space between columns takes
@@ -72,11 +72,7 @@ def table(report: Report, name: str) -> Grid:
     grid = TABLES[name].grid(report, "paper")
     if not grid.rows:
         raise ValueError(f"{name}: nothing to show; this table needs {TABLES[name].lacks}")
-    return replace(grid, rows=tuple(tuple(map(_marked, row)) for row in grid.rows))
-
-
-def _marked(cell: GridCell) -> GridCell:
-    return replace(cell, text=f"{cell.text}{NOT_TRAINED}") if "not-trained" in cell.kind.split() else cell
+    return grid
 
 
 def listing(report: Report) -> list[list[str]]:
@@ -101,7 +97,7 @@ def printed(grid: Grid, form: Format, note: str = "") -> str:
             "".join(
                 f"% {line}\n"
                 for line in filter(
-                    None, (hint, note.replace("\N{DAGGER}", r"$\dagger$").replace(NOT_TRAINED, r"$\ddagger$"))
+                    None, (hint, note.replace("\N{DAGGER}", r"$\dagger$").replace(BELOW_GATE_MARK, r"$\ddagger$"))
                 )
             )
             + text

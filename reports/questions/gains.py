@@ -47,7 +47,7 @@ def gain_differences(report: "Report") -> Iterator[Question]:
         samples = _gained(report.comparisons, comparison, base, metric.name)
         for pair in combinations(samples, 2):
             where = f"{GAIN}{condition}"
-            yield Question(comparison.group, metric, pair, where, about=about, samples=samples, gated=False)
+            yield Question(comparison.group, metric, pair, where, about=about, samples=samples)
 
 
 def after_pretraining(report: "Report") -> Iterator[Question]:

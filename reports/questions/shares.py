@@ -31,7 +31,6 @@ class Share:
     flops: float
     interval: Interval
     seeds: int
-    trained: bool = True  # enough to compare, by its gates
 
     def cost(self, name: str) -> float:
         """Its training tokens or FLOPs."""
@@ -56,7 +55,6 @@ def shares(comparisons: Comparisons, comparison: Comparison) -> list[Share]:
             float(costs["train_flops"][name]),
             within(mean_interval(sample, pooled[name]), comparison.metric),
             len(sample.values),
-            comparisons.gate(group, name).passed,
         )
         for name, sample in samples.items()
     ]

@@ -83,10 +83,7 @@ class Distance:
 
 @once_per_report
 def distances(report: Report) -> tuple[Distance, ...]:
-    """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood.
-
-    Without those that are not trained enough to compare on the largest part.
-    """
+    """Every pair of architectures that were trained on parts of the budget, by the primary metric and by likelihood."""
     comparisons = report.comparisons
     pairs: list[Distance] = []
     for comparison in report.first:
@@ -108,7 +105,7 @@ def _of(comparison: Comparison, points: Sequence[Share]) -> Iterator[Distance]:
     curves = {
         name: [point for point in points if point.architecture == name] for name in comparison.group.architectures
     }
-    curves = {name: curve for name, curve in curves.items() if len(curve) > 1 and _grows(curve) and curve[-1].trained}
+    curves = {name: curve for name, curve in curves.items() if len(curve) > 1 and _grows(curve)}
     for pair in combinations(curves, 2):
         fast, slow = sorted(pair, key=lambda name: -measure.gain(curves[name][-1].interval.mean))
         goal = GOALS.get(measure.name)

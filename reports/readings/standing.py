@@ -4,18 +4,20 @@ from dataclasses import dataclass
 
 from archbench.reports.base import formatting
 from archbench.reports.contrasts.ranking import standing
-from archbench.reports.contrasts.words import NOT_ABOVE_BASELINE, STANDINGS
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, NOT_ABOVE_BASELINE, STANDINGS
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Cell, Comparison
+from archbench.reports.results.gates import Gate
 
 
 @dataclass(frozen=True)
 class Standing:
-    """An architecture on a data set: its ``state`` (see ``ranking.standing``) and its scores."""
+    """An architecture on a data set: its ``state`` (see ``ranking.standing``), scores and gate."""
 
     comparison: Comparison
     cell: Cell
     state: str
+    gate: Gate
 
     @property
     def dataset(self) -> str:
@@ -36,13 +38,13 @@ class Standing:
 
     @property
     def words(self) -> str:
-        """The state in a word, with a mark where the best simple baseline is not beaten."""
-        mark = f" {NOT_ABOVE_BASELINE}" if self.is_behind_baseline else ""
-        return f"{STANDINGS[self.state].word}{mark}"
+        """The state in a word, with marks where the best simple baseline is not beaten, and below the gate."""
+        marks = [NOT_ABOVE_BASELINE] * self.is_behind_baseline + [BELOW_GATE_MARK] * (not self.gate.passed)
+        return " ".join([STANDINGS[self.state].word, *marks])
 
 
 def standing_of(report: Report, comparison: Comparison, cell: Cell) -> Standing:
     """How an architecture stands on the data set of a comparison."""
-    trained = report.comparisons.gate(comparison.group, cell.architecture).passed
+    gate = report.comparisons.gate(comparison.group, cell.architecture)
     primary = report.tested.primary_on(comparison.group.dataset)
-    return Standing(comparison, cell, standing(cell.architecture, primary, trained))
+    return Standing(comparison, cell, standing(cell.architecture, primary), gate)

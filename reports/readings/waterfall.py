@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Final
 
-import pandas as pd
-
 from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.contrasts.contrast import Contrast
@@ -128,10 +126,7 @@ class Waterfall:
 
 @once_per_report
 def waterfalls(report: Report) -> tuple[Waterfall, ...]:
-    """Every path with at least one design between its ends, for each data set and axis.
-
-    Designs that fail a gate are left out.
-    """
+    """Every path with at least one design between its ends, for each data set and axis."""
     other_axes = [comparison for comparison in report.further if not comparison.group.place.condition]
     candidates = (
         _waterfall(report, comparison, path)
@@ -164,7 +159,7 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
     ):
         gap = contrast.difference
         sides = {"changes": name, "from": contrast.second, "to": contrast.first}
-        yield {**shared_columns, **sides, **gap.columns("difference"), "p": contrast.p}
+        yield {**shared_columns, **sides, **gap.columns("difference"), "p": contrast.p, "gate": contrast.gate}
 
 
 def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, ...]]:
@@ -178,8 +173,7 @@ def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> W
     comparisons, dataset = report.comparisons, comparison.group.dataset
     on_first_axis = any(comparison.group is known.group for known in report.first)
     runs = {name: comparisons.side(comparison, name) for name in path}
-    scored = [name for name in path if (runs[name]["status"] == "done").fillna(False).any()]
-    known = [name for name in scored if _is_trained(comparisons, comparison, name, runs[name])]
+    known = [name for name in path if (runs[name]["status"] == "done").fillna(False).any()]
     if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
         return None
 
@@ -198,10 +192,6 @@ def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> W
     ]
     whole = tested(path[0], path[-1])
     return Waterfall(dataset, comparison.group.condition, comparison.metric, path[0], path[-1], whole, tuple(steps))
-
-
-def _is_trained(comparisons: Comparisons, comparison: Comparison, name: str, runs: pd.DataFrame) -> bool:
-    return comparisons.gate(replace(comparison.group, runs=runs), Place.parse(name).architecture).passed
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:

@@ -69,12 +69,17 @@ class Comparisons:
         return Gates(self.tables, self._scores)
 
     def gate(self, group: Group, architecture: str) -> Gate:
-        """Whether an architecture of a group has learned enough to be compared."""
+        """The gate of an architecture of a group."""
         key = (group, architecture)
         if key not in self._gated:
             runs = group.by_architecture.get(architecture, group.runs.iloc[:0])
             self._gated[key] = self._gates.of(group.dataset, architecture, runs)
         return self._gated[key]
+
+    def below_gates(self, comparison: Comparison) -> list[Gate]:
+        """The gates of the scored architectures that are below them."""
+        gates = (self.gate(comparison.group, cell.architecture) for cell in comparison.scored)
+        return [gate for gate in gates if not gate.passed]
 
     def primary(self, group: Group) -> str:
         """The metric that heads the group's data set; empty where nothing was scored."""

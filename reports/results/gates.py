@@ -1,14 +1,15 @@
-"""Gates: whether a model has learned enough for its comparison with another to mean something.
+"""Gates: whether a model has learned more than very little.
 
-A model that predicts a text has to be better than a bigram over the same tokens, which never sees a source, and has to
+A model that predicts a text has to be better than an n-gram model of bytes, whatever its own tokens are, and has to
 predict a target better from its own source than from another example's. Both are in exact bits per byte. A classifier
-has to be right more often than one that always answers the most frequent label. An architecture that fails a gate is
-not trained enough, and a contrast that names it is no verdict.
+has to be right more often than the best answer that is the same for every test example. An architecture that is not is
+below its gate: a label beside the outcome of its tests, which it does not change.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -20,10 +21,14 @@ from archbench.reports.base.statistics import Interval, Sample, mean_interval, p
 from archbench.tasks.metrics.builtin import BUILTIN
 
 BITS_PER_BYTE: Final = "bits_per_byte"
+BOUND: Final = "bits_per_byte_bound"
 SHUFFLED: Final = "bits_per_byte_shuffled"
-BIGRAM: Final = "bigram"
+NGRAM: Final = "ngram"
+BAR: Final = "byte 5-gram"  # the same for every tokenizer
 ACCURACY: Final = "accuracy"
+MACRO_F1: Final = "macro_f1"
 MAJORITY: Final = "majority"
+BELOW_GATE: Final = "below its gate"
 _UNKNOWN: Final = Interval(math.nan)
 
 
@@ -31,25 +36,29 @@ _UNKNOWN: Final = Interval(math.nan)
 class Gate:
     """What one architecture has learned on a data set; nan where it was not measured.
 
-    ``bits`` is its mean in bits per byte, ``bigram`` that of the baseline. ``source`` is what its own sources
-    save, compared with shuffled ones on the same examples: mean and interval over seeds. ``accuracy`` is its mean,
-    ``majority`` that of always answering the most frequent label.
+    ``bits`` is its mean in bits per byte, ``ngram`` that of the baseline, ``bound`` the mean any-order bound of an
+    encoder, which is only shown. ``source`` is what its own sources save, compared with shuffled ones on the same
+    examples: mean and interval over seeds. ``accuracy`` is its mean, ``constant`` that of the best label for all test
+    examples (where the test labels are not recorded: the majority class of the training labels). ``one_label``: each
+    of its runs gives one label to all.
     """
 
     architecture: str
     bits: float = math.nan
-    bigram: float = math.nan
+    ngram: float = math.nan
     source: Interval = _UNKNOWN
     accuracy: float = math.nan
-    majority: float = math.nan
+    constant: float = math.nan
+    bound: float = math.nan
+    one_label: bool = False
 
     @property
-    def behind_majority(self) -> bool:
-        return self.accuracy <= self.majority
+    def behind_constant(self) -> bool:
+        return self.accuracy <= self.constant
 
     @property
-    def behind_bigram(self) -> bool:
-        return self.bits >= self.bigram
+    def behind_ngram(self) -> bool:
+        return self.bits >= self.ngram
 
     @property
     def source_blind(self) -> bool:
@@ -59,11 +68,11 @@ class Gate:
     @property
     def passed(self) -> bool:
         """Whether it passes every gate that was measured."""
-        return not (self.behind_bigram or self.source_blind or self.behind_majority)
+        return not (self.behind_ngram or self.source_blind or self.behind_constant or self.one_label)
 
     @property
     def measured(self) -> bool:
-        known = (self.bits - self.bigram, self.source.mean, self.accuracy - self.majority)
+        known = (self.bits - self.ngram, self.source.mean, self.accuracy - self.constant)
         return not all(map(math.isnan, known))
 
     @property
@@ -77,17 +86,15 @@ class Gate:
         return " and ".join(f"{words} ({numbers})" for words, numbers in self._failed())
 
     def _failed(self) -> Iterator[tuple[str, str]]:
-        bit_decimals = BUILTIN[BITS_PER_BYTE].decimals
-        if self.behind_bigram:
-            bits, bigram = formatting.value(self.bits, bit_decimals), formatting.value(self.bigram, bit_decimals)
-            yield "no better than a bigram model", f"{bits} vs. {bigram} bits per byte"
+        bits, share = (partial(formatting.value, places=BUILTIN[name].decimals) for name in (BITS_PER_BYTE, ACCURACY))
+        if self.behind_ngram:
+            bound = "" if math.isnan(self.bound) else f"; any-order bound {bits(self.bound)}"
+            yield f"no better than a {BAR}", f"{bits(self.bits)} vs. {bits(self.ngram)} bits per byte{bound}"
         if self.source_blind:
-            saved = formatting.value(self.source.mean, bit_decimals)
-            yield "no better with the right sources than with shuffled ones", f"{saved} bits per byte"
-        if self.behind_majority:
-            decimals = BUILTIN[ACCURACY].decimals
-            right, most = formatting.value(self.accuracy, decimals), formatting.value(self.majority, decimals)
-            yield "no better than the majority class", f"{right} vs. {most} accuracy"
+            yield "no better with the right sources than with shuffled ones", f"{bits(self.source.mean)} bits per byte"
+        if self.one_label or self.behind_constant:
+            words = "giving one label to everything" if self.one_label else "no better than one label for everything"
+            yield words, f"{share(self.accuracy)} vs. {share(self.constant)} accuracy"
 
 
 def failing(gates: Iterable[tuple[str, Gate]]) -> str:
@@ -111,22 +118,40 @@ class Gates:
     def __init__(self, tables: Mapping[str, pd.DataFrame], scores: "Mapping[str, pd.Series[Any]]") -> None:
         empty = pd.Series(dtype=float)
         self._exact, self._shuffled = scores.get(BITS_PER_BYTE, empty), scores.get(SHUFFLED, empty)
-        self._accuracy = scores.get(ACCURACY, empty)
-        self._bigrams = _baselines(tables, BIGRAM, BITS_PER_BYTE)
+        self._accuracy, self._bound = scores.get(ACCURACY, empty), scores.get(BOUND, empty)
+        self._ngrams = _baselines(tables, NGRAM, BITS_PER_BYTE)
         self._majorities = _baselines(tables, MAJORITY, ACCURACY)
         self._saved = _saved(tables, self._shuffled)
+        self._macro_f1 = scores.get(MACRO_F1, empty)
+        self._constant = _commonest(tables, self._macro_f1)
+        f1 = _baselines(tables, MAJORITY, MACRO_F1)
+        self._label_counts = {name: _labels(self._majorities[name], value) for name, value in f1.items()}
 
     def of(self, dataset: str, architecture: str, runs: pd.DataFrame) -> Gate:
         """The gate of an architecture on a data set, by the runs that were trained for it."""
+
+        def mean(scores: "pd.Series[Any]") -> float:
+            return float(scores.reindex(runs["run"]).mean())
+
         saved = self._saved.reindex(runs["run"]).dropna().to_numpy(dtype=float)
+        majority, constant = self._majorities.get(dataset, math.nan), mean(self._constant)
         return Gate(
             architecture,
-            float(self._exact.reindex(runs["run"]).mean()),
-            self._bigrams.get(dataset, math.nan),
+            mean(self._exact),
+            self._ngrams.get(dataset, math.nan),
             _interval(saved),
-            float(self._accuracy.reindex(runs["run"]).mean()),
-            self._majorities.get(dataset, math.nan),
+            mean(self._accuracy),
+            majority if math.isnan(constant) else constant,
+            mean(self._bound),
+            self._gives_one_label(dataset, list(runs["run"])),
         )
+
+    def _gives_one_label(self, dataset: str, runs: Sequence[str]) -> bool:
+        """Whether each of these runs gives one label to everything, by its scores, as the majority row does."""
+        scored = [run for run in runs if run in self._macro_f1 and run in self._accuracy]
+        counts = [_labels(float(self._accuracy[run]), float(self._macro_f1[run])) for run in scored]
+        label_count = self._label_counts.get(dataset, math.nan)
+        return bool(counts) and all(math.isclose(count, label_count, rel_tol=1e-9) for count in counts)
 
 
 def _baselines(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> dict[str, float]:
@@ -157,3 +182,19 @@ def _saved(tables: Mapping[str, pd.DataFrame], shuffled: "pd.Series[Any]") -> "p
             bits_per_byte = -float(rows["log_likelihood"].sum()) / math.log(2) / float(sizes.sum())
             saved[str(run)] = float(shuffled[run]) - bits_per_byte
     return pd.Series(saved, dtype=float)
+
+
+def _commonest(tables: Mapping[str, pd.DataFrame], classified: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The share of the commonest test label, by classifier whose texts are recorded."""
+    answers = tables["predictions"]
+    known = answers[answers["run"].isin(classified.index)].dropna(subset=["reference"])
+    by_run = known.groupby("run", sort=False)["reference"]
+    return by_run.agg(lambda texts: float(texts.value_counts(normalize=True).max())).astype(float)
+
+
+def _labels(accuracy: float, macro_f1: float) -> float:
+    """The number of labels in the test split, if one label was given to all examples.
+
+    Its precision is the accuracy and its recall 1, so that its F1 is 2a / (1 + a); that of every other label is 0.
+    """
+    return 2 * accuracy / (1 + accuracy) / macro_f1 if macro_f1 > 0 else math.nan

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import listing
 from archbench.reports.base.statistics import Interval
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, MARKED_BELOW_GATE
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, ink, label, quiet, rule
@@ -37,7 +38,8 @@ def causes(view: View) -> Figure:
     named = tuple(dict.fromkeys(name for entry in waterfalls for name in (entry.first, entry.last)))
     panels = tuple(map(panel, waterfalls))
     title = "Causes of the differences"
-    caption = f"{CAPTION}{_meanings(waterfalls)}"
+    gate = f" {MARKED_BELOW_GATE}." if any(row["gate"] for row in waterfall.numbers(waterfalls)) else ""
+    caption = f"{CAPTION}{_meanings(waterfalls)}{gate}"
     return Figure(
         name="causes",
         title=title,
@@ -100,7 +102,8 @@ def _colour(gap: Interval) -> str:
 
 
 def _names(entry: Waterfall) -> Sequence[str]:
-    return [*(listing(step.changes) for step in entry.steps), "total"]
+    marks = [(listing(step.changes), step.contrast) for step in entry.steps] + [("total", entry.whole)]
+    return [f"{name} {BELOW_GATE_MARK}" if contrast.gate else name for name, contrast in marks]
 
 
 def _meanings(waterfalls: Sequence[Waterfall]) -> str:

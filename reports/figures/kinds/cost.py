@@ -15,14 +15,14 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import DASHED, Looks, both_grids, mean
 from archbench.reports.figures.canvas.palette import ink, quiet
 from archbench.reports.figures.figure import Figure, View, named, place
-from archbench.reports.figures.kinds.headline import left_out
+from archbench.reports.figures.kinds.headline import gates_sentence
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.normalised import Scale
 
 CAPTION: Final = (
     "Scores on one scale (0: best simple baseline, without one the worst score; 1: best possible) against costs "
     "relative to {base} on the same data set; better is up and to the left. {marks}Line: the Pareto frontier of the "
-    "large marks of architectures that are trained enough on every data set. Arrow at the lower edge: the score lies "
+    "large marks. Arrow at the lower edge: the score lies "
     "below the panel. Generation times are rough: runs may have shared "
     "the machine. Encoders write from left to right, one pass for each token."
 )
@@ -56,14 +56,13 @@ def cost(view: View) -> Figure:
     usable = [comparison for comparison in view.first if Scale(comparison).known]
     base = view.report.comparisons.groups[0].architectures[0] if usable else ""
     panels, rows, frontiers = [], list[dict[str, object]](), dict[tuple[str, ...], list[str]]()
-    weak, why = left_out(view, usable)
     below = "large: mean over the data sets" if len(usable) > 1 else ""
     for column, words in AXES.items():
         points = [point for comparison in usable for point in _points(comparison, column)]
         if len({point.architecture for point in points}) < 2:
             continue
         large = averages(points)
-        best = frontier([point for point in large if point.architecture not in weak])
+        best = frontier(large)
         if best:
             frontiers.setdefault(tuple(point.architecture for point in best), []).append(words)
         drawing = partial(draw, points=points, large=large, frontier=best, looks=view.looks, x_label=words)
@@ -74,7 +73,7 @@ def cost(view: View) -> Figure:
         rows += _rows(usable, points, column, best)
     several = len({comparison.group.dataset for comparison in usable}) > 1
     caption = CAPTION.format(base=base, marks=_MARKS if several else "")
-    takeaway = f"{_takeaway(frontiers)}{why}".strip()
+    takeaway = f"{_takeaway(frontiers)}{gates_sentence(view, usable)}".strip()
     return Figure(
         name="cost",
         title="Quality against cost",

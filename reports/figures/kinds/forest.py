@@ -16,6 +16,7 @@ from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.formatting import listing
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, MARKED_BELOW_GATE
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import at_right, cut_interval, inside, name_rows, rows_height, upright_grid
 from archbench.reports.figures.canvas.palette import hue, label, paper, quiet, rule
@@ -76,6 +77,7 @@ class Forest:
                 "margin": row.margin,
                 "p": row.p,
                 "outcome": phrase(row, "mark"),
+                "gate": row.gate,
                 "seeds": row.seeds,
                 "diverged": row.diverged,
             }
@@ -120,7 +122,7 @@ def _figure(name: str, title: str, caption: str, contrasts: Sequence[Contrast], 
     return Figure(
         name=name,
         title=title,
-        caption=caption,
+        caption=f"{caption} {MARKED_BELOW_GATE}." if any(row.gate for row in contrasts) else caption,
         panels=panels,
         architectures=named,
         numbers=table,
@@ -162,19 +164,15 @@ def _row(axes: Axes, y: int, contrast: Contrast, decimals: int) -> None:
     if gap.known:
         cut_interval(axes, gap.lower, gap.upper, y, colour)
     axes.plot([gap.mean], [y], "o", color=colour, markersize=7, markeredgecolor=paper(), zorder=5)
-    word, size = phrase(contrast, "mark"), formatting.value(gap.mean, formatting.decimals(gap, decimals))
+    gate = f" {BELOW_GATE_MARK}" if contrast.gate else ""
+    word, size = f"{phrase(contrast, 'mark')}{gate}", formatting.value(gap.mean, formatting.decimals(gap, decimals))
     at_right(
         axes,
         y,
         f"{'+' if gap.mean > 0 else ''}{size}, {word}",
         contrast.outcome in HUES,
-        shorter=(word, _brief(contrast)),
+        shorter=(word, f"accounting{gate}" if contrast.outcome == "accounting" else word),
     )
-
-
-def _brief(contrast: Contrast) -> str:
-    """Its outcome in fewer letters."""
-    return {"untrained": "not trained", "accounting": "accounting"}.get(contrast.outcome, phrase(contrast, "mark"))
 
 
 def _limits(rows: Sequence[Contrast]) -> tuple[float, float]:

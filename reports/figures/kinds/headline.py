@@ -15,7 +15,7 @@ from archbench.reports.base.formatting import capitalized, listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.contrasts.contrast import Answers, Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
-from archbench.reports.contrasts.words import BOLD, OUTCOMES, WEAK
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -23,7 +23,6 @@ from archbench.reports.figures.canvas.marks import (
     at_right,
     cut_interval,
     edge_arrow,
-    inside,
     mean,
     name_rows,
     rows_height,
@@ -31,16 +30,16 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, named, of_architecture, of_baseline, titled
+from archbench.reports.report import Report
 from archbench.reports.results.comparison import UNTRAINED, Cell, Comparison
-from archbench.reports.results.gates import failing
+from archbench.reports.results.gates import BELOW_GATE, failing
 
 CAPTION: Final = (
     "Left: means over seeds on the test split (large marks), 95% intervals over {covers} (bars), single seeds (faint "
-    f"marks) and baselines (grey). Bold: {BOLD}. Right: difference from the best mean of models trained enough, with "
+    f"marks) and baselines (grey). Bold: {BOLD}. Right: difference from the best mean, with "
     "its 95% interval: of primary contrasts corrected as their verdicts are (Holm), so that it excludes 0 where the "
     "corrected p is below 0.05; of other pairs not corrected. Shaded: the equivalence margin. Arrow at an edge: the "
-    f"value lies, or the interval continues, outside the panel. “{capitalized(OUTCOMES['untrained'])}”: {WEAK}; such a "
-    "model takes part in no verdict."
+    f"value lies, or the interval continues, outside the panel. Grey values, {MARKED_BELOW_GATE}."
 )
 _CLOSE: Final = 3.0  # margins from 0 that a panel of differences shows at least
 _ROOM: Final = 1.25  # times the interval of the second best that it shows
@@ -68,7 +67,7 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
         caption=CAPTION.format(covers=covers),
         panels=tuple(panel for comparison in scored for panel in _panels(comparison, view)),
         architectures=named(scored),
-        numbers=pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.report.tested)]),
+        numbers=pd.DataFrame([row for comparison in scored for row in numbers(comparison, view.report)]),
         keyed=False,
         takeaway=_takeaway(scored, view.report.tested),
     )
@@ -77,25 +76,23 @@ def _figure(name: str, title: str, view: View, scored: Sequence[Comparison]) -> 
 def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
     title, below = titled(comparison)
     about = f"{comparison.metric.label} on {comparison.group.dataset}, by architecture"
-    weak, gaps = untrained(comparison, view.report.tested), differences(comparison, view.report.tested)
-    trained = [cell.architecture for cell in comparison.scored if cell.architecture not in weak]
-    reason = f"no differences: {f'only {trained[0]}' if trained else 'no architecture'} is trained enough"
+    gaps = differences(comparison, view.report.tested)
+    weak = [gate.architecture for gate in view.report.comparisons.below_gates(comparison)]
     yield Panel(
         title=title,
-        below="; ".join(filter(None, [below, reason if weak and not gaps else ""])),
+        below=below,
         height=rows_height(rows(comparison)),
         draw=partial(scores, comparison=comparison, looks=view.looks, weak=weak),
         description=about,
     )
     if gaps:
-        best = best_shown(comparison, weak)
+        best = best_shown(comparison)
         margin = view.report.comparisons.margins.get(comparison.metric.name, math.nan)
-        among = "" if best == best_shown(comparison) else " of those trained enough"
         yield Panel(
             title=title,
-            below=f"against {label(best)}, the best mean{among}{_correction(comparison, best, view.report.tested)}",
+            below=f"against {label(best)}, the best mean{_correction(comparison, best, view.report.tested)}",
             height=rows_height([cell.architecture for cell in comparison.scored]),
-            draw=partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin, weak=weak),
+            draw=partial(behind, comparison=comparison, gaps=gaps, looks=view.looks, margin=margin),
             description=f"Difference in {comparison.metric.label} from {best} on {comparison.group.dataset}",
         )
 
@@ -117,49 +114,30 @@ def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
     )
 
 
-def best_shown(comparison: Comparison, weak: Collection[str] = ()) -> str:
-    """The architecture with the best mean among those shown, without those in ``weak``.
-
-    Empty where none is left, or where the metric has no direction.
-    """
+def best_shown(comparison: Comparison) -> str:
+    """The architecture with the best mean among those shown; empty without one, or if the metric has no direction."""
     gain = comparison.metric.gain
-    scored = [cell for cell in comparison.scored if comparison.metric.better and cell.architecture not in weak]
+    scored = comparison.scored if comparison.metric.better else ()
     return max(scored, key=lambda cell: gain(cell.interval.mean)).architecture if scored else ""
 
 
 def differences(comparison: Comparison, tested: Answers) -> dict[str, Interval]:
-    """The differences of all architectures that are trained enough from the best mean; below 0 is worse.
+    """The differences of all other architectures from the best mean; below 0 is worse.
 
     The intervals of primary contrasts are corrected as their verdicts are.
     """
-    weak = untrained(comparison, tested)
-    against_best = _against(comparison, best_shown(comparison, weak), tested)
-    return {contrast.first: contrast.corrected for contrast in against_best if contrast.first not in weak}
+    against_best = _against(comparison, best_shown(comparison), tested)
+    return {contrast.first: contrast.corrected for contrast in against_best}
 
 
-def untrained(comparison: Comparison, tested: Answers) -> set[str]:
-    """The architectures that are not trained enough to be compared with the best mean of those that are."""
-    weak: set[str] = set()
-    while best := best_shown(comparison, weak):
-        weak |= {gate.architecture for contrast in _against(comparison, best, tested) for gate in contrast.failed_gates}
-        if best not in weak:
-            break
-    return weak
-
-
-def left_out(view: View, comparisons: Sequence[Comparison]) -> tuple[set[str], str]:
-    """The architectures that a mean over data sets leaves out, and why: which gates they fail where, in a sentence."""
-    datasets = {comparison.group.dataset for comparison in comparisons}
-    whole = [comparison for comparison in view.report.first if comparison.group.dataset in datasets]
-    weak = {comparison.group.dataset: untrained(comparison, view.report.tested) for comparison in whole}
+def gates_sentence(view: View, comparisons: Sequence[Comparison]) -> str:
+    """Who is below its gate where, after a mean over data sets; empty where nobody is."""
     gates = [
-        (comparison.group.dataset, view.report.comparisons.gate(comparison.group, cell.architecture))
+        (comparison.group.dataset, gate)
         for comparison in comparisons
-        for cell in comparison.scored
-        if cell.architecture in weak[comparison.group.dataset]
+        for gate in view.report.comparisons.below_gates(comparison)
     ]
-    why = f" Left out, as not trained enough: {failing(gates)}." if gates else ""
-    return set().union(*weak.values()), why
+    return f" {capitalized(BELOW_GATE)}: {failing(gates)}." if gates else ""
 
 
 def _against(comparison: Comparison, best: str, tested: Answers) -> list[Contrast]:
@@ -170,14 +148,15 @@ def _against(comparison: Comparison, best: str, tested: Answers) -> list[Contras
     return [contrast for contrast in contrasts if contrast is not None]
 
 
-def numbers(comparison: Comparison, tested: Answers) -> Iterator[dict[str, object]]:
+def numbers(comparison: Comparison, report: Report) -> Iterator[dict[str, object]]:
     """The rows of a comparison as those of a table."""
-    gaps = differences(comparison, tested)
+    gaps = differences(comparison, report.tested)
     for cell in comparison.cells:
         yield {
             **of_architecture(comparison, cell),
             "best": cell.best,
             **gaps.get(cell.architecture, Interval(math.nan)).columns("from_best", "from_best_"),
+            "gate": report.comparisons.gate(comparison.group, cell.architecture).reason,
         }
     for name, value in comparison.baselines.items():
         yield of_baseline(comparison, name, value)
@@ -191,7 +170,7 @@ def rows(comparison: Comparison) -> list[str]:
 def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[str] = ()) -> None:
     """A row for each architecture (seeds faint, mean and interval on top) and each baseline, values at the right.
 
-    The values of the architectures in ``weak``, which are not trained enough, are grey.
+    The values of the architectures in ``weak``, which are below their gates, are grey and have a mark.
     """
     cells = comparison.scored
     baselines = _baselines(comparison)
@@ -200,8 +179,8 @@ def scores(axes: Axes, comparison: Comparison, looks: Looks, weak: Collection[st
     for row, cell in enumerate(cells):
         _row(axes, row, cell, looks[cell.architecture])
         colour = quiet() if cell.architecture in weak else None
-        text = formatting.interval(cell.interval, comparison.metric.decimals)
-        at_right(axes, row, text, cell.best, colour, (text.partition(" ")[0], ""))
+        text, mark = formatting.interval(cell.interval, comparison.metric.decimals), BELOW_GATE_MARK * bool(colour)
+        at_right(axes, row, f"{text}{mark}", cell.best, colour, (f"{text.partition(' ')[0]}{mark}", mark))
     for row, value in enumerate(baselines.values(), len(cells)):
         _reference(axes, row, value, limits)
         at_right(axes, row, formatting.value(value, comparison.metric.decimals), False, quiet(), ("",))
@@ -219,13 +198,9 @@ def behind(
     gaps: dict[str, Interval],
     looks: Looks,
     margin: float,
-    weak: Collection[str] = (),
 ) -> None:
-    """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge.
-
-    Those in ``weak`` are not trained enough to be compared: they have no difference.
-    """
-    best = best_shown(comparison, weak)
+    """The rows of the scores again, each as its difference from the best; what is far off is an arrow at the edge."""
+    best = best_shown(comparison)
     low, high = _near(gaps, margin)
     axes.set_xlim(low, high)
     if math.isfinite(margin):
@@ -236,9 +211,6 @@ def behind(
         if cell.architecture == best:
             mean(axes, 0, row, look)
             at_right(axes, row, "best mean", False, quiet(), ("",))
-            continue
-        if cell.architecture in weak:
-            inside(axes, row, OUTCOMES["untrained"])
             continue
         if cell.architecture not in gaps:
             continue
@@ -267,36 +239,28 @@ def _near(gaps: dict[str, Interval], margin: float) -> tuple[float, float]:
 
 
 def _takeaway(scored: Sequence[Comparison], tested: Answers) -> str:
-    """Where which architecture has the best mean of those trained enough, and whether its lead is decided."""
+    """Where which architecture has the best mean, and whether its lead is decided."""
     leaders: dict[str, list[str]] = {}
-    tied, too_few, anywhere_weak = [], list[str](), False
+    tied = []
     for comparison in scored:
-        weak = untrained(comparison, tested)
-        anywhere_weak |= bool(weak)
         if not differences(comparison, tested):
-            too_few += [comparison.group.dataset] if weak else []
             continue
-        cells = [cell for cell in comparison.scored if cell.architecture not in weak]
-        gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in cells}
+        gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in comparison.scored}
         best = [name for name, gain in gains.items() if gain == max(gains.values())]
         if len(best) > 1:
             tied.append(f"{listing(best)} share it on {comparison.group.dataset}")
         else:
-            rivals = _rivals(comparison, best[0], weak, tested)
+            rivals = _rivals(comparison, best[0], tested)
             lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
             leaders.setdefault(best[0], []).append(f"{comparison.group.dataset}{lead}")
     parts = [*(f"{name} on {listing(datasets)}" for name, datasets in leaders.items()), *tied]
-    among = " of those trained enough" if anywhere_weak else ""
-    sentences = [f"Best mean{among}: {'; '.join(parts)}."] if parts else []
-    sentences += [f"On {listing(too_few)}, fewer than two architectures are trained enough."] if too_few else []
-    return " ".join(sentences)
+    return f"Best mean: {'; '.join(parts)}." if parts else ""
 
 
-def _rivals(comparison: Comparison, best: str, weak: Collection[str], tested: Answers) -> list[str]:
-    """The architectures that the best one is not decided to be better than, without those in ``weak``."""
+def _rivals(comparison: Comparison, best: str, tested: Answers) -> list[str]:
+    """The architectures that the best one is not decided to be better than."""
     undecided = ("open", "equal", "accounting", "unknown")
-    contrasts = [contrast for contrast in _against(comparison, best, tested) if contrast.first not in weak]
-    return [contrast.first for contrast in contrasts if contrast.outcome in undecided]
+    return [contrast.first for contrast in _against(comparison, best, tested) if contrast.outcome in undecided]
 
 
 def _baselines(comparison: Comparison) -> dict[str, float]:

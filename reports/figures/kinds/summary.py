@@ -25,15 +25,16 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import label, quiet, rule
 from archbench.reports.figures.figure import Figure, View, place
-from archbench.reports.figures.kinds.headline import left_out
+from archbench.reports.figures.kinds.headline import gates_sentence
 from archbench.reports.results.comparison import Comparison
+from archbench.reports.results.gates import BELOW_GATE
 from archbench.reports.results.normalised import Scale
 
 CAPTION: Final = (
     "Scores of every data set on one scale: 0 is the best simple baseline, 1 the best value that the metric can "
     "have (0 bits, for bits per byte). One line for each data set, numbered as listed above: mean and 95% interval. "
     "Dashed: mean over the data sets. Arrow: the mean lies, or the interval continues, outside the panel. Grey names: "
-    "not trained enough on at least one of the data sets. Only architectures that were trained on all data sets."
+    f"{BELOW_GATE} on at least one of the data sets. Only architectures that were trained on all data sets."
 )
 LISTED: Final = 6  # means that the sentence below the title names
 LOWEST: Final = -0.6  # of the scale; what is lower is an arrow
@@ -59,7 +60,7 @@ def summary(view: View) -> Figure:
     everywhere = _averages(everything)
     scores = [score for score in everything if score.architecture in everywhere]
     names = list(everywhere)
-    weak, why = left_out(view, usable)
+    weak = {gate.architecture for entry in usable for gate in view.report.comparisons.below_gates(entry)}
     panels: tuple[Panel, ...] = ()
     if len(datasets) > 1 and len(names) > 1:
         listed = ", ".join(f"{number} {label(name, 40)}" for number, name in enumerate(datasets, 1))
@@ -93,7 +94,7 @@ def summary(view: View) -> Figure:
         architectures=tuple(names),
         numbers=pd.DataFrame(rows),
         keyed=False,
-        takeaway=f"{_takeaway(everything, weak)}{why}" if panels else "",
+        takeaway=f"{_takeaway(everything)}{gates_sentence(view, usable)}" if panels else "",
     )
 
 
@@ -105,7 +106,7 @@ def scaled_scores(comparison: Comparison) -> list[Scaled]:
 def draw(axes: Axes, scores: Sequence[Scaled], looks: Looks, weak: Collection[str] = ()) -> None:
     """A row for each architecture with a lane for each data set, and the mean over data sets.
 
-    The names of those in ``weak``, which are not trained enough on all data sets, are grey.
+    The names of those in ``weak``, which are below their gates on a data set, are grey.
     """
     datasets = list(dict.fromkeys(score.dataset for score in scores))
     names = list(dict.fromkeys(score.architecture for score in scores))
@@ -154,12 +155,10 @@ def _averages(scores: Sequence[Scaled]) -> dict[str, float]:
     return {name: float(np.mean(means)) for name, means in by_name.items() if len(means) == len(datasets)}
 
 
-def _takeaway(scores: Sequence[Scaled], weak: Collection[str]) -> str:
-    """The means over all data sets of the architectures that are trained enough on each of them."""
+def _takeaway(scores: Sequence[Scaled]) -> str:
+    """The means over all data sets."""
     averages, count = _averages(scores), len({score.dataset for score in scores})
-    ranked = sorted((name for name in averages if name not in weak), key=lambda name: -averages[name])
-    if not ranked:
-        return f"No architecture is trained enough on each of the {count} data sets."
+    ranked = sorted(averages, key=lambda name: -averages[name])
     means = listing([f"{name} {value(averages[name], 2)}" for name in ranked[:LISTED]])
     scale = "0: best simple baseline, 1: best possible; differences not tested"
     return f"Mean scaled score over {count} data sets ({scale}): {means}."

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from archbench.reports.base.formatting import listing
 from archbench.reports.contrasts.contrast import architectures_of
-from archbench.reports.contrasts.words import BEHIND_BASELINE, STANDINGS
+from archbench.reports.contrasts.words import BEHIND_BASELINE, MARKED_BELOW_GATE, STANDINGS
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.layout import PAD
 from archbench.reports.figures.canvas.marks import SMALLEST_TEXT, name_rows, names_width, small
@@ -40,7 +40,7 @@ def verdicts(view: View) -> Figure:
     rows = [
         place(cell.comparison)
         | {"architecture": cell.architecture, "state": STANDINGS[cell.state].word, "mean": cell.cell.interval.mean}
-        | {"behind_baseline": cell.is_behind_baseline}
+        | {"behind_baseline": cell.is_behind_baseline, "gate": cell.gate.reason}
         for cell in cells
     ]
     drawing = partial(draw, cells=cells)
@@ -67,6 +67,7 @@ def _caption(cells: Sequence[Standing]) -> str:
     states = {cell.state for cell in cells}
     meanings = [f"{word.word}: {word.meaning}." for state, word in STANDINGS.items() if state in states]
     behind = [BEHIND_BASELINE] if any(cell.is_behind_baseline for cell in cells) else []
+    behind += [f"{MARKED_BELOW_GATE}."] if any(not cell.gate.passed for cell in cells) else []
     about = "Outcome of the primary contrasts of each data set, and the mean test score."
     return " ".join([about, *meanings, *behind])
 

@@ -1,5 +1,6 @@
 """Checks of the tests: gates, controls, causes, changes of the design, and pairs with several outcomes."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -14,7 +15,7 @@ from archbench.reports.page.parts import Figure, Note, Points, Section, Table
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.readings.waterfall import waterfalls
 from archbench.reports.report import FAMILIES, Report
-from archbench.reports.results.gates import Gate
+from archbench.reports.results.gates import BAR, BELOW_GATE, Gate
 
 
 def difference(contrast: Contrast) -> str:
@@ -31,6 +32,7 @@ def outcome(contrast: Contrast) -> GridCell:
     return GridCell(phrase(contrast, "cell"), below or decided_after(contrast).lower(), "text")
 
 
+GATE: Final = Column[Contrast]("gate", lambda contrast: contrast.gate, text=True, optional=True)
 DETECTABLE: Final = Column[Contrast](GridCell("detectable", "minimum difference"), minimum_detectable)
 
 
@@ -52,6 +54,10 @@ def _unchecked(report: Report) -> str:
     return f"Not checked on {listed}: the values that it needs were not recorded." if names else ""
 
 
+def _is_bounded(measured: tuple[str, Gate]) -> bool:
+    return not math.isnan(measured[1].bound)
+
+
 GATES: Final = Table[tuple[str, Gate]](
     "gates",
     "Gates by data set and architecture",
@@ -60,17 +66,18 @@ GATES: Final = Table[tuple[str, Gate]](
         Column("data set", lambda measured: measured[0], text=True),
         Column("architecture", lambda measured: measured[1].architecture, text=True),
         Column("bits per byte", lambda measured: formatting.value(measured[1].bits), optional=True),
-        Column("bigram", lambda measured: formatting.value(measured[1].bigram), optional=True),
+        Column("any-order bound", lambda measured: formatting.value(measured[1].bound), optional=_is_bounded),
+        Column(BAR, lambda measured: formatting.value(measured[1].ngram), optional=True),
         Column("saved by the right sources", lambda measured: formatting.interval(measured[1].source), optional=True),
         Column("accuracy", lambda measured: formatting.value(measured[1].accuracy), optional=True),
-        Column("majority class", lambda measured: formatting.value(measured[1].majority), optional=True),
+        Column("one label", lambda measured: formatting.value(measured[1].constant), optional=True),
         Column(
-            "trained enough",
-            lambda measured: "yes" if measured[1].passed else GridCell("no", kind="text loses"),
+            "gate",
+            lambda measured: "passed" if measured[1].passed else GridCell(BELOW_GATE, kind="text loses"),
             text=True,
         ),
     ),
-    holds="which architectures are trained enough to compare",
+    holds="which architectures are below their gates",
 )
 
 
@@ -101,6 +108,7 @@ CONTROLS: Final = Table[Contrast](
         Column("p", lambda control: formatting.p(control.p)),
         DETECTABLE,
         Column("outcome", outcome, text=True),
+        GATE,
         Column(
             "",
             lambda control: {True: "✓ as expected", False: "✗ not as expected", None: ""}[is_as_expected(control)],
@@ -118,6 +126,7 @@ FACTORS: Final = Table[Contrast](
         Column("contrast", pair, text=True),
         Column("difference", lambda factor: GridCell(difference(factor), factor.metric.label)),
         Column("outcome", lambda factor: phrase(factor, "cell"), text=True),
+        GATE,
     ),
     titled=True,
     about="Pairs of architectures that differ in the named factors; depth and feed-forward width also differ where "
@@ -156,14 +165,17 @@ def _disagreements(report: Report) -> dict[str, list[str]]:
 
 SECTIONS: Final = (
     Section(
-        "Trained enough to compare?",
+        "Gates",
         name="gates",
         show=(
             Note(
                 (
-                    "A contrast gives no verdict if one of its architectures is no better than a bigram over the "
-                    "same tokens, predicts targets no better from the right sources than from shuffled ones, or "
-                    "classifies no better than the majority class. All values are from the test split. Saved by "
+                    f"An architecture is {BELOW_GATE} if it is no better than a {BAR}, the same for every "
+                    "tokenizer, predicts targets no better from the right sources than from shuffled ones, or "
+                    "classifies no better than one label for everything: the best on the test labels where they are "
+                    "recorded, else the majority class of the training labels. Its tests are made and shown all the "
+                    "same, and only claims are not decided by it. The exact likelihood counts, for encoders from left "
+                    "to right; any order gives them the bound beside it. All values are from the test split. Saved by "
                     "the right sources: bits per byte with shuffled sources minus bits per byte with the right "
                     "ones, on the same examples (95% interval over seeds).",
                     _unchecked,

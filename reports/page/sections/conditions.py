@@ -8,6 +8,7 @@ from typing import Final
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.contrasts.verdicts import same_outcome
+from archbench.reports.contrasts.words import BELOW_GATE_MARK
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, when
 from archbench.reports.page.sections.checks import difference, pair
@@ -15,6 +16,7 @@ from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.page.sections.tuning import changed_variants
 from archbench.reports.report import Report
 from archbench.reports.results import trials
+from archbench.reports.results.gates import BELOW_GATE
 
 Pair = frozenset[str]
 
@@ -69,7 +71,9 @@ def _under(primary: Contrast, row: Condition) -> GridCell:
         return GridCell("", kind="quiet")
     toward = contrast if contrast.first == primary.first else turned(contrast)
     changed = first is not None and not same_outcome(first, toward)
-    return GridCell(difference(toward), phrase(contrast.ignoring_accounting, "cell") + " (changed)" * changed)
+    outcome = phrase(contrast.ignoring_accounting, "cell")
+    marks = f" {BELOW_GATE_MARK}" * bool(contrast.gate) + " (changed)" * changed
+    return GridCell(difference(toward), f"{outcome}{marks}")
 
 
 PAIRS_BY_CONDITION: Final = Table[Condition](
@@ -81,11 +85,13 @@ PAIRS_BY_CONDITION: Final = Table[Condition](
     "budget and, with pretraining, the start, the number of examples and the way to adapt. Difference in the "
     "primary metric; positive if the first architecture is better. Under the first condition these are the "
     "primary contrasts. Tests under other conditions may have fewer seeds and are not corrected for multiple "
-    "tests. “changed”: the outcome differs from the one under the first condition. Means under each condition: "
+    "tests. “changed”: the outcome differs from the one under the first condition. "
+    f"{BELOW_GATE_MARK}: one of the two is {BELOW_GATE}. Means under each condition: "
     '<a href="scores.csv">scores.csv</a>.',
     holds="the primary contrasts under each condition",
     lacks="several conditions",
-    note="Under further conditions not corrected. (changed): the outcome differs from that of the first condition.",
+    note="Under further conditions not corrected. (changed): the outcome differs from that of the first condition. "
+    f"{BELOW_GATE_MARK}: one of the two is {BELOW_GATE}.",
 )
 SECTION: Final = Section(
     "Does the outcome depend on the condition?",

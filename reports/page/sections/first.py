@@ -7,7 +7,13 @@ from typing import Final
 from markupsafe import Markup
 
 from archbench.reports.claims.claims import claim_verdicts
-from archbench.reports.contrasts.words import BEHIND_BASELINE, NOT_ABOVE_BASELINE, STANDINGS
+from archbench.reports.contrasts.words import (
+    BEHIND_BASELINE,
+    BELOW_GATE_MARK,
+    MARKED_BELOW_GATE,
+    NOT_ABOVE_BASELINE,
+    STANDINGS,
+)
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Column
 from archbench.reports.page.matrix import matrix
@@ -18,7 +24,7 @@ from archbench.reports.report import Report
 from archbench.reports.results import pretraining, trials
 from archbench.reports.results.pretraining import is_first_from_scratch
 
-EXPLAINED: Final[Mapping[str, str]] = {"untrained": "gates", "accounting": "conditions"}  # in these sections
+EXPLAINED: Final[Mapping[str, str]] = {"accounting": "conditions"}  # in these sections
 
 
 def sentences(report: Report) -> list[str]:
@@ -34,8 +40,10 @@ def _meanings(report: Report) -> Iterator[Markup]:
         if state in states:
             name = Markup('<a href="#{}">{}</a>').format(at, word.word) if (at := EXPLAINED.get(state)) else word.word
             yield Markup("{}: {}.").format(name, word.meaning)
-    if any(cell.text.endswith(NOT_ABOVE_BASELINE) for cell in cells):
+    if any(NOT_ABOVE_BASELINE in cell.text for cell in cells):
         yield Markup(BEHIND_BASELINE)
+    if any(BELOW_GATE_MARK in cell.text for cell in cells):
+        yield Markup('<a href="#gates">{}</a>.').format(MARKED_BELOW_GATE)
 
 
 def _figures(report: Report) -> list[str]:
@@ -65,7 +73,7 @@ VERDICTS: Final = Table(
     ),
     holds="which architecture wins on which data set",
     lacks="primary contrasts",
-    note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE}",
+    note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE} {MARKED_BELOW_GATE}.",
 )
 SECTION: Final = Section(
     "In short",

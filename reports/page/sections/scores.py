@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
-from archbench.reports.contrasts.words import BOLD
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
 from archbench.reports.figures.figure import of_architecture, of_baseline
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
@@ -60,7 +61,7 @@ NAME: Final = Column[Scored](
 
 
 def _columns(report: Report) -> list[Column[Scored]]:
-    """A column for each data set and metric, with marks at the scores of what is not trained enough."""
+    """A column for each data set and metric, with marks at the scores of what is below its gate."""
     return [NAME, *(_column(entry, partial(_marked, report, entry), entry.group.dataset) for entry in shown(report))]
 
 
@@ -73,10 +74,10 @@ def _column(comparison: Comparison, cell: Callable[[Scored], GridCell], name: st
 
 
 def _marked(report: Report, comparison: Comparison, row: Scored) -> GridCell:
-    """A score, of the kind "not-trained" where an architecture is not trained enough."""
+    """A score, marked where an architecture is below its gate."""
     cell = _score(comparison, row)
-    trained = row.is_baseline or report.comparisons.gate(comparison.group, row.name).passed
-    return cell if trained or not cell.text else GridCell(cell.text, cell.below, f"{cell.kind} not-trained".strip())
+    passed = row.is_baseline or report.comparisons.gate(comparison.group, row.name).passed
+    return cell if passed or not cell.text else replace(cell, text=f"{cell.text}{BELOW_GATE_MARK}")
 
 
 def _score(comparison: Comparison, row: Scored) -> GridCell:
@@ -187,11 +188,12 @@ SCORES: Final = Table[Scored](
     about=(
         "Test split, mean ± 95% interval",
         _seeds,
+        lambda report: f"{MARKED_BELOW_GATE}." if any(map(report.comparisons.below_gates, shown(report))) else "",
         f"<strong>Bold</strong>: {BOLD}. ↑ higher is better, ↓ lower is better; n: test examples. All metrics and "
         'conditions: <a href="scores.csv">scores.csv</a>.',
     ),
     holds="scores of all architectures and baselines on every data set",
-    note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). \N{DOUBLE DAGGER}: not trained enough.",
+    note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). {MARKED_BELOW_GATE}.",
 )
 VERDICTS: Final = Section(
     "Verdicts",

@@ -14,7 +14,7 @@ from archbench.reports.contrasts.phrase import minimum_detectable, phrase
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Note, Section, Table, Terms
 from archbench.reports.page.sections import checks
-from archbench.reports.page.sections.checks import DETECTABLE, difference, outcome, pair
+from archbench.reports.page.sections.checks import DETECTABLE, GATE, difference, outcome, pair
 from archbench.reports.questions.pairs import FEW
 from archbench.reports.report import Report
 
@@ -62,6 +62,7 @@ CONTRASTS: Final[Sequence[Column[Contrast]]] = (
         lambda contrast: GridCell(phrase(contrast, "cell"), kind="strong" if contrast.decided else ""),
         only="paper",
     ),
+    GATE,
     Column(DETECTABLE.head, minimum_detectable, only="page"),
     Column("seeds", lambda contrast: str(contrast.seeds), only="page"),
     Column(GridCell("to decide", "seeds each"), _to_decide, only="page"),
@@ -126,7 +127,7 @@ ALTERNATIVES: Final[Mapping[Alternative, str]] = {
 
 def alternatives(primary: Sequence[Contrast]) -> str:
     """Which primary contrasts come out differently under other rules for the variance; empty if none was tested."""
-    tested = [contrast for contrast in primary if contrast.outcome not in ("unknown", "untrained")]
+    tested = [contrast for contrast in primary if contrast.outcome != "unknown"]
     changed = []
     for contrast in tested:
         others = [(words, contrast.with_variance_rule(rule)) for rule, words in ALTERNATIVES.items()]
@@ -155,8 +156,9 @@ COLUMNS_OF_CONTRASTS: Final = Terms(
         "margin": "A difference smaller than this does not matter.",
         "outcome": "Better: p is at most 5%. Equal: two one-sided tests at 5%, corrected like p but separately, "
         "exclude a difference as large as the margin (before correction: the 90% interval lies within the margin; the "
-        "95% interval shown need not). Not decided: neither is shown. Other words say why there is no test, or no "
-        "verdict.",
+        "95% interval shown need not). Not decided: neither is shown. Other words say why there is no test, or that "
+        "the outcome depends on the accounting.",
+        "gate": 'Which of the two is below its <a href="#gates">gate</a>. It does not change the outcome.',
         "detectable": "The minimum detectable difference (80% power at the corrected level).",
         "seeds": "The number of seeds, the smaller of the two.",
         "to decide": "The seeds per architecture that would show a difference, or equality within the margin, with "
