@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ VALUES: dict[str, Any] = {
 LINES = {  # above each new line, the one that it follows
     "    clip: Annotated[Number, Field(ge=0)] = 1.0\n": "    momentum: Annotated[Fraction, Key(later=True)] = 0.5\n",
     '    supervision: Supervision = "native"\n': '    schedule: Annotated[str, Key(later=True)] = "linear"\n',
+    "    depth: Annotated[Whole, Field(ge=1, le=96)] | None = None\n": "    kv: Annotated[int, Key(later=True)] = 1\n",
 }
+PLACES = ("experiment", "task", "condition")
+ALONE: dict[str, Any] = {"training": {"momentum": 0.9}, "schedule": "cosine", "model": {"kv": 2}}
 IN_A_CHANGED_ROOM = """
 import importlib.machinery, importlib.util, json, sys
 from pathlib import Path
@@ -58,11 +62,10 @@ print(json.dumps({case: outcome(*given) for case, given in cases.items()}))
 """
 
 
-def written(where: str, momentum: float, schedule: str) -> dict[str, Any]:
-    """The experiment with both keys in one of its tables."""
-    keys: dict[str, Any] = {"training": {"momentum": momentum}, "schedule": schedule}
+def written(where: str, **keys: Any) -> dict[str, Any]:
+    """The experiment with these keys in one of its tables."""
     if where == "experiment":
-        return {**VALUES, **keys, "training": {**VALUES["training"], **keys["training"]}}
+        return {**VALUES, **{key: {**VALUES[key], **keys[key]} if key in VALUES else keys[key] for key in keys}}
     if where == "task":
         return {**VALUES, "tasks": [{**VALUES["tasks"][0], **keys}]}
     return {**VALUES, "conditions": [keys]}
@@ -71,10 +74,11 @@ def written(where: str, momentum: float, schedule: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The last task or condition of each experiment and its run, where the file of keys has the new lines."""
-    cases: dict[str, Any] = {
-        where: (written(where, 0.9, "cosine"), []) for where in ("experiment", "task", "condition")
-    }
-    cases["default"] = written("task", 0.5, "linear"), []
+    both = {"training": {"momentum": 0.9}, "schedule": "cosine"}
+    cases: dict[str, Any] = {where: (written(where, **both), []) for where in PLACES}
+    for where, (key, value) in product(PLACES, ALONE.items()):
+        cases[f"{key} in {where}"] = written(where, **{key: value}), []
+    cases["default"] = written("task", training={"momentum": 0.5}, schedule="linear", model={"kv": 1}), []
     cases["neither"] = VALUES, []
     cases["--set"] = VALUES, ["training.momentum=0.9", "schedule=cosine"]
     cases["--set of a task"] = VALUES, ["tasks.colours.training.momentum=0.9", "tasks.colours.schedule=cosine"]
@@ -89,10 +93,16 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_new_key_may_stand_wherever_its_table_does_and_reaches_the_recipe(outcomes: dict[str, Any]) -> None:
-    places = ("experiment", "task", "condition", "--set", "--set of a task")
+    places = (*PLACES, "--set", "--set of a task")
     assert all((outcomes[place]["momentum"], outcomes[place]["schedule"]) == (0.9, "cosine") for place in places)
     assert {outcomes[place]["run"] for place in places} == {outcomes["task"]["run"]}
     assert all(outcomes[place]["recorded"] == [True, True] for place in places)
+
+
+def test_a_new_key_alone_names_runs_wherever_it_stands(outcomes: dict[str, Any]) -> None:
+    names = {key: {outcomes[f"{key} in {where}"]["run"] for where in PLACES} for key in ALONE}
+    assert all(len(found) == 1 for found in names.values())
+    assert len(set.union(*names.values(), {outcomes["neither"]["run"], outcomes["task"]["run"]})) == len(ALONE) + 2
 
 
 def test_a_new_key_names_and_records_runs_only_where_it_differs_from_its_default(

@@ -126,6 +126,7 @@ def planned(folder: Folder, run: PublishedRun, architectures: Architectures) -> 
         size=model,
         counts=Counts(0, 0),
         training=compiled.chosen(recipe, str(row["device"]), float(row["expected_flops"])),
+        settings=task.later(),
         supervision=str(row["supervision"]),
         sampled=architectures.measurements(variant).is_sampled(model, limits),
         adapt=task.adapt,

@@ -74,6 +74,7 @@ class Plan:
 
     # the training
     training: Training
+    settings: Annotated[dict[str, Any], LATER] = field(default_factory=dict)  # later keys of its table
     supervision: str
     objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
     mask_rate: float | None = None  # of a pretraining; None: drawn uniformly

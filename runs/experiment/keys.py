@@ -1,8 +1,9 @@
 """Keys of an experiment: each is declared once, as a field of a table, with its type, its default and what it names.
 
-Where a key may be written follows from the class that declares it (`sections.py`). A table that is written over another
-one, in whatever way (a task over the experiment, a condition or a start over a task, the command line over all), is a
-patch: ``stated`` gives the keys that it has, ``patched`` puts them in.
+Where a key may be written follows from the class that declares it (`sections.py`). A checked table that is written over
+another one (a task over the experiment, a condition or a start over a task, options of the command line over all) is a
+patch: ``stated`` gives the keys that it has, ``patched`` puts them in. ``--set`` edits the file before it is checked
+(`settings.py`).
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ from pydantic import BaseModel, ConfigDict
 class Key:
     """What a key has to do with the names and records of runs; stands in the ``Annotated`` type of its field.
 
-    ``decides``: it can change a run's result, so it is part of the run's name. ``later``: there were published runs
-    before it, so names and records have it only where it differs from its default. Every new key is a later one.
+    ``decides``: it can change a run's result, so it is part of the run's name. A key that does so only through
+    something that names have already (the digest of the data, the tokens) does not decide. ``later``: there were
+    published runs before it, so names and records have it only where it differs from its default. Every new key is a
+    later one.
     """
 
     decides: bool = True
@@ -64,6 +67,17 @@ class Section(BaseModel):
             if (value := getattr(self, name)) != fields[name].default or not key.later
             if key.decides or not deciding
         }
+
+    def later(self) -> dict[str, Any]:
+        """The later keys that decide a run's result and differ from their default, as JSON values; tables likewise."""
+        found: dict[str, Any] = {}
+        for name, key in _recorded(type(self)).items():
+            value = getattr(self, name)
+            if key.decides and key.later and value != type(self).model_fields[name].default:
+                found[name] = _plain(value)
+            elif key.decides and isinstance(value, Section) and (inner := value.later()):
+                found[name] = inner
+        return found
 
 
 class Table(Section):

@@ -67,6 +67,7 @@ PARAMETER_FLOOR = 20_000
 TUNING_SEED = 1_000  # the default seed of trials; no reported run has it by default
 HOW_LONG = ("tokens", "flops", "seconds")  # of a budget: exactly one of them
 TRANSFER = "transfer"  # the learning rate of trials at another width, scaled by rule
+IN_PLAN = Key(decides=False, later=True)  # of a task's key: what follows from it is in the plan, which names the run
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
 
@@ -251,14 +252,14 @@ class Keys(Section):
     seeds: Listed[Seed] = (0,)
     budget: Budget = Budget()
     model: Model = Model()
-    training: TrainingEntry = TrainingEntry()
+    training: Annotated[TrainingEntry, Key(decides=False)] = TrainingEntry()  # a run names its own recipe
 
 
 class ComparedKeys(Keys):
     """Keys of the experiment, its tasks and conditions."""
 
     supervision: Supervision = "native"
-    tuning: Tuning | None = None
+    tuning: Annotated[Tuning | None, Key(decides=False)] = None  # a run names the values that were chosen
 
 
 class InheritedKeys(ComparedKeys):
@@ -295,17 +296,19 @@ class StartKeys(Section):
     """What the runs of a task start from, and how they are trained, where that is one of several.
 
     0 ``examples`` or ``validation_examples`` are all of them. The defaults are those of specifications that were
-    recorded before a key was added; what an experiment file has by default is in ``TaskEntry``.
+    recorded before a key was added; what an experiment file has by default is in ``TaskEntry``. None of these names a
+    run itself: `Plan` has the run or checkpoint that it starts from, its tokens, the digest of its data, and, as fields
+    of its own, ``adapt`` and what a prompt is made of.
     """
 
-    start: Annotated[str, Key(later=True)] = SCRATCH
-    with_tokens_of: Annotated[str, Key(later=True)] = ""
-    examples: Annotated[int, Key(later=True)] = 0
-    draw: Annotated[Draw, Key(later=True)] = ONCE
-    validation_examples: Annotated[int, Key(later=True)] = 0
-    adapt: Annotated[Adapt, Key(later=True)] = FINETUNE
-    shots: Annotated[int, Key(later=True)] = 0
-    verbalizers: Annotated[dict[str, str], Key(later=True)] = {}
+    start: Annotated[str, IN_PLAN] = SCRATCH
+    with_tokens_of: Annotated[str, IN_PLAN] = ""
+    examples: Annotated[int, IN_PLAN] = 0
+    draw: Annotated[Draw, IN_PLAN] = ONCE
+    validation_examples: Annotated[int, IN_PLAN] = 0
+    adapt: Annotated[Adapt, IN_PLAN] = FINETUNE
+    shots: Annotated[int, IN_PLAN] = 0
+    verbalizers: Annotated[dict[str, str], IN_PLAN] = {}
 
 
 class Task(TaskKeys, StartKeys):

@@ -142,6 +142,7 @@ class Planner:
             counts=counts,
             heads=measured.heads(size, limits),
             training=compiled.chosen(training, setting.device, flops),
+            settings=(stage or task).later(),
             supervision=self._supervision(wanted, variant, size, cost),
             objective=cost.objective,
             mask_rate=stage.mask_rate if stage else None,
