@@ -18,8 +18,10 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 NAMES = [name for name in (*catalogue.names(), *catalogue.ablated()) if name not in STOCK]
 SIZE, LIMITS = Size(dim=64, heads=2, depth=3, hidden=96), Limits(vocabulary=60, source_length=12, target_length=12)
 KNOWN = tomllib.loads(Path(__file__).with_name("built_in_models.toml").read_text(encoding="utf-8"))
+DIGESTS = tomllib.loads(Path(__file__).with_name("ablation_digests.toml").read_text(encoding="utf-8"))
 CHANGED = """{0} is another model than its runs so far were trained with. If that is intended:
-- an ablation: give it another digest (any text) in architectures/catalogue/digests.py, which renames its runs
+- an ablation: give it another digest (any text) in architectures/catalogue/digests.py and in
+  tests/ablation_digests.toml, which renames its runs
 - code that more models share: raise `numerics` of the task kinds
 - then replace its line in tests/built_in_models.toml by
 {0} = {{ shapes = "{shapes}", weights = {weights:.9g}, loss = {loss:.9g}, label = {label:.9g} }}"""
@@ -55,5 +57,10 @@ def test_a_built_in_model_is_the_one_that_its_runs_are_named_by(name: str) -> No
     assert found["shapes"] == known["shapes"] and all(same), CHANGED.format(name, **found)
 
 
-def test_every_kept_digest_is_of_a_built_in_model() -> None:
-    assert set(KNOWN) == set(NAMES) >= set(digests.KEPT)
+def test_no_known_model_is_missing() -> None:
+    assert set(KNOWN) == set(NAMES)
+
+
+def test_an_ablation_has_the_digest_of_its_former_file() -> None:
+    assert {name: digests.of(catalogue.find(name)) for name in catalogue.ablated()} == DIGESTS
+    assert set(digests.KEPT) == set(DIGESTS)

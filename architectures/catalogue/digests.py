@@ -6,7 +6,8 @@ from archbench.architectures.catalogue import sources
 from archbench.architectures.families.variant import Variant
 
 # Digests of the files that ablations once had; with them, their runs keep their names. If the model of an ablation
-# changes (tests/test_built_in_models.py then fails), replace its digest by any other text.
+# changes (tests/test_built_in_models.py then fails), replace its digest by any other text, also in
+# tests/ablation_digests.toml.
 KEPT = {
     "decoder-alibi": "1d116a579cded6a61e4007511de1a497572130f24931ba6bbc4c303d2ef44858",
     "decoder-average": "4fbd1db52ca057810648d36edbcb88b227ed75b3041ae3492153957adebcb35c",
