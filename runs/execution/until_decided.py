@@ -91,7 +91,7 @@ def _ended(named: Mapping[str, Collection[str]], most: int) -> str:
 
 
 def _with_seeds(experiment: Experiment, added: Mapping[str, Mapping[str, int]]) -> Experiment:
-    return experiment.model_copy(update={"added": {name: dict(counts) for name, counts in added.items() if counts}})
+    return experiment.patched({"added": {name: dict(counts) for name, counts in added.items() if counts}})
 
 
 def _recorded(experiment: Experiment, root: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def _repeating(task: Task) -> Task:
     tuning = task.tuning
     if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
         return task
-    return task.model_copy(update={"tuning": tuning.model_copy(update={"longer": True})})
+    return task.patched({"tuning": tuning.patched({"longer": True})})
 
 
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:

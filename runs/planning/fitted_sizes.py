@@ -87,7 +87,7 @@ class FittedSizes:
         match = stage.task.budget.match[0]
         if HELD[match][1] == "tokens":
             return 1.0
-        usual = stage.model_copy(update={"objective": {OWN: 1.0}, "mask_rate": None})
+        usual = stage.patched({"objective": {OWN: 1.0}, "mask_rate": None})
         reference = self.token_cost(stage.task, first, self.size(stage.task, first, "parameters"), usual)
         return float(getattr(reference, HELD[match][1])) / float(getattr(cost, HELD[match][1]))
 

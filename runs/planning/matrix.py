@@ -103,7 +103,7 @@ def _runs(context: PlanningContext, preparation: Preparation) -> Iterator[Placed
                 variant = context.architectures.checkpoint(entry)
                 yield from _of_checkpoint(context, preparation, entry, entry.checkpoint, variant)
         drawing = {name: getattr(task, name) for name in ("examples", "draw", "validation_examples")}
-        as_it_is = task.model_copy(update={**dict(StartKeys()), **drawing})
+        as_it_is = task.patched({**dict(StartKeys()), **drawing})
         for name, variant in scored:
             yield from _of_checkpoint(context, preparation, as_it_is, name, variant)
 
@@ -117,7 +117,7 @@ def _of_checkpoint(
         match, seeds, training = UNMATCHED, task.seeds[:1], Training.of(task.training)
     elif task.budget.seconds is None:
         match, seeds, training = task.budget.match[0], task.seeds, recipe(task, variant.name)
-        task = task.model_copy(update={"supervision": "target"})
+        task = task.patched({"supervision": "target"})
     else:
         where = f"tasks.{task.name}.start"
         raise InputError(f"{where}: {variant.name} needs a budget in tokens or FLOPs; set one of these")
@@ -132,7 +132,7 @@ def by_examples(entries: Sequence[Task]) -> Iterator[tuple[Task, list[Task]]]:
     """A task and its conditions by their number of training examples: the first of each number, and the others."""
     for count in dict.fromkeys(entry.examples for entry in entries):
         base, *others = [entry for entry in entries if entry.examples == count]
-        yield base if base is entries[0] else base.model_copy(update={"retuned": False}), others
+        yield base if base is entries[0] else base.patched({"retuned": False}), others
 
 
 def _merged(runs: Sequence[PlacedPlan]) -> tuple[Plan, ...]:

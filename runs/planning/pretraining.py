@@ -64,7 +64,7 @@ class Pretrainings:
             if before is not None:
                 self._check_conversion(stage, architecture, replace(before.plan.size, dropout=0.0))
             tokens, share = stage.task.budget.tokens or 0, 1.0 if stage.share is None else stage.share
-            task = stage.task.model_copy(update={"start": stage.before or SCRATCH})
+            task = stage.task.patched({"start": stage.before or SCRATCH})
             wanted = Wanted(
                 task=task,
                 architecture=architecture,

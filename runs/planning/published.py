@@ -80,7 +80,7 @@ def narrowed(experiment: Experiment, runs: Sequence[PublishedRun]) -> Experiment
     tasks = tuple(_reference_only(task) for task in experiment.tasks if task.name in named or experiment.pretraining)
     sharing = [_untuned(task, seeds=()) for task in experiment.conditions if task.start != SCRATCH]
     conditions = (*(_alone(experiment, run) for run in runs), *sharing)
-    return experiment.model_copy(update={"tasks": tasks, "conditions": conditions, "controls": (), "added": {}})
+    return experiment.patched({"tasks": tasks, "conditions": conditions, "controls": (), "added": {}})
 
 
 def pretrainings_first(matrix: Matrix, root: Path) -> tuple[Plan, ...]:
@@ -139,17 +139,16 @@ def joined_by(
         tuning = task.tuning
         if tuning is not None and task.name in grids:
             rates, dropouts = grids[task.name]
-            tuning = tuning.model_copy(update={"learning_rate": rates, "dropout": dropouts, "longer": False})
-        budget = task.budget.model_copy(update={"match": task.budget.match[:1]})
+            tuning = tuning.patched({"learning_rate": rates, "dropout": dropouts, "longer": False})
         named = {"architectures": (*_reference_only(task).architectures, variant), "alternatives": {}}
-        return task.model_copy(update={**named, "tuning": tuning, "budget": budget})
+        return task.patched({**named, "tuning": tuning, "budget": {"match": task.budget.match[:1]}})
 
     tasks = tuple(map(joined, experiment.tasks))
     name = f"{against.architecture}-against-{against.published}"
     declared = {"contrasts": tuple((against.architecture, other) for other in others), "against": against}
     without = {"conditions": (), "controls": ()}
     changes = {"name": name, "architectures": tasks[0].architectures, "tasks": tasks, **without, **declared}
-    return experiment.model_copy(update=changes)
+    return experiment.patched(changes)
 
 
 def called(variant: str) -> str:
@@ -180,7 +179,7 @@ def _alone(experiment: Experiment, run: PublishedRun) -> Task:
 
 
 def _untuned(task: Task, **changes: Any) -> Task:
-    return task.model_copy(update={"tuning": None, "retuned": False, "alternatives": {}, **changes})
+    return task.patched({"tuning": None, "retuned": False, "alternatives": {}, **changes})
 
 
 def _stated(experiment: Experiment, run: PublishedRun) -> Task:
@@ -208,7 +207,7 @@ def _as_published(plan: Plan, run: PublishedRun, in_seconds: bool) -> Plan:
 
     Every machine computes in float32, but not every one in bfloat16, so only float32 is taken over.
     """
-    training = plan.training.model_copy(update=_rates(run.row))
+    training = plan.training.patched(_rates(run.row))
     heads = _size_heads(plan, run.row)
     plan = replace(
         plan,

@@ -62,7 +62,7 @@ class TaskRuns:
 
     def _controls(self, name: str) -> Iterator[PlacedPlan]:
         """The first architecture again with other seeds, and with half its budget."""
-        half = self.task.model_copy(update={"share": HALF})
+        half = self.task.patched({"share": HALF})
         for words, task, more in (("again", self.task, CONTROL_SEEDS), ("half the budget", half, 0)):
             wanted = self._chosen(task, name, task.budget.match[0])
             for seed in task.seeds:

@@ -140,7 +140,7 @@ class TuningTrials:
         return self._losses[key]
 
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[PlacedPlan]]:
-        task = self.task.model_copy(update={"share": self.task.share * self.share})
+        task = self.task.patched({"share": self.task.share * self.share})
         return {
             (name, point): [
                 self._place(task, architecture, seed, point.of(task.training)) for seed in self.tuning.seeds

@@ -25,7 +25,7 @@ def chosen(training: Training, device: str, flops: float) -> Training:
     """``training`` with "auto" resolved from a run's FLOPs, not its time, so that the result is always the same."""
     if training.compile != "auto":
         return training
-    return training.model_copy(update={"compile": flops >= PAYS[device]})
+    return training.patched({"compile": flops >= PAYS[device]})
 
 
 def compile_blocks(model: Any, cache: Path, say: Say) -> bool:
