@@ -74,7 +74,7 @@ class Plan:
 
     # the training
     training: Training
-    settings: Annotated[dict[str, Any], LATER] = field(default_factory=dict)  # later keys of its table
+    settings: Annotated[dict[str, Any], LATER] = field(default_factory=dict)  # `Section.later` of its task
     supervision: str
     objective: dict[str, float] = field(default_factory=dict)  # of a pretraining: the share of each
     mask_rate: float | None = None  # of a pretraining; None: drawn uniformly
