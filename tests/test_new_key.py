@@ -78,6 +78,10 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     cases: dict[str, Any] = {where: (written(where, **both), []) for where in PLACES}
     for where, (key, value) in product(PLACES, ALONE.items()):
         cases[f"{key} in {where}"] = written(where, **{key: value}), []
+    for kv in (1, 2):
+        stage = {"name": "before", "data": "things.txt", "vocabulary": 300, "context": 16, "model": {"kv": kv}}
+        task = {**VALUES["tasks"][0], "start": "before"}
+        cases[f"pretraining {kv}"] = {**VALUES, "tasks": [task], "pretraining": [stage]}, []
     cases["default"] = written("task", training={"momentum": 0.5}, schedule="linear", model={"kv": 1}), []
     cases["neither"] = VALUES, []
     cases["--set"] = VALUES, ["training.momentum=0.9", "schedule=cosine"]
@@ -103,6 +107,7 @@ def test_a_new_key_alone_names_runs_wherever_it_stands(outcomes: dict[str, Any])
     names = {key: {outcomes[f"{key} in {where}"]["run"] for where in PLACES} for key in ALONE}
     assert all(len(found) == 1 for found in names.values())
     assert len(set.union(*names.values(), {outcomes["neither"]["run"], outcomes["task"]["run"]})) == len(ALONE) + 2
+    assert outcomes["pretraining 1"]["run"] != outcomes["pretraining 2"]["run"]
 
 
 def test_a_new_key_names_and_records_runs_only_where_it_differs_from_its_default(
