@@ -36,7 +36,7 @@ LEFT_OUT = {
     "training.devices": "test_ranks.py::test_two_ranks_have_the_bits_of_one_process_that_reads_two_parts",
     # the data
     **dict.fromkeys(("task.data", "task.columns", "task.encoding", "task.tokenizer", "task.vocabulary"), DATA),
-    **dict.fromkeys(("task.test_examples", "task.examples"), DATA),
+    **dict.fromkeys(("task.test_examples", "task.examples", "task.draw_seed", "task.validation_examples"), DATA),
     **dict.fromkeys(("task.pretrained", "task.shared_tokenizer", "task.sentinels", "task.texts_of"), TOKENIZER),
     "task.name": NAMED,
     **dict.fromkeys(("task.kind_file", "kind_code", "kind_form"), KIND),
@@ -48,7 +48,8 @@ LEFT_OUT = {
     "variant_text": "test_built_in_models.py::test_a_built_in_model_is_the_one_that_its_runs_are_named_by",
     # what follows from the rest, and what is only told
     **dict.fromkeys(("experiment", "family", "description", "match", "stage", "breaks", "heads", "counts"), TOLD),
-    **dict.fromkeys(("vocabulary", "examples", "start_name", "pretraining_tokens", "pretraining_flops"), TOLD),
+    **dict.fromkeys(("vocabulary", "examples", "validation_examples", "start_name"), TOLD),
+    **dict.fromkeys(("pretraining_tokens", "pretraining_flops"), TOLD),
     **dict.fromkeys(("targets", "loss_tokens", "flops", "optimizer_flops", "baselines", "cache"), TOLD),
     **dict.fromkeys(("expected_seconds", "scoring_seconds", "predictions"), TOLD),
 }
@@ -171,6 +172,8 @@ def test_what_decides_the_data_is_in_their_digest(folder: Path, tmp_path: Path) 
         {"vocabulary": 20},
         {"test_examples": 5},
         {"examples": 20},
+        {"examples": 20, "draw_seed": 1},
+        {"examples": 20, "draw_seed": 1, "validation_examples": 5},
         {"data": "accents.tsv"},
         {"data": "accents.tsv", "encoding": "latin-1"},
     ]
