@@ -157,7 +157,16 @@ def test_the_list_says_what_each_figure_answers_and_needs(store: Path) -> None:
     assert len(lines) == len(dir(archbench.figures))
     assert all("?" in line for line in lines)
     assert [line.split()[0] for line in lines if "nothing to show" in line] == [
-        *("differences", "pretraining_gains", "pretraining", "scaling", "depth", "capacity", "pretraining_curves"),
+        *(
+            "differences",
+            "writing",
+            "pretraining_gains",
+            "pretraining",
+            "scaling",
+            "depth",
+            "capacity",
+            "pretraining_curves",
+        ),
     ]
 
 
@@ -324,7 +333,7 @@ def test_a_note_says_where_its_format_has_the_differences() -> None:
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")
-    store = "pretraining" if name in of_pretraining else "families"
+    store = "pretraining" if name in of_pretraining else "orders" if name == "writing" else "families"
     grid = printed.table(figure_stores.judged(store), name)
     texts = {form: printed.printed(grid, form) for form in printed.FORMATS}
     rows = list(csv.reader(io.StringIO(texts["csv"])))

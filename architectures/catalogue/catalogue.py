@@ -22,7 +22,7 @@ from archbench.architectures.catalogue import shared_state, sources
 from archbench.architectures.catalogue.sandbox import limited
 from archbench.architectures.families.builtin import FAMILIES
 from archbench.architectures.families.family import Family
-from archbench.architectures.families.masking import told
+from archbench.architectures.families.masking import Told
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
 from archbench.tasks.base import code
@@ -178,7 +178,7 @@ def _ablation(name: str) -> Variant:
     text = table.replace(str(ablations.__doc__), ablation.document, 1) + f'\nbuild = ABLATIONS["{name}"].build\n'
     family = ablation.build(*SMALL).family
     return Variant(
-        name, ablations.__file__, True, family, ablation.document, text, told(ablation.build), breaks=ablation.breaks
+        name, ablations.__file__, True, family, ablation.document, text, Told(ablation.build), breaks=ablation.breaks
     )
 
 
@@ -230,4 +230,4 @@ def _checked(name: str, module: ModuleType, text: str, is_builtin: bool = False)
         known = ", ".join(family.__name__ for family in FAMILIES)
         wanted = f"expected one of {known}, or a subclass of Family"
         raise InputError(f"{path}: build(size, limits) gave a {type(model).__name__}; {wanted}")
-    return Variant(name, path, is_builtin, model.family, document, text, told(build))
+    return Variant(name, path, is_builtin, model.family, document, text, Told(build))

@@ -1,7 +1,7 @@
 """How a model that fills in a canvas learns to: settings of a run, whatever the variant."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from archbench.architectures.families.encoder import EncoderOnly
@@ -18,11 +18,14 @@ WEIGHTS: Final[dict[str, dict[str, Any]]] = {"bound": {}, "equal": {"equal": Tru
 CANVASES: Final[dict[str, dict[str, Any]]] = {"mask": {}, "end": {"ended": True}, "length": {}}  # what follows a target
 
 
-def told(build: Callable[[Size, Limits], Any]) -> Callable[[Size, Limits], Any]:
+@dataclass(frozen=True)
+class Told:
     """``build``, and after it the settings of the limits, which change the objective of an encoder."""
 
-    def built(size: Size, limits: Limits) -> Any:
-        model = build(size, limits)
+    build: Callable[[Size, Limits], Any]
+
+    def __call__(self, size: Size, limits: Limits) -> Any:
+        model = self.build(size, limits)
         if not isinstance(model, EncoderOnly) or not isinstance(model.objective, Masked):
             return model
         settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
@@ -31,5 +34,3 @@ def told(build: Callable[[Size, Limits], Any]) -> Callable[[Size, Limits], Any]:
         if limits.canvas == "length":
             model.predict_lengths()
         return model
-
-    return built

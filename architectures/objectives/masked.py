@@ -108,7 +108,7 @@ class Masked:
             draw = MaskDraw(*(part[:, width:] for part in whole))
         else:
             masked_source = self._draw_source_mask(source_real, generator) if native else None
-            draw = self._draw_mask(real, generator, row_tokens[:, None] if self.ended else None)
+            draw = self._draw_mask(real, generator, *([row_tokens[:, None]] if self.ended else []))
         source, source_mask = _ended(text.source, text.source_mask)
         if masked_source is not None:
             source = source.masked_fill(F.pad(masked_source, (0, 1)).to(source.device), MASK)
@@ -200,16 +200,24 @@ class Masked:
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over the masks."""
         cells = self._cells(model, target)
-        predicted = self._predicted(model, source, target, native)
+        predicted = self.loss_tokens(model, source, target, native) + self._fillers(model, target, native)
         canvas = cells if _predicts_length(model) else 0.0 * target + model.canvas
         forward = model.flops(source + 1.0, canvas, predicted)
         return tripled(forward + model.length_flops(source + 1.0) if _predicts_length(model) else forward)
 
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Expected tokens with a loss in one example; END that fills a canvas is none of them."""
-        if not self.ended or (native and self.joint):
-            return self._predicted(model, source, target, native)
-        return self._predicted(model, source, target, native, share=target / model.canvas)
+        cells = self._cells(model, target)
+        if native and self.joint:
+            return expected_mask_count(source + cells, self.rate)
+        if self.next_cell:
+            predicted = 0.0 * target + 1.0
+        else:
+            share = target / model.canvas if self.ended else 1.0
+            at_random = share * expected_mask_count(cells, self.rate)
+            at_the_end = expected_mask_count(target if self.ended else cells, self.rate)
+            predicted = (1.0 - self.suffix) * at_random + self.suffix * at_the_end
+        return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
     def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
         """Model FLOPs of generating a target: a forward pass per token, or one in each round of ``decoding``."""
@@ -239,17 +247,12 @@ class Masked:
             return target - 1.0
         return 0.0 * target + model.canvas if self.ended else target
 
-    def _predicted(self, model: Any, source: Amount, target: Amount, native: bool, share: Amount = 1.0) -> Amount:
-        """Expected masked tokens that are predicted; of the randomly masked ones only a ``share``."""
-        cells = self._cells(model, target)
-        if native and self.joint:
-            return expected_mask_count(source + cells, self.rate)
-        if self.next_cell:
-            predicted = 0.0 * target + 1.0
-        else:
-            at_random, in_suffix = (expected_mask_count(tokens, self.rate) for tokens in (cells, target))
-            predicted = (1.0 - self.suffix) * share * at_random + self.suffix * in_suffix
-        return predicted + (0.5 * self.source_rate * source if native else 0.0)
+    def _fillers(self, model: Any, target: Amount, native: bool) -> Amount:
+        """Expected cells after a target that have a loss: on END, which fills the canvas."""
+        if not self.ended or self.next_cell or (native and self.joint):
+            return 0.0 * target
+        at_random = expected_mask_count(0.0 * target + model.canvas, self.rate)
+        return (1.0 - self.suffix) * (1.0 - target / model.canvas) * at_random
 
     def _draw_mask(self, real: Tensor, generator: torch.Generator | None, tokens: Tensor | None = None) -> MaskDraw:
         """Draws what is masked of texts whose cells, not padding, are ``real`` (b, t).

@@ -293,7 +293,7 @@ FAULTS = {
         ),
     ),
     "a_uniform_model_has_a_known_source_loss": (
-        Fault("source loss counted twice", "the loss of a uniform model is 9.", prepared(source_twice)),
+        Fault("source loss counted twice", "the source loss of a uniform model is 6.", prepared(source_twice)),
     ),
     "sampling_follows_scoring": (
         Fault("sampling colder than asked", "of samples are", patch(generate, "_choose", colder), trials=USUAL),
