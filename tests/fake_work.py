@@ -34,6 +34,7 @@ class FakePlan:
     kind_code: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     task: TaskConfig = TASK
+    labelled: str = ""
 
     def row(self) -> dict[str, Any]:
         parts = self.run.rsplit("-", 2)

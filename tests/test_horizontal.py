@@ -81,9 +81,9 @@ def test_a_limit_at_the_end_of_the_curves_is_marked() -> None:
     assert not sure.or_less and not sure.or_more and " or " not in sure.sentence
 
 
-@pytest.mark.parametrize(("majority", "count"), [(0.3, 2), (0.75, 0)])
-def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float, count: int) -> None:
-    """Unless one of the two is no better than the majority class on all of it."""
+@pytest.mark.parametrize("majority", [0.3, 0.75])
+def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float) -> None:
+    """Also where one of the two is below its gate on all of it."""
     task = single(SENTIMENT, truth={"decoder": 0.8, "encoder": 0.7}, seeds=4, spread=0.002, examples=4000)
     task = replace(task, references=task.references | {"majority": majority})
     planted = {"decoder": (0.6, 0.7), "encoder": (0.5, 0.6)}
@@ -104,7 +104,7 @@ def test_parts_of_a_budget_are_compared(tmp_path: Path, majority: float, count: 
     assert [(entry.slow, entry.fast, entry.cost) for entry in distances] == [
         ("encoder", "decoder", "tokens"),
         ("encoder", "decoder", "flops"),
-    ][:count]
+    ]
     assert all(entry.ratio == pytest.approx(2.0, rel=0.1) and entry.lower < 2 < entry.upper for entry in distances)
 
 

@@ -789,7 +789,7 @@ def test_a_dry_run_says_what_waits_for_pretrained_weights(folder: Path, tmp_path
     text = dry_run.preview(experiment, tmp_path / "out", RunOptions(jobs=1), lambda line: None)
     assert "then 1 run from pretrained weights (colours), about" in text and "trials" not in text
     (row,) = [line.split() for line in text.splitlines() if " own " in line and "finetune" in line]
-    assert row[:4] == ["colours", "decoder", "own", "finetune"] and row[5] == "1"
+    assert row[:5] == ["colours", "decoder", "own", "finetune", "108"] and row[10] == "1"
     assert not (tmp_path / "out").exists()
 
 

@@ -19,7 +19,7 @@ from synthetic import SENTIMENT, SHAKESPEARE, Row
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import listing
 from archbench.reports.claims import claims
-from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNMET, Claim
+from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNDECIDED, UNMET, Claim
 from archbench.reports.contrasts import verdicts
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
@@ -215,8 +215,9 @@ def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:
 @pytest.mark.parametrize(
     ("pair", "verdict"),
     [
-        (("decoder{own, finetune, fewest}", "decoder{scratch, finetune, 20}"), SAME_DIRECTION),
-        (("decoder{scratch, finetune, 20}", "decoder{own, finetune, 20}"), OPPOSITE_DIRECTION),
+        (("decoder{own, finetune, 1000}", "decoder{scratch, finetune, 1000}"), SAME_DIRECTION),
+        (("decoder{scratch, finetune, 1000}", "decoder{own, finetune, 1000}"), OPPOSITE_DIRECTION),
+        (("decoder{own, finetune, fewest}", "decoder{scratch, finetune, 20}"), UNDECIDED),  # below its gate
         (("decoder{own, finetune, 7}", "decoder{scratch, finetune, 20}"), UNMET),
     ],
 )
@@ -235,14 +236,14 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
             "decoder (after own, finetuned on" in ruling.evidence
             and "decoder (from scratch, finetuned" in ruling.evidence
         )
-        assert ruling.p < 0.05
+        assert ruling.p < 0.05 or verdict == UNDECIDED
 
 
 @pytest.mark.parametrize(("text", "verdict"), [("phrases-text-en-de", SAME_DIRECTION), ("mine.txt", UNMET)])
 def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
     text: str, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = ("decoder{phrases, finetune, 20}", "decoder{scratch, finetune, 20}")
+    pair = ("decoder{phrases, finetune, 1000}", "decoder{scratch, finetune, 1000}")
     claim = Claim("h", "Helps", "x", "y", ("classification",), (pair,), miniature=True, preset="pretrained")
     frames = figure_stores.judged("pretraining").comparisons.tables
     declared = {"pretraining": [{"task": {"name": "phrases", "data": text}}]}

@@ -156,8 +156,8 @@ COLUMNS_OF_CONTRASTS: Final = Terms(
         "margin": "A difference smaller than this does not matter.",
         "outcome": "Better: p is at most 5%. Equal: two one-sided tests at 5%, corrected like p but separately, "
         "exclude a difference as large as the margin (before correction: the 90% interval lies within the margin; the "
-        "95% interval shown need not). Not decided: neither is shown. Other words say why there is no test, or that "
-        "the outcome depends on the accounting.",
+        "95% interval shown need not). Not decided: neither is shown. Other words say why there is no test, or no "
+        "verdict.",
         "gate": 'Which of the two is below its <a href="#gates">gate</a>. It does not change the outcome.',
         "detectable": "The minimum detectable difference (80% power at the corrected level).",
         "seeds": "The number of seeds, the smaller of the two.",
