@@ -251,8 +251,8 @@ class Masked:
         """Expected cells after a target that have a loss: on END, which fills the canvas."""
         if not self.ended or self.next_cell or (native and self.joint):
             return 0.0 * target
-        at_random = expected_mask_count(0.0 * target + model.canvas, self.rate)
-        return (1.0 - self.suffix) * (1.0 - target / model.canvas) * at_random
+        fillers: Amount = (1.0 - target / model.canvas) * expected_mask_count(0.0 * target + model.canvas, self.rate)
+        return (1.0 - self.suffix) * fillers
 
     def _draw_mask(self, real: Tensor, generator: torch.Generator | None, tokens: Tensor | None = None) -> MaskDraw:
         """Draws what is masked of texts whose cells, not padding, are ``real`` (b, t).
