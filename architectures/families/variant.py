@@ -50,6 +50,11 @@ class Variant:
     checkpoint: ExternalCheckpoint | None = None
     breaks: tuple[str, ...] = ()
 
+    @property
+    def learns_as_told(self) -> bool:
+        """Whether ``families.masking`` changes how it learns: encoders of archbench or of the user, not of others."""
+        return self.family == "encoder" and self.checkpoint is None and self.name not in STOCK
+
     def builder(self, labels: Sequence[str], trained: bool = False) -> Callable[[Size, Limits], Any]:
         """The function that builds the model for a task with these labels; a checkpoint's is frozen unless trained."""
         checkpoint = self.checkpoint

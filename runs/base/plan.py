@@ -248,7 +248,7 @@ class Plan:
             **({"strategy": self.training.strategy, "devices": self.devices} if self.devices > 1 else {}),
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
-            **(self._masking() if self.family == "encoder" else {}),
+            **self._masking(),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,
@@ -259,7 +259,7 @@ class Plan:
         }
 
     def _masking(self) -> dict[str, str]:
-        """How the encoder learns to fill in its canvas, where that is not the usual way."""
+        """How an encoder learns to fill in its canvas, where that is not the usual way."""
         usual = Training().masking
         return {key: value for key, value in self.training.masking.items() if value != usual[key]}
 

@@ -108,8 +108,9 @@ class Planner:
 
     def plan_of(self, wanted: Wanted) -> Plan:
         """The whole plan of a run; raises ``InputError`` where its size or budget cannot be."""
-        prepared, setting, task, training = self.data(wanted.seed), self.setting, wanted.task, wanted.training
+        prepared, setting, task = self.data(wanted.seed), self.setting, wanted.task
         variant, stage = self.architectures.find(wanted.architecture), wanted.stage
+        training = wanted.training if variant.learns_as_told else wanted.training.patched(Training().masking)
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
         self._check_canvas(task, variant)
@@ -173,7 +174,7 @@ class Planner:
 
     def _check_canvas(self, task: Task, variant: Variant) -> None:
         """Raises ``InputError`` where a length is to be predicted that is always the same."""
-        predicted = task.training.canvas == "length" and variant.family == "encoder" and task.target_length > 1
+        predicted = task.training.canvas == "length" and variant.learns_as_told and task.target_length > 1
         if predicted and not self.prepared.ends:
             raise InputError(
                 f'tasks.{task.name}.training.canvas: "length": its targets are windows of one length; choose "mask"'
