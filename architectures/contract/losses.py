@@ -255,7 +255,8 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
         bool(torch.equal(inputs.labels, canvas.flatten()[inputs.at])),
         "hidden cells have other labels than the target's tokens",
     )
-    counts, lengths = cells.sum(1), torch.full_like(cells, True).sum(1) if objective.ended else real.sum(1)
+    counts, lengths = cells.sum(1), real.sum(1)
+    lengths = torch.full_like(lengths, width) if objective.ended else lengths
     require(bool((counts >= 1).all()), "nothing of a target is hidden")
     shares = 2 * lengths / (lengths + 1) if objective.equal else lengths / counts
     what = "n / E[k]" if objective.equal else "n / k"

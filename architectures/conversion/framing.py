@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from archbench.architectures.components.embedding import Targets
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
+from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS
@@ -77,8 +78,12 @@ class Framed:
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         return self.inner.loss_tokens(model, source, target, False)
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
-        return self.inner.answer_flops(model, source + self._extra, target, decoding)
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        return self.inner.answer_flops(model, source + self._extra, target)
+
+    def rounds_flops(self, model: Any, source: Amount, target: Amount, rounds: int) -> Amount:
+        assert isinstance(self.inner, Masked)
+        return self.inner.rounds_flops(model, source + self._extra, target, rounds)
 
     @property
     def _extra(self) -> float:

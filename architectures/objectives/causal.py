@@ -108,7 +108,7 @@ class Causal:
         predicted = (source - 1.0) * (source > 0) if native and model.source_predicts else 0.0
         return target + predicted
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
         """Model FLOPs of reading a source and generating a target token by token with a cache."""
         return model.flops(source, target, target).model  # type: ignore[no-any-return]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.kernels.weight_prepack import prepacked_weights
-from archbench.architectures.objectives.objective import cell_tokens
+from archbench.architectures.objectives.objective import cell_tokens, predicts_length
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK
 
@@ -66,7 +66,7 @@ def decode_iteratively(
 
     What stands before the first END is the answer; where lengths are predicted, END stands behind the last cell.
     """
-    lengths = model.prefill(source, source_mask).lengths
+    lengths = model.prefill(source, source_mask).lengths if predicts_length(model) else None
     width = model.canvas if lengths is None else int(lengths.max())
     canvas = torch.full((len(source), width), MASK, device=source.device)
     cells = None

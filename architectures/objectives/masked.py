@@ -20,6 +20,7 @@ from archbench.architectures.objectives.objective import (
     index_of,
     length_nats,
     log_softmax,
+    predicts_length,
     tripled,
     weighted_loss,
 )
@@ -108,7 +109,8 @@ class Masked:
             draw = MaskDraw(*(part[:, width:] for part in whole))
         else:
             masked_source = self._draw_source_mask(source_real, generator) if native else None
-            draw = self._draw_mask(real, generator, *([row_tokens[:, None]] if self.ended else []))
+            ended = [row_tokens[:, None]] if self.ended else []  # a subclass may draw by two arguments
+            draw = self._draw_mask(real, generator, *ended)
         source, source_mask = _ended(text.source, text.source_mask)
         if masked_source is not None:
             source = source.masked_fill(F.pad(masked_source, (0, 1)).to(source.device), MASK)
@@ -122,7 +124,7 @@ class Masked:
             labels=select(text.target, index_of(draw.predicted, source)),
             weights=draw.weights[draw.predicted].to(source.device),
             row_tokens=row_tokens,
-            lengths=real.sum(1).to(source.device) if _predicts_length(model) else None,
+            lengths=real.sum(1).to(source.device) if predicts_length(model) else None,
         )
         if masked_source is None:
             return inputs
@@ -153,7 +155,7 @@ class Masked:
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
         scores = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
         blank, shown = _canvas(model, text)
-        width, lengths = blank.shape[1], present.sum(1) if _predicts_length(model) else None
+        width, lengths = blank.shape[1], present.sum(1) if predicts_length(model) else None
         steps = torch.arange(width, device=present.device)
         at_once = max(1, CANVASES.get(present.device.type, max(CANVASES.values())) // parts)
         for start in range(0, len(rows), at_once):
@@ -199,11 +201,9 @@ class Masked:
 
     def training_flops(self, model: Any, source: Amount, target: Amount, native: bool) -> Flops:
         """Forward and backward FLOPs of one example, in expectation over the masks."""
-        cells = self._cells(model, target)
         predicted = self.loss_tokens(model, source, target, native) + self._fillers(model, target, native)
-        canvas = cells if _predicts_length(model) else 0.0 * target + model.canvas
-        forward = model.flops(source + 1.0, canvas, predicted)
-        return tripled(forward + model.length_flops(source + 1.0) if _predicts_length(model) else forward)
+        forward = model.flops(source + 1.0, self._read(model, target), predicted)
+        return tripled(forward + model.length_flops(source + 1.0) if predicts_length(model) else forward)
 
     def loss_tokens(self, model: Any, source: Amount, target: Amount, native: bool) -> Amount:
         """Expected tokens with a loss in one example; END that fills a canvas is none of them."""
@@ -219,22 +219,31 @@ class Masked:
             predicted = (1.0 - self.suffix) * at_random + self.suffix * at_the_end
         return predicted + (0.5 * self.source_rate * source if native else 0.0)
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
-        """Model FLOPs of generating a target: a forward pass per token, or one in each round of ``decoding``."""
-        if _predicts_length(model):
-            cells, width = target - 1.0, target - 1.0
-        else:
-            cells, width = target, 0.0 * target + model.canvas
-        if decoding is not None and decoding.strategy == "confident":
-            passes, logits = np.minimum(decoding.rounds, width), width
-        else:
-            passes, logits = cells, 0.0 * target + 1.0
-        flops: Amount = passes * model.flops(source + 1.0, width, logits).model
-        return flops + model.length_flops(source + 1.0).model if _predicts_length(model) else flops
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        """Model FLOPs of generating a target from left to right: a forward pass per token."""
+        passes = self._written(model, target)
+        return self._writing_flops(model, source, target, passes, 0.0 * target + 1.0)
+
+    def rounds_flops(self, model: Any, source: Amount, target: Amount, rounds: int) -> Amount:
+        """Model FLOPs of filling the canvas in so many rounds: a forward pass, with logits of all cells, in each."""
+        canvas = self._read(model, target)
+        return self._writing_flops(model, source, target, np.minimum(rounds, canvas), canvas)
+
+    def _writing_flops(self, model: Any, source: Amount, target: Amount, passes: Amount, logits: Amount) -> Amount:
+        flops: Amount = passes * model.flops(source + 1.0, self._read(model, target), logits).model
+        return flops + model.length_flops(source + 1.0).model if predicts_length(model) else flops
+
+    def _written(self, model: Any, target: Amount) -> Amount:
+        """The tokens of a target that are written into cells."""
+        return target - 1.0 if predicts_length(model) else target
+
+    def _read(self, model: Any, target: Amount) -> Amount:
+        """The cells that are read with a target."""
+        return target - 1.0 if predicts_length(model) else 0.0 * target + model.canvas
 
     def _text(self, model: Any, batch: Batch) -> Batch:
         """The batch with the targets from whose cells masks are drawn: without END, or with END to the canvas's end."""
-        if not self.ended or _predicts_length(model):
+        if not self.ended or predicts_length(model):
             return _without_end(model, batch)
         tokens, mask = batch.target, batch.target_mask
         tokens = tokens if mask is None else tokens.masked_fill(~mask.bool(), END)
@@ -243,9 +252,7 @@ class Masked:
 
     def _cells(self, model: Any, target: Amount) -> Amount:
         """The cells of a target of ``target`` tokens from which masks are drawn."""
-        if _predicts_length(model):
-            return target - 1.0
-        return 0.0 * target + model.canvas if self.ended else target
+        return self._read(model, target) if self.ended else self._written(model, target)
 
     def _fillers(self, model: Any, target: Amount, native: bool) -> Amount:
         """Expected cells after a target that have a loss: on END, which fills the canvas."""
@@ -329,14 +336,9 @@ def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor |
     return source, None if source_mask is None else F.pad(source_mask, (0, 1), value=True)
 
 
-def _predicts_length(model: Any) -> bool:
-    """Whether a target is its length and its tokens without END."""
-    return getattr(model, "lengths", None) is not None
-
-
 def _without_end(model: Any, batch: Batch) -> Batch:
     """The batch as it is or, where lengths are predicted, with targets without END."""
-    if not _predicts_length(model):
+    if not predicts_length(model):
         return batch
     kept = mask_or_ones(batch.target, batch.target_mask).bool() & (batch.target != END)
     width = int(kept.sum(1).max())
@@ -349,7 +351,7 @@ def _hidden(tokens: Tensor, masked: Tensor) -> Tensor:
 
 def _canvas(model: Any, text: Batch) -> tuple[Tensor, Tensor | None]:
     """The cells that a model reads of targets, filled up with [MASK], and which of them exist (None: all)."""
-    if _predicts_length(model):
+    if predicts_length(model):
         return text.target, text.target_mask
     cells = text.target if text.target_mask is None else text.target.masked_fill(~text.target_mask.bool(), MASK)
     return F.pad(cells, (0, model.canvas - cells.shape[1]), value=MASK), None

@@ -237,11 +237,8 @@ class Objective(Protocol):
         """Expected number of tokens with a loss in each example; lengths as for `training_flops`."""
         ...
 
-    def answer_flops(self, model: Any, source: Amount, target: Amount, decoding: Decoding | None = None) -> Amount:
-        """FLOPs of generating each target from its source; lengths as for `training_flops`.
-
-        ``decoding`` None: from left to right, one answer at a time.
-        """
+    def answer_flops(self, model: Any, source: Amount, target: Amount) -> Amount:
+        """FLOPs of generating each target from its source; lengths as for `training_flops`."""
         ...
 
 
@@ -267,6 +264,11 @@ def cell_tokens(allowed_tokens: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return allowed_tokens
     return allowed_tokens & (torch.arange(len(allowed_tokens), device=allowed_tokens.device) != END)
+
+
+def predicts_length(model: Any) -> bool:
+    """Whether a target is its length and its tokens without END."""
+    return getattr(model, "lengths", None) is not None
 
 
 def length_nats(model: Any, source: Tensor, source_mask: Tensor | None, lengths: Tensor) -> Tensor:

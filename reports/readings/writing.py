@@ -53,7 +53,7 @@ def _of(report: Report, comparison: Comparison) -> Iterator[Writing]:
         flops, seconds = _mean(runs, "inference_flops"), _mean(runs, "generate_seconds")
         each = seconds / (measured.test_examples[0] or math.nan)
         yield Writing(measured, cell.architecture, LEFT_TO_RIGHT, cell.interval, flops, flops / base, each)
-        own = rows[(rows["metric"] == metric) & rows["run"].isin(runs["run"]) & (rows["decoding"] != LEFT_TO_RIGHT)]
+        own = rows[(rows["metric"] == metric) & rows["run"].isin(runs["run"])]
         for order, of_order in own.groupby("decoding", sort=False):
             score = _score(report, measured, cell.architecture, of_order)
             flops, seconds = _mean(of_order, "flops"), _mean(of_order, "seconds")

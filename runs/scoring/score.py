@@ -32,7 +32,6 @@ DRAWS = 16
 ANSWER_ROWS = 128
 VALIDATION_EXAMPLES = 32
 SEED = 0  # of what scoring draws
-LEFT_TO_RIGHT = "left to right"
 ROUNDS = {10: "10 rounds", 4: "4 rounds", 1: "one pass"}  # in which a canvas is filled, most confident cells first
 
 
@@ -50,7 +49,7 @@ class Decoded:
 class Scored:
     """The model's predictions on the test examples, their metrics and their cost.
 
-    ``decoded`` are the same model's answers written in several ways, where it has several. ``shuffled_nats`` are
+    ``decoded`` are the same model's answers written in rounds, where it can do that. ``shuffled_nats`` are
     -log p(target | source of another example) of the first examples, where that was computed.
     """
 
@@ -108,24 +107,30 @@ class Scorer:
 
     @torch.no_grad()
     def with_decodings(self, scored: Scored) -> Scored:
-        """The scores with those of answers that fill the canvas in rounds, where greedy ones take a pass per token.
+        """The scores, with those of answers that fill the canvas in rounds, where greedy ones take a pass per token.
 
         It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
         """
         usual, test, outputs = task.decoding(self.prepared), self.prepared.test, scored.outputs
-        compared = [score for score in scored.scores if score.metric in TEXTS]
-        if usual.strategy != "greedy" or not compared or not self._estimated():
+        compared = [score.metric for score in scored.scores if score.metric in TEXTS]
+        rounds_flops = getattr(self.model.objective, "rounds_flops", None)
+        if usual.strategy != "greedy" or not compared or not self._estimated() or rounds_flops is None:
             return scored
-        count = max(1, len(outputs.answers))
-        left_to_right = Decoded(LEFT_TO_RIGHT, tuple(compared), scored.inference_flops, scored.generate_seconds / count)
-        decoded = [left_to_right]
+        count, decoded = max(1, len(outputs.answers)), list[Decoded]()
         for rounds, name in ROUNDS.items():
             begun, decoding = time.perf_counter(), replace(usual, strategy="confident", rounds=rounds)
             answers = self._answers(test, decoding)
             seconds = time.perf_counter() - begun
             texts, references = [self.prepared.tokenizer.decode(ids) for ids in answers], outputs.references
-            scores = tuple(text_score(score.metric, references[: len(texts)], texts) for score in compared)
-            decoded.append(Decoded(name, scores, self._answer_flops(test, answers, decoding), seconds / count))
+            scores = tuple(text_score(metric, references[: len(texts)], texts) for metric in compared)
+            decoded.append(
+                Decoded(
+                    name,
+                    scores,
+                    self._answer_flops(test, answers, partial(rounds_flops, rounds=rounds)),
+                    seconds / count,
+                )
+            )
         return replace(scored, decoded=tuple(decoded))
 
     @torch.no_grad()
@@ -156,13 +161,13 @@ class Scorer:
         return Subset(examples, np.sort(order[:wanted]))
 
     def _answer_flops(
-        self, examples: Examples, answers: Sequence[NDArray[np.int32]], decoding: Decoding | None = None
+        self, examples: Examples, answers: Sequence[NDArray[np.int32]], cost: Callable[..., Any] | None = None
     ) -> float:
-        """Model FLOPs of an answer, the mean of these."""
-        told = () if decoding is None else (decoding,)
+        """Model FLOPs of an answer, the mean of these; ``cost`` as ``Objective.answer_flops``, the default."""
+        cost = cost or self.model.objective.answer_flops
         flops = [
-            float(self.model.objective.answer_flops(self.model, float(n), float(len(ids) + self.prepared.ends), *told))
-            for n, ids in zip(examples.source_lengths, answers, strict=False)
+            float(cost(self.model, float(source), float(len(ids) + self.prepared.ends)))
+            for source, ids in zip(examples.source_lengths, answers, strict=False)
         ]
         return float(np.mean(flops)) if flops else 0.0
 

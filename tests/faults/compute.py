@@ -282,6 +282,12 @@ FAULTS = {
             objective(answer_flops=lambda original, self, model, s, t: original(self, model, s, t) / t),
             ENCODER,
         ),
+        Fault(
+            "one round counted for two",
+            "source 5, 4 tokens written in 2 rounds: .* FLOPs by `answer_flops`, .* executed",
+            objective(rounds_flops=lambda original, *inputs: original(*inputs) / 2),
+            ENCODER,
+        ),
     ),
     "training_flops_are_counted": (
         Fault(
