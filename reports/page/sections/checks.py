@@ -174,8 +174,9 @@ SECTIONS: Final = (
                     "tokenizer, predicts targets no better from the right sources than from shuffled ones, or "
                     "classifies no better than one label for everything: the best on the test labels where they are "
                     "recorded, else the majority class of the training labels. Its tests are made and shown all the "
-                    "same, and only claims are not decided by it. The exact likelihood counts, for encoders from left "
-                    "to right; any order gives them the bound beside it. All values are from the test split. Saved by "
+                    "same; only claims that rest on it stay undecided. The gate takes the exact likelihood, for "
+                    "encoders from left to right; their any-order bound is shown beside it. All values are from the "
+                    "test split. Saved by "
                     "the right sources: bits per byte with shuffled sources minus bits per byte with the right "
                     "ones, on the same examples (95% interval over seeds).",
                     _unchecked,
