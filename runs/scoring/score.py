@@ -164,12 +164,14 @@ class Scorer:
         self, examples: Examples, answers: Sequence[NDArray[np.int32]], cost: Callable[..., Any] | None = None
     ) -> float:
         """Model FLOPs of an answer, the mean of these; ``cost`` as ``Objective.answer_flops``, the default."""
+        if not answers:
+            return 0.0
         cost = cost or self.model.objective.answer_flops
         flops = [
             float(cost(self.model, float(source), float(len(ids) + self.prepared.ends)))
             for source, ids in zip(examples.source_lengths, answers, strict=False)
         ]
-        return float(np.mean(flops)) if flops else 0.0
+        return float(np.mean(flops))
 
     def _estimated(self) -> bool:
         return not objective.is_exact(self.model.objective, self.prepared.config.target_length)
