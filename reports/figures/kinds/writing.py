@@ -6,20 +6,19 @@ from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from archbench.reports.base import formatting
 from archbench.reports.figures.canvas.drawing import Panel
-from archbench.reports.figures.canvas.marks import Looks, both_grids, log_ticks, mean, small, upright
+from archbench.reports.figures.canvas.marks import Looks, lines, log_ticks, small
 from archbench.reports.figures.canvas.palette import ink
 from archbench.reports.figures.figure import Figure, View, place, titled
 from archbench.reports.readings.writing import LEFT_TO_RIGHT, Writing, writings
 
 CAPTION: Final = (
     "Test score against model FLOPs per answer (logarithmic axis): means over seeds; bars: 95% intervals, from left to "
-    "right over seeds and test examples, in other orders over seeds alone. Lines join the orders in which an encoder "
-    "writes, named at the first encoder; other architectures write from left to right. The main scores of encoders are "
-    "those from left to right."
+    "right over seeds and test examples, in rounds over seeds alone. Lines join the orders in which an encoder writes: "
+    "the numbers are rounds, one of which is a single pass. Other architectures write from left to right, and the main "
+    "scores of encoders are those from left to right."
 )
 
 
@@ -47,22 +46,14 @@ def writing(view: View) -> Figure:
 
 def draw(axes: Axes, entries: Sequence[Writing], looks: Looks) -> None:
     """Score against FLOPs per answer; the orders of an architecture are joined, those of the first encoder named."""
-    encoders = _encoders(entries)
-    for name in dict.fromkeys(entry.architecture for entry in entries):
-        own, look = sorted(_of(entries, name), key=lambda entry: entry.flops), looks[name]
-        axes.plot([entry.flops for entry in own], [entry.score.mean for entry in own], color=look.colour, linewidth=1.4)
-        for entry in own:
-            upright(axes, entry.flops, entry.score, look)
-            mean(axes, entry.flops, entry.score.mean, look)
-        if name in encoders[:1]:
-            _name_orders(axes, own)
-    axes.set_xscale("log")
-    axes.margins(y=0.3)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    by_cost = sorted(entries, key=lambda entry: entry.flops)
+    lines(axes, [(entry.architecture, entry.flops, entry.score) for entry in by_cost], looks)
+    for name in _encoders(entries)[:1]:
+        _name_orders(axes, _of(entries, name))
+    axes.margins(y=0.2)
     log_ticks(axes, [entry.flops for entry in entries])
     axes.set_xlabel("FLOPs per answer")
     axes.set_ylabel(entries[0].comparison.metric.label_with_arrow)
-    both_grids(axes)
 
 
 def _panel(entries: Sequence[Writing], looks: Looks) -> Panel:
@@ -75,21 +66,24 @@ def _panel(entries: Sequence[Writing], looks: Looks) -> Panel:
 
 
 def _name_orders(axes: Axes, entries: Sequence[Writing]) -> None:
-    """Name the points from the cheapest on, in turn below and above them, ever farther: no two meet."""
-    last = len(entries) - 1
-    for number, entry in enumerate(entries):
-        above, offset = number % 2 == 1, 6 + (number // 2) * 1.3 * small()
+    """The number of rounds above a point, the order from left to right below it: no two meet."""
+    for entry in entries:
+        above = entry.order != LEFT_TO_RIGHT
         end = entry.score.upper if above else entry.score.lower
         axes.annotate(
-            entry.order,
+            _rounds(entry.order) if above else entry.order,
             (entry.flops, end if entry.score.known else entry.score.mean),
-            (0, offset if above else -offset),
+            (0, 6 if above else -6),
             textcoords="offset points",
-            ha="left" if number == 0 else "right" if number == last else "center",
+            ha="center",
             va="bottom" if above else "top",
             fontsize=small(),
             color=ink(),
         )
+
+
+def _rounds(order: str) -> str:
+    return "1" if order == "one pass" else order.removesuffix(" rounds")
 
 
 def _of(entries: Sequence[Writing], architecture: str) -> list[Writing]:
