@@ -13,8 +13,10 @@ import torch
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.compute import measured
+from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
-from archbench.architectures.objectives.objective import Batch, estimate, exact_log_likelihood
+from archbench.architectures.objectives.masked import Masked
+from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, exact_log_likelihood
 from archbench.runs.export import export
 from archbench.runs.scoring import finished
 from archbench.tasks.base.decoding import Decoding
@@ -217,3 +219,37 @@ def test_a_length_that_is_always_the_same_is_not_predicted(tmp_path: Path) -> No
     place = tiny_runs.write_data(tmp_path)
     with pytest.raises(InputError, match='"length": its targets are windows'):
         tiny_runs.trained(place, tmp_path / "runs", "encoder", "windows", canvas="length")
+
+
+class AsBert(Masked):
+    """Of the predicted tokens a tenth shows another token and a tenth itself, as BERT learns (1810.04805)."""
+
+    shown = 0.1
+
+    @property
+    def left_to_right_estimator(self) -> Masked:
+        return Masked(next_cell=True)
+
+    def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
+        inputs = super().prepare(model, batch, generator, native)
+        draw = torch.rand(len(inputs.labels), generator=generator)
+        cells = inputs.target.flatten()
+        others = inputs.labels[torch.randperm(len(inputs.labels), generator=generator)]
+        cells[inputs.at] = torch.where(draw < 0.1, others, torch.where(draw < 0.2, inputs.labels, MASK))
+        return inputs._replace(target=cells.view_as(inputs.target))
+
+
+@pytest.mark.parametrize(("shown", "refused"), [(0.1, False), (0.0, True)])
+def test_the_contract_takes_an_objective_that_shows_as_many_tokens_as_it_says(
+    shown: float, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(size: Any, limits: Any) -> Any:
+        model = catalogue.find("encoder").build(size, limits)
+        model.objective = AsBert(rate=0.15, equal=True)
+        return model
+
+    monkeypatch.setattr(AsBert, "shown", shown)
+    check = next(check for check in contract.CHECKS if check.__name__ == "estimates_average_to_the_likelihood")
+    (result,) = contract.results(build, Path(__file__), [check], USUAL)
+    assert ("show the token to be predicted" in (result.problem or "")) is refused
+    assert bool(result.problem) is refused

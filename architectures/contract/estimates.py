@@ -24,7 +24,7 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
     `left_to_right_estimator`, `estimate_is_bound` and `loss_tokens` with `_draw_mask` or `_rates`. From left to right,
     a cell is predicted while it and all later cells are masked. In a bound, every number of masked cells has the same
     total weight, as many cells are predicted in any order of writing. A cell that shows its own token predicts nothing:
-    leave it out of the loss.
+    leave it out of the loss, or state the share of such cells as the objective's `shown`.
     """
     objective = case.model.objective
     if not objective.needs_pass_per_token:
@@ -49,11 +49,15 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
 
 
 def _are_hidden(case: Subject) -> None:
-    """Requires predicted cells to show their own token no more often than a random one would be it."""
+    """Requires predicted cells to show their own token no more often than the objective says."""
     inputs = _inputs(case, case.model.objective, case.limits.target_length)
     shown = inputs.target.flatten()[inputs.at] == inputs.labels
     share = (inputs.weights[shown].sum() / inputs.weights.sum()).item()
-    require(share <= SHOWN, f"{share:.1%} of the predicted cells, by weight, show the token that is to be predicted")
+    shown = getattr(case.model.objective, "shown", 0.0)
+    require(
+        share <= shown + SHOWN,
+        f"{share:.1%} of the predicted cells, by weight, show the token to be predicted; `shown` says {shown:g}",
+    )
 
 
 def _inputs(case: Subject, objective: Any, cells: int) -> LossInputs:

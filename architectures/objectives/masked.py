@@ -81,6 +81,7 @@ class Masked:
     ended: bool = False
 
     needs_pass_per_token = True
+    shown = 0.0  # the share of predicted tokens that a subclass leaves readable (1810.04805: 0.1)
 
     @property
     def estimate_is_bound(self) -> bool:
