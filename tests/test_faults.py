@@ -1,11 +1,12 @@
 """The contract catches planted faults: the check that should name each does, with one clear sentence, and first."""
 
+import hashlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import test_planted_variants
 from faults.plant import Fault
 from faults.table import FAULTS
 
@@ -13,9 +14,10 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract.trials import QUICK
 
+FOLDER = Path(__file__).parent
 CHECKS = {check.__name__: check for check in contract.CHECKS}
 SLOWEST = "a_batch_can_be_learned"
-ALL = [(check, fault) for check, faults in FAULTS.items() for fault in faults]
+ALL = [(check, fault) for check, faults in FAULTS.items() for fault in faults if fault.says]
 FIRST = [pytest.param(check, fault, id=fault.name) for check, fault in ALL if fault.alone or fault.plan is None]
 
 
@@ -37,7 +39,7 @@ def problem(build: object, name: str, fault: Fault) -> str | None:
 
 @pytest.mark.parametrize(("check", "fault", "variant"), [*_cases()])
 def test_a_fault_is_named_by_its_check(check: str, fault: Fault, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = problem(fault.plant(monkeypatch, catalogue.find(variant).build), check, fault)
+    said = problem(fault.plant(monkeypatch, catalogue.find(variant, FOLDER).build), check, fault)
     assert said is not None and re.search(fault.says, said), said
 
 
@@ -54,4 +56,12 @@ def test_a_fault_is_named_first_by_its_check(check: str, fault: Fault, monkeypat
 
 
 def test_every_check_names_some_fault() -> None:
-    assert {*FAULTS, *test_planted_variants.CHECKS.values()} == {*CHECKS, "planned_flops_are_counted"}
+    assert {*FAULTS} == {*CHECKS, "planned_flops_are_counted"}
+
+
+def test_planted_files_are_those_that_were_hashed() -> None:
+    hashed = dict(line.split()[::-1] for line in (FOLDER / "planted" / "SHA256SUMS").read_text().splitlines())
+    files = [*(FOLDER / "planted").glob("*.py")]
+    assert hashed == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found = [fault.variants for faults in FAULTS.values() for fault in faults if not fault.says]
+    assert sorted(found) == sorted((f"planted/{path.name}",) for path in files)

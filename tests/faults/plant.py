@@ -30,6 +30,7 @@ WITH_POSITIONS = ("gpt2", "encoder", "encoder-decoder")
 class Fault:
     """A fault that ``plant`` puts into ``variants``; the check that names it says ``says``.
 
+    A variant is a name, or a file beside the tests that has the fault in it; ``says`` is then empty: any finding does.
     ``trials`` are enough for this check to see it; the others have quick ones. ``alone``: every other check holds, but
     for the learning of a batch. ``also``: earlier checks that see it, too. ``plan``: the size at which the check of
     planned models sees it.
