@@ -29,7 +29,7 @@ from archbench.reports.contrasts.words import NOT_ABOVE_BASELINE, STANDINGS
 from archbench.reports.figures.canvas.palette import COLOURS
 from archbench.reports.page import assemble, matrix, page, printed, sections, summary
 from archbench.reports.page.grids import Column
-from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.page.parts import Figure, Note, Points, Section, Table, Terminal
 from archbench.reports.page.sections import SECTIONS, checks
 from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS
 from archbench.reports.report import Report

@@ -46,6 +46,9 @@ def test_a_page_is_built_from_tables_alone_with_the_same_bytes_each_time(name: s
     first = build(tmp_path / "first", name)
     assert {f"{name}/report/index.html", "index.html"} <= set(first)
     assert ({"ledger.md", "ledger.html"} <= set(first)) != name.startswith("inside/")
+    links = re.findall(r'(?:href|src)="([^"#]+)"', first[f"{name}/report/index.html"].decode())
+    folder = tmp_path / "first" / name / "report"
+    assert links and [link for link in set(links) if not (folder / link).is_file()] == []
     assert first == build(tmp_path / "second", name)
 
 

@@ -217,7 +217,7 @@ BUDGET: Final = Table[Share](
     "quantity is compared with the first architecture. Training time depends on what else the machine did; compare "
     "FLOPs. Training FLOPs are model FLOPs and count only unmasked attention; executed FLOPs count the full attention "
     "matrix. Neither includes the optimizer. The table shows the first condition; all conditions and columns: "
-    '<a href="budget.csv">budget.csv</a>; all runs: <a href="../tables/runs.csv">runs.csv</a>.',
+    '<a href="budget.csv">budget.csv</a>; all runs: <a href="../tables/runs.parquet">runs.parquet</a>.',
     holds="sizes, tokens and FLOPs",
 )
 SECTION: Final = Section(
