@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from archbench.published_tables import Reproduction
     from archbench.runs.execution.execute import Outcome
 
-PRINTED = 41  # lines at most of the scores by start
-
 
 def conclude(outcome: "Outcome", root: Path) -> int:
     """Reports the finished runs, except when interrupted; names the others, and returns the exit status."""
@@ -51,10 +49,11 @@ def print_report(root: Path, anew: bool = True) -> None:
     from archbench.runs.execution.progress import aligned
 
     (page, *_), judged = assemble.report(root, anew, say)
-    lines = ["", aligned(summary.text(judged))]
-    if after := summary.after_pretraining(judged):
-        lines += ["", summary.heading_by_start(judged), aligned(after[:PRINTED])]
-        lines += [f"... archbench table {root} pretraining prints all {len(after) - 1} rows"] * (len(after) > PRINTED)
+    lines = list[str]()
+    for name, table in summary.tables(judged).items():
+        lines += ["", *filter(None, [table.above]), aligned(table.rows)]
+        if len(table.rows) - 1 < table.count:
+            lines.append(f"... archbench table {root} {name} prints all {table.count} rows")
     lines += ["", *summary.sentences(judged), "", f"page: {page}"]
     typer.echo(visible("\n".join(lines)))
 

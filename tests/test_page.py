@@ -99,7 +99,7 @@ def test_the_page_is_closed_to_scripts_styles_and_the_network(html: str) -> None
     assert outline.styled == 0
     assert len(outline.names) == len(set(outline.names))
     assert all(
-        link.startswith("#") or re.fullmatch(r"(\.\./tables/)?[a-z_]+\.(svg|png|pdf|csv|json)", link)
+        link.startswith("#") or re.fullmatch(r"(\.\./tables/)?[a-z_]+\.(svg|png|pdf|csv|json|parquet)", link)
         for link in outline.links
     )
     assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.names)
@@ -261,7 +261,8 @@ def test_nothing_finished_still_gives_a_page(tmp_path: Path) -> None:
             path.unlink()
     html = rendered(tmp_path)
     assert "No run has been recorded yet" in html
-    assert summary.text(Report(tables.read(tmp_path / "tables")))[0] == ["architecture"]
+    printed_tables = summary.tables(Report(tables.read(tmp_path / "tables")))
+    assert {name: table.rows for name, table in printed_tables.items()} == {"scores": [["architecture"]]}
 
 
 def test_no_run_at_all_still_gives_a_page(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path
 
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
     judged = Report(tables.read(store / "tables"))
-    head, *rows = summary.text(judged)
+    head, *rows = summary.tables(judged)["scores"].rows
     assert head[1:] == [
         "phrases-en-de (exact match ↑, n = 400)",
         "sentiment (accuracy ↑, n = 500)",
@@ -426,7 +427,7 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
     )
     synthetic.write_store(tmp_path, [bits])
     judgement = Report(tables.collect(tmp_path))
-    head, first, *_ = summary.text(judgement)
+    head, first, *_ = summary.tables(judgement)["scores"].rows
     assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
     assert "bits per byte" in head[1] and "chrF" in head[2]
     assert len(first) == 3 and all(first)
@@ -540,7 +541,7 @@ def test_every_family_of_tests_has_words_of_its_own() -> None:
     assert "control" in tested and len({words[role] for role in tested}) == len(tested)
 
 
-def test_a_section_is_one_entry_that_page_and_paper_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_section_is_one_entry_that_page_paper_and_terminal_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """And a section that a report has nothing for is left out, with its notes and its place in the navigation."""
     judged = figure_stores.judged("families")
     names = Table[str](
@@ -549,6 +550,7 @@ def test_a_section_is_one_entry_that_page_and_paper_read(monkeypatch: pytest.Mon
         lambda report: [comparison.group.dataset for comparison in report.first],
         (Column("data set", lambda name: name, text=True), Column("letters", lambda name: str(len(name)))),
         holds="the names of the data sets",
+        terminal=Terminal(0, lambda report: "Names:", most=1),
     )
     section = Section("A new section", name="new", short="New", show=(Note("How long they are."), names))
     empty = Section("Left out", name="left-out", short="Left out", show=(Note("Nothing."), Points(lambda report: {})))
@@ -560,6 +562,9 @@ def test_a_section_is_one_entry_that_page_and_paper_read(monkeypatch: pytest.Mon
     name = judged.first[0].group.dataset
     assert f"{name} & {len(name)}" in printed.printed(printed.table(judged, "names"), "latex")
     assert ["names", "the names of the data sets"] in printed.listing(judged)
+    on_terminal = summary.tables(judged, page.SECTIONS)
+    assert [*on_terminal] == ["names", "scores"]
+    assert on_terminal["names"] == ("Names:", [["data set", "letters"], [name, str(len(name))]], len(judged.first))
 
 
 def test_a_column_is_one_entry_that_page_paper_and_csv_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -389,7 +389,7 @@ def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) 
 
 @pytest.mark.parametrize(("name", "has_gains"), [("t5", False), ("late-switch", False), ("conversion", True)])
 def test_the_heading_of_scores_by_start_mentions_gains_only_where_there_are_any(name: str, has_gains: bool) -> None:
-    heading = summary.heading_by_start(reference_pages.judged(name))
+    heading = summary.tables(reference_pages.judged(name))["pretraining"].above
     assert ("from scratch" in heading) == has_gains
 
 
@@ -484,7 +484,8 @@ def test_early_training_counts_a_pretraining_and_no_checkpoint(tmp_path: Path) -
 
 def test_the_terminal_says_what_its_scores_are_of_and_lists_the_others() -> None:
     judged = figure_stores.judged("pretraining")
-    (head, *_), rows = summary.text(judged), summary.after_pretraining(judged)
+    printed_tables = summary.tables(judged)
+    head, rows = printed_tables["scores"].rows[0], printed_tables["pretraining"].rows
     assert head[1].endswith("; from scratch, finetuned on 20 examples)")
     assert (
         len(rows) == 13

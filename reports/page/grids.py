@@ -9,7 +9,7 @@ import pandas as pd
 from archbench.reports.base import formatting
 from archbench.reports.results.groups import Group
 
-Medium = Literal["page", "paper"]
+Medium = Literal["page", "paper", "terminal"]
 Row = TypeVar("Row", contravariant=True)
 EMPTY: Final = ("", formatting.MISSING)
 

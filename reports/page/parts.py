@@ -18,6 +18,7 @@ Row = TypeVar("Row")
 Ask = Callable[[Report], Any]
 Piece = str | Ask
 Pieces = Piece | tuple[Piece, ...]
+Columns = Sequence[Column[Row]] | Callable[[Report], Sequence[Column[Row]]]
 
 
 @dataclass(frozen=True)
@@ -67,30 +68,45 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Terminal(Generic[Row]):
+    """How the terminal prints a table after a comparison: in which ``place``, words ``above`` it, ``most`` of its rows.
+
+    Its ``columns`` are those of the page, unless it has others.
+    """
+
+    place: int
+    above: Callable[[Report], str] = lambda report: ""
+    most: int | None = None
+    columns: Columns[Row] | None = None
+
+
+@dataclass(frozen=True)
 class Table(Generic[Row]):
     """A table by rows and columns, for the page, the terminal and ``archbench table``; columns may ask the report.
 
     On the page it may have its caption as a title, text ``about`` it below, or be ``folded`` behind a summary. What
     ``archbench table`` prints has a ``holds``; where it has no rows it ``lacks`` something. Its note is for readers of
-    a paper; "Below:" there is where the second lines of the cells are.
+    a paper; "Below:" there is where the second lines of the cells are. ``terminal``: it is also printed there.
     """
 
     name: str
     caption: str
     rows: Callable[[Report], Iterable[Row]]
-    columns: Sequence[Column[Row]] | Callable[[Report], Sequence[Column[Row]]]
+    columns: Columns[Row]
     titled: bool = False
     about: Pieces = ()
     folded: Piece = ""
     holds: str = ""
     lacks: str = "scores on the test split"
     note: str = ""
+    terminal: Terminal[Row] | None = None
     kind: ClassVar[str] = "table"
 
     def grid(self, report: Report, medium: Medium = "page") -> Grid:
         """The table of this report; without rows where it has none."""
-        columns = self.columns(report) if callable(self.columns) else self.columns
-        return grid(self.rows(report), columns, medium)
+        own = self.terminal.columns if self.terminal and medium == "terminal" else None
+        columns = own or self.columns
+        return grid(self.rows(report), columns(report) if callable(columns) else columns, medium)
 
     def content(self, page: Page) -> "ShownTable | None":
         made = self.grid(page.report)

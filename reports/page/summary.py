@@ -1,47 +1,38 @@
-"""The headline for the terminal: architectures by data set, and a sentence for each data set."""
+"""What the terminal says after a comparison: the tables that sections have for it, and a sentence for each data set."""
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import cautions, changed, left_out, verdict
 from archbench.reports.page import lede
 from archbench.reports.page.bottom_line import pretrained
 from archbench.reports.page.grids import GridCell
-from archbench.reports.page.sections import pretraining as started
-from archbench.reports.page.sections import scores, tuning
+from archbench.reports.page.parts import Section, Table, Terminal
+from archbench.reports.page.sections import SECTIONS, on_terminal, tuning
 from archbench.reports.questions import scaling
 from archbench.reports.report import Report
-from archbench.reports.results import pretraining
 from archbench.reports.results.comparison import Comparison
 
 
-def text(report: Report) -> list[list[str]]:
-    """The headline matrix as rows of plain text, the head first; '*' marks the best where the tests allow it."""
-    grid = scores.SCORES.grid(report)
-    setups = {entry.first.group.dataset: entry.first.setup.way_words for entry in pretraining.by_dataset(report)}
-    below = ["; ".join(filter(None, (cell.below, setups.get(cell.text)))) for cell in grid.head]
-    head = [f"{cell.text} ({more})" if more else cell.text for cell, more in zip(grid.head, below, strict=True)]
-    return [head, *([_plain(cell) for cell in row] for row in grid.rows)]
+class Printed(NamedTuple):
+    """A table as plain text, the head first, words above it, and how many rows it has in all."""
+
+    above: str
+    rows: list[list[str]]
+    count: int
 
 
-def after_pretraining(report: Report) -> list[list[str]]:
-    """Every score by start, adaptation and number of examples, as rows of plain text; empty without pretraining."""
-    grid = started.SCORES.grid(report)
-    rows = [[_with_gain(cell) for cell in row] for row in grid.rows]
-    return [[cell.text for cell in grid.head], *rows] if rows else []
+def tables(report: Report, sections: tuple[Section, ...] = SECTIONS) -> dict[str, Printed]:
+    """What the sections have for the terminal, by name; '*' marks the best where the tests allow it."""
+    return {table.name: _printed(report, terminal, table) for terminal, table in on_terminal(report, sections)}
 
 
-def heading_by_start(report: Report) -> str:
-    """What ``after_pretraining`` shows: gains only where something was trained from scratch, too."""
-    has_gains = any(cell.below for row in started.SCORES.grid(report).rows for cell in row)
-    gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
-    return f"Scores for each start{gains}:"
-
-
-def _with_gain(cell: GridCell) -> str:
-    """A score, and in parentheses its gain over training from scratch: "0.892 (+0.072, 0.024 to 0.120)"."""
-    gain = cell.below.replace(" (", ", ").rstrip(")")
-    return f"{cell.text} ({gain})" if gain else cell.text
+def _printed(report: Report, terminal: Terminal[Any], table: Table[Any]) -> Printed:
+    grid = table.grid(report, "terminal")
+    head = [f"{cell.text} ({cell.below})" if cell.below else cell.text for cell in grid.head]
+    rows = [[_line(cell) for cell in row] for row in grid.rows[: terminal.most]]
+    return Printed(terminal.above(report), [head, *rows], len(grid.rows))
 
 
 def sentences(report: Report) -> list[str]:
@@ -75,5 +66,8 @@ def _undecided(report: Report, dataset: str) -> Iterator[str]:
             yield phrase(contrast, "sentence")
 
 
-def _plain(cell: GridCell) -> str:
-    return f"{cell.text} *" if "strong" in cell.kind.split() else cell.text
+def _line(cell: GridCell) -> str:
+    """A cell with its second line in parentheses: "0.892 (+0.072, 0.024 to 0.120)"."""
+    below = cell.below.replace(" (", ", ").rstrip(")")
+    best = "strong" in cell.kind.split()
+    return f"{cell.text}{f' ({below})' if below else ''}{' *' if best else ''}"

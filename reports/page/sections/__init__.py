@@ -1,4 +1,4 @@
-"""The sections of the page, in order. ``archbench table`` reads them too; the terminal reads the tables of scores.
+"""The sections of the page, in order. ``archbench table`` and the terminal read them too.
 
 A section is one entry here; its figures, tables and prose stand in the file of its topic. A column of a table is one
 entry of that table's columns.
@@ -7,7 +7,7 @@ entry of that table's columns.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archbench.reports.page.parts import Section, Table, tables
+from archbench.reports.page.parts import Section, Table, Terminal, tables
 from archbench.reports.page.sections import (
     budget,
     claims,
@@ -19,6 +19,7 @@ from archbench.reports.page.sections import (
     tests,
     trends,
 )
+from archbench.reports.report import Report
 
 SECTIONS: Final[tuple[Section, ...]] = (
     first.SECTION,
@@ -50,3 +51,9 @@ SECTIONS: Final[tuple[Section, ...]] = (
 def printed(sections: tuple[Section, ...] = SECTIONS) -> Mapping[str, Table[Any]]:
     """The tables that ``archbench table`` prints, by name, in the order of the page."""
     return {table.name: table for table in tables(sections) if table.holds}
+
+
+def on_terminal(report: Report, sections: tuple[Section, ...]) -> list[tuple[Terminal[Any], Table[Any]]]:
+    """The tables that the terminal prints, in its order: those of the sections that a report has."""
+    found = tables(section for section in sections if section.needs(report))
+    return sorted(((table.terminal, table) for table in found if table.terminal), key=lambda entry: entry[0].place)

@@ -10,7 +10,7 @@ from archbench.reports.base import formatting
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.page import lede
 from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Figure, Section, Table, of_tables
+from archbench.reports.page.parts import Figure, Section, Table, Terminal, of_tables
 from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.page.sections.budget import AXES
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
@@ -71,6 +71,13 @@ def _score(entry: Adapted | None) -> GridCell:
     return GridCell(formatting.interval(entry.score, entry.metric.decimals), gain)
 
 
+def _above(report: Report) -> str:
+    """What the terminal shows: gains only where something was trained from scratch, too."""
+    has_gains = any(entry.gain is not None for entry in pretraining.adapted(report))
+    gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
+    return f"Scores for each start{gains}:"
+
+
 def _saved_columns(report: Report) -> list[Column[Any]]:
     entries = saved_labels(report)
     found = {(_place(entry.pretrained), entry.pretrained.architecture): entry.text for entry in entries}
@@ -121,6 +128,7 @@ SCORES: Final = Table[Place](
     lacks="runs that start from a pretraining",
     note="Means over seeds with 95% intervals. Below: the difference from training from scratch, finetuned on as many "
     "examples; 95% intervals, not corrected.",
+    terminal=Terminal(2, _above, most=40),
 )
 AFTER: Final = Table[Contrast](
     "after_pretraining",

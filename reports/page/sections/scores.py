@@ -12,9 +12,10 @@ from archbench.reports.contrasts.verdicts import Verdict, baseline_label, change
 from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
 from archbench.reports.figures.figure import of_architecture, of_baseline
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
-from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table
+from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table, Terminal
 from archbench.reports.page.samples import AnsweredExamples, samples
 from archbench.reports.report import Report
+from archbench.reports.results import pretraining
 from archbench.reports.results.comparison import CHECKPOINT, Comparison
 from archbench.reports.results.comparisons import Comparisons
 from archbench.reports.results.groups import Group
@@ -63,6 +64,19 @@ NAME: Final = Column[Scored](
 def _columns(report: Report) -> list[Column[Scored]]:
     """A column for each data set and metric, with marks at the scores of what is below its gate."""
     return [NAME, *(_column(entry, partial(_marked, report, entry), entry.group.dataset) for entry in shown(report))]
+
+
+def _on_terminal(report: Report) -> list[Column[Scored]]:
+    """The same in one line for each cell; the heads also say what the models started from."""
+    ways = {entry.first.group.dataset: entry.first.setup.way_words for entry in pretraining.by_dataset(report)}
+
+    def column(entry: Comparison) -> Column[Scored]:
+        made = _column(entry, partial(_marked, report, entry), name := entry.group.dataset)
+        head = made.of(made.head)
+        below = "; ".join(filter(None, [head.below, ways.get(name)]))
+        return Column(replace(head, below=below), lambda row: replace(made.of(made.cell(row)), below=""))
+
+    return [NAME, *map(column, shown(report))]
 
 
 def _column(comparison: Comparison, cell: Callable[[Scored], GridCell], name: str = "") -> Column[Scored]:
@@ -194,6 +208,7 @@ SCORES: Final = Table[Scored](
     ),
     holds="scores of all architectures and baselines on every data set",
     note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). {MARKED_BELOW_GATE}.",
+    terminal=Terminal(1, columns=_on_terminal),
 )
 VERDICTS: Final = Section(
     "Verdicts",
