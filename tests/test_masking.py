@@ -17,12 +17,15 @@ from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, exact_log_likelihood
+from archbench.runs.base import machine
 from archbench.runs.export import export
+from archbench.runs.planning import measurements
 from archbench.runs.scoring import finished
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, SPECIALS
 from archbench.tasks.base.sealed import read_json
+from archbench.tasks.kinds import task
 
 SETTINGS = list(itertools.product(ORDERS, WEIGHTS, CANVASES))
 LIMITS = replace(contract.LIMITS, target_length=8)
@@ -195,8 +198,36 @@ def test_a_run_with_these_settings_trains_scores_and_is_read_again(canvas: str, 
     assert list(dict.fromkeys(ways["decoding"])) == ["10 rounds", "4 rounds", "one pass"]
     flops = ways.groupby("decoding")["flops"].first()
     assert flops["one pass"] <= flops["4 rounds"] <= flops["10 rounds"]
+    if canvas != "length":  # a round costs the same for answers of any length
+        test = task.prepare(again.plan.task, place / "cache").test
+        lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
+        expected = measurements.answer(again.variant, "rounds_flops", again.plan.size, again.plan.limits, lengths)
+        assert sum(flops) * len(test) == pytest.approx(expected)
     scores = {row["metric"] for row in read_json(run / "scores.json") if row["split"] == "test"}
     assert set(ways["metric"]) <= scores and ways["value"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data", "adds"),
+    [
+        ("encoder", "turned", True),
+        ("encoder", "colours", False),
+        ("encoder", "running", False),
+        ("decoder", "turned", False),
+    ],
+)
+def test_answers_in_rounds_add_to_the_expected_time(
+    architecture: str, data: str, adds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "training_rate", lambda on, bf16: 1e9)
+    experiment = tiny_runs.experiment(tiny_runs.write_data(tmp_path), architecture, data)
+    (plan,) = tiny_runs.planned(experiment, tmp_path, tmp_path).plans
+    monkeypatch.setattr(measurements, "ROUNDS", {})
+    (without,) = tiny_runs.planned(experiment, tmp_path, tmp_path).plans
+    assert (plan.scoring_seconds > without.scoring_seconds) == adds
+    assert plan.expected_seconds - plan.scoring_seconds == pytest.approx(
+        without.expected_seconds - without.scoring_seconds
+    )
 
 
 def test_what_encoders_are_told_names_no_run_of_another_family(tmp_path: Path) -> None:

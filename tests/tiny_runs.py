@@ -46,8 +46,8 @@ def planned(experiment: spec.Experiment, folder: Path, root: Path) -> matrix.Mat
     )
 
 
-def trained(folder: Path, root: Path, architecture: str, task: str, **training: object) -> Path:
-    """The folder of a run that was trained for a moment."""
+def experiment(folder: Path, architecture: str, task: str, **training: object) -> spec.Experiment:
+    """One run on a task."""
     values = {
         "name": "tiny",
         "architectures": [architecture],
@@ -56,7 +56,12 @@ def trained(folder: Path, root: Path, architecture: str, task: str, **training: 
         "training": {"batch_tokens": 250, "learning_rate": 0.01, "precision": "float32", **training},
         "tasks": [{"name": task, "test_examples": 5, **TASKS[task]}],
     }
-    planned_matrix = planned(spec.from_dict(values, folder=folder), folder, root)
+    return spec.from_dict(values, folder=folder)
+
+
+def trained(folder: Path, root: Path, architecture: str, task: str, **training: object) -> Path:
+    """The folder of a run that was trained for a moment."""
+    planned_matrix = planned(experiment(folder, architecture, task, **training), folder, root)
     (plan,) = planned_matrix.plans
     for row in planned_matrix.datasets:
         sealed.write_json(root / "data" / f"{row['dataset']}.json", row)

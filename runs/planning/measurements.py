@@ -18,6 +18,7 @@ from archbench.architectures.objectives.objective import is_exact
 from archbench.runs.experiment.sections import Task
 from archbench.runs.planning import budget, calibrate
 from archbench.runs.planning.budget import Lengths
+from archbench.runs.scoring.score import ROUNDS
 from archbench.runs.training import optimizer, pretraining_objectives
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds.task import prepare
@@ -91,6 +92,10 @@ class Measurements:
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
         """Model FLOPs of generating answers of these lengths for sources of these lengths."""
         return float(self._ask("answer_flops", size, limits, lengths))
+
+    def rounds_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:
+        """The same for the answers that scoring adds, in each number of rounds; 0 of a model that writes in none."""
+        return float(self._ask("rounds_flops", size, limits, lengths))
 
     def weights(self, size: Size, limits: Limits) -> frozenset[str]:
         """The names of the model's weights."""
@@ -213,6 +218,14 @@ def _answer_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths
     return float(np.sum(model.objective.answer_flops(model, *lengths)))
 
 
+def _rounds_flops(variant: Variant, size: Size, limits: Limits, lengths: Lengths) -> float:
+    model = _blank(variant, size, limits)
+    flops = getattr(model.objective, "rounds_flops", None)
+    if flops is None or not _is_sampled(variant, size, limits):
+        return 0.0
+    return float(sum(np.sum(flops(model, *lengths, rounds)) for rounds in ROUNDS))
+
+
 @lru_cache(maxsize=KEPT)
 def _weights(variant: Variant, size: Size, limits: Limits) -> list[str]:
     return sorted(_blank(variant, size, limits).state_dict())
@@ -248,6 +261,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     "is_sampled": _is_sampled,
     "pretraining": _pretraining,
     "answer_flops": _answer_flops,
+    "rounds_flops": _rounds_flops,
     "weights": _weights,
     "optimizer_flops": _optimizer_flops,
     "rate": _rate,

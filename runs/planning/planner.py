@@ -36,7 +36,7 @@ from archbench.tasks.data.prepare import drawn
 from archbench.tasks.kinds import registry
 from archbench.tasks.kinds import task as task_kinds
 
-SCORING = 4.0  # FLOPs of scoring an example in float32, likelihood and answer, over those of one answer
+IN_FLOAT32 = 2.0  # what scoring takes, over the time of as many FLOPs in training
 
 
 @dataclass(frozen=True)
@@ -225,11 +225,22 @@ class Planner:
         return self.sizes.supervision(wanted.task, variant, size, self.task.supervision)
 
     def _scoring_flops(self, task: Task, variant: Variant, size: Size) -> float:
-        """FLOPs of likelihoods and answers for the test examples; a prompt is read again with every label."""
-        test, measured = self.prepared.test, self.architectures.measurements(variant)
+        """FLOPs of likelihoods and answers for the test examples, also in rounds.
+
+        A likelihood is taken to cost what an answer does. A prompt is read again with every label.
+        """
+        test, measured, limits = self.prepared.test, self.architectures.measurements(variant), self.sizes.limits(task)
         lengths = test.source_lengths.astype(float), test.target_lengths.astype(float)
-        flops = SCORING * measured.answer_flops(size, self.sizes.limits(task), lengths)
-        return flops * len(self.prepared.tokenizer.labels) if task.adapt == PROMPT else flops
+        flops = 2.0 * measured.answer_flops(size, limits, lengths)
+        if self._is_written_in_rounds:
+            flops += measured.rounds_flops(size, limits, lengths)
+        return IN_FLOAT32 * flops * (len(self.prepared.tokenizer.labels) if task.adapt == PROMPT else 1)
+
+    @cached_property
+    def _is_written_in_rounds(self) -> bool:
+        """Whether scoring adds answers in rounds where a model can give them (``Scorer.with_decodings``)."""
+        is_own = bool(registry.of(self.prepared.config).origin)
+        return not is_own and task_kinds.decoding(self.prepared).strategy == "greedy"
 
     @cached_property
     def _is_adapted(self) -> bool:
