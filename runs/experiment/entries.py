@@ -16,6 +16,7 @@ from archbench.runs.experiment.sections import (
     InheritedKeys,
     Keys,
     Named,
+    StartKeys,
     TaskKeys,
     TextKeys,
     Tokenizer,
@@ -180,7 +181,7 @@ class TaskEntry(Part, TaskKeys):
     tuned_starts: dict[str, dict[str, Tuned]] = {}
     start: OneOrList[Word] = (SCRATCH,)
     examples: Annotated[tuple[int, ...], BeforeValidator(_counts), Field(min_length=1), AfterValidator(unique)] = (0,)
-    draw: Draw = "seed"
+    draw: Draw = StartKeys.in_files("draw")
     validation_examples: Annotated[int | None, BeforeValidator(_one_count)] = None
     adapt: OneOrList[Adapt] = (FINETUNE,)
     shots: Annotated[Listed[Shots], BeforeValidator(_number_or_list)] = (0,)

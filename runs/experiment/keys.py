@@ -21,17 +21,23 @@ class Key:
     ``decides``: it can change a run's result, so it is part of the run's name. A key that does so only through
     something that names have already (the digest of the data, the tokens) does not decide. ``later``: there were
     published runs before it, so names and records have it only where it differs from its default. Every new key is a
-    later one.
+    later one. ``in_files``: the default of files, where that of records from before the key is another one.
     """
 
     decides: bool = True
     later: bool = False
+    in_files: Any = None
 
 
 class Section(BaseModel):
     """A table of keys: unknown keys and wrong types are errors; values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def in_files(cls, name: str) -> Any:
+        """The value of a key in an experiment file that leaves it out, where it has one of its own there."""
+        return _recorded(cls)[name].in_files
 
     def stated(self, *of: type["Section"]) -> dict[str, Any]:
         """The keys that were given, of those that the classes ``of`` declare (default: all). None states nothing.

@@ -13,6 +13,7 @@ from archbench.runs.experiment.sections import (
     Experiment,
     InheritedKeys,
     Task,
+    Tuning,
     checkpoint_name,
     is_checkpoint,
 )
@@ -58,7 +59,7 @@ def _repeating(task: Task) -> Task:
     tuning = task.tuning
     if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
         return task
-    return task.patched({"tuning": tuning.patched({"longer": True})})
+    return task.patched({"tuning": tuning.patched({"longer": Tuning.in_files("longer")})})
 
 
 def _conditions(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> tuple[Task, ...]:

@@ -234,7 +234,7 @@ class Tuning(Section):
     over the data. Trials have seeds of their own and never see the test split. ``width`` is that of the trials' models
     (with ``learning_rate = "transfer"``; None: the reported width). ``share`` is their part of the training tokens; the
     chosen rate is scaled to a run's tokens. ``longer``: where no trial of an architecture learned, those of all are
-    repeated on twice the tokens; the default of files is true (``resolve``), records without the key mean false.
+    repeated on twice the tokens.
     """
 
     learning_rate: Annotated[tuple[Rate, ...], BeforeValidator(listed), Field(min_length=2), AfterValidator(unique)]
@@ -242,7 +242,7 @@ class Tuning(Section):
     seeds: Listed[Seed] = (TUNING_SEED,)
     width: Width | None = None
     share: Annotated[Number, Field(gt=0, le=1)] = 1.0
-    longer: Annotated[bool, Key(later=True)] = False
+    longer: Annotated[bool, Key(later=True, in_files=True)] = False
 
 
 class Keys(Section):
@@ -295,16 +295,15 @@ class TaskKeys(InheritedKeys, TextKeys):
 class StartKeys(Section):
     """What the runs of a task start from, and how they are trained, where that is one of several.
 
-    0 ``examples`` or ``validation_examples`` are all of them. The defaults are those of specifications that were
-    recorded before a key was added; what an experiment file has by default is in ``TaskEntry``. None of these names a
-    run itself: `Plan` has the run or checkpoint that it starts from, its tokens, the digest of its data, and, as fields
-    of its own, ``adapt`` and what a prompt is made of.
+    0 ``examples`` or ``validation_examples`` are all of them. None of these names a run itself: `Plan` has the run or
+    checkpoint that it starts from, its tokens, the digest of its data, and, as fields of its own, ``adapt`` and what a
+    prompt is made of.
     """
 
     start: Annotated[str, IN_PLAN] = SCRATCH
     with_tokens_of: Annotated[str, IN_PLAN] = ""
     examples: Annotated[int, IN_PLAN] = 0
-    draw: Annotated[Draw, IN_PLAN] = ONCE
+    draw: Annotated[Draw, Key(decides=False, later=True, in_files="seed")] = ONCE
     validation_examples: Annotated[int, IN_PLAN] = 0
     adapt: Annotated[Adapt, IN_PLAN] = FINETUNE
     shots: Annotated[int, IN_PLAN] = 0
