@@ -52,8 +52,8 @@ def print_report(root: Path, anew: bool = True) -> None:
     lines = list[str]()
     for name, table in summary.tables(judged).items():
         lines += ["", *filter(None, [table.above]), aligned(table.rows)]
-        if len(table.rows) - 1 < table.count:
-            lines.append(f"... archbench table {root} {name} prints all {table.count} rows")
+        if len(table.rows) - 1 < table.total:
+            lines.append(f"... archbench table {root} {name} prints all {table.total} rows")
     lines += ["", *summary.sentences(judged), "", f"page: {page}"]
     typer.echo(visible("\n".join(lines)))
 

@@ -20,7 +20,7 @@ class Printed(NamedTuple):
 
     above: str
     rows: list[list[str]]
-    count: int
+    total: int
 
 
 def tables(report: Report, sections: tuple[Section, ...] = SECTIONS) -> dict[str, Printed]:
