@@ -51,12 +51,12 @@ def estimates_average_to_the_likelihood(case: Subject) -> str | None:
 def _are_hidden(case: Subject) -> None:
     """Requires predicted cells to show their own token no more often than the objective says."""
     inputs = _inputs(case, case.model.objective, case.limits.target_length)
-    shown = inputs.target.flatten()[inputs.at] == inputs.labels
-    share = (inputs.weights[shown].sum() / inputs.weights.sum()).item()
-    shown = getattr(case.model.objective, "shown", 0.0)
+    readable = inputs.target.flatten()[inputs.at] == inputs.labels
+    share = (inputs.weights[readable].sum() / inputs.weights.sum()).item()
+    stated = getattr(case.model.objective, "shown", 0.0)
     require(
-        share <= shown + SHOWN,
-        f"{share:.1%} of the predicted cells, by weight, show the token to be predicted; `shown` says {shown:g}",
+        share <= stated + SHOWN,
+        f"{share:.1%} of the predicted cells, by weight, show the token to be predicted; `shown` says {stated:g}",
     )
 
 
