@@ -147,15 +147,14 @@ def test_what_is_wrong_is_one_line(folder: Path, changes: dict[str, Any], messag
 def test_a_task_has_alternatives_of_its_own(folder: Path) -> None:
     values = experiment()
     [task] = values["tasks"]
-    own_alternatives = {"encoder": ("pooled-encoder",)}
+    own_alternatives = {"encoder": ["pooled-encoder"]}
     values["tasks"] = [
         task,
         {**task, "name": "own", "alternatives": own_alternatives},
         {**task, "name": "none", "alternatives": {}},
     ]
     resolved = spec.from_dict(values, folder=folder)
-    common = {name: tuple(others) for name, others in ALTERNATIVES.items()}
-    assert [entry.alternatives for entry in resolved.tasks] == [common, own_alternatives, {}]
+    assert [task["alternatives"] for task in resolved.digestable()["tasks"]] == [ALTERNATIVES, own_alternatives, {}]
     with pytest.raises(InputError, match=r'tasks\[0\]\.alternatives\.encodr: no architecture .* mean "encoder"'):
         spec.from_dict({**values, "tasks": [{**task, "alternatives": {"encodr": ["encoder"]}}]}, folder=folder)
 

@@ -97,6 +97,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "role": "text",
         "architecture": "text",
         "share": "number",
+        "form": "text",
     },
     "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
     "metrics": {

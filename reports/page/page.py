@@ -19,7 +19,7 @@ from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
 from archbench.reports.page import lede
 from archbench.reports.page.parts import Page, Shown
-from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores
+from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores, tuning
 from archbench.reports.published import merging
 from archbench.reports.report import Report
 from archbench.tasks.base.files import write_text
@@ -29,6 +29,7 @@ FILES: Final[Mapping[str, Callable[[Report], Iterable[Mapping[str, object]]]]] =
     "contrasts": checks.rows,
     "scores": scores.rows,
     "budget": budget.rows,
+    "forms": tuning.rows,
     "claims": claims.rows,
 }
 """What the page shows a part of, as CSV in full precision."""

@@ -63,13 +63,13 @@ KEYS: Final = {  # columns by which the rows of a table are told apart
     "predictions": ["run", "example"],
     "references": ["dataset", "split", "name", "metric"],
     "environment": ["run", "key"],
-    "entries": ["run", "dataset", "condition", "match", "role", "architecture", "share"],
+    "entries": ["run", "dataset", "condition", "match", "role", "architecture", "share", "form"],
     "datasets": ["dataset"],
     "metrics": ["metric"],
     "experiment": ["key"],
 }
 RESULT: Final = ("dataset", "condition", "match", "role", "architecture", "share", "seed")  # what runs do not share
-OF_TRIALS: Final = ("learning_rate", "dropout")  # nor trials
+OF_TRIALS: Final = ("learning_rate", "dropout")  # nor trials, which also differ in form
 NAMES: Final = ("run", "architecture", "dataset", "match", "role", "metric")
 LONGEST_NAME: Final = 200
 MOST_ROWS: Final = 50_000_000
@@ -194,8 +194,10 @@ def _repeated_results(frames: Tables) -> Iterator[Fault]:
     runs = frames["runs"].assign(**absent).drop_duplicates("run")
     placed = frames["entries"].merge(runs[["run", "seed", "status", *OF_TRIALS]], on="run", how="left")
     placed.loc[(placed["role"] != "trial").fillna(True), list(OF_TRIALS)] = 0  # of other runs they are no place
-    placed = placed.fillna({"condition": "", "share": 1.0})
-    yield from _repeated(placed[placed["status"].isin(TRAINED) & placed["seed"].notna()], [*RESULT, *OF_TRIALS], RESULT)
+    placed["form"] = placed["form"].where((placed["role"] == "trial").fillna(False))
+    placed = placed.fillna({"condition": "", "share": 1.0, "form": ""})
+    key = [*RESULT, *OF_TRIALS, "form"]
+    yield from _repeated(placed[placed["status"].isin(TRAINED) & placed["seed"].notna()], key, RESULT)
 
 
 def _out_of_range(frames: Tables) -> Iterator[Fault]:

@@ -103,14 +103,17 @@ def placed(tables: Tables, role: str) -> pd.DataFrame:
 
     One run may stand in several places, as the reference does, which is the same on every axis. ``entered`` is the
     place's name again, which stays when comparisons call the architecture something else. ``variant`` is what the run
-    trained: another architecture than the place's where trials chose among alternatives.
+    trained: another architecture than the place's, or one with the name of its form, where trials chose among
+    alternatives.
     """
     entries = tables["entries"]
     entries = entries[(entries["role"] == role).fillna(False)].drop_duplicates()
     columns = ["architecture", "dataset", "match", "condition", "role", "share"]
     runs = tables["runs"].assign(variant=tables["runs"]["architecture"])
     runs = runs.drop(columns=[column for column in columns if column in runs])
-    return entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+    made = entries.assign(entered=entries["architecture"]).merge(runs, on="run", how="inner", sort=False)
+    form = made["form"].fillna("") if "form" in made else pd.Series("", made.index)
+    return made.assign(variant=made["variant"].where(form == "", made["variant"] + ", " + form))
 
 
 def is_checkpoint_as_is(runs: pd.DataFrame) -> "pd.Series[bool]":

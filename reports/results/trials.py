@@ -1,10 +1,10 @@
 """The trials of tuning: settings tried, settings chosen, cost."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -89,16 +89,31 @@ class TunedSetting:
 
 @dataclass(frozen=True)
 class ChosenVariant:
-    """The variant that trials chose for an architecture with alternatives.
-
-    ``losses``: of each candidate, the exact validation loss at its best setting, in nats per target token.
-    """
+    """The variant or form that trials chose for an architecture with alternatives."""
 
     dataset: str
     condition: str
     architecture: str
     variant: str
-    losses: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TriedForm:
+    """A form of an architecture on a data set where trials chose among forms; one that has no alternatives has one.
+
+    ``share`` is the part of a reported run's tokens that a trial read. ``loss`` is exact, in nats per target token of
+    ``examples`` validation examples, at the best setting; nan where no trial gave one. ``chosen``: it is compared.
+    """
+
+    dataset: str
+    condition: str
+    architecture: str
+    form: str
+    trials: int
+    share: float
+    loss: float
+    examples: int
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ def trials(tables: Tables, settings_known: Sequence[TunedSetting] | None = None)
 def settings(tables: Tables) -> list[TunedSetting]:
     """What the trials of each architecture chose, by data set and condition."""
     tried = dict(_tried(tables))
-    untuned = {(one.dataset, one.condition, one.architecture) for one in without_tuning(tables)}
+    untuned = _learned_nothing(tables, tried)
     reported = {key: rows[rows["loss"].notna()] for key, rows in _by_place(tables, "compared")} if tried else {}
     chosen: list[TunedSetting] = []
     for key, rows in tried.items():
@@ -164,40 +179,80 @@ def settings(tables: Tables) -> list[TunedSetting]:
 
 
 def chosen_variants(tables: Tables) -> list[ChosenVariant]:
-    """The chosen variant of each architecture with alternatives, by data set and condition."""
-    tried, compared = last(placed(tables, "trial")), placed(tables, "compared")
-    alternatives = {
-        (task.get("name"), name): [name, *others]
+    """What trials chose for each architecture with alternatives, by data set and condition."""
+    tuned, candidates = set(placed(tables, "trial")["dataset"]), _candidates(tables)
+    return [
+        ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]))
+        for (dataset, condition, name), rows in _compared(tables)
+        if dataset in tuned and (dataset, name) in candidates
+    ]
+
+
+def forms(tables: Tables) -> list[TriedForm]:
+    """Every form of every architecture, where trials chose among the forms of at least one of them."""
+    candidates, tried = _candidates(tables), placed(tables, "trial")
+    chosen_on = {dataset for dataset, _ in candidates}
+    tried = last(tried[tried["dataset"].isin(chosen_on)])
+    tried = tried.assign(condition=_conditions(tables, tried))
+    losses = _validation_losses(tables, tried)
+    groups = {key: rows for key, rows in tried.groupby(["dataset", "condition", "variant"], sort=False)}
+    under = {(dataset, condition) for dataset, condition, _ in groups}
+    found = []
+    for (dataset, condition, name), rows in _compared(tables):
+        for form in candidates.get((dataset, name), [name]) if (dataset, condition) in under else []:
+            own = groups.get((dataset, condition, form), tried.iloc[:0])
+            loss, examples = losses.get((dataset, condition, form), (math.nan, 0))
+            share = float(own["planned_tokens"].median()) / float(rows["planned_tokens"].median())
+            is_chosen = form == rows["variant"].iloc[0]
+            found.append(TriedForm(dataset, condition, name, form, len(own), share, loss, examples, is_chosen))
+    return found
+
+
+def _candidates(tables: Tables) -> dict[tuple[str, str], list[str]]:
+    """The names of what trials choose among, by data set and architecture, where that is more than one."""
+    return {
+        (str(task.get("name")), _variant(name)): [_variant(name), *(_candidate(name, entry) for entry in others)]
         for task in entered(tables, "tasks")
         for name, others in (task.get("alternatives") or {}).items()
     }
-    if tried.empty or compared.empty or not alternatives:
-        return []
-    losses = _validation_losses(tables, tried.assign(condition=_conditions(tables, tried)))
+
+
+def _candidate(architecture: str, entry: str | Mapping[str, Any]) -> str:
+    """What trials call an entry of ``alternatives`` of an architecture."""
+    if isinstance(entry, str):
+        return _variant(entry)
+    return f"{_variant(entry.get('variant') or architecture)}, {entry['name']}"
+
+
+def _variant(named: str) -> str:
+    return PurePath(named).stem.replace("_", "-") if named.endswith(".py") else named
+
+
+def _compared(tables: Tables) -> Iterator[tuple[Key, pd.DataFrame]]:
+    """The compared runs by data set, condition and architecture."""
+    compared = placed(tables, "compared")
     compared = compared.assign(condition=_conditions(tables, compared))
-    chosen = []
     for key, rows in compared.groupby(["dataset", "condition", "architecture"], sort=False):
         dataset, condition, name = map(str, key)
-        named = [
-            PurePath(entry).stem if entry.endswith(".py") else entry for entry in alternatives.get((dataset, name), ())
-        ]
-        tried_variants = {variant for tried_on, under, variant in losses if (tried_on, under) == (dataset, condition)}
-        under = condition if tried_variants else ""  # a condition without trials of its own has those of the task
-        known = {variant: losses[dataset, under, variant] for variant in named if (dataset, under, variant) in losses}
-        if known:
-            chosen.append(ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]), known))
-    return chosen
+        yield (dataset, condition, name), rows
 
 
-def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, float]:
-    """The exact validation loss of each variant at its best setting, by the rule that planned the runs."""
+def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, tuple[float, int]]:
+    """The exact validation loss of each candidate at its best setting, by the rule that planned the runs.
+
+    With the number of examples that it is of.
+    """
     scores = tables["scores"]
     exact = scores[((scores["split"] == "validation") & (scores["metric"] == NLL_PER_TOKEN)).fillna(False)]
-    exact_losses = tried["run"].map(exact.drop_duplicates("run").set_index("run")["value"]).astype(float)
-    losses = exact_losses.where(_gave_loss(tried)).fillna(math.inf)
-    by_place = tried.assign(loss=losses).groupby(["dataset", "condition", "variant"], sort=False)
-    choices = {key: rate_choice.choose(_by_setting(rows)) for key, rows in by_place}
-    return {(str(a), str(b), str(c)): choice.loss for (a, b, c), choice in choices.items() if choice is not None}
+    exact = exact.drop_duplicates("run").set_index("run")
+    tried = tried.assign(n=tried["run"].map(exact["n"]).fillna(0).astype(int) if "n" in exact else 0)
+    losses = tried["run"].map(exact["value"]).astype(float).where(_gave_loss(tried)).fillna(math.inf)
+    found: dict[Key, tuple[float, int]] = {}
+    for key, rows in tried.assign(loss=losses).groupby(["dataset", "condition", "variant"], sort=False):
+        if (choice := rate_choice.choose(_by_setting(rows))) is not None:
+            dataset, condition, candidate = map(str, key)
+            found[dataset, condition, candidate] = choice.loss, int(rows["n"].max())
+    return found
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
@@ -304,13 +359,27 @@ def repeated(tables: Tables) -> dict[tuple[str, str], list[float]]:
 
 
 def without_tuning(tables: Tables) -> list[NoTuning]:
-    """The architectures none of whose trials learned, where all have ended."""
-    bars, untuned = _bars(tables), []
-    for key, rows in _tried(tables):
+    """The variants none of whose trials learned, in any form, where all have ended."""
+    tried = dict(_tried(tables))
+    nothing = _learned_nothing(tables, tried)
+    by_variant: dict[Key, list[Key]] = {}
+    for key, rows in tried.items():
+        by_variant.setdefault((*key[:2], str(rows["entered"].iloc[0])), []).append(key)
+    return [
+        replace(min((nothing[key] for key in keys), key=lambda one: one.lowest), architecture=variant)
+        for (_, _, variant), keys in by_variant.items()
+        if all(key in nothing for key in keys)
+    ]
+
+
+def _learned_nothing(tables: Tables, tried: Mapping[Key, pd.DataFrame]) -> dict[Key, NoTuning]:
+    """What is ``tried`` and learned nothing in any trial, where all have ended."""
+    bars, found = _bars(tables), dict[Key, NoTuning]()
+    for key, rows in tried.items():
         bar, name = bars.get(key[0], (math.inf, ""))
         if rows["status"].notna().all() and not rate_choice.learned(rows["loss"], bar):
-            untuned.append(NoTuning(*key, float(rows["loss"].min()), bar, name))
-    return untuned
+            found[key] = NoTuning(*key, float(rows["loss"].min()), bar, name)
+    return found
 
 
 def _bars(tables: Tables) -> dict[str, tuple[float, str]]:

@@ -12,7 +12,8 @@ class Placement:
 
     ``role``: ``compared``, ``share`` (a part of the budget by itself), ``control`` (under an ``architecture`` name of
     its own), ``trial`` (of the tuning) or ``pretraining``. ``condition`` is empty if only the axis (``match``)
-    may differ from the default.
+    may differ from the default. ``form`` is the name of the form that its settings are of, empty where they are those
+    of the task.
     """
 
     run: str
@@ -22,6 +23,7 @@ class Placement:
     role: str
     architecture: str
     share: float = 1.0
+    form: str = ""
 
 
 class PlacedPlan(NamedTuple):

@@ -64,7 +64,7 @@ def _depths(matrix: "Matrix") -> list[str]:
     rows = {plan.run: plan.row() for plan in matrix.plans}
     first: dict[tuple[str, ...], tuple[str, int]] = {}
     datasets: dict[tuple[str, str], dict[str, None]] = {}
-    for entry in matrix.entries:
+    for entry in (entry for entry in matrix.entries if not entry.form):
         row = rows[entry.run]
         key = entry.dataset, entry.condition, entry.match, str(row.get("family", ""))
         name, depth = first.setdefault(key, (entry.architecture, row["depth"]))
@@ -126,17 +126,17 @@ def _most(listed: "Matrix", largest: "Matrix", jobs: int, max_seeds: int) -> str
 
 
 def _table(matrix: "Matrix") -> list[list[str]]:
-    head = ["dataset", "architecture", "role", "condition", "match", "seeds", "examples", "parameters"]
+    head = ["dataset", "architecture", "form", "role", "condition", "match", "seeds", "examples", "parameters"]
     head += ["+ embedding", "buffers", "width", "heads", "depth", "hidden", "rate", "dropout", "share", "tokens"]
     head += ["with loss", "FLOPs", "time per run"]
     rows = {plan.run: {**plan.row(), "examples": plan.labelled} for plan in matrix.plans}
     alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for entry in matrix.entries:
         row = {**rows[entry.run], **asdict(entry)}
-        keys = ("dataset", "architecture", "role", "condition", "match", "share", "learning_rate", "dropout")
+        keys = ("dataset", "architecture", "form", "role", "condition", "match", "share", "learning_rate", "dropout")
         alike.setdefault(tuple(row[key] for key in keys), []).append(row)
     table = [head, *(_line(rows_alike) for rows_alike in alike.values())]
-    plain = {"role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}, "examples": {""}}
+    plain = {"form": {""}, "role": {"compared"}, "condition": {""}, "share": {"1"}, "buffers": {"0"}, "examples": {""}}
     plain |= {name: {table[-1][head.index(name)]} for name in ("rate", "dropout")}
     if not any(entry.match == "loss-tokens" for entry in matrix.entries):
         plain["with loss"] = {row[head.index("with loss")] for row in table}
@@ -153,7 +153,7 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
     planned = f"{tokens[0]:,}" if len(tokens) == 1 else f"{tokens[0]:,} to {tokens[-1]:,}"
     budget = [planned, f"{row['expected_loss_tokens']:,.0f}", f"{row['expected_flops']:.2e}"]
     budget.append(duration(row["expected_seconds"]))
-    what = [row[key] for key in ("dataset", "architecture", "role", "condition")]
+    what = [row[key] for key in ("dataset", "architecture", "form", "role", "condition")]
     what.append("scored only" if row["match"] == UNMATCHED else row["match"])  # a checkpoint that is not trained
     return [*what, str(len(rows)), row["examples"], *counts, *recipe, *budget]
 

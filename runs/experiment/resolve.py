@@ -11,11 +11,13 @@ from archbench.runs.experiment.entries import ExperimentEntry
 from archbench.runs.experiment.sections import (
     DEFAULT_CONTRASTS,
     Experiment,
+    Form,
     InheritedKeys,
     Task,
     Tuning,
     checkpoint_name,
     is_checkpoint,
+    is_scratch,
 )
 from archbench.runs.experiment.tasks import check_task, check_tuning, resolved
 from archbench.runs.experiment.validation import nearest, printable, require, validated
@@ -115,14 +117,39 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
         if chosen and task.tuning is None:
             where = f"alternatives.{chosen[0]}: trials choose among alternatives"
             raise InputError(f"{where}, but the task {printable(task.name)} has no trials; add [tuning]")
+        for name in chosen:
+            for position, form in enumerate(task.alternatives[name]):
+                _check_formed(task, form, f"alternatives.{name}[{position}]: tasks.{task.name}")
 
 
-def _check_alternatives(place: str, alternatives: Mapping[str, Sequence[str]], entered: Sequence[str]) -> None:
+def _check_alternatives(place: str, alternatives: Mapping[str, Sequence[Form]], entered: Sequence[str]) -> None:
     for name, others in alternatives.items():
         where = f"{place}alternatives.{name}"
         require(name, entered, f"{where}: no architecture of that name is entered")
-        if name in others:
-            raise InputError(f"{where}: {printable(name)} is compared anyway; list the others only")
+        for position, form in enumerate(others):
+            if form.settings:
+                _check_settings(form, f"{where}[{position}]")
+            elif not form.variant:
+                raise InputError(f"{where}[{position}]: {printable(form.name)} changes nothing; add training or model")
+            elif form.variant == name:
+                raise InputError(f"{where}: {printable(name)} is compared anyway; list the others only")
+
+
+def _check_settings(form: Form, where: str) -> None:
+    """A form has none of what trials choose, and no width, which a match has in common."""
+    for key in ("learning_rate", "dropout"):
+        if key in form.training.stated():
+            raise InputError(f"{where}.training.{key}: trials choose it for every form; remove it")
+    if form.model.width is not None:
+        raise InputError(f"{where}.model.width: all architectures of a match have one width; remove it")
+
+
+def _check_formed(task: Task, form: Form, place: str) -> None:
+    if form.model.stated() and not is_scratch(task.start):
+        raise InputError(f"{place} starts from {task.start}, which decides the model; remove model")
+    formed = task.in_form(form, task)
+    check_task(formed, place)
+    check_tuning(formed, place)
 
 
 def _check_margins(margins: dict[str, float], tasks: tuple[Task, ...]) -> None:

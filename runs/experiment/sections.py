@@ -245,6 +245,45 @@ class Tuning(Section):
     longer: Annotated[bool, Key(later=True, in_files=True)] = False
 
 
+class Form(Section):
+    """One entry of ``alternatives``: a variant of the architecture's family, or settings that a task takes over.
+
+    ``variant`` is a name or path; empty: the architecture itself. A file may give the variant alone, as text. With
+    settings, ``name`` is what results call the form. Trials choose learning rate and dropout, and a match has one
+    width, so that these are no part of a form.
+    """
+
+    name: Word
+    variant: str = ""
+    training: TrainingEntry = TrainingEntry()
+    model: Model = Model()
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What is changed in which table of a task; empty where the form is a variant alone."""
+        return {table: keys for table in ("training", "model") if (keys := getattr(self, table).stated())}
+
+    def plain(self, *, deciding: bool = False) -> Any:
+        """As a file has it: a variant alone is its name."""
+        return self.stated() if self.settings else self.variant
+
+
+def _forms(value: object) -> object:
+    """Alternatives as tables: the name of a variant is the form of that name."""
+    items = listed(value)
+    if not isinstance(items, tuple):
+        return items
+    for item in items:
+        if not isinstance(item, str | Mapping | Form) or item == "":
+            raise ValueError(f"{printable(item)}: expected the name of a variant, or a table with a name and settings")
+    return tuple({"name": item, "variant": item} if isinstance(item, str) else item for item in items)
+
+
+def _named_apart(forms: tuple[Form, ...]) -> tuple[Form, ...]:
+    unique(tuple(form.name for form in forms))
+    return forms
+
+
 class Keys(Section):
     """Keys of the experiment, its tasks, conditions and pretrainings."""
 
@@ -265,7 +304,9 @@ class ComparedKeys(Keys):
 class InheritedKeys(ComparedKeys):
     """Keys of the experiment and its tasks."""
 
-    alternatives: dict[str, Names] = {}
+    alternatives: dict[
+        str, Annotated[tuple[Form, ...], BeforeValidator(_forms), Field(min_length=1), AfterValidator(_named_apart)]
+    ] = {}
 
 
 class Named(Section):
@@ -321,7 +362,7 @@ class Task(TaskKeys, StartKeys):
     ``condition`` is empty for a task as first stated; in a condition it names the change. ``share`` is the fraction of
     the budget that is trained. ``fixed`` lists the training settings that a condition sets, which override tuned ones.
     ``own_lists`` names which of ``architectures`` and ``seeds`` a condition gives itself; ``retuned`` says whether
-    it gives ``tuning``.
+    it gives ``tuning``. ``unformed`` is the task as it is stated, where this one has the settings of a form.
     """
 
     kind: Word
@@ -343,6 +384,7 @@ class Task(TaskKeys, StartKeys):
     primary: str = ""
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
+    unformed: "Task | None" = Field(default=None, exclude=True)
 
     @property
     def checkpoint(self) -> str:
@@ -354,14 +396,31 @@ class Task(TaskKeys, StartKeys):
         """Whether it starts from a pretraining, sees some of the examples, or trains a head."""
         return any(getattr(self, name) != key.default for name, key in StartKeys.model_fields.items())
 
-    def candidates(self, architecture: str) -> tuple[str, ...]:
-        """What may be compared under an architecture's name: itself and its alternatives."""
-        return (architecture, *self.alternatives.get(architecture, ()))
+    def candidates(self, architecture: str) -> tuple[Form, ...]:
+        """What may be compared under an architecture's name: itself and its alternatives, all with their variant."""
+        others = self.alternatives.get(architecture, ())
+        return (
+            Form(name=architecture, variant=architecture),
+            *(form.patched({"variant": form.variant or architecture}) for form in others),
+        )
 
     @property
     def all_candidates(self) -> tuple[str, ...]:
-        """Every architecture that may be trained, alternatives included."""
-        return tuple(dict.fromkeys(entry for name in self.architectures for entry in self.candidates(name)))
+        """Every variant that may be trained, alternatives included, by name or path."""
+        return tuple(dict.fromkeys(form.variant for name in self.architectures for form in self.candidates(name)))
+
+    def in_form(self, form: Form, usual: "Task") -> "Task":
+        """The task with the settings of a form, but for those that a condition of the ``usual`` task has itself."""
+        taken: dict[str, dict[str, Any]] = {
+            "training": {key: value for key, value in form.training.stated().items() if key not in self.fixed},
+            "model": form.model.stated() if self.model == usual.model else {},
+        }
+        return self.patched({**taken, "unformed": self}) if any(taken.values()) else self
+
+    @property
+    def stated_task(self) -> "Task":
+        """The task without the settings of a form: the budget is that of its first architecture."""
+        return self.unformed or self
 
     @property
     def extends(self) -> bool:

@@ -144,7 +144,7 @@ def check_overridden(tasks: Sequence[Task], stages: Sequence[Pretraining], writt
             continue
         before = by_name.get(task.start)
         for name in task.architectures:
-            if before is None or not set(task.candidates(name)) <= set(before.architectures):
+            if before is None or not _pretrained(task.patched({"architectures": (name,)}), before):
                 raise InputError(
                     f"tasks.{task.name}.start: {printable(task.start)} does not pretrain {name}; leave it out, or add "
                     "it to the pretraining's architectures"
@@ -322,7 +322,11 @@ def _check_start(name: str, entry: TaskEntry, task: Task, known: Sequence[Pretra
 
 def _pretrained(task: Task, before: Task) -> tuple[str, ...]:
     """The architectures of a task that a pretraining trains, with all of their alternatives."""
-    return tuple(name for name in task.architectures if set(task.candidates(name)) <= set(before.architectures))
+    return tuple(
+        name
+        for name in task.architectures
+        if {form.variant for form in task.candidates(name)} <= set(before.architectures)
+    )
 
 
 def _total_tokens(pretraining: Pretraining, known: Sequence[Pretraining]) -> int:

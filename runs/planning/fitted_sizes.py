@@ -97,7 +97,11 @@ class FittedSizes:
         return usual if alike else task.supervision
 
     def reference(self, task: Task) -> tuple[Variant, Size]:
-        """The first architecture of the task itself, not of a condition, and its size; a checkpoint has its own."""
+        """The first architecture of the task itself, not of a condition, and its size; a checkpoint has its own.
+
+        Its size does not depend on forms: what trials choose does not change the budget.
+        """
+        task = task.stated_task
         variant, wanted = self.reference_variant, task.budget.parameters
         if variant.checkpoint is not None:
             return variant, variant.checkpoint.size
@@ -107,29 +111,35 @@ class FittedSizes:
     def size(self, task: Task, variant: Variant, match: str) -> Size:
         """The size that equals the reference's on this axis."""
         first, reference = self.reference(task)
-        if variant.name == first.name:
+        if self._is_reference(task, variant):
             return reference
         if match == "flops":
-            return self._fit(task, variant, match, self.cost(task, first, reference))
-        parameters = self.measurements(first).counts(reference, self.limits(task)).parameters
+            return self._fit(task, variant, match, self.cost(task.stated_task, first, reference))
+        parameters = self.measurements(first).counts(reference, self.limits(task.stated_task)).parameters
+        if variant.name == first.name and task.budget.parameters is not None:  # in another form
+            parameters = task.budget.parameters
         return self._fit(task, variant, "parameters", float(parameters))
+
+    def _is_reference(self, task: Task, variant: Variant) -> bool:
+        return variant.name == self.reference_variant.name and task.unformed is None
 
     def tokens(self, task: Task, variant: Variant, match: str) -> int:
         """The training tokens that equal the reference's budget on this axis, or the task's share of it."""
-        settings, (first, reference) = task.budget, self.reference(task)
-        if settings.seconds is not None:
-            timed = (variant, self.size(task, variant, match)) if match == "seconds" else (first, reference)
-            tokens = settings.seconds * self._rate(task, *timed)
+        settings, (first, reference), stated = task.budget, self.reference(task), task.stated_task
+        if settings.seconds is not None and match == "seconds":
+            tokens = settings.seconds * self._rate(task, variant, self.size(task, variant, match))
+        elif settings.seconds is not None:
+            tokens = settings.seconds * self._rate(stated, first, reference)
         elif settings.flops is not None:
-            tokens = settings.flops / self.cost(task, first, reference)
+            tokens = settings.flops / self.cost(stated, first, reference)
         else:
             tokens = float(settings.tokens or 0)
         if match == "flops-by-tokens":
             size = self.size(task, variant, match)
-            tokens *= self.cost(task, first, reference) / self.cost(task, variant, size)
+            tokens *= self.cost(stated, first, reference) / self.cost(task, variant, size)
         if match == "loss-tokens":
             size = self.size(task, variant, match)
-            tokens *= self.loss_share(task, first, reference) / self.loss_share(task, variant, size)
+            tokens *= self.loss_share(stated, first, reference) / self.loss_share(task, variant, size)
         return max(1, round(tokens * task.share))
 
     def run_tokens(self, task: Task, variant: Variant, match: str, order: Order) -> int:
@@ -142,7 +152,7 @@ class FittedSizes:
         """
         expected = self.tokens(task, variant, match)
         quantity = next((name for name in EXAMPLE_COSTS if name in HELD[match]), "")
-        if not quantity or variant.name == self.reference_variant.name:
+        if not quantity or self._is_reference(task, variant):
             return expected
         cost = self._example_cost(task, variant, self.size(task, variant, match), quantity)
         target, reading = self._reference_cost(task, match, order, quantity), self._reading(order)
@@ -158,7 +168,7 @@ class FittedSizes:
 
     def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
         """The reference's values, for the same order of batches, on the axes that the match holds equal."""
-        first, reference = self.reference(task)
+        task, (first, reference) = task.stated_task, self.reference(task)
         figures = {
             "parameters": float(self.measurements(first).counts(reference, self.limits(task)).parameters),
             "tokens": float(self.tokens(task, first, match)),
@@ -170,7 +180,7 @@ class FittedSizes:
 
     def _reference_cost(self, task: Task, match: str, order: Order, quantity: str) -> float:
         """What the reference's training costs in this quantity when it reads the data in this order."""
-        first, reference = self.reference(task)
+        task, (first, reference) = task.stated_task, self.reference(task)
         cost = self._example_cost(task, first, reference, quantity)
         return self._reading(order).total(self.tokens(task, first, match), cost)
 

@@ -61,6 +61,7 @@ class Wanted:
     role: str = ""  # where it is neither that of the comparison nor of a share of the budget
     training: Training  # the recipe
     name: str = ""  # in the comparison, where it is not the variant's
+    form: str = ""  # of the architecture, where it has other settings than the task
     start: PlacedPlan | None = None  # the pretraining run that it starts from
     trials: tuple[PlacedPlan, ...] = ()  # those that choose its recipe
     stage: Pretraining | None = None  # the pretraining that it is a run of
@@ -103,7 +104,7 @@ class Planner:
         plan, task = self.plan_of(wanted), wanted.task
         role = wanted.role or ("compared" if task.share == 1 else "share")
         name, share = wanted.name or plan.architecture, _share(task, role)
-        placement = Placement(plan.run, task.name, task.condition, plan.match, role, name, share)
+        placement = Placement(plan.run, task.name, task.condition, plan.match, role, name, share, wanted.form)
         return PlacedPlan(plan, placement, (*wanted.trials, *([wanted.start] if wanted.start else ())))
 
     def plan_of(self, wanted: Wanted) -> Plan:

@@ -39,8 +39,9 @@ LATER = 20  # numerics versions after this archbench's that are tried
 class PublishedRun:
     """A run of published tables and its place in their comparison.
 
-    ``variant`` is what was trained under the name ``architecture``. ``row`` is its row in the table of runs, without
-    empty cells; ``environment`` has the facts about its machine. ``data`` is the digest of its data; "" if unknown.
+    ``variant`` is what was trained under the name ``architecture``, and ``form`` the name of its form, if it has one.
+    ``row`` is its row in the table of runs, without empty cells; ``environment`` has the facts about its machine.
+    ``data`` is the digest of its data; "" if unknown.
     """
 
     run: str
@@ -55,10 +56,12 @@ class PublishedRun:
     row: Mapping[str, Any]
     environment: Mapping[str, str]
     data: str
+    form: str = ""
 
     @property
     def place(self) -> Placement:
-        return Placement(self.run, self.dataset, self.condition, self.match, self.role, self.architecture, self.share)
+        where = self.dataset, self.condition, self.match, self.role, self.architecture, self.share, self.form
+        return Placement(self.run, *where)
 
 
 @dataclass(frozen=True)
@@ -169,13 +172,17 @@ def _alone(experiment: Experiment, run: PublishedRun) -> Task:
     budget: dict[str, Any] = {"match": (run.match,)}
     if task.budget.seconds is not None:  # the recorded tokens are what the seconds sufficed for there
         budget |= {"seconds": None, "tokens": max(1, round(run.row["planned_tokens"] / run.share))}
-    return _untuned(
+    alone = _untuned(
         task,
         architectures=(entered,),
         seeds=(run.seed,),
         share=run.share,
         budget=task.budget.model_copy(update=budget),
     )
+    usual = next(known for known in experiment.tasks if known.name == task.name)
+    forms = (form for name in task.architectures for form in task.candidates(name) if form.variant == entered)
+    chosen = next((form for form in forms if run.form and form.name == run.form), None)
+    return alone.in_form(chosen, usual) if chosen else alone
 
 
 def _untuned(task: Task, **changes: Any) -> Task:

@@ -10,11 +10,13 @@ from archbench.architectures.families.prompted import Prompt
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base.placement import PlacedPlan
 from archbench.runs.base.plan import Plan
-from archbench.runs.experiment.sections import PROMPT, SCRATCH, Task, Training
+from archbench.runs.experiment.sections import PROMPT, SCRATCH, Form, Task
+from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget
 from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials, recipe
+from archbench.runs.planning.tuning import Point
 from archbench.runs.training import prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
@@ -45,6 +47,7 @@ class TaskRuns:
 
     def runs(self) -> Iterator[PlacedPlan]:
         """The trials that are known so far, then the runs of the task, then of its conditions and controls."""
+        self._say_of_forms()
         for trials in self._trials:
             yield from trials.runs
         is_own = any(self.task is task for task in self.experiment.tasks)  # no condition with fewer examples
@@ -53,6 +56,17 @@ class TaskRuns:
                 yield from self._compared(task, name, match, baselines=is_own and number == position == 0)
         if self.task.name in self.experiment.controls and is_own:
             yield from self._controls(self._listed(self.task)[0])
+
+    def _say_of_forms(self) -> None:
+        """Says where architectures have unequal numbers of forms. Raises ``InputError`` for a form without effect."""
+        own = [trials for trials in self._trials if trials.task is self.task]
+        if same := next((pair for trials in own for pair in trials.same), None):
+            names = " and ".join(map(printable, same))
+            raise InputError(f"alternatives: on {self.task.name}, {names} are the same runs; remove one of them")
+        counts = {self._find(name).name: len(self._candidates(self.task, name)) for name in self._trained(self.task)}
+        if own and len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            self.context.say(f"{self.task.name}: unequal numbers of forms, and so of trials: {listed}")
 
     def _compared(self, task: Task, name: str, match: str, baselines: bool) -> Iterator[PlacedPlan]:
         """The runs of one architecture on one axis, seed by seed."""
@@ -77,17 +91,18 @@ class TaskRuns:
 
         Before they have ended, the first candidate.
         """
-        trials, candidates, architecture = self._trials_of(task), self._candidates(task, name), name
-        if trials is not None and len(candidates) > 1:
-            losses = trials.nll_by_architecture
-            architecture = min(candidates, key=lambda candidate: losses.get(self._find(candidate).name, math.inf))
-        deciding = [trials.deciding(self._find(entered).name) for entered in candidates] if trials else []
+        trials, candidates = self._trials_of(task), self._candidates(task, name)
+        losses = trials.nll_by_candidate if trials is not None and len(candidates) > 1 else {}
+        form = min(candidates, key=lambda candidate: losses.get(self._called(candidate), math.inf))
+        deciding = [trials.deciding(self._called(candidate)) for candidate in candidates] if trials else []
+        formed = task.in_form(form, self.task)
         return Wanted(
-            task=task,
-            architecture=architecture,
+            task=formed,
+            architecture=form.variant,
             match=match,
-            training=recipe(task, self._find(architecture).name, trials),
+            training=recipe(formed, self._called(form), trials),
             name=self._find(name).name,
+            form=form.name if form.settings else "",
             trials=tuple(run for runs in deciding for run in runs),
         )
 
@@ -123,15 +138,24 @@ class TaskRuns:
         tuned_task = task if task.retuned else self.task
         return next((trials for trials in reversed(self._trials) if trials.task is tuned_task), None)
 
-    def _trial(self, task: Task, architecture: str, seed: int, training: Training) -> PlacedPlan:
-        match, start = task.budget.match[0], self._start(task, architecture, seed)
+    def _trial(self, task: Task, form: Form, seed: int, point: Point) -> PlacedPlan:
+        architecture, task = form.variant, task.in_form(form, self.task)
+        match, start, training = task.budget.match[0], self._start(task, architecture, seed), point.of(task.training)
         trial = Wanted(task=task, architecture=architecture, match=match, role="trial", training=training, start=start)
-        return self.planner.placed(replace(trial, seed=seed))
+        return self.planner.placed(replace(trial, seed=seed, form=form.name if form.settings else ""))
 
-    def _entered_by_name(self, tasks: Sequence[Task]) -> dict[str, str]:
-        """Every candidate of these tasks once, by its name."""
-        entered = [entry for task in tasks for name in self._trained(task) for entry in self._candidates(task, name)]
-        return {self._find(entry).name: entry for entry in entered}
+    def _entered_by_name(self, tasks: Sequence[Task]) -> dict[str, Form]:
+        """Every candidate of these tasks once, by its name. Raises ``InputError`` for two of one name."""
+        entered: dict[str, Form] = {}
+        for form in (form for task in tasks for name in self._trained(task) for form in self._candidates(task, name)):
+            if entered.setdefault(self._called(form), form).settings != form.settings:
+                raise InputError(f"alternatives: two forms are called {printable(self._called(form))}; rename one")
+        return entered
+
+    def _called(self, form: Form) -> str:
+        """What trials call a candidate: its variant, with the form where it has other settings."""
+        variant = self._find(form.variant).name
+        return f"{variant}, {form.name}" if form.settings else variant
 
     def _leading(self, entered: Collection[str]) -> set[str]:
         """The architectures that may extend the grid, so that one added later does not change it for others."""
@@ -140,13 +164,14 @@ class TaskRuns:
         contrasted = {name for pair in self.experiment.contrasts for name in pair}
         listed = [(task, name) for task in self.entries for name in self._listed(task)]
         leading = [self._candidates(task, name) for task, name in listed if self._find(name).name in contrasted]
-        return {self._find(entry).name for entries in leading for entry in entries} & set(entered) or set(entered)
+        return {self._called(form) for forms in leading for form in forms} & set(entered) or set(entered)
 
     def _epochs(self, task: Task) -> float:
         """Passes over the training data of the architecture that reads the most of it."""
         match, names = task.budget.match[0], self._listed(self.task)
-        candidates = dict.fromkeys(entry for name in names for entry in self._candidates(self.task, name))
-        most = max(self.planner.sizes.tokens(task, self._find(entry), match) for entry in candidates)
+        candidates = [form for name in names for form in self._candidates(self.task, name)]
+        formed = [(task.in_form(form, self.task), self._find(form.variant)) for form in candidates]
+        most = max(self.planner.sizes.tokens(task, variant, match) for task, variant in formed)
         seed = task.tuning.seeds[0] if task.tuning else 0  # the data of one trial
         return most / max(1.0, budget.data_tokens(self.planner.data(seed).train))
 
@@ -162,14 +187,15 @@ class TaskRuns:
         against = self.experiment.against
         return [name for name in self._listed(task) if against is None or self._find(name).name == against.architecture]
 
-    def _candidates(self, task: Task, name: str) -> tuple[str, ...]:
+    def _candidates(self, task: Task, name: str) -> tuple[Form, ...]:
         """What may be compared under the name of an architecture. Raises ``InputError`` for one of another kind."""
         family = self._find(name).family
-        for entry in task.candidates(name)[1:]:
-            variant = self._find(entry)
+        for form in task.candidates(name)[1:]:
+            variant = self._find(form.variant)
             if variant.checkpoint is not None or variant.family != family:
                 what = "a checkpoint" if variant.checkpoint is not None else f"of the family {variant.family}"
-                raise InputError(f"alternatives.{name}: {entry} is {what}; expected a variant of family {family}")
+                where = f"alternatives.{name}: {form.variant} is {what}"
+                raise InputError(f"{where}; expected a variant of family {family}")
         return task.candidates(name)
 
     def _start(self, task: Task, architecture: str, seed: int) -> PlacedPlan | None:

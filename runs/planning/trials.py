@@ -1,22 +1,23 @@
 """The trials of one task, or of one condition with its own tuning: what is tried, has ended, was chosen."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 from archbench.runs.base.placement import PlacedPlan
-from archbench.runs.experiment.sections import FROZEN, TRANSFER, Task, Training
+from archbench.runs.experiment.sections import FROZEN, TRANSFER, Form, Task, Training
 from archbench.runs.planning import rate_choice, tuning
 from archbench.runs.planning.tuning import Point, TrialLoss
 
 FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
-Place = Callable[[Task, str, int, Training], PlacedPlan]  # task, architecture, seed and recipe of a trial
+Place = Callable[[Task, Form, int, Point], PlacedPlan]  # task, candidate, seed and setting of a trial
 
 
 class TuningTrials:
     """Trials of ``task``, which has a ``tuning``; outcomes are read from ``root``.
 
-    ``entered`` are the architectures, each by its name with how it is entered. ``leading`` are those whose best points
+    ``entered`` are the candidates of all architectures by their names. ``leading`` are those whose best points
     may lie at the edge and make the grid grow. ``first`` are the trials under the task's first condition: an
     architecture that has the same trials there keeps what they chose. ``epochs`` are passes over the data. ``bar`` is
     the validation loss of a classical method, in nats per token: a trial that learned has a lower one. ``share`` is the
@@ -26,7 +27,7 @@ class TuningTrials:
     def __init__(
         self,
         task: Task,
-        entered: Mapping[str, str],
+        entered: Mapping[str, Form],
         leading: set[str],
         place: Place,
         epochs: float,
@@ -67,8 +68,10 @@ class TuningTrials:
         return self._chosen(self._tried) | {name: kept[name] for name in self._unchanged if name in kept}
 
     @cached_property
-    def nll_by_architecture(self) -> dict[str, float]:
-        """The validation loss of each architecture at its best setting: exact, of targets alone, so that it compares.
+    def nll_by_candidate(self) -> dict[str, float]:
+        """The validation loss of each candidate at its best setting: exact, of targets alone, so that it compares.
+
+        It does not depend on what training minimises, on a canvas, or on how many cells have a loss.
 
         Of those that have none, because trials have not ended or failed, nothing.
         """
@@ -78,6 +81,12 @@ class TuningTrials:
             by_name.setdefault(name, {})[point.learning_rate, point.dropout] = values
         choices = {name: rate_choice.choose(losses) for name, losses in by_name.items()}
         return {name: choice.loss for name, choice in choices.items() if choice is not None}
+
+    @property
+    def same(self) -> Iterator[tuple[str, str]]:
+        """The pairs of candidates whose trials on the given grid are the same runs."""
+        runs = {name: self._grid_runs(name) for name in self.entered}
+        return ((a, b) for a, b in combinations(self.entered, 2) if runs[a] == runs[b])
 
     @cached_property
     def longer(self) -> "TuningTrials | None":
@@ -97,11 +106,16 @@ class TuningTrials:
 
     @property
     def _has_learned_nothing(self) -> bool:
-        """Whether all trials have ended, and those of an architecture have learned nothing."""
+        """Whether all trials have ended, and those of a variant have learned nothing in any of its forms."""
         given = {key: self._loss(key, runs) for key, runs in self._tried.items()}
         ended = {key: losses for key, losses in given.items() if losses is not None}
-        by_name = [{point: ended[tried, point] for tried, point in ended if tried == name} for name in self.entered]
-        return len(ended) == len(given) and any(tuning.learned_nothing(losses, self._bar()) for losses in by_name)
+        if len(ended) < len(given):
+            return False
+        nothing: dict[str, list[bool]] = {}
+        for name, form in self.entered.items():
+            own = {point: losses for (tried, point), losses in ended.items() if tried == name}
+            nothing.setdefault(form.variant, []).append(tuning.learned_nothing(own, self._bar()))
+        return any(map(all, nothing.values()))
 
     @cached_property
     def _unchanged(self) -> set[str]:
@@ -142,10 +156,8 @@ class TuningTrials:
     def _at(self, points: Sequence[Point]) -> dict[tuple[str, Point], list[PlacedPlan]]:
         task = self.task.patched({"share": self.task.share * self.share})
         return {
-            (name, point): [
-                self._place(task, architecture, seed, point.of(task.training)) for seed in self.tuning.seeds
-            ]
-            for name, architecture in self.entered.items()
+            (name, point): [self._place(task, form, seed, point) for seed in self.tuning.seeds]
+            for name, form in self.entered.items()
             for point in points
         }
 

@@ -12,7 +12,7 @@ from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
 from archbench.reports.report import Report
 from archbench.reports.results import trials
-from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TunedSetting
+from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TriedForm, TunedSetting
 
 
 @once_per_report
@@ -183,18 +183,70 @@ def selection(chosen: Sequence[TunedSetting]) -> Iterator[str]:
         )
 
 
-def variants(chosen: Sequence[ChosenVariant]) -> Iterator[str]:
-    """What trials chose among alternatives, a sentence for each architecture, data set and condition."""
-    for choice in chosen:
-        values = list(choice.losses.values())
-        decimals = next((n for n in (3, 4, 6) if len({f"{loss:.{n}f}" for loss in values}) == len(set(values))), 8)
-        losses = [f"{name} ({formatting.value(loss, decimals)})" for name, loss in choice.losses.items()]
-        where = ", ".join(filter(None, (choice.dataset, choice.condition)))
-        tied = "; equal losses leave the architecture as it is" if values.count(min(values)) > 1 else ""
-        yield (
-            f"On {where}, {choice.architecture} is the variant {choice.variant}. Losses of the variants' best settings "
-            f"(the parabola's minimum where there is one): {formatting.listing(losses)} nats per target token{tied}."
-        )
+@once_per_report
+def _forms(report: Report) -> list[TriedForm]:
+    return trials.forms(report.tables)
+
+
+def rows(report: Report) -> Iterator[dict[str, object]]:
+    """The forms of every architecture in full precision, a row each."""
+    return (vars(form) for form in _forms(report))
+
+
+def _form_loss(form: TriedForm) -> GridCell:
+    return GridCell(formatting.value(form.loss, 4), f"of {form.examples} examples" if form.examples else "")
+
+
+FORMS: Final = Table[TriedForm](
+    "forms",
+    "Forms of each architecture",
+    _forms,
+    (
+        Column("data set", lambda form: form.dataset, text=True),
+        Column("condition", lambda form: form.condition, text=True, optional=True),
+        Column("architecture", lambda form: form.architecture, text=True),
+        Column("form", lambda form: form.form.removeprefix(f"{form.architecture}, "), text=True),
+        Column("trials", lambda form: f"{form.trials}"),
+        Column("tokens of a trial", lambda form: f"{form.share:.0%}"),
+        Column("validation loss", _form_loss),
+        Column("", lambda form: GridCell("compared", kind="strong") if form.chosen else GridCell("", kind="text")),
+    ),
+    titled=True,
+    about=(
+        "Trials choose the form with the lowest exact negative log-likelihood of validation targets at its best "
+        "setting (the parabola's minimum where there is one), in nats per target token. It does not depend on what "
+        "training minimises. All forms of an architecture have the same validation examples; ties go to the first one. "
+        "Tokens of a trial are relative to a reported run.",
+    ),
+    holds="forms among which trials choose",
+    lacks="alternatives",
+)
+
+
+def _counted(forms: Sequence[TriedForm]) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
+    """By data set and condition: each architecture with its numbers of forms and of trials."""
+    for where in dict.fromkeys((form.dataset, form.condition) for form in forms):
+        here = [form for form in forms if (form.dataset, form.condition) == where]
+        names = dict.fromkeys(form.architecture for form in here)
+        own = [[form for form in here if form.architecture == name] for name in names]
+        counts = [(name, len(each), sum(form.trials for form in each)) for name, each in zip(names, own, strict=True)]
+        yield ", ".join(filter(None, where)), counts
+
+
+def equal_forms(forms: Sequence[TriedForm]) -> Iterator[str]:
+    """Where all architectures had equally many forms and trials, a sentence each."""
+    for where, counts in _counted(forms):
+        if len({count[1:] for count in counts}) == 1:
+            _, number, tried = counts[0]
+            yield f"On {where}, each architecture had {number} forms and {tried} trials."
+
+
+def unequal_forms(forms: Sequence[TriedForm]) -> Iterator[str]:
+    """Where an architecture had more forms or trials than another, a sentence each."""
+    for where, counts in _counted(forms):
+        if len({count[1:] for count in counts}) > 1:
+            listed = formatting.listing([f"{name} {number} ({tried})" for name, number, tried in counts])
+            yield f"Architectures had unequal numbers of forms (trials) on {where}: {listed}."
 
 
 def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
@@ -202,12 +254,18 @@ def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
     in_use: dict[str, dict[str, list[str]]] = {}
     for choice in chosen:
         if choice.variant != choice.architecture and not choice.condition:
-            in_use.setdefault(choice.architecture, {}).setdefault(choice.variant, []).append(choice.dataset)
+            in_use.setdefault(choice.architecture, {}).setdefault(_in_words(choice), []).append(choice.dataset)
     parts = []
     for architecture, names in in_use.items():
         where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in names.items()]
         parts.append(f"{architecture} is {' and '.join(where)}")
     return f"Chosen by tuning: {'; '.join(parts)}." if parts else ""
+
+
+def _in_words(choice: ChosenVariant) -> str:
+    """A chosen variant, or the form “END fills” of the architecture itself."""
+    form = choice.variant.removeprefix(f"{choice.architecture}, ")
+    return choice.variant if form == choice.variant else f"“{form}”"
 
 
 def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
@@ -247,8 +305,9 @@ SECTION: Final = Section(
     show=(
         Note(
             (
-                "On each data set, every architecture, and every variant of one that has alternatives, had the same "
-                "tuning trials, with seeds that no reported run has.",
+                "On each data set, every form of every architecture had the same tuning trials, with seeds that no "
+                "reported run has.",
+                lambda report: equal_forms(_forms(report)),
                 of_tables(setup),
                 of_tables(repetitions),
                 lambda report: selection(_chosen(report)),
@@ -260,7 +319,8 @@ SECTION: Final = Section(
         ),
         Note(of_tables(without_tuning), "warning"),
         Note(lambda report: undetermined(_chosen(report)), "warning"),
-        Note(lambda report: variants(trials.chosen_variants(report.tables)), ""),
+        Note(lambda report: unequal_forms(_forms(report)), "warning"),
+        FORMS,
         Note(lambda report: regrets(_chosen(report)), ""),
         TUNING,
         Figure("tuning"),
