@@ -1,6 +1,7 @@
 """Alternatives of an architecture: trials choose what is compared under its name, and the page says so."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,18 @@ import pandas as pd
 import pytest
 import small_plans
 
+from archbench.reports.base import tables
+from archbench.reports.page import page
 from archbench.reports.page.sections import tuning
+from archbench.reports.report import Report
+from archbench.reports.results import groups
 from archbench.reports.results import trials as analysis
 from archbench.runs.base import store
+from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
+from archbench.runs.execution import compare, work
+from archbench.runs.execution.compare import RunOptions
+from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
 from archbench.tasks.base import sealed
@@ -19,6 +28,10 @@ from archbench.tasks.base.errors import InputError
 
 ALTERNATIVES = {"encoder": ["suffix-encoder", "next-cell-encoder"]}
 LOSSES = {"decoder": 2.0, "encoder": 1.5, "suffix-encoder": 1.2, "next-cell-encoder": 1.4}
+FILLED = {"name": "END fills", "training": {"canvas": "end", "mask_weights": "equal"}}
+SHALLOW = {"name": "one layer, small batches", "training": {"batch_tokens": 200}, "model": {"depth": 1}}
+BUDGET = {"parameters": 20_000, "tokens": 6_000}
+FORMS = {"decoder": [SHALLOW], "encoder": [FILLED]}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +48,7 @@ def experiment(**changes: object) -> dict[str, Any]:
         "name": "tiny",
         "architectures": ["decoder", "encoder"],
         "seeds": [0, 1],
-        "budget": {"parameters": 20_000, "tokens": 6_000},
+        "budget": BUDGET,
         "model": {"width": 32},
         "training": {"batch_tokens": 400, "precision": "float32"},
         "tuning": {"learning_rate": [0.005, 0.01, 0.02]},
@@ -46,9 +59,10 @@ def experiment(**changes: object) -> dict[str, Any]:
 
 
 def finish(plans: list[Plan], root: Path, losses: dict[str, float] = LOSSES) -> None:
-    """Records and exact validation losses of trials; the middle rate is the best."""
+    """Records and exact validation losses of trials; the middle rate and the settings of forms are the best."""
     for plan in plans:
-        loss = losses[plan.architecture] + (plan.training.learning_rate != 0.01)
+        formed = plan.training.canvas == "end" or plan.training.batch_tokens == 200
+        loss = losses[plan.architecture] + (plan.training.learning_rate != 0.01) - 0.5 * formed
         place = store.run_folder(root, plan.run)
         place.mkdir(parents=True, exist_ok=True)
         row = {"split": "validation", "metric": "nll_per_token", "value": loss}
@@ -113,26 +127,144 @@ def test_trials_that_never_improved_choose_nothing(folder: Path, tmp_path: Path)
         store.write_record(store.run_folder(tmp_path, plan.run), row)
     matrix = small_plans.plan(experiment(alternatives={}), folder, tmp_path)
     assert ("encoder", "encoder", 0.003) in compared(matrix)  # the recipe's, and the grid has not grown for it
-    tables = {
+    rows = {
         "runs": pd.DataFrame([{**plan.row(), "status": "done", "best_step": 0} for plan in matrix.plans]),
         "entries": pd.DataFrame([vars(entry) for entry in matrix.entries]),
         "curves": pd.DataFrame({"run": [], "split": [], "metric": []}),
         "scores": pd.DataFrame({"run": [], "split": [], "metric": [], "value": [], "n": []}),
         "references": pd.DataFrame({"dataset": [], "split": [], "name": [], "metric": [], "value": []}),
     }
-    tables["runs"]["validation_loss"] = 4.0
-    assert [(one.architecture, one.bar) for one in analysis.without_tuning(tables)] == [
+    rows["runs"]["validation_loss"] = 4.0
+    assert [(one.architecture, one.bar) for one in analysis.without_tuning(rows)] == [
         ("decoder", math.inf),
         ("encoder", math.inf),
     ]
     assert "no trial learned for decoder, pairs (no loss below the untrained model's); encoder, pairs (" in (
-        tuning.without_tuning(tables)
+        tuning.without_tuning(rows)
     )
+
+
+def plans_of(matrix: Matrix, role: str) -> list[tuple[Placement, Plan]]:
+    plans = {plan.run: plan for plan in matrix.plans}
+    return [(entry, plans[entry.run]) for entry in matrix.entries if entry.role == role]
+
+
+def chosen_by_hand(folder: Path, root: Path, **changes: object) -> set[str]:
+    """The runs of an experiment without trials, at the rate that trials prefer."""
+    fixed = {"batch_tokens": 400, "precision": "float32", "learning_rate": 0.01}
+    training = {**fixed, **changes.pop("training", {})}  # type: ignore[dict-item]  # a table
+    values = experiment(tuning=None, alternatives=None, training=training, **changes)
+    return {plan.run for plan in small_plans.plan(values, folder, root).plans}
+
+
+def test_the_best_form_is_compared_and_is_the_run_that_its_settings_give(folder: Path, tmp_path: Path) -> None:
+    values = experiment(alternatives=FORMS)
+    tried = plans_of(small_plans.plan(values, folder, tmp_path), "trial")
+    assert {(entry.architecture, entry.form) for entry, _ in tried} == {
+        ("decoder", ""),
+        ("decoder", SHALLOW["name"]),
+        ("encoder", ""),
+        ("encoder", FILLED["name"]),
+    }
+    assert len(tried) == 2 * 2 * 3 and {plan.tokens for _, plan in tried} == {6_000}
+    finish([plan for _, plan in tried], tmp_path)
+    chosen = plans_of(small_plans.plan(values, folder, tmp_path), "compared")
+    assert {(entry.architecture, entry.form) for entry, _ in chosen} == {
+        ("decoder", SHALLOW["name"]),
+        ("encoder", FILLED["name"]),
+    }
+    assert {plan.run for _, plan in chosen if plan.architecture == "encoder"} == chosen_by_hand(
+        folder, tmp_path, architectures=["decoder", "encoder"], training=FILLED["training"]
+    ) & {plan.run for _, plan in chosen}
+    by_hand = {"training": SHALLOW["training"], "model": {"width": 32, "depth": 1}, "architectures": ["decoder"]}
+    shallow = [plan for _, plan in chosen if plan.architecture == "decoder"]
+    assert {plan.run for plan in shallow} == chosen_by_hand(folder, tmp_path, **by_hand)
+    assert {plan.size.depth for plan in shallow} == {1}
+
+
+def test_a_form_does_not_change_the_budget_of_others(folder: Path, tmp_path: Path) -> None:
+    """Fillers cost an encoder FLOPs: it reads fewer tokens for the same FLOPs, and the decoder as many as before."""
+    values = experiment(architectures=["encoder", "decoder"], budget={**BUDGET, "match": "flops-by-tokens"})
+    plain = plans_of(small_plans.plan({**values, "alternatives": {}}, folder, tmp_path), "trial")
+    formed = plans_of(small_plans.plan({**values, "alternatives": {"encoder": [FILLED]}}, folder, tmp_path), "trial")
+    assert {entry.run for entry, _ in plain} == {entry.run for entry, _ in formed if not entry.form}
+    targets = {plan.targets["flops"] for _, plan in formed}
+    for entry, plan in formed:
+        assert plan.flops == pytest.approx(min(targets), rel=0.02), entry
+
+
+def test_a_condition_keeps_what_it_states(folder: Path, tmp_path: Path) -> None:
+    values = experiment(
+        alternatives=FORMS,
+        conditions=[{"training": {"canvas": "mask"}}, {"model": {"depth": 2}}, {"share": 0.5}],
+    )
+    finish(list(small_plans.plan(values, folder, tmp_path).plans), tmp_path)
+    matrix = small_plans.plan(values, folder, tmp_path)
+    runs = [*plans_of(matrix, "compared"), *plans_of(matrix, "share")]
+    found = {
+        (entry.condition, entry.share, entry.architecture): (plan.training.canvas, plan.size.depth)
+        for entry, plan in runs
+        if entry.condition or entry.share < 1
+    }
+    assert found["canvas mask", 1, "encoder"][0] == "mask" and found["", 0.5, "encoder"][0] == "end"
+    assert found["depth 2", 1, "decoder"][1] == 2 and found["", 0.5, "decoder"][1] == 1
+
+
+def test_unequal_numbers_of_forms_are_said(folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    small_plans.plan(experiment(alternatives={"encoder": [FILLED]}), folder, tmp_path, said.append)
+    assert "pairs: unequal numbers of forms, and so of trials: decoder 1, encoder 2" in said
+    small_plans.plan(experiment(alternatives=FORMS), folder, tmp_path, (equal := list[str]()).append)
+    assert not any("unequal" in line for line in equal)
+
+
+def test_a_form_without_effect_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A decoder has no canvas: its trials would be the same runs twice, and count as two forms."""
+    with pytest.raises(InputError, match='on pairs, "decoder" and "decoder, END fills" are the same runs; remove one'):
+        small_plans.plan(experiment(alternatives={"decoder": [FILLED]}), folder, tmp_path)
+
+
+def test_a_form_that_learns_nothing_repeats_no_trials_where_another_learned(folder: Path, tmp_path: Path) -> None:
+    values = experiment(alternatives=FORMS, tuning={"learning_rate": [0.005, 0.01, 0.02], "share": 0.5})
+    for losses, repeated in ((dict.fromkeys(LOSSES, 0.1), False), (dict.fromkeys(LOSSES, 99.0), True)):
+        trials = plans_of(small_plans.plan(values, folder, tmp_path), "trial")
+        finish([plan for _, plan in trials], tmp_path, losses)
+        for entry, plan in trials:
+            if entry.form:
+                record = {**plan.row(), "status": "done", "validation_loss": 99.0}
+                store.write_record(store.run_folder(tmp_path, plan.run), record)
+        again = plans_of(small_plans.plan(values, folder, tmp_path), "trial")
+        assert ({entry.share for entry, _ in again} == {0.5, 1.0}) == repeated
+
+
+def test_a_specification_is_read_as_it_was_written(folder: Path) -> None:
+    mixed = {"decoder": [SHALLOW], "encoder": ["suffix-encoder", {**FILLED, "variant": "next-cell-encoder"}]}
+    written = spec.from_dict(experiment(alternatives=mixed), folder=folder)
+    assert written.digestable()["tasks"][0]["alternatives"] == mixed
+    again = spec.recorded(written.digestable(), origin="tables", folder=folder)
+    assert again.digestable() == written.digestable()
+    assert again.tasks[0].alternatives == written.tasks[0].alternatives
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        *[
+            ({"alternatives": {"encoder": [form]}}, message)
+            for form, message in (
+                ({"name": "a", "training": {"canvass": "end"}}, r'encoder\[0\].training.canvass: .* mean "canvas"'),
+                ({"name": "a", "training": {"canvas": "ends"}}, r'alternatives.encoder\[0\].training.canvas: "ends": '),
+                ({"name": "a", "budget": {"tokens": 5}}, r"alternatives.encoder\[0\].budget: unknown key"),
+                ({"training": {"canvas": "end"}}, r"alternatives.encoder\[0\].name: missing"),
+                ({"name": "a"}, r'alternatives.encoder\[0\]: "a" changes nothing; add training or model'),
+                ({"name": "a", "training": {"dropout": 0.1}}, r"\[0\].training.dropout: trials choose it"),
+                ({"name": "a", "model": {"width": 64}}, r"\[0\].model.width: all architectures .* one width"),
+                ({"name": "a", "training": {"batch_tokens": 7_000}}, r"\[0\]: tasks.pairs.budget.tokens: .* one batch"),
+                (3, "alternatives.encoder: 3: expected the name of a variant, or a table"),
+            )
+        ],
+        ({"alternatives": {"encoder": [FILLED, FILLED]}}, 'alternatives.encoder: "END fills" is given twice'),
+        ({"alternatives": {"encodr": [FILLED]}}, 'alternatives.encodr: no architecture .* mean "encoder"'),
         ({"alternatives": {"encodr": ["suffix-encoder"]}}, 'alternatives.encodr: no architecture .* mean "encoder"'),
         ({"alternatives": {"encoder": ["encoder"]}}, '"encoder" is compared anyway'),
         ({"alternatives": {"encoder": []}}, "alternatives.encoder: is empty"),
@@ -165,36 +297,10 @@ def test_an_alternative_of_another_family_is_an_error(folder: Path, tmp_path: Pa
         small_plans.plan(values, folder, tmp_path)
 
 
-def test_the_page_names_what_was_chosen_and_why(folder: Path, tmp_path: Path) -> None:
-    trials = list(small_plans.plan(experiment(), folder, tmp_path).plans)
-    finish(trials, tmp_path)
-    matrix = small_plans.plan(experiment(), folder, tmp_path)
-    runs = pd.DataFrame([{**plan.row(), "status": "done", "dropout": 0.0} for plan in matrix.plans])
-    losses = {plan.run: LOSSES[plan.architecture] + (plan.training.learning_rate != 0.01) for plan in trials}
-    scores = [
-        {"run": run, "split": "validation", "metric": "nll_per_token", "value": loss} for run, loss in losses.items()
-    ]
-    resolved = spec.from_dict(experiment(), folder=folder).model_dump_json()
-    tables = {
-        "runs": runs,
-        "entries": pd.DataFrame([vars(entry) for entry in matrix.entries]),
-        "scores": pd.DataFrame(scores),
-        "experiment": pd.DataFrame({"key": ["specification"], "value": [resolved]}),
-    }
-    chosen = analysis.chosen_variants(tables)
-    candidate_losses = {name: LOSSES[name] for name in ("encoder", "suffix-encoder", "next-cell-encoder")}
-    assert chosen == [analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", candidate_losses)]
-    assert list(tuning.variants(chosen)) == [
-        "On pairs, encoder is the variant suffix-encoder. Losses of the variants' best settings (the parabola's "
-        "minimum where there is one): encoder (1.500), suffix-encoder (1.200) and next-cell-encoder (1.400) nats per "
-        "target token."
-    ]
-
-
 def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
-    usual = analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder", {})
+    usual = analysis.ChosenVariant("pairs", "", "encoder", "suffix-encoder")
     same, other = (
-        analysis.ChosenVariant("pairs", "native supervision, tuned", "encoder", variant, {})
+        analysis.ChosenVariant("pairs", "native supervision, tuned", "encoder", variant)
         for variant in ("suffix-encoder", "encoder")
     )
     assert tuning.changed_variants([usual, same]) == ""
@@ -203,3 +309,67 @@ def test_a_condition_whose_trials_choose_another_variant_is_named() -> None:
         "supervision, tuned” but the variant suffix-encoder under the first condition. The differences include both "
         "changes."
     )
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """A comparison whose runs have two steps, or 30 in a form; its folder, and the runs of this and a second call."""
+    root, calls = tmp_path_factory.mktemp("trained"), list[list[str]]()
+
+    def execute(plans: Sequence[Any], place: Path, *_: Any, **__: Any) -> Outcome:
+        waiting = [plan for plan in plans if not store.is_finished(store.run_folder(place, plan.run))]
+        for plan in waiting:
+            work.perform(plan, store.run_folder(place, plan.run), lambda event: None, lambda: False)
+        calls[-1] += [plan.run for plan in waiting]
+        return Outcome()
+
+    values = experiment(
+        architectures=["encoder-decoder", "decoder"],
+        training={"batch_tokens": 3_000, "precision": "float32"},
+        tuning={"learning_rate": [0.005, 0.01], "share": 0.5, "longer": False},
+        alternatives={"decoder": [{"name": "small batches", "training": {"batch_tokens": 200}}]},
+    )
+    values["tasks"][0]["test_examples"] = 5
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(compare, "execute", execute)
+        patched.setattr(compare, "_complete_baselines", lambda *_: ())
+        patched.setattr(work.shared_state, "snapshot", dict)
+        for _ in range(2):
+            calls.append([])
+            read = spec.from_dict(values, folder=folder)
+            assert compare.run(read, root, RunOptions(device="cpu", jobs=1), "archbench", str).status == 0
+    return root, calls
+
+
+def test_the_form_that_learns_is_chosen_and_the_page_says_how_many_there_were(
+    trained: tuple[Path, list[list[str]]], tmp_path: Path
+) -> None:
+    root, (first, again) = trained
+    assert len(first) == 3 * 3 + 2 * 2 and again == []  # trials, with the one by which the grid grows; then seeds
+    report = Report(tables.collect(root))
+    found = {(form.architecture, form.form): form for form in analysis.forms(report.tables)}
+    plain, small = found["decoder", "decoder"], found["decoder", "decoder, small batches"]
+    assert small.chosen and not plain.chosen and small.loss < plain.loss - 0.1
+    assert (plain.trials, small.trials, plain.share) == (3, 3, 0.5) and small.examples > 0
+    assert found["encoder-decoder", "encoder-decoder"].chosen
+    assert {run.batch_tokens for run in compared_runs(report, "decoder")} == {200}
+    assert list(tuning.unequal_forms(list(found.values()))) == [
+        "Architectures had unequal numbers of forms (trials) on pairs: encoder-decoder 1 (3) and decoder 2 (6)."
+    ]
+    assert list(tuning.equal_forms([plain, small])) == ["On pairs, each architecture had 2 forms and 6 trials."]
+    assert tuning.variants_in_use(analysis.chosen_variants(report.tables)) == (
+        "Chosen by tuning: decoder is “small batches” on pairs."
+    )
+    page.write_tables(report, tmp_path)
+    written = pd.read_csv(tmp_path / "forms.csv")
+    assert list(written["chosen"]) == [True, False, True]
+    assert [[cell.text for cell in row][:4] for row in tuning.FORMS.grid(report).rows] == [
+        ["pairs", "encoder-decoder", "encoder-decoder", "3"],
+        ["pairs", "decoder", "decoder", "3"],
+        ["pairs", "decoder", "small batches", "3"],
+    ]
+
+
+def compared_runs(report: Report, architecture: str) -> list[Any]:
+    rows = groups.placed(report.tables, "compared")
+    return list(rows[rows["architecture"] == architecture].itertuples())

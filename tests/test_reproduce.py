@@ -40,7 +40,9 @@ EXPERIMENT: dict[str, Any] = {
     "model": {"width": 32, "depth": 1},
     "training": {"batch_tokens": 250, "precision": "float32", "learning_rate": "transfer"},
     "tuning": {"learning_rate": [0.01, 0.02, 0.04], "width": 16, "share": 0.5},
-    "alternatives": {"decoder": ["prefix-decoder"]},
+    "alternatives": {
+        "decoder": [{"name": "small batches", "variant": "prefix-decoder", "training": {"batch_tokens": 200}}]
+    },
     "conditions": [{"supervision": "target"}, {"share": 0.5}, {"budget": {"match": "flops-by-tokens"}}],
     "controls": True,
     "tasks": [
@@ -135,7 +137,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "execute", publish)
         patched.setattr(compare, "_complete_baselines", lambda *_: ())
-        patched.setattr(TuningTrials, "nll_by_architecture", {"decoder": 2.0, "prefix-decoder": 1.0})
+        patched.setattr(TuningTrials, "nll_by_candidate", {"decoder": 2.0, "prefix-decoder, small batches": 1.0})
         outcome = compare.run(experiment, folder / "whole", RunOptions(device="cpu", jobs=1), "archbench", str)
         assert outcome.status == 0
     tables.write(tables.collect(folder / "whole"), folder / "small" / "tables")
