@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +357,10 @@ def test_the_form_that_learns_is_chosen_and_the_page_says_how_many_there_were(
     assert list(tuning.unequal_forms(list(found.values()))) == [
         "Architectures had unequal numbers of forms (trials) on pairs: encoder-decoder 1 (3) and decoder 2 (6)."
     ]
+    assert tuning.short_trials(list(found.values())) == ""
+    assert tuning.short_trials([replace(small, share=0.25)]) == (
+        "Trials read less than half of a reported run's tokens on pairs (25%)."
+    )
     assert list(tuning.equal_forms([plain, small])) == ["On pairs, each architecture had 2 forms and 6 trials."]
     assert tuning.variants_in_use(analysis.chosen_variants(report.tables)) == (
         "Chosen by tuning: decoder is “small batches” on pairs."

@@ -22,6 +22,7 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
+from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
@@ -114,7 +115,7 @@ class Planner:
         training = wanted.training if variant.learns_as_told else wanted.training.patched(Training().masking)
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
-        self._check_canvas(task, variant)
+        self._check_canvas(task, variant, wanted.form)
         size = self._size(wanted, variant)
         cost, limits = self.sizes.token_cost(task, variant, size, stage), self.sizes.limits(task)
         tokens = self._tokens(wanted, variant, cost)
@@ -173,12 +174,13 @@ class Planner:
             environment=dict(setting.environment),
         )
 
-    def _check_canvas(self, task: Task, variant: Variant) -> None:
+    def _check_canvas(self, task: Task, variant: Variant, form: str) -> None:
         """Raises ``InputError`` where a length is to be predicted that is always the same."""
         predicted = task.training.canvas == "length" and variant.learns_as_told and task.target_length > 1
         if predicted and not self.prepared.ends:
+            where = f"alternatives: {printable(form)}: " if form else ""
             raise InputError(
-                f'tasks.{task.name}.training.canvas: "length": its targets are windows of one length; choose "mask"'
+                f'{where}tasks.{task.name}.training.canvas: "length": its targets are windows of one length; choose "mask"'
             )
 
     def _size(self, wanted: Wanted, variant: Variant) -> Size:

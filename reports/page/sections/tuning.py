@@ -15,6 +15,9 @@ from archbench.reports.results import trials
 from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TriedForm, TunedSetting
 
 
+SHORT: Final = 0.5 - 1e-3  # of a reported run's tokens, which are rounded
+
+
 @once_per_report
 def _chosen(report: Report) -> list[TunedSetting]:
     return trials.settings(report.tables)
@@ -249,6 +252,13 @@ def unequal_forms(forms: Sequence[TriedForm]) -> Iterator[str]:
             yield f"Architectures had unequal numbers of forms (trials) on {where}: {listed}."
 
 
+def short_trials(forms: Sequence[TriedForm]) -> str:
+    """Where trials among forms read less than half of a reported run's tokens, in a sentence; empty if nowhere."""
+    shares = {form.dataset: form.share for form in forms if form.share < SHORT}
+    listed = formatting.listing([f"{dataset} ({share:.0%})" for dataset, share in shares.items()])
+    return f"Trials read less than half of a reported run's tokens on {listed}." if shares else ""
+
+
 def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
     """Which architectures are represented by an alternative that trials chose, and where, in a sentence; else empty."""
     in_use: dict[str, dict[str, list[str]]] = {}
@@ -319,7 +329,10 @@ SECTION: Final = Section(
         ),
         Note(of_tables(without_tuning), "warning"),
         Note(lambda report: undetermined(_chosen(report)), "warning"),
-        Note(lambda report: unequal_forms(_forms(report)), "warning"),
+        Note(
+            (lambda report: unequal_forms(_forms(report)), lambda report: short_trials(_forms(report))),
+            "warning",
+        ),
         FORMS,
         Note(lambda report: regrets(_chosen(report)), ""),
         TUNING,
