@@ -179,9 +179,8 @@ class Planner:
         predicted = task.training.canvas == "length" and variant.learns_as_told and task.target_length > 1
         if predicted and not self.prepared.ends:
             where = f"alternatives: {printable(form)}: " if form else ""
-            raise InputError(
-                f'{where}tasks.{task.name}.training.canvas: "length": its targets are windows of one length; choose "mask"'
-            )
+            where += f'tasks.{task.name}.training.canvas: "length"'
+            raise InputError(f'{where}: its targets are windows of one length; choose "mask"')
 
     def _size(self, wanted: Wanted, variant: Variant) -> Size:
         """The size that the match asks for, that of the start, or that of trials at another width."""

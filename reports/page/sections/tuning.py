@@ -14,7 +14,6 @@ from archbench.reports.report import Report
 from archbench.reports.results import trials
 from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TriedForm, TunedSetting
 
-
 SHORT: Final = 0.5 - 1e-3  # of a reported run's tokens, which are rounded
 
 
