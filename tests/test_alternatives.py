@@ -365,7 +365,8 @@ def test_the_form_that_learns_is_chosen_and_the_page_says_how_many_there_were(
     assert tuning.variants_in_use(analysis.chosen_variants(report.tables)) == (
         "Chosen by tuning: decoder is “small batches” on pairs."
     )
-    page.write_tables(report, tmp_path)
+    page.write(report, tmp_path)
+    assert "unequal numbers of forms" in (tmp_path / "index.html").read_text(encoding="utf-8")
     written = pd.read_csv(tmp_path / "forms.csv")
     assert list(written["chosen"]) == [True, False, True]
     assert [[cell.text for cell in row][:4] for row in tuning.FORMS.grid(report).rows] == [

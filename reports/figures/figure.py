@@ -16,6 +16,7 @@ from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.canvas.svg import Inline, inline
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Cell, Comparison
+from archbench.reports.results.groups import placed
 from archbench.tasks.base.files import write_bytes
 
 
@@ -123,8 +124,9 @@ class DrawnFigure:
 
 
 def report_looks(tables: Tables) -> dict[str, Look]:
-    """How each architecture of a report is drawn; those that only trials tried get the last colours."""
-    return looks([*compared_names(tables), *tables["runs"]["architecture"].dropna().astype(str)])
+    """How each architecture of a report is drawn; what only trials tried, forms too, gets the last colours."""
+    tried = placed(tables, "trial")["variant"].dropna().astype(str)
+    return looks([*compared_names(tables), *tables["runs"]["architecture"].dropna().astype(str), *tried])
 
 
 def compared_names(tables: Tables) -> list[str]:
