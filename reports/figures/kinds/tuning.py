@@ -13,7 +13,7 @@ from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, both_grids, mean
 from archbench.reports.figures.canvas.palette import label
 from archbench.reports.figures.figure import Figure, View, below
-from archbench.reports.results.trials import Trial, TunedSetting, numbers, settings, trials
+from archbench.reports.results.trials import Trial, TunedSetting, forms, numbers, settings, trials
 
 CAPTION: Final = (
     "Validation loss of the tuning trials above each architecture's lowest, against the learning rate: means over "
@@ -25,20 +25,28 @@ _DROPOUT: Final = " Dashed: a higher dropout than solid."
 _FEWER_EXAMPLES: Final = (
     " Masked models: exact losses of fewer examples, so compare points within an architecture only."
 )
+_FORMS: Final = " Of each architecture, the form that is compared; the numbers have all of them."
 LINEAR: Final = 0.05  # nats per token
 TICKS: Final = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 def tuning(view: View) -> Figure:
-    """A panel for each data set and condition with trials of its own."""
+    """A panel for each data set and condition with trials of its own; of each architecture, the form compared there."""
     tables = view.report.tables
     known = settings(tables)
     tried = [trial for trial in trials(tables, known) if view.shows(trial.dataset, trial.architecture)]
     chosen = [setting for setting in known if view.shows(setting.dataset, setting.architecture)]
+    rejected = {(form.dataset, form.condition, form.form) for form in forms(tables) if not form.chosen}
+    shown = [trial for trial in tried if (trial.dataset, trial.condition, trial.architecture) not in rejected]
     panels = []
-    for dataset, condition in dict.fromkeys((trial.dataset, trial.condition) for trial in tried):
-        own_trials = [trial for trial in tried if (trial.dataset, trial.condition) == (dataset, condition)]
-        own_chosen = [setting for setting in chosen if (setting.dataset, setting.condition) == (dataset, condition)]
+    for dataset, condition in dict.fromkeys((trial.dataset, trial.condition) for trial in shown):
+        own_trials = [trial for trial in shown if (trial.dataset, trial.condition) == (dataset, condition)]
+        names = {trial.architecture for trial in own_trials}
+        own_chosen = [
+            setting
+            for setting in chosen
+            if (setting.dataset, setting.condition) == (dataset, condition) and setting.architecture in names
+        ]
         drawing = partial(draw, trials=own_trials, chosen=own_chosen, looks=view.looks)
         about = f"Excess validation loss against learning rate, {', '.join(filter(None, (dataset, condition)))}"
         panels.append(
@@ -49,9 +57,9 @@ def tuning(view: View) -> Figure:
         linear=LINEAR,
         scaled=_SCALED.format(factors=" or ".join(f"{factor:.2g}" for factor in factors)) if factors else "",
         dropout=_DROPOUT if len({trial.dropout for trial in tried}) > 1 else "",
-        exact=_FEWER_EXAMPLES if any(setting.examples for setting in chosen) else "",
+        exact=(_FEWER_EXAMPLES if any(setting.examples for setting in chosen) else "") + (_FORMS if rejected else ""),
     )
-    named = tuple(dict.fromkeys(trial.architecture for trial in tried))
+    named = tuple(dict.fromkeys(trial.architecture for trial in shown))
     table = numbers(tried, chosen)
     takeaway = " ".join(filter(None, (_says(chosen), _excess(tried, chosen))))
     return Figure(
