@@ -56,12 +56,15 @@ def opened(what: str, named: str | Path) -> Published:
 
 
 def _experiment(source: Published, folder: str = ".") -> spec.Experiment:
-    """The experiment that the tables record."""
+    """The experiment that the tables record; its tasks have the primary measures that the table of data sets has."""
     stated = specification(source.tables)
     if not stated:
         what = "the table experiment has no specification; give tables as compare writes them"
         raise InputError(f"{source.folder}: {what}")
-    return spec.recorded(stated, origin=str(source.folder), folder=folder)
+    experiment = spec.recorded(stated, origin=str(source.folder), folder=folder)
+    cards = {name: str(card.get("primary") or "").split(spec.BETWEEN_MEASURES) for name, card in source.cards.items()}
+    tasks = (task.patched({"primary": tuple(cards.get(task.name, task.primary))}) for task in experiment.tasks)
+    return experiment.patched({"tasks": tuple(tasks)})
 
 
 @dataclass

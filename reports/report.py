@@ -65,14 +65,30 @@ class Report:
 
     @cached_property
     def compared(self) -> tuple[list[Comparison], list[Comparison]]:
-        """The comparison of each data set under its first condition, and those under further ones."""
+        """The comparison of each data set under its first condition, and those under further ones.
+
+        By its first primary measure; controls, effects, doublings and all that is no pair of architectures are by it.
+        """
         return by_condition(self.comparisons.headlines())
 
     @cached_property
-    def first(self) -> tuple[Comparison, ...]:
-        """Each data set under its first condition, the best architecture marked."""
+    def judged_by_condition(self) -> tuple[list[Comparison], ...]:
+        """The same by each primary measure of a data set."""
+        return tuple(
+            [entry for comparison in part for entry in self.comparisons.by_measure(comparison)]
+            for part in self.compared
+        )
+
+    @cached_property
+    def judged(self) -> tuple[Comparison, ...]:
+        """Each data set under its first condition by each of its primary measures, the best architecture marked."""
         primary = Answers({"primary": self.primary})
-        return tuple(marked(entry, primary.primary_on(entry.group.dataset)) for entry in self.compared[0])
+        return tuple(marked(entry, primary.primary_on(entry)) for entry in self.judged_by_condition[0])
+
+    @cached_property
+    def first(self) -> tuple[Comparison, ...]:
+        """Each data set under its first condition by its first primary measure, the best architecture marked."""
+        return tuple(entry for entry in self.judged if not entry.is_second)
 
     @property
     def further(self) -> tuple[Comparison, ...]:

@@ -290,9 +290,7 @@ class _ClaimJudge:
         by_setting: dict[str, list[str]] = {}
         for contrast in evidence:
             for condition in conditions:
-                for other in self.tested.pair_under_condition(
-                    contrast.dataset, condition, (contrast.first, contrast.second)
-                ):
+                for other in self.tested.under_condition(contrast, condition):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
                         setting = f"on {contrast.dataset} under {first[contrast.dataset].without_first(condition)}"
                         by_setting.setdefault(setting, []).append(phrase(other, "clause"))
@@ -498,7 +496,7 @@ class _ClaimJudge:
             return
         primary = [
             contrast
-            for contrast in self.tested.primary_on(comparison.group.dataset)
+            for contrast in self.tested.primary_on(comparison)
             if {contrast.first, contrast.second} == set(pair)
         ]
         if primary:

@@ -29,7 +29,7 @@ def accounted(
     primary: Sequence[Contrast],
     exploratory: Answers,
 ) -> tuple[Contrast, ...]:
-    """The primary contrasts, each that depends on the accounting marked as such."""
+    """The primary contrasts, each that depends on the accounting marked as such, by its own measure."""
     by_dataset = {comparison.group.dataset: comparison for comparison in first}
     others = {
         name: [other for other in further if other.group.dataset == name and is_accounting(tables, base, other)]
@@ -72,7 +72,7 @@ def _accounting(contrast: Contrast, first: Comparison, others: dict[str, list[Co
     for comparison in others[contrast.dataset]:
         if _runs(comparison, pair) <= _runs(first, pair):
             continue  # the same runs again
-        for other in tested.pair_under_condition(contrast.dataset, comparison.group.condition, pair):
+        for other in tested.under_condition(contrast, comparison.group.condition):
             if other.decided and not other.flat and not same_outcome(contrast, other):
                 by_outcome.setdefault(phrase(other, "clause"), []).append(first.group.without_first(other.condition))
     if not by_outcome:

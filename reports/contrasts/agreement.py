@@ -1,4 +1,4 @@
-"""Pairs that several families of tests judge, with outcomes that differ.
+"""Pairs that several families of tests, or several primary measures, judge, with outcomes that differ.
 
 A pair may be a primary contrast, a control, a doubling of the budget and evidence for a claim at once. Each family is
 corrected for its own number of tests, and a control has seeds of its own, so that outcomes near 5% can differ.
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from archbench.reports.base.formatting import listing
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import corrected_p, phrase
+from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.results.place import Place
 
 _HALF = ", half the budget"  # of a control's name
@@ -19,7 +20,7 @@ _HALF = ", half the budget"  # of a control's name
 class Disagreement:
     """A pair with different outcomes: by family of tests, the contrast, turned so that ``first`` is the first."""
 
-    dataset: str
+    title: str
     first: str
     second: str
     contrasts: tuple[tuple[str, Contrast], ...]
@@ -31,7 +32,7 @@ class Disagreement:
             words = phrase(contrast.ignoring_accounting, "cell")
             outcomes.setdefault(words, []).append(f"{family} ({corrected_p(contrast)})")
         parts = (f"{words} as {listing(families)}" for words, families in outcomes.items())
-        return f"{self.dataset}, {self.first} vs. {self.second}: {'; '.join(parts)}."
+        return f"{self.title}, {self.first} vs. {self.second}: {'; '.join(parts)}."
 
 
 def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Disagreement]:
@@ -43,10 +44,29 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
         key = (contrast.dataset, contrast.metric.name, contrast.condition, contrast.first, contrast.second)
         by_pair.setdefault(key, {}).setdefault(family, contrast)
     differing = []
-    for (dataset, _, _, first, second), contrasts in by_pair.items():
+    for (*_, first, second), contrasts in by_pair.items():
         if len({contrast.ignoring_accounting.outcome for contrast in contrasts.values()}) > 1:
-            differing.append(Disagreement(dataset, first, second, tuple(contrasts.items())))
+            title = next(iter(contrasts.values())).title
+            differing.append(Disagreement(title, first, second, tuple(contrasts.items())))
     return differing
+
+
+def by_measure(primary: Sequence[Contrast]) -> list[str]:
+    """A sentence for each data set whose primary measures decide a pair differently, or only one of them decides it."""
+    by_pair: dict[tuple[str, str, str], list[Contrast]] = {}
+    for contrast in primary:
+        if contrast.several and contrast.outcome != "unknown":
+            by_pair.setdefault((contrast.dataset, contrast.first, contrast.second), []).append(contrast)
+    differing: dict[str, list[str]] = {}
+    for (dataset, first, second), same in by_pair.items():
+        if len({entry.outcome for entry in same}) > 1 and any(entry.decided for entry in same):
+            outcomes = ", ".join(f"{_outcome(entry)} by {entry.metric.label}" for entry in same)
+            differing.setdefault(dataset, []).append(f"{first} vs. {second} ({outcomes})")
+    return [f"On {dataset} the measures differ: {'; '.join(pairs)}." for dataset, pairs in differing.items()]
+
+
+def _outcome(contrast: Contrast) -> str:
+    return f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
 
 
 def _side(name: str) -> str:

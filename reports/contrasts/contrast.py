@@ -1,7 +1,7 @@
 """Pairs of architectures: which is ahead, whether they are equal within the margin that matters, or neither is decided.
 
 The experiment declares its primary contrasts. They are one family, over all data sets under the first condition, by
-each data set's primary metric, and are corrected for being one (Holm 1979); the variance between seeds is pooled over
+each data set's primary measures, and are corrected for being one (Holm 1979); the variance between seeds is pooled over
 the architectures that they name, so that a variant that is added later changes none of them. Every other pair is
 exploratory and not corrected.
 """
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import BELOW_GATE, Gate
@@ -41,7 +40,8 @@ class Contrast:
     unknown.
     ``alpha`` is the level at which Holm's procedure tests it: ``p`` is at most 0.05 where the uncorrected p is at most
     ``alpha``. ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None
-    elsewhere. ``about`` is what its family of tests has to say of it (``Question``).
+    elsewhere. ``about`` is what its family of tests has to say of it (``Question``). ``several``: its data set has
+    several primary measures.
     """
 
     dataset: str
@@ -71,6 +71,12 @@ class Contrast:
     decided_after: int | None = None
     alpha: float = ALPHA
     about: str = ""
+    several: bool = False
+
+    @property
+    def title(self) -> str:
+        """The data set, and the metric where it has several primary measures: "multi30k-de-en by BLEU"."""
+        return f"{self.dataset} by {self.metric.label}" if self.several else self.dataset
 
     @property
     def corrected(self) -> Interval:
@@ -154,21 +160,23 @@ class Answers:
     def exploratory(self) -> tuple[Contrast, ...]:
         return self["exploratory"]
 
-    def primary_on(self, dataset: str) -> list[Contrast]:
-        """The primary contrasts of a data set."""
-        return [contrast for contrast in self.primary if contrast.dataset == dataset]
+    def primary_on(self, comparison: Comparison) -> list[Contrast]:
+        """The primary contrasts of a data set by a measure."""
+        place = comparison.group.dataset, comparison.metric
+        return [contrast for contrast in self.primary if (contrast.dataset, contrast.metric) == place]
 
-    def pair_under_condition(self, dataset: str, condition: str, pair: Pair) -> Iterator[Contrast]:
-        """The contrast of a pair under a further condition, turned as the pair stands."""
-        for contrast in self.exploratory:
-            if (contrast.dataset, contrast.condition) == (dataset, condition) and {
-                contrast.first,
-                contrast.second,
-            } == set(pair):
-                yield contrast if contrast.first == pair[0] else turned(contrast)
+    def under_condition(self, contrast: Contrast, condition: str) -> Iterator[Contrast]:
+        """The same pair on the same data set by the same metric under a further condition, turned as it stands."""
+        wanted = contrast.dataset, contrast.metric, condition, {contrast.first, contrast.second}
+        for other in self.exploratory:
+            if (other.dataset, other.metric, other.condition, {other.first, other.second}) == wanted:
+                yield other if other.first == contrast.first else turned(other)
 
     def pair(self, first: str, second: str) -> Iterator[Contrast]:
-        """Every contrast of two architectures under the first condition, turned so that ``first`` is the first."""
+        """Every contrast of two architectures under the first condition, turned so that ``first`` is the first.
+
+        By every primary measure of each data set.
+        """
         for contrast in (*self.primary, *self.exploratory):
             if {contrast.first, contrast.second} == {first, second} and not contrast.condition:
                 yield contrast if contrast.first == first else turned(contrast)
@@ -257,7 +265,8 @@ def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
     numbers = {**gap.columns("difference"), "error": gap.standard_error}
-    facts = {name: value for name, value in vars(contrast).items() if name not in ("difference", "failed_gates")}
+    no_columns = ("difference", "failed_gates", "several")
+    facts = {name: value for name, value in vars(contrast).items() if name not in no_columns}
     return {
         **facts,
         "metric": contrast.metric.name,

@@ -27,7 +27,7 @@ def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[s
     """A sentence for each further condition: the outcomes that it changes."""
     by_condition: dict[str, list[str]] = {}
     for contrast in changed:
-        where = f" on {contrast.dataset}" if with_dataset else ""
+        where = f" on {contrast.title}" if with_dataset else ""
         by_condition.setdefault(contrast.condition, []).append(f"{phrase(contrast, 'clause')}{where}")
     return [
         f"{capitalized(under(condition))} the outcome changes (not corrected): {'; '.join(outcomes)}."

@@ -64,8 +64,9 @@ def answer(comparisons: Comparisons, asked: Question, tests: int = 1, alpha_shar
         pooled = comparisons.pooled(asked.group.settings(asked.pair), name)
     else:
         pooled = pool(list(samples.values()))
-    gates = failed_gates(comparisons, asked)
-    return contrast(asked, samples, pooled, comparisons.margins.get(name, math.nan), tests, gates, alpha_share)
+    gates, margin = failed_gates(comparisons, asked), comparisons.margins.get(name, math.nan)
+    several = len(comparisons.primary(asked.group)) > 1
+    return replace(contrast(asked, samples, pooled, margin, tests, gates, alpha_share), several=several)
 
 
 def exploratory_contrast(comparisons: Comparisons, asked: Question) -> Contrast:

@@ -28,7 +28,7 @@ class Verdict:
 
 
 def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: Sequence[Contrast] = ()) -> Verdict:
-    """The outcome of one comparison by its primary metric: by its primary contrasts where there are any.
+    """The outcome of one comparison by one measure: by its primary contrasts where there are any.
 
     ``changed`` are those of its pairs that have another outcome under a further condition.
     """
@@ -37,21 +37,22 @@ def verdict(comparison: Comparison, primary: Sequence[Contrast] = (), changed: S
     return Verdict(comparison, state, words.mark(state), words.summary(comparison, state), notes)
 
 
-def under_conditions(dataset: str, tested: Answers) -> list[tuple[Contrast, Contrast]]:
-    """The primary pairs of a data set: as tested first, and under each further condition."""
+def under_conditions(comparison: Comparison, tested: Answers) -> list[tuple[Contrast, Contrast]]:
+    """The primary pairs of a data set by a measure: as tested first, and under each further condition."""
+    dataset = comparison.group.dataset
     further = (entry.condition for entry in tested.exploratory if entry.dataset == dataset and entry.condition)
     return [
         (base, other)
         for condition in dict.fromkeys(further)
-        for base in tested.primary_on(dataset)
-        for other in tested.pair_under_condition(dataset, condition, (base.first, base.second))
+        for base in tested.primary_on(comparison)
+        for other in tested.under_condition(base, condition)
         if not (other.flat or "unknown" in (base.outcome, other.outcome))
     ]
 
 
-def changed(dataset: str, tested: Answers) -> list[Contrast]:
+def changed(comparison: Comparison, tested: Answers) -> list[Contrast]:
     """The primary pairs of a data set that have another outcome under a further condition, and are decided in one."""
-    pairs = under_conditions(dataset, tested)
+    pairs = under_conditions(comparison, tested)
     return [other for base, other in pairs if (base.decided or other.decided) and not same_outcome(base, other)]
 
 
@@ -63,8 +64,8 @@ def same_outcome(contrast: Contrast, other: Contrast) -> bool:
 
 def cautions(comparison: Comparison) -> list[str]:
     """Cautions about the order, in sentences: a broken contract, early training, a better simple baseline."""
-    notes = [*_cheats(comparison), *_never_improved(comparison)]
-    notes += filter(None, [early_training({comparison.group.dataset: comparison})])
+    notes = [] if comparison.is_second else [*_cheats(comparison), *_never_improved(comparison)]
+    notes += [] if comparison.is_second else filter(None, [early_training({comparison.group.dataset: comparison})])
     if comparison.at_the_floor:
         notes.append(
             "Floor effect: no model solves this task. Train longer, or choose a metric that distinguishes models "

@@ -162,17 +162,18 @@ def ahead(contrasts: Sequence[Contrast]) -> str:
 def with_outcome(contrasts: Sequence[Contrast], outcome: str) -> str:
     """The pairs with an outcome, by data set: "decoder vs. encoder on trec"; "every pair" where all have it."""
     entries = []
-    for dataset, own in by_dataset(contrasts).items():
+    for dataset, own in by_title(contrasts).items():
         pairs = [f"{entry.first} vs. {entry.second}" for entry in own if entry.outcome == outcome]
         entries += [(pair, dataset) for pair in (["every pair"] if 1 < len(own) == len(pairs) else pairs)]
     return grouped(entries)
 
 
-def by_dataset(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
-    datasets: dict[str, list[Contrast]] = {}
+def by_title(contrasts: Iterable[Contrast]) -> dict[str, list[Contrast]]:
+    """The contrasts of each data set or, where it has several primary measures, of each of them there."""
+    titles: dict[str, list[Contrast]] = {}
     for contrast in contrasts:
-        datasets.setdefault(contrast.dataset, []).append(contrast)
-    return datasets
+        titles.setdefault(contrast.title, []).append(contrast)
+    return titles
 
 
 def undecided(contrasts: Sequence[Contrast], what: str) -> str:
@@ -194,4 +195,4 @@ def _on(contrasts: Sequence[Contrast]) -> str:
     """The data sets of these; nothing where they are named with the architectures."""
     if all(" on " in contrast.first and " on " in contrast.second for contrast in contrasts):
         return f" {SMALL}" if all(contrast.small for contrast in contrasts) else ""
-    return f" on {listing(f'{entry.dataset} ({SMALL})' if entry.small else entry.dataset for entry in contrasts)}"
+    return f" on {listing(f'{entry.title} ({SMALL})' if entry.small else entry.title for entry in contrasts)}"

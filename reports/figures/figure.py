@@ -76,9 +76,14 @@ class View:
         return self._shown(self.report.first)
 
     @cached_property
+    def judged(self) -> list[Comparison]:
+        """The same by each primary measure of a data set."""
+        return self._shown(self.report.judged)
+
+    @cached_property
     def further(self) -> list[Comparison]:
-        """The data sets under their further conditions, where something was scored."""
-        return self._shown(self.report.further)
+        """The data sets under further conditions by each primary measure, where something was scored."""
+        return self._shown(self.report.judged_by_condition[1])
 
     def shows(self, dataset: str, *names: str) -> bool:
         """Whether a row of this data set is shown that names these architectures, with or without a change each."""
@@ -161,8 +166,8 @@ def of_baseline(comparison: Comparison, name: str, mean: float) -> dict[str, obj
 
 
 def titled(comparison: Comparison) -> tuple[str, str]:
-    """The data set, and the condition to stand below it."""
-    return label(comparison.group.dataset, 80), below(comparison.group.condition)
+    """The data set, with the measure where it has several, and the condition to stand below it."""
+    return label(comparison.title, 80), below(comparison.group.condition)
 
 
 def below(text: str) -> str:

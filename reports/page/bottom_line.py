@@ -8,6 +8,7 @@ from archbench.reports.base.formatting import capitalized, grouped, listing, num
 from archbench.reports.claims.claims import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.reports.contrasts import words
+from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, below_gate, every_pair, winner
 from archbench.reports.contrasts.phrase import elsewhere
 from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
@@ -46,7 +47,8 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
     if any(contrast.outcome != "unknown" for contrast in primary):
         wins = _wins_and_losses(primary, _undetermined(report)) if _complete(primary) else words.ahead(primary)
         decided = _sentence(_held(report), wins, primary)
-        return [decided, *_open(primary), *pretrained(report), *_changed(report), *_grown(report), *miniature]
+        rest = [*pretrained(report), *_changed(report), *_grown(report)]
+        return [decided, *_open(primary), *by_measure(primary), *rest, *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):
@@ -122,7 +124,7 @@ def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
 
 def _complete(primary: Sequence[Contrast]) -> bool:
     """Whether every pair of the named architectures is tested on each data set, so that each of them can win."""
-    return all(map(every_pair, words.by_dataset(primary).values()))
+    return all(map(every_pair, words.by_title(primary).values()))
 
 
 def _undetermined(report: Report) -> list[str]:
@@ -138,15 +140,15 @@ def _wins_and_losses(primary: Sequence[Contrast], undetermined: Container[str]) 
     """
     no_winner = "no family wins" if set(architectures_of(primary)) <= FAMILIES else "no architecture wins"
     won, better = [], []
-    for dataset, contrasts in words.by_dataset(primary).items():
+    for title, contrasts in words.by_title(primary).items():
         best = winner(contrasts)
         below = listing(f"{name} {BELOW_GATE}" for name in below_gate(contrasts)) if best else ""
-        won.append((f"{best} wins" if best else no_winner, f"{dataset} ({below})" if below else dataset))
+        won.append((f"{best} wins" if best else no_winner, f"{title} ({below})" if below else title))
         for worse in dict.fromkeys(contrast.worse for contrast in contrasts if contrast.worse and not best):
             ahead = [contrast.better for contrast in contrasts if contrast.worse == worse]
-            rates = " (learning rates not determined)" if dataset in undetermined else ""
+            rates = " (learning rates not determined)" if contrasts[0].dataset in undetermined else ""
             are = "are" if len(ahead) > 1 else "is"
-            better.append((f"{listing(ahead)} {are} better than {worse}", f"{dataset}{rates}"))
+            better.append((f"{listing(ahead)} {are} better than {worse}", f"{title}{rates}"))
     return "; ".join(filter(None, [grouped(won), grouped(better)]))
 
 
@@ -184,14 +186,14 @@ def limits(report: Report) -> str:
         parts.append(f"controls fail on {listing(controls)}")
     if failed := failing((contrast.dataset, gate) for contrast in tested.primary for gate in contrast.failed_gates):
         parts.append(f"{BELOW_GATE}: {failed}")
-    if below := [comparison.group.dataset for comparison in first if comparison.none_beats_baseline]:
+    if below := [comparison.title for comparison in report.judged if comparison.none_beats_baseline]:
         parts.append(f"{words.NONE_ABOVE_BASELINE} on {listing(below)}")
     if undetermined := _undetermined(report):
         parts.append(f"tuning trials do not determine the learning rates on {listing(undetermined)}")
     parts += _converged(report)
     if unequal := list(_unequal(first, architectures_of(tested.primary))):
         parts.append(f"not equal between architectures: {listing(unequal)}")
-    if full := [comparison.group.dataset for comparison in first if comparison.at_the_ceiling]:
+    if full := [comparison.title for comparison in report.judged if comparison.at_the_ceiling]:
         parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
     early = early_training({comparison.group.dataset: comparison for comparison in first})
     return " ".join(filter(None, [f"Limits: {'; '.join(parts)}." if parts else "", early]))
@@ -199,9 +201,8 @@ def limits(report: Report) -> str:
 
 def _changed(report: Report) -> Iterator[str]:
     """Which primary pairs have another outcome under a further condition, decided in one of the two or in both."""
-    datasets = [comparison.group.dataset for comparison in report.first]
-    compared = [pair for dataset in datasets for pair in under_conditions(dataset, report.tested)]
-    changes = [contrast for dataset in datasets for contrast in changed(dataset, report.tested)]
+    compared = [pair for comparison in report.judged for pair in under_conditions(comparison, report.tested)]
+    changes = [contrast for comparison in report.judged for contrast in changed(comparison, report.tested)]
     if len(changes) > MOST:
         yield f"Under other conditions {len(changes)} of {len(compared)} outcomes change."
     else:

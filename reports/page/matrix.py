@@ -25,7 +25,7 @@ def matrix(report: Report) -> Grid:
 
     Without rows where nothing is a primary contrast.
     """
-    columns = [comparison for comparison in report.first if report.tested.primary_on(comparison.group.dataset)]
+    columns = [comparison for comparison in report.judged if report.tested.primary_on(comparison)]
     head = [text_cell("architecture"), *(_head(comparison) for comparison in columns)]
     rows = [
         (text_cell(architecture), *(_cell(report, entry, architecture) for entry in columns))
@@ -42,18 +42,18 @@ def _head(comparison: Comparison) -> GridCell:
 
 
 def _cell(report: Report, comparison: Comparison, architecture: str) -> GridCell:
-    contrasts = report.tested.primary_on(comparison.group.dataset)
+    contrasts = report.tested.primary_on(comparison)
     cell = next((cell for cell in comparison.cells if cell.architecture == architecture), None)
     if cell is None or not cell.values:
         return GridCell("no score" if cell else "", kind="text unknown")
     standing = standing_of(report, comparison, cell)
     lines = [standing.mean, *words.against_each(architecture, standing.state, contrasts)]
     if standing.state == "wins":
-        for contrast in changed(comparison.group.dataset, report.tested):
+        for contrast in changed(comparison, report.tested):
             if architecture in (contrast.first, contrast.second):
                 there = "different" if contrast.decided else words.OUTCOMES["open"]
                 lines.append(f"{there} {under(contrast.condition)}")
-    lines += _after_pretraining(report, comparison, architecture)
+    lines += [] if comparison.is_second else _after_pretraining(report, comparison, architecture)
     return GridCell(standing.words, "; ".join(dict.fromkeys(lines)), f"text {standing.state}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import cautions, changed, left_out, verdict
 from archbench.reports.page import lede
@@ -40,7 +41,8 @@ def sentences(report: Report) -> list[str]:
 
     Sentences about size and depth, and about pretraining, follow where conditions differ in them.
     """
-    lines = [_sentences(report, comparison) for comparison in report.first]
+    lines = [_sentences(report, comparison) for comparison in report.judged]
+    lines += by_measure(report.tested.primary)
     if not report.tested.primary:
         lines += [phrase(contrast, "sentence") for contrast in report.tested["effect"]]
     lines += [f"{trend.sweep.title}: {line}" for trend in report.trends for line in scaling.sentences(trend)]
@@ -54,14 +56,14 @@ def sentences(report: Report) -> list[str]:
 
 def _sentences(report: Report, comparison: Comparison) -> str:
     """The verdict on one data set, the primary contrasts that are not decided, and the cautions."""
-    dataset = comparison.group.dataset
-    outcome = verdict(comparison, report.tested.primary_on(dataset))
-    further = elsewhere(changed(dataset, report.tested))
-    return " ".join([f"{dataset}: {outcome.sentence}", *_undecided(report, dataset), *further, *cautions(comparison)])
+    outcome = verdict(comparison, report.tested.primary_on(comparison))
+    further = elsewhere(changed(comparison, report.tested))
+    said = [f"{comparison.title}: {outcome.sentence}", *_undecided(report, comparison), *further]
+    return " ".join([*said, *cautions(comparison)])
 
 
-def _undecided(report: Report, dataset: str) -> Iterator[str]:
-    for contrast in report.tested.primary_on(dataset):
+def _undecided(report: Report, comparison: Comparison) -> Iterator[str]:
+    for contrast in report.tested.primary_on(comparison):
         if contrast.outcome in ("open", "accounting") or contrast.lost_to_divergence:
             yield phrase(contrast, "sentence")
 

@@ -17,7 +17,7 @@ from archbench.reports.base.metrics import of_table, primary, within
 from archbench.reports.base.statistics import Interval, prediction_interval
 from archbench.reports.base.tables import Tables
 from archbench.reports.published.published import PLACE, Published, records
-from archbench.runs.experiment.spec import UNMATCHED
+from archbench.runs.experiment.spec import BETWEEN_MEASURES, UNMATCHED
 from archbench.tasks.metrics.metric import Metric
 
 ROLES: Final = ("compared", "share", "control")  # that are trained again, the last ones last
@@ -130,9 +130,9 @@ def _scores(tables: Tables) -> dict[str, dict[str, float]]:
 
 
 def _metrics(source: Published, row: Mapping[str, Any], scores: Mapping[str, float]) -> list[str]:
-    """The primary metric of a run's data set, then its likelihood, as far as they are published."""
-    first = source.cards.get(row["dataset"], {}).get("primary") or primary(row["task"], list(scores))
-    return [name for name in dict.fromkeys((str(first), LIKELIHOOD)) if name in scores]
+    """The primary measures of a run's data set, then its likelihood, as far as they are published."""
+    stated = source.cards.get(row["dataset"], {}).get("primary") or primary(row["task"], list(scores))
+    return [name for name in dict.fromkeys((*str(stated).split(BETWEEN_MEASURES), LIKELIHOOD)) if name in scores]
 
 
 def disagrees(rows: pd.DataFrame) -> bool:

@@ -33,7 +33,7 @@ def primary(comparisons: Comparisons, first: Sequence[Comparison]) -> list[Contr
 
 def exploratory(report: "Report") -> Iterator[Question]:
     """A question for each pair that is not primary and has scores."""
-    first, further = report.compared
+    first, further = report.judged_by_condition
     budgets = [part for comparison in first for part in parts(report.comparisons, comparison)]
     for comparison in (*first, *further, *budgets):
         is_first = comparison in first
@@ -69,7 +69,7 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> tuple[dict[int, Contrast]
     first: dict[str, Comparison] = {}
     for group in comparisons.groups:
         if group.dataset not in first:
-            first[group.dataset] = comparisons.compare(group, comparisons.primary(group))
+            first[group.dataset] = comparisons.compare(group, comparisons.primary(group)[0])
     tested = _tested(comparisons, list(first.values()), {name: rule.alpha_share(name, look) for name in first})
     complete = {
         index: entry
@@ -84,8 +84,12 @@ def _at_look(tables: Tables, rule: Rule, look: int) -> tuple[dict[int, Contrast]
 def _tested(
     comparisons: Comparisons, first: Sequence[Comparison], alpha_shares: Mapping[str, float] | None = None
 ) -> list[Contrast]:
-    """The primary contrasts, not yet corrected; ``alpha_shares`` is the part of the error to spend, by data set."""
-    questions = [question for comparison in first for question in _primary(comparisons, comparison)]
+    """The primary contrasts by each measure, not yet corrected.
+
+    ``alpha_shares`` is the part of the error to spend, by data set.
+    """
+    judged = [entry for comparison in first for entry in comparisons.by_measure(comparison)]
+    questions = [question for comparison in judged for question in _primary(comparisons, comparison)]
     tests, shares = len(questions) + _planned(comparisons, first), alpha_shares or {}
     tested = []
     for question in questions:
@@ -117,7 +121,8 @@ def _planned(comparisons: Comparisons, first: Sequence[Comparison]) -> int:
     declared = contrasts_and_margins(comparisons.tables)[0]
     waiting = [task for task in entered(comparisons.tables, "tasks") if task.get("name") not in known]
     named = [[PurePath(str(name)).stem for name in task.get("architectures") or ()] for task in waiting]
-    return sum(len(_pairs(declared, names)) for names in named)
+    measures = [1 if isinstance(task.get("primary"), str) else len(task.get("primary") or "1") for task in waiting]
+    return sum(len(_pairs(declared, names)) * count for names, count in zip(named, measures, strict=True))
 
 
 def _pairs(declared: Sequence[Pair], architectures: Sequence[str]) -> list[Pair]:

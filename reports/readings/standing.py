@@ -20,8 +20,9 @@ class Standing:
     gate: Gate
 
     @property
-    def dataset(self) -> str:
-        return self.comparison.group.dataset
+    def title(self) -> str:
+        """The data set, and the measure where it has several."""
+        return self.comparison.title
 
     @property
     def architecture(self) -> str:
@@ -46,5 +47,4 @@ class Standing:
 def standing_of(report: Report, comparison: Comparison, cell: Cell) -> Standing:
     """How an architecture stands on the data set of a comparison."""
     gate = report.comparisons.gate(comparison.group, cell.architecture)
-    primary = report.tested.primary_on(comparison.group.dataset)
-    return Standing(comparison, cell, standing(cell.architecture, primary), gate)
+    return Standing(comparison, cell, standing(cell.architecture, report.tested.primary_on(comparison)), gate)

@@ -46,6 +46,8 @@ class Comparison:
     `differences` holds, for every architecture but the leader, the interval of (leader - it), positive where the
     leader is better; they are not corrected for multiple tests. `detects` has the differences between two architectures
     that their primary contrast would find.
+
+    ``measures`` are the primary measures of the data set, the first one first; ``metric`` need not be one of them.
     """
 
     group: Group
@@ -60,6 +62,18 @@ class Comparison:
     checkpoints: Mapping[str, int] = field(default_factory=dict)
     detects: Mapping[frozenset[str], float] = field(default_factory=dict)
     finetuned: Mapping[str, float] = field(default_factory=dict)
+    measures: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The data set, and the metric where it has several primary measures: "multi30k-de-en by BLEU"."""
+        dataset = self.group.dataset
+        return f"{dataset} by {self.metric.label}" if len(self.measures) > 1 else dataset
+
+    @property
+    def is_second(self) -> bool:
+        """Whether it is by a further primary measure: what holds for every measure is said by the first one."""
+        return self.metric.name in self.measures[1:]
 
     @property
     def setup(self) -> Place:

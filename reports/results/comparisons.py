@@ -34,7 +34,7 @@ from archbench.reports.results.groups import (
     placed,
 )
 from archbench.reports.results.place import Place
-from archbench.runs.experiment.spec import FINETUNE, SCRATCH
+from archbench.runs.experiment.spec import BETWEEN_MEASURES, FINETUNE, SCRATCH
 
 NOT_FITTED: Final = ("copy", "majority", UNTRAINED)  # baselines that need no or hardly any training examples
 _UNKNOWN: Final = Interval(math.nan)
@@ -81,12 +81,13 @@ class Comparisons:
         gates = (self.gate(comparison.group, cell.architecture) for cell in comparison.scored)
         return [gate for gate in gates if not gate.passed]
 
-    def primary(self, group: Group) -> str:
-        """The metric that heads the group's data set; empty where nothing was scored."""
+    def primary(self, group: Group) -> tuple[str, ...]:
+        """The primary measures of the group's data set, as far as it was scored by them; ("",) without scores."""
         rows = self.tables["datasets"]
         named = rows.loc[rows["dataset"] == group.dataset, "primary"].dropna()
         available = self.metrics(group)
-        return str(named.iloc[0]) if len(named) and named.iloc[0] in available else primary(group.task, available)
+        stated = str(named.iloc[0]).split(BETWEEN_MEASURES) if len(named) else []
+        return tuple(name for name in stated if name in available) or (primary(group.task, available),)
 
     def metrics(self, group: Group) -> list[str]:
         """The metrics that the group's runs were scored by on test, in the order of the records."""
@@ -94,8 +95,12 @@ class Comparisons:
         return list(dict.fromkeys(name for names in scored for name in names))
 
     def headlines(self) -> list[Comparison]:
-        """The comparison by the primary metric for each group, the first condition of each data set first."""
-        return [self.compare(group, self.primary(group)) for group in self.groups]
+        """The comparison by the first primary measure for each group, the first condition of each data set first."""
+        return [self.compare(group, self.primary(group)[0]) for group in self.groups]
+
+    def by_measure(self, comparison: Comparison) -> list[Comparison]:
+        """The comparison by each primary measure of its data set, the first one first."""
+        return [self.compare(comparison.group, name) for name in comparison.measures]
 
     def compare(self, group: Group, name: str) -> Comparison:
         """Compare the group's architectures by the metric `name`."""
@@ -135,6 +140,7 @@ class Comparisons:
             idle=self._idle(group),
             checkpoints={architecture: int(count) for architecture, count in counts.items()},
             finetuned=self._finetuned(group, name),
+            measures=self.primary(group),
         )
 
     def _test_examples(self, group: Group, name: str) -> tuple[int, int]:
@@ -248,8 +254,8 @@ class Comparisons:
     def _high_variance(self) -> set[str]:
         """The architectures whose seeds vary more than the declared ones', by each data set's first condition."""
         first = {group.dataset: group for group in reversed(self.groups)}
-        named = {group: self.primary(group) for group in first.values()}
-        sets = [self._scored(group, name)[1] for group, name in named.items() if name]
+        named = [(group, name) for group in first.values() for name in self.primary(group) if name]
+        sets = [self._scored(group, name)[1] for group, name in named]
         declared = {name for pair in contrasts_and_margins(self.tables)[0] for name in pair}
         present = {name for samples in sets for name in samples}
         return with_high_variance(sets, declared & present or present)

@@ -155,8 +155,8 @@ class ConditionEntry(Part, ComparedKeys, Named):
 class TaskEntry(Part, TaskKeys):
     """One ``[[tasks]]`` table as written; missing keys come from the experiment or from the task's kind.
 
-    ``kind`` is a name, or the path of a file that defines a kind. ``primary`` is the metric that judges the task; the
-    default depends on its kind and data. ``metrics`` are further metrics of its answers: built-in names,
+    ``kind`` is a name, or the path of a file that defines a kind. ``primary`` are the metrics that judge the task, one
+    or a list; the default depends on its kind and data. ``metrics`` are further metrics of its answers: built-in names,
     "FILE.py:FUNCTION", "evaluate:./FOLDER", or names that packages offer. ``baseline`` names another task; this one is
     a changed copy of it, and the report tests the effect of the change.
 
@@ -175,7 +175,7 @@ class TaskEntry(Part, TaskKeys):
     kind: Word | None = None
     source_length: Length | None = None
     target_length: Length | None = None
-    primary: Word | None = None
+    primary: OneOrList[Word] | None = None
     metrics: Names = ()
     baseline: Name | None = None
     tuned_starts: dict[str, dict[str, Tuned]] = {}

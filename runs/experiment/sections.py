@@ -67,6 +67,7 @@ PARAMETER_FLOOR = 20_000
 TUNING_SEED = 1_000  # the default seed of trials; no reported run has it by default
 HOW_LONG = ("tokens", "flops", "seconds")  # of a budget: exactly one of them
 TRANSFER = "transfer"  # the learning rate of trials at another width, scaled by rule
+BETWEEN_MEASURES = ", "  # the primary measures of a data set in tables
 IN_PLAN = Key(decides=False, later=True)  # of a task's key: what follows from it is in the plan, which names the run
 DEFAULT_CONTRASTS = (("decoder", "encoder"), ("decoder", "encoder-decoder"), ("encoder", "encoder-decoder"))
 
@@ -118,6 +119,11 @@ def _encoding(name: str) -> str:
         return codecs.lookup(name).name
     except LookupError:
         raise ValueError(f'unknown text encoding {printable(name)}; for example "utf-8" or "latin-1"') from None
+
+
+def _measures(value: object) -> object:
+    """A list of metrics; older records have one metric as text, or an empty text."""
+    return tuple(filter(None, [value])) if isinstance(value, str) else listed(value)
 
 
 class Budget(Table):
@@ -355,9 +361,9 @@ class Task(TaskKeys, StartKeys):
     """One data set with every setting resolved.
 
     ``source_length`` and ``target_length`` are limits in tokens, including END; ``context`` is their sum for
-    generation and None otherwise. ``primary`` is empty if kind and data decide it; ``vocabulary`` is 0 if the text
-    decides it (char, byte). Paths in ``data`` are relative to the experiment's ``folder``. ``kind_file`` is the file
-    that defines a user's kind.
+    generation and None otherwise. ``primary`` are its primary measures (none in older records, where kind and data
+    decided them); ``vocabulary`` is 0 if the text decides it (char, byte). Paths in ``data`` are relative to the
+    experiment's ``folder``. ``kind_file`` is the file that defines a user's kind.
 
     ``condition`` is empty for a task as first stated; in a condition it names the change. ``share`` is the fraction of
     the budget that is trained. ``fixed`` lists the training settings that a condition sets, which override tuned ones.
@@ -381,7 +387,7 @@ class Task(TaskKeys, StartKeys):
     own_lists: tuple[str, ...] = Field(default=(), alias="own")
     retuned: bool = False
     baseline: str = ""
-    primary: str = ""
+    primary: Annotated[tuple[str, ...], BeforeValidator(_measures)] = ()
     kind_file: str = ""
     metrics: tuple[str, ...] = ()
     unformed: "Task | None" = Field(default=None, exclude=True)

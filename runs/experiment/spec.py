@@ -28,6 +28,7 @@ from archbench.runs.experiment.entries import Overrides
 from archbench.runs.experiment.resolve import is_path, resolve
 from archbench.runs.experiment.sections import (
     ADAPTED,
+    BETWEEN_MEASURES,
     DEFAULT_CONTRASTS,
     FINETUNE,
     HELD,
@@ -52,6 +53,7 @@ from archbench.tasks.metrics.builtin import BUILTIN
 
 __all__ = [
     "ADAPTED",
+    "BETWEEN_MEASURES",
     "DEFAULT_CONTRASTS",
     "FINETUNE",
     "HELD",

@@ -149,11 +149,12 @@ def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int
     return vocabulary or VOCABULARIES[tokenizer]
 
 
-def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> str:
+def _primary(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[str, ...]:
     known = (*kind.judged, *map(metrics.name_of, entry.metrics))
-    if entry.primary is not None and entry.primary not in known:
-        raise InputError(f"{place}.primary: {printable(entry.primary)}: expected {' or '.join(known)} for {kind.name}")
-    return entry.primary or ""
+    for name in entry.primary or ():
+        if name not in known:
+            raise InputError(f"{place}.primary: {printable(name)}: expected {' or '.join(known)} for {kind.name}")
+    return entry.primary or registry.primary(kind, entry.data)
 
 
 def _check_metrics(entry: TaskEntry, kind: TaskKind, folder: str, place: str) -> None:

@@ -5,6 +5,7 @@ Every number comes from the run's records: its plan, record and scores, and the 
 
 from archbench.runs.base.plan import Plan
 from archbench.runs.base.store import Row
+from archbench.runs.experiment.spec import BETWEEN_MEASURES
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.finetuned import FinetunedCheckpoint
@@ -206,9 +207,17 @@ def _interval(row: Row) -> str:
 
 
 def _reference_rows(facts: Facts) -> str:
-    primary = facts.data.get("primary")
-    rows = [f"{row['name']} {row['value']:.4g}" for row in facts.baselines if row["metric"] == primary]
-    return escaped(f"Baselines on the same examples, {primary}: {', '.join(rows)}.") if rows else ""
+    return " ".join(filter(None, (_baselines(facts, metric) for metric in _primary(facts))))
+
+
+def _primary(facts: Facts) -> list[str]:
+    """The primary measures of the data set."""
+    return str(facts.data.get("primary", "")).split(BETWEEN_MEASURES)
+
+
+def _baselines(facts: Facts, metric: str) -> str:
+    rows = [f"{row['name']} {row['value']:.4g}" for row in facts.baselines if row["metric"] == metric]
+    return escaped(f"Baselines on the same examples, {metric}: {', '.join(rows)}.") if rows else ""
 
 
 def _limits(facts: Facts) -> str:
@@ -236,19 +245,18 @@ def _limits(facts: Facts) -> str:
             f"Training was short: {record['tokens_per_parameter']:.1f} tokens per parameter. Longer training may "
             "change which architecture does better."
         )
-    beaten = _beaten(facts)
-    if beaten:
-        points.append(f"Baselines that are as good or better on {data['primary']}: {', '.join(beaten)}.")
+    for metric in _primary(facts):
+        if beaten := _beaten(facts, metric):
+            points.append(f"Baselines that are as good or better on {metric}: {', '.join(beaten)}.")
     return "## Limits\n\n" + "\n".join(f"- {escaped(point)}" for point in points)
 
 
-def _beaten(facts: Facts) -> list[str]:
-    """The baselines that are as good as this run or better on the primary metric."""
-    primary = facts.data.get("primary")
-    mine = next((row["value"] for row in facts.scores if row["metric"] == primary), None)
+def _beaten(facts: Facts, metric: str) -> list[str]:
+    """The baselines that are as good as this run or better on a metric."""
+    mine = next((row["value"] for row in facts.scores if row["metric"] == metric), None)
     if mine is None:
         return []
-    known = BUILTIN.get(str(primary))
+    known = BUILTIN.get(metric)
     sign = -1 if known is not None and known.better == "lower" else 1
-    rows = [row for row in facts.baselines if row["metric"] == primary and sign * row["value"] >= sign * mine]
+    rows = [row for row in facts.baselines if row["metric"] == metric and sign * row["value"] >= sign * mine]
     return [f"{row['name']} ({row['value']:.4g})" for row in rows]

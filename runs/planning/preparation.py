@@ -13,7 +13,7 @@ from typing import Any
 
 from archbench.architectures.families.size import Limits
 from archbench.architectures.families.variant import Variant
-from archbench.runs.experiment.sections import ONCE, SCRATCH, Experiment, Pretraining, Task
+from archbench.runs.experiment.sections import BETWEEN_MEASURES, ONCE, SCRATCH, Experiment, Pretraining, Task
 from archbench.runs.experiment.starts import task_of
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget
@@ -69,7 +69,7 @@ class Preparation:
         if entry is task:
             if against := self.experiment.against:
                 check_data(task.name, against.digests.get(task.name, ""), prepared.digest)
-            self.rows[task.name] = _row(prepared, task.primary)
+            self.rows[task.name] = _row(prepared, task)
         return prepared
 
     def for_checkpoint(self, variant: Variant, task: Task) -> tuple[Prepared, bool]:
@@ -91,7 +91,7 @@ class Preparation:
             self.say(f"{task.name}: {variant.name}: {counted}")
         _check_length(variant, prepared)
         is_first = task.name not in self.rows
-        self.rows.setdefault(task.name, _row(prepared, task.primary))
+        self.rows.setdefault(task.name, _row(prepared, task))
         return prepared, is_first
 
     def _say_of_starts(self, stage: Pretraining) -> None:
@@ -240,12 +240,12 @@ def _counted(notes: Mapping[str, int], keys: Iterable[str]) -> str:
     return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in keys if notes.get(key))
 
 
-def _row(prepared: Prepared, primary: str) -> dict[str, Any]:
-    """A data set's row: kind, origin and amount; its own primary metric if the task states none."""
+def _row(prepared: Prepared, task: Task) -> dict[str, Any]:
+    """A data set's row: kind, primary measures, origin and amount."""
     return {
         "dataset": prepared.name,
         "kind": prepared.kind,
-        "primary": primary or prepared.primary,
+        "primary": BETWEEN_MEASURES.join(task.primary),
         "one_answer": registry.of(prepared.config).one_answer,
         "licence": prepared.licence,
         "origin": prepared.origin,

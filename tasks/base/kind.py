@@ -24,8 +24,9 @@ class TaskKind:
     to ...": "translate a text".
 
     ``metrics`` are the names of the metrics that score its answers, which are texts. For pairs and running text,
-    likelihoods are scored as well. ``primary`` is the metric that a task is judged by unless its data set or the
-    experiment says otherwise; it may be any of ``judged`` (default: the metrics, and for texts bits per byte).
+    likelihoods are scored as well. ``primary`` are the metrics that a task is judged by unless its data set or the
+    experiment says otherwise: its primary measures, the first one first. They are of ``judged`` (default: the metrics,
+    and for texts bits per byte).
 
     ``source_length`` and ``target_length`` are the usual limits in tokens, END counted; of running text their sum is
     the context. ``shortest_source`` is the smallest limit of sources. ``tokenizer`` is the usual one of ``tokenizers``.
@@ -46,7 +47,7 @@ class TaskKind:
     form: Form
     columns: tuple[str, ...]
     metrics: tuple[str, ...]
-    primary: str
+    primary: tuple[str, ...]
     judged: tuple[str, ...] = ()
     source_length: int = 64
     target_length: int = 64
@@ -63,14 +64,14 @@ class TaskKind:
     origin: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("columns", "metrics", "judged", "tokenizers"):
+        for name in ("columns", "metrics", "primary", "judged", "tokenizers"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise ValueError(f'{name}: {value!r}: expected a tuple, as in ("{value}",)')
             object.__setattr__(self, name, tuple(value))
         if not self.judged:
             texts = () if self.form == "labels" else ("bits_per_byte",)
-            object.__setattr__(self, "judged", tuple(dict.fromkeys((*self.metrics, *texts, self.primary))))
+            object.__setattr__(self, "judged", tuple(dict.fromkeys((*self.metrics, *texts, *self.primary))))
         for wrong in _mistakes(self):
             raise ValueError(wrong)
 
@@ -89,7 +90,8 @@ def _mistakes(kind: TaskKind) -> list[str]:
         (kind.form in FORMS, f"form: {kind.form!r}: expected {', '.join(FORMS[:-1])} or {FORMS[-1]}"),
         (len(kind.columns) == wanted, f"columns: {kind.columns!r}: {kind.form} takes {wanted}"),
         (bool(kind.does), "does: is empty; what is a model trained to do?"),
-        (kind.primary in kind.judged, f"primary: {kind.primary!r}: is not among judged = {kind.judged!r}"),
+        (bool(kind.primary) and set(kind.primary) <= set(kind.judged), f"primary: {kind.primary!r}: "
+         f"expected some of judged = {kind.judged!r}"),
         (kind.tokenizer in kind.tokenizers, f"tokenizer: {kind.tokenizer!r}: is not among {kind.tokenizers!r}"),
         (set(kind.tokenizers) <= set(TOKENIZERS), f"tokenizers: {kind.tokenizers!r}: expected of {TOKENIZERS!r}"),
         (kind.form != "labels" or kind.target_length == 1, "target_length: a label is one token; set it to 1"),

@@ -120,7 +120,6 @@ class Prepared:
     licence: str
     origin: str
     notes: Mapping[str, int]
-    primary: str
 
 
 @dataclass(frozen=True)

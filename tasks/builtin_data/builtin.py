@@ -143,7 +143,6 @@ def _public(name: str) -> Builtin:
         data.description,
         data.version,
         lambda kind, cache, say: public.load(name, cache, say),
-        primary={data.kind: data.primary} if data.primary else {},
     )
 
 

@@ -25,17 +25,13 @@ Splits = tuple[Text, Text, Text] | tuple[Table, Table, Table]
 
 @dataclass(frozen=True)
 class PublicData:
-    """A public data set: the kind of task it is for, one line about it, its files and how they are read.
-
-    ``primary`` is the metric that judges it, empty for the kind's own.
-    """
+    """A public data set: the kind of task it is for, one line about it, its files and how they are read."""
 
     kind: str
     description: str
     licence: str
     publisher: Publisher
     read: Callable[[Sequence[bytes]], Splits]
-    primary: str = ""
 
     @property
     def version(self) -> str:
@@ -150,7 +146,6 @@ PUBLIC = {
             ),
         ),
         read_multi30k,
-        primary="bleu",  # as papers report on it
     ),
     "sst2": PublicData(
         "classification",

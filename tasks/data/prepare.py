@@ -40,7 +40,7 @@ LoadRaw = Callable[[], Dataset]
 
 
 def encode(
-    config: TaskConfig, kind: TaskKind, primary: str, cache: Path, say: Say, load_raw: LoadRaw, read_as: list[Any]
+    config: TaskConfig, kind: TaskKind, cache: Path, say: Say, load_raw: LoadRaw, read_as: list[Any]
 ) -> Prepared:
     """The encoded task. The first time, ``load_raw()`` is called and a tokenizer is trained on the training split.
 
@@ -58,7 +58,7 @@ def encode(
                 raise InputError(f"tasks.{config.name}.data: changed while it was read; run the same command again")
         encoded = open_arrays(folder)
         assert encoded is not None, f"{folder} was damaged while it was written"
-    return _prepared(config, kind, primary, *encoded)
+    return _prepared(config, kind, *encoded)
 
 
 def key(config: TaskConfig, kind: TaskKind, read_as: list[Any]) -> str:
@@ -118,7 +118,7 @@ def _write_split(
 
 
 def _prepared(
-    config: TaskConfig, kind: TaskKind, primary: str, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
+    config: TaskConfig, kind: TaskKind, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
 ) -> Prepared:
     tokenizer = load_tokenizer(facts["tokenizer"])
     lengths = config.source_length, config.target_length
@@ -147,7 +147,6 @@ def _prepared(
         licence=facts["licence"],
         origin=facts["origin"],
         notes=facts["notes"],
-        primary=primary,
     )
     return prepared if config.draw_seed is None else drawn(prepared, config)
 

@@ -108,10 +108,11 @@ def builtin_kind(kind: TaskKind, data: Any) -> str | None:
     return next((name for name in served if BUILTIN[name].form == kind.form and not BUILTIN[name].only_data), None)
 
 
-def primary(kind: TaskKind, data: Any) -> str:
-    """The metric that a task of this kind is judged by with these data."""
+def primary(kind: TaskKind, data: Any) -> tuple[str, ...]:
+    """The metrics that a task of this kind is judged by with these data."""
     known = isinstance(data, str) and builtin.is_builtin(data)
-    return builtin.find(data).primary.get(kind.name, kind.primary) if known else kind.primary
+    own = builtin.find(data).primary.get(kind.name) if known else None
+    return (own,) if own else kind.primary
 
 
 def _foreign(kind: Any, origin: str, where: str) -> TaskKind:

@@ -38,8 +38,8 @@ kind = TaskKind(
     # Built-in metrics for scoring answers. An experiment can add your own metrics (metrics = [...]).
     # Likelihoods are always scored.
     metrics={metrics},
-    # The primary metric, unless the experiment names another one (primary = ...).
-    primary="{primary}",
+    # The primary metrics, unless the experiment names others (primary = ...).
+    primary={primary},
     # Default limits in tokens, including END: longer sources are truncated, examples with longer targets are omitted.
     source_length={source},
     target_length={target},
@@ -56,8 +56,8 @@ kind = TaskKind(
 '''
 MEASURE = '''
 # A measure for minimal pairs, where each row with the better target is followed by one with the worse; archbench's
-# tutorial has such data. To use it, uncomment it, set metrics=("accuracy",), primary="accuracy" and test_examples to at
-# least the rows of the test file, so that no pair is separated, and add to the kind
+# tutorial has such data. To use it, uncomment it, set metrics=("accuracy",), primary=("accuracy",) and test_examples to
+# at least the rows of the test file, so that no pair is separated, and add to the kind
 #     measure=measure, decoding=lambda prepared: Decoding(count=0), baselines=lambda prepared: [],
 # Rows with equal sources stay in one split: give a file for each.
 #
@@ -118,7 +118,7 @@ def kind_text(stem: str, like: str) -> str:
         form=base.form,
         columns=_tuple(base.columns),
         metrics=_tuple(base.metrics),
-        primary=base.primary,
+        primary=_tuple(base.primary),
         source=base.source_length,
         target=base.target_length,
         tokenizer=base.tokenizer,

@@ -36,9 +36,8 @@ def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Pr
     task.
     """
     kind = registry.of(config)
-    primary = registry.primary(kind, config.data)
     read_as = registry.read_as(config)
-    return encode(config, kind, primary, cache, say, lambda: raw_data(config, cache, say), read_as)
+    return encode(config, kind, cache, say, lambda: raw_data(config, cache, say), read_as)
 
 
 def raw_data(config: TaskConfig, cache: Path, say: Say) -> Dataset:

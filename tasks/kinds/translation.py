@@ -1,4 +1,6 @@
-"""Translation: a sentence in another language. Primary metric: chrF, unless the data set has one right answer."""
+"""Translation: a sentence in another language. Primary measures: exact likelihood and BLEU, unless the data set has its
+own, such as exact match where there is one right answer.
+"""
 
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.baselines.baselines import copy_rows, nearest_rows
@@ -11,7 +13,8 @@ KIND = TaskKind(
     form="pairs",
     columns=("source", "target"),
     metrics=METRICS,
-    primary="chrf",
+    primary=("bits_per_byte", "bleu"),
+    test_examples=1000,
     one_answer=True,
     decoding=decoding,
     measure=measured_by(METRICS),

@@ -42,7 +42,7 @@ _USUAL: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 class Forest:
     """The contrasts of one data set with one default, in their order; ``against`` is empty where each has its own."""
 
-    dataset: str
+    title: str
     against: str
     rows: tuple[Contrast, ...]
 
@@ -54,11 +54,11 @@ class Forest:
     def panel(self) -> Panel:
         measure = self.rows[0].metric
         origin = f"from {self.against}" if self.against else "made by changes"
-        about = f"Difference in {measure.label} {origin} on {self.dataset}, with intervals and margin"
+        about = f"Difference in {measure.label} {origin} on {self.title}, with intervals and margin"
         height = rows_height(self.names, LONGEST)
         below = label(f"against {self.against}" if self.against else CHANGED, 200)
         return Panel(
-            title=label(self.dataset, 80),
+            title=label(self.title, 80),
             below=below,
             height=height,
             draw=partial(draw, forest=self),
@@ -69,7 +69,7 @@ class Forest:
         """The rows as those of a table; a positive difference is better."""
         return [
             {
-                "dataset": self.dataset,
+                "dataset": row.dataset,
                 "against": row.second,
                 "name": row.first,
                 "metric": row.metric.name,
@@ -107,8 +107,8 @@ def forests(contrasts: Sequence[Contrast]) -> list[Forest]:
     """One forest for each data set, default and metric."""
     by_place: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in contrasts:
-        by_place.setdefault((contrast.dataset, contrast.second, contrast.metric.name), []).append(contrast)
-    return [Forest(dataset, second, tuple(rows)) for (dataset, second, _), rows in by_place.items()]
+        by_place.setdefault((contrast.title, contrast.second, contrast.metric.name), []).append(contrast)
+    return [Forest(title, second, tuple(rows)) for (title, second, _), rows in by_place.items()]
 
 
 def _shown(view: View, contrasts: Sequence[Contrast]) -> list[Contrast]:

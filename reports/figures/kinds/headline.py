@@ -47,13 +47,13 @@ _ROOM: Final = 1.25  # times the interval of the second best that it shows
 
 def headline(view: View) -> Figure:
     """All architectures under the first condition of each data set."""
-    return _figure("headline", "Scores on the test split", view, view.first)
+    return _figure("headline", "Scores on the test split", view, view.judged)
 
 
 def in_short(view: View) -> Figure:
     """The architectures of the primary contrasts, where that leaves something out."""
-    brief = [_short(comparison, view.report.tested.primary_on(comparison.group.dataset)) for comparison in view.first]
-    shorter = any(len(entry.cells) > len(short.cells) for entry, short in zip(view.first, brief, strict=True))
+    brief = [_short(comparison, view.report.tested.primary_on(comparison)) for comparison in view.judged]
+    shorter = any(len(entry.cells) > len(short.cells) for entry, short in zip(view.judged, brief, strict=True))
     scored = [comparison for comparison in brief if comparison.scored and shorter]
     return _figure("in_short", "The architectures of the primary contrasts", view, scored)
 
@@ -142,9 +142,9 @@ def gates_sentence(view: View, comparisons: Sequence[Comparison]) -> str:
 
 def _against(comparison: Comparison, best: str, tested: Answers) -> list[Contrast]:
     """The contrast of each other scored architecture with ``best``, turned so that ``best`` is the second."""
-    dataset, others = comparison.group.dataset, [cell.architecture for cell in comparison.scored]
+    where, others = (comparison.group.dataset, comparison.metric), [cell.architecture for cell in comparison.scored]
     pairs = (tested.pair(name, best) for name in others if name != best)
-    contrasts = (next((entry for entry in pair if entry.dataset == dataset), None) for pair in pairs)
+    contrasts = (next((entry for entry in pair if (entry.dataset, entry.metric) == where), None) for pair in pairs)
     return [contrast for contrast in contrasts if contrast is not None]
 
 

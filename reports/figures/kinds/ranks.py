@@ -54,16 +54,14 @@ class Placed:
 def ranks(view: View) -> Figure:
     """A panel for each data set with several conditions that two architectures share."""
     panels, rows = [], list[dict[str, object]]()
-    by_dataset = _by_dataset(view)
-    for dataset, points in by_dataset.items():
+    by_title = _by_title(view)
+    for title, points in by_title.items():
         drawing = partial(draw_ranks, points=points, looks=view.looks)
-        about = f"Ranks under each condition, {dataset}"
-        panels.append(
-            Panel(title=label(dataset, 80), below="", height=_height(points), draw=drawing, description=about)
-        )
-        rows += [_row(dataset, point) | {"rank": 1 + point.beaten_by} for point in points]
-    named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
-    takeaway = _takeaway(by_dataset)
+        about = f"Ranks under each condition, {title}"
+        panels.append(Panel(title=label(title, 80), below="", height=_height(points), draw=drawing, description=about))
+        rows += [_row(title, point) | {"rank": 1 + point.beaten_by} for point in points]
+    named = tuple(dict.fromkeys(point.architecture for points in by_title.values() for point in points))
+    takeaway = _takeaway(by_title)
     title = "Does the order depend on what is held equal?"
     return Figure(
         name="ranks",
@@ -79,16 +77,16 @@ def ranks(view: View) -> Figure:
 def slopes(view: View) -> Figure:
     """The scores behind the ranks."""
     panels, rows = [], list[dict[str, object]]()
-    by_dataset = _by_dataset(view)
-    for comparison in view.first:
-        points = by_dataset.get(comparison.group.dataset)
+    by_title = _by_title(view)
+    for comparison in view.judged:
+        points = by_title.get(comparison.title)
         if points:
             y_label = comparison.metric.label_with_arrow
             drawing = partial(draw_slopes, points=points, looks=view.looks, y_label=y_label)
             about = f"{comparison.metric.label} under each condition, {comparison.group.dataset}"
             panels.append(
                 Panel(
-                    title=label(comparison.group.dataset, 80),
+                    title=label(comparison.title, 80),
                     below="",
                     height=_height(points),
                     draw=drawing,
@@ -97,9 +95,9 @@ def slopes(view: View) -> Figure:
             )
             dataset, metric = comparison.group.dataset, {"metric": comparison.metric.name}
             rows += [_row(dataset, point) | metric | point.score.columns() for point in points]
-    named = tuple(dict.fromkeys(point.architecture for points in by_dataset.values() for point in points))
+    named = tuple(dict.fromkeys(point.architecture for points in by_title.values() for point in points))
     title = "Scores under each condition"
-    takeaway = _leaders(by_dataset)
+    takeaway = _leaders(by_title)
     return Figure(
         name="headline_further",
         title=title,
@@ -181,11 +179,14 @@ def _height(points: Sequence[Placed]) -> float:
     return _AREA + _LINE * max(len(wrapped(label(text, _LONGEST), room)) for text in conditions)
 
 
-def _by_dataset(view: View) -> dict[str, list[Placed]]:
-    """The data sets with several conditions that at least two architectures share, the first condition first."""
+def _by_title(view: View) -> dict[str, list[Placed]]:
+    """The data sets with several conditions that at least two architectures share, the first condition first.
+
+    By title: a data set with several primary measures is there once for each of them.
+    """
     entries: dict[str, list[Comparison]] = {}
-    for comparison in (*view.first, *view.further):
-        entries.setdefault(comparison.group.dataset, []).append(comparison)
+    for comparison in (*view.judged, *view.further):
+        entries.setdefault(comparison.title, []).append(comparison)
     placed = {}
     for dataset, comparisons in entries.items():
         comparisons = [comparison for comparison in comparisons if len(comparison.scored) > 1]
@@ -219,7 +220,8 @@ def _beaten_by(view: View, comparison: Comparison, architecture: str) -> int:
     contrasts: Sequence[Contrast] = [*view.report.tested.primary, *view.report.tested.exploratory]
     count = 0
     for entry in contrasts:
-        if entry.dataset != comparison.group.dataset or entry.condition != where or {entry.first, entry.second} - shown:
+        place = (entry.dataset, entry.metric, entry.condition)
+        if place != (comparison.group.dataset, comparison.metric, where) or {entry.first, entry.second} - shown:
             continue
         gap = entry.difference
         if gap.known and gap.excludes_zero:
@@ -231,10 +233,10 @@ def _row(dataset: str, point: Placed) -> dict[str, object]:
     return {"dataset": dataset, "condition": point.condition, "architecture": point.architecture}
 
 
-def _leaders(by_dataset: dict[str, list[Placed]]) -> str:
+def _leaders(by_title: dict[str, list[Placed]]) -> str:
     """On which data sets no other architecture is better than the same one under all conditions."""
     parts = []
-    for dataset, points in by_dataset.items():
+    for dataset, points in by_title.items():
         conditions = dict.fromkeys(point.condition for point in points)
         first = {
             text: {p.architecture for p in points if p.condition == text and not p.beaten_by} for text in conditions
@@ -248,13 +250,13 @@ def _leaders(by_dataset: dict[str, list[Placed]]) -> str:
     return f"Never beaten under any condition (95% intervals): {'; '.join(parts)}." if parts else ""
 
 
-def _takeaway(by_dataset: dict[str, list[Placed]]) -> str:
+def _takeaway(by_title: dict[str, list[Placed]]) -> str:
     """On which data sets a pair changes its order between conditions, or is tied under some of them only."""
-    if not by_dataset:
+    if not by_title:
         return ""
     reversed_pairs: list[str] = []
     tied_pairs: list[str] = []
-    for dataset, points in by_dataset.items():
+    for dataset, points in by_title.items():
         for pair, orders in _orders(points).items():
             if {-1, 1} <= orders:
                 reversed_pairs.append(f"{listing(pair)} on {dataset}")

@@ -33,9 +33,9 @@ def verdicts(view: View) -> Figure:
     names = architectures_of(view.report.tested.primary)
     cells = [
         standing_of(view.report, comparison, cell)
-        for comparison in view.first
+        for comparison in view.judged
         for cell in comparison.scored
-        if cell.architecture in names and view.report.tested.primary_on(comparison.group.dataset)
+        if cell.architecture in names and view.report.tested.primary_on(comparison)
     ]
     rows = [
         place(cell.comparison)
@@ -79,7 +79,7 @@ def draw(axes: Axes, cells: Sequence[Standing]) -> None:
     room = _room(axes.figure.bbox.width / axes.figure.dpi, cells)
     size = _size(cells, room)
     for cell in cells:
-        sides = (cell.architecture, cell.dataset) if by_architecture else (cell.dataset, cell.architecture)
+        sides = (cell.architecture, cell.title) if by_architecture else (cell.title, cell.architecture)
         row, column = rows.index(sides[0]), columns.index(sides[1])
         colour = to_rgba(hue(HUES[cell.state]), _TINT) if cell.state in HUES else to_rgba(quiet(), 0.15)
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor=paper(), linewidth=1.5))
@@ -121,7 +121,7 @@ def _height(inches: float, cells: Sequence[Standing]) -> float:
 
 def _sides(cells: Sequence[Standing]) -> tuple[list[str], list[str]]:
     """The names of the rows and of the columns: data sets and architectures, the more numerous in rows."""
-    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    datasets = list(dict.fromkeys(cell.title for cell in cells))
     names = list(dict.fromkeys(cell.architecture for cell in cells))
     return (names, datasets) if len(names) > max(len(datasets), 3) else (datasets, names)
 
@@ -131,8 +131,8 @@ def _takeaway(cells: Sequence[Standing]) -> str:
     wins: dict[str, list[str]] = {}
     for cell in cells:
         if cell.state == "wins":
-            wins.setdefault(cell.architecture, []).append(cell.dataset)
-    datasets = dict.fromkeys(cell.dataset for cell in cells)
+            wins.setdefault(cell.architecture, []).append(cell.title)
+    datasets = dict.fromkeys(cell.title for cell in cells)
     rest = len(datasets) - sum(map(len, wins.values()))
     parts = [f"{name} on {listing(where)}" for name, where in wins.items()]
     won = f"Wins: {'; '.join(parts)}. " if parts else ""

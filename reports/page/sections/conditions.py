@@ -23,9 +23,9 @@ Pair = frozenset[str]
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition of a data set with several: its contrasts by pair, and those of the first condition."""
+    """A condition of a data set with several: its contrasts by pair, and those of the first one, by one measure."""
 
-    dataset: str
+    title: str
     condition: str
     contrasts: dict[Pair, Contrast]
     first: dict[Pair, Contrast]
@@ -36,14 +36,14 @@ def _conditions(report: Report) -> list[Condition]:
     tested = report.tested
     pairs = set(map(_pair, tested.primary))
     contrasts = [*tested.primary, *(contrast for contrast in tested.exploratory if contrast.condition)]
-    by_dataset: dict[str, dict[str, dict[Pair, Contrast]]] = {}
+    by_title: dict[str, dict[str, dict[Pair, Contrast]]] = {}
     for contrast in contrasts:
-        by_pair = by_dataset.setdefault(contrast.dataset, {}).setdefault(contrast.condition, {})
+        by_pair = by_title.setdefault(contrast.title, {}).setdefault(contrast.condition, {})
         if _pair(contrast) in pairs and contrast.outcome != "unknown":
             by_pair[_pair(contrast)] = contrast
     return [
-        Condition(dataset, condition, by_pair, by_condition.get("", {}))
-        for dataset, by_condition in by_dataset.items()
+        Condition(title, condition, by_pair, by_condition.get("", {}))
+        for title, by_condition in by_title.items()
         if any(by_condition)
         for condition, by_pair in by_condition.items()
         if by_pair
@@ -58,7 +58,7 @@ def _columns(report: Report) -> Sequence[Column[Condition]]:
     """A column for each primary pair."""
     pairs = {(contrast.first, contrast.second): contrast for contrast in report.tested.primary}
     return (
-        Column("data set", lambda row: row.dataset, text=True),
+        Column("data set", lambda row: row.title, text=True),
         Column("condition", lambda row: row.condition or "first condition", text=True),
         *(Column(pair(contrast), partial(_under, contrast)) for contrast in pairs.values()),
     )
@@ -82,8 +82,8 @@ PAIRS_BY_CONDITION: Final = Table[Condition](
     _conditions,
     _columns,
     about="A condition has several parts: what is held equal, the supervision, the training recipe, the share of the "
-    "budget and, with pretraining, the start, the number of examples and the way to adapt. Difference in the "
-    "primary metric; positive if the first architecture is better. Under the first condition these are the "
+    "budget and, with pretraining, the start, the number of examples and the way to adapt. Difference in each "
+    "primary measure; positive if the first architecture is better. Under the first condition these are the "
     "primary contrasts. Tests under other conditions may have fewer seeds and are not corrected for multiple "
     "tests. “changed”: the outcome differs from the one under the first condition. "
     f"{BELOW_GATE_MARK}: one of the two is {BELOW_GATE}. Means under each condition: "

@@ -38,10 +38,12 @@ def shown(report: Report) -> list[Comparison]:
     Beside a likelihood that judges translations also chrF: whole answers, not bits alone.
     """
     comparisons, entries = report.comparisons, list[Comparison]()
-    for comparison in report.first:
-        judged_by, known = comparison.metric.name, comparisons.metrics(comparison.group)
-        beside = [WHOLE_ANSWERS] if judged_by in LIKELIHOODS and WHOLE_ANSWERS in known else []
-        beside += [name for name in known if name not in BUILTIN and name != judged_by]
+    for comparison in report.judged:
+        measures, known = comparison.measures, comparisons.metrics(comparison.group)
+        only_likelihoods = set(measures) <= set(LIKELIHOODS) and WHOLE_ANSWERS in known
+        beside = [WHOLE_ANSWERS] if only_likelihoods else []
+        beside += [name for name in known if name not in BUILTIN and name not in measures]
+        beside = [] if comparison.is_second else beside
         entries += [comparison, *(comparisons.compare(comparison.group, name) for name in beside)]
     return entries
 
@@ -179,8 +181,7 @@ def _by_metrics(comparisons: Comparisons, group: Group) -> Grid:
 
 def _verdicts(report: Report) -> list[Verdict]:
     tested = report.tested
-    datasets = [(comparison, comparison.group.dataset) for comparison in report.first]
-    return [verdict(comparison, tested.primary_on(name), changed(name, tested)) for comparison, name in datasets]
+    return [verdict(entry, tested.primary_on(entry), changed(entry, tested)) for entry in report.judged]
 
 
 def _samples(report: Report) -> list[tuple[str, AnsweredExamples]]:

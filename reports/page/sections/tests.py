@@ -133,7 +133,7 @@ def alternatives(primary: Sequence[Contrast]) -> str:
         others = [(words, contrast.with_variance_rule(rule)) for rule, words in ALTERNATIVES.items()]
         named = [f"{phrase(other, 'cell')} {words}" for words, other in others if other.outcome != contrast.outcome]
         if named:
-            changed.append(f"{contrast.first} vs. {contrast.second} on {contrast.dataset} ({'; '.join(named)})")
+            changed.append(f"{contrast.first} vs. {contrast.second} on {contrast.title} ({'; '.join(named)})")
     if changed:
         which = formatting.listing(changed)
         return f"With other estimates of the variance between seeds, these outcomes differ: {which}."
@@ -185,7 +185,7 @@ SECTION: Final = Section(
                     (
                         _declaration,
                         _rules,
-                        "Each is tested on the primary metric of its data set under the "
+                        "Each is tested on the primary measures of its data set under the "
                         '<a href="#reading">first condition</a>.',
                     )
                 ),
