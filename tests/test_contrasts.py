@@ -313,7 +313,7 @@ def test_a_pair_without_scores_leaves_the_others_their_verdict(tmp_path: Path) -
         if "encoder-decoder" in run:
             synthetic.fail(tmp_path, run)
     result = Report(tables.collect(tmp_path))
-    assert verdict(result.first[0], result.tested.primary_on("sentiment")).mark == "1 of 3 pairs decided"
+    assert verdict(result.first[0], result.tested.primary_on(result.first[0])).mark == "1 of 3 pairs decided"
 
 
 def test_no_number_of_seeds_replaces_test_examples() -> None:

@@ -142,7 +142,7 @@ def test_each_default_has_a_panel_of_its_own() -> None:
     base = contrast(0.05, 0.01)
     other = [dataclasses.replace(base, first=f"encoder-{name}", second="encoder") for name in ("alibi", "sinusoidal")]
     panels = forests([base, *other, dataclasses.replace(base, dataset="other")])
-    assert [(panel.dataset, panel.against, len(panel.rows)) for panel in panels] == [
+    assert [(panel.title, panel.against, len(panel.rows)) for panel in panels] == [
         ("set", "decoder", 1),
         ("set", "encoder", 2),
         ("other", "decoder", 1),
@@ -268,7 +268,7 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     short_sentence = sentence.replace(" on sentiment.", ".")
     assert any(short_sentence in line for line in summary.sentences(judged))
     [first_condition] = judged.first
-    outcome = verdict(first_condition, judged.tested.primary_on("sentiment"), changes("sentiment", judged.tested))
+    outcome = verdict(first_condition, judged.tested.primary_on(first_condition), changes(first_condition, judged.tested))
     assert outcome.ranking.state == "decided" and short_sentence in outcome.notes
     [decoder] = [row[1] for row in matrix.matrix(judged).rows if row[0].text == "decoder"]
     assert "different under the condition “AdamW”" in decoder.below

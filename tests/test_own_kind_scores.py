@@ -42,7 +42,7 @@ def measure(prepared, outputs):
 
 '''
 OWN = MEASURE + KIND.partition("\n\n")[2].replace('metrics=("exact_match",)', 'metrics=("accuracy",)').replace(
-    'primary="exact_match",', 'primary="accuracy",\n    measure=measure,'
+    'primary=("exact_match",),', 'primary=("accuracy",),\n    measure=measure,'
 )
 PLAIN = [f"{a}+{b},{a + b}" for a in range(10) for b in range(10)]
 TEST = [*PLAIN[:6], "7+7,", "8+8,1234567", *PLAIN[6:20]]  # with an empty target and one that is too long
@@ -131,7 +131,7 @@ def test_overlaps_and_shared_tokenizers_are_of_the_kinds_form_and_columns(tmp_pa
 
 
 def kind_that(**functions: Any) -> TaskKind:
-    values = {"columns": ("question", "sum"), "metrics": ("accuracy",), "primary": "accuracy", "origin": "sums.py"}
+    values = {"columns": ("question", "sum"), "metrics": ("accuracy",), "primary": ("accuracy",), "origin": "sums.py"}
     return TaskKind(name="sums", does="add", form="pairs", **values, **functions)
 
 

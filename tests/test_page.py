@@ -152,7 +152,7 @@ def test_best_is_marked_only_where_the_intervals_allow(tmp_path: Path, gap: floa
     judged = Report(tables.collect(tmp_path))
     [comparison] = judged.first
     assert [cell.best for cell in comparison.cells] == [False, gap > 0]
-    outcome = verdict(comparison, judged.tested.primary_on("sentiment"))
+    outcome = verdict(comparison, judged.tested.primary_on(comparison))
     assert outcome.mark == ("decided" if gap else "not decided")
     assert judged.tested.primary[0].outcome == ("behind" if gap else "open")
 

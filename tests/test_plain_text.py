@@ -143,4 +143,4 @@ def test_the_generalist_is_held_against_specialists_with_the_same_total_budget()
         same = {"baseline": "", "name": "", "data": "", "budget": alone.budget}
         assert task.model_copy(update=same) == alone.model_copy(update=same)
     primaries = [registry.primary(registry.BUILTIN["translation"], task.data) for task in mixed]
-    assert primaries == ["exact_match", "exact_match", "bits_per_byte"]
+    assert primaries == [("exact_match",), ("exact_match",), ("bits_per_byte",)]

@@ -129,7 +129,7 @@ def prepared(test: PairExamples, kind: str) -> Prepared:
     config = TaskConfig(kind=kind, name="x", data="x", tokenizer="char", vocabulary=64, test_examples=300, **lengths)
     subset = Subset(test, np.arange(len(test)))
     allowed_tokens = WORDS.writable
-    return Prepared(config, kind, "x", WORDS, test, test, subset, allowed_tokens, False, "", "", "", {}, "accuracy")
+    return Prepared(config, kind, "x", WORDS, test, test, subset, allowed_tokens, False, "", "", "", {})
 
 
 @pytest.mark.parametrize("kind", ["classification", "translation"])

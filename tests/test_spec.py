@@ -119,7 +119,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("name", 3, "name: 3: expected text in quotes"),
     ("supervision", "both", 'supervision: "both": expected "native" or "target"'),
     ("tasks.0.primary", "accuracy", 'tasks[0].primary: "accuracy": expected exact_match or bleu or'),
-    ("tasks.0.primary", 3, "tasks[0].primary: 3: expected text in quotes"),
+    ("tasks.0.primary", 3, "tasks[0].primary: 3: expected a list in brackets"),
+    ("tasks.0.primary", ["bleu", "bits"], 'tasks[0].primary: "bits": expected exact_match or bleu or'),
+    ("tasks.0.primary", ["bleu", "bleu"], 'tasks[0].primary: "bleu" is given twice'),
     ("budget", ..., "tasks[0].budget.parameters: missing"),
     ("budget.parameters", ..., "tasks[0].budget.parameters: missing"),
     ("budget.parameters", 19_999, "budget.parameters: 19999: expected at least 20000"),
@@ -302,7 +304,7 @@ def test_defaults_follow_the_kind() -> None:
         "bpe",
         2048,
     )
-    assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 500)
+    assert (phrases.source_length, phrases.target_length, phrases.test_examples) == (64, 64, 1000)
     assert (tiny.tokenizer, tiny.vocabulary) == ("char", 0)
     assert (trec.source_length, trec.target_length, trec.test_examples, trec.columns["label"]) == (64, 1, 4000, "label")
     news = spec.from_dict(changed("tasks.1", {"kind": "summarization", "data": "news.csv"})).tasks[1]

@@ -224,7 +224,7 @@ def test_each_kind_has_its_metrics(folder: Path) -> None:
         right = [task.test.target_text(i) for i in range(len(task.test))]
         scores = {score.metric: score for score in measure(task, outputs(task, task.test, right))}
         assert list(scores) == names
-        assert task.primary in scores
+        assert {*registry.BUILTIN[kind].primary} <= {*scores}
         assert all(s.lower <= s.value <= s.upper or s.value == pytest.approx(s.upper) for s in scores.values())
         best = {"accuracy": 1, "macro_f1": 1, "exact_match": 1, "bleu": 100, "chrf": 100}
         best |= dict.fromkeys(("rouge_1", "rouge_2", "rouge_l"), 1)
@@ -306,15 +306,15 @@ def test_decoding_fits_the_task(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "primary"),
     [
-        ("phrases-en-de", "exact_match"),
-        ("phrases-en-de:5000", "exact_match"),
-        ("phrases-en-de-hard", "exact_match"),
-        ("bible-en-de", "bits_per_byte"),
-        ("multi30k-de-en", "bleu"),
-        ("x.tsv", "chrf"),
+        ("phrases-en-de", ("exact_match",)),
+        ("phrases-en-de:5000", ("exact_match",)),
+        ("phrases-en-de-hard", ("exact_match",)),
+        ("bible-en-de", ("bits_per_byte",)),
+        ("multi30k-de-en", ("bits_per_byte", "bleu")),
+        ("x.tsv", ("bits_per_byte", "bleu")),
     ],
 )
-def test_translation_is_judged_by_what_its_data_allow(data: str, primary: str, folder: Path) -> None:
+def test_translation_is_judged_by_what_its_data_allow(data: str, primary: tuple[str, ...], folder: Path) -> None:
     assert registry.primary(registry.BUILTIN["translation"], data) == primary
 
 

@@ -33,7 +33,7 @@ kind = TaskKind(
     form="pairs",
     columns=("question", "sum"),
     metrics=("exact_match",),
-    primary="exact_match",
+    primary=("exact_match",),
     source_length=8,
     target_length=4,
     tokenizer="char",
@@ -189,7 +189,7 @@ def test_a_kind_of_others_takes_built_in_data_of_its_form(tmp_path: Path) -> Non
     path = written(tmp_path, "sums.py")
     for data, served in {"phrases-en-de:50": "translation", "random-strings:50": None, "sentiment": None}.items():
         assert registry.builtin_kind(registry.find("sums.py", tmp_path), data) == served
-    assert registry.primary(registry.find("sums.py", tmp_path), "bible-en-de") == "exact_match"
+    assert registry.primary(registry.find("sums.py", tmp_path), "bible-en-de") == ("exact_match",)
     path.write_text(path.read_text().replace("sums.csv", "sentiment"))
     refused = r'tasks\[0\].data: the built-in "sentiment" is for classification, not for sums'
     with pytest.raises(InputError, match=refused):
@@ -209,7 +209,9 @@ MISTAKES = {
     KIND.replace('("exact_match",)', '("exact_match")'): "metrics: 'exact_match': expected a tuple",
     KIND.replace('"char"', '"letters"'): "tokenizer: 'letters': is not among",
     KIND.replace('("exact_match",)', '("exact_mach",)'): 'no metric "exact_mach"; did you mean "exact_match"?',
-    KIND.replace('primary="exact_match"', 'primary="bleu", judged=("chrf",)'): "primary: 'bleu': is not among judged",
+    KIND.replace('primary=("exact_match",)', 'primary="exact_match"'): "primary: 'exact_match': expected a tuple",
+    KIND.replace('primary=("exact_match",)', 'primary=("bleu",), judged=("chrf",)'): "expected some of judged = ('chrf',)",
+    KIND.replace('primary=("exact_match",)', "primary=()"): "primary: (): expected some of judged",
     KIND.replace("target_length=4", "target_length=1"): "expected at least 2, a token and END",
 }
 
@@ -233,7 +235,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_every_built_in_kind_names_metrics_that_there_are() -> None:
     for kind in registry.BUILTIN.values():
-        assert {*kind.metrics, *kind.judged, kind.primary} <= set(BUILTIN)
+        assert {*kind.metrics, *kind.judged, *kind.primary} <= set(BUILTIN)
         assert kind.encoded_as == kind.name and kind.numerics > 1
 
 
@@ -256,7 +258,7 @@ def test_the_measure_in_a_new_kind_scores_minimal_pairs(tmp_path: Path, monkeypa
     (arguments,) = re.findall(r"^#     (measure=.*)$", text, re.MULTILINE)
     commented, kind = text[text.index("# from archbench") :].split("\n\nkind = ")
     kind = kind.replace('("exact_match", "bleu", "chrf")', '("accuracy",)')
-    kind = kind.replace('primary="chrf",', f'primary="accuracy",\n    {arguments}')
+    kind = kind.replace('primary=("bits_per_byte", "bleu"),', f'primary=("accuracy",),\n    {arguments}')
     code = re.sub("^# ?", "", commented, flags=re.MULTILINE)
     Path("mine.py").write_text(f"from archbench.tasks import TaskKind\n{code}\nkind = {kind}")
     mine = registry.find("mine.py")

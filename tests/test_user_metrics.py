@@ -255,7 +255,7 @@ def test_a_mistake_is_one_line_before_anything_is_trained(
 def test_a_task_is_judged_by_a_metric_that_it_names_only(here: Path) -> None:
     text = EXPERIMENT.replace('primary = "equal"', 'primary = "characters"')
     (here / "mine.toml").write_text(text)
-    assert spec.load("mine.toml").tasks[0].primary == "characters"
+    assert spec.load("mine.toml").tasks[0].primary == ("characters",)
     (here / "mine.toml").write_text(text.replace('"mine.py:characters", ', ""))
     with pytest.raises(InputError, match=r'primary: "characters": expected .* or equal or rouge_l'):
         spec.load("mine.toml")
