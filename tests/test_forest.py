@@ -268,7 +268,9 @@ def test_a_verdict_that_a_condition_turns_round_is_told(tmp_path: Path) -> None:
     short_sentence = sentence.replace(" on sentiment.", ".")
     assert any(short_sentence in line for line in summary.sentences(judged))
     [first_condition] = judged.first
-    outcome = verdict(first_condition, judged.tested.primary_on(first_condition), changes(first_condition, judged.tested))
+    outcome = verdict(
+        first_condition, judged.tested.primary_on(first_condition), changes(first_condition, judged.tested)
+    )
     assert outcome.ranking.state == "decided" and short_sentence in outcome.notes
     [decoder] = [row[1] for row in matrix.matrix(judged).rows if row[0].text == "decoder"]
     assert "different under the condition “AdamW”" in decoder.below

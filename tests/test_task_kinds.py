@@ -210,7 +210,9 @@ MISTAKES = {
     KIND.replace('"char"', '"letters"'): "tokenizer: 'letters': is not among",
     KIND.replace('("exact_match",)', '("exact_mach",)'): 'no metric "exact_mach"; did you mean "exact_match"?',
     KIND.replace('primary=("exact_match",)', 'primary="exact_match"'): "primary: 'exact_match': expected a tuple",
-    KIND.replace('primary=("exact_match",)', 'primary=("bleu",), judged=("chrf",)'): "expected some of judged = ('chrf',)",
+    KIND.replace(
+        'primary=("exact_match",)', 'primary=("bleu",), judged=("chrf",)'
+    ): "expected some of judged = ('chrf',)",
     KIND.replace('primary=("exact_match",)', "primary=()"): "primary: (): expected some of judged",
     KIND.replace("target_length=4", "target_length=1"): "expected at least 2, a token and END",
 }
