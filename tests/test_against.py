@@ -133,6 +133,13 @@ def changed(place: Path, folder: Path, name: str, change: Any) -> str:
     return str(folder)
 
 
+def test_it_is_judged_by_the_measures_that_the_published_rows_are_judged_by(place: Path, tmp_path: Path) -> None:
+    for primary in ("macro_f1", "accuracy, macro_f1"):
+        folder = changed(place, tmp_path / primary, "datasets", lambda frame, one=primary: frame.assign(primary=one))
+        [task] = published_tables.join("mine.py", folder, {})[0].tasks
+        assert ", ".join(task.primary) == primary
+
+
 def other_rules(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(value=frame["value"].mask(frame["key"] == "rules", str(statistics.RULES + 1)))
 

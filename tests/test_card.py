@@ -90,6 +90,18 @@ def test_a_card_shows_users_text_as_it_is(place: Path, text: str) -> None:
     assert "<script" not in card_html and "<img" not in card_html and "<a " not in card_html
 
 
+def test_baselines_stand_for_each_primary_measure(place: Path) -> None:
+    path = place.parent.parent / "data" / "colours.json"
+    sealed.write_json(path, {**sealed.read_json(path), "primary": "accuracy, macro_f1"})
+    rows = [{"name": f"best in {metric}", "metric": metric, "value": 1.0} for metric in ("accuracy", "macro_f1")]
+    rows = [{**row, "data": read(place).data["digest"]} for row in rows]
+    sealed.write_json(place.parent.parent / "references" / "colours.json", rows)
+    text = card.text(read(place)).replace("\\", "")
+    for metric in ("accuracy", "macro_f1"):
+        assert f"Baselines on the same examples, {metric}: best in {metric} 1." in text
+        assert f"Baselines that are as good or better on {metric}: best in {metric} (1)." in text
+
+
 def test_little_of_the_test_split_is_shown(place: Path) -> None:
     pd.DataFrame({"source": ["äß" * 500], "reference": ["red"]}).to_parquet(place / "predictions.parquet")
     facts = read(place)
