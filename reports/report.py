@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from archbench.reports.base.tables import Tables
 from archbench.reports.contrasts.accounting import accounted
-from archbench.reports.contrasts.contrast import Answers, Contrast, marked
+from archbench.reports.contrasts.contrast import Answers, Contrast, marked, of_measure
 from archbench.reports.contrasts.testing import Question, answered
 from archbench.reports.questions.controls import controls
 from archbench.reports.questions.effects import effects
@@ -82,8 +82,7 @@ class Report:
     @cached_property
     def judged(self) -> tuple[Comparison, ...]:
         """Each data set under its first condition by each of its primary measures, the best architecture marked."""
-        primary = Answers({"primary": self.primary})
-        return tuple(marked(entry, primary.primary_on(entry)) for entry in self.judged_by_condition[0])
+        return tuple(marked(entry, of_measure(self.primary, entry)) for entry in self.judged_by_condition[0])
 
     @cached_property
     def first(self) -> tuple[Comparison, ...]:

@@ -162,8 +162,7 @@ class Answers:
 
     def primary_on(self, comparison: Comparison) -> list[Contrast]:
         """The primary contrasts of a data set by a measure."""
-        place = comparison.group.dataset, comparison.metric
-        return [contrast for contrast in self.primary if (contrast.dataset, contrast.metric) == place]
+        return of_measure(self.primary, comparison)
 
     def under_condition(self, contrast: Contrast, condition: str) -> Iterator[Contrast]:
         """The same pair on the same data set by the same metric under a further condition, turned as it stands."""
@@ -180,6 +179,12 @@ class Answers:
         for contrast in (*self.primary, *self.exploratory):
             if {contrast.first, contrast.second} == {first, second} and not contrast.condition:
                 yield contrast if contrast.first == first else turned(contrast)
+
+
+def of_measure(contrasts: Sequence[Contrast], comparison: Comparison) -> list[Contrast]:
+    """Those of the contrasts that are about the data set of a comparison, by its measure."""
+    place = comparison.group.dataset, comparison.metric
+    return [contrast for contrast in contrasts if (contrast.dataset, contrast.metric) == place]
 
 
 def architectures_of(contrasts: Sequence[Contrast]) -> list[str]:

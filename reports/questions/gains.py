@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from archbench.reports.base.statistics import Sample
-from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.contrast import Contrast, of_measure
 from archbench.reports.contrasts.testing import Question
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.comparisons import Comparisons
@@ -51,12 +51,12 @@ def gain_differences(report: "Report") -> Iterator[Question]:
 
 
 def after_pretraining(report: "Report") -> Iterator[Question]:
-    """The pairs of the primary contrasts, both after the same pretraining."""
+    """The pairs of the primary contrasts by the first measure, both after the same pretraining."""
     for started in by_dataset(report):
         for condition, comparison in _finetuned(started):
-            for contrast in report.primary:
+            for contrast in of_measure(report.primary, started.first):
                 pair = (contrast.first, contrast.second)
-                if contrast.dataset == started.first.group.dataset and set(pair) <= set(_scored(comparison)):
+                if set(pair) <= set(_scored(comparison)):
                     yield Question(comparison.group, started.first.metric, pair, condition)
 
 

@@ -78,7 +78,8 @@ def _depths(matrix: "Matrix") -> list[str]:
 def _against(experiment: Experiment, root: Path) -> str:
     """The published architectures that one is compared with, in how many tests, and where the results go."""
     published = experiment.against.published if experiment.against else ""
-    others, tests = [other for _, other in experiment.contrasts], len(experiment.contrasts) * len(experiment.tasks)
+    others = [other for _, other in experiment.contrasts]
+    tests = len(others) * sum(len(task.primary) for task in experiment.tasks)
     return f"then compared with {', '.join(others)} of {published}: {tests} tests, corrected together\nresults: {root}"
 
 
