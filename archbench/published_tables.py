@@ -63,8 +63,11 @@ def _experiment(source: Published, folder: str = ".") -> spec.Experiment:
         raise InputError(f"{source.folder}: {what}")
     experiment = spec.recorded(stated, origin=str(source.folder), folder=folder)
     cards = {name: str(card.get("primary") or "").split(spec.BETWEEN_MEASURES) for name, card in source.cards.items()}
-    tasks = (task.patched({"primary": tuple(cards.get(task.name, task.primary))}) for task in experiment.tasks)
-    return experiment.patched({"tasks": tuple(tasks)})
+    judged = {
+        part: tuple(task.patched({"primary": tuple(cards.get(task.name, task.primary))}) for task in tasks)
+        for part, tasks in (("tasks", experiment.tasks), ("conditions", experiment.conditions))
+    }
+    return experiment.patched(judged)
 
 
 @dataclass
