@@ -107,3 +107,21 @@ def test_the_rules_of_public_are_those_on_its_page() -> None:
     page = (Path(__file__).parents[1] / "docs" / "public-v1.md").read_text(encoding="utf-8")
     settings = json.dumps(spec.preset("public").digestable(), sort_keys=True)
     assert f"`{hashlib.sha256(settings.encode()).hexdigest()}`" in page
+
+
+@pytest.mark.parametrize("name", [name for name in spec.presets() if (REFERENCE / name / "tables").is_dir()])
+def test_a_published_preset_keeps_its_measures_and_its_test_examples(name: str) -> None:
+    """Defaults of a kind change; what was published under a name is stated in its file, or still the default."""
+    rows = pd.read_parquet(REFERENCE / name / "tables" / "datasets.parquet").set_index("dataset")
+    for task in spec.preset(name).tasks:
+        if task.name in rows.index:
+            assert ", ".join(task.primary) == rows.loc[task.name, "primary"]
+            assert rows.loc[task.name, "test_examples"] <= task.test_examples
+            assert task.kind != "translation" or task.test_examples < 1000
+
+
+def test_public_accounting_holds_equal_what_others_hold_equal() -> None:
+    translation, text = spec.preset("public-accounting").tasks
+    assert (translation.primary, translation.test_examples) == (("bits_per_byte", "bleu"), 1000)
+    assert translation.budget.match == ("parameters", "flops-by-tokens", "flops")
+    assert text.budget.match == ("parameters", "loss-tokens")

@@ -406,6 +406,26 @@ def test_presets_load_and_say_what_they_are(name: str) -> None:
     assert spec.presets()[name].endswith(".")
 
 
+def test_primary_measures_are_those_of_kind_and_data_unless_the_task_states_others() -> None:
+    task = {"kind": "translation", "name": "mine", "data": {"train": "x.tsv"}}
+    stated = {None: ("bits_per_byte", "bleu"), "chrf": ("chrf",), ("chrf", "bleu"): ("chrf", "bleu")}
+    for primary, expected in stated.items():
+        entry = (
+            task if primary is None else {**task, "primary": list(primary) if isinstance(primary, tuple) else primary}
+        )
+        experiment = spec.from_dict(changed("tasks", [entry]))
+        assert experiment.tasks[0].primary == expected
+        assert spec.recorded(experiment.digestable(), origin="here").tasks[0].primary == expected
+
+
+def test_records_of_one_measure_are_read() -> None:
+    """Records of older versions have one metric as text, or an empty text where kind and data decided it."""
+    record = spec.from_dict(MINIMAL).digestable()
+    for text, expected in (("", ()), ("bleu", ("bleu",))):
+        record["tasks"][0]["primary"] = text
+        assert spec.recorded(record, origin="here").tasks[0].primary == expected
+
+
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r'unknown preset "qick"; did you mean "quick"\?'):
         spec.preset("qick")
