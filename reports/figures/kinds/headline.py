@@ -248,11 +248,11 @@ def _takeaway(scored: Sequence[Comparison], tested: Answers) -> str:
         gains = {cell.architecture: comparison.metric.gain(cell.interval.mean) for cell in comparison.scored}
         best = [name for name, gain in gains.items() if gain == max(gains.values())]
         if len(best) > 1:
-            tied.append(f"{listing(best)} share it on {comparison.group.dataset}")
+            tied.append(f"{listing(best)} share it on {comparison.title}")
         else:
             rivals = _rivals(comparison, best[0], tested)
             lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
-            leaders.setdefault(best[0], []).append(f"{comparison.group.dataset}{lead}")
+            leaders.setdefault(best[0], []).append(f"{comparison.title}{lead}")
     parts = [*(f"{name} on {listing(datasets)}" for name, datasets in leaders.items()), *tied]
     return f"Best mean: {'; '.join(parts)}." if parts else ""
 
