@@ -47,8 +47,8 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
     if any(contrast.outcome != "unknown" for contrast in primary):
         wins = _wins_and_losses(primary, _undetermined(report)) if _complete(primary) else words.ahead(primary)
         decided = _sentence(_held(report), wins, primary)
-        rest = [*pretrained(report), *_changed(report), *_grown(report)]
-        return [decided, *_open(primary), *by_measure(primary), *rest, *miniature]
+        pairs = [*_open(primary), *by_measure(primary)]
+        return [decided, *pairs, *pretrained(report), *_changed(report), *_grown(report), *miniature]
     if primary and not effects and max(contrast.seeds for contrast in primary) < 2:
         return ["Nothing is tested: a test needs two seeds of an architecture.", *miniature]
     if any(contrast.outcome != "unknown" for contrast in effects):

@@ -53,7 +53,7 @@ class Preparation:
                 self.texts[stage.name] = prepare(self._configs[stage.name], cache, say)
             self._check_overlap(stage)
             self._say_of_starts(stage)
-        self.rows |= {name: _row(text, "") for name, text in self.texts.items()}
+        self.rows |= {stage.name: _row(self.texts[stage.name], stage.task) for stage in experiment.pretraining}
 
     def for_task(self, task: Task, entry: Task) -> Prepared:
         """The data of ``entry``: the task, or a condition with another number of examples. Raises ``InputError``.
