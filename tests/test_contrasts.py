@@ -30,7 +30,7 @@ from archbench.reports.base.statistics import (
 from archbench.reports.contrasts import testing
 from archbench.reports.contrasts.agreement import disagreements
 from archbench.reports.contrasts.contrast import Contrast, holm_corrected, row, turned
-from archbench.reports.contrasts.phrase import minimum_detectable, phrase
+from archbench.reports.contrasts.phrase import counted, first_sides, minimum_detectable, phrase
 from archbench.reports.contrasts.testing import Question
 from archbench.reports.contrasts.verdicts import same_outcome, verdict
 from archbench.reports.page import page
@@ -108,6 +108,17 @@ def test_a_lead_that_does_not_matter_is_said_to_be_small() -> None:
     assert (pair.outcome, pair.small) == ("ahead", True)
     assert "by less than the margin of 0.02" in phrase(pair, "sentence")
     assert not contrast(0.05, 0.002).small
+
+
+def test_every_outcome_is_counted_and_first_sides_with_the_same_one_are_named_together() -> None:
+    better, equal, undecided = contrast(0.05, 0.002), contrast(0.0, 0.002), contrast(0.01, 0.02)
+    assert (
+        counted([better, undecided, better, equal], "cases")
+        == "better in 2, not decided in 1 and equal in 1 of 4 cases"
+    )
+    assert counted([undecided], "cases") == "not decided"
+    other = replace(better, first="prefix-decoder")
+    assert first_sides([better, undecided, other]) == "decoder and prefix-decoder better and decoder not decided on set"
 
 
 def test_scores_that_never_vary_show_no_equality() -> None:

@@ -21,6 +21,7 @@ from archbench.reports.base.formatting import listing
 from archbench.reports.claims import claims
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION, UNDECIDED, UNMET, Claim
 from archbench.reports.contrasts import verdicts
+from archbench.reports.contrasts.phrase import first_sides
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page import bottom_line as bottom_line_module
@@ -326,11 +327,11 @@ def test_who_gains_more_is_the_one_to_which_more_was_added(tmp_path: Path) -> No
     assert pairs[names[1], names[2]].decided and pairs[names[1], names[2]].difference.mean > 0.2
     lines = bottom_line(judged)
     assert lines[0].startswith("From scratch, at equal size and equal training tokens")
-    bought = next(line for line in lines if line.startswith("Pretraining ("))
+    bought = next(line for line in lines if line.startswith("Pretraining, finetuned"))
     assert f"{names[1]} better and {names[2]} worse on sentiment (20 examples) after own" in bought
     assert bought.endswith("not decided: 1 of 3 effects.")
-    more = next(line for line in lines if line.startswith("Larger gain from pretraining"))
-    assert f"{names[1]} above {names[2]}" in more
+    more = next(line for line in lines if line.startswith("Gains by pretraining compared"))
+    assert f"{names[1]} is better than {names[0]} and {names[2]} on sentiment" in more
     grid = printed.table(judged, "gain_differences")
     assert [row[3].text for row in grid.rows] == [f"{first} vs. {second}" for first, second in pairs]
 
@@ -362,12 +363,10 @@ def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
 
 def test_pretrainings_with_the_same_outcome_are_named_together() -> None:
     tests = [gain for gain in figure_stores.judged("pretraining").tested["gain"] if gain.better]
-    (first, *_) = tests
-    won = [(f"{first.first} better", gain) for gain in (first, replace(first, condition="after further"))]
-    words = bottom_line_module._gains(won, [gain for _, gain in won], "effects")
-    assert (
-        words == f"{first.first} better on sentiment (20 examples) after own and sentiment (20 examples) after further"
-    )
+    gains = [replace(tests[0], condition=f"after {start}") for start in ("own", "further")]
+    words = bottom_line_module._found("Pretraining", first_sides, gains, "effects").partition(": ")[2]
+    where = "sentiment (20 examples) after own and sentiment (20 examples) after further"
+    assert words == f"{tests[0].first} better on {where}."
 
 
 def test_another_condition_from_scratch_is_not_what_gains_are_measured_from(tmp_path: Path) -> None:

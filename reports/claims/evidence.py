@@ -95,15 +95,6 @@ def gathered(evidence: Sequence[Contrast]) -> str:
     return "; ".join(f"{name}: {', '.join(outcomes)}" for name, outcomes in by_dataset.items())
 
 
-def against(contrast: Contrast) -> str:
-    """What contradicts a claim that the first is better."""
-    if contrast.survivor:
-        return f"{contrast.diverged} diverged on {contrast.dataset}"
-    if contrast.outcome == "equal":
-        return f"the two are equal on {contrast.dataset}"
-    return f"{contrast.better} is better on {contrast.dataset}"
-
-
 def by_pair(evidence: Sequence[Contrast]) -> Iterator[list[Contrast]]:
     """The evidence pair by pair."""
     for pair in dict.fromkeys((contrast.first, contrast.second) for contrast in evidence):

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from archbench.reports.base.declared import baselines, entered, specification
-from archbench.reports.base.formatting import listing
+from archbench.reports.base.formatting import grouped, listing
 from archbench.reports.base.statistics import MOST_SEEDS
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims.evidence import against, bears_out, outcome
+from archbench.reports.claims.evidence import bears_out, outcome
 from archbench.reports.claims.ledger import Claim
 from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.results.gates import BELOW_GATE, failing
 
 HOPELESS: Final = "more seeds cannot decide it"
@@ -26,7 +27,7 @@ def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
     still = [contrast for contrast in evidence if not contrast.failed_gates and not bears_out(claim, contrast)]
     decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "accounting")]
     if decided:
-        return f"{HOPELESS}: {listing(dict.fromkeys(map(against, decided)))}"
+        return f"{HOPELESS}: {grouped((phrase(contrast, 'cell'), contrast.dataset) for contrast in decided)}"
     untested = [contrast for contrast in still if contrast.outcome == "unknown"]
     if untested:
         lost = dict.fromkeys(contrast.diverged for contrast in untested if contrast.diverged)

@@ -1,9 +1,10 @@
 """The result of a test in words. Cells, figures, sentences and claims all take theirs from ``phrase``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
-from archbench.reports.base.formatting import capitalized, decimals, limits, p_text, signed, value
+from archbench.reports.base.formatting import capitalized, decimals, grouped, limits, listing, p_text, signed, value
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.words import OUTCOMES, SHOWN, SMALL
 
@@ -33,6 +34,22 @@ def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[s
         f"{capitalized(under(condition))} the outcome changes (not corrected): {'; '.join(outcomes)}."
         for condition, outcomes in by_condition.items()
     ]
+
+
+def first_sides(contrasts: Iterable[Contrast]) -> str:
+    """The outcome of each first side, by data set: "decoder and encoder better on trec"."""
+    sides: dict[tuple[str, str], list[str]] = {}
+    for entry in contrasts:
+        sides.setdefault((phrase(entry, "mark"), entry.dataset), []).append(entry.first)
+    return grouped((f"{listing(names)} {mark}", dataset) for (mark, dataset), names in sides.items())
+
+
+def counted(contrasts: Sequence[Contrast], what: str) -> str:
+    """How many first sides have each outcome: "better in 3 and not decided in 1 of 4 sweeps"; of one, the outcome."""
+    counts = Counter(phrase(entry, "mark") for entry in contrasts)
+    if len(contrasts) == 1:
+        return next(iter(counts))
+    return f"{listing(f'{mark} in {count}' for mark, count in counts.most_common())} of {len(contrasts)} {what}"
 
 
 def under(condition: str) -> str:

@@ -1,6 +1,6 @@
 """The report in a few sentences: who wins, which pairs are not decided, and what limits both."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -10,7 +10,7 @@ from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.reports.contrasts import words
 from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, below_gate, every_pair, winner
-from archbench.reports.contrasts.phrase import elsewhere
+from archbench.reports.contrasts.phrase import elsewhere, first_sides
 from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.questions.gains import started_from
@@ -87,20 +87,13 @@ def pretrained(report: Report) -> Iterator[str]:
     """Who is better after pretraining, what pretraining buys, and whose pretraining buys more."""
     after, tested, pairs = (report.tested[family] for family in ("after pretraining", "gain", "gain difference"))
     if after:
-        placed = [replace(contrast, dataset=f"{contrast.dataset} {contrast.condition}") for contrast in after]
-        rest = words.undecided(after, "tests") if any(contrast.decided for contrast in after) else ""
-        found = "; ".join(filter(None, [words.ahead(placed), rest]))
-        yield f"After the same pretraining, finetuned ({_level(after[0].corrected_for)}): {found}."
+        yield _found("After the same pretraining, finetuned", words.ahead, after, "tests")
     if (after or tested) and (drawn := draws.over(report.tables)):
         yield f"Few training examples: {drawn}."
-    if not tested:
-        return
-    where = "finetuned, compared with training from scratch"
-    changes = [(f"{gain.first} {words.OUTCOMES[gain.outcome]}", gain) for gain in tested if gain.better]
-    yield f"Pretraining ({where}; {_level(tested[0].corrected_for)}): {_gains(changes, tested, 'effects')}."
+    if tested:
+        yield _found("Pretraining, finetuned, compared with training from scratch", first_sides, tested, "effects")
     if pairs:
-        ahead = [(f"{gain.better} above {gain.worse}", gain) for gain in pairs if gain.better]
-        yield f"Larger gain from pretraining ({_level(pairs[0].corrected_for)}): {_gains(ahead, pairs, 'differences')}."
+        yield _found("Gains by pretraining compared", words.ahead, pairs, "differences")
 
 
 def _level(tests: int) -> str:
@@ -108,13 +101,16 @@ def _level(tests: int) -> str:
     return f"p < 0.05, corrected for {tests} tests" if tests > 1 else "p < 0.05"
 
 
-def _gains(named: Sequence[tuple[str, Contrast]], tested: Sequence[Contrast], what: str) -> str:
-    """Decided gains in words, and how many of ``what`` was tested are not decided."""
-    entries = []
-    for text, gain in named:
-        examples = f" ({int(gain.about):,} examples)" if gain.about else ""
-        entries.append((text, f"{gain.dataset}{examples} after {started_from(gain)}"))
-    return "; ".join(filter(None, [grouped(entries), words.undecided(tested, what)]))
+def _found(title: str, say: Callable[[Sequence[Contrast]], str], tested: Sequence[Contrast], what: str) -> str:
+    """What is decided after pretraining, by data set and start, and how many of ``what`` was tested are not decided."""
+    decided = [replace(entry, dataset=_after(entry)) for entry in tested if entry.decided]
+    found = [say(decided) if decided else "", words.undecided(tested, what)]
+    return f"{title} ({_level(tested[0].corrected_for)}): {'; '.join(filter(None, found))}."
+
+
+def _after(contrast: Contrast) -> str:
+    examples = f" ({int(contrast.about):,} examples)" if contrast.about else ""
+    return f"{contrast.dataset}{examples} after {started_from(contrast)}"
 
 
 def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:

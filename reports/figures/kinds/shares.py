@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from archbench.reports.base.formatting import listing
+from archbench.reports.contrasts.phrase import counted, first_sides
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
@@ -19,6 +19,7 @@ CAPTION: Final = (
     "Test score against training tokens: means over seeds; bars: 95% intervals. Each point is a separate training run "
     "on a part of the budget, with a full learning-rate schedule; the last point is the whole budget."
 )
+MOST_NAMED: Final = 4  # scores whose outcomes the line above the figure names
 
 
 def shares(view: View) -> Figure:
@@ -69,13 +70,11 @@ def _plain(text: str) -> str:
 
 
 def _takeaway(view: View) -> str:
-    """How many scores still improve when the last half of the budget is added."""
+    """What the last doubling of the budget did to each score, or how often where there are many."""
     doubled = [
         entry for entry in view.report.tested["doubling"] if view.shows(entry.dataset, entry.first, entry.second)
     ]
     if not doubled:
         return ""
-    grown = [entry for entry in doubled if entry.outcome == "ahead" and not entry.small]
-    where = listing(f"{entry.first} on {entry.dataset}" for entry in grown)
-    still = f": {where}" if 0 < len(grown) <= 4 else ""
-    return f"The last doubling of the budget still improves {len(grown)} of {len(doubled)} scores{still}."
+    outcomes = first_sides(doubled) if len(doubled) <= MOST_NAMED else counted(doubled, "cases")
+    return f"On the whole budget, compared with half of it: {outcomes}."

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from archbench.reports.base import formatting
-from archbench.reports.base.formatting import listing, value
+from archbench.reports.base.formatting import value
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import counted
 from archbench.reports.contrasts.verdicts import baseline_label
-from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import SPACE, Looks, baseline_line, lines, point_ticks
 from archbench.reports.figures.canvas.palette import label
@@ -110,23 +111,15 @@ def _tokens(scores: Sequence[SweepScore]) -> list[str]:
 
 
 def _takeaway(trends: Sequence[Trend], view: View) -> str:
-    """In how many sweeps each architecture is better, or worse, at the last point than at the first."""
-    ends: dict[str, list[str]] = {}
+    """What each architecture is at the last point of its sweeps, compared with the first."""
+    ends: dict[str, list[Contrast]] = {}
     for trend in trends:
         for name in trend.sweep.architectures:
             points = list(trend.sweep.means(name))
             if len(points) > 1 and view.shows(trend.sweep.dataset, name):
-                ends.setdefault(name, []).append(trend.between(name, points[-1], points[0]).outcome)
+                ends.setdefault(name, []).append(trend.between(name, points[-1], points[0]))
     if not ends:
         return ""
     first, last = ("smallest", "largest") if trends[0].sweep.axis is sweeps.SIZE else ("fewest", "most layers")
-    parts = [f"{name} {_counted(outcomes)}" for name, outcomes in ends.items()]
+    parts = [f"{name} {counted(contrasts, 'sweeps')}" for name, contrasts in ends.items()]
     return f"From {first} to {last}: {'; '.join(parts)}."
-
-
-def _counted(outcomes: Sequence[str]) -> str:
-    """`better in 3 of 4 sweeps`; `not decided or equal` where it is neither better nor worse."""
-    words = {OUTCOMES[outcome]: outcomes.count(outcome) for outcome in ("ahead", "behind")}
-    several = f" of {len(outcomes)} sweeps" if len(outcomes) > 1 else ""
-    parts = [f"{word} in {count}{several}" if several else word for word, count in words.items() if count]
-    return listing(parts) or f"{OUTCOMES['open']} or equal"
