@@ -25,14 +25,17 @@ def lines(a: str, b: str, metric: str | None) -> list[str]:
 
 def _words(a: str, b: str, pair: "ModelPair") -> list[str]:
     from archbench.reports.base.formatting import p_text, signed, value
+    from archbench.reports.contrasts.phrase import phrase
 
-    decimals = pair.metric.decimals
+    tested, metric = pair.contrast, pair.contrast.metric
+    gap = signed(tested.difference, metric.decimals)
     one_alone = "left out: {:,} examples that only the first has, {:,} that only the second has".format(*pair.only)
     return [
-        f"{pair.metric.label}, {pair.examples:,} examples ({pair.metric.direction})",
-        *(f"{value(score, decimals):>10}  {name}" for score, name in zip(pair.scores, (a, b), strict=True)),
-        f"difference and 95% interval, positive where the first is better: {signed(pair.difference, decimals)}",
-        p_text(pair.p),
+        f"{metric.label}, {pair.examples:,} examples ({metric.direction})",
+        *(f"{value(score, metric.decimals):>10}  {name}" for score, name in zip(pair.scores, (a, b), strict=True)),
+        f"difference and 95% interval, positive where the first is better: {gap}",
+        p_text(tested.p),
+        f"outcome, with a margin of {tested.margin:g}: {phrase(tested, 'clause')}",
         *([one_alone] if any(pair.only) else []),
         "The interval covers the choice of test examples only. Models trained with other seeds would differ as well.",
     ]

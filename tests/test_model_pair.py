@@ -38,20 +38,33 @@ def test_a_share_of_right_answers_has_the_paired_t_test() -> None:
     first, second = answers(0.9, 0), answers(0.6, 1)
     pair = compared(first, second, "exact_match")
     right = [(model.rows["reference"] == model.rows["answer"]).to_numpy(dtype=float) for model in (first, second)]
-    assert pair.p == pytest.approx(ttest_rel(*right).pvalue, rel=1e-9) and pair.p < 0.05
-    assert pair.difference.mean == pytest.approx(right[0].mean() - right[1].mean())
+    assert pair.contrast.p == pytest.approx(ttest_rel(*right).pvalue, rel=1e-9) and pair.contrast.p < 0.05
+    assert pair.contrast.difference.mean == pytest.approx(right[0].mean() - right[1].mean())
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_difference_is_that_of_the_scores_and_turns_with_the_sides(name: str) -> None:
     first, second = answers(0.9, 0), answers(0.6, 1)
-    pair, turned = compared(first, second, name), compared(second, first, name)
-    metric = BUILTIN[name]
-    assert pair.difference.mean == pytest.approx(metric.gain(pair.scores[0] - pair.scores[1]))
-    assert turned.difference.mean == pytest.approx(-pair.difference.mean) and turned.p == pytest.approx(pair.p)
-    assert pair.difference.lower < pair.difference.mean < pair.difference.upper
-    same = compared(first, first, name)
+    pair = compared(first, second, name)
+    tested, turned = pair.contrast, compared(second, first, name).contrast
+    assert tested.difference.mean == pytest.approx(BUILTIN[name].gain(pair.scores[0] - pair.scores[1]))
+    assert turned.difference.mean == pytest.approx(-tested.difference.mean) and turned.p == pytest.approx(tested.p)
+    assert tested.difference.lower < tested.difference.mean < tested.difference.upper
+    same = compared(first, first, name).contrast
     assert (same.difference.mean, same.p) == (0.0, 1.0)
+
+
+def test_the_outcome_is_that_of_the_report_at_the_usual_margin_of_the_metric() -> None:
+    """Of 5,000 examples 3 are different: a difference far below the margin of two points."""
+    first, second = answers(0.9, 0, 5000), answers(0.9, 0, 5000)
+    second.rows.loc[first.rows.index[:3], "answer"] = "another text"
+    equal, better = (
+        compared(first, second, "exact_match").contrast,
+        compared(first, answers(0.6, 1, 5000), "exact_match"),
+    )
+    assert (equal.outcome, equal.margin, better.contrast.outcome) == ("equal", BUILTIN["exact_match"].margin, "ahead")
+    few = compared(answers(0.9, 0), answers(0.85, 1), "exact_match").contrast
+    assert few.outcome == "open" and few.p > 0.05
 
 
 def test_only_shared_examples_count(tmp_path: Path) -> None:
@@ -60,7 +73,7 @@ def test_only_shared_examples_count(tmp_path: Path) -> None:
     pair = compared(first, part, "exact_match")
     assert (pair.examples, pair.only) == (40, (20, 0))
     rest = Predictions("rest", first.rows[first.rows["example"] >= 20])
-    assert pair.difference == compared(rest, part, "exact_match").difference
+    assert pair.contrast.difference == compared(rest, part, "exact_match").contrast.difference
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -78,7 +91,8 @@ def test_the_command_reads_csv_files_and_prints_the_test(tmp_path: Path, capsys:
     text = printed(capsys, *map(str, paths))
     pair = compared(*models, "exact_match")
     assert all(f"{score:.3f}  {path}" in text for score, path in zip(pair.scores, paths, strict=True))
-    assert f"+{pair.difference.mean:.2f} (" in text
+    assert f"+{pair.contrast.difference.mean:.2f} (" in text
+    assert f"margin of 0.02: the first better than the second by {pair.contrast.difference.mean:.2f}\n" in text
 
 
 FAULTS = {

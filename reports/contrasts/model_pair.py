@@ -1,7 +1,7 @@
 """Two models on the same test examples, whatever made them: ``archbench test``.
 
-The difference has the report's interval for examples (paired), without a variance between seeds: two given models are
-compared, not two architectures.
+A question like those of the report, answered by the same function: samples paired over examples, but without a variance
+between seeds, because two given models are compared, not two architectures.
 """
 
 import math
@@ -12,15 +12,19 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from archbench.reports.base.statistics import Interval, Sample, VarianceEstimate, difference_interval, p_difference
-from archbench.reports.results.comparison import oriented
+from archbench.reports.base.statistics import Sample, VarianceEstimate
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.testing import Question, contrast
+from archbench.reports.results.groups import Group
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.metrics.metric import Metric
 
 COLUMNS: Final = {"texts": ("reference", "answer"), "likelihoods": ("log_likelihood", "bytes")}
 METRICS: Final = ("exact_match", "accuracy", "bleu", "chrf", "bits_per_byte")
-_ONE_MODEL_EACH: Final = VarianceEstimate(0.0, math.inf)
+SIDES: Final = ("the first", "the second")
+_MODELS: Final = Group("", "", "", pd.DataFrame({"architecture": SIDES, "status": "done"}))
+_NO_SEEDS: Final = VarianceEstimate(0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,11 @@ class Predictions:
 class ModelPair:
     """The ``scores`` of two models on the ``examples`` that both have; ``only`` counts those that just one has.
 
-    ``difference`` is that of the first from the second, positive where the first is better.
+    ``contrast`` has the test; its margin is the metric's usual one.
     """
 
-    metric: Metric
+    contrast: Contrast
     scores: tuple[float, float]
-    difference: Interval
-    p: float
     examples: int
     only: tuple[int, int]
 
@@ -69,11 +71,11 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     a, b = (table.loc[shared] for table in tables)
     if apart := _apart(a, b):
         raise InputError(f"{first.where} and {second.where}: {apart}")
-    one, other = _sample(metric, a), _sample(metric, b)
-    difference = oriented(difference_interval(one, other, _ONE_MODEL_EACH), metric)
-    scores = (float(one.values[0]), float(other.values[0]))
+    samples = dict(zip(SIDES, (_sample(metric, a), _sample(metric, b)), strict=True))
+    tested = contrast(Question(_MODELS, metric, SIDES), samples, _NO_SEEDS, metric.margin or math.nan)
+    scores = (float(samples[SIDES[0]].values[0]), float(samples[SIDES[1]].values[0]))
     only = (len(tables[0]) - len(shared), len(tables[1]) - len(shared))
-    return ModelPair(metric, scores, difference, p_difference(difference), len(shared), only)
+    return ModelPair(tested, scores, len(shared), only)
 
 
 def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
