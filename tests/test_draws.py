@@ -13,8 +13,9 @@ import small_plans
 
 from archbench.reports.figures.kinds import pretraining as figure
 from archbench.reports.page import bottom_line, printed
+from archbench.reports.readings.adapted import adapted
 from archbench.reports.report import Report
-from archbench.reports.results import draws, pretraining
+from archbench.reports.results import draws
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run
 from archbench.runs.experiment import spec
@@ -189,7 +190,7 @@ def texts(report: Report) -> list[str]:
     drawn = [row[-1].text for row in grid.rows] if grid.head[-1].text == "draws" else []
     first_screen = " ".join(bottom_line.pretrained(report))
     return [
-        figure._takeaway(report, pretraining.adapted(report)),
+        figure._takeaway(report, adapted(report)),
         ",".join(dict.fromkeys(drawn)),
         first_screen,
         draws.sentence(report.tables),

@@ -32,9 +32,9 @@ from archbench.reports.figures import plot
 from archbench.reports.figures.figure import View
 from archbench.reports.page import printed
 from archbench.reports.page.grids import Grid, GridCell
+from archbench.reports.readings.adapted import adapted
 from archbench.reports.readings.saved_labels import SavedLabels
 from archbench.reports.report import Report
-from archbench.reports.results.pretraining import adapted
 from archbench.tasks.base.errors import InputError
 
 

@@ -31,15 +31,15 @@ from archbench.reports.page.matrix import matrix
 from archbench.reports.page.sections import pretraining as started
 from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.questions.gains import started_from
+from archbench.reports.readings.adapted import adapted
 from archbench.reports.readings.saved_labels import saved_labels
 from archbench.reports.report import Report
-from archbench.reports.results import pretraining
 from archbench.reports.results.place import Place
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 
 def test_gains_are_differences_from_scratch_on_as_many_examples() -> None:
-    entries = pretraining.adapted(figure_stores.judged("pretraining"))
+    entries = adapted(figure_stores.judged("pretraining"))
     assert len(entries) == (3 * 3 + 3) * len(figure_stores.FAMILIES)
     by_place = {(e.architecture, e.start, e.adapt, e.examples): e for e in entries}
     for (name, start, _, examples), entry in by_place.items():
@@ -55,7 +55,7 @@ def test_gains_are_differences_from_scratch_on_as_many_examples() -> None:
 
 def test_figure_and_table_say_the_same() -> None:
     judged = figure_stores.judged("pretraining")
-    entries = pretraining.adapted(judged)
+    entries = adapted(judged)
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining")
     assert [panel.below for panel in figure.panels] == ["finetuned", "frozen under a head", "prompted"]
     saved = {
@@ -80,7 +80,7 @@ def test_figure_and_table_say_the_same() -> None:
 
 def test_the_figure_of_gains_has_a_row_for_each_start_and_number_of_examples() -> None:
     judged = figure_stores.judged("pretraining")
-    finetuned = [entry for entry in pretraining.adapted(judged) if entry.gain and entry.adapt == FINETUNE]
+    finetuned = [entry for entry in adapted(judged) if entry.gain and entry.adapt == FINETUNE]
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_gains")
     axes = Canvas().add_subplot()
     [panel] = figure.panels
@@ -169,17 +169,31 @@ def test_what_several_pretrainings_continue_is_one_row() -> None:
 
 def test_the_line_above_many_gains_names_the_largest() -> None:
     judged = figure_stores.judged("starts")
-    entries = pretraining.adapted(judged)
+    entries = adapted(judged)
     figure = next(entry for entry in figures.figures(judged) if entry.name == "pretraining_gains")
     clear = [e for e in entries if e.gain and e.gain.excludes_zero and e.adapt == FINETUNE and "+" not in e.start]
     top = max(clear, key=lambda e: e.gain.mean if e.gain else 0.0)
     assert len(clear) > 4 and top.gain
-    assert f"{len(clear)} above 0, such as {top.architecture} after {top.start} on sentiment" in figure.takeaway
+    assert f", such as {top.architecture} after {top.start} on sentiment" in figure.takeaway
+    assert f": better in {len(clear)}" in figure.takeaway
+
+
+def test_a_gain_is_answered_once_for_tables_figures_and_the_corrected_family() -> None:
+    judged = figure_stores.judged("pretraining")
+    shown = {
+        (entry.architecture, entry.start): entry.against_scratch
+        for entry in adapted(judged)
+        if entry.adapt == FINETUNE and entry.examples == 20 and entry.against_scratch
+    }
+    tested = {(gain.first, gain.condition.removeprefix("after ")): gain for gain in judged.tested["gain"]}
+    assert shown.keys() == tested.keys() and len(tested) > 3
+    for key, gain in tested.items():
+        assert gain.difference == shown[key].difference and gain.p >= shown[key].p
 
 
 def test_a_report_without_pretraining_shows_none() -> None:
     judged = figure_stores.judged("families")
-    assert pretraining.adapted(judged) == ()
+    assert adapted(judged) == ()
     with pytest.raises(ValueError, match="this table needs runs that start from a pretraining"):
         printed.table(judged, "pretraining")
 
@@ -191,8 +205,7 @@ def test_saved_labels_are_those_that_the_curve_from_scratch_needs() -> None:
     """
     judged = figure_stores.judged("pretraining")
     entries = {
-        (entry.architecture, entry.start, entry.adapt, entry.examples): entry.score.mean
-        for entry in pretraining.adapted(judged)
+        (entry.architecture, entry.start, entry.adapt, entry.examples): entry.score.mean for entry in adapted(judged)
     }
     savings = saved_labels(judged)
     assert len(savings) == (2 * 3 + 3) * len(figure_stores.FAMILIES)
@@ -341,7 +354,7 @@ def test_who_is_better_after_pretraining_is_the_one_to_which_more_was_added(tmp_
     judged = _with_gains(tmp_path, dict(zip(names, (0.0, 0.15, -0.15), strict=True)))
     after = {(contrast.first, contrast.second): contrast for contrast in judged.tested["after pretraining"]}
     assert after.keys() == {(contrast.first, contrast.second) for contrast in judged.tested.primary}
-    scores = {entry.architecture: entry.score.mean for entry in pretraining.adapted(judged) if entry.start == "own"}
+    scores = {entry.architecture: entry.score.mean for entry in adapted(judged) if entry.start == "own"}
     for (first, second), contrast in after.items():
         assert contrast.difference.mean == pytest.approx(scores[first] - scores[second])
         assert contrast.corrected_for == len(after) and contrast.condition == "after own"
@@ -357,7 +370,7 @@ def test_who_is_better_after_pretraining_is_the_one_to_which_more_was_added(tmp_
 
 def test_scores_after_many_pretrainings_do_not_crowd_the_first_table() -> None:
     judged = reference_pages.judged("objectives")
-    starts = {entry.start for entry in pretraining.adapted(judged)}
+    starts = {entry.start for entry in adapted(judged)}
     assert len(starts) > 3 and not any("after" in cell.below for row in matrix(judged).rows for cell in row)
 
 

@@ -23,7 +23,9 @@ SHARES: Final = ("accuracy", "exact_match")
 _TOLERANCE: Final = 2e-3
 
 
-def contributions(predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, float], metric: str) -> Contributions:
+def contributions(
+    predictions: Mapping[str, pd.DataFrame], scores: Mapping[str, float], metric: str
+) -> dict[str, "pd.Series[Any]"]:
     """For each run of `scores` (run -> value of `metric`) its examples' contributions, indexed by example.
 
     ``predictions`` has the rows of the table `predictions` of each run.

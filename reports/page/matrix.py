@@ -9,10 +9,10 @@ from archbench.reports.contrasts.contrast import architectures_of
 from archbench.reports.contrasts.phrase import under
 from archbench.reports.contrasts.verdicts import baseline_label, changed
 from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.reports.readings.adapted import adapted
 from archbench.reports.readings.standing import standing_of
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison
-from archbench.reports.results.pretraining import adapted
 from archbench.runs.experiment.spec import FINETUNE, is_scratch
 
 MOST_STARTS: Final = 2  # pretrainings of a data set whose scores stand in the cells

@@ -5,11 +5,12 @@ from scratch on the same number. The condition of each contrast names the pretra
 ``about`` is the number of examples, empty where it is not recorded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import Sample
 from archbench.reports.contrasts.contrast import Contrast, of_measure
 from archbench.reports.contrasts.testing import Question
@@ -32,54 +33,69 @@ def started_from(contrast: Contrast) -> str:
 
 def gains(report: "Report") -> Iterator[Question]:
     """Each architecture after each pretraining against itself from scratch."""
-    for started, base, condition, comparison in _beside_scratch(report):
-        for name in [name for name in _scored(comparison) if name in _scored(base)]:
-            pair = (name, f"{name} from scratch")
-            runs = [entry.group.by_architecture[name] for entry in (comparison, base)]
-            group = comparison.group.of(dict(zip(pair, runs, strict=True)))
-            yield Question(group, started.first.metric, pair, condition, about=_examples(started))
+    first = {started.first.group.dataset: started for started in by_dataset(report)}
+    asked = against_scratch(report).items()
+    return (question for (dataset, setup, _), question in asked if _is_asked_first(first[dataset], setup))
+
+
+@once_per_report
+def against_scratch(report: "Report") -> Mapping[tuple[str, Place, str], Question]:
+    """Each architecture against itself from scratch on as many examples, by data set, setup and architecture.
+
+    For every start, adaptation and number of examples, those of the family of gains among them.
+    """
+    asked: dict[tuple[str, Place, str], Question] = {}
+    for started, setup, after, base in _beside_scratch(report):
+        names = [name for name in scored(after) if name in scored(base)]
+        pretrained = {name: after.group.by_architecture[name] for name in names}
+        scratch = {f"{name} from scratch": base.group.by_architecture[name] for name in names}
+        group, metric, where = after.group.of(pretrained | scratch), started.first.metric, setup.start_words
+        for name, pair in zip(names, zip(pretrained, scratch, strict=True), strict=True):
+            question = Question(group, metric, pair, where, about=_examples(setup))
+            asked[started.first.group.dataset, setup, name] = question
+    return asked
 
 
 def gain_differences(report: "Report") -> Iterator[Question]:
     """Every two architectures' gains by the same pretraining, paired over seeds and test examples."""
-    for started, base, condition, comparison in _beside_scratch(report):
-        metric, about = started.first.metric, _examples(started)
-        samples = _gained(report.comparisons, comparison, base, metric.name)
-        for pair in combinations(samples, 2):
-            where = f"{GAIN}{condition}"
-            yield Question(comparison.group, metric, pair, where, about=about, samples=samples)
+    for started, setup, after, base in _beside_scratch(report):
+        if _is_asked_first(started, setup):
+            metric, where = started.first.metric, f"{GAIN}{setup.start_words}"
+            samples = _gained(report.comparisons, after, base, metric.name)
+            for pair in combinations(samples, 2):
+                yield Question(after.group, metric, pair, where, about=_examples(setup), samples=samples)
 
 
 def after_pretraining(report: "Report") -> Iterator[Question]:
     """The pairs of the primary contrasts by the first measure, both after the same pretraining."""
     for started in by_dataset(report):
-        for condition, comparison in _finetuned(started):
-            for contrast in of_measure(report.primary, started.first):
+        for setup, comparison in started.by_setup.items():
+            for contrast in of_measure(report.primary, started.first) if _is_asked_first(started, setup) else ():
                 pair = (contrast.first, contrast.second)
-                if set(pair) <= set(_scored(comparison)):
-                    yield Question(comparison.group, started.first.metric, pair, condition)
+                if set(pair) <= set(scored(comparison)):
+                    yield Question(comparison.group, started.first.metric, pair, setup.start_words)
 
 
-def _finetuned(started: Started) -> Iterator[tuple[str, Comparison]]:
-    """Each pretraining, and what was finetuned after it on the first number of examples."""
-    for setup, comparison in started.by_setup.items():
-        if not is_scratch(setup.start) and (setup.adapt, setup.examples) == (FINETUNE, started.first.setup.examples):
-            yield f"after {setup.start}", comparison
+def _is_asked_first(started: Started, setup: Place) -> bool:
+    """Whether it was finetuned after a pretraining, on the first number of examples."""
+    return not is_scratch(setup.start) and (setup.adapt, setup.examples) == (FINETUNE, started.first.setup.examples)
 
 
-def _beside_scratch(report: "Report") -> Iterator[tuple[Started, Comparison, str, Comparison]]:
-    """Each pretraining, what was finetuned after it, and what was trained from scratch on as many examples."""
+def _beside_scratch(report: "Report") -> Iterator[tuple[Started, Place, Comparison, Comparison]]:
+    """Each setup that is not plain training from scratch, its comparison, and that from scratch on as many examples."""
     for started in by_dataset(report):
-        base = started.by_setup.get(Place(start=SCRATCH, examples=started.first.setup.examples))
-        if base is not None:
-            yield from ((started, base, condition, comparison) for condition, comparison in _finetuned(started))
+        for setup, comparison in started.by_setup.items():
+            base = started.by_setup.get(Place(start=SCRATCH, examples=setup.examples))
+            if base is not None and setup.start != SCRATCH and not {*scored(comparison)}.isdisjoint(scored(base)):
+                yield started, setup, comparison, base
 
 
-def _examples(started: Started) -> str:
-    return str(started.first.setup.examples or "")
+def _examples(setup: Place) -> str:
+    return str(setup.examples or "")
 
 
-def _scored(comparison: Comparison) -> list[str]:
+def scored(comparison: Comparison) -> list[str]:
+    """The architectures with scores."""
     return [cell.architecture for cell in comparison.scored]
 
 

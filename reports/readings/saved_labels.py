@@ -11,9 +11,9 @@ import numpy as np
 
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import LEVEL
+from archbench.reports.readings.adapted import Adapted, adapted
 from archbench.reports.readings.horizontal import reached, redrawn
 from archbench.reports.report import Report
-from archbench.reports.results.pretraining import Adapted, adapted
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH, is_scratch
 
 

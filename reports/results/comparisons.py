@@ -11,7 +11,7 @@ import pandas as pd
 
 from archbench.reports.base.declared import contrasts_and_margins
 from archbench.reports.base.metrics import of_table, primary, within
-from archbench.reports.base.predictions import contributions, matrix, of_runs
+from archbench.reports.base.predictions import Contributions, contributions, matrix, of_runs
 from archbench.reports.base.statistics import (
     Interval,
     Sample,
@@ -58,10 +58,11 @@ class Comparisons:
         self._compared: dict[tuple[Group, str], Comparison] = {}
         self._samples: dict[tuple[Group, str], dict[str, Sample]] = {}
         self._unmarked: dict[tuple[Group, str], tuple[dict[str, dict[int, float]], dict[str, Sample]]] = {}
-        self._gated: dict[tuple[Group, str], Gate] = {}
+        self._gated: dict[tuple[str, ...], Gate] = {}
         self._placed: dict[str, pd.DataFrame] = {}
         self._sides: dict[Place, pd.DataFrame] = {}
         self._split: dict[str, tuple[pd.DataFrame, dict[tuple[Any, ...], pd.DataFrame]]] = {}
+        self._contributed: dict[str, dict[str, pd.Series[Any] | None]] = {}
         self._pooled: dict[tuple[frozenset[Any], str], VarianceEstimate] = {}
 
     @cached_property
@@ -70,9 +71,9 @@ class Comparisons:
 
     def gate(self, group: Group, architecture: str) -> Gate:
         """The gate of an architecture of a group."""
-        key = (group, architecture)
+        runs = group.by_architecture.get(architecture, group.runs.iloc[:0])
+        key = (group.dataset, architecture, *runs["run"])
         if key not in self._gated:
-            runs = group.by_architecture.get(architecture, group.runs.iloc[:0])
             self._gated[key] = self._gates.of(group.dataset, architecture, runs)
         return self._gated[key]
 
@@ -279,7 +280,7 @@ class Comparisons:
     def _read_scores(self, group: Group, name: str) -> tuple[dict[str, dict[int, float]], dict[str, Sample]]:
         scores = self._scores.get(name, pd.Series(dtype=float))
         runs = group.runs[group.runs["run"].isin(scores.index)]
-        by_run = contributions(self._predictions, {run: float(scores[run]) for run in runs["run"]}, name)
+        by_run = self._contributions({run: float(scores[run]) for run in runs["run"]}, name)
         index = next((series.index for series in by_run.values()), pd.Index([]))
         seeds: dict[str, dict[int, float]] = {}
         samples: dict[str, Sample] = {}
@@ -289,6 +290,13 @@ class Comparisons:
             seeds[str(architecture)] = dict(zip(_seeds(rows), values.tolist(), strict=True))
             samples[str(architecture)] = Sample(values, matrix(by_run, list(rows["run"]), index))
         return seeds, samples
+
+    def _contributions(self, scores: Mapping[str, float], name: str) -> Contributions:
+        """What examples contribute to the scores of these runs; each run is read once, whatever groups it is in."""
+        kept = self._contributed.setdefault(name, {})
+        new = {run: value for run, value in scores.items() if run not in kept}
+        kept |= dict.fromkeys(new) | contributions(self._predictions, new, name)
+        return {run: values for run in scores if (values := kept[run]) is not None}
 
     def _baselines(self, group: Group, name: str) -> dict[str, float]:
         rows = self.tables["references"]

@@ -26,11 +26,10 @@ from archbench.reports.figures.canvas.marks import (
 )
 from archbench.reports.figures.canvas.palette import Look, ink, label, quiet
 from archbench.reports.figures.figure import Figure, View
+from archbench.reports.readings.adapted import Adapted, adapted, numbers
 from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
 from archbench.reports.report import Report
-from archbench.reports.results import pretraining as analysis
 from archbench.reports.results.draws import in_words
-from archbench.reports.results.pretraining import Adapted
 from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
 
 CAPTION: Final = (
@@ -46,7 +45,7 @@ _SHIFT: Final = 0.03  # decades between architectures
 
 def pretraining(view: View) -> Figure:
     """Panels for each data set: scores by number of examples; by start, where there are many, or one number."""
-    entries = [e for e in analysis.adapted(view.report) if view.shows(e.dataset, e.architecture)]
+    entries = [e for e in adapted(view.report) if view.shows(e.dataset, e.architecture)]
     panels = []
     for dataset in dict.fromkeys(e.dataset for e in entries if e.start != SCRATCH):
         dataset_entries = [e for e in entries if e.dataset == dataset]
@@ -56,7 +55,7 @@ def pretraining(view: View) -> Figure:
             else list(_by_start(dataset_entries, view.looks))
         )
     named = tuple(dict.fromkeys(entry.architecture for entry in entries))
-    rows = pd.DataFrame(analysis.numbers(entries))
+    rows = pd.DataFrame(numbers(entries))
     title = "What pretraining buys"
     return Figure(
         name="pretraining",

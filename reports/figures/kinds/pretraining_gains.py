@@ -9,13 +9,15 @@ from matplotlib.axes import Axes
 
 from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.statistics import Interval
+from archbench.reports.contrasts.contrast import Contrast
+from archbench.reports.contrasts.phrase import counted
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import Looks, row_marks, rows_height
 from archbench.reports.figures.canvas.palette import label, quiet
 from archbench.reports.figures.figure import Figure, View
-from archbench.reports.results import pretraining as analysis
+from archbench.reports.readings.adapted import Adapted, adapted, numbers
 from archbench.reports.results.draws import in_words
-from archbench.reports.results.pretraining import Adapted
+from archbench.reports.results.pretraining import by_dataset
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH_WITH, is_scratch
 
 CAPTION: Final = (
@@ -26,16 +28,17 @@ CAPTION: Final = (
 HOLLOW: Final = " Hollow: from scratch, for as many more tokens as the pretraining."
 MOST_ROWS: Final = 12  # of a data set; beyond it, only those with the first number of examples are drawn
 MOST_GAINS: Final = 4  # that the line above the figure lists
+Gain = tuple[Contrast, Adapted]
 
 
 def pretraining_gains(view: View) -> Figure:
     """A panel for each data set: gains by start and number of examples, a mark for each architecture."""
     entries = [
         entry
-        for entry in analysis.adapted(view.report)
+        for entry in adapted(view.report)
         if entry.gain is not None and entry.adapt == FINETUNE and view.shows(entry.dataset, entry.architecture)
     ]
-    first = {started.first.group.dataset: started.first.setup.examples for started in analysis.by_dataset(view.report)}
+    first = {started.first.group.dataset: started.first.setup.examples for started in by_dataset(view.report)}
     panels = [
         _panel([entry for entry in entries if entry.dataset == dataset], first[dataset], view.looks)
         for dataset in dict.fromkeys(entry.dataset for entry in entries)
@@ -46,7 +49,7 @@ def pretraining_gains(view: View) -> Figure:
         caption=CAPTION + HOLLOW * any(is_scratch(entry.start) for entry in entries),
         panels=tuple(panels),
         architectures=tuple(dict.fromkeys(entry.architecture for entry in entries)),
-        numbers=pd.DataFrame(analysis.numbers(entries)),
+        numbers=pd.DataFrame(numbers(entries)),
         takeaway=_takeaway(entries),
     )
 
@@ -94,42 +97,43 @@ def _known(entries: Sequence[Adapted]) -> Iterator[tuple[Adapted, Interval]]:
 
 
 def _takeaway(entries: Sequence[Adapted]) -> str:
-    """Gains whose interval excludes 0 with the fewest examples: all of a few, the extremes of many."""
-    gains: list[tuple[Interval, Adapted]] = []
+    """How many gains have each outcome with the fewest examples, and the decided ones: all, or the extremes."""
+    gains = _on_fewest(entries)
+    if not any(gain.difference.known for gain, _ in gains):
+        return ""
+    sides = [[pair for pair in gains if pair[0].outcome == outcome] for outcome in ("ahead", "behind")]
+    link, named = ": ", [pair for side in sides for pair in side]
+    if len(named) > MOST_GAINS:
+        link, named = ", such as ", [max(side, key=_size) for side in sides if side]
+    setting = f"finetuned on the fewest examples (not corrected{_over([entry for _, entry in gains])})"
+    outcomes = counted([gain for gain, _ in gains], "cases")
+    return f"Gain over training from scratch, {setting}: {outcomes}{link * bool(named)}{listing(map(_gain, named))}."
+
+
+def _on_fewest(entries: Sequence[Adapted]) -> list[Gain]:
+    """The gains by pretraining with the fewest examples of each data set."""
+    gains = []
     for dataset in dict.fromkeys(entry.dataset for entry in entries):
         after = [e for e in entries if e.dataset == dataset and not e.start.startswith(SCRATCH_WITH)]
         fewest = min((entry.examples for entry in after), default=0)
-        gains += [(gain, entry) for entry, gain in _known(after) if entry.examples == fewest]
-    if not any(gain.known for gain, _ in gains):
-        return ""
-    few = [entry for _, entry in gains if entry.draws]
+        gains += [(e.against_scratch, e) for e in after if e.against_scratch and e.examples == fewest]
+    return gains
+
+
+def _over(entries: Sequence[Adapted]) -> str:
+    """Over how many draws of few examples these are; empty where nothing is drawn."""
+    few = [entry for entry in entries if entry.draws]
     nouns = {entry.noun for entry in few}
     words = in_words(min((e.draws for e in few), default=0), nouns.pop() if len(nouns) == 1 else "examples")
-    over = words and f"; {words}"
-    clear = [(gain, entry) for gain, entry in gains if gain.excludes_zero]
-    if not clear:
-        return f"With the fewest examples, no 95% interval of a gain excludes 0 (not corrected{over})."
-    if len(clear) <= MOST_GAINS:
-        texts = [_gain(gain, entry) for gain, entry in clear]
-        said = f"(not corrected{over})"
-        return f"Gain over training from scratch, finetuned on the fewest examples {said}: {listing(texts)}."
-    sides = (
-        ("above", [pair for pair in clear if pair[0].mean > 0]),
-        ("below", [pair for pair in clear if pair[0].mean < 0]),
-    )
-    parts = [f"{len(pairs)} {side} 0, such as {_gain(*max(pairs, key=_size))}" for side, pairs in sides if pairs]
-    return (
-        f"95% intervals (not corrected{over}) of {len(gains)} gains over training from scratch, "
-        f"with the fewest examples: {'; '.join(parts)}."
-    )
+    return words and f"; {words}"
 
 
-def _size(pair: tuple[Interval, Adapted]) -> float:
-    """How far a gain is from 0, whatever its sign."""
-    return abs(pair[0].mean)
+def _size(gain: Gain) -> float:
+    return abs(gain[0].difference.mean)
 
 
-def _gain(gain: Interval, entry: Adapted) -> str:
+def _gain(gain: Gain) -> str:
+    tested, entry = gain
     count = f"{entry.examples:,} examples" if entry.examples else "all examples"
     setting = f"{entry.architecture} after {entry.start} on {entry.dataset} with {count}"
-    return f"{setting} {signed(gain, entry.metric.decimals)}"
+    return f"{setting} {signed(tested.difference, entry.metric.decimals)}"

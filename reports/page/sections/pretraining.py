@@ -15,10 +15,11 @@ from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.page.sections.budget import AXES
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.questions.gains import started_from
+from archbench.reports.readings.adapted import Adapted, adapted
 from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
 from archbench.reports.report import Report
-from archbench.reports.results import draws, pretraining
-from archbench.reports.results.pretraining import Adapted
+from archbench.reports.results import draws
+from archbench.reports.results.pretraining import by_dataset
 
 SIZE_TOLERANCE: Final = 2 * AXES["parameters"].tolerance  # each of two sizes may miss its target by that much
 FINETUNED: Final = "Finetuned on the first number of training examples that the task lists in `examples`."
@@ -54,11 +55,11 @@ def short_ways(ways: Sequence[str]) -> tuple[dict[str, str], str]:
 
 
 def _architectures(report: Report) -> list[str]:
-    return list(dict.fromkeys(entry.architecture for entry in pretraining.adapted(report)))
+    return list(dict.fromkeys(entry.architecture for entry in adapted(report)))
 
 
 def _score_columns(report: Report) -> list[Column[Any]]:
-    entries = pretraining.adapted(report)
+    entries = adapted(report)
     found = {(_place(entry), entry.architecture): entry for entry in entries}
     return _by_place(entries, _architectures(report), lambda name, place: _score(found.get((place, name))))
 
@@ -94,7 +95,7 @@ def _pretrained(entries: Sequence[SavedLabels]) -> list[Adapted]:
 def other_sizes(report: Report) -> str:
     """A sentence about models that differ in size from those of the task's first condition; empty without any."""
     parts: dict[str, None] = {}
-    for started in pretraining.by_dataset(report):
+    for started in by_dataset(report):
         usual = _sizes(started.first.group.runs)
         for setup, comparison in started.by_setup.items():
             for architecture, size in _sizes(comparison.group.runs).items():
@@ -113,7 +114,7 @@ def _sizes(runs: pd.DataFrame) -> dict[str, float]:
 SCORES: Final = Table[Place](
     "pretraining",
     "Scores by start, adaptation and number of examples",
-    lambda report: _places(pretraining.adapted(report)),
+    lambda report: _places(adapted(report)),
     _score_columns,
     titled=True,
     about=(
@@ -187,7 +188,7 @@ SAVED_LABELS: Final = Table[Place](
 SECTION: Final = Section(
     "What pretraining buys",
     name="pretraining",
-    needs=pretraining.adapted,
+    needs=adapted,
     show=(
         Figure("pretraining_gains"),
         Figure("pretraining"),
