@@ -12,11 +12,12 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.contrasts.accounting import accounted
 from archbench.reports.contrasts.contrast import Answers, Contrast, marked, of_measure
 from archbench.reports.contrasts.testing import Question, answered
+from archbench.reports.questions import pairs
 from archbench.reports.questions.controls import controls
 from archbench.reports.questions.effects import effects
 from archbench.reports.questions.factors import factors
 from archbench.reports.questions.gains import after_pretraining, gain_differences, gains
-from archbench.reports.questions.pairs import exploratory, primary
+from archbench.reports.questions.paths import causes
 from archbench.reports.questions.scaling import Trend, between_architectures, between_points, order_of, trend
 from archbench.reports.questions.shares import doublings
 from archbench.reports.questions.sweeps import AXES, Axis, Sweep, sweeps
@@ -39,6 +40,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "control": Family(controls, "a control"),
     "effect": Family(effects, "the effect of a condition"),
     "factor": Family(factors, "a change of the design", corrected=False),
+    "cause": Family(causes, "a step from one family to another", corrected=False),
     "after pretraining": Family(after_pretraining, "a contrast after pretraining"),
     "gain": Family(gains, "a gain by pretraining"),
     "gain difference": Family(gain_differences, "a difference of gains by pretraining"),
@@ -114,18 +116,19 @@ class Report:
     @cached_property
     def primary(self) -> tuple[Contrast, ...]:
         """The primary contrasts, each marked if it depends on the accounting."""
-        tested, others = primary(self.comparisons, self.compared[0]), Answers({"exploratory": self._exploratory})
+        tested, others = pairs.primary(self.comparisons, self.compared[0]), Answers({"exploratory": self.exploratory})
         return accounted(self.tables, *self.compared, tested, others)
 
     @cached_property
-    def _exploratory(self) -> tuple[Contrast, ...]:
-        return answers(self, exploratory, corrected=False)
+    def exploratory(self) -> tuple[Contrast, ...]:
+        """Every other pair, not corrected."""
+        return answers(self, pairs.exploratory, corrected=False)
 
     @cached_property
     def tested(self) -> Answers:
         """All tests, by family."""
         others = {name: answers(self, kind.ask, kind.corrected) for name, kind in FAMILIES.items()}
-        return Answers({"primary": self.primary, "exploratory": self._exploratory, **others})
+        return Answers({"primary": self.primary, "exploratory": self.exploratory, **others})
 
 
 def answers(report: Report, ask: Ask, corrected: bool = True) -> tuple[Contrast, ...]:

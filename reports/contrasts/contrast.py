@@ -9,8 +9,10 @@ exploratory and not corrected.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, Literal
 
+from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import BELOW_GATE, Gate
@@ -166,10 +168,17 @@ class Answers:
 
     def under_condition(self, contrast: Contrast, condition: str) -> Iterator[Contrast]:
         """The same pair on the same data set by the same metric under a further condition, turned as it stands."""
-        wanted = contrast.dataset, contrast.metric, condition, {contrast.first, contrast.second}
-        for other in self.exploratory:
+        pair = contrast.first, contrast.second
+        return self.of_pair(contrast.dataset, contrast.metric, condition, pair, ("exploratory",))
+
+    def of_pair(
+        self, dataset: str, metric: Metric, condition: str, pair: Pair, families: Sequence[str]
+    ) -> Iterator[Contrast]:
+        """The contrasts of a pair in these families by a metric under a condition, turned as the pair stands."""
+        wanted = dataset, metric, condition, set(pair)
+        for other in chain.from_iterable(map(self.__getitem__, families)):
             if (other.dataset, other.metric, other.condition, {other.first, other.second}) == wanted:
-                yield other if other.first == contrast.first else turned(other)
+                yield other if other.first == pair[0] else turned(other)
 
     def pair(self, first: str, second: str) -> Iterator[Contrast]:
         """Every contrast of two architectures under the first condition, turned so that ``first`` is the first.

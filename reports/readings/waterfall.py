@@ -1,23 +1,22 @@
 """Causes of a difference between two families: a path of single changes from one to the other, and what each carries.
 
 The steps of a path add up to the whole difference. Each is the difference of two neighbours on the path, with the
-interval that the pair has elsewhere on the page, or that of an exploratory contrast. Where an experiment lacks a
+interval that the pair has elsewhere on the page, or that of the family of causes. Where an experiment lacks a
 neighbour, its two steps become one that names both changes. Where factors interact, another path between the same ends
 gives the same changes other shares.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from typing import Final
 
+from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.contrasts.testing import Question, exploratory_contrast
+from archbench.reports.questions.paths import PATHS, Path, in_contrasts, paths
 from archbench.reports.report import Report
-from archbench.reports.results.comparison import TARGET, Comparison
-from archbench.reports.results.comparisons import Comparisons
+from archbench.reports.results.comparison import TARGET
 from archbench.reports.results.place import Place
 from archbench.tasks.metrics.metric import Metric
 
@@ -65,27 +64,6 @@ _STACKS: Final = {
     ("two stacks", "two stacks, shared layers"): "the same layers in both stacks",
     ("two stacks, shared layers", "one stack"): "one stack instead of two",
 }  # others: what the stacks become
-PATHS: Final = (
-    (
-        "decoder",
-        f"decoder|{TARGET}",
-        "prefix-decoder",
-        f"next-cell-encoder|{TARGET}",
-        f"suffix-encoder|{TARGET}",
-        f"encoder|{TARGET}",
-        "encoder",
-    ),
-    ("decoder", f"decoder|{TARGET}", "prefix-decoder", "shared-encoder-decoder", "encoder-decoder"),
-    (
-        "encoder-decoder",
-        "shared-encoder-decoder",
-        "prefix-decoder",
-        f"next-cell-encoder|{TARGET}",
-        f"suffix-encoder|{TARGET}",
-        f"encoder|{TARGET}",
-        "encoder",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -126,15 +104,26 @@ class Waterfall:
 
 @once_per_report
 def waterfalls(report: Report) -> tuple[Waterfall, ...]:
-    """Every path with at least one design between its ends, for each data set and axis."""
-    other_axes = [comparison for comparison in report.further if not comparison.group.place.condition]
-    candidates = (
-        _waterfall(report, comparison, path)
-        for comparison in (*report.first, *other_axes)
-        for path in _paths(report.comparisons, comparison)
-        if comparison.metric.better
-    )
-    return tuple(entry for entry in candidates if entry is not None)
+    """The waterfall of every path, for each data set and axis."""
+    return tuple(_waterfall(report, path) for path in paths(report))
+
+
+def _waterfall(report: Report, path: Path) -> Waterfall:
+    comparison, (last, first) = path.comparison, path.ends
+    designs = _ON_TARGET if report.comparisons.is_on_target_alone(comparison) else DESIGNS
+    steps = [
+        Step(tuple(_changes(designs[before], designs[after])), _tested(report, path, (after, before)))
+        for after, before in path.steps
+    ]
+    whole = _tested(report, path, path.ends)
+    return Waterfall(path.dataset, comparison.group.condition, comparison.metric, first, last, whole, tuple(steps))
+
+
+def _tested(report: Report, path: Path, pair: Pair) -> Contrast:
+    """The contrast of two designs, whichever family of tests has it."""
+    families = ("primary", "exploratory", "cause")
+    metric = path.comparison.metric
+    return next(report.tested.of_pair(path.dataset, metric, path.condition, in_contrasts(pair), families))
 
 
 def asks_for_causes(report: Report) -> bool:
@@ -160,38 +149,6 @@ def _rows(entry: Waterfall) -> Iterator[dict[str, object]]:
         gap = contrast.difference
         sides = {"changes": name, "from": contrast.second, "to": contrast.first}
         yield {**shared_columns, **sides, **gap.columns("difference"), "p": contrast.p, "gate": contrast.gate}
-
-
-def _paths(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, ...]]:
-    """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
-    if not comparisons.is_on_target_alone(comparison):
-        return list(PATHS)
-    return [tuple(dict.fromkeys(Place.parse(name).architecture for name in path)) for path in PATHS]
-
-
-def _waterfall(report: Report, comparison: Comparison, path: Sequence[str]) -> Waterfall | None:
-    comparisons, dataset = report.comparisons, comparison.group.dataset
-    on_first_axis = any(comparison.group is known.group for known in report.first)
-    runs = {name: comparisons.side(comparison, name) for name in path}
-    known = [name for name in path if (runs[name]["status"] == "done").fillna(False).any()]
-    if len(known) < 3 or (known[0], known[-1]) != (path[0], path[-1]):
-        return None
-
-    def tested(before: str, after: str) -> Contrast:
-        for contrast in report.tested.pair(after, before) if on_first_axis else ():
-            if contrast.dataset == dataset:
-                return contrast
-        pair = Place.parse(after).words, Place.parse(before).words
-        group = comparison.group.of(dict(zip(pair, (runs[after], runs[before]), strict=True)))
-        return exploratory_contrast(comparisons, Question(group, comparison.metric, pair))
-
-    designs = _ON_TARGET if comparisons.is_on_target_alone(comparison) else DESIGNS
-    steps = [
-        Step(tuple(_changes(designs[before], designs[after])), tested(before, after))
-        for before, after in pairwise(known)
-    ]
-    whole = tested(path[0], path[-1])
-    return Waterfall(dataset, comparison.group.condition, comparison.metric, path[0], path[-1], whole, tuple(steps))
 
 
 def _changes(before: Design, after: Design) -> Iterator[str]:
