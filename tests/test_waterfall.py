@@ -57,6 +57,16 @@ def test_steps_add_up_and_name_single_changes(tmp_path: Path) -> None:
     assert all(step.contrast.difference.known for step in entry.steps)
 
 
+def test_every_step_is_a_contrast_of_the_report_and_tested_once(tmp_path: Path) -> None:
+    report = judged(tmp_path, FURTHER)
+    families = [report.tested[name] for name in ("primary", "exploratory", "cause")]
+    sides = [(entry.condition, frozenset((entry.first, entry.second))) for family in families for entry in family]
+    assert report.tested["cause"] and len(set(sides)) == len(sides)
+    differences = {abs(entry.difference.mean) for family in families for entry in family}
+    for entry in waterfall.waterfalls(report):
+        assert {abs(step.contrast.difference.mean) for step in entry.steps} <= differences
+
+
 def test_every_axis_has_its_own_paths(tmp_path: Path) -> None:
     synthetic.write_store(tmp_path, [TASK], matches=("flops", "loss-tokens"))
     judgement = Report(tables.collect(tmp_path))
