@@ -45,7 +45,7 @@ PATHS: Final = (
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class DesignPath:
     """The designs of a path that a data set has under a condition, "" for the first one: their runs by name."""
 
     comparison: Comparison
@@ -69,7 +69,7 @@ class Path:
 
 
 @once_per_report
-def paths(report: "Report") -> tuple[Path, ...]:
+def paths(report: "Report") -> tuple[DesignPath, ...]:
     """Every path with at least one design between its ends, for each data set and axis."""
     first = [("", comparison) for comparison in report.first]
     axes = [(entry.group.condition, entry) for entry in report.further if not entry.group.place.condition]
@@ -109,9 +109,11 @@ def _named(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, 
     return [tuple(dict.fromkeys(Place.parse(name).architecture for name in path)) for path in PATHS]
 
 
-def _path(comparisons: Comparisons, comparison: Comparison, condition: str, names: tuple[str, ...]) -> Path | None:
+def _path(
+    comparisons: Comparisons, comparison: Comparison, condition: str, names: tuple[str, ...]
+) -> DesignPath | None:
     runs = {name: comparisons.side(comparison, name) for name in names}
     known = {name: rows for name, rows in runs.items() if (rows["status"] == "done").fillna(False).any()}
     if len(known) < 3 or not {names[0], names[-1]} <= known.keys():
         return None
-    return Path(comparison, condition, known)
+    return DesignPath(comparison, condition, known)

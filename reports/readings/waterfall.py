@@ -14,7 +14,7 @@ from archbench.reports.base.declared import Pair
 from archbench.reports.base.formatting import listing, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.questions.paths import PATHS, Path, in_contrasts, paths
+from archbench.reports.questions.paths import PATHS, DesignPath, in_contrasts, paths
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import TARGET
 from archbench.reports.results.place import Place
@@ -108,7 +108,7 @@ def waterfalls(report: Report) -> tuple[Waterfall, ...]:
     return tuple(_waterfall(report, path) for path in paths(report))
 
 
-def _waterfall(report: Report, path: Path) -> Waterfall:
+def _waterfall(report: Report, path: DesignPath) -> Waterfall:
     comparison, (last, first) = path.comparison, path.ends
     designs = _ON_TARGET if report.comparisons.is_on_target_alone(comparison) else DESIGNS
     steps = [
@@ -119,7 +119,7 @@ def _waterfall(report: Report, path: Path) -> Waterfall:
     return Waterfall(path.dataset, comparison.group.condition, comparison.metric, first, last, whole, tuple(steps))
 
 
-def _tested(report: Report, path: Path, pair: Pair) -> Contrast:
+def _tested(report: Report, path: DesignPath, pair: Pair) -> Contrast:
     """The contrast of two designs, whichever family of tests has it."""
     families = ("primary", "exploratory", "cause")
     metric = path.comparison.metric
