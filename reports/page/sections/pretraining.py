@@ -74,7 +74,7 @@ def _score(entry: Adapted | None) -> GridCell:
 
 def _above(report: Report) -> str:
     """What the terminal shows: gains only where something was trained from scratch, too."""
-    has_gains = any(entry.gain is not None for entry in pretraining.adapted(report))
+    has_gains = any(entry.gain is not None for entry in adapted(report))
     gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
     return f"Scores for each start{gains}:"
 
