@@ -123,7 +123,7 @@ class PretrainingEntry(Part, Keys, TextKeys):
 
     ``tokenizer`` is trained on these data and on the training text of the tasks that start from it. ``objective`` is
     one, or a table of shares; "own" is the usual one of each family. ``mask_rate`` is the part of the tokens that
-    "masked" hides. Missing keys come from the experiment.
+    "masked" hides (default: ``starts.MASK_RATE``). Missing keys come from the experiment.
 
     ``from`` goes on from another pretraining: with the weights of ``from_architecture`` (default: the same), which are
     converted where families differ. With ``share``, this part of the tokens comes after the switch, and the other
@@ -134,7 +134,7 @@ class PretrainingEntry(Part, Keys, TextKeys):
     tokenizer: Tokenizer = "bpe"
     context: Length = 128
     objective: Annotated[dict[str, float], BeforeValidator(_shares)] = {"own": 1.0}
-    mask_rate: Annotated[float | Literal["uniform"], BeforeValidator(_mask_rate)] = "uniform"
+    mask_rate: Annotated[float | Literal["uniform"] | None, BeforeValidator(_mask_rate)] = None
     from_: Annotated[Word | None, Field(alias="from")] = None
     from_architecture: Word | None = None
     share: Annotated[Number, Field(gt=0, lt=1)] | None = None

@@ -42,17 +42,21 @@ from archbench.tasks.base.errors import InputError
 KIND = "generation"
 PRETRAINING_MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
+LEARNING_RATE = 0.01  # of a pretraining for which a file states none: docs/tuning.md
+MASK_RATE = 0.3  # likewise; records have what they were trained with
 
 
 def pretrainings(entry: ExperimentEntry, folder: str) -> tuple[Pretraining, ...]:
     """The pretrainings of an experiment, each as a task of running text."""
     stages: list[Pretraining] = []
+    general = entry.stated(Keys)
+    general["training"] = {"learning_rate": LEARNING_RATE} | general.get("training", {})
     for index, written in enumerate(entry.pretraining):
         where = f"pretraining[{index}]"
         own = written.stated(Keys)
         text = {"name": written.name, "tokenizer": written.tokenizer, "context": written.context}
         as_task = TaskEntry(kind=KIND, data=written.data).patched(text | written.stated(TextKeys) | own)
-        task = resolved(as_task, entry.stated(Keys), folder, where)
+        task = resolved(as_task, general, folder, where)
         _check(written, task, where)
         _check_before(written, task, stages, where)
         budget, lists = {"match": task.budget.match[:1]}, tuple(name for name in LISTS if name in own)
@@ -60,7 +64,7 @@ def pretrainings(entry: ExperimentEntry, folder: str) -> tuple[Pretraining, ...]
             Pretraining(
                 task=task.patched({"budget": budget, "own_lists": lists}),
                 objective=written.objective,
-                mask_rate=None if written.mask_rate == "uniform" else float(written.mask_rate),
+                mask_rate=_mask_rate(written, where),
                 before=written.from_ or "",
                 before_architecture=written.from_architecture or "",
                 share=written.share,
@@ -78,8 +82,16 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
     if task.budget.tokens is None:
         raise InputError(f"{where}.budget.tokens: missing; set the number of tokens to pretrain on")
     _check_match(task.budget.match, f"{where}.budget.match")
-    if written.mask_rate != "uniform" and "masked" not in written.objective and "own" not in written.objective:
-        raise InputError(f"{where}.mask_rate: applies to the objectives masked and own; remove it")
+
+
+def _mask_rate(written: PretrainingEntry, where: str) -> float | None:
+    """The share of the tokens that masks hide; None: drawn for each window, or nothing is masked."""
+    rate = written.mask_rate
+    if not {"masked", "own"} & set(written.objective):
+        if rate not in (None, "uniform"):
+            raise InputError(f"{where}.mask_rate: applies to the objectives masked and own; remove it")
+        return None
+    return None if rate == "uniform" else float(MASK_RATE if rate is None else rate)
 
 
 def _check_match(axes: Sequence[str], where: str) -> None:

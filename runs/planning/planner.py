@@ -29,7 +29,7 @@ from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import TokenCost
 from archbench.runs.training import compiled
-from archbench.runs.training.pretraining_objectives import has_source_loss
+from archbench.runs.training.pretraining_objectives import MASKED, has_source_loss
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Prepared
@@ -148,7 +148,7 @@ class Planner:
             settings=(stage or task).later(),
             supervision=self._supervision(wanted, variant, size, cost),
             objective=cost.objective,
-            mask_rate=stage.mask_rate if stage else None,
+            mask_rate=stage.mask_rate if stage and MASKED in cost.objective else None,
             sampled=not wanted.is_scored_only and measured.is_sampled(size, limits),
             start=wanted.start.placement.run if wanted.start else "",
             start_name=_start_name(task, variant),

@@ -29,7 +29,8 @@ EVALUATIONS = 12
 LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05  # of the time goes into saving checkpoints, at most
-VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a hundredth of the budget
+VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a part of the budget
+VALIDATION_PART, LABELLED_PART = 100, 10  # of the budget; a label is one token, so 2,000 tokens are some 80 of them
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
 SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
 DIVERGED_FACTOR = 2.0  # a run that never improved and ends above this multiple of its first loss has diverged
@@ -89,7 +90,7 @@ class TrainingLoop:
         self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
         self.stream = trainer.stream(plan.tokens)
         self.steps = self.stream.total_steps()
-        self.validation = _fixed_subset(trainer.prepared.validation, plan.tokens, trainer.device.type)
+        self.validation = _fixed_subset(trainer.prepared.validation, plan, trainer.device.type)
 
     def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
@@ -294,10 +295,12 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
     return nats / max(tokens, 1)
 
 
-def _fixed_subset(examples: Examples, budget: int, device: str) -> list[Batch]:
-    """The same few validation examples at every evaluation and for every architecture."""
+def _fixed_subset(examples: Examples, plan: Plan, device: str) -> list[Batch]:
+    """The same validation examples at every evaluation and for every architecture, more of labels that were drawn."""
     order = seeded_order(len(examples), 0)
     ends = np.cumsum((examples.source_lengths + examples.target_lengths)[order])
-    wanted = min(max(budget // 100, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
+    drawn_labels = plan.task.draw_seed is not None and plan.task.target_length == 1
+    part = LABELLED_PART if drawn_labels else VALIDATION_PART
+    wanted = min(max(plan.tokens // part, VALIDATION_TOKENS[0]), VALIDATION_TOKENS[1])
     chosen = order[: int(np.searchsorted(ends, wanted)) + 1]
     return [batch for _, batch in fixed(examples, chosen, SCORING_TOKENS[device])]
