@@ -20,7 +20,7 @@ from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
-from archbench.runs.training import from_plan
+from archbench.runs.training import from_plan, train
 from archbench.tasks.base.errors import InputError
 
 TASK: dict[str, Any] = {
@@ -102,6 +102,33 @@ def test_once_means_one_draw_for_all_seeds_and_the_whole_validation_split(folder
     plans = planned(folder, [0, 1], examples=10, draw="once").plans
     assert len({str(rows(plan)) for plan in plans}) == len({plan.data for plan in plans}) == 1
     assert {plan.validation_examples for plan in plans} == {VALIDATION}
+
+
+def test_few_labels_that_are_read_many_times_have_dropout_unless_the_file_says_otherwise() -> None:
+    def dropouts(**changes: Any) -> set[tuple[str, int, float]]:
+        task = {"examples": [7, 10, "all"], **changes}
+        experiment = spec.from_dict(values([0], **task) | {"budget": {"parameters": 20_000, "tokens": 1_500}})
+        return {(part.adapt, part.examples, part.training.dropout) for part in experiment.tasks_and_conditions}
+
+    assert dropouts() == {("finetune", 7, 0.2), ("finetune", 10, 0.0), ("finetune", 0, 0.0)}
+    without = {("finetune", count, 0.0) for count in (7, 10, 0)}
+    assert dropouts(draw="once") == dropouts(training={"dropout": 0.0}) == without
+    assert dropouts(tuning={"learning_rate": [0.01, 0.02]}) == without
+    assert ("frozen", 7, 0.0) in dropouts(adapt=["finetune", "frozen"])
+
+
+def test_drawn_labels_are_validated_on_a_larger_part_of_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "VALIDATION_TOKENS", (20, 1_000))
+
+    def validated(**task: Any) -> int:
+        plan = planned(folder, [0], examples=VALIDATION, **task).plans[0]
+        trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
+        loop = train.TrainingLoop(plan, trainer, tmp_path, lambda event: None, lambda: False)
+        return sum(len(batch.target) for batch in loop.validation)
+
+    assert validated() > 2 * validated(draw="once")  # of a tenth of the budget, not of a hundredth
 
 
 def test_validation_examples_are_declared_or_as_many_as_there_are(folder: Path) -> None:

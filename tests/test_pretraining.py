@@ -27,6 +27,7 @@ from archbench.runs.execution import compare, dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import Pretraining
 from archbench.runs.export import export
 from archbench.runs.planning import matrix as planning
 from archbench.runs.planning.matrix import Matrix
@@ -250,7 +251,7 @@ def test_runs_wait_for_their_start_and_others_do_not(folder: Path, tmp_path: Pat
         *("", "pretraining own, 20 examples", "no pretraining, all examples", "pretraining own, all examples"),
     ]
     for plan in then.plans:
-        assert plan.size == starts[0].size and (not plan.start or f"-s{plan.seed}-" in plan.start)
+        assert replace(plan.size, dropout=0.0) == starts[0].size and (not plan.start or f"-s{plan.seed}-" in plan.start)
         assert from_json(plan.to_json()) == plan
     rows = [plan.row() for plan in of_role(then, "compared")]
     assert {row["examples"] for row in rows} == {20, max(row["examples"] for row in rows)}
@@ -380,6 +381,31 @@ def test_tuned_sets_the_rate_of_a_head_alone_where_nothing_else_is_trained(folde
     matrix = planned(folder, tmp_path, architectures=["decoder"], tasks=tasks)
     heads = [plan for plan in [*matrix.plans, *matrix.later] if plan.adapt == "frozen"]
     assert {plan.training.learning_rate for plan in heads} == {0.03}
+
+
+def test_a_pretraining_has_a_recipe_of_its_own_where_a_file_leaves_it_open() -> None:
+    def made(general: dict[str, Any], **own: Any) -> Pretraining:
+        budget = {"budget": {"tokens": 4_000_000}}
+        return spec.from_dict(values(training=general, pretraining=[{**TEXT, **budget, **own}])).pretraining[0]
+
+    def recipe(stage: Pretraining) -> tuple[float, int, float | None]:
+        return stage.task.training.learning_rate, stage.task.training.batch_tokens, stage.mask_rate
+
+    assert recipe(made({})) == (0.01, 2048, 0.3)
+    assert recipe(made({"learning_rate": 0.002, "batch_tokens": 512})) == (0.002, 512, 0.3)
+    assert recipe(made({}, training={"learning_rate": 0.004}, mask_rate="uniform")) == (0.004, 2048, None)
+    assert recipe(made({}, objective="causal")) == (0.01, 2048, None)
+    assert made({}).task.training.warmup == spec.from_dict(values()).tasks[0].training.warmup
+
+
+def test_only_masked_pretrainings_are_named_by_the_mask_rate(folder: Path, tmp_path: Path) -> None:
+    def names(rate: float) -> dict[str, str]:
+        stage = {**TEXT, "mask_rate": rate}
+        plans = of_role(planned(folder, tmp_path, pretraining=[stage]), "pretraining")
+        return {plan.architecture: plan.run for plan in plans}
+
+    first, second = names(0.2), names(0.4)
+    assert {name for name in first if first[name] != second[name]} == {"encoder"}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from archbench.runs.experiment.sections import (
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
-    Budget,
     Experiment,
     Keys,
     Pretraining,
@@ -35,28 +34,26 @@ from archbench.runs.experiment.sections import (
     is_checkpoint,
     is_scratch,
 )
-from archbench.runs.experiment.tasks import resolved
+from archbench.runs.experiment.tasks import resolved, usual_batch
 from archbench.runs.experiment.validation import nearest, printable, require
 from archbench.tasks.base.errors import InputError
 
 KIND = "generation"
 PRETRAINING_MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
-LEARNING_RATE = 0.01  # of a pretraining for which a file states none: docs/tuning.md
-MASK_RATE = 0.3  # likewise; records have what they were trained with
+LEARNING_RATE, STEPS, MASK_RATE = 0.01, 2_000, 0.3  # of a pretraining for which a file states none: docs/tuning.md
+DROPOUT, TOKENS_OF_LABEL = 0.2, 200  # above so many training tokens for each drawn label, where a file states none
 
 
 def pretrainings(entry: ExperimentEntry, folder: str) -> tuple[Pretraining, ...]:
     """The pretrainings of an experiment, each as a task of running text."""
     stages: list[Pretraining] = []
-    general = entry.stated(Keys)
-    general["training"] = {"learning_rate": LEARNING_RATE} | general.get("training", {})
     for index, written in enumerate(entry.pretraining):
         where = f"pretraining[{index}]"
         own = written.stated(Keys)
         text = {"name": written.name, "tokenizer": written.tokenizer, "context": written.context}
         as_task = TaskEntry(kind=KIND, data=written.data).patched(text | written.stated(TextKeys) | own)
-        task = resolved(as_task, general, folder, where)
+        task = resolved(as_task, _general(entry, written), folder, where)
         _check(written, task, where)
         _check_before(written, task, stages, where)
         budget, lists = {"match": task.budget.match[:1]}, tuple(name for name in LISTS if name in own)
@@ -82,6 +79,13 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
     if task.budget.tokens is None:
         raise InputError(f"{where}.budget.tokens: missing; set the number of tokens to pretrain on")
     _check_match(task.budget.match, f"{where}.budget.match")
+
+
+def _general(entry: ExperimentEntry, written: PretrainingEntry) -> dict[str, Any]:
+    """The experiment's keys for a pretraining; a recipe that they leave open is that of pretrainings."""
+    keys, tokens = entry.stated(Keys), written.budget.tokens or entry.budget.tokens or 0
+    recipe = {"learning_rate": LEARNING_RATE, "batch_tokens": usual_batch(tokens, STEPS)}
+    return keys | {"training": recipe | keys.get("training", {})}
 
 
 def _mask_rate(written: PretrainingEntry, where: str) -> float | None:
@@ -198,7 +202,7 @@ def expand(
     conditions: list[Task] = []
     for index, (entry, task) in enumerate(tasks):
         _check_starts(entry, task, known, f"tasks[{index}]")
-        for number, changes in enumerate(_combinations(entry, task.budget, totals)):
+        for number, changes in enumerate(_combinations(entry, task, totals)):
             changes |= _started_from(changes, entry, task, known)
             if number > 0:
                 changes |= {"condition": _condition_name(entry, changes), "retuned": task.tuning is not None}
@@ -235,7 +239,7 @@ def _started_from(
     return more
 
 
-def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Every start with every number of examples and way to adapt. ``totals`` are the tokens of each pretraining.
 
     A checkpoint is finetuned in place of the architectures. Heads on untrained models are run only without a
@@ -246,12 +250,15 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
     is_pretrained = any(_is_pretraining(start) for start in entry.start)
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
+        trained = adapt not in (FROZEN, PROMPT) and not is_checkpoint(start)  # a checkpoint has its own dropout
+        if "draw" in changes and trained and _repeats_labels(task, examples):
+            changes |= {"training": {"dropout": DROPOUT}}
         if is_checkpoint(start):
             if adapt == FINETUNE:
                 yield changes | {"architectures": (start,), "tuning": None}
         elif start.startswith(SCRATCH_WITH):
             name = start.removeprefix(SCRATCH_WITH)
-            total = {"tokens": (budget.tokens or 0) + totals[name], "epochs": None}
+            total = {"tokens": (task.budget.tokens or 0) + totals[name], "epochs": None}
             if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
         elif adapt != PROMPT:
@@ -261,6 +268,12 @@ def _combinations(entry: TaskEntry, budget: Budget, totals: Mapping[str, int]) -
             for shots in entry.shots:
                 prompt = {"shots": shots, "verbalizers": entry.verbalizers, "tuning": None}
                 yield changes | prompt
+
+
+def _repeats_labels(task: Task, examples: int) -> bool:
+    """Whether a task reads few labels many times, with a dropout that neither its file nor trials choose."""
+    is_open = task.tuning is None and "dropout" not in task.training.stated()
+    return is_open and task.target_length == 1 and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples
 
 
 def _drawing(entry: TaskEntry, examples: int) -> dict[str, Any]:

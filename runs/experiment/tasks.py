@@ -203,9 +203,13 @@ def _with_batches(task: Task) -> Task:
     """``task`` with its batch size; by default one that divides the tokens into about ``STEPS`` steps."""
     if "batch_tokens" in task.training.stated() or task.budget.tokens is None:
         return task
-    usual = 2 ** round(math.log2(max(1, task.budget.tokens / STEPS)))
+    return task.patched({"training": {"batch_tokens": usual_batch(task.budget.tokens, STEPS)}})
+
+
+def usual_batch(tokens: int, steps: int) -> int:
+    """The batch, in tokens, that divides a budget into about ``steps`` steps, within bounds."""
     smallest, largest = BATCH_TOKENS
-    return task.patched({"training": {"batch_tokens": min(max(usual, smallest), largest)}})
+    return min(max(2 ** round(math.log2(max(1, tokens / steps))), smallest), largest)
 
 
 def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
