@@ -84,8 +84,11 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
 def _general(entry: ExperimentEntry, written: PretrainingEntry) -> dict[str, Any]:
     """The experiment's keys for a pretraining; a recipe that they leave open is that of pretrainings."""
     keys, tokens = entry.stated(Keys), written.budget.tokens or entry.budget.tokens or 0
-    recipe = {"learning_rate": LEARNING_RATE, "batch_tokens": usual_batch(tokens, STEPS)}
-    return keys | {"training": recipe | keys.get("training", {})}
+    stated = keys.get("training", {})
+    recipe: dict[str, float] = {"batch_tokens": usual_batch(tokens, STEPS)}
+    if _takes_fast_rate(stated | written.training.stated()):
+        recipe["learning_rate"] = LEARNING_RATE
+    return keys | {"training": recipe | stated}
 
 
 def _mask_rate(written: PretrainingEntry, where: str) -> float | None:
@@ -250,9 +253,8 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
     is_pretrained = any(_is_pretraining(start) for start in entry.start)
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
-        trained = adapt not in (FROZEN, PROMPT) and not is_checkpoint(start)  # a checkpoint has its own dropout
-        if "draw" in changes and trained and _repeats_labels(task, examples):
-            changes |= {"training": {"dropout": DROPOUT}}
+        if adapt not in (FROZEN, PROMPT) and not is_checkpoint(start) and task.tuning is None:
+            changes |= {"training": _open_recipe(entry, task, examples)}
         if is_checkpoint(start):
             if adapt == FINETUNE:
                 yield changes | {"architectures": (start,), "tuning": None}
@@ -270,10 +272,24 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
                 yield changes | prompt
 
 
-def _repeats_labels(task: Task, examples: int) -> bool:
-    """Whether a task reads few labels many times, with a dropout that neither its file nor trials choose."""
-    is_open = task.tuning is None and "dropout" not in task.training.stated()
-    return is_open and task.target_length == 1 and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples
+def _open_recipe(entry: TaskEntry, task: Task, examples: int) -> dict[str, float]:
+    """What a file leaves open of the recipe: the rate of a task that is also pretrained for, dropout of few labels.
+
+    All starts have them alike, so that a gain is not one of the recipe.
+    """
+    stated, recipe = task.training.stated(), dict[str, float]()
+    given = entry.tuned or entry.tuned_starts
+    if _takes_fast_rate(stated) and not given and any(map(_is_pretraining, entry.start)):
+        recipe["learning_rate"] = LEARNING_RATE
+    labels = task.target_length == 1 and bool(_drawing(entry, examples))
+    if labels and "dropout" not in stated and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples:
+        recipe["dropout"] = DROPOUT
+    return recipe
+
+
+def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:
+    """Whether a file states no learning rate, and no optimizer for which the usual one of pretrainings is too high."""
+    return "learning_rate" not in stated and stated.get("optimizer", "muon") == "muon"
 
 
 def _drawing(entry: TaskEntry, examples: int) -> dict[str, Any]:
