@@ -208,8 +208,9 @@ def _with_batches(task: Task) -> Task:
 
 def usual_batch(tokens: int, steps: int) -> int:
     """The batch, in tokens, that divides a budget into about ``steps`` steps, within bounds."""
+    usual: int = 2 ** round(math.log2(max(1, tokens / steps)))
     smallest, largest = BATCH_TOKENS
-    return min(max(2 ** round(math.log2(max(1, tokens / steps))), smallest), largest)
+    return min(max(usual, smallest), largest)
 
 
 def _check_reading(task: Task, kind: TaskKind, place: str) -> None:
