@@ -117,21 +117,6 @@ def test_few_labels_that_are_read_many_times_have_dropout_unless_the_file_says_o
     assert ("frozen", 7, 0.0) in dropouts(adapt=["finetune", "frozen"])
 
 
-def test_a_task_that_is_pretrained_for_has_one_rate_for_all_starts_unless_the_file_says_otherwise() -> None:
-    def rates(training: dict[str, Any], **changes: Any) -> set[tuple[str, float]]:
-        text = {"name": "own", "data": "books.txt", "vocabulary": 300, "budget": {"tokens": 5_000}}
-        task = {key: value for key, value in TASK.items() if key not in ("tokenizer", "vocabulary")}
-        settings = values([0]) | {"pretraining": [text], "training": {"batch_tokens": 250, **training}}
-        experiment = spec.from_dict(settings | {"tasks": [{**task, "start": ["scratch", "own"], **changes}]})
-        return {(part.start, part.training.learning_rate) for part in experiment.tasks_and_conditions}
-
-    assert rates({}) == {("scratch", 0.01), ("own", 0.01)}
-    assert rates({"learning_rate": 0.002}) == {("scratch", 0.002), ("own", 0.002)}
-    for stated in ({"tuned": {"decoder": {"learning_rate": 0.02}}}, {"tuning": {"learning_rate": [0.01, 0.02]}}):
-        assert rates({}, **stated) == {("scratch", 0.003), ("own", 0.003)}
-    assert rates({"optimizer": "adamw"}) == {("scratch", 0.003), ("own", 0.003)}
-
-
 def test_drawn_labels_are_validated_on_a_larger_part_of_them(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

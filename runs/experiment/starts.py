@@ -273,18 +273,9 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
 
 
 def _open_recipe(entry: TaskEntry, task: Task, examples: int) -> dict[str, float]:
-    """What a file leaves open of the recipe: the rate of a task that is also pretrained for, dropout of few labels.
-
-    All starts have them alike, so that a gain is not one of the recipe.
-    """
-    stated, recipe = task.training.stated(), dict[str, float]()
-    given = entry.tuned or entry.tuned_starts
-    if _takes_fast_rate(stated) and not given and any(map(_is_pretraining, entry.start)):
-        recipe["learning_rate"] = LEARNING_RATE
-    labels = task.target_length == 1 and bool(_drawing(entry, examples))
-    if labels and "dropout" not in stated and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples:
-        recipe["dropout"] = DROPOUT
-    return recipe
+    """What a file leaves open of the recipe: the dropout where few labels are read many times, from every start."""
+    few = task.target_length == 1 and _drawing(entry, examples) and "dropout" not in task.training.stated()
+    return {"dropout": DROPOUT} if few and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples else {}
 
 
 def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:
