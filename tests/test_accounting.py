@@ -10,7 +10,8 @@ import synthetic
 from synthetic import SHAKESPEARE, Further, Imagined
 
 from archbench.reports.base import tables
-from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
+from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import UNDECIDED
 from archbench.reports.claims.next_steps import HOPELESS
 from archbench.reports.contrasts.contrast import Contrast

@@ -11,7 +11,7 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 from archbench.reports.base import tables
 from archbench.reports.base.formatting import number
 from archbench.reports.claims import ledger
-from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.next_steps import remedy
 from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.page.bottom_line import bottom_line, limits

@@ -15,7 +15,8 @@ from archbench.architectures.catalogue import catalogue
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
-from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
+from archbench.reports.claims.claims import UNTESTED, claim_verdicts
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
 from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.page import page

@@ -14,7 +14,8 @@ from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Imagined
 
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
-from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
+from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED
 from archbench.reports.contrasts.contrast import Contrast, row
 from archbench.reports.contrasts.phrase import phrase

@@ -16,8 +16,8 @@ from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.best_evidence import DISAGREE, ClaimRecord, Evidence, record
-from archbench.reports.claims.claims import ClaimVerdict, claim_verdicts
-from archbench.reports.claims.evidence import Strength
+from archbench.reports.claims.claims import claim_verdicts
+from archbench.reports.claims.evidence import ClaimVerdict, Strength
 from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
 from archbench.reports.page import ledger_page
 from archbench.reports.report import Report

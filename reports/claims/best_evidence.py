@@ -23,18 +23,21 @@ from typing import Final
 
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import holm
-from archbench.reports.claims.claims import UNTESTED, ClaimVerdict
+from archbench.reports.base.declared import experiment
+from archbench.reports.claims.claims import UNTESTED
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import (
-    OPPOSITE,
-    OPPOSITE_DIRECTION,
+    DECIDED,
+    DIRECTIONS,
+    MISSED,
+    NOTICED,
     OUT_OF_REACH,
-    REPRODUCED,
-    SAME_DIRECTION,
     SUPERSEDED,
     UNDECIDED,
     UNMET,
     Claim,
     ledger,
+    standing,
     successors,
 )
 from archbench.reports.contrasts.contrast import ALPHA
@@ -43,20 +46,23 @@ from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.place import MATCHES, SUPERVISION
 
 DISAGREE: Final = "reports disagree"
-DIRECTIONS: Final = ((REPRODUCED, OPPOSITE), (SAME_DIRECTION, OPPOSITE_DIRECTION))
-DECIDED: Final = tuple(verdict for pair in DIRECTIONS for verdict in pair)
-OVERALL: Final = (*DECIDED, DISAGREE, UNDECIDED, UNMET, OUT_OF_REACH, SUPERSEDED)
+CONTROLS: Final = (NOTICED, MISSED)
+OVERALL: Final = (*DECIDED, DISAGREE, UNDECIDED, *CONTROLS, UNMET, OUT_OF_REACH, SUPERSEDED)
 Rank = tuple[bool, int, float, int]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one report says about a claim; ``settings`` are the conditions of the test in words, by what they are."""
+    """What one report says about a claim; ``settings`` are the conditions of the test in words, by what they are.
+
+    ``fixed``: the test of the claim was recorded before the first run of the report.
+    """
 
     report: str
     ruling: ClaimVerdict
     tokens: float = math.nan
     settings: Mapping[str, str] = field(default_factory=dict)
+    fixed: bool = False
 
     @property
     def tested(self) -> bool:
@@ -118,7 +124,9 @@ def _overall(claim: Claim, tested: Sequence[Evidence], corrected: Sequence[float
         return OUT_OF_REACH if any(entry.ruling.verdict == OUT_OF_REACH for entry in untested) else UNMET
     if any({*pair} <= {entry.ruling.verdict for entry in tested} for pair in DIRECTIONS):
         return DISAGREE
-    return tested[0].ruling.verdict if corrected[0] <= ALPHA else UNDECIDED
+    if corrected[0] <= ALPHA:
+        return tested[0].ruling.verdict
+    return MISSED if claim.control else UNDECIDED
 
 
 def _evidence(report: str, judged: Report, ruling: ClaimVerdict) -> Evidence:
@@ -126,7 +134,9 @@ def _evidence(report: str, judged: Report, ruling: ClaimVerdict) -> Evidence:
         return Evidence(report, ruling)
     comparisons = _tested_on(judged, ruling)
     tokens = min(_column(comparisons, "train_tokens"), default=math.nan)
-    return Evidence(report, ruling, tokens, _settings(comparisons, ruling))
+    recorded = experiment(judged.tables).get("ledger", "")
+    fixed = all(part.before for part in standing(recorded, {ruling.claim.name}))
+    return Evidence(report, ruling, tokens, _settings(comparisons, ruling), fixed)
 
 
 def _tested_on(judged: Report, ruling: ClaimVerdict) -> list[Comparison]:

@@ -22,12 +22,11 @@ from archbench.reports.base.formatting import capitalized
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims import baseline_rows
+from archbench.reports.claims import baseline_rows, standards
 from archbench.reports.claims.evidence import (
-    NO_TEST,
+    ClaimVerdict,
     Strength,
     bears_out,
-    below_gates,
     decision_p,
     gathered,
     outcome,
@@ -36,6 +35,8 @@ from archbench.reports.claims.evidence import (
 )
 from archbench.reports.claims.ledger import (
     MINIATURE,
+    MISSED,
+    NOTICED,
     OPPOSITE,
     OUT_OF_REACH,
     REPRODUCED,
@@ -46,7 +47,7 @@ from archbench.reports.claims.ledger import (
     ledger,
     replaced,
 )
-from archbench.reports.claims.next_steps import remedy
+from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.contrasts.testing import Question, answered
@@ -67,50 +68,31 @@ UNTESTED: Final = (UNMET, OUT_OF_REACH, SUPERSEDED)
 GIANT: Final = 1e9  # parameters from which a claim is out of reach of every preset
 
 
-@dataclass(frozen=True)
-class ClaimVerdict:
-    """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested.
-
-    ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
-    the contrasts that it rests on; a claim about a baseline or stored bits has none. ``scale``: size and tokens of
-    the models, for a claim in miniature. ``differs``: where a contrast has another outcome under a further condition.
-    """
-
-    claim: Claim
-    verdict: str
-    evidence: str
-    command: str = ""
-    contrasts: tuple[Contrast, ...] = ()
-    strength: Strength = NO_TEST
-    p: float = math.nan
-    counted: tuple[Contrast, ...] = ()
-    scale: str = ""
-    differs: str = ""
-
-
 @once_per_report
 def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
     """Every claim judged by the report's tables; those of the last report are kept, for whoever asks next.
 
-    What the claims test beside the primary contrasts and the effects is a family of its own, corrected for being one.
+    What a claim tests beside the primary contrasts and the effects is a family of its own, corrected for being one.
     """
     judge = _ClaimJudge(report)
     old = replaced(_recorded(report.tables))
     claims = [claim for claim in ledger() if claim.name not in old]
     evidence = {claim.name: [] if any(judge.lacking(claim)) else judge.evidence(claim) for claim in claims}
-    questions = [entry for entries in evidence.values() for entry in entries if isinstance(entry, Question)]
-    asked = list(dict.fromkeys(questions))
-    answers = dict(zip(asked, answered(report.comparisons, asked), strict=True))
-    used = {
-        name: tuple(answers[entry] if isinstance(entry, Question) else entry for entry in entries)
-        for name, entries in evidence.items()
-    }
-    return tuple(
+    used = {name: _tested(report, entries) for name, entries in evidence.items()}
+    verdicts = [
         ClaimVerdict(claim, SUPERSEDED, _superseded(old[claim.name]))
         if claim.name in old
         else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
-    )
+    ]
+    return tuple(standards.counted_once(verdicts))
+
+
+def _tested(report: Report, evidence: Sequence[Contrast | Question]) -> tuple[Contrast, ...]:
+    """The evidence for a claim, its questions answered: they are one family of tests."""
+    asked = list(dict.fromkeys(entry for entry in evidence if isinstance(entry, Question)))
+    answers = dict(zip(asked, answered(report.comparisons, asked), strict=True))
+    return tuple(answers[entry] if isinstance(entry, Question) else entry for entry in evidence)
 
 
 def _recorded(tables: Tables) -> str:
@@ -196,9 +178,18 @@ class _ClaimJudge:
         yield from self._unmet(claim)
 
     def judged(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
-        """The verdict; in miniature it says so, with the size and the tokens that it was seen at."""
+        """The verdict and what the source did otherwise.
+
+        A control is noticed or not. In miniature the verdict says so, with the size and the tokens that it was seen at.
+        """
         ruling = self.verdict(claim, evidence)
-        if not claim.miniature or ruling.verdict in UNTESTED:
+        if ruling.verdict in UNTESTED:
+            return ruling
+        if claim.recipe:
+            ruling = replace(ruling, evidence=f"{ruling.evidence} {capitalized(claim.recipe)}.")
+        if claim.control:
+            return replace(ruling, verdict=NOTICED if ruling.verdict == REPRODUCED else MISSED)
+        if not claim.miniature:
             return ruling
         scale, verdict = self._scale(claim), MINIATURE.get(ruling.verdict, ruling.verdict)
         return replace(ruling, verdict=verdict, evidence=f"{ruling.evidence} Seen at {scale}.", scale=scale)
@@ -241,15 +232,16 @@ class _ClaimJudge:
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
         ungated = self._without_gates({contrast.dataset for contrast in counted})
-        over, is_one_draw = self._draws(claim)
+        over, drawn_once = self._draws(claim)
         cautions = self._caution(claim, counted) + over + (f" ({ungated})" if claim.gated and ungated else "")
-        below = below_gates(counted)
-        because = f"undecided, because {below}" if below else ""
-        text = "; ".join(filter(None, (gathered(counted) + cautions, apart, because)))
+        worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
+        reasons = [*standards.gates(claim, counted), *worse, *drawn_once]
+        because = tuple(reason.words for reason in reasons)
+        text = "; ".join(filter(None, (gathered(counted) + cautions, apart, standards.in_words(reasons))))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
-        lacks += ["one draw of the labels"] if is_one_draw else []
-        verdict = self._ruling(claim, counted, missing)
+        lacks += [*filter(None, (ungated, no_scratch)), *because]
+        verdict = self._ruling(claim, counted, bool(missing or reasons))
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
         more = self._differences(counted) if verdict != UNDECIDED else ""
@@ -257,15 +249,23 @@ class _ClaimJudge:
             claim,
             verdict,
             f"{text}{more}.",
-            "" if verdict != UNDECIDED else elsewhere if missing else remedy(self.tables, claim, counted),
-            strength=strength(counted, [*lacks, ungated] if ungated else lacks),
+            "" if verdict != UNDECIDED else elsewhere if missing else self._step(claim, counted, reasons),
+            strength=strength(counted, lacks),
             p=decision_p(claim, counted) if verdict != UNDECIDED else math.nan,
             counted=tuple(counted),
             differs=more.removeprefix("; "),
+            because=because,
         )
 
-    def _ruling(self, claim: Claim, counted: Sequence[Contrast], missing: Sequence[str]) -> str:
-        if missing or below_gates(counted):
+    def _step(self, claim: Claim, counted: Sequence[Contrast], reasons: Sequence[standards.Reason]) -> str:
+        """What would decide a claim: what it fails first, then what its tests need."""
+        if all(reason.step for reason in reasons) and reasons:
+            return "; ".join(reason.step for reason in reasons)
+        step = remedy(self.tables, claim, counted)
+        return step if step.startswith(HOPELESS) else "; ".join([step, *(r.step for r in reasons if r.step)])
+
+    def _ruling(self, claim: Claim, counted: Sequence[Contrast], barred: bool) -> str:
+        if barred:
             return UNDECIDED
         if all(bears_out(claim, contrast) for contrast in counted):
             return REPRODUCED
@@ -343,16 +343,20 @@ class _ClaimJudge:
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
         decided = {"ahead": REPRODUCED, "behind": OPPOSITE}
-        verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 else UNDECIDED
+        reasons = list(standards.tokens(claim))
+        because = tuple(reason.words for reason in reasons)
+        verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
-        lacks = (apart, ungated, "" if known else "some scores have no interval")
+        lacks = (apart, ungated, "" if known else "some scores have no interval", *because)
         return ClaimVerdict(
             claim,
             verdict,
-            f"Compared with the {label}: {'; '.join(filter(None, (*texts, apart)))}.",
+            f"Compared with the {label}: {'; '.join(filter(None, (*texts, apart, standards.in_words(reasons))))}.",
+            "; ".join(reason.step for reason in reasons),
             strength=Strength(tuple(filter(None, lacks)), min(len(cell.values) for _, cell in counted), len(counted)),
             p=max(baseline_rows.p_against(claim, *entry) for entry in counted) if verdict != UNDECIDED else math.nan,
+            because=because,
         )
 
     def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:
@@ -394,8 +398,8 @@ class _ClaimJudge:
         ]
         return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
 
-    def _draws(self, claim: Claim) -> tuple[str, bool]:
-        """Over how many draws of few examples the sides of a claim are, in words; whether it is one somewhere."""
+    def _draws(self, claim: Claim) -> tuple[str, list[standards.Reason]]:
+        """Over how many draws of few examples the sides of a claim are, in words; a reason where it is one somewhere."""
         sides = [side for pair in claim.ahead for side in pair if Place.parse(side).start]
         counts: dict[str, int] = {}
         for comparison, side in product(self._of(claim), sides):
@@ -403,7 +407,9 @@ class _ClaimJudge:
                 name = comparison.group.dataset
                 counts[name] = min(count, counts.get(name, count))
         over = [(draws.in_words(count, draws.noun(self.tables, name)), name) for name, count in counts.items()]
-        return f" ({formatting.grouped(over)})" if over else "", 1 in counts.values()
+        nouns = dict.fromkeys(draws.noun(self.tables, name) for name, count in counts.items() if count == 1)
+        words = f" ({formatting.grouped(over)})" if over else ""
+        return words, list(standards.one_draw(nouns))
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
         """What no comparison from scratch at this scale can have."""
@@ -478,8 +484,9 @@ class _ClaimJudge:
         return pairs + effects
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
-        """What changes do whose names the pair's patterns match, on data of the claim's kind."""
-        candidates: list[Contrast | Question] = [*self.changes, *self.untested]
+        """What changes do whose names the pair's patterns match, on data of the claim's kind, turned as the pair stands."""
+        backwards = [turned(change) for change in self.changes]
+        candidates: list[Contrast | Question] = [*self.changes, *backwards, *self.untested]
         for candidate in candidates:
             names, task = (
                 ((candidate.first, candidate.second), candidate.task)

@@ -1,5 +1,6 @@
-"""Contrasts as evidence for claims: what each amounts to in words, including divergence."""
+"""Contrasts as evidence for claims: what each amounts to in words, including divergence, and the verdict on a claim."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,12 +32,33 @@ class Strength:
 NO_TEST: Final = Strength(("no test",))
 
 
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """A claim's verdict, the evidence in words, what would decide it, a command where there is one, what was tested.
+
+    ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
+    the contrasts that it rests on; a claim about a baseline or stored bits has none. ``because``: what it fails, so
+    that it is undecided whatever its tests say (``standards``). ``scale``: size and tokens of the models, for a claim
+    in miniature. ``differs``: where a contrast has another outcome under a further condition.
+    """
+
+    claim: Claim
+    verdict: str
+    evidence: str
+    command: str = ""
+    contrasts: tuple[Contrast, ...] = ()
+    strength: Strength = NO_TEST
+    p: float = math.nan
+    counted: tuple[Contrast, ...] = ()
+    scale: str = ""
+    differs: str = ""
+    because: tuple[str, ...] = ()
+
+
 def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:
     """The strength of a test by contrasts; ``lacks`` is what was found missing beside them."""
-    failed = [contrast for contrast in counted if contrast.failed_gates]
     unknown = [contrast for contrast in counted if outcome(contrast) == "unknown"]
-    more = [below_gates(failed)] if failed else []
-    more += [f"no interval on {_sets(unknown)}"] if unknown else []
+    more = [f"no interval on {_sets(unknown)}"] if unknown else []
     return Strength((*lacks, *more), min(contrast.seeds for contrast in counted), len(counted))
 
 
@@ -59,6 +81,13 @@ def _sets(contrasts: Sequence[Contrast]) -> str:
 def refuted(claim: Claim, counted: Sequence[Contrast]) -> bool:
     """Whether some pair came out against the claim on every data set, and nothing bears the claim out."""
     return bool(_against_claim(counted)) and not any(bears_out(claim, contrast) for contrast in counted)
+
+
+def deciding(claim: Claim, counted: Sequence[Contrast]) -> list[Contrast]:
+    """The contrasts that a decision needs: all of them, or those of the pairs that refute the claim."""
+    if refuted(claim, counted):
+        return [contrast for pair in _against_claim(counted) for contrast in pair]
+    return list(counted)
 
 
 def decision_p(claim: Claim, counted: Sequence[Contrast]) -> float:

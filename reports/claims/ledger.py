@@ -16,7 +16,7 @@ from archbench.reports.base.statistics import RULES
 from archbench.tasks.base import sealed
 
 CLAIMS: Final = Path(__file__).with_name("claims.toml")
-WORDING: Final = ("reading", "called", "part")  # describe a test, or place it; everything else of a claim is content
+WORDING: Final = ("reading", "called", "recipe", "control", "part")  # describe or place a test; the rest is content
 OF_FILES: Final = {
     "82147861bb137b9894aae01f6353a0d0f9d8183460ca3db441eb96498ec0c1f3": (
         "4964d9d99cf967410a7b17d59e7a7cf6d4571a39c56eae1499cdef092334cbe1"
@@ -75,6 +75,10 @@ SUPERSEDED: Final = "superseded"
 SAME_DIRECTION: Final = "same direction in miniature"
 OPPOSITE_DIRECTION: Final = "opposite direction in miniature"
 MINIATURE: Final = {REPRODUCED: SAME_DIRECTION, OPPOSITE: OPPOSITE_DIRECTION}  # of claims about pretrained models
+NOTICED: Final = "control noticed"
+MISSED: Final = "control not noticed"
+DIRECTIONS: Final = ((REPRODUCED, OPPOSITE), (SAME_DIRECTION, OPPOSITE_DIRECTION))
+DECIDED: Final = tuple(verdict for pair in DIRECTIONS for verdict in pair)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class Claim:
     - ``preset``: the preset that compares what it needs
 
     ``supersedes`` names the claim whose reading this one replaces. ``miniature``: made about larger models, so that
-    only its direction is judged.
+    only its direction is judged. ``recipe`` says in a clause what the source did otherwise. ``control``: a part is taken
+    away that the model cannot do without, so that a comparison has to notice it; it is no finding, and has no gate.
     """
 
     name: str
@@ -131,6 +136,8 @@ class Claim:
     whole: bool = False
     miniature: bool = False
     on: tuple[str, ...] = ()
+    recipe: str = ""
+    control: bool = False
 
 
 def ledger() -> tuple[Claim, ...]:

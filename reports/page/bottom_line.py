@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from archbench.reports.base.formatting import capitalized, grouped, listing, number
-from archbench.reports.claims.claims import ClaimVerdict
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import OPPOSITE_DIRECTION, SAME_DIRECTION
 from archbench.reports.contrasts import words
 from archbench.reports.contrasts.agreement import by_measure

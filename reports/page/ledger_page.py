@@ -8,9 +8,13 @@ from typing import Any, Final
 
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import capitalized, portable
-from archbench.reports.claims.best_evidence import DECIDED, DISAGREE, OVERALL, ClaimRecord, Evidence
+from archbench.reports.base.statistics import holm
+from archbench.reports.claims.best_evidence import CONTROLS, DISAGREE, OVERALL, ClaimRecord, Evidence
 from archbench.reports.claims.evidence import bears_out, outcome
 from archbench.reports.claims.ledger import (
+    DECIDED,
+    MISSED,
+    NOTICED,
     OPPOSITE,
     OPPOSITE_DIRECTION,
     OUT_OF_REACH,
@@ -37,6 +41,8 @@ TITLES: Final = {
     OPPOSITE_DIRECTION: "Opposite direction in miniature",
     DISAGREE: "Reports disagree",
     UNDECIDED: "Undecided",
+    NOTICED: "Controls noticed",
+    MISSED: "Controls not noticed",
     UNMET: "Not tested by any report",
     OUT_OF_REACH: "Out of reach at this scale",
     SUPERSEDED: "Superseded readings",
@@ -45,16 +51,24 @@ INTRODUCTION: Final = (
     "Every claim of the ledger once, with the best evidence over all published reports. All results are about small "
     "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
     "judged in miniature: whether its direction is seen at this size.",
+    "A claim is decided only if every side passes its gate; if every side that was pretrained has a better mean than "
+    "its own training from scratch on the same examples, where the report has that; if each seed drew its own examples, "
+    "where the claim is about a number of them; if its baseline is the same for every tokenizer; and if its tests do not "
+    "decide an earlier claim already. Else it is “undecided, because ...”, and its tests are printed. A claim about a "
+    "baseline has no gate: its bar is a baseline itself. What the source did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
     "known when it was written.) Among the reports that test a claim, it takes the one whose test is complete: every "
-    "pair of the claim was compared and has an interval, and gates were measured and passed. Next it takes the one "
-    "with the most seeds, then with the most training tokens per run, then with the most tests, then the first by "
-    "name. Seeds and tokens are the fewest of any test or run.",
-    "The overall verdict is that report's, with two restrictions. Each report corrects its p values for its own tests; "
-    "here the p value of its decision is corrected again, for all reports that test the claim (Holm), and a decision "
-    "that does not survive is undecided. If one report reproduces a claim and another finds the opposite, the reports "
-    "disagree. Differences between the settings of two reports are named where their verdicts differ; they need not be "
-    "the cause. Each report's page says which claims and readings were fixed before its first run.",
+    "pair of the claim was compared and has an interval, and the conditions above were measured and met. Next it takes "
+    "the one with the most seeds, then with the most training tokens per run, then with the most tests, then the first "
+    "by name. Seeds and tokens are the fewest of any test or run.",
+    "The overall verdict is that report's, with two restrictions. The p value of its decision is corrected for all "
+    "reports that test the claim (Holm), and a decision that does not survive is undecided. If one report reproduces a "
+    "claim and another finds the opposite, the reports disagree. Differences between the settings of two reports are "
+    "named where their verdicts differ; they need not be the cause.",
+)
+OF_CONTROLS: Final = (
+    "Controls take away what a model cannot do without. A suite has to notice that, so they are no findings, are not "
+    "counted, and have no gate: a model without its mask should fail."
 )
 
 
@@ -76,6 +90,7 @@ class ClaimText:
     others: tuple[Line, ...]
     rest: str
     next_step: str
+    fixed: bool = False
 
     @property
     def heading(self) -> str:
@@ -88,6 +103,15 @@ class ClaimText:
     @property
     def is_decided(self) -> bool:
         return self.verdict in (*DECIDED, DISAGREE)
+
+    @property
+    def is_control(self) -> bool:
+        return self.verdict in CONTROLS
+
+    @property
+    def judged(self) -> str:
+        """The verdict, and what the source did otherwise."""
+        return "; ".join(filter(None, (self.short_verdict, self.claim.recipe)))
 
 
 @dataclass(frozen=True)
@@ -106,13 +130,31 @@ def sections(records: Sequence[ClaimRecord]) -> list[Section]:
 
 
 def decided_somewhere(records: Sequence[ClaimRecord]) -> str:
-    """How many claims some report decides, superseded readings left out."""
-    current = [record for record in records if record.verdict != SUPERSEDED]
+    """How many claims some report decides, superseded readings and controls left out."""
+    current = [record for record in records if record.verdict not in (SUPERSEDED, *CONTROLS)]
     decided = [record for record in current if any(entry.ruling.verdict in DECIDED for entry in record.tested)]
     overall = sum(record.verdict in (*DECIDED, DISAGREE) for record in current)
     only = sum(record.verdict == UNDECIDED for record in decided)
     more = f" {only} more {'is' if only == 1 else 'are'} decided only by reports with weaker evidence." if only else ""
     return f"{overall} of {len(current)} claims are decided over all reports.{more}"
+
+
+def corrections(records: Sequence[ClaimRecord]) -> str:
+    """What p values are corrected for and what not, and how many decisions were foretold, in words."""
+    tested = [record for record in records if record.tested and record.verdict not in (SUPERSEDED, *CONTROLS)]
+    decided = [record for record in tested if record.verdict in DECIDED]
+    together = holm([record.corrected[0] for record in tested])
+    stay = sum(p <= ALPHA for p, record in zip(together, tested, strict=True) if record in decided)
+    fixed = sum(record.tested[0].fixed for record in decided)
+    return (
+        "The tests of one claim are one family, corrected for their number (Holm). A contrast that its report tests "
+        "anyway keeps the correction of that family: primary contrasts, effects of conditions, steps in size or depth. "
+        "The number stands beside each claim. That there are many claims is not corrected: "
+        f"{len(tested)} are tested at 5% each, so {ALPHA * len(tested):.0f} or so would be decided by chance if all "
+        f"effects were 0. Corrected for all of them (Holm), {stay} of the {len(decided)} decisions would stand. "
+        f"{fixed} of the {len(decided)} are by readings that were fixed before the first run of their best evidence; "
+        "the others were written when results were known: they sum up and foretell nothing."
+    )
 
 
 def markdown(records: Sequence[ClaimRecord], made_from: str) -> str:
@@ -129,13 +171,24 @@ def markdown(records: Sequence[ClaimRecord], made_from: str) -> str:
         _table(("verdict", "claims"), ((section.title, str(len(section.claims))) for section in written)),
         decided_somewhere(records),
         _table(
-            ("decided claim", "tested as", "verdict", "best evidence"),
+            ("decided claim", "tested as", "verdict", "best evidence", "fixed before its runs"),
             (
-                (f"[{text.heading}](#{_anchor(text.heading)})", text.claim.reading, text.short_verdict, _report(text))
+                (_link(text), text.claim.reading, text.judged, _report(text), "yes" if text.fixed else "no")
                 for text in decided
             ),
         ),
+        OF_CONTROLS,
+        _table(
+            ("control", "tested as", "verdict", "best evidence"),
+            (
+                (_link(text), text.claim.reading, text.verdict, _report(text))
+                for section in written
+                for text in section.claims
+                if text.is_control
+            ),
+        ),
         *INTRODUCTION[1:],
+        corrections(records),
         "`make reference` builds this page as `ledger.html`, with links to the reports' pages.",
     ]
     for section in written:
@@ -149,6 +202,8 @@ def page(records: Sequence[ClaimRecord], made_by: str) -> str:
         "introduction": INTRODUCTION,
         "sections": sections(records),
         "decided": decided_somewhere(records),
+        "of_controls": OF_CONTROLS,
+        "corrections": corrections(records),
         "made_by": made_by,
         "looks": {},
     }
@@ -163,6 +218,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _report(text: ClaimText) -> str:
     """A link to the report with the best evidence."""
     return f"[{text.best.report}]({text.best.report}/)" if text.best else ""
+
+
+def _link(text: ClaimText) -> str:
+    return f"[{text.heading}](#{_anchor(text.heading)})"
 
 
 def _anchor(heading: str) -> str:
@@ -191,17 +250,22 @@ def _text(record: ClaimRecord) -> ClaimText:
         tuple(Line(entry.report, _other(best, entry, corrected[entry.report])) for entry in tested),
         _untested(record),
         _next_step(record),
+        best is not None and best.fixed,
     )
 
 
 def _best(record: ClaimRecord, best: Evidence, corrected: float) -> str:
     """The verdict of the best report, on what it rests, and what the correction for several reports makes of it."""
     test, count = best.ruling.strength, len(record.tested)
-    complete = "complete test" if test.complete else f"incomplete test ({'; '.join(test.lacks)})"
+    lacks = [lack for lack in test.lacks if lack not in best.ruling.because]
+    complete = f"incomplete test ({'; '.join(lacks)})" if lacks else "complete test"
     seeds, size, budget = (f"{best.settings[unit]} {unit}" for unit in ("seeds", "parameters", "tokens per run"))
     axis = "" if record.claim.effect or record.claim.bits else best.settings.get("axis", "")
     scale = best.ruling.scale or ", at ".join(filter(None, (f"{size}, {budget}", axis)))
-    parts = [f"{_short(best)}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
+    because = f", because {formatting.listing(best.ruling.because)}" if best.ruling.because else ""
+    parts = [f"{_short(best)}{because}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
+    if record.claim.recipe:
+        parts.append(f"{capitalized(record.claim.recipe)}.")
     if count > 1 and not math.isnan(corrected):
         lost = ", so it is not decided over all reports" if corrected > ALPHA else ""
         parts.append(f"Decision corrected for the {count} reports that test the claim: {_p(corrected)}{lost}.")

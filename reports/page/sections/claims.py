@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from archbench.reports.base import declared
 from archbench.reports.claims import ledger
-from archbench.reports.claims.claims import UNTESTED, ClaimVerdict, claim_verdicts
+from archbench.reports.claims.claims import UNTESTED, claim_verdicts
+from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import Claim, successors
 from archbench.reports.claims.next_steps import as_clause
 from archbench.reports.contrasts.words import SHOWN
