@@ -409,18 +409,6 @@ def test_residuals_are_judged_at_the_greatest_depth(tmp_path: Path, shallow: flo
 BIGRAM = replace(SHAKESPEARE, references=SHAKESPEARE.references | {"bigram": 3.7}, seeds=5)  # untrained: 6.1
 
 
-@pytest.mark.parametrize(
-    ("encoder", "decoder", "verdict"),
-    [(3.1, 2.6, REPRODUCED), (5.0, 4.5, OPPOSITE), (5.0, 2.6, UNDECIDED)],
-    ids=["both", "only better than untrained", "one"],
-)
-def test_learning_without_labels_is_more_than_being_better_than_untrained(
-    tmp_path: Path, encoder: float, decoder: float, verdict: str
-) -> None:
-    task = replace(BIGRAM, truth={"encoder": encoder, "decoder": decoder})
-    assert ruled(tmp_path, task)["no-labels-bigram"].verdict == verdict
-
-
 def test_without_a_bigram_row_nothing_is_said_of_learning_without_labels(tmp_path: Path) -> None:
     ruling = ruled(tmp_path, SHAKESPEARE)["no-labels-bigram"]
     assert (ruling.verdict, ruling.evidence) == (UNMET, "Not scored: the bigram model of tokens on shakespeare.")

@@ -26,6 +26,7 @@ CLAIMS = {claim.name: claim for claim in ledgers.ledger()}
 CLAIM = CLAIMS["encoder-understands"]
 ENCODER = {"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}
 DECODER = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
+BAGS = "tfidf_logistic"
 NOBODY = {"decoder": 0.6, "encoder": 0.6, "encoder-decoder": 0.6}
 
 
@@ -155,12 +156,12 @@ def test_a_decision_is_corrected_for_every_report_that_tests_the_claim(others: i
 
 
 def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_baseline(tmp_path: Path) -> None:
-    better = replace(single(SHAKESPEARE, seeds=5), references=SHAKESPEARE.references | {"bigram": 5.0})
-    mixed = replace(better, seeds=3, references=SHAKESPEARE.references | {"bigram": 2.9})
-    claim_record = of(planted(tmp_path, better=better, mixed=mixed), "no-labels-bigram")
+    better = replace(single(SENTIMENT, seeds=5), dataset="sst2", references=SENTIMENT.references | {BAGS: 0.45})
+    mixed = replace(better, seeds=3, references=SENTIMENT.references | {BAGS: 0.55}, truth={"decoder": 0.8, "encoder": 0.4})
+    claim_record = of(planted(tmp_path, better=better, mixed=mixed), "order-beats-bags")
     assert [entry.ruling.verdict for entry in claim_record.tested] == [REPRODUCED, UNDECIDED]
     line = ledger_page.markdown([claim_record], "").partition("- [mixed](mixed/): ")[2]
-    assert line.startswith("undecided. Compared with the bigram model of tokens: on shakespeare, decoder and")
+    assert line.startswith("undecided. Compared with the TF-IDF + logistic regression: on sst2, decoder better and")
     assert "encoder worse. 3 instead of 5 seeds" in line
 
 

@@ -135,7 +135,7 @@ def _evidence(report: str, judged: Report, ruling: ClaimVerdict) -> Evidence:
     comparisons = _tested_on(judged, ruling)
     tokens = min(_column(comparisons, "train_tokens"), default=math.nan)
     recorded = experiment(judged.tables).get("ledger", "")
-    fixed = all(part.before for part in standing(recorded, {ruling.claim.name}))
+    fixed = any(part.before for part in standing(recorded, {ruling.claim.name}))
     return Evidence(report, ruling, tokens, _settings(comparisons, ruling), fixed)
 
 

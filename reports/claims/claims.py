@@ -178,15 +178,10 @@ class _ClaimJudge:
         yield from self._unmet(claim)
 
     def judged(self, claim: Claim, evidence: Sequence[Contrast]) -> ClaimVerdict:
-        """The verdict and what the source did otherwise.
-
-        A control is noticed or not. In miniature the verdict says so, with the size and the tokens that it was seen at.
-        """
+        """The verdict: a control is noticed or not; in miniature with the size and the tokens that it was seen at."""
         ruling = self.verdict(claim, evidence)
         if ruling.verdict in UNTESTED:
             return ruling
-        if claim.recipe:
-            ruling = replace(ruling, evidence=f"{ruling.evidence} {capitalized(claim.recipe)}.")
         if claim.control:
             return replace(ruling, verdict=NOTICED if ruling.verdict == REPRODUCED else MISSED)
         if not claim.miniature:
@@ -400,7 +395,7 @@ class _ClaimJudge:
 
     def _draws(self, claim: Claim) -> tuple[str, list[standards.Reason]]:
         """Over how many draws of few examples the sides of a claim are, in words; a reason where it is one somewhere."""
-        sides = [side for pair in claim.ahead for side in pair if Place.parse(side).start]
+        sides = [side for pair in claim.ahead for side in pair]
         counts: dict[str, int] = {}
         for comparison, side in product(self._of(claim), sides):
             if count := draws.draws(self.few_examples, self.comparisons.side(comparison, side)):

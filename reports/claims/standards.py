@@ -22,7 +22,7 @@ from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.comparisons import Comparisons
 from archbench.reports.results.place import Place
-from archbench.runs.experiment.spec import SCRATCH
+from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 OVER_TOKENS: Final = ("unigram", "bigram")  # baselines that are another one for each tokenizer
 
@@ -52,13 +52,14 @@ def own_scratch(
             place = Place.parse(side)
             scratch = _mean(comparisons, comparison, f"{place.architecture}{{{SCRATCH}, {place.adapt}, {place.examples}}}")
             gain = comparison.metric.gain(_mean(comparisons, comparison, side) - scratch)
-            if math.isnan(gain):
+            if math.isnan(gain) and place.adapt == FINETUNE:
                 unknown.append((words, dataset))
             elif gain <= 0:
                 below.append((words, dataset))
-    text = f"no run from scratch to compare {grouped(unknown)}" if unknown else ""
-    words = f"{grouped(below)} {'are' if len(below) > 1 else 'is'} no better than from scratch"
-    return [Reason(words, "a pretraining that helps these models")] if below else [], text
+    text = f"no run from scratch to compare {grouped(unknown)} with" if unknown else ""
+    verb = "is" if len(below) == 1 else "are"
+    failed = [Reason(f"{grouped(below)} {verb} no better than from scratch", "a pretraining that helps these models")]
+    return failed if below else [], text
 
 
 def _pretrained(claim: Claim, dataset: str, counted: Sequence[Contrast]) -> dict[str, str]:
@@ -82,7 +83,9 @@ def _pretrained(claim: Claim, dataset: str, counted: Sequence[Contrast]) -> dict
 def _mean(comparisons: Comparisons, comparison: Comparison, side: str) -> float:
     """The mean score of a side; nan where it has no runs or no score."""
     runs = comparisons.side(comparison, side)
-    values = comparisons.by_seed(comparison.group.of({side: runs}), comparison.metric.name).get(side) if len(runs) else {}
+    if runs.empty:
+        return math.nan
+    values = comparisons.by_seed(comparison.group.of({side: runs}), comparison.metric.name).get(side, {})
     return sum(values.values()) / len(values) if values else math.nan
 
 

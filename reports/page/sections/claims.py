@@ -30,10 +30,10 @@ def _statement(verdict: ClaimVerdict) -> str:
 
 
 def _reading(claim: Claim) -> str:
-    """Whether a claim is one of two readings of the same statement."""
-    if claim.name in successors():
-        return "by a superseded reading, fixed before the first run"
-    return "by a stricter reading, which supersedes an earlier one" if claim.supersedes else ""
+    """Whether a claim is one of two readings of the same statement, and what its source did otherwise."""
+    stricter = "by a stricter reading, which supersedes an earlier one" if claim.supersedes else ""
+    which = "by a superseded reading, fixed before the first run" if claim.name in successors() else stricter
+    return "; ".join(filter(None, (which, claim.recipe)))
 
 
 def _to_decide(verdict: ClaimVerdict) -> str:
@@ -58,6 +58,7 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
             "evidence": verdict.evidence,
             "to_decide": verdict.command,
             "supersedes": verdict.claim.supersedes,
+            "recipe": verdict.claim.recipe,
         }
 
 
