@@ -157,7 +157,9 @@ def test_a_decision_is_corrected_for_every_report_that_tests_the_claim(others: i
 
 def test_a_report_with_another_verdict_says_which_architectures_differ_from_a_baseline(tmp_path: Path) -> None:
     better = replace(single(SENTIMENT, seeds=5), dataset="sst2", references=SENTIMENT.references | {BAGS: 0.45})
-    mixed = replace(better, seeds=3, references=SENTIMENT.references | {BAGS: 0.55}, truth={"decoder": 0.8, "encoder": 0.4})
+    mixed = replace(
+        better, seeds=3, references=SENTIMENT.references | {BAGS: 0.55}, truth={"decoder": 0.8, "encoder": 0.4}
+    )
     claim_record = of(planted(tmp_path, better=better, mixed=mixed), "order-beats-bags")
     assert [entry.ruling.verdict for entry in claim_record.tested] == [REPRODUCED, UNDECIDED]
     line = ledger_page.markdown([claim_record], "").partition("- [mixed](mixed/): ")[2]

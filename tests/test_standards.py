@@ -195,7 +195,9 @@ def test_the_tests_of_a_claim_are_a_family_of_their_own(monkeypatch: pytest.Monk
     names = ("decoder", "encoder", "encoder-decoder")
     pairs = tuple((f"{name}{{own, finetune, 1000}}", f"{name}{{scratch, finetune, 1000}}") for name in names)
     three, one = (claim(f"{len(some)}", kind=("classification",), ahead=some) for some in (pairs, pairs[:1]))
-    alone, again = (judged(stated, adapted(own=0.61, scratch=0.6), monkeypatch)[0] for stated in ([three], [three, one]))
+    alone, again = (
+        judged(stated, adapted(own=0.61, scratch=0.6), monkeypatch)[0] for stated in ([three], [three, one])
+    )
     assert {contrast.corrected_for for contrast in alone.contrasts} == {3}
     assert alone.contrasts == again.contrasts  # whatever other claims there are
     [single_test] = judged([one], adapted(own=0.61, scratch=0.6), monkeypatch)[0].contrasts

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from archbench.reports.base import formatting
-from archbench.reports.base.statistics import holm
 from archbench.reports.base.declared import experiment
+from archbench.reports.base.statistics import holm
 from archbench.reports.claims.claims import UNTESTED
 from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import (

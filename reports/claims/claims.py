@@ -394,7 +394,7 @@ class _ClaimJudge:
         return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
 
     def _draws(self, claim: Claim) -> tuple[str, list[standards.Reason]]:
-        """Over how many draws of few examples the sides of a claim are, in words; a reason where it is one somewhere."""
+        """Over how many draws of few examples the sides of a claim are, in words; reasons where it is one."""
         sides = [side for pair in claim.ahead for side in pair]
         counts: dict[str, int] = {}
         for comparison, side in product(self._of(claim), sides):
@@ -479,7 +479,7 @@ class _ClaimJudge:
         return pairs + effects
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
-        """What changes do whose names the pair's patterns match, on data of the claim's kind, turned as the pair stands."""
+        """What changes do whose names the pair's patterns match, turned as the pair stands, on data of the claim's kind."""
         backwards = [turned(change) for change in self.changes]
         candidates: list[Contrast | Question] = [*self.changes, *backwards, *self.untested]
         for candidate in candidates:

@@ -107,8 +107,8 @@ class Claim:
     - ``preset``: the preset that compares what it needs
 
     ``supersedes`` names the claim whose reading this one replaces. ``miniature``: made about larger models, so that
-    only its direction is judged. ``recipe`` says in a clause what the source did otherwise. ``control``: a part is taken
-    away that the model cannot do without, so that a comparison has to notice it; it is no finding, and has no gate.
+    only its direction is judged. ``recipe`` says in a clause what the source did otherwise. ``control``: a part is
+    taken away that the model cannot do without, so that a comparison has to notice it; no finding, and without a gate.
     """
 
     name: str

@@ -50,7 +50,9 @@ def own_scratch(
         dataset = comparison.group.dataset
         for words, side in _pretrained(claim, dataset, counted).items():
             place = Place.parse(side)
-            scratch = _mean(comparisons, comparison, f"{place.architecture}{{{SCRATCH}, {place.adapt}, {place.examples}}}")
+            scratch = _mean(
+                comparisons, comparison, f"{place.architecture}{{{SCRATCH}, {place.adapt}, {place.examples}}}"
+            )
             gain = comparison.metric.gain(_mean(comparisons, comparison, side) - scratch)
             if math.isnan(gain) and place.adapt == FINETUNE:
                 unknown.append((words, dataset))

@@ -52,8 +52,8 @@ INTRODUCTION: Final = (
     "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
     "judged in miniature: whether its direction is seen at this size.",
     "A claim is decided only if every side passes its gate; if every side that was pretrained has a better mean than "
-    "its own training from scratch on the same examples, where the report has that; if each seed drew its own examples, "
-    "where the claim is about a number of them; if its baseline is the same for every tokenizer; and if its tests do not "
+    "its own training from scratch on the same examples, where the report has that; if each seed drew its own "
+    "examples, where they are a part of all; if its baseline is the same for every tokenizer; and if its tests do not "
     "decide an earlier claim already. Else it is “undecided, because ...”, and its tests are printed. A claim about a "
     "baseline has no gate: its bar is a baseline itself. What the source did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "

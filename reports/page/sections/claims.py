@@ -105,7 +105,7 @@ SECTION: Final = Section(
             (
                 "These claims come from the literature and from a primer on language models. Each is tested only on "
                 "the results of this report. A claim about two architectures uses their primary contrast, if there is "
-                "one; all other pairs that claims compare are one further family of tests, corrected for their number "
+                "one; all other pairs that it compares are a family of tests of its own, corrected for their number "
                 "(Holm). Claims about conditions, size or depth use the tests in the sections on these, with their "
                 "correction. Claims about a baseline or about stored bits use 95% intervals, not corrected. The claims "
                 "tested here are in parts whose tests have these SHA-256 hashes (first 16 digits):",
