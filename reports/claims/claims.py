@@ -1,8 +1,9 @@
 """The ledger of claims: published statements about the families, tested on the tables of one report.
 
-The ledger states each claim with the scale and the regime that it was made for. A verdict is one of eight: reproduced
-here or opposite found here; the same or the opposite direction in miniature, for claims about pretrained models;
-undecided (with what would decide it), preconditions not met, out of reach at this scale, superseded by another reading.
+The ledger states each claim with the scale and the regime that it was made for. A verdict is: reproduced here or
+opposite found here; the same or the opposite direction in miniature, for claims about pretrained models; undecided
+(with what would decide it); control noticed or not; preconditions not met, out of reach at this scale, superseded by
+another reading.
 A comparison trained from scratch never decides a claim about pretraining.
 """
 
@@ -479,7 +480,7 @@ class _ClaimJudge:
         return pairs + effects
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
-        """What changes do whose names the pair's patterns match, turned as the pair stands, on data of the claim's kind."""
+        """What changes do whose names match the pair's patterns, turned as it stands, on data of the claim's kind."""
         backwards = [turned(change) for change in self.changes]
         candidates: list[Contrast | Question] = [*self.changes, *backwards, *self.untested]
         for candidate in candidates:
