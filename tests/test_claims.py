@@ -17,7 +17,16 @@ from archbench.reports.base.statistics import Interval
 from archbench.reports.claims import ledger as ledgers
 from archbench.reports.claims.claims import UNTESTED, claim_verdicts
 from archbench.reports.claims.evidence import ClaimVerdict
-from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, SUPERSEDED, UNDECIDED, UNMET
+from archbench.reports.claims.ledger import (
+    MISSED,
+    NOTICED,
+    OPPOSITE,
+    OUT_OF_REACH,
+    REPRODUCED,
+    SUPERSEDED,
+    UNDECIDED,
+    UNMET,
+)
 from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.page import page
 from archbench.reports.page.grids import grid
@@ -198,7 +207,7 @@ def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
     for run in runs:
         synthetic.change_record(tmp_path / "large", run, parameters=150_000_000)
     large = {ruling.claim.name: ruling for ruling in claim_verdicts(Report(tables.collect(tmp_path / "large")))}
-    assert large["autoregressive-likelihood"].verdict == REPRODUCED
+    assert large["autoregressive-likelihood"].because == ("the same runs already decide “decoder-generates-best”",)
 
 
 def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
@@ -391,7 +400,7 @@ def test_where_nothing_is_learned_the_claim_is_not_tested(tmp_path: Path) -> Non
     assert ruling.evidence.startswith("Not counted (no better than an untrained model)")
 
 
-@pytest.mark.parametrize(("shallow", "deep", "verdict"), [(0.6, 0.3, REPRODUCED), (0.3, 0.6, UNDECIDED)])
+@pytest.mark.parametrize(("shallow", "deep", "verdict"), [(0.6, 0.3, NOTICED), (0.3, 0.6, MISSED)])
 def test_residuals_are_judged_at_the_greatest_depth(tmp_path: Path, shallow: float, deep: float, verdict: str) -> None:
     tasks = [
         single(PHRASES, dataset=f"phrases-{depth}", truth={"decoder": 0.6, "decoder-no-residual": score}, **CLEAR)

@@ -249,3 +249,8 @@ def test_a_few_examples_of_the_first_condition_are_a_draw_too(tmp_path: Path, mo
     [ruling] = judged([stated], Report(tables.collect(tmp_path)), monkeypatch)
     assert (ruling.verdict, ruling.because) == (UNDECIDED, ("every seed has the same draw of the examples",))
     assert standards.in_words([]) == ""
+
+
+def test_an_effect_is_turned_as_the_claim_has_it_and_counted_once() -> None:
+    names = ("decoder", "decoder with label smoothing 0.1")
+    assert claims._match(names, names) and not claims._match(names, names[::-1])

@@ -481,16 +481,13 @@ class _ClaimJudge:
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """What changes do whose names match the pair's patterns, turned as it stands, on data of the claim's kind."""
-        backwards = [turned(change) for change in self.changes]
-        candidates: list[Contrast | Question] = [*self.changes, *backwards, *self.untested]
-        for candidate in candidates:
-            names, task = (
-                ((candidate.first, candidate.second), candidate.task)
-                if isinstance(candidate, Contrast)
-                else (candidate.pair, candidate.group.task)
-            )
-            if task in claim.kind and all(re.fullmatch(side, name) for side, name in zip(pair, names, strict=True)):
+        for candidate in (*self.changes, *self.untested):
+            names = (candidate.first, candidate.second) if isinstance(candidate, Contrast) else candidate.pair
+            task = candidate.task if isinstance(candidate, Contrast) else candidate.group.task
+            if task in claim.kind and _match(pair, names):
                 yield candidate
+            elif isinstance(candidate, Contrast) and task in claim.kind and _match(pair, names[::-1]):
+                yield turned(candidate)
 
     def _pair_tests(self, claim: Claim, comparison: Comparison, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """The primary contrast of a claim's pair on one data set, else a question; none where one is not there."""
@@ -536,6 +533,10 @@ def _texts(preset: str) -> dict[str, str]:
     """The text of each pretraining of a preset, by name."""
     known = spec.preset(preset).pretraining if preset in spec.presets() else ()
     return {stage.name: str(stage.task.data) for stage in known}
+
+
+def _match(patterns: tuple[str, str], names: tuple[str, str]) -> bool:
+    return all(re.fullmatch(pattern, name) for pattern, name in zip(patterns, names, strict=True))
 
 
 def _why_not_counted(claim: Claim) -> str:
