@@ -251,6 +251,22 @@ def test_a_few_examples_of_the_first_condition_are_a_draw_too(tmp_path: Path, mo
     assert standards.in_words([]) == ""
 
 
-def test_an_effect_is_turned_as_the_claim_has_it_and_counted_once() -> None:
-    names = ("decoder", "decoder with label smoothing 0.1")
-    assert claims._match(names, names) and not claims._match(names, names[::-1])
+def test_an_effect_is_turned_as_the_claim_has_it_and_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"phrases-alone": 0.7, "phrases-mixed": 0.3}
+    tasks = [
+        single(PHRASES, dataset=name, truth={"decoder": score, "encoder": score}, **CLEAR)
+        for name, score in truth.items()
+    ]
+    synthetic.write_store(tmp_path, tasks)
+    bases = [{"name": name, "baseline": name.replace("mixed", "alone") * ("mixed" in name)} for name in truth]
+    synthetic.specify(tmp_path, "tasks", bases)
+    sides = {"mixed": "decoder on .*-mixed", "alone": "decoder on .*-alone", "any": "decoder.*"}
+    stated = [
+        claim(f"{a} {b}", kind=("translation",), effect=((sides[a], sides[b]),), called="a change")
+        for a, b in (("mixed", "alone"), ("alone", "mixed"), ("any", "any"))
+    ]
+    rulings = [judged([each], Report(tables.collect(tmp_path)), monkeypatch)[0] for each in stated]
+    assert [ruling.verdict for ruling in rulings] == [OPPOSITE, REPRODUCED, OPPOSITE]
+    assert [len(ruling.counted) for ruling in rulings] == [1, 1, 1]

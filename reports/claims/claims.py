@@ -481,7 +481,8 @@ class _ClaimJudge:
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
         """What changes do whose names match the pair's patterns, turned as it stands, on data of the claim's kind."""
-        for candidate in (*self.changes, *self.untested):
+        candidates: list[Contrast | Question] = [*self.changes, *self.untested]
+        for candidate in candidates:
             names = (candidate.first, candidate.second) if isinstance(candidate, Contrast) else candidate.pair
             task = candidate.task if isinstance(candidate, Contrast) else candidate.group.task
             if task in claim.kind and _match(pair, names):
