@@ -15,6 +15,7 @@ import figure_stores
 import matplotlib
 import numpy as np
 import pytest
+import reference_pages
 import synthetic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -333,8 +334,9 @@ def test_a_note_says_where_its_format_has_the_differences() -> None:
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")
-    store = "pretraining" if name in of_pretraining else "orders" if name == "writing" else "families"
-    grid = printed.table(figure_stores.judged(store), name)
+    store = {"writing": "orders", "forms": "public"}.get(name, "pretraining" if name in of_pretraining else "families")
+    source = reference_pages if name == "forms" else figure_stores
+    grid = printed.table(source.judged(store), name)
     texts = {form: printed.printed(grid, form) for form in printed.FORMATS}
     rows = list(csv.reader(io.StringIO(texts["csv"])))
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
