@@ -6,7 +6,6 @@ import pytest
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.size import Limits, Size
 from archbench.runs.execution import compare
 from archbench.runs.experiment.spec import from_dict
@@ -87,14 +86,6 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "mine.py"
     path.write_text(text)
     return path
-
-
-def test_check_refuses_a_look_ahead_in_each_sixth_layer(tmp_path: Path) -> None:
-    path = written(tmp_path, OPEN.replace("{where}", "number % 6 == 0"))
-    build = catalogue.find(str(path)).build
-    assert contract.no_look_ahead(contract.subject(build)) is None  # two layers do not show it
-    (result,) = contract.results(build, str(path), [contract.deep_models_read_alike], USUAL)
-    assert result.problem is not None and "no_look_ahead" in result.problem and "depth 7" in result.problem
 
 
 def test_compare_refuses_a_look_ahead_in_each_sixth_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

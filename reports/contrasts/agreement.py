@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from archbench.reports.base.formatting import listing
 from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import corrected_p, phrase
-from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.results.place import Place
 
 _HALF = ", half the budget"  # of a control's name
@@ -60,13 +59,9 @@ def by_measure(primary: Sequence[Contrast]) -> list[str]:
     differing: dict[str, list[str]] = {}
     for (dataset, first, second), same in by_pair.items():
         if len({entry.outcome for entry in same}) > 1 and any(entry.decided for entry in same):
-            outcomes = ", ".join(f"{_outcome(entry)} by {entry.metric.label}" for entry in same)
+            outcomes = ", ".join(f"{phrase(entry, 'cell')} by {entry.metric.label}" for entry in same)
             differing.setdefault(dataset, []).append(f"{first} vs. {second} ({outcomes})")
     return [f"On {dataset} the measures differ: {'; '.join(pairs)}." for dataset, pairs in differing.items()]
-
-
-def _outcome(contrast: Contrast) -> str:
-    return f"{contrast.better} better" if contrast.better else OUTCOMES[contrast.outcome]
 
 
 def _side(name: str) -> str:

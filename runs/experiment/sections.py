@@ -206,7 +206,7 @@ class Training(TrainingEntry):
     ``token_factor``. None: it is used as it is.
     """
 
-    learning_rate: Rate = 0.003
+    learning_rate: Rate = TrainingEntry.model_fields["learning_rate"].default
     proxy_width: Annotated[Width | None, Key(later=True)] = None
     proxy_share: Annotated[Positive | None, Key(later=True)] = None
 

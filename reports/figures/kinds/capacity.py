@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from archbench.reports.base import formatting
+from archbench.reports.contrasts.words import OUTCOMES
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.palette import Look, label, paper, quiet, rule
 from archbench.reports.figures.figure import Figure, View
@@ -133,5 +134,5 @@ def _takeaway(stored: Sequence[Stored]) -> str:
         if (listing := formatting.listing(name for name in names if words[name] == word))
     ]
     mixed = formatting.listing(name for name in names if words[name] not in outcomes.values())
-    parts += [f"mixed or not decided: {mixed}"] if mixed else []
+    parts += [f"mixed or {OUTCOMES['open']}: {mixed}"] if mixed else []
     return f"Stored {'; '.join(parts)}." if parts else ""

@@ -15,7 +15,7 @@ from archbench.reports.base.formatting import capitalized, listing
 from archbench.reports.base.statistics import Interval
 from archbench.reports.contrasts.contrast import Answers, Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
-from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE, OUTCOMES
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.canvas.marks import (
     DASHED,
@@ -250,17 +250,20 @@ def _takeaway(scored: Sequence[Comparison], tested: Answers) -> str:
         if len(best) > 1:
             tied.append(f"{listing(best)} share it on {comparison.title}")
         else:
-            rivals = _rivals(comparison, best[0], tested)
-            lead = f" (its lead over {listing(rivals)} is not decided)" if rivals else ""
+            outcomes = [f"{word} vs. {listing(names)}" for word, names in _rivals(comparison, best[0], tested).items()]
+            lead = f" ({'; '.join(outcomes)})" if outcomes else ""
             leaders.setdefault(best[0], []).append(f"{comparison.title}{lead}")
     parts = [*(f"{name} on {listing(datasets)}" for name, datasets in leaders.items()), *tied]
     return f"Best mean: {'; '.join(parts)}." if parts else ""
 
 
-def _rivals(comparison: Comparison, best: str, tested: Answers) -> list[str]:
-    """The architectures that the best one is not decided to be better than."""
-    undecided = ("open", "equal", "accounting", "unknown")
-    return [contrast.first for contrast in _against(comparison, best, tested) if contrast.outcome in undecided]
+def _rivals(comparison: Comparison, best: str, tested: Answers) -> dict[str, list[str]]:
+    """The architectures that the best one is not shown to be better than, by the outcome in words."""
+    rivals: dict[str, list[str]] = {}
+    for contrast in _against(comparison, best, tested):
+        if contrast.outcome not in ("ahead", "behind"):
+            rivals.setdefault(OUTCOMES[contrast.outcome], []).append(contrast.first)
+    return rivals
 
 
 def _baselines(comparison: Comparison) -> dict[str, float]:
