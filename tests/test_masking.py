@@ -18,11 +18,11 @@ from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, exact_log_likelihood
 from archbench.runs.base import machine
+from archbench.runs.experiment.sections import Training
 from archbench.runs.export import export
 from archbench.runs.planning import measurements
 from archbench.runs.scoring import finished
 from archbench.tasks.base.decoding import Decoding
-from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, SPECIALS
 from archbench.tasks.base.sealed import read_json
 from archbench.tasks.kinds import task
@@ -248,8 +248,19 @@ def test_an_exported_model_predicts_lengths_too(tmp_path: Path) -> None:
 
 def test_a_length_that_is_always_the_same_is_not_predicted(tmp_path: Path) -> None:
     place = tiny_runs.write_data(tmp_path)
-    with pytest.raises(InputError, match='"length": its targets are windows'):
-        tiny_runs.trained(place, tmp_path / "runs", "encoder", "windows", canvas="length")
+    run = finished.read(tiny_runs.trained(place, tmp_path / "runs", "encoder", "windows", canvas="length"))
+    assert run.plan.training.canvas == "mask" and run.model.lengths is None
+
+
+def test_files_take_the_usual_form_where_targets_end_and_records_the_former_one(tmp_path: Path) -> None:
+    place = tiny_runs.write_data(tmp_path)
+    forms = {
+        name: tiny_runs.experiment(place, "encoder", name).tasks[0].training.masking for name in ("turned", "windows")
+    }
+    assert forms["turned"] == {"mask_order": "any", "mask_weights": "equal", "canvas": "length"}
+    assert forms["windows"] == Training().masking == {"mask_order": "any", "mask_weights": "bound", "canvas": "mask"}
+    stated = tiny_runs.experiment(place, "encoder", "turned", mask_weights="bound").tasks[0].training
+    assert stated.masking == {"mask_order": "any", "mask_weights": "bound", "canvas": "length"}
 
 
 class AsBert(Masked):

@@ -258,7 +258,9 @@ def test_a_task_keeps_what_it_does_not_override(tmp_path: Path) -> None:
     tiny, parallel = spec.load(tmp_path / "full.toml").tasks
     assert parallel.budget == spec.Budget(match=("parameters",), parameters=800_000, flops=1e12)
     assert (parallel.model.width, parallel.model.heads) == (128, 8)
-    assert parallel.training == tiny.training.model_copy(update={"batch_tokens": 1024})
+    assert parallel.training == tiny.training.model_copy(
+        update={"batch_tokens": 1024, "mask_weights": "equal", "canvas": "length"}  # of what has an end
+    )
     assert (parallel.seeds, parallel.supervision) == ((7,), "target")
     assert (tiny.seeds, tiny.supervision, tiny.architectures) == ((0, 1, 2), "native", ("decoder",))
 

@@ -36,6 +36,7 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     written = [(task, resolved(task, general, folder, f"tasks[{i}]")) for i, task in enumerate(entry.tasks)]
     pretrainings = starts.pretrainings(entry, folder)
     tasks, start_conditions = starts.expand(written, pretrainings)
+    tasks = tuple(map(_completed, tasks))
     _check_names(tasks)
     _check_baselines(tasks)
     _check_metrics(tasks)
@@ -45,8 +46,8 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
         name=entry.name,
         architectures=entry.architectures,
         seeds=entry.seeds,
-        tasks=tuple(map(_repeating, tasks)),
-        conditions=tuple(map(_repeating, (*start_conditions, *_conditions(entry, tasks)))),
+        tasks=tasks,
+        conditions=tuple(map(_completed, (*start_conditions, *_conditions(entry, tasks)))),
         pretraining=pretrainings,
         controls=_controlled(entry, tasks),
         contrasts=DEFAULT_CONTRASTS if entry.contrasts is None else entry.contrasts,
@@ -56,9 +57,11 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
     )
 
 
-def _repeating(task: Task) -> Task:
-    """A task whose trials on a part of the tokens are repeated by rule, unless the file says otherwise."""
-    tuning = task.tuning
+def _completed(task: Task) -> Task:
+    """A task with the defaults of files: how encoders learn what has an end, and that trials on a part are repeated."""
+    training, tuning = task.training, task.tuning
+    open_keys = {"mask_weights", "canvas"} - training.model_fields_set if task.kind != starts.KIND else set[str]()
+    task = task.patched({"training": {key: training.in_files(key) for key in sorted(open_keys)}})
     if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
         return task
     return task.patched({"tuning": tuning.patched({"longer": Tuning.in_files("longer")})})

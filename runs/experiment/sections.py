@@ -184,8 +184,8 @@ class TrainingEntry(Table):
     snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
     optimizer: Literal["muon", "adamw"] = "muon"
     mask_order: Annotated[Literal["any", "suffix", "mixed", "next-cell"], Key(later=True)] = "any"
-    mask_weights: Annotated[Literal["bound", "equal"], Key(later=True)] = "bound"
-    canvas: Annotated[Literal["mask", "end", "length"], Key(later=True)] = "mask"
+    mask_weights: Annotated[Literal["bound", "equal"], Key(later=True, in_files="equal")] = "bound"
+    canvas: Annotated[Literal["mask", "end", "length"], Key(later=True, in_files="length")] = "mask"
     precision: Annotated[Literal["auto", "bf16", "float32"], Key(decides=False)] = "auto"  # a run names the one it has
     compile: Annotated[Literal["auto", True, False], Key(decides=False)] = "auto"  # likewise
     recompute: Annotated[bool, Key(decides=False)] = False

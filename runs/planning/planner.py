@@ -22,7 +22,6 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
-from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget, isolation
 from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
@@ -112,10 +111,9 @@ class Planner:
         """The whole plan of a run; raises ``InputError`` where its size or budget cannot be."""
         prepared, setting, task = self.data(wanted.seed), self.setting, wanted.task
         variant, stage = self.architectures.find(wanted.architecture), wanted.stage
-        training = wanted.training if variant.learns_as_told else wanted.training.patched(Training().masking)
+        training = wanted.training.patched(self._masking(variant, task))
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
-        self._check_canvas(task, variant, wanted.form)
         size = self._size(wanted, variant)
         cost, limits = self.sizes.token_cost(task, variant, size, stage), self.sizes.limits(task)
         tokens = self._tokens(wanted, variant, cost)
@@ -174,13 +172,11 @@ class Planner:
             environment=dict(setting.environment),
         )
 
-    def _check_canvas(self, task: Task, variant: Variant, form: str) -> None:
-        """Raises ``InputError`` where a length is to be predicted that is always the same."""
-        predicted = task.training.canvas == "length" and variant.learns_as_told and task.target_length > 1
-        if predicted and not self.prepared.ends:
-            where = f"alternatives: {printable(form)}: " if form else ""
-            where += f'tasks.{task.name}.training.canvas: "length"'
-            raise InputError(f'{where}: its targets are windows of one length; choose "mask"')
+    def _masking(self, variant: Variant, task: Task) -> dict[str, str]:
+        """Keys that do not apply, as usual: any without masks; a predicted length where it is always the same."""
+        if not variant.learns_as_told:
+            return Training().masking
+        return {} if self.prepared.ends and task.target_length > 1 else {"canvas": Training().canvas}
 
     def _size(self, wanted: Wanted, variant: Variant) -> Size:
         """The size that the match asks for, that of the start, or that of trials at another width."""
