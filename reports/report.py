@@ -69,7 +69,7 @@ class Report:
     def compared(self) -> tuple[list[Comparison], list[Comparison]]:
         """The comparison of each data set under its first condition, and those under further ones.
 
-        By its first primary measure; controls, effects, doublings and all that is no pair of architectures are by it.
+        By its first primary measure, which also judges controls, effects, doublings and all that is no pair.
         """
         return by_condition(self.comparisons.headlines())
 

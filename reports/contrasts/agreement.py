@@ -1,4 +1,4 @@
-"""Pairs that several families of tests, or several primary measures, judge, with outcomes that differ.
+"""Pairs with different outcomes by several families of tests, or by several primary measures.
 
 A pair may be a primary contrast, a control, a doubling of the budget and evidence for a claim at once. Each family is
 corrected for its own number of tests, and a control has seeds of its own, so that outcomes near 5% can differ.
@@ -51,7 +51,7 @@ def disagreements(families: Sequence[tuple[str, Sequence[Contrast]]]) -> list[Di
 
 
 def by_measure(primary: Sequence[Contrast]) -> list[str]:
-    """A sentence for each data set whose primary measures decide a pair differently, or only one of them decides it."""
+    """A sentence for each data set with a pair that its measures decide differently or only one of them decides."""
     by_pair: dict[tuple[str, str, str], list[Contrast]] = {}
     for contrast in primary:
         if contrast.several and contrast.outcome != "unknown":

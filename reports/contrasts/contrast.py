@@ -167,14 +167,14 @@ class Answers:
         return of_measure(self.primary, comparison)
 
     def under_condition(self, contrast: Contrast, condition: str) -> Iterator[Contrast]:
-        """The same pair on the same data set by the same metric under a further condition, turned as it stands."""
+        """The same pair on the same data set by the same metric under a further condition, with the same first side."""
         pair = contrast.first, contrast.second
         return self.of_pair(contrast.dataset, contrast.metric, condition, pair, ("exploratory",))
 
     def of_pair(
         self, dataset: str, metric: Metric, condition: str, pair: Pair, families: Sequence[str]
     ) -> Iterator[Contrast]:
-        """The contrasts of a pair in these families by a metric under a condition, turned as the pair stands."""
+        """The contrasts of a pair in these families by a metric under a condition, in the pair's order."""
         wanted = dataset, metric, condition, set(pair)
         for other in chain.from_iterable(map(self.__getitem__, families)):
             if (other.dataset, other.metric, other.condition, {other.first, other.second}) == wanted:

@@ -129,7 +129,7 @@ class DrawnFigure:
 
 
 def report_looks(tables: Tables) -> dict[str, Look]:
-    """How each architecture of a report is drawn; what only trials tried, forms too, gets the last colours."""
+    """How each architecture of a report is drawn; what only trials tried (forms too) gets the last colours."""
     tried = placed(tables, "trial")["variant"].dropna().astype(str)
     return looks([*compared_names(tables), *tables["runs"]["architecture"].dropna().astype(str), *tried])
 
@@ -166,7 +166,7 @@ def of_baseline(comparison: Comparison, name: str, mean: float) -> dict[str, obj
 
 
 def titled(comparison: Comparison) -> tuple[str, str]:
-    """The data set, with the measure where it has several, and the condition to stand below it."""
+    """The data set, with the measure if it has several, and the condition, which is written below it."""
     return label(comparison.title, 80), below(comparison.group.condition)
 
 

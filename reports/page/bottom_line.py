@@ -102,7 +102,7 @@ def _level(tests: int) -> str:
 
 
 def _found(title: str, say: Callable[[Sequence[Contrast]], str], tested: Sequence[Contrast], what: str) -> str:
-    """What is decided after pretraining, by data set and start, and how many of ``what`` was tested are not decided."""
+    """What is decided after pretraining, by data set and start, and how many of the tested ``what`` are not decided."""
     decided = [replace(entry, dataset=_after(entry)) for entry in tested if entry.decided]
     found = [say(decided) if decided else "", words.undecided(tested, what)]
     return f"{title} ({_level(tested[0].corrected_for)}): {'; '.join(filter(None, found))}."

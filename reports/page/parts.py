@@ -69,7 +69,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Terminal(Generic[Row]):
-    """How the terminal prints a table after a comparison: in which ``place``, words ``above`` it, ``most`` of its rows.
+    """How the terminal prints a table: at which ``place``, the words ``above`` it, and at ``most`` how many rows.
 
     Its ``columns`` are those of the page, unless it has others.
     """

@@ -1,7 +1,7 @@
 """Paths from one family to another by single changes of the design: each step and the whole difference is a question.
 
-Pairs that are primary or exploratory contrasts have their test there and none here. Where an experiment lacks a
-neighbour, its two steps become one.
+Pairs that are already primary or exploratory contrasts are not tested again. Where an experiment lacks a design, the
+steps to it and from it become one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -103,7 +103,7 @@ def in_contrasts(pair: Pair) -> Pair:
 
 
 def _named(comparisons: Comparisons, comparison: Comparison) -> list[tuple[str, ...]]:
-    """The paths, by the names that the designs have there: with a loss on the target alone, no usual loss is left."""
+    """The paths with the names of the designs there; if all have a loss on the target alone, names do not say so."""
     if not comparisons.is_on_target_alone(comparison):
         return list(PATHS)
     return [tuple(dict.fromkeys(Place.parse(name).architecture for name in path)) for path in PATHS]

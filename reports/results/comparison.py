@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def is_second(self) -> bool:
-        """Whether it is by a further primary measure: what holds for every measure is said by the first one."""
+        """Whether it is by a further primary measure; facts about all measures are reported with the first one."""
         return self.metric.name in self.measures[1:]
 
     @property

@@ -99,7 +99,7 @@ class ChosenVariant:
 
 @dataclass(frozen=True)
 class TriedForm:
-    """A form of an architecture on a data set where trials chose among forms; one that has no alternatives has one.
+    """A form of an architecture on a data set where trials chose among forms; without alternatives it has one.
 
     ``share`` is the part of a reported run's tokens that a trial read. ``loss`` is exact, in nats per target token of
     ``examples`` validation examples, at the best setting; nan where no trial gave one. ``chosen``: it is compared.

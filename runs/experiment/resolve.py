@@ -139,7 +139,7 @@ def _check_alternatives(place: str, alternatives: Mapping[str, Sequence[Form]], 
 
 
 def _check_settings(form: Form, where: str) -> None:
-    """A form has none of what trials choose, and no width, which a match has in common."""
+    """Refuses a form that sets what trials choose, or the width, which all architectures of a match share."""
     for key in ("learning_rate", "dropout"):
         if key in form.training.stated():
             raise InputError(f"{where}.training.{key}: trials choose it for every form; remove it")

@@ -275,7 +275,7 @@ class Form(Section):
 
 
 def _forms(value: object) -> object:
-    """Alternatives as tables: the name of a variant is the form of that name."""
+    """Alternatives as tables: a variant given by name becomes the form of that name."""
     items = listed(value)
     if not isinstance(items, tuple):
         return items
@@ -416,7 +416,7 @@ class Task(TaskKeys, StartKeys):
         return tuple(dict.fromkeys(form.variant for name in self.architectures for form in self.candidates(name)))
 
     def in_form(self, form: Form, usual: "Task") -> "Task":
-        """The task with the settings of a form, but for those that a condition of the ``usual`` task has itself."""
+        """The task with the settings of a form, except what a condition of the ``usual`` task sets itself."""
         taken: dict[str, dict[str, Any]] = {
             "training": {key: value for key, value in form.training.stated().items() if key not in self.fixed},
             "model": form.model.stated() if self.model == usual.model else {},

@@ -82,7 +82,7 @@ def _check(written: PretrainingEntry, task: Task, where: str) -> None:
 
 
 def _general(entry: ExperimentEntry, written: PretrainingEntry) -> dict[str, Any]:
-    """The experiment's keys for a pretraining; a recipe that they leave open is that of pretrainings."""
+    """The experiment's keys for a pretraining; what they leave open has the defaults of pretrainings."""
     keys, tokens = entry.stated(Keys), written.budget.tokens or entry.budget.tokens or 0
     stated = keys.get("training", {})
     recipe: dict[str, float] = {"batch_tokens": usual_batch(tokens, STEPS)}

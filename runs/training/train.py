@@ -30,7 +30,7 @@ LOSS_POINTS = 60
 CHECKPOINT_SECONDS = 30.0
 CHECKPOINT_SHARE = 0.05  # of the time goes into saving checkpoints, at most
 VALIDATION_TOKENS = (2_000, 20_000)  # at least and at most; in between a part of the budget
-VALIDATION_PART, LABELLED_PART = 100, 10  # of the budget; a label is one token, so 2,000 tokens are some 80 of them
+VALIDATION_PART, LABELLED_PART = 100, 10  # of the budget; 2,000 tokens hold about 80 labelled sentences
 SCORING_TOKENS = {"cpu": 4_096, "cuda": 8_192}  # cells of a batch that is not trained on
 SAMPLES = 2  # tokens of each target whose exact loss is measured where a likelihood takes a pass per token
 DIVERGED_FACTOR = 2.0  # a run that never improved and ends above this multiple of its first loss has diverged
@@ -296,7 +296,7 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
 
 
 def _fixed_subset(examples: Examples, plan: Plan, device: str) -> list[Batch]:
-    """The same validation examples at every evaluation and for every architecture, more of labels that were drawn."""
+    """The same validation examples at every evaluation and for every architecture; more where labels are drawn."""
     order = seeded_order(len(examples), 0)
     ends = np.cumsum((examples.source_lengths + examples.target_lengths)[order])
     drawn_labels = plan.task.draw_seed is not None and plan.task.target_length == 1

@@ -121,7 +121,7 @@ def _on_fewest(entries: Sequence[Adapted]) -> list[Gain]:
 
 
 def _over(entries: Sequence[Adapted]) -> str:
-    """Over how many draws of few examples these are; empty where nothing is drawn."""
+    """How many draws of few examples these have, in words; empty where nothing is drawn."""
     few = [entry for entry in entries if entry.draws]
     nouns = {entry.noun for entry in few}
     words = in_words(min((e.draws for e in few), default=0), nouns.pop() if len(nouns) == 1 else "examples")

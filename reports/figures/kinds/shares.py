@@ -70,7 +70,7 @@ def _plain(text: str) -> str:
 
 
 def _takeaway(view: View) -> str:
-    """What the last doubling of the budget did to each score, or how often where there are many."""
+    """The outcome of the last doubling of the budget for each score; of many scores, how often each outcome occurs."""
     doubled = [
         entry for entry in view.report.tested["doubling"] if view.shows(entry.dataset, entry.first, entry.second)
     ]

@@ -25,13 +25,13 @@ _DROPOUT: Final = " Dashed: a higher dropout than solid."
 _FEWER_EXAMPLES: Final = (
     " Masked models: exact losses of fewer examples, so compare points within an architecture only."
 )
-_FORMS: Final = " Of each architecture, the form that is compared; the numbers have all of them."
+_FORMS: Final = " For each architecture, the form that is compared is shown; the numbers have all forms."
 LINEAR: Final = 0.05  # nats per token
 TICKS: Final = (0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 def tuning(view: View) -> Figure:
-    """A panel for each data set and condition with trials of its own; of each architecture, the form compared there."""
+    """A panel for each data set and condition with its own trials; each architecture in its compared form."""
     tables = view.report.tables
     known = settings(tables)
     tried = [trial for trial in trials(tables, known) if view.shows(trial.dataset, trial.architecture)]
