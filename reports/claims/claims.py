@@ -45,6 +45,7 @@ from archbench.reports.claims.ledger import (
     UNDECIDED,
     UNMET,
     Claim,
+    control_pairs,
     ledger,
     replaced,
 )
@@ -86,7 +87,7 @@ def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
         else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
     ]
-    return tuple(standards.counted_once(verdicts))
+    return tuple(standards.parts(list(standards.counted_once(verdicts))))
 
 
 def _tested(report: Report, evidence: Sequence[Contrast | Question]) -> tuple[Contrast, ...]:
@@ -222,21 +223,31 @@ class _ClaimJudge:
         missing = self._missing(claim)
         if not evidence:
             return ClaimVerdict(claim, UNMET, f"Not compared: {formatting.listing(missing)}.", elsewhere)
-        counted = self._counted(claim, evidence)
-        rest = [contrast for contrast in evidence if contrast not in counted]
-        apart = f"not counted ({_why_not_counted(claim)}): {gathered(rest)}" if rest else ""
+        controls, findings = self._controls(claim, evidence)
+        counted = self._counted(claim, findings) if findings else []
+        rest = [contrast for contrast in findings if contrast not in counted]
+        kept = (controls, "a control"), (rest, _why_not_counted(claim))
+        apart = "; ".join(f"not counted ({why}): {gathered(some)}" for some, why in kept if some)
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
-        ungated = self._without_gates({contrast.dataset for contrast in counted})
+        sets = {contrast.dataset for contrast in counted}
+        ungated = "" if claim.control else self._without_gates(sets)
         over, drawn_once = self._draws(claim)
-        cautions = self._caution(claim, counted) + over + (f" ({ungated})" if claim.gated and ungated else "")
+        cautions = self._caution(claim, counted) + over
         worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
-        reasons = [*standards.gates(claim, counted), *worse, *drawn_once]
+        reasons = [
+            *standards.gates(claim, counted),
+            *([standards.Reason(ungated, "gates that are measured")] if ungated else []),
+            *worse,
+            *drawn_once,
+            *standards.same_data(claim, counted),
+            *standards.beaten(self._of(claim), claim, counted),
+        ]
         because = tuple(reason.words for reason in reasons)
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart, standards.in_words(reasons))))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
-        lacks += [*filter(None, (ungated, no_scratch)), *because]
+        lacks += [*filter(None, (self._with_sources_alone(sets), no_scratch)), *because]
         verdict = self._ruling(claim, counted, bool(missing or reasons))
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
@@ -266,6 +277,12 @@ class _ClaimJudge:
         if all(bears_out(claim, contrast) for contrast in counted):
             return REPRODUCED
         return OPPOSITE if refuted(claim, counted) else UNDECIDED
+
+    def _controls(self, claim: Claim, evidence: Sequence[Contrast]) -> tuple[list[Contrast], list[Contrast]]:
+        """The contrasts that are controls, which count for no finding, and the others."""
+        pairs = set() if claim.control else control_pairs()
+        controls = [contrast for contrast in evidence if frozenset((contrast.first, contrast.second)) in pairs]
+        return controls, [contrast for contrast in evidence if contrast not in controls]
 
     def _counted(self, claim: Claim, evidence: Sequence[Contrast]) -> list[Contrast]:
         """The contrasts that decide: at the greatest depth, or where something was learned, if the claim says so."""
@@ -338,10 +355,9 @@ class _ClaimJudge:
         outcomes = {
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
-        decided = {"ahead": REPRODUCED, "behind": OPPOSITE}
-        reasons = list(standards.tokens(claim))
+        reasons = list(standards.baseline(claim, outcomes == {"behind"}))
         because = tuple(reason.words for reason in reasons)
-        verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
+        verdict = REPRODUCED if outcomes == {"ahead"} and not reasons else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
         lacks = (apart, ungated, "" if known else "some scores have no interval", *because)
@@ -370,7 +386,24 @@ class _ClaimJudge:
             for comparison in self.first
             if comparison.group.dataset in sets and not self._has_gate(comparison)
         ]
-        return f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""
+        labels = [name for name in sorted(sets) if standards.answers_repeat(self.tables, name)]
+        texts = (f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""), (
+            f"one answer to everything was not scored on {formatting.listing(labels)}, where answers repeat"
+            if labels
+            else ""
+        )
+        return "; ".join(filter(None, texts))
+
+    def _with_sources_alone(self, sets: Collection[str]) -> str:
+        """On which of these data sets shuffled sources were not scored, in words; stored bits have no sources."""
+        unknown = [
+            comparison.group.dataset
+            for comparison in self.first
+            if comparison.group.dataset in sets
+            and comparison.group.task not in ("classification", "memorization")
+            and math.isnan(self.comparisons.gate(comparison.group, comparison.group.architectures[0]).source.mean)
+        ]
+        return f"shuffled sources were not scored on {formatting.listing(unknown)}" if unknown else ""
 
     def _has_gate(self, comparison: Comparison) -> bool:
         """Whether the bar of the gate was measured; stored bits of random strings have no gate."""

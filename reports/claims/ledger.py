@@ -101,6 +101,7 @@ class Claim:
     - ``deepest``: data sets with the deepest models; ``natural``: none that is generated
     - ``epochs``: at least so many passes over the training data; ``once``: none that is read twice; ``whole``: all of
       it read
+    - ``data``: about the amount of data, so that its sides have to read different amounts of it
     - ``pretraining``: about pretrained models, so that runs from scratch never decide it
     - ``parameters``: the least non-embedding size at which it was made; from a billion on it is out of reach
     - ``several``: what several comparisons it takes, where one cannot test it
@@ -125,6 +126,7 @@ class Claim:
     learned: bool = False
     deepest: bool = False
     preset: str = ""
+    data: bool = False
     pretraining: bool = False
     parameters: float = 0.0
     epochs: float = 0.0
@@ -160,6 +162,11 @@ def digests() -> dict[str, str]:
 def content(entries: Sequence[dict[str, Any]]) -> str:
     """The SHA-256 of the tests of claims."""
     return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
+
+
+def control_pairs() -> set[frozenset[str]]:
+    """The pairs that controls compare, whichever side comes first."""
+    return {frozenset(pair) for claim in ledger() if claim.control for pair in claim.ahead}
 
 
 def successors() -> dict[str, Claim]:
