@@ -19,7 +19,7 @@ import pandas as pd
 
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
-from archbench.reports.base.formatting import capitalized
+from archbench.reports.base.formatting import capitalized, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
@@ -51,7 +51,7 @@ from archbench.reports.claims.ledger import (
 )
 from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.contrasts.contrast import Contrast, turned
-from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.phrase import phrase, under
 from archbench.reports.contrasts.testing import Question, answered
 from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
@@ -122,6 +122,7 @@ class _ClaimJudge:
 
     def __init__(self, report: Report) -> None:
         self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
+        self.further = report.compared[1]
         self.tables: Tables = report.tables
         self.few_examples = draws.few(report.tables)
         self.has_pretraining = bool(by_dataset(report))
@@ -251,7 +252,7 @@ class _ClaimJudge:
         verdict = self._ruling(claim, counted, bool(missing or reasons))
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
-        more = self._differences(counted) if verdict != UNDECIDED else ""
+        more = self._differences(counted) if verdict != UNDECIDED and not claim.match else ""
         return ClaimVerdict(
             claim,
             verdict,
@@ -305,8 +306,9 @@ class _ClaimJudge:
             for condition in conditions:
                 for other in self.tested.under_condition(contrast, condition):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
-                        setting = f"on {contrast.dataset} under {first[contrast.dataset].without_first(condition)}"
-                        by_setting.setdefault(setting, []).append(phrase(other, "clause"))
+                        setting = f"{under(first[contrast.dataset].without_first(condition))} on {contrast.dataset}"
+                        size = f" (difference {signed(other.difference)})" if outcome(other) == "open" else ""
+                        by_setting.setdefault(setting, []).append(f"{phrase(other, 'clause')}{size}")
         return "".join(f"; different {setting}: {', '.join(texts)}" for setting, texts in by_setting.items())
 
     def _remembered(self, claim: Claim) -> ClaimVerdict:
@@ -355,9 +357,11 @@ class _ClaimJudge:
         outcomes = {
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
+        claimed, against = ("behind", "ahead") if claim.under else ("ahead", "behind")
         reasons = list(standards.baseline(claim, outcomes == {"behind"}))
         because = tuple(reason.words for reason in reasons)
-        verdict = REPRODUCED if outcomes == {"ahead"} and not reasons else UNDECIDED
+        decided = {claimed: REPRODUCED, against: OPPOSITE}
+        verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
         lacks = (apart, ungated, "" if known else "some scores have no interval", *because)
@@ -387,10 +391,13 @@ class _ClaimJudge:
             if comparison.group.dataset in sets and not self._has_gate(comparison)
         ]
         labels = [name for name in sorted(sets) if standards.answers_repeat(self.tables, name)]
-        texts = (f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""), (
-            f"one answer to everything was not scored on {formatting.listing(labels)}, where answers repeat"
-            if labels
-            else ""
+        texts = (
+            (f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""),
+            (
+                f"one answer to everything was not scored on {formatting.listing(labels)}, where answers repeat"
+                if labels
+                else ""
+            ),
         )
         return "; ".join(filter(None, texts))
 
@@ -468,6 +475,15 @@ class _ClaimJudge:
             yield f"claimed for at least {needed} epochs; here {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
+        """The comparisons that a claim is about."""
+        first = self._first_of(claim)
+        if not claim.match:
+            return first
+        measures = {(comparison.group.dataset, comparison.metric) for comparison in first}
+        others = [other for other in self.further if (other.group.dataset, other.metric) in measures]
+        return [other for other in others if other.group.place.match == claim.match]
+
+    def _first_of(self, claim: Claim) -> list[Comparison]:
         return [
             comparison
             for comparison in self.first
@@ -531,7 +547,7 @@ class _ClaimJudge:
         primary = [
             contrast
             for contrast in self.tested.primary_on(comparison)
-            if {contrast.first, contrast.second} == set(pair)
+            if {contrast.first, contrast.second} == set(pair) and not claim.match
         ]
         if primary:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
