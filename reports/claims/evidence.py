@@ -39,8 +39,8 @@ class ClaimVerdict:
     ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
     the contrasts that it rests on; a claim about a baseline or stored bits has none. ``because``: what it fails, so
     that it is undecided whatever its tests say (``standards``). ``scale``: size and tokens of the models, for a claim
-    in miniature. ``differs``: where a contrast has another outcome under a further condition. ``part_of``: the undecided
-    claim whose contrasts these are a part of; empty where there is none.
+    in miniature. ``differs``: where a contrast has another outcome under a further condition. ``part_of``: the
+    undecided claim whose contrasts these are a part of; empty where there is none.
     """
 
     claim: Claim

@@ -1,4 +1,4 @@
-"""What the sides of contrasts were given, by their runs: parameters, tokens, distinct tokens, tokens with a loss, FLOPs."""
+"""What the sides of contrasts were given, by their runs: parameters, tokens, tokens with a loss, FLOPs."""
 
 from collections.abc import Sequence
 from typing import Final

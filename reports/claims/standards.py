@@ -175,7 +175,7 @@ def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
 
 
 def parts(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
-    """The verdicts, where a decided claim rests on a part of the contrasts of an undecided one: marked with its name."""
+    """The verdicts, where a decided claim rests on a part of the contrasts of an undecided one: with its name."""
     open_ones = {
         ruling.claim.name: {identity(contrast) for contrast in ruling.counted}
         for ruling in rulings

@@ -58,13 +58,14 @@ INTRODUCTION: Final = (
     "distinct data; if its baseline is the same for every tokenizer; and if its tests do not decide an earlier claim "
     "already. Models that are no better than the best simple baseline refute nothing. Else it is “undecided, because "
     "...”, and its tests are printed. A claim about a baseline has no gate: its bar is a baseline itself. Where it was "
-    "not measured whether shuffled sources do as well, the test is called incomplete: a model above its bar has learned, "
-    "if not from its source. What the source of the claim did otherwise stands beside the verdict.",
+    "not measured whether shuffled sources do as well, the test is called incomplete: a model above its bar has "
+    "learned, if not from its source. What the source of the claim did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
-    "known when it was written.) Among the reports that test a claim, it takes the one whose test is complete: every "
-    "pair of the claim was compared and has an interval, and the conditions above were measured and met. Next it takes "
-    "the one with the most seeds, then with the most training tokens per run, then with the most tests, then the first "
-    "by name. Seeds and tokens are the fewest of any test or run.",
+    "known when it was written.) Among the reports that test a claim, it takes the one whose sides pass their "
+    "gates, then the one whose test is complete: every pair of the claim was compared and has an interval, and the "
+    "conditions above were measured and met. Next it takes the one whose sides were tuned, in trials of which one "
+    "passes the gate, then those tuned below it; then the one with the most seeds, then with the most training tokens "
+    "per run, then with the most tests, then the first by name. Seeds and tokens are the fewest of any test or run.",
     "The overall verdict is that report's, with two restrictions. The p value of its decision is corrected for all "
     "reports that test the claim (Holm), and a decision that does not survive is undecided. If one report reproduces a "
     "claim and another finds the opposite, the reports disagree. Differences between the settings of two reports are "
@@ -79,8 +80,8 @@ DECIDED_COLUMNS: Final = (
     "survives Holm over all claims",
 )
 OF_PARTS: Final = (
-    "A decided reading whose tests are only a part of those of an undecided claim, in the same report, is a part of it. "
-    "It is marked, and not counted among the decided ones."
+    "A decided reading whose tests are only a part of those of an undecided claim, in the same report, is a part of "
+    "it. It is marked, and not counted among the decided ones."
 )
 OF_CONTROLS: Final = (
     "Controls take away what a model cannot do without. A suite has to notice that, so they are no findings, are not "
@@ -173,7 +174,8 @@ def decided_somewhere(records: Sequence[ClaimRecord]) -> str:
         if parts
         else ""
     )
-    when = f" {fixed} of them by readings fixed before the first run of their best evidence, {len(whole) - fixed} by later ones."
+    later = len(whole) - fixed
+    when = f" {fixed} of them by readings fixed before the first run of their best evidence, {later} by later ones."
     return f"{len(whole)} of {len(current)} claims are decided over all reports.{when if whole else ''}{some}{more}"
 
 
