@@ -268,8 +268,11 @@ def _data(task: Imagined) -> Row:
 
 
 def _references(task: Imagined) -> list[Row]:
-    rows = [{"dataset": task.dataset, "split": "test", "metric": task.primary}]
-    return [rows[0] | {"name": name, "value": value} for name, value in task.references.items()]
+    """The baselines by the primary metric; of translations, also the bar of the gate."""
+    place = {"dataset": task.dataset, "split": "test"}
+    bars = [{"metric": "bits_per_byte", "name": "ngram", "value": 0.9}] if task.kind == "translation" else []
+    by_primary = [{"metric": task.primary, "name": name, "value": value} for name, value in task.references.items()]
+    return [place | row for row in (*by_primary, *bars)]
 
 
 def _run(root: Path, task: Imagined, architecture: str, seed: int, match: str) -> str:

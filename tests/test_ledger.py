@@ -171,11 +171,11 @@ def test_where_no_gate_was_measured_the_test_is_not_complete(tmp_path: Path) -> 
     gated = single(SHAKESPEARE, seeds=3)
     plain = replace(gated, seeds=5, references={"untrained": 6.1})
     claim_record = of(planted(tmp_path, plain=plain, gated=gated), "encoder-generates-poorly")
-    assert [(evidence.report, evidence.ruling.strength.complete) for evidence in claim_record.tested] == [
-        ("gated", True),
-        ("plain", False),
+    assert [(evidence.report, bool(evidence.ruling.because)) for evidence in claim_record.tested] == [
+        ("gated", False),
+        ("plain", True),
     ]
-    assert claim_record.tested[1].ruling.strength.lacks == ("no byte 5-gram was scored on shakespeare",)
+    assert "no byte 5-gram was scored on shakespeare" in claim_record.tested[1].ruling.strength.lacks
 
 
 def test_a_pair_that_is_missing_or_below_its_gate_makes_a_test_incomplete(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ def test_a_baseline_over_tokens_decides_nothing(
     text = replace(SHAKESPEARE, references=SHAKESPEARE.references | {over: value}, seeds=5)
     stated = claim(kind=("generation",), over=over)
     [ruling] = judged([stated], planted(tmp_path, text), monkeypatch)
-    assert ruling.verdict == (UNDECIDED if over == "bigram" else verdict)
+    assert ruling.verdict == (UNDECIDED if over == "bigram" or verdict == OPPOSITE else verdict)
+    assert ("beats refute nothing" in ruling.evidence) == (verdict == OPPOSITE)
+    [turned] = judged([replace(stated, over="ngram", under=True)], planted(tmp_path / "b", text), monkeypatch)
+    assert over == "bigram" or turned.verdict == {REPRODUCED: OPPOSITE, OPPOSITE: REPRODUCED}[verdict]
     assert ("another baseline for each tokenizer" in ruling.evidence) == (over == "bigram")
 
 
@@ -167,16 +170,21 @@ def test_a_control_is_noticed_or_not_and_has_no_gate(
     pair = ("decoder", "decoder-no-mask")
     report = planted(tmp_path, single(SENTIMENT, truth={"decoder": 0.7, "decoder-no-mask": lost}, **CLEAR))
     control = claim(kind=("classification",), ahead=(pair,), control=True)
-    rulings = judged([control, replace(control, name="finding", control=False)], report, monkeypatch)
-    assert rulings[0].verdict == verdict and not rulings[0].because
-    assert (rulings[1].because != ()) == (lost < 0.39)  # the majority class
+    finding = replace(control, name="finding", control=False)
+    [ruling] = judged([control], report, monkeypatch)
+    assert ruling.verdict == verdict and not ruling.because
+    assert (judged([finding], report, monkeypatch)[0].because != ()) == (lost < 0.39)  # the majority class
+    assert "not counted (a control)" in judged([control, finding], report, monkeypatch)[1].evidence.lower()
 
 
 def test_controls_stand_in_a_table_of_their_own_and_are_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = planted(tmp_path, single(SENTIMENT, truth={"decoder": 0.7, "encoder": 0.5}, **CLEAR))
-    stated = [*rivals("control", control=True), *rivals("finding", recipe="the source had a head")]
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.5}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    other = (("decoder", "encoder-decoder"),)
+    finding = claim("finding", kind=("classification",), ahead=other, recipe="the source had a head")
+    stated = [*rivals("control", control=True), finding]
     rulings = judged(stated, report, monkeypatch)
     assert [ruling.verdict for ruling in rulings] == [NOTICED, REPRODUCED]  # a control takes no runs away
     entries = best_evidence.evidence("one", report, rulings)
@@ -186,7 +194,7 @@ def test_controls_stand_in_a_table_of_their_own_and_are_not_counted(
     before, table = words.split("| control | tested as |")
     assert "“So says finding”" in before and "“So says control”" not in before
     assert "| control noticed | [one](one/) |" in table.partition("\n\n")[0]
-    assert "| reproduced; the source had a head | [one](one/) | no |" in before
+    assert "| reproduced; the source had a head | [one](one/) | not tuned | no | yes |" in before
     page = ledger_page.page(records, "archbench")
     assert "control noticed" in page and "the source had a head" in page
 
@@ -236,6 +244,7 @@ def test_controls_name_what_a_model_cannot_do_without() -> None:
     controls = {entry.name for entry in ledger.ledger() if entry.control}
     assert controls == {
         *("attention-focuses", "mask-prevents-cheating", "residuals-carry-depth", "encoder-needs-positions"),
+        "feedforward-bends",
     }
     assert all(entry.preset in spec.presets() for entry in ledger.ledger() if entry.control)
 

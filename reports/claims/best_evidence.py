@@ -3,10 +3,12 @@
 The best evidence on a claim is chosen by a rule that never looks at the direction of a result. (The results of the
 first reports were known when it was written.) Among the reports that test the claim, it is the one
 
-1. whose test is complete: every pair of the claim was compared and has an interval, and gates were measured and passed;
-2. then, with the most seeds (the fewest of any of its tests);
-3. then, with the most training tokens per run (the fewest of any of its runs);
-4. then, with the most tests; then the first by name.
+1. whose sides pass their gates; then whose test is complete: every pair of the claim was compared and has an interval,
+   and gates were measured;
+2. then, whose sides were tuned, in trials of which one passes the gate; then those tuned below it; then the others;
+3. then, with the most seeds (the fewest of any of its tests);
+4. then, with the most training tokens per run (the fewest of any of its runs);
+5. then, with the most tests; then the first by name.
 
 The overall verdict is that of this report. Two restrictions can only take a decision away:
 
@@ -24,8 +26,9 @@ from typing import Final
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import experiment
 from archbench.reports.base.statistics import holm
+from archbench.reports.claims import tuning
 from archbench.reports.claims.claims import UNTESTED
-from archbench.reports.claims.evidence import ClaimVerdict
+from archbench.reports.claims.evidence import ClaimVerdict, below_gates
 from archbench.reports.claims.ledger import (
     DECIDED,
     DIRECTIONS,
@@ -40,6 +43,7 @@ from archbench.reports.claims.ledger import (
     standing,
     successors,
 )
+from archbench.reports.claims.tuning import NOT_TUNED, Tuning
 from archbench.reports.contrasts.contrast import ALPHA
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison
@@ -48,14 +52,14 @@ from archbench.reports.results.place import MATCHES, SUPERVISION
 DISAGREE: Final = "reports disagree"
 CONTROLS: Final = (NOTICED, MISSED)
 OVERALL: Final = (*DECIDED, DISAGREE, UNDECIDED, *CONTROLS, UNMET, OUT_OF_REACH, SUPERSEDED)
-Rank = tuple[bool, int, float, int]
+Rank = tuple[bool, bool, int, int, float, int]
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What one report says about a claim; ``settings`` are the conditions of the test in words, by what they are.
 
-    ``fixed``: the test of the claim was recorded before the first run of the report.
+    ``fixed``: the test of the claim was recorded before the first run of the report. ``tuning``: of its sides.
     """
 
     report: str
@@ -63,6 +67,7 @@ class Evidence:
     tokens: float = math.nan
     settings: Mapping[str, str] = field(default_factory=dict)
     fixed: bool = False
+    tuning: Tuning = NOT_TUNED
 
     @property
     def tested(self) -> bool:
@@ -72,7 +77,10 @@ class Evidence:
     def rank(self) -> Rank:
         """How good the evidence is; greater is better."""
         strength = self.ruling.strength
-        return strength.complete, strength.seeds, self.tokens if self.tokens > 0 else 0.0, strength.tests
+        measured = not any("scored on" in words for words in self.ruling.because)
+        passed = measured and not below_gates(self.ruling.counted)
+        tokens = self.tokens if self.tokens > 0 else 0.0
+        return passed, strength.complete, self.tuning.level, strength.seeds, tokens, strength.tests
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,8 @@ class ClaimRecord:
 
 def evidence(report: str, judged: Report, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
     """What a report says about each claim."""
-    return [_evidence(report, judged, ruling) for ruling in rulings]
+    tuned = tuning.settings(judged.tables)
+    return [_evidence(report, judged, ruling, tuned) for ruling in rulings]
 
 
 def records(entries: Sequence[Evidence]) -> list[ClaimRecord]:
@@ -129,23 +138,26 @@ def _overall(claim: Claim, tested: Sequence[Evidence], corrected: Sequence[float
     return MISSED if claim.control else UNDECIDED
 
 
-def _evidence(report: str, judged: Report, ruling: ClaimVerdict) -> Evidence:
+def _evidence(report: str, judged: Report, ruling: ClaimVerdict, tuned: Sequence[tuning.Tried]) -> Evidence:
     if ruling.verdict in UNTESTED:
         return Evidence(report, ruling)
     comparisons = _tested_on(judged, ruling)
     tokens = min(_column(comparisons, "train_tokens"), default=math.nan)
     recorded = experiment(judged.tables).get("ledger", "")
     fixed = any(part.before for part in standing(recorded, {ruling.claim.name}))
-    return Evidence(report, ruling, tokens, _settings(comparisons, ruling), fixed)
+    found = tuning.of(tuned, [comparison.group for comparison in comparisons], ruling.counted)
+    return Evidence(report, ruling, tokens, _settings(comparisons, ruling), fixed, found)
 
 
 def _tested_on(judged: Report, ruling: ClaimVerdict) -> list[Comparison]:
     """The comparisons on which a claim was tested: an effect's are under all conditions, others' under the first."""
     claim, sets = ruling.claim, {contrast.dataset for contrast in ruling.counted}
+    every = claim.effect or claim.bits or claim.match
     return [
         comparison
-        for comparison in (judged.headlines if claim.effect or claim.bits else judged.first)
-        if (comparison.group.dataset in sets if sets else comparison.group.task in claim.kind)
+        for comparison in (judged.headlines if every else judged.first)
+        if claim.match in ("", comparison.group.place.match)
+        and (comparison.group.dataset in sets if sets else comparison.group.task in claim.kind)
     ]
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import baselines, entered
-from archbench.reports.base.formatting import capitalized
+from archbench.reports.base.formatting import capitalized, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
@@ -45,12 +45,13 @@ from archbench.reports.claims.ledger import (
     UNDECIDED,
     UNMET,
     Claim,
+    control_pairs,
     ledger,
     replaced,
 )
 from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.contrasts.contrast import Contrast, turned
-from archbench.reports.contrasts.phrase import phrase
+from archbench.reports.contrasts.phrase import phrase, under
 from archbench.reports.contrasts.testing import Question, answered
 from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
@@ -86,7 +87,7 @@ def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
         else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
     ]
-    return tuple(standards.counted_once(verdicts))
+    return tuple(standards.parts(list(standards.counted_once(verdicts))))
 
 
 def _tested(report: Report, evidence: Sequence[Contrast | Question]) -> tuple[Contrast, ...]:
@@ -121,6 +122,7 @@ class _ClaimJudge:
 
     def __init__(self, report: Report) -> None:
         self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
+        self.further = report.compared[1]
         self.tables: Tables = report.tables
         self.few_examples = draws.few(report.tables)
         self.has_pretraining = bool(by_dataset(report))
@@ -222,25 +224,35 @@ class _ClaimJudge:
         missing = self._missing(claim)
         if not evidence:
             return ClaimVerdict(claim, UNMET, f"Not compared: {formatting.listing(missing)}.", elsewhere)
-        counted = self._counted(claim, evidence)
-        rest = [contrast for contrast in evidence if contrast not in counted]
-        apart = f"not counted ({_why_not_counted(claim)}): {gathered(rest)}" if rest else ""
+        controls, findings = self._controls(claim, evidence)
+        counted = self._counted(claim, findings) if findings else []
+        rest = [contrast for contrast in findings if contrast not in counted]
+        kept = (controls, "a control"), (rest, _why_not_counted(claim))
+        apart = "; ".join(f"not counted ({why}): {gathered(some)}" for some, why in kept if some)
         if not counted:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
-        ungated = self._without_gates({contrast.dataset for contrast in counted})
+        sets = {contrast.dataset for contrast in counted}
+        ungated = "" if claim.control else self._without_gates(sets)
         over, drawn_once = self._draws(claim)
-        cautions = self._caution(claim, counted) + over + (f" ({ungated})" if claim.gated and ungated else "")
+        cautions = self._caution(claim, counted) + over
         worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
-        reasons = [*standards.gates(claim, counted), *worse, *drawn_once]
+        reasons = [
+            *standards.gates(claim, counted),
+            *([standards.Reason(ungated, "gates that are measured")] if ungated else []),
+            *worse,
+            *drawn_once,
+            *standards.same_data(claim, counted),
+            *standards.beaten(self._of(claim), claim, counted),
+        ]
         because = tuple(reason.words for reason in reasons)
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart, standards.in_words(reasons))))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
-        lacks += [*filter(None, (ungated, no_scratch)), *because]
+        lacks += [*filter(None, (self._with_sources_alone(sets), no_scratch)), *because]
         verdict = self._ruling(claim, counted, bool(missing or reasons))
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
-        more = self._differences(counted) if verdict != UNDECIDED else ""
+        more = self._differences(counted) if verdict != UNDECIDED and not claim.match else ""
         return ClaimVerdict(
             claim,
             verdict,
@@ -267,6 +279,12 @@ class _ClaimJudge:
             return REPRODUCED
         return OPPOSITE if refuted(claim, counted) else UNDECIDED
 
+    def _controls(self, claim: Claim, evidence: Sequence[Contrast]) -> tuple[list[Contrast], list[Contrast]]:
+        """The contrasts that are controls, which count for no finding, and the others."""
+        pairs = set() if claim.control else control_pairs()
+        controls = [contrast for contrast in evidence if frozenset((contrast.first, contrast.second)) in pairs]
+        return controls, [contrast for contrast in evidence if contrast not in controls]
+
     def _counted(self, claim: Claim, evidence: Sequence[Contrast]) -> list[Contrast]:
         """The contrasts that decide: at the greatest depth, or where something was learned, if the claim says so."""
         if claim.deepest:
@@ -288,8 +306,9 @@ class _ClaimJudge:
             for condition in conditions:
                 for other in self.tested.under_condition(contrast, condition):
                     if outcome(other) not in ("unknown", outcome(contrast)) and not other.flat:
-                        setting = f"on {contrast.dataset} under {first[contrast.dataset].without_first(condition)}"
-                        by_setting.setdefault(setting, []).append(phrase(other, "clause"))
+                        setting = f"{under(first[contrast.dataset].without_first(condition))} on {contrast.dataset}"
+                        size = f" (difference {signed(other.difference)})" if outcome(other) == "open" else ""
+                        by_setting.setdefault(setting, []).append(f"{phrase(other, 'clause')}{size}")
         return "".join(f"; different {setting}: {', '.join(texts)}" for setting, texts in by_setting.items())
 
     def _remembered(self, claim: Claim) -> ClaimVerdict:
@@ -338,9 +357,10 @@ class _ClaimJudge:
         outcomes = {
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
-        decided = {"ahead": REPRODUCED, "behind": OPPOSITE}
-        reasons = list(standards.tokens(claim))
+        claimed, against = ("behind", "ahead") if claim.under else ("ahead", "behind")
+        reasons = list(standards.baseline(claim, outcomes == {"behind"}))
         because = tuple(reason.words for reason in reasons)
+        decided = {claimed: REPRODUCED, against: OPPOSITE}
         verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
         known = all(cell.interval.known for _, cell in counted)
         ungated = self._without_gates({comparison.group.dataset for comparison, _ in counted})
@@ -370,7 +390,27 @@ class _ClaimJudge:
             for comparison in self.first
             if comparison.group.dataset in sets and not self._has_gate(comparison)
         ]
-        return f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""
+        labels = [name for name in sorted(sets) if standards.answers_repeat(self.tables, name)]
+        texts = (
+            (f"no {BAR} was scored on {formatting.listing(unknown)}" if unknown else ""),
+            (
+                f"one answer to everything was not scored on {formatting.listing(labels)}, where answers repeat"
+                if labels
+                else ""
+            ),
+        )
+        return "; ".join(filter(None, texts))
+
+    def _with_sources_alone(self, sets: Collection[str]) -> str:
+        """On which of these data sets shuffled sources were not scored, in words; stored bits have no sources."""
+        unknown = [
+            comparison.group.dataset
+            for comparison in self.first
+            if comparison.group.dataset in sets
+            and comparison.group.task not in ("classification", "memorization")
+            and math.isnan(self.comparisons.gate(comparison.group, comparison.group.architectures[0]).source.mean)
+        ]
+        return f"shuffled sources were not scored on {formatting.listing(unknown)}" if unknown else ""
 
     def _has_gate(self, comparison: Comparison) -> bool:
         """Whether the bar of the gate was measured; stored bits of random strings have no gate."""
@@ -435,6 +475,15 @@ class _ClaimJudge:
             yield f"claimed for at least {needed} epochs; here {here}"
 
     def _of(self, claim: Claim) -> list[Comparison]:
+        """The comparisons that a claim is about."""
+        first = self._first_of(claim)
+        if not claim.match:
+            return first
+        measures = {(comparison.group.dataset, comparison.metric) for comparison in first}
+        others = [other for other in self.further if (other.group.dataset, other.metric) in measures]
+        return [other for other in others if other.group.place.match == claim.match]
+
+    def _first_of(self, claim: Claim) -> list[Comparison]:
         return [
             comparison
             for comparison in self.first
@@ -498,7 +547,7 @@ class _ClaimJudge:
         primary = [
             contrast
             for contrast in self.tested.primary_on(comparison)
-            if {contrast.first, contrast.second} == set(pair)
+            if {contrast.first, contrast.second} == set(pair) and not claim.match
         ]
         if primary:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from archbench.reports.base.formatting import grouped, listing
-from archbench.reports.claims.ledger import Claim
+from archbench.reports.claims.ledger import OPPOSITE, OPPOSITE_DIRECTION, Claim
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.results.gates import BELOW_GATE
@@ -39,7 +39,8 @@ class ClaimVerdict:
     ``p`` is that of the decision (nan where there is none): the greatest of the tests that it needs. ``counted`` are
     the contrasts that it rests on; a claim about a baseline or stored bits has none. ``because``: what it fails, so
     that it is undecided whatever its tests say (``standards``). ``scale``: size and tokens of the models, for a claim
-    in miniature. ``differs``: where a contrast has another outcome under a further condition.
+    in miniature. ``differs``: where a contrast has another outcome under a further condition. ``part_of``: the
+    undecided claim whose contrasts these are a part of; empty where there is none.
     """
 
     claim: Claim
@@ -53,6 +54,16 @@ class ClaimVerdict:
     scale: str = ""
     differs: str = ""
     because: tuple[str, ...] = ()
+    part_of: str = ""
+
+    @property
+    def exceptions(self) -> str:
+        """For which sides a claim about several fails, where it does not fail for each; empty elsewhere."""
+        behind = [contrast for contrast in self.counted if outcome(contrast) == "behind"]
+        if self.verdict not in (OPPOSITE, OPPOSITE_DIRECTION) or len(behind) == len(self.counted):
+            return ""
+        failing = grouped((contrast.first, contrast.dataset) for contrast in behind)
+        return f"not for every one: fails for {failing}"
 
 
 def strength(counted: Sequence[Contrast], lacks: Sequence[str]) -> Strength:

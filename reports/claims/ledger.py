@@ -90,7 +90,7 @@ class Claim:
     - ``ahead``: the first than the second. "X|condition" is X under this condition, "X@0.5" on this share of the
       budget, "X{start, adapt, examples}" after this pretraining (``most``, ``fewest``: by number of examples)
     - ``effect``: the same of what changes are called, as regular expressions; ``called`` says it in words
-    - ``over``: every architecture than this baseline
+    - ``over``: every architecture than this baseline; ``under``: this baseline than every architecture
     - ``bits``: how many bits of random strings every parameter has to store
     - ``enough``: that the first is equal within the margin is enough
 
@@ -101,6 +101,8 @@ class Claim:
     - ``deepest``: data sets with the deepest models; ``natural``: none that is generated
     - ``epochs``: at least so many passes over the training data; ``once``: none that is read twice; ``whole``: all of
       it read
+    - ``match``: those with this held equal, if not what the data set's first condition holds equal
+    - ``data``: about the amount of data, so that its sides have to read different amounts of it
     - ``pretraining``: about pretrained models, so that runs from scratch never decide it
     - ``parameters``: the least non-embedding size at which it was made; from a billion on it is out of reach
     - ``several``: what several comparisons it takes, where one cannot test it
@@ -120,11 +122,14 @@ class Claim:
     effect: tuple[tuple[str, str], ...] = ()
     called: str = ""
     over: str = ""
+    under: bool = False
     bits: float = 0.0
     enough: bool = False
     learned: bool = False
     deepest: bool = False
     preset: str = ""
+    match: str = ""
+    data: bool = False
     pretraining: bool = False
     parameters: float = 0.0
     epochs: float = 0.0
@@ -160,6 +165,11 @@ def digests() -> dict[str, str]:
 def content(entries: Sequence[dict[str, Any]]) -> str:
     """The SHA-256 of the tests of claims."""
     return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
+
+
+def control_pairs() -> set[frozenset[str]]:
+    """The pairs that controls compare, whichever side comes first."""
+    return {frozenset(pair) for claim in ledger() if claim.control for pair in claim.ahead}
 
 
 def successors() -> dict[str, Claim]:

@@ -5,8 +5,15 @@
   its pretraining shows a bad pretraining. A claim that compares just these two tests it itself.
 - A claim about n examples is about any n examples: where every seed has the same ones, the interval over seeds is about
   these alone.
+- The bar of a gate was measured. Where answers repeat, so that they may be labels, one answer to everything is a bar,
+  too. Whether shuffled sources do as well is printed where it was not measured: a model above its bar has learned.
+- Sides of a claim about data read different amounts of distinct data, not the same data more often.
 - A baseline is the same for every tokenizer: an n-gram model over tokens is weak or strong as the tokens are.
-- A contrast counts once. Of claims that the same contrasts decide, the first of the ledger has them.
+- Nothing is refuted by models that are no better than the best simple baseline: they may be too poor.
+- A contrast counts once. Of claims that the same contrasts decide, the first of the ledger has them. A pair that is a
+  control counts for no other claim.
+
+A claim whose contrasts are only a part of those of an undecided claim is decided, but marked as a part of it.
 """
 
 import math
@@ -14,16 +21,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from archbench.reports.base.formatting import grouped, listing
-from archbench.reports.claims.evidence import ClaimVerdict, below_gates, deciding
+from archbench.reports.base.formatting import grouped, listing, number
+from archbench.reports.base.tables import Tables
+from archbench.reports.claims.evidence import ClaimVerdict, below_gates, deciding, refuted
 from archbench.reports.claims.ledger import DECIDED, UNDECIDED, Claim, successors
+from archbench.reports.claims.sides import DISTINCT, amounts, are_equal, ratios
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
+from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.comparisons import Comparisons
 from archbench.reports.results.place import Place
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
+BETTER_MODELS: Final = "models that are better than the best simple baseline"
 OVER_TOKENS: Final = ("unigram", "bigram")  # baselines that are another one for each tokenizer
 
 
@@ -38,6 +49,38 @@ def gates(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
     """The sides below their gates; a control takes away what the model needs, so that it has none."""
     if not claim.control and (words := below_gates(counted)):
         yield Reason(words)
+
+
+def same_data(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
+    """The sides of a claim about data that read the same data, and be it more often."""
+    if not claim.data:
+        return
+    same = [contrast for contrast in counted if are_equal(ratios([contrast]).get(DISTINCT, (math.nan,)))]
+    read = {
+        f"{number(amounts(contrast, contrast.first)[DISTINCT])} distinct tokens": contrast.dataset for contrast in same
+    }
+    if read:
+        yield Reason(f"both sides read the same {grouped(read.items())}", "sides that read different amounts of data")
+
+
+def beaten(datasets: Sequence[Comparison], claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
+    """The data sets on which a claim would be refuted by models that a simple baseline beats.
+
+    Baselines were fitted for the first condition, and say nothing of other numbers of examples.
+    """
+    if not refuted(claim, counted) or any(Place.parse(side).start for pair in claim.ahead for side in pair):
+        return
+    sets = {contrast.dataset for contrast in deciding(claim, counted)}
+    lost = [entry.group.dataset for entry in datasets if entry.group.dataset in sets and entry.none_beats_baseline]
+    if lost:
+        yield Reason(f"{NONE_ABOVE_BASELINE} on {listing(lost)}, and such models refute nothing", BETTER_MODELS)
+
+
+def answers_repeat(tables: Tables, dataset: str) -> bool:
+    """Whether the answer of the nearest training example is right for a test example, as labels written as text are."""
+    rows = tables["references"]
+    rows = rows[(rows["dataset"] == dataset) & (rows["name"] == "nearest") & (rows["split"] == "test")]
+    return bool((rows.loc[rows["metric"] == "exact_match", "value"].astype(float) > 0).any())
 
 
 def own_scratch(
@@ -97,8 +140,10 @@ def one_draw(nouns: Iterable[str]) -> Iterator[Reason]:
         yield Reason(f"every seed has the same draw of the {noun}", f'{noun} that each seed draws (draw = "seed")')
 
 
-def tokens(claim: Claim) -> Iterator[Reason]:
-    """A baseline over tokens, which is another one for each tokenizer."""
+def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
+    """A baseline over tokens, which is another one for each tokenizer; one that only beats the models."""
+    if refuting and not claim.under:
+        yield Reason(f"models that the {baseline_label(claim.over)} beats refute nothing", BETTER_MODELS)
     if claim.over in OVER_TOKENS:
         yield Reason(
             f"the {baseline_label(claim.over)} is another baseline for each tokenizer",
@@ -127,6 +172,19 @@ def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
         else:
             used |= {key: ruling.claim.name for key in needed if key not in used}
             yield ruling
+
+
+def parts(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
+    """The verdicts, where a decided claim rests on a part of the contrasts of an undecided one: with its name."""
+    open_ones = {
+        ruling.claim.name: {identity(contrast) for contrast in ruling.counted}
+        for ruling in rulings
+        if ruling.verdict == UNDECIDED and ruling.claim.name not in successors()
+    }
+    for ruling in rulings:
+        own = {identity(contrast) for contrast in ruling.counted} if ruling.verdict in DECIDED else set()
+        wholes = [name for name, others in open_ones.items() if own and own < others]
+        yield replace(ruling, part_of=wholes[0]) if wholes else ruling
 
 
 def undecided(ruling: ClaimVerdict, reason: Reason) -> ClaimVerdict:

@@ -8,7 +8,7 @@ exploratory and not corrected.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ from archbench.reports.base.declared import Pair
 from archbench.reports.base.statistics import LEVEL, Interval, at_level, holm, holm_divisors
 from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import BELOW_GATE, Gate
+from archbench.reports.results.groups import Group
 from archbench.tasks.metrics.metric import Metric
 
 ALPHA: Final = 1 - LEVEL
@@ -43,7 +44,7 @@ class Contrast:
     ``alpha`` is the level at which Holm's procedure tests it: ``p`` is at most 0.05 where the uncorrected p is at most
     ``alpha``. ``decided_after`` is the number of seeds at which an experiment that adds seeds decided it; None
     elsewhere. ``about`` is what its family of tests has to say of it (``Question``). ``several``: its data set has
-    several primary measures.
+    several primary measures. ``group`` has the runs of both sides.
     """
 
     dataset: str
@@ -74,6 +75,7 @@ class Contrast:
     alpha: float = ALPHA
     about: str = ""
     several: bool = False
+    group: Group | None = field(default=None, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -279,7 +281,7 @@ def row(contrast: Contrast) -> dict[str, object]:
     """The contrast as a row of a table."""
     gap = contrast.difference
     numbers = {**gap.columns("difference"), "error": gap.standard_error}
-    no_columns = ("difference", "failed_gates", "several")
+    no_columns = ("difference", "failed_gates", "several", "group")
     facts = {name: value for name, value in vars(contrast).items() if name not in no_columns}
     return {
         **facts,

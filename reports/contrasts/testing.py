@@ -126,6 +126,7 @@ def contrast(
         failed_gates=gates,
         alpha=ALPHA * alpha_share,
         about=asked.about,
+        group=group,
     )
 
 

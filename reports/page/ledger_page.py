@@ -9,6 +9,7 @@ from typing import Any, Final
 from archbench.reports.base import formatting
 from archbench.reports.base.formatting import capitalized, portable
 from archbench.reports.base.statistics import holm
+from archbench.reports.claims import sides
 from archbench.reports.claims.best_evidence import CONTROLS, DISAGREE, OVERALL, ClaimRecord, Evidence
 from archbench.reports.claims.evidence import bears_out, outcome
 from archbench.reports.claims.ledger import (
@@ -51,20 +52,36 @@ INTRODUCTION: Final = (
     "Every claim of the ledger once, with the best evidence over all published reports. All results are about small "
     "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
     "judged in miniature: whether its direction is seen at this size.",
-    "A claim is decided only if every side passes its gate; if every side that was pretrained has a better mean than "
-    "its own training from scratch on the same examples, where the report has that; if each seed drew its own "
-    "examples, where they are a part of all; if its baseline is the same for every tokenizer; and if its tests do not "
-    "decide an earlier claim already. Else it is “undecided, because ...”, and its tests are printed. A claim about a "
-    "baseline has no gate: its bar is a baseline itself. What the source did otherwise stands beside the verdict.",
+    "A claim is decided only if every side passes its gate, whose bar was measured; if every side that was pretrained "
+    "has a better mean than its own training from scratch on the same examples, where the report has that; if each "
+    "seed drew its own examples, where they are a part of all; if a claim about data compares different amounts of "
+    "distinct data; if its baseline is the same for every tokenizer; and if its tests do not decide an earlier claim "
+    "already. Models that are no better than the best simple baseline refute nothing. Else it is “undecided, because "
+    "...”, and its tests are printed. A claim about a baseline has no gate: its bar is a baseline itself. Where it was "
+    "not measured whether shuffled sources do as well, the test is called incomplete: a model above its bar has "
+    "learned, if not from its source. What the source of the claim did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
-    "known when it was written.) Among the reports that test a claim, it takes the one whose test is complete: every "
-    "pair of the claim was compared and has an interval, and the conditions above were measured and met. Next it takes "
-    "the one with the most seeds, then with the most training tokens per run, then with the most tests, then the first "
-    "by name. Seeds and tokens are the fewest of any test or run.",
+    "known when it was written.) Among the reports that test a claim, it takes the one whose sides pass their "
+    "gates, then the one whose test is complete: every pair of the claim was compared and has an interval, and the "
+    "conditions above were measured and met. Next it takes the one whose sides were tuned, in trials of which one "
+    "passes the gate, then those tuned below it; then the one with the most seeds, then with the most training tokens "
+    "per run, then with the most tests, then the first by name. Seeds and tokens are the fewest of any test or run.",
     "The overall verdict is that report's, with two restrictions. The p value of its decision is corrected for all "
     "reports that test the claim (Holm), and a decision that does not survive is undecided. If one report reproduces a "
     "claim and another finds the opposite, the reports disagree. Differences between the settings of two reports are "
     "named where their verdicts differ; they need not be the cause.",
+)
+DECIDED_COLUMNS: Final = (
+    "tested as",
+    "verdict",
+    "best evidence",
+    "tuning",
+    "fixed before its runs",
+    "survives Holm over all claims",
+)
+OF_PARTS: Final = (
+    "A decided reading whose tests are only a part of those of an undecided claim, in the same report, is a part of "
+    "it. It is marked, and not counted among the decided ones."
 )
 OF_CONTROLS: Final = (
     "Controls take away what a model cannot do without. A suite has to notice that, so they are no findings, are not "
@@ -90,7 +107,11 @@ class ClaimText:
     others: tuple[Line, ...]
     rest: str
     next_step: str
+    verdict_words: str = ""
+    tuning: str = ""
     fixed: bool = False
+    stands: bool = False
+    part_of: str = ""
 
     @property
     def heading(self) -> str:
@@ -102,7 +123,11 @@ class ClaimText:
 
     @property
     def is_decided(self) -> bool:
-        return self.verdict in (*DECIDED, DISAGREE)
+        return self.verdict in (*DECIDED, DISAGREE) and not self.part_of
+
+    @property
+    def is_part(self) -> bool:
+        return self.verdict in (*DECIDED, DISAGREE) and bool(self.part_of)
 
     @property
     def is_control(self) -> bool:
@@ -110,8 +135,13 @@ class ClaimText:
 
     @property
     def judged(self) -> str:
-        """The verdict, and what the source did otherwise."""
-        return "; ".join(filter(None, (self.short_verdict, self.claim.recipe)))
+        """The verdict, for whom and at which accounting it does not hold, and what the source did otherwise."""
+        return "; ".join(filter(None, (self.verdict_words or self.short_verdict, self.claim.recipe)))
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What stands beside the verdict in the table of decided claims, after the report."""
+        return self.tuning, _yes(self.fixed), _yes(self.stands)
 
 
 @dataclass(frozen=True)
@@ -124,7 +154,8 @@ class Section:
 
 def sections(records: Sequence[ClaimRecord]) -> list[Section]:
     """The claims by verdict."""
-    texts = [_text(record) for record in records]
+    stand = standing_together(records)
+    texts = [_text(record, record.claim.name in stand) for record in records]
     by_verdict = {verdict: tuple(text for text in texts if text.verdict == verdict) for verdict in OVERALL}
     return [Section(TITLES[verdict], claims) for verdict, claims in by_verdict.items() if claims]
 
@@ -133,18 +164,39 @@ def decided_somewhere(records: Sequence[ClaimRecord]) -> str:
     """How many claims some report decides, superseded readings and controls left out."""
     current = [record for record in records if record.verdict not in (SUPERSEDED, *CONTROLS)]
     decided = [record for record in current if any(entry.ruling.verdict in DECIDED for entry in record.tested)]
-    overall = sum(record.verdict in (*DECIDED, DISAGREE) for record in current)
-    only = sum(record.verdict == UNDECIDED for record in decided)
+    overall = [record for record in current if record.verdict in (*DECIDED, DISAGREE)]
+    whole = [record for record in overall if not _part_of(record)]
+    fixed = sum(record.tested[0].fixed for record in whole)
+    only, parts = sum(record.verdict == UNDECIDED for record in decided), len(overall) - len(whole)
     more = f" {only} more {'is' if only == 1 else 'are'} decided only by reports with weaker evidence." if only else ""
-    return f"{overall} of {len(current)} claims are decided over all reports.{more}"
+    some = (
+        f" {parts} more {'is a part' if parts == 1 else 'are parts'} of undecided claims, and not counted."
+        if parts
+        else ""
+    )
+    later = len(whole) - fixed
+    when = f" {fixed} of them by readings fixed before the first run of their best evidence, {later} by later ones."
+    return f"{len(whole)} of {len(current)} claims are decided over all reports.{when if whole else ''}{some}{more}"
+
+
+def _part_of(record: ClaimRecord) -> str:
+    """The undecided claim of which a claim's tests are a part, by the report with the best evidence."""
+    return record.best.ruling.part_of if record.best else ""
+
+
+def standing_together(records: Sequence[ClaimRecord]) -> set[str]:
+    """The claims whose decisions survive a correction for all that are tested (Holm)."""
+    tested = [record for record in records if record.tested and record.verdict not in (SUPERSEDED, *CONTROLS)]
+    together = holm([record.corrected[0] for record in tested])
+    decided = [(p, record) for p, record in zip(together, tested, strict=True) if record.verdict in DECIDED]
+    return {record.claim.name for p, record in decided if p <= ALPHA}
 
 
 def corrections(records: Sequence[ClaimRecord]) -> str:
     """What p values are corrected for and what not, and how many decisions were foretold, in words."""
     tested = [record for record in records if record.tested and record.verdict not in (SUPERSEDED, *CONTROLS)]
     decided = [record for record in tested if record.verdict in DECIDED]
-    together = holm([record.corrected[0] for record in tested])
-    stay = sum(p <= ALPHA for p, record in zip(together, tested, strict=True) if record in decided)
+    stay = len(standing_together(records))
     fixed = sum(record.tested[0].fixed for record in decided)
     return (
         "The tests of one claim are one family, corrected for their number (Holm). A contrast that its report tests "
@@ -171,10 +223,17 @@ def markdown(records: Sequence[ClaimRecord], made_from: str) -> str:
         _table(("verdict", "claims"), ((section.title, str(len(section.claims))) for section in written)),
         decided_somewhere(records),
         _table(
-            ("decided claim", "tested as", "verdict", "best evidence", "fixed before its runs"),
+            ("decided claim", *DECIDED_COLUMNS),
+            ((_link(text), text.claim.reading, text.judged, _report(text), *text.facts) for text in decided),
+        ),
+        OF_PARTS,
+        _table(
+            ("part of an undecided claim", "of", *DECIDED_COLUMNS),
             (
-                (_link(text), text.claim.reading, text.judged, _report(text), "yes" if text.fixed else "no")
-                for text in decided
+                (_link(text), f"`{text.part_of}`", text.claim.reading, text.judged, _report(text), *text.facts)
+                for section in written
+                for text in section.claims
+                if text.is_part
             ),
         ),
         OF_CONTROLS,
@@ -202,6 +261,8 @@ def page(records: Sequence[ClaimRecord], made_by: str) -> str:
         "introduction": INTRODUCTION,
         "sections": sections(records),
         "decided": decided_somewhere(records),
+        "columns": DECIDED_COLUMNS,
+        "of_parts": OF_PARTS,
         "of_controls": OF_CONTROLS,
         "corrections": corrections(records),
         "made_by": made_by,
@@ -239,7 +300,19 @@ def _markdown(text: ClaimText) -> str:
     return "\n".join(lines)
 
 
-def _text(record: ClaimRecord) -> ClaimText:
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def _verdict_words(best: Evidence, verdict: str) -> str:
+    """The verdict; what is held equal where that matters, what comes out otherwise, and for whom it fails."""
+    ruling = best.ruling
+    axis = best.settings.get("axis", "") if ruling.differs or ruling.claim.match else ""
+    at = f" at {axis}" if axis else ""
+    return "; ".join(filter(None, (f"{verdict}{at}", ruling.exceptions, ruling.differs)))
+
+
+def _text(record: ClaimRecord, stands: bool = False) -> ClaimText:
     tested = record.tested if record.verdict == SUPERSEDED else record.tested[1:]
     best = None if record.verdict == SUPERSEDED else record.best
     corrected = dict(zip((entry.report for entry in record.tested), record.corrected, strict=True))
@@ -250,7 +323,11 @@ def _text(record: ClaimRecord) -> ClaimText:
         tuple(Line(entry.report, _other(best, entry, corrected[entry.report])) for entry in tested),
         _untested(record),
         _next_step(record),
+        _verdict_words(best, record.verdict.removesuffix(" here")) if best else "",
+        best.tuning.words if best else "",
         best is not None and best.fixed,
+        stands,
+        _part_of(record) if best else "",
     )
 
 
@@ -263,7 +340,13 @@ def _best(record: ClaimRecord, best: Evidence, corrected: float) -> str:
     axis = "" if record.claim.effect or record.claim.bits else best.settings.get("axis", "")
     scale = best.ruling.scale or ", at ".join(filter(None, (f"{size}, {budget}", axis)))
     because = f", because {formatting.listing(best.ruling.because)}" if best.ruling.because else ""
-    parts = [f"{_short(best)}{because}; {complete}, {seeds}, {scale}.", *_key_sentences(best)]
+    decided = best.ruling.verdict in DECIDED
+    verdict = _verdict_words(best, _short(best)) if decided else f"{_short(best)}{because}"
+    parts = [f"{verdict}; {complete}, {seeds}, {scale}, {best.tuning.words}.", *_key_sentences(best)]
+    if decided and best.ruling.part_of:
+        parts.append(f"A part of `{best.ruling.part_of}`, which is undecided.")
+    if decided and (given := sides.in_words(best.ruling.counted)):
+        parts.append(f"{capitalized(given)}.")
     if record.claim.recipe:
         parts.append(f"{capitalized(record.claim.recipe)}.")
     if count > 1 and not math.isnan(corrected):
@@ -293,8 +376,6 @@ def _key_sentences(entry: Evidence) -> Iterator[str]:
     families = dict.fromkeys(contrast.corrected_for for contrast in counted if contrast.corrected_for > 1)
     if families:
         yield f"Each p value is corrected for {' or '.join(map(str, families))} tests."
-    if entry.ruling.differs:
-        yield f"{capitalized(entry.ruling.differs)}."
 
 
 def _by_dataset(contrasts: Sequence[Contrast]) -> Iterator[str]:
