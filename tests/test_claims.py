@@ -585,7 +585,7 @@ def test_a_further_condition_that_comes_out_otherwise_is_told(tmp_path: Path, ot
     )
     ruling = ruled(tmp_path, task, further=further)["decoder-generates-best"]
     assert ruling.verdict == REPRODUCED
-    words = "different under the condition “target supervision” on shakespeare: encoder-decoder better than decoder by 0."
+    words = "different under the condition “target supervision” on shakespeare: encoder-decoder better than decoder by"
     assert (words in ruling.evidence, "different" in ruling.evidence) == (differs, differs)
 
 
