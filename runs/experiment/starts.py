@@ -272,10 +272,19 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
                 yield changes | prompt
 
 
-def _open_recipe(entry: TaskEntry, task: Task, examples: int) -> dict[str, float]:
-    """What a file leaves open of the recipe: the dropout where few labels are read many times, from every start."""
-    few = task.target_length == 1 and _drawing(entry, examples) and "dropout" not in task.training.stated()
-    return {"dropout": DROPOUT} if few and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples else {}
+def _open_recipe(entry: TaskEntry, task: Task, examples: int) -> dict[str, Any]:
+    """What a file leaves open of the recipe: the rate of a task that is pretrained for; of drawn labels, the weights
+    that are kept and, where they are read many times, the dropout. All starts have them alike.
+    """
+    stated, recipe = task.training.stated(), dict[str, Any]()
+    given = entry.tuned or entry.tuned_starts
+    if _takes_fast_rate(stated) and not given and any(map(_is_pretraining, entry.start)):
+        recipe["learning_rate"] = LEARNING_RATE
+    if task.target_length == 1 and _drawing(entry, examples):
+        recipe["keep"] = "last"
+        if (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples:
+            recipe["dropout"] = DROPOUT
+    return {key: value for key, value in recipe.items() if key not in stated}
 
 
 def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:
