@@ -19,6 +19,7 @@ from archbench.reports.results import draws
 from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run
 from archbench.runs.experiment import spec
+from archbench.runs.experiment.sections import Training
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.training import from_plan, train
 from archbench.tasks.base.errors import InputError
@@ -115,6 +116,33 @@ def test_few_labels_that_are_read_many_times_have_dropout_unless_the_file_says_o
     assert dropouts(draw="once") == dropouts(training={"dropout": 0.0}) == without
     assert dropouts(tuning={"learning_rate": [0.01, 0.02]}) == without
     assert ("frozen", 7, 0.0) in dropouts(adapt=["finetune", "frozen"])
+
+
+def test_of_drawn_labels_the_last_weights_are_kept_from_every_start_unless_the_file_says_otherwise() -> None:
+    def kept(**changes: Any) -> set[tuple[int, str]]:
+        experiment = spec.from_dict(values([0], **{"examples": [10, "all"], **changes}))
+        return {(part.examples, part.training.keep) for part in experiment.tasks_and_conditions}
+
+    assert kept() == {(10, "last"), (0, "best")}
+    never = {(10, "best"), (0, "best")}
+    assert kept(draw="once") == kept(training={"keep": "best"}) == kept(tuning={"learning_rate": [0.01, 0.02]}) == never
+    assert Training(keep="last").identity() == {**Training().identity(), "keep": "last"}
+    assert "keep" not in Training().identity()
+
+
+def test_a_task_that_is_pretrained_for_has_one_rate_for_all_starts_unless_the_file_says_otherwise() -> None:
+    def rates(training: dict[str, Any], **changes: Any) -> set[tuple[str, float]]:
+        text = {"name": "own", "data": "books.txt", "vocabulary": 300, "budget": {"tokens": 5_000}}
+        task = {key: value for key, value in TASK.items() if key not in ("tokenizer", "vocabulary")}
+        settings = values([0]) | {"pretraining": [text], "training": {"batch_tokens": 250, **training}}
+        experiment = spec.from_dict(settings | {"tasks": [{**task, "start": ["scratch", "own"], **changes}]})
+        return {(part.start, part.training.learning_rate) for part in experiment.tasks_and_conditions}
+
+    assert rates({}) == {("scratch", 0.01), ("own", 0.01)}
+    assert rates({"learning_rate": 0.002}) == {("scratch", 0.002), ("own", 0.002)}
+    for stated in ({"tuned": {"decoder": {"learning_rate": 0.02}}}, {"tuning": {"learning_rate": [0.01, 0.02]}}):
+        assert rates({}, **stated) == {("scratch", 0.003), ("own", 0.003)}
+    assert rates({"optimizer": "adamw"}) == {("scratch", 0.003), ("own", 0.003)}
 
 
 def test_drawn_labels_are_validated_on_a_larger_part_of_them(

@@ -259,6 +259,23 @@ def test_the_earliest_of_equally_good_checkpoints_is_kept(
     assert record is not None and len(steps) > 2 and record["best_step"] == steps[1]
 
 
+def test_the_last_weights_are_kept_where_the_recipe_says_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = {"batch_tokens": 400, "keep": "last"}
+    (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"], training=training)
+    finish, losses = Trainer.finish, itertools.count(1.0)
+
+    def compared(self: Trainer, weights: Any) -> None:
+        assert all(torch.equal(weight, weights[name]) for name, weight in self.weights().items())
+        finish(self, weights)
+
+    monkeypatch.setattr(train, "validation_loss", lambda *_, **__: next(losses))
+    monkeypatch.setattr(Trainer, "finish", compared)
+    record = store.read_record(perform(plan, tmp_path))
+    assert record is not None and record["keep"] == "last" and record["best_step"] == record["steps"] > 0
+
+
 def test_a_run_records_the_version_of_its_numerics_which_names_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

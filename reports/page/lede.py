@@ -9,6 +9,8 @@ from archbench.reports.results.groups import is_checkpoint_as_is, is_started_els
 from archbench.reports.results.place import MATCHES, SUPERVISION
 from archbench.runs.experiment.spec import SCRATCH, is_scratch
 
+KEPT = {"best": "the checkpoint with the lowest validation loss", "last": "the weights of the last step"}
+
 
 def paragraph(tables: Tables) -> str:
     """What was compared under which budget, in a few sentences."""
@@ -125,7 +127,7 @@ def _recipe(runs: pd.DataFrame) -> list[str]:
         done = runs.dropna(subset=["best_step", "steps"])
         parts = done["best_step"].astype(float) / done["steps"].astype(float)
         ends = dict.fromkeys(f"{part:.0%}" for part in (parts.min(), parts.max()))
-        sentences.append(
-            f"Scored: the checkpoint with the lowest validation loss, after {' to '.join(ends)} of the steps."
-        )
+        kept = done["keep"].fillna("best") if "keep" in done else pd.Series(["best"])
+        scored = " or ".join(KEPT[how] for how in sorted(kept.unique()))
+        sentences.append(f"Scored: {scored}, after {' to '.join(ends)} of the steps.")
     return sentences

@@ -249,6 +249,7 @@ class Plan:
             **({"proxy_width": self.training.proxy_width} if self.training.proxy_width else {}),
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             **self._masking(),
+            **({"keep": self.training.keep} if self.training.keep != "best" else {}),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,

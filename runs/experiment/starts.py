@@ -42,6 +42,7 @@ KIND = "generation"
 PRETRAINING_MATCHES = ("parameters", "flops-by-tokens", "loss-tokens")  # what pretrainings can be held equal on
 OWN_TEXT = "task"  # data: the training texts of the task that starts from the pretraining
 LEARNING_RATE, STEPS, MASK_RATE = 0.01, 2_000, 0.3  # of a pretraining for which a file states none: docs/tuning.md
+PRETRAINED_SHARE = 0.3  # of the weights that drawn labels are trained from, likewise
 DROPOUT, TOKENS_OF_LABEL = 0.2, 200  # above so many training tokens for each drawn label, where a file states none
 
 
@@ -254,7 +255,7 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
     for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
         changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
         if adapt not in (FROZEN, PROMPT) and not is_checkpoint(start) and task.tuning is None:
-            changes |= {"training": _open_recipe(entry, task, examples)}
+            changes |= {"training": _open_recipe(entry, task, start, examples)}
         if is_checkpoint(start):
             if adapt == FINETUNE:
                 yield changes | {"architectures": (start,), "tuning": None}
@@ -272,10 +273,21 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
                 yield changes | prompt
 
 
-def _open_recipe(entry: TaskEntry, task: Task, examples: int) -> dict[str, float]:
-    """What a file leaves open of the recipe: the dropout where few labels are read many times, from every start."""
-    few = task.target_length == 1 and _drawing(entry, examples) and "dropout" not in task.training.stated()
-    return {"dropout": DROPOUT} if few and (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples else {}
+def _open_recipe(entry: TaskEntry, task: Task, start: str, examples: int) -> dict[str, Any]:
+    """What a file leaves open of the recipe: the rate of a task that is pretrained for, from every start; of drawn
+    labels, the weights that are kept, the part of pretrained ones, and the dropout where they are read many times.
+    """
+    stated, recipe = task.training.stated(), dict[str, Any]()
+    chosen = bool(entry.tuned or entry.tuned_starts)  # rates of other trials, for weights that were taken whole
+    if _takes_fast_rate(stated) and not chosen and any(map(_is_pretraining, entry.start)):
+        recipe["learning_rate"] = LEARNING_RATE
+    if task.target_length == 1 and _drawing(entry, examples):
+        recipe["keep"] = "last"
+        if _is_pretraining(start) and not chosen:
+            recipe["pretrained_share"] = PRETRAINED_SHARE
+        if (task.budget.tokens or 0) > TOKENS_OF_LABEL * examples:
+            recipe["dropout"] = DROPOUT
+    return {key: value for key, value in recipe.items() if key not in stated}
 
 
 def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:

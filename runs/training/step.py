@@ -116,7 +116,7 @@ class Trainer:
             trained_tokens = allowed_tokens.clone()
             trained_tokens[list(prepared.tokenizer.label_ids)] = True
         if start is not None:
-            copy_weights(model, start, prepared.tokenizer)
+            copy_weights(model, start, prepared.tokenizer, training.pretrained_share)
         model = with_head(model, limits.vocabulary, adapt).to(device)
         step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
         ratio = size.dim / training.proxy_width if training.proxy_width else 1.0

@@ -70,18 +70,19 @@ class TrainingState:
 
 
 class TrainingLoop:
-    """One run's training: `run` leaves the best weights of the validation in the model.
+    """One run's training: `run` leaves the best weights of the validation in the model, or the last ones.
 
     A run diverges, which ends it, where a loss or the norm of a gradient is not finite (`_read_losses`), where a
     validation loss is not finite (`_evaluate`), or where the loss at the end is more than ``DIVERGED_FACTOR`` times the
-    first although the last weights would be kept: in a pretraining, or if validation never improved
-    (`_add_train_point`).
+    first although the last weights would be kept: in a pretraining, by ``keep``, or if validation never
+    improved (`_add_train_point`).
     """
 
     def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
         self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
         self.ranks = trainer.ranks
+        self.keeps_last = plan.is_pretraining or plan.training.keep == "last"
         self.notify, self.stop = notify, stop
         self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
@@ -166,7 +167,7 @@ class TrainingLoop:
         mean = sum(state.losses_since_point) / len(state.losses_since_point)
         self._point("train", "loss", mean)
         state.losses_since_point = []
-        never_better = self.plan.is_pretraining or not state.best_step  # a pretraining keeps the last weights
+        never_better = self.keeps_last or not state.best_step
         if state.step == self.steps and never_better and mean > DIVERGED_FACTOR * state.first_loss:
             rise = f"loss risen from {state.first_loss:.4g} at step 1 to {mean:.4g} at step {state.step}"
             state.divergence = f"{rise}; best checkpoint: step {state.best_step}"
@@ -216,7 +217,7 @@ class TrainingLoop:
     def _evaluate(self) -> None:
         """Measure the validation subset; the weights are kept where they are the best so far, ties to the earliest.
 
-        Of a pretraining the last ones are kept: what follows is not judged by this likelihood.
+        Of a pretraining the last ones are kept: what follows is not judged by this likelihood. So they are by ``keep``.
         """
         state = self.state
         state.last_evaluation = state.step * EVALUATIONS // self.steps
@@ -224,7 +225,7 @@ class TrainingLoop:
         self._point("validation", SAMPLED_NLL if self.plan.sampled else EXACT_NLL, value)
         if not math.isfinite(value):
             state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
-        elif value < state.best_validation_loss or self.plan.is_pretraining:
+        elif value < state.best_validation_loss or self.keeps_last:
             state.best_validation_loss, state.best_step, self.best_weights = value, state.step, self.trainer.weights()
 
     def _snapshot_when_due(self) -> None:

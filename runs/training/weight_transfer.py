@@ -46,8 +46,10 @@ def load(folder: Path, run: str) -> PretrainedWeights:
     return PretrainedWeights(weights, tokenizer, made.objective, made.limits)
 
 
-def copy_weights(model: Any, pretrained: PretrainedWeights, tokenizer: Tokenizer) -> None:
+def copy_weights(model: Any, pretrained: PretrainedWeights, tokenizer: Tokenizer, share: float = 1.0) -> None:
     """Put pretrained weights into a model of the same size, the rows of a vocabulary token by token.
+
+    With a ``share`` below 1, each weight is this part of the pretrained one and the rest of its new one (1910.08475).
 
     Rows of labels stay as they were initialised, unless the labels are the same. Of a table of positions, the
     positions that both have are taken. What predicts lengths starts anew: a window's says nothing of an answer's.
@@ -68,15 +70,19 @@ def copy_weights(model: Any, pretrained: PretrainedWeights, tokenizer: Tokenizer
         given = weights[name].to(value.device, value.dtype)
         sizes = tuple(part.shape[:1] for part in (given, value)) if name in tables else ()
         if sizes == ((pretrained.tokenizer.vocabulary,), (tokenizer.vocabulary,)):
-            value[rows[1]] = given[rows[0]]
+            value[rows[1]] = _mixed(value[rows[1]], given[rows[0]], share)
         elif given.shape == value.shape:
-            value.copy_(given)
+            value.copy_(_mixed(value, given, share))
         elif name in tables and given.shape[1:] == value.shape[1:]:  # of positions
             count = min(len(given), len(value))
-            value[:count] = given[:count]
+            value[:count] = _mixed(value[:count], given[:count], share)
         else:
             shapes = f"{tuple(given.shape)} and {tuple(value.shape)}"
             raise RuntimeError(f"the pretrained weights are of another size: {name} has the shapes {shapes}")
+
+
+def _mixed(new: torch.Tensor, given: torch.Tensor, share: float) -> torch.Tensor:
+    return new.lerp(given, share) if share < 1 and new.is_floating_point() else given
 
 
 def _without_lengths(weights: Mapping[str, Weight]) -> dict[str, Weight]:
