@@ -24,7 +24,8 @@ from archbench.reports.page.bottom_line import bottom_line
 from archbench.reports.page.page import render
 from archbench.reports.report import Report
 
-TASK = replace(SHAKESPEARE, references={}, tokens_per_parameter=8.0)  # decoder 2.58, encoder 3.11, encoder-decoder 2.66
+# decoder 2.58, encoder 3.11, encoder-decoder 2.66, all above the bar of their gate
+TASK = replace(SHAKESPEARE, references={"ngram": 3.43}, tokens_per_parameter=8.0)
 TURNED = {**TASK.truth, "encoder": 2.30}
 TURNING = {("decoder", "encoder"), ("encoder", "encoder-decoder")}
 RESOLVED: dict[str, Any] = {
