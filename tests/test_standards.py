@@ -12,7 +12,7 @@ import synthetic
 from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, single
 
 from archbench.reports.base import tables
-from archbench.reports.claims import best_evidence, claims, ledger, standards
+from archbench.reports.claims import best_evidence, claims, ledger, sides, standards, tuning
 from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import (
     MISSED,
@@ -279,3 +279,68 @@ def test_an_effect_is_turned_as_the_claim_has_it_and_counted_once(
     rulings = [judged([each], Report(tables.collect(tmp_path)), monkeypatch)[0] for each in stated]
     assert [ruling.verdict for ruling in rulings] == [OPPOSITE, REPRODUCED, OPPOSITE]
     assert [len(ruling.counted) for ruling in rulings] == [1, 1, 1]
+
+
+def test_a_part_of_an_undecided_claim_is_marked_and_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    pairs = (("decoder", "encoder"), ("decoder", "encoder-decoder"))
+    whole, half, other = (
+        claim("whole", kind=("classification",), ahead=pairs),
+        claim("half", kind=("classification",), ahead=pairs[:1]),
+        claim("other", kind=("classification",), ahead=(("encoder-decoder", "encoder"),)),
+    )
+    rulings = judged([whole, half, other], report, monkeypatch)
+    assert [ruling.verdict for ruling in rulings] == [UNDECIDED, REPRODUCED, REPRODUCED]
+    assert [ruling.part_of for ruling in rulings] == ["", "whole", ""]
+    entries = best_evidence.evidence("one", report, rulings)
+    records = [best_evidence.record(each, [entry]) for each, entry in zip((whole, half, other), entries, strict=True)]
+    words = ledger_page.markdown(records, "")
+    assert "1 of 3 claims are decided over all reports." in words
+    assert "“So says half”" in words.partition("| part of an undecided claim |")[2].partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_a_claim_about_data_needs_sides_that_read_different_data(
+    tmp_path: Path, data: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    [stated] = rivals("more", data=data)
+    [ruling] = judged([stated], report, monkeypatch)
+    assert ruling.verdict == (UNDECIDED if data else REPRODUCED)
+    assert all(reason.startswith("both sides read the same ") for reason in ruling.because)
+    assert bool(ruling.because) == data
+
+
+def test_amounts_are_ratios_of_the_first_side_and_small_differences_are_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    runs = report.tables["runs"].copy()
+    runs.loc[runs["architecture"] == "decoder", "train_tokens"] *= 3
+    runs.loc[runs["architecture"] == "decoder", "epochs"] = 2.0
+    [ruling] = judged(rivals("more"), Report({**report.tables, "runs": runs}), monkeypatch)
+    found = sides.ratios(ruling.counted)
+    assert found["training tokens"] == pytest.approx((3,), rel=0.01)
+    assert found[sides.DISTINCT] == pytest.approx((1.5,), rel=0.01)
+    assert "the first side has 3 times the training tokens" in sides.in_words(ruling.counted).replace(" and ", ", ")
+    assert sides.are_equal([1.019, 0.981]) and not sides.are_equal([1.0, 1.021])
+
+
+def test_tuning_names_the_sides_without_trials_and_those_that_never_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    [ruling] = judged(rivals("more"), planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR)), monkeypatch)
+
+    def of(*tried: tuple[str, bool]) -> tuple[int, str]:
+        return tuple(tuning.of([tuning.Tried("sentiment", *one) for one in tried], (), ruling.counted))
+
+    assert of() == (0, "not tuned")
+    assert of(("decoder", False)) == (0, "tuned; encoder on sentiment not tuned")
+    assert of(("decoder", False), ("encoder", True)) == (1, "tuned; encoder on sentiment below the gate")
+    assert of(("decoder", False), ("encoder", True), ("encoder", False)) == (2, "tuned")
