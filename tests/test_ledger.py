@@ -242,3 +242,23 @@ def test_the_first_table_lists_the_decided_claims_with_links_to_their_places(tmp
         assert reading == claim.claim.reading and claim.verdict.startswith(verdict)
         assert f'<a href="#{claim.claim.name}">“' in page
         assert set(anchor) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") and anchor
+
+
+def test_what_readings_and_verdicts_call_equal_is_equal_in_the_tables() -> None:
+    """The ledger prints the amounts that both sides of a decided claim have within 2%, computed from the runs."""
+    said = {
+        "parameters": r"equal parameters|at equal size",
+        "training tokens": r"equal training tokens|as many training tokens|as many on both sides",
+        "training FLOPs": r"equal training FLOPs",
+    }
+    ledger = (Path(__file__).parent.parent / "docs" / "reference" / "ledger.md").read_text(encoding="utf-8")
+    sections = [section for section in ledger.split("\n### ") if "equal within 2%: " in section]
+    assert len(sections) > 5
+    for section in sections:
+        reading = section.partition("Tested as: ")[2].partition("\n")[0]
+        best = section.partition("**Best evidence")[2].partition("\n")[0]
+        verdict = best.partition("; ")[0]
+        equal = re.split(r", | and ", re.findall(r"equal within 2%: ([^.]*)\.", best)[0])
+        for amount, words in said.items():
+            if re.search(words, f"{reading} {verdict}"):
+                assert amount in equal, section[:200]
