@@ -130,12 +130,17 @@ def test_of_drawn_labels_the_last_weights_are_kept_from_every_start_unless_the_f
     assert "keep" not in Training().identity()
 
 
+def pretrained_for(training: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An experiment with a task that starts from scratch and from a pretraining."""
+    text = {"name": "own", "data": "books.txt", "vocabulary": 300, "context": 24, "budget": {"tokens": 5_000}}
+    task = {key: value for key, value in TASK.items() if key not in ("tokenizer", "vocabulary")}
+    settings = values([0]) | {"pretraining": [text], "training": {"batch_tokens": 250, **training}}
+    return settings | {"tasks": [{**task, "start": ["scratch", "own"], **changes}]}
+
+
 def test_a_task_that_is_pretrained_for_has_one_rate_for_all_starts_unless_the_file_says_otherwise() -> None:
     def rates(training: dict[str, Any], **changes: Any) -> set[tuple[str, float]]:
-        text = {"name": "own", "data": "books.txt", "vocabulary": 300, "budget": {"tokens": 5_000}}
-        task = {key: value for key, value in TASK.items() if key not in ("tokenizer", "vocabulary")}
-        settings = values([0]) | {"pretraining": [text], "training": {"batch_tokens": 250, **training}}
-        experiment = spec.from_dict(settings | {"tasks": [{**task, "start": ["scratch", "own"], **changes}]})
+        experiment = spec.from_dict(pretrained_for(training, **changes))
         return {(part.start, part.training.learning_rate) for part in experiment.tasks_and_conditions}
 
     assert rates({}) == {("scratch", 0.01), ("own", 0.01)}
@@ -143,6 +148,18 @@ def test_a_task_that_is_pretrained_for_has_one_rate_for_all_starts_unless_the_fi
     for stated in ({"tuned": {"decoder": {"learning_rate": 0.02}}}, {"tuning": {"learning_rate": [0.01, 0.02]}}):
         assert rates({}, **stated) == {("scratch", 0.003), ("own", 0.003)}
     assert rates({"optimizer": "adamw"}) == {("scratch", 0.003), ("own", 0.003)}
+
+
+def test_drawn_labels_begin_with_a_part_of_pretrained_weights_which_names_no_run_from_scratch(folder: Path) -> None:
+    def shares(training: dict[str, Any], **changes: Any) -> set[tuple[str, float]]:
+        matrix = small_plans.plan(pretrained_for(training, **changes), folder, folder / "none")
+        plans = [plan for plan in (*matrix.plans, *matrix.later) if not plan.is_pretraining]
+        return {(plan.start_name, plan.training.pretrained_share) for plan in plans}
+
+    assert shares({}, examples=10) == {("", 1.0), ("own", 0.3)}
+    assert shares({}) == shares({}, examples=10, draw="once") == {("", 1.0), ("own", 1.0)}
+    assert shares({}, examples=10, tuned={"decoder": {"learning_rate": 0.02}}) == {("", 1.0), ("own", 1.0)}
+    assert shares({"pretrained_share": 0.5}, examples=10) == {("", 1.0), ("own", 0.5)}
 
 
 def test_drawn_labels_are_validated_on_a_larger_part_of_them(

@@ -310,9 +310,8 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     labels = list(new.label_ids)
     name = next(name for name, value in fresh.items() if len(value) == new.vocabulary)
     assert torch.equal(finetuned.model.state_dict()[name][labels], fresh[name][labels])
-    half = trainer(
-        replace(after, training=after.training.patched({"pretrained_share": 0.5})), loaded
-    ).model.state_dict()
+    halved = after.training.patched({"pretrained_share": 0.5})
+    half = trainer(replace(after, training=halved), loaded).model.state_dict()
     for name, value in finetuned.model.state_dict().items():
         torch.testing.assert_close(half[name], (value + fresh[name]) / 2)
 

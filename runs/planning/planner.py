@@ -111,7 +111,8 @@ class Planner:
         """The whole plan of a run; raises ``InputError`` where its size or budget cannot be."""
         prepared, setting, task = self.data(wanted.seed), self.setting, wanted.task
         variant, stage = self.architectures.find(wanted.architecture), wanted.stage
-        training = wanted.training.patched(self._masking(variant, task))
+        whole = {} if wanted.start else {"pretrained_share": 1.0}  # names no run without a pretraining
+        training = wanted.training.patched(self._masking(variant, task) | whole)
         measured, is_trial = self.architectures.measurements(variant), wanted.role == "trial"
         start = wanted.start.plan if wanted.start else None
         size = self._size(wanted, variant)
