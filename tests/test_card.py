@@ -148,8 +148,11 @@ def test_a_finetuned_run_says_what_it_was_pretrained_on(place: Path) -> None:
     text = card.text(replace(facts, run=replace(facts.run, plan=plan)))
     assert "pretrained on text and finetuned by archbench" in text and "random weights" not in text
     assert "text: 5,000 tokens" in text and "finetuned only on 20 training examples" in text
-    plan = replace(facts.run.plan, objective={"causal": 1.0})
-    assert "| the last one, step" in card.text(replace(facts, run=replace(facts.run, plan=plan)))
+    for plan in (
+        replace(facts.run.plan, objective={"causal": 1.0}),
+        replace(facts.run.plan, training=facts.run.plan.training.patched({"keep": "last"})),
+    ):
+        assert "| the last one, step" in card.text(replace(facts, run=replace(facts.run, plan=plan)))
     assert "random weights" in card.text(facts) and "the best on the validation split" in card.text(facts)
 
 

@@ -399,6 +399,17 @@ def test_a_pretraining_may_have_a_name_that_begins_with_scratch(tmp_path: Path) 
     assert lede.paragraph(judged.tables).count("from scratch and after pretraining") == 1
 
 
+def test_the_page_says_which_weights_are_scored(tmp_path: Path) -> None:
+    tables = _with_gains(tmp_path, dict.fromkeys(figure_stores.FAMILIES, 0.15)).tables
+    kept = tables["runs"].assign(best_step=3, steps=4)
+    best, last = "Scored: the checkpoint with the lowest validation loss", "the weights of the last step"
+    assert best + ", after 75%" in lede.paragraph({**tables, "runs": kept})
+    assert f"Scored: {last}, after" in lede.paragraph({**tables, "runs": kept.assign(keep="last")})
+    kept.loc[kept["start"].eq("own"), ["keep", "pretrained_share"]] = ["last", 0.3]
+    text = lede.paragraph({**tables, "runs": kept})
+    assert f"{best} or {last}, after" in text and "begin with 0.3 of its weights" in text
+
+
 @pytest.mark.parametrize(("name", "has_gains"), [("t5", False), ("late-switch", False), ("conversion", True)])
 def test_the_heading_of_scores_by_start_mentions_gains_only_where_there_are_any(name: str, has_gains: bool) -> None:
     heading = summary.tables(reference_pages.judged(name))["pretraining"].above

@@ -130,4 +130,7 @@ def _recipe(runs: pd.DataFrame) -> list[str]:
         kept = done["keep"].fillna("best") if "keep" in done else pd.Series(["best"])
         scored = " or ".join(KEPT[how] for how in sorted(kept.unique()))
         sentences.append(f"Scored: {scored}, after {' to '.join(ends)} of the steps.")
+    if grids.known(runs, "pretrained_share"):
+        part = grids.span(runs, "pretrained_share", "{:g}".format)
+        sentences.append(f"After pretraining, runs begin with {part} of its weights and the rest of new ones.")
     return sentences

@@ -127,6 +127,11 @@ class Plan:
         return bool(self.objective)
 
     @property
+    def keeps_last(self) -> bool:
+        """Whether the weights of the last step are kept: always those of a pretraining."""
+        return self.is_pretraining or self.training.keep == "last"
+
+    @property
     def is_trained(self) -> bool:
         """Whether weights are trained here: not those of a prompted model, nor of a checkpoint scored as it is."""
         return self.tokens > 0
@@ -250,6 +255,7 @@ class Plan:
             **({"proxy_share": self.training.proxy_share} if self.training.proxy_share else {}),
             **self._masking(),
             **({"keep": self.training.keep} if self.training.keep != "best" else {}),
+            **({"pretrained_share": share} if (share := self.training.pretrained_share) < 1 else {}),
             "optimizer": self.training.optimizer,
             "dropout": self.training.dropout,
             "device": self.device,

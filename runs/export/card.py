@@ -183,8 +183,8 @@ def _budget(facts: Facts) -> str:
 
 
 def _checkpoint(plan: Plan) -> str:
-    """Which weights of the run these are: a pretraining keeps its last ones."""
-    return "the last one" if plan.is_pretraining else "the best on the validation split"
+    """Which weights of the run these are."""
+    return "the last one" if plan.keeps_last else "the best on the validation split"
 
 
 def _scores(facts: Facts) -> str:

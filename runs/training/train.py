@@ -82,7 +82,6 @@ class TrainingLoop:
         self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
         self.ranks = trainer.ranks
-        self.keeps_last = plan.is_pretraining or plan.training.keep == "last"
         self.notify, self.stop = notify, stop
         self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
@@ -167,7 +166,7 @@ class TrainingLoop:
         mean = sum(state.losses_since_point) / len(state.losses_since_point)
         self._point("train", "loss", mean)
         state.losses_since_point = []
-        never_better = self.keeps_last or not state.best_step
+        never_better = self.plan.keeps_last or not state.best_step
         if state.step == self.steps and never_better and mean > DIVERGED_FACTOR * state.first_loss:
             rise = f"loss risen from {state.first_loss:.4g} at step 1 to {mean:.4g} at step {state.step}"
             state.divergence = f"{rise}; best checkpoint: step {state.best_step}"
@@ -225,7 +224,7 @@ class TrainingLoop:
         self._point("validation", SAMPLED_NLL if self.plan.sampled else EXACT_NLL, value)
         if not math.isfinite(value):
             state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
-        elif value < state.best_validation_loss or self.keeps_last:
+        elif value < state.best_validation_loss or self.plan.keeps_last:
             state.best_validation_loss, state.best_step, self.best_weights = value, state.step, self.trainer.weights()
 
     def _snapshot_when_due(self) -> None:
