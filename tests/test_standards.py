@@ -321,12 +321,12 @@ def test_amounts_are_ratios_of_the_first_side_and_small_differences_are_equal(
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
     report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
     runs = report.tables["runs"].copy()
-    runs.loc[runs["architecture"] == "decoder", "train_tokens"] *= 3
-    runs.loc[runs["architecture"] == "decoder", "epochs"] = 2.0
+    times = (runs["architecture"] == "decoder").astype(float)
+    runs["train_tokens"], runs["epochs"] = 1000 + 2000 * times, 1 + times
     [ruling] = judged(rivals("more"), Report({**report.tables, "runs": runs}), monkeypatch)
     found = sides.ratios(ruling.counted)
-    assert found["training tokens"] == pytest.approx((3,), rel=0.01)
-    assert found[sides.DISTINCT] == pytest.approx((1.5,), rel=0.01)
+    assert found["training tokens"] == (3,)
+    assert found[sides.DISTINCT] == (1.5,)
     assert "the first side has 3 times the training tokens" in sides.in_words(ruling.counted).replace(" and ", ", ")
     assert sides.are_equal([1.019, 0.981]) and not sides.are_equal([1.0, 1.021])
 

@@ -77,8 +77,7 @@ class Evidence:
     def rank(self) -> Rank:
         """How good the evidence is; greater is better."""
         strength = self.ruling.strength
-        measured = not any("scored on" in words for words in self.ruling.because)
-        passed = measured and not below_gates(self.ruling.counted)
+        passed = strength.gated and not below_gates(self.ruling.counted)
         tokens = self.tokens if self.tokens > 0 else 0.0
         return passed, strength.complete, self.tuning.level, strength.seeds, tokens, strength.tests
 

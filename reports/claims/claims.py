@@ -248,7 +248,7 @@ class _ClaimJudge:
         text = "; ".join(filter(None, (gathered(counted) + cautions, apart, standards.in_words(reasons))))
         lacks = [f"not compared: {formatting.listing(missing)}"] if missing else []
         lacks += [f"some pairs {_why_not_counted(claim)}"] if rest and not claim.deepest else []
-        lacks += [*filter(None, (self._with_sources_alone(sets), no_scratch)), *because]
+        lacks += [*filter(None, (self._without_shuffled_sources(sets), no_scratch)), *because]
         verdict = self._ruling(claim, counted, bool(missing or reasons))
         if missing:
             text = f"{text}; not compared: {formatting.listing(missing)}"
@@ -258,7 +258,7 @@ class _ClaimJudge:
             verdict,
             f"{text}{more}.",
             "" if verdict != UNDECIDED else elsewhere if missing else self._step(claim, counted, reasons),
-            strength=strength(counted, lacks),
+            strength=replace(strength(counted, lacks), gated=not ungated),
             p=decision_p(claim, counted) if verdict != UNDECIDED else math.nan,
             counted=tuple(counted),
             differs=more.removeprefix("; "),
@@ -401,7 +401,7 @@ class _ClaimJudge:
         )
         return "; ".join(filter(None, texts))
 
-    def _with_sources_alone(self, sets: Collection[str]) -> str:
+    def _without_shuffled_sources(self, sets: Collection[str]) -> str:
         """On which of these data sets shuffled sources were not scored, in words; stored bits have no sources."""
         unknown = [
             comparison.group.dataset

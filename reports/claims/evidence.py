@@ -17,12 +17,13 @@ class Strength:
     """How much a report's test of a claim weighs; none of it depends on the direction of the result.
 
     ``lacks`` says what is missing from a complete test: pairs, intervals, gates that were measured and passed.
-    ``seeds`` are the fewest of any test, ``tests`` the number of tests.
+    ``seeds`` are the fewest of any test, ``tests`` the number of tests. ``gated``: the bar of every gate was measured.
     """
 
     lacks: tuple[str, ...] = ()
     seeds: int = 0
     tests: int = 0
+    gated: bool = True
 
     @property
     def complete(self) -> bool:

@@ -57,5 +57,5 @@ def in_words(contrasts: Sequence[Contrast]) -> str:
 
 
 def _times(values: Sequence[float]) -> str:
-    low, high = (f"{value:.2g}" if value < 10 else number(value) for value in (min(values), max(values)))
+    low, high = (f"{value:.3g}" if value < 10 else number(value) for value in (min(values), max(values)))
     return f"{low} times" if low == high else f"{low} to {high} times"
