@@ -57,7 +57,8 @@ INTRODUCTION: Final = (
     "seed drew its own examples, where a finetuning reads a part of all; if a claim about data compares different "
     "amounts of distinct data; if its baseline is the same for every tokenizer; and if its tests do not decide an "
     "earlier claim already. Models that are no better than the best simple baseline refute nothing. Else it is "
-    "“undecided, because ...”, and its tests are printed. A claim about a baseline has no gate: its bar is a baseline itself. Where it was "
+    "“undecided, because ...”, and its tests are printed. A claim about a baseline has no gate: its bar "
+    "is a baseline itself. Where it was "
     "not measured whether shuffled sources do as well, the test is called incomplete: a model above its bar has "
     "learned, if not from its source. What the source of the claim did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
