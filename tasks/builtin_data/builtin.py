@@ -12,6 +12,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 from archbench.tasks.builtin_data import (
     bible,
+    cmudict,
     hard_phrases,
     monolingual,
     phrase_pairs,
@@ -131,6 +132,14 @@ def _fetched() -> list[Builtin]:
             lambda kind, cache, say: bible.english(cache, say),
         ),
         *(_verses(code) for code in bible.LANGUAGES if code != "en"),
+        Builtin(
+            "cmudict",
+            ("translation",),
+            "117,493 English words and their pronunciations (CMUdict), letters to phonemes, split by word",
+            cmudict.EXTRACT.sha256,
+            lambda kind, cache, say: cmudict.load(cache, say),
+            primary={"translation": "exact_match"},  # the share of words that are right
+        ),
         *map(_public, public.PUBLIC),
     ]
 
