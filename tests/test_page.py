@@ -31,6 +31,7 @@ from archbench.reports.page import assemble, matrix, page, printed, sections, su
 from archbench.reports.page.grids import Column
 from archbench.reports.page.parts import Figure, Note, Points, Section, Table, Terminal
 from archbench.reports.page.sections import SECTIONS, checks
+from archbench.reports.page.sections.scores import SCORES
 from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS
 from archbench.reports.report import Report
 from archbench.reports.results.comparisons import Comparisons
@@ -311,23 +312,19 @@ def test_tokens_with_a_loss_are_checked_where_they_are_held_equal(tmp_path: Path
 
 def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None:
     judged = Report(tables.read(store / "tables"))
-    head, *rows = summary.tables(judged)["scores"].rows
-    assert head[1:] == [
-        "phrases-en-de (exact match ↑, n = 400)",
-        "sentiment (accuracy ↑, n = 500)",
-        "shakespeare (bits per byte ↓, n = 120)",
-    ]
+    head, *rows = summary.tables(judged)["verdicts"].rows
+    assert head[1:] == ["phrases-en-de", "sentiment", "shakespeare"]
     assert all(len(row) == len(head) for row in rows)
-    assert next(row for row in rows if row[0] == "encoder-decoder")[1].endswith("*")
     for row in rows:
         for cell in row:
-            assert cell.removesuffix(" *") in html
-    phrases, sentiment, shakespeare = summary.sentences(judged)
-    assert "Early training" not in phrases
+            for part in cell.removesuffix(")").split(" ("):
+                assert part in html
+    phrases, sentiment, shakespeare, limits = summary.sentences(judged)
+    assert phrases.startswith("Translate phrases-en-de: encoder-decoder 73%\N{NO-BREAK SPACE}exact match, decoder 42%")
     assert "baseline" not in phrases
-    assert "Early training: sentiment (3.1" in sentiment
-    assert "No architecture is better than the best simple baseline, TF-IDF + logistic regression (0.630;" in sentiment
-    assert "any-order bound" in shakespeare
+    assert "None is better than a simple baseline (TF-IDF + logistic regression, 0.630)" in sentiment
+    assert "(not decided)" in sentiment and shakespeare.startswith("Continue shakespeare: decoder 2.")
+    assert "Early training: sentiment (3.1" in limits
 
 
 def test_the_number_of_test_examples_stands_by_every_score(html: str) -> None:
@@ -427,10 +424,11 @@ def test_translations_that_are_judged_by_bits_show_whole_answers_beside(tmp_path
     )
     synthetic.write_store(tmp_path, [bits])
     judgement = Report(tables.collect(tmp_path))
-    head, first, *_ = summary.tables(judgement)["scores"].rows
-    assert [entry.partition(" (")[0] for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
-    assert "bits per byte" in head[1] and "chrF" in head[2]
-    assert len(first) == 3 and all(first)
+    grid = SCORES.grid(judgement)
+    head, first = grid.head, grid.rows[0]
+    assert [entry.text for entry in head] == ["architecture", "phrases-en-de", "phrases-en-de"]
+    assert "bits per byte" in head[1].below and "chrF" in head[2].below
+    assert len(first) == 3 and all(cell.text for cell in first)
 
 
 def test_a_report_of_the_same_tables_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,8 +475,8 @@ def test_the_matrix_marks_where_a_baseline_is_not_beaten(store: Path, html: str)
             assert (NOT_ABOVE_BASELINE in cell.text) == (min(ends) <= 0)
             assert cell.kind.split()[1] in STANDINGS
     top = html[: html.index('id="outcome"')]
-    assert top.count("<table") == 1 and 'id="figure-summary"' in top
-    assert len(re.findall('class="short"', top)) <= 4
+    assert top.count("<table") == 1 and 'id="figure-in_short"' in top
+    assert all(f"<bdi>{dataset}</bdi>" in top[: top.index("<figure")] for dataset in datasets)
     for word in ("wins", "loses", "not decided"):
         assert f">{word}" in top
 
@@ -507,7 +505,7 @@ def test_version_and_commit_stand_at_the_top(tmp_path: Path) -> None:
 
 
 def test_another_translation_than_the_reference_is_not_called_wrong(html: str) -> None:
-    answers = html[html.index('id="answers"') : html.index('id="curves"')]
+    answers = html[html.index('id="answers"') : html.index('id="metrics"')]
     parts = {part[: part.index("</bdi>")]: part for part in answers.split("<h3><bdi>")[1:]}
     assert "wrong" not in parts["phrases-en-de"] and "chrF " in parts["phrases-en-de"]
     assert "✗ wrong" in parts["sentiment"] or "✓ right" in parts["sentiment"]
@@ -563,7 +561,7 @@ def test_a_section_is_one_entry_that_page_paper_and_terminal_read(monkeypatch: p
     assert f"{name} & {len(name)}" in printed.printed(printed.table(judged, "names"), "latex")
     assert ["names", "the names of the data sets"] in printed.listing(judged)
     on_terminal = summary.tables(judged, page.SECTIONS)
-    assert [*on_terminal] == ["names", "scores"]
+    assert [*on_terminal] == ["names", "verdicts"]
     assert on_terminal["names"] == ("Names:", [["data set", "letters"], [name, str(len(name))]], len(judged.first))
 
 

@@ -71,13 +71,14 @@ class Figure:
 class Terminal(Generic[Row]):
     """How the terminal prints a table: at which ``place``, the words ``above`` it, and at ``most`` how many rows.
 
-    Its ``columns`` are those of the page, unless it has others.
+    Its ``columns`` are those of the page, unless it has others. ``needs`` tells whether a report's table is printed.
     """
 
     place: int
     above: Callable[[Report], str] = lambda report: ""
     most: int | None = None
     columns: Columns[Row] | None = None
+    needs: Ask = lambda report: True
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ class AnsweredExamples:
 
 
 def samples(
-    predictions: pd.DataFrame, group: Group, one_answer: bool = False, labels: bool = False
+    predictions: pd.DataFrame, group: Group, one_answer: bool = False, labels: bool = False, most: int = EXAMPLES
 ) -> AnsweredExamples:
-    """The first `EXAMPLES` test examples that every architecture has answered; not chosen for their content.
+    """The first `most` test examples that every architecture has answered; not chosen for their content.
 
     `one_answer`: there is one right answer, so that each is marked; `labels`: an answer is a label.
     """
@@ -59,7 +59,7 @@ def samples(
     }
     examples = tuple(
         _example(example, {name: by_run[run] for name, run in chosen.items() if run in by_run}, labels)
-        for example in _shared(list(by_run.values()))
+        for example in _shared(list(by_run.values()))[:most]
     )
     runs = group.runs.set_index("run")
     seeds = sorted({str(seed) for seed in runs.loc[list(chosen.values()), "seed"].dropna()})
@@ -79,7 +79,7 @@ def _shared(parts: list[pd.DataFrame]) -> list[Any]:
     index = parts[0].index
     for part in parts[1:]:
         index = index.intersection(part.index)
-    return sorted(index)[:EXAMPLES]
+    return sorted(index)
 
 
 def _example(example: Any, by_architecture: dict[str, pd.DataFrame], labels: bool) -> AnsweredExample:

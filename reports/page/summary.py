@@ -7,10 +7,11 @@ from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import cautions, changed, left_out, verdict
 from archbench.reports.page import lede
-from archbench.reports.page.bottom_line import pretrained
+from archbench.reports.page.bottom_line import limits, pretrained
 from archbench.reports.page.grids import GridCell
 from archbench.reports.page.parts import Section, Table, Terminal
 from archbench.reports.page.sections import SECTIONS, on_terminal, tuning
+from archbench.reports.page.task_lines import task_lines
 from archbench.reports.questions import scaling
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison
@@ -37,12 +38,12 @@ def _printed(report: Report, terminal: Terminal[Any], table: Table[Any]) -> Prin
 
 
 def sentences(report: Report) -> list[str]:
-    """The decided and open contrasts of each data set with their caveats or, without contrasts, the effects of changes.
+    """A line for each data set and what limits them or, without primary contrasts, the effects of changes.
 
     Sentences about size and depth, and about pretraining, follow where conditions differ in them.
     """
-    lines = [_sentences(report, comparison) for comparison in report.judged]
-    lines += by_measure(report.tested.primary)
+    lines = [*map(str, task_lines(report))] or [_sentences(report, comparison) for comparison in report.judged]
+    lines += filter(None, [*by_measure(report.tested.primary), limits(report)])
     if not report.tested.primary:
         lines += [phrase(contrast, "sentence") for contrast in report.tested["effect"]]
     lines += [f"{trend.sweep.title}: {line}" for trend in report.trends for line in scaling.sentences(trend)]

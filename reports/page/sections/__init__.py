@@ -23,6 +23,7 @@ from archbench.reports.report import Report
 
 SECTIONS: Final[tuple[Section, ...]] = (
     first.SECTION,
+    trends.CURVES,
     pretraining.SECTION,
     scores.VERDICTS,
     conditions.effects(main=True),
@@ -38,7 +39,6 @@ SECTIONS: Final[tuple[Section, ...]] = (
     trends.WRITING,
     claims.SECTION,
     scores.ANSWERS,
-    trends.CURVES,
     scores.METRICS,
     methods.FAILURES,
     budget.SECTION,
@@ -56,4 +56,5 @@ def printed(sections: tuple[Section, ...] = SECTIONS) -> Mapping[str, Table[Any]
 def on_terminal(report: Report, sections: tuple[Section, ...]) -> list[tuple[Terminal[Any], Table[Any]]]:
     """The tables that the terminal prints, in its order: those of the sections that a report has."""
     found = tables(section for section in sections if section.needs(report))
-    return sorted(((table.terminal, table) for table in found if table.terminal), key=lambda entry: entry[0].place)
+    printed = [(table.terminal, table) for table in found if table.terminal and table.terminal.needs(report)]
+    return sorted(printed, key=lambda entry: entry[0].place)

@@ -1,6 +1,8 @@
-"""The first screen: who wins, in sentences, in a table and in a figure, and what limits that."""
+"""The first screen: a line for each data set, an example, a figure, what limits them, and the verdicts as a table."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from typing import Final
 
@@ -15,10 +17,12 @@ from archbench.reports.contrasts.words import (
     STANDINGS,
 )
 from archbench.reports.page.bottom_line import bottom_line, limits
-from archbench.reports.page.grids import Column
+from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.matrix import matrix
-from archbench.reports.page.parts import Figure, Note, Section, Special, Table, when
+from archbench.reports.page.parts import Figure, Note, Section, Special, Table, Terminal, when
+from archbench.reports.page.sections.scores import answered
 from archbench.reports.page.sections.tuning import variants_in_use
+from archbench.reports.page.task_lines import task_lines
 from archbench.reports.readings import waterfall
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining, trials
@@ -52,7 +56,17 @@ def _figures(report: Report) -> list[str]:
         "pretraining_gains": len(pretraining.by_dataset(report)) == len(report.first),
         "causes": waterfall.asks_for_causes(report),
     }
-    return [*(name for name, asked in asks.items() if asked), "summary", "in_short", "headline"]
+    return [*(name for name, asked in asks.items() if asked), "in_short", "headline"]
+
+
+def _on_terminal(report: Report) -> list[Column[tuple[GridCell, ...]]]:
+    """The columns with their first words alone: a state and a mean fit into a line."""
+    heads = [replace(head, below="") for head in matrix(report).head]
+    return [Column(head, partial(_short, place=place)) for place, head in enumerate(heads)]
+
+
+def _short(row: tuple[GridCell, ...], place: int) -> GridCell:
+    return replace(row[place], below=row[place].below.partition(";")[0])
 
 
 VERDICTS: Final = Table(
@@ -74,6 +88,7 @@ VERDICTS: Final = Table(
     holds="which architecture wins on which data set",
     lacks="primary contrasts",
     note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE} {MARKED_BELOW_GATE}.",
+    terminal=Terminal(1, columns=_on_terminal),
 )
 SECTION: Final = Section(
     "In short",
@@ -81,10 +96,13 @@ SECTION: Final = Section(
     lead=True,
     needs=sentences,
     show=(
-        Special("sentences", sentences),
-        VERDICTS,
-        Figure("verdicts", linked="The table as a picture."),
+        Special("lines", task_lines),
+        Special("sentences", lambda report: [] if task_lines(report) else sentences(report)),
+        Special("answers", lambda report: answered(report, most=1)[:1]),
         Figure(_figures),
         Note(limits, look="limits"),
+        VERDICTS,
+        Figure("verdicts", linked="The table as a picture."),
+        Special("sentences", lambda report: sentences(report) if task_lines(report) else []),
     ),
 )

@@ -12,8 +12,9 @@ from archbench.reports.contrasts.verdicts import Verdict, baseline_label, change
 from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
 from archbench.reports.figures.figure import of_architecture, of_baseline
 from archbench.reports.page.grids import Column, Grid, GridCell, grid
+from archbench.reports.page.matrix import matrix
 from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table, Terminal
-from archbench.reports.page.samples import AnsweredExamples, samples
+from archbench.reports.page.samples import EXAMPLES, AnsweredExamples, samples
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining
 from archbench.reports.results.comparison import CHECKPOINT, Comparison
@@ -184,15 +185,16 @@ def _verdicts(report: Report) -> list[Verdict]:
     return [verdict(entry, tested.primary_on(entry), changed(entry, tested)) for entry in report.judged]
 
 
-def _samples(report: Report) -> list[tuple[str, AnsweredExamples]]:
-    tables, answered = report.tables, []
+def answered(report: Report, most: int = EXAMPLES) -> list[tuple[str, AnsweredExamples]]:
+    """For each data set its first answered test examples, at ``most`` so many."""
+    tables, found = report.tables, []
     scores = tables["scores"]
     labelled = set(scores.loc[(scores["metric"] == "accuracy").fillna(False), "run"])
     for group in (comparison.group for comparison in report.first):
         one_answer = declared.one_answer(tables, group.dataset)
         labels = not labelled.isdisjoint(group.runs["run"])
-        answered.append((group.dataset, samples(tables["predictions"], group, one_answer, labels)))
-    return [(dataset, examples) for dataset, examples in answered if examples.examples]
+        found.append((group.dataset, samples(tables["predictions"], group, one_answer, labels, most)))
+    return [(dataset, examples) for dataset, examples in found if examples.examples]
 
 
 SCORES: Final = Table[Scored](
@@ -209,7 +211,7 @@ SCORES: Final = Table[Scored](
     ),
     holds="scores of all architectures and baselines on every data set",
     note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). {MARKED_BELOW_GATE}.",
-    terminal=Terminal(1, columns=_on_terminal),
+    terminal=Terminal(1, columns=_on_terminal, needs=lambda report: not matrix(report).rows),
 )
 VERDICTS: Final = Section(
     "Verdicts",
@@ -220,14 +222,14 @@ VERDICTS: Final = Section(
 SECTION: Final = Section(
     "Scores",
     name="scores",
-    show=(Figure("summary"), Figure("in_short"), Figure("headline"), SCORES),
+    show=(Figure("in_short"), Figure("headline"), SCORES, Figure("summary")),
 )
 ANSWERS: Final = Section(
     "Answers to the same inputs",
     name="answers",
     short="Answers",
     otherwise="No answers: none were recorded, or the published report omits their texts.",
-    show=(Special("answers", _samples),),
+    show=(Special("answers", answered),),
 )
 METRICS: Final = Section(
     "All metrics",

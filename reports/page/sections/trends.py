@@ -153,7 +153,7 @@ CURVES: Final = Section(
     "Learning curves",
     name="curves",
     otherwise="No validation curve was recorded.",
-    show=(Figure("curves_tokens", titled=True), Figure("curves_flops", titled=True)),
+    show=(Figure("curves_flops", titled=True), Figure("curves_tokens", titled=True)),
 )
 QUALITY_AGAINST_COST: Final = Section(
     "Quality against cost",

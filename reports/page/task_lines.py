@@ -1,0 +1,83 @@
+"""One line for each data set in plain words: what every architecture reaches, and what the best one takes for it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from archbench.reports.base import formatting
+from archbench.reports.contrasts.contrast import Contrast, architectures_of
+from archbench.reports.contrasts.phrase import elsewhere, phrase
+from archbench.reports.contrasts.verdicts import baseline_label, changed
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, OUTCOMES
+from archbench.reports.report import Report
+from archbench.reports.results.comparison import Cell, Comparison
+
+VERBS: Final = {
+    "translation": "Translate",
+    "classification": "Classify",
+    "generation": "Continue",
+    "summarization": "Summarize",
+    "memorization": "Memorize",
+}
+COSTS: Final = {"train_flops": "training FLOPs", "train_seconds": "training time"}
+SAME: Final = 0.02  # costs that differ by at most this part are not named
+
+
+class TaskLine(NamedTuple):
+    """The result on one data set: what is asked, each architecture's score in words, the best first, and the rest."""
+
+    verb: str
+    title: str
+    scores: str
+    rest: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.title}: {self.scores}. {self.rest}".rstrip()
+
+
+def task_lines(report: Report) -> list[TaskLine]:
+    """A line for each data set and measure with primary contrasts."""
+    return [
+        _line(report, comparison, primary)
+        for comparison in report.judged
+        if (primary := report.tested.primary_on(comparison)) and comparison.scored
+    ]
+
+
+def _line(report: Report, comparison: Comparison, primary: Sequence[Contrast]) -> TaskLine:
+    named = architectures_of(primary)
+    cells = [cell for cell in comparison.scored if cell.architecture in named]
+    cells.sort(key=lambda cell: -comparison.metric.gain(cell.interval.mean))
+    scores = ", ".join(_score(report, comparison, cell, cells[0], primary) for cell in cells)
+    verb = VERBS.get(comparison.group.task, comparison.group.task.capitalize())
+    diverged = [phrase(contrast, "sentence") for contrast in primary if contrast.lost_to_divergence]
+    more = [*diverged, *elsewhere(changed(comparison, report.tested))]
+    return TaskLine(verb, comparison.group.dataset, scores, " ".join([*_rest(comparison, cells), *more]))
+
+
+def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, primary: Sequence[Contrast]) -> str:
+    """An architecture's mean, with its unit at the best one, and how it stands to the best where it is not worse."""
+    mean, metric = cell.interval.mean, comparison.metric
+    share = (metric.least, metric.most) == (0.0, 1.0)
+    text = f"{mean:.0%}" if share else formatting.value(mean, metric.decimals)
+    label = f"\N{NO-BREAK SPACE}{metric.label}" if cell is best else ""
+    pair = {cell.architecture, best.architecture}
+    outcomes = [contrast.outcome for contrast in primary if {contrast.first, contrast.second} == pair]
+    words = [OUTCOMES[outcome] for outcome in outcomes if outcome not in ("ahead", "behind")]
+    gate = "" if report.comparisons.gate(comparison.group, cell.architecture).passed else BELOW_GATE_MARK
+    return f"{cell.architecture} {text}{label}{gate}{f' ({words[0]})' if words else ''}"
+
+
+def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
+    """The best simple baseline where no model beats it, and what the best model takes compared with the next."""
+    if comparison.none_beats_baseline and (baseline := comparison.best_simple_baseline):
+        value = formatting.value(baseline[1], comparison.metric.decimals)
+        yield f"None is better than a simple baseline ({baseline_label(baseline[0])}, {value})."
+    if len(cells) < 2:
+        return
+    best, second = (cell.architecture for cell in cells[:2])
+    runs = comparison.group.runs
+    means = {name: runs.groupby("architecture")[name].mean() for name in COSTS if name in runs}
+    ratios = {COSTS[name]: by[best] / by[second] for name, by in means.items() if {best, second} <= set(by.index)}
+    told = [f"{ratio:.2g} times the {what}" for what, ratio in ratios.items() if abs(ratio - 1) > SAME]
+    if told:
+        yield f"Cost: {best} takes {formatting.listing(told)} of {second}."
