@@ -1,8 +1,6 @@
 """The experiment that a file describes: its tasks, conditions and pretrainings, checked against each other."""
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from archbench.runs.experiment import starts
@@ -18,6 +16,7 @@ from archbench.runs.experiment.sections import (
     checkpoint_name,
     is_checkpoint,
     is_scratch,
+    variant_name,
 )
 from archbench.runs.experiment.tasks import check_task, check_tuning, resolved
 from archbench.runs.experiment.validation import nearest, printable, require, validated
@@ -117,9 +116,17 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
         _check_alternatives(f"tasks[{position}].", listed.alternatives, entered)
     for task in tasks:
         chosen = [name for name in task.architectures if name in task.alternatives]
-        if chosen and task.tuning is None:
-            where = f"alternatives.{chosen[0]}: trials choose among alternatives"
-            raise InputError(f"{where}, but the task {printable(task.name)} has no trials; add [tuning]")
+        open_ones = [name for name in chosen if not task.chosen_form(name)]
+        if open_ones and task.tuning is None:
+            where = f"alternatives.{open_ones[0]}: trials choose among alternatives"
+            how = f'add [tuning], or the choice of earlier trials: tuned = {{ {open_ones[0]} = {{ form = "..." }} }}'
+            raise InputError(f"{where}, but the task {printable(task.name)} has no trials; {how}")
+        for name, tuned in task.tuned.items():
+            forms = [
+                form.name for listed in chosen if variant_name(listed) == name for form in task.alternatives[listed]
+            ]
+            where = f"tasks.{task.name}.tuned.{name}.form"
+            require(tuned.form or name, [name, *forms], f"{where}: no form {printable(tuned.form)} in alternatives")
         for name in chosen:
             for position, form in enumerate(task.alternatives[name]):
                 _check_formed(task, form, f"alternatives.{name}[{position}]: tasks.{task.name}")
@@ -191,16 +198,3 @@ def _check_baselines(tasks: tuple[Task, ...]) -> None:
             raise InputError(f"tasks[{i}].baseline: no other {task.kind} task {printable(task.baseline)}{known}")
         if task.baseline and others[task.baseline].baseline:
             raise InputError(f"tasks[{i}].baseline: {printable(task.baseline)} has a baseline of its own; use that one")
-
-
-def variant_name(architecture: str) -> str:
-    """What results call an architecture: "my-variant" for ``lab/my_variant.py``, "./bert" for a checkpoint's folder."""
-    if architecture.endswith(".py"):
-        return PurePath(architecture).stem.replace("_", "-")
-    return checkpoint_name(architecture) if is_path(architecture) else architecture
-
-
-def is_path(architecture: str) -> bool:
-    """Whether an architecture is given by a path: it ends in ``.py`` or contains a folder."""
-    named = architecture.startswith(("transformers:", "hub:"))
-    return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)

@@ -103,6 +103,19 @@ def checkpoint_name(start: str) -> str:
     return start.removeprefix("hub:") if start.startswith("hub:") else f"./{PurePath(start).name}"
 
 
+def variant_name(architecture: str) -> str:
+    """What results call an architecture: "my-variant" for ``lab/my_variant.py``, "./bert" for a checkpoint's folder."""
+    if architecture.endswith(".py"):
+        return PurePath(architecture).stem.replace("_", "-")
+    return checkpoint_name(architecture) if is_path(architecture) else architecture
+
+
+def is_path(architecture: str) -> bool:
+    """Whether an architecture is given by a path: it ends in ``.py`` or contains a folder."""
+    named = architecture.startswith(("transformers:", "hub:"))
+    return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)
+
+
 def _rate_or_transfer(value: object, check: Any) -> Any:
     """A learning rate or "transfer"; an error is one message instead of one for each alternative."""
     if isinstance(value, str) and value != TRANSFER:
@@ -232,10 +245,14 @@ class Training(TrainingEntry):
 
 
 class Tuned(Section):
-    """One architecture's tuned values, chosen on validation; they override the shared recipe."""
+    """One architecture's values that earlier trials chose on validation; they override the shared recipe.
+
+    ``form`` names the one of its ``alternatives`` that is compared under its name; empty: the architecture itself.
+    """
 
     learning_rate: Rate | None = None
     dropout: Fraction | None = None
+    form: str = ""
 
 
 class Tuning(Section):
@@ -408,12 +425,22 @@ class Task(TaskKeys, StartKeys):
         return any(getattr(self, name) != key.default for name, key in StartKeys.model_fields.items())
 
     def candidates(self, architecture: str) -> tuple[Form, ...]:
-        """What may be compared under an architecture's name: itself and its alternatives, all with their variant."""
+        """What may be compared under an architecture's name: itself and its alternatives, all with their variant.
+
+        Where earlier trials chose one of these, it alone.
+        """
         others = self.alternatives.get(architecture, ())
-        return (
+        forms = (
             Form(name=architecture, variant=architecture),
             *(form.patched({"variant": form.variant or architecture}) for form in others),
         )
+        chosen = self.chosen_form(architecture)
+        return tuple(form for form in forms if form.name == chosen) if chosen else forms
+
+    def chosen_form(self, architecture: str) -> str:
+        """The form that earlier trials chose for an architecture, by its name or path; empty: it is not known."""
+        tuned = self.tuned.get(variant_name(architecture))
+        return tuned.form if tuned else ""
 
     @property
     def all_candidates(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from archbench.runs.experiment import starts
 from archbench.runs.experiment.conditions import LISTS, limited
 from archbench.runs.experiment.entries import Overrides
-from archbench.runs.experiment.resolve import is_path, resolve
+from archbench.runs.experiment.resolve import resolve
 from archbench.runs.experiment.sections import (
     ADAPTED,
     BETWEEN_MEASURES,
@@ -42,6 +42,7 @@ from archbench.runs.experiment.sections import (
     Task,
     TrainingEntry,
     is_checkpoint,
+    is_path,
     is_scratch,
 )
 from archbench.runs.experiment.settings import applied, blamed, checked

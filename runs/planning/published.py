@@ -12,8 +12,7 @@ from typing import Any
 from archbench.runs.base import machine, store
 from archbench.runs.base.placement import Placement
 from archbench.runs.base.plan import Plan
-from archbench.runs.experiment.resolve import is_path, variant_name
-from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task
+from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task, is_path, variant_name
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.preparation import check_data
 from archbench.tasks.base.errors import InputError

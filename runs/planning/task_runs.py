@@ -100,7 +100,7 @@ class TaskRuns:
             task=formed,
             architecture=form.variant,
             match=match,
-            training=recipe(formed, self._called(form), trials),
+            training=recipe(formed, self._called(form) if trials else self._find(name).name, trials),
             name=self._find(name).name,
             form=form.name if form.settings else "",
             trials=tuple(run for runs in deciding for run in runs),

@@ -165,7 +165,7 @@ class TuningTrials:
 def recipe(task: Task, name: str, trials: TuningTrials | None = None) -> Training:
     """How an architecture is trained: by its condition, else its trials, else its own or the common setting."""
     tuned = task.tuned.get(name)
-    values = tuned.model_dump(exclude_none=True) if tuned else {}
+    values = tuned.model_dump(exclude_none=True, exclude={"form"}) if tuned else {}
     point = trials.best.get(name) if trials is not None else None
     if trials is not None:
         values = {"learning_rate": point.learning_rate, "dropout": point.dropout} if point else {}
