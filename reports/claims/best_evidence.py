@@ -103,7 +103,7 @@ class ClaimRecord:
 
 def evidence(report: str, judged: Report, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
     """What a report says about each claim."""
-    tuned = tuning.settings(judged.tables)
+    tuned = tuning.settings(judged)
     return [_evidence(report, judged, ruling, tuned) for ruling in rulings]
 
 

@@ -23,7 +23,7 @@ from archbench.reports.base.formatting import capitalized, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims import baseline_rows, standards
+from archbench.reports.claims import baseline_rows, standards, tuning
 from archbench.reports.claims.evidence import (
     ClaimVerdict,
     Strength,
@@ -124,7 +124,8 @@ class _ClaimJudge:
         self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
         self.further = report.compared[1]
         self.tables: Tables = report.tables
-        self.few_examples = draws.few(report.tables)
+        self.few_examples, self.limited = draws.few(report.tables), draws.limited(report.tables)
+        self.tuned = tuning.settings(report)
         self.has_pretraining = bool(by_dataset(report))
         stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
         self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
@@ -233,7 +234,8 @@ class _ClaimJudge:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
         sets = {contrast.dataset for contrast in counted}
         ungated = "" if claim.control else self._without_gates(sets)
-        over, drawn_once = self._draws(claim)
+        over, drawn_once = self._draws(claim, counted)
+        found = tuning.of(self.tuned, (), counted)
         cautions = self._caution(claim, counted) + over
         worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
         reasons = [
@@ -242,6 +244,9 @@ class _ClaimJudge:
             *worse,
             *drawn_once,
             *standards.same_data(claim, counted),
+            *standards.end_of_training(claim, counted),
+            *standards.tuned(claim, found),
+            *standards.departs(claim, refuted(claim, counted)),
             *standards.beaten(self._of(claim), claim, counted),
         ]
         because = tuple(reason.words for reason in reasons)
@@ -434,16 +439,17 @@ class _ClaimJudge:
         ]
         return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
 
-    def _draws(self, claim: Claim) -> tuple[str, list[standards.Reason]]:
+    def _draws(self, claim: Claim, counted: Sequence[Contrast]) -> tuple[str, list[standards.Reason]]:
         """Over how many draws of few examples the sides of a claim are, in words; reasons where it is one."""
         sides = [side for pair in claim.ahead for side in pair]
-        counts: dict[str, int] = {}
+        counts = {contrast.dataset: 1 for contrast in counted if contrast.dataset in self.limited}
         for comparison, side in product(self._of(claim), sides):
             if count := draws.draws(self.few_examples, self.comparisons.side(comparison, side)):
                 name = comparison.group.dataset
                 counts[name] = min(count, counts.get(name, count))
         over = [(draws.in_words(count, draws.noun(self.tables, name)), name) for name, count in counts.items()]
-        nouns = dict.fromkeys(draws.noun(self.tables, name) for name, count in counts.items() if count == 1)
+        once = [name for name, count in counts.items() if count == 1 and not claim.control]
+        nouns = dict.fromkeys(draws.noun(self.tables, name) for name in once)
         words = f" ({formatting.grouped(over)})" if over else ""
         return words, list(standards.one_draw(nouns))
 

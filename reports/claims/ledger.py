@@ -15,6 +15,7 @@ from typing import Any, Final
 from archbench.reports.base.statistics import RULES
 from archbench.tasks.base import sealed
 
+CHOSEN: Final = "readings"  # the part whose claims were written for tables that were known
 CLAIMS: Final = Path(__file__).with_name("claims.toml")
 WORDING: Final = ("reading", "called", "recipe", "control", "part")  # describe or place a test; the rest is content
 OF_FILES: Final = {
@@ -109,8 +110,9 @@ class Claim:
     - ``preset``: the preset that compares what it needs
 
     ``supersedes`` names the claim whose reading this one replaces. ``miniature``: made about larger models, so that
-    only its direction is judged. ``recipe`` says in a clause what the source did otherwise. ``control``: a part is
-    taken away that the model cannot do without, so that a comparison has to notice it; no finding, and without a gate.
+    only its direction is judged. ``recipe`` says in a clause what the source did otherwise, its families and what it
+    had beside: then nothing refutes the claim. ``control``: a part is taken away that the model cannot do without, or
+    the objective asks for the outcome, so that a comparison has to notice it; no finding, and without a gate.
     """
 
     name: str
@@ -144,6 +146,13 @@ class Claim:
     recipe: str = ""
     control: bool = False
 
+    @property
+    def names_amounts(self) -> bool:
+        """Whether it names amounts of training: of data, passes, shares of the budget, or what is held equal."""
+        shares = any("@" in name for pair in self.ahead for name in pair)
+        return self.data or self.epochs > 0 or bool(self.match) or shares
+
+
 
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
@@ -165,6 +174,12 @@ def digests() -> dict[str, str]:
 def content(entries: Sequence[dict[str, Any]]) -> str:
     """The SHA-256 of the tests of claims."""
     return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
+
+
+def chosen_readings() -> tuple[int, int]:
+    """How many readings were tried on tables whose results were known, and how many of them were withdrawn."""
+    withdrawn = len(tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["withdrawn"])
+    return len(parts()[CHOSEN]) + withdrawn, withdrawn
 
 
 def control_pairs() -> set[frozenset[str]]:

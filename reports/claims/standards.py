@@ -4,14 +4,18 @@
 - A side that was pretrained is better than its own training from scratch, where that was trained too: what is worse for
   its pretraining shows a bad pretraining. A claim that compares just these two tests it itself.
 - A claim about n examples is about any n examples: where every seed has the same ones, the interval over seeds is about
-  these alone.
+  these alone. That holds of data with a limited number of examples, too.
+- What is about amounts of training, or compares different ones, scores weights of the end of training.
+- The rate of every side was tuned: a rate that suits one side decides nothing, and no published trial shows that
+  rates matter less than the sides do.
 - The bar of a gate was measured. Where answers repeat, so that they may be labels, one answer to everything is a bar,
   too. Whether shuffled sources do as well is printed where it was not measured: a model above its bar has learned.
 - Sides of a claim about data read different amounts of distinct data, not the same data more often.
 - A baseline is the same for every tokenizer: an n-gram model over tokens is weak or strong as the tokens are.
-- Nothing is refuted by models that are no better than the best simple baseline: they may be too poor.
-- A contrast counts once. Of claims that the same contrasts decide, the first of the ledger has them. A pair that is a
-  control counts for no other claim.
+- Nothing is refuted by models that are no better than the best simple baseline: they may be too poor. Nor by models
+  that depart from the source of the claim.
+- A contrast counts once, and tokenizers that give the same stream of tokens are one side. Of claims that the same
+  contrasts decide, the first of the ledger has them. A pair that is a control counts for no other claim.
 
 A claim whose contrasts are only a part of those of an undecided claim is decided, but marked as a part of it.
 """
@@ -25,7 +29,8 @@ from archbench.reports.base.formatting import grouped, listing, number
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import ClaimVerdict, below_gates, deciding, refuted
 from archbench.reports.claims.ledger import DECIDED, UNDECIDED, Claim, successors
-from archbench.reports.claims.sides import DISTINCT, amounts, are_equal, ratios
+from archbench.reports.claims.sides import DISTINCT, TOKENS, amounts, are_equal, ratios, scored_after
+from archbench.reports.claims.tuning import Tuning
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
@@ -36,6 +41,9 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 BETTER_MODELS: Final = "models that are better than the best simple baseline"
 OVER_TOKENS: Final = ("unigram", "bigram")  # baselines that are another one for each tokenizer
+
+
+LATE: Final = 0.98  # weights that are scored are of the end of training from this part of the steps on
 
 
 class Reason(NamedTuple):
@@ -49,6 +57,31 @@ def gates(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
     """The sides below their gates; a control takes away what the model needs, so that it has none."""
     if not claim.control and (words := below_gates(counted)):
         yield Reason(words)
+
+
+def tuned(claim: Claim, found: Tuning) -> Iterator[Reason]:
+    """Sides that train at rates which no trial chose for them; a control is noticed at any rate that trains."""
+    if not claim.control and not found.level:
+        yield Reason("the rates of its sides were not all tuned", "trials that choose each side's rate")
+
+
+def end_of_training(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
+    """The sides of a claim about amounts of training whose scored weights are of well before its end."""
+    early = {
+        (f"{side} after {scored_after(contrast, side):.0%} of its steps", contrast.dataset): None
+        for contrast in counted
+        if claim.names_amounts or not are_equal(ratios([contrast]).get(TOKENS, ()))
+        for side in (contrast.first, contrast.second)
+        if scored_after(contrast, side) < LATE
+    }
+    if early:
+        yield Reason(f"weights were kept before the end ({grouped(early)})", 'weights of the last step (keep = "last")')
+
+
+def departs(claim: Claim, refuting: bool) -> Iterator[Reason]:
+    """What would refute a claim by models, or a training, that the source did not have."""
+    if refuting and claim.recipe:
+        yield Reason("a test that departs from its source refutes nothing", "the recipe of the source")
 
 
 def same_data(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
@@ -142,6 +175,7 @@ def one_draw(nouns: Iterable[str]) -> Iterator[Reason]:
 
 def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
     """A baseline over tokens, which is another one for each tokenizer; one that only beats the models."""
+    yield from departs(claim, refuting)
     if refuting and not claim.under:
         yield Reason(f"models that the {baseline_label(claim.over)} beats refute nothing", BETTER_MODELS)
     if claim.over in OVER_TOKENS:
