@@ -87,7 +87,8 @@ def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
         else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
     ]
-    return tuple(standards.parts(list(standards.counted_once(verdicts))))
+    streams = standards.same_streams(report.tables)
+    return tuple(standards.parts(list(standards.counted_once(verdicts, streams)), streams))
 
 
 def _tested(report: Report, evidence: Sequence[Contrast | Question]) -> tuple[Contrast, ...]:
@@ -235,7 +236,6 @@ class _ClaimJudge:
         sets = {contrast.dataset for contrast in counted}
         ungated = "" if claim.control else self._without_gates(sets)
         over, drawn_once = self._draws(claim, counted)
-        found = tuning.of(self.tuned, (), counted)
         cautions = self._caution(claim, counted) + over
         worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
         reasons = [
@@ -245,7 +245,7 @@ class _ClaimJudge:
             *drawn_once,
             *standards.same_data(claim, counted),
             *standards.end_of_training(claim, counted),
-            *standards.tuned(claim, found),
+            *standards.tuned(claim, tuning.of(self.tuned, (), counted)),
             *standards.departs(claim, refuted(claim, counted)),
             *standards.beaten(self._of(claim), claim, counted),
         ]
@@ -363,7 +363,10 @@ class _ClaimJudge:
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
         claimed, against = ("behind", "ahead") if claim.under else ("ahead", "behind")
-        reasons = list(standards.baseline(claim, outcomes == {"behind"}))
+        groups = [comparison.group for comparison in scored]
+        reasons = list(standards.baseline(claim, outcomes == {against}))
+        if outcomes == {"behind"}:  # what is ahead of a baseline would be so with better rates
+            reasons += standards.tuned(claim, tuning.of(self.tuned, groups, ()))
         because = tuple(reason.words for reason in reasons)
         decided = {claimed: REPRODUCED, against: OPPOSITE}
         verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
@@ -559,11 +562,18 @@ class _ClaimJudge:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
             return
         pair = self._with_usual_loss(comparison, pair)
-        runs = [self.comparisons.side(comparison, side) for side in pair]
+        runs = [self._runs(comparison, side) for side in pair]
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
             names = (Place.parse(pair[0]).words, Place.parse(pair[1]).words)
             group = comparison.group.of(dict(zip(names, runs, strict=True)))
             yield Question(group, comparison.metric, names)
+
+    def _runs(self, comparison: Comparison, side: str) -> pd.DataFrame:
+        """The runs of a side, with all seeds: under a further condition some may stand only under the first one."""
+        runs = self.comparisons.side(comparison, side)
+        firsts = (first for first in self.first if first.group.dataset == comparison.group.dataset)
+        every = next((self.comparisons.side(first, side) for first in firsts), runs)
+        return every if len(runs) and set(runs["run"]) < set(every["run"]) else runs
 
     def _has_text_of_preset(self, claim: Claim, start: str) -> bool:
         """Whether a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""

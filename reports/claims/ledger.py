@@ -153,7 +153,6 @@ class Claim:
         return self.data or self.epochs > 0 or bool(self.match) or shares
 
 
-
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
     return tuple(claim for claims in parts().values() for claim in claims)

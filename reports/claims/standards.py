@@ -21,8 +21,9 @@ A claim whose contrasts are only a part of those of an undecided claim is decide
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from archbench.reports.base.formatting import grouped, listing, number
@@ -185,20 +186,38 @@ def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
         )
 
 
-def identity(contrast: Contrast) -> tuple[str, str, frozenset[str]]:
-    """What tells the contrasts of a report apart, whichever side comes first."""
-    return contrast.dataset, contrast.condition, frozenset((contrast.first, contrast.second))
+def same_streams(tables: Tables) -> dict[str, str]:
+    """The data sets whose tokens are as many as an earlier one's, of the same texts, with that one's name.
+
+    Bytes are characters but for a few: as sides of a comparison of tokenizers the two are one.
+    """
+    rows = tables["datasets"].dropna(subset=["train_tokens", "tokenizer", "origin"])
+    of_others: dict[str, str] = {}
+    for earlier, later in combinations(rows.to_dict("records"), 2):
+        alike = all(earlier[key] == later[key] for key in ("kind", "origin", "train_examples"))
+        if alike and are_equal([later["train_tokens"] / earlier["train_tokens"]]):
+            of_others.setdefault(str(later["dataset"]), str(earlier["dataset"]))
+    return of_others
 
 
-def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
+def identity(contrast: Contrast, streams: Mapping[str, str]) -> tuple[str, str, frozenset[str]]:
+    """What tells the contrasts of a report apart, whichever side comes first; ``streams``: see `same_streams`."""
+    sides = (name.partition(" on ") for name in (contrast.first, contrast.second))
+    names = frozenset(f"{name}{on}{streams.get(place, place)}" for name, on, place in sides)
+    return contrast.dataset, contrast.condition, names
+
+
+def counted_once(rulings: Sequence[ClaimVerdict], streams: Mapping[str, str]) -> Iterator[ClaimVerdict]:
     """The verdicts in the order of the ledger, where contrasts that decide one decide no other."""
     used: dict[tuple[str, str, frozenset[str]], str] = {}
     for ruling in rulings:
         if ruling.verdict not in DECIDED or not ruling.counted or ruling.claim.name in successors():
             yield ruling
             continue
-        needed = [identity(contrast) for contrast in deciding(ruling.claim, ruling.counted)]
-        if len(set(needed)) < len(needed):
+        needed = [identity(contrast, streams) for contrast in deciding(ruling.claim, ruling.counted)]
+        if any(len(names) == 1 for _, _, names in needed):
+            yield undecided(ruling, Reason("both sides read the same stream of tokens"))
+        elif len(set(needed)) < len(needed):
             yield undecided(ruling, Reason("it counts one contrast twice"))
         elif used.keys() >= set(needed):
             names = listing(dict.fromkeys(f"“{used[key]}”" for key in needed))
@@ -208,15 +227,15 @@ def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
             yield ruling
 
 
-def parts(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
+def parts(rulings: Sequence[ClaimVerdict], streams: Mapping[str, str]) -> Iterator[ClaimVerdict]:
     """The verdicts, where a decided claim rests on a part of the contrasts of an undecided one: with its name."""
     open_ones = {
-        ruling.claim.name: {identity(contrast) for contrast in ruling.counted}
+        ruling.claim.name: {identity(contrast, streams) for contrast in ruling.counted}
         for ruling in rulings
         if ruling.verdict == UNDECIDED and ruling.claim.name not in successors()
     }
     for ruling in rulings:
-        own = {identity(contrast) for contrast in ruling.counted} if ruling.verdict in DECIDED else set()
+        own = {identity(contrast, streams) for contrast in ruling.counted} if ruling.verdict in DECIDED else set()
         wholes = [name for name, others in open_ones.items() if own and own < others]
         yield replace(ruling, part_of=wholes[0]) if wholes else ruling
 
