@@ -15,7 +15,6 @@ from typing import Any, Final
 from archbench.reports.base.statistics import RULES
 from archbench.tasks.base import sealed
 
-CHOSEN: Final = "readings"  # the part whose claims were written for tables that were known
 CLAIMS: Final = Path(__file__).with_name("claims.toml")
 WORDING: Final = ("reading", "called", "recipe", "control", "part")  # describe or place a test; the rest is content
 OF_FILES: Final = {
@@ -175,10 +174,10 @@ def content(entries: Sequence[dict[str, Any]]) -> str:
     return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
 
 
-def chosen_readings() -> tuple[int, int]:
-    """How many readings were tried on tables whose results were known, and how many of them were withdrawn."""
-    withdrawn = len(tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["withdrawn"])
-    return len(parts()[CHOSEN]) + withdrawn, withdrawn
+def chosen_readings() -> tuple[set[str], int]:
+    """The readings of published tables, written when results were known; how many more were tried and withdrawn."""
+    withdrawn = tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["withdrawn"]
+    return {claim.name for claim in parts()["readings"]}, len(withdrawn)
 
 
 def control_pairs() -> set[frozenset[str]]:
