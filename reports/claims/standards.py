@@ -3,11 +3,10 @@
 - Every side passes its gate: a model that has hardly learned says little about its design.
 - A side that was pretrained is better than its own training from scratch, where that was trained too: what is worse for
   its pretraining shows a bad pretraining. A claim that compares just these two tests it itself.
-- A claim about n examples is about any n examples: where every seed has the same ones, the interval over seeds is about
-  these alone. That holds of data with a limited number of examples, too.
+- A claim about n examples, or about data limited to n, is about any n: where every seed has the same ones, the interval
+  over seeds is about these alone.
 - What is about amounts of training, or compares different ones, scores weights of the end of training.
-- The rate of every side was tuned: a rate that suits one side decides nothing, and no published trial shows that
-  rates matter less than the sides do.
+- Trials chose the rate of every side: one that suits the other decides nothing.
 - The bar of a gate was measured. Where answers repeat, so that they may be labels, one answer to everything is a bar,
   too. Whether shuffled sources do as well is printed where it was not measured: a model above its bar has learned.
 - Sides of a claim about data read different amounts of distinct data, not the same data more often.
@@ -67,7 +66,7 @@ def tuned(claim: Claim, found: Tuning) -> Iterator[Reason]:
 
 
 def end_of_training(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
-    """The sides of a claim about amounts of training whose scored weights are of well before its end."""
+    """The sides of a claim about amounts of training whose scored weights are from well before its end."""
     early = {
         (f"{side} after {scored_after(contrast, side):.0%} of its steps", contrast.dataset): None
         for contrast in counted
@@ -187,10 +186,7 @@ def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
 
 
 def same_streams(tables: Tables) -> dict[str, str]:
-    """The data sets whose tokens are as many as an earlier one's, of the same texts, with that one's name.
-
-    Bytes are characters but for a few: as sides of a comparison of tokenizers the two are one.
-    """
+    """The data sets that have as many tokens of the same texts as an earlier one, as bytes and characters: its name."""
     rows = tables["datasets"].dropna(subset=["train_tokens", "tokenizer", "origin"])
     of_others: dict[str, str] = {}
     for earlier, later in combinations(rows.to_dict("records"), 2):

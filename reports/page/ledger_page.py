@@ -52,9 +52,10 @@ TITLES: Final = {
 INTRODUCTION: Final = (
     "Every claim of the ledger once, with the best evidence over all published reports. All results are about small "
     "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
-    "judged in miniature: whether its direction is seen at this size. Statements are paraphrases of their sources.",
+    "judged in miniature: whether its direction is seen at this size. Statements are not quotations: most "
+    "are paraphrases.",
     "A claim is decided only if every side passes its gate, whose bar was measured; if trials chose the rate of every "
-    "side (no published trial shows that rates matter less than sides do); if every side that was pretrained "
+    "side; if every side that was pretrained "
     "has a better mean than its own training from scratch on the same examples, where the report has that; if each "
     "seed drew its own examples, where models read a limited number of them; if a claim about data compares different "
     "amounts of distinct data; if a claim about amounts of training scores the weights of its last 2% of steps; if its "
