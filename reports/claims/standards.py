@@ -191,7 +191,7 @@ def same_streams(tables: Tables) -> dict[str, str]:
     of_others: dict[str, str] = {}
     for earlier, later in combinations(rows.to_dict("records"), 2):
         alike = all(earlier[key] == later[key] for key in ("kind", "origin", "train_examples"))
-        if alike and are_equal([later["train_tokens"] / earlier["train_tokens"]]):
+        if alike and are_equal([later["train_tokens"] / max(earlier["train_tokens"], 1)]):
             of_others.setdefault(str(later["dataset"]), str(earlier["dataset"]))
     return of_others
 

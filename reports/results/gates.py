@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval, Sample, mean_interval, pool
+from archbench.reports.base.tables import Tables
 from archbench.reports.results.groups import placed
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -163,7 +164,7 @@ def _baselines(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> 
     return {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
 
 
-def bars_per_token(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+def bars_per_token(tables: Tables) -> dict[str, float]:
     """The bar of each data set's gate in nats per token, as trials count: by the bits per byte of the same runs."""
     scores = tables["scores"]
     scores = scores[(scores["split"] == "test") & scores["metric"].isin([BITS_PER_BYTE, NLL_PER_TOKEN])]
