@@ -364,7 +364,7 @@ def test_data_of_so_many_examples_are_one_draw(
 def test_data_sets_with_one_stream_of_tokens_are_one_side() -> None:
     def rows(**tokens: int) -> pd.DataFrame:
         shared = {"kind": "translation", "origin": "here", "train_examples": 9}
-        sizes = [{"dataset": name, "tokenizer": name, "train_tokens": count} for name, count in tokens.items()]
+        sizes = [{"dataset": name, "train_tokens": count} for name, count in tokens.items()]
         return pd.DataFrame([size | shared for size in sizes])
 
     assert standards.same_streams({"datasets": rows(char=1000, byte=1019, bpe=500)}) == {"byte": "char"}

@@ -187,7 +187,8 @@ def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
 
 def same_streams(tables: Tables) -> dict[str, str]:
     """The data sets that have as many tokens of the same texts as an earlier one, as bytes and characters: its name."""
-    rows = tables["datasets"].dropna(subset=["train_tokens", "tokenizer", "origin"])
+    known = ["dataset", "kind", "origin", "train_examples", "train_tokens"]
+    rows = tables["datasets"].reindex(columns=known).dropna()
     of_others: dict[str, str] = {}
     for earlier, later in combinations(rows.to_dict("records"), 2):
         alike = all(earlier[key] == later[key] for key in ("kind", "origin", "train_examples"))
