@@ -26,6 +26,14 @@ settings.register_profile("archbench", deadline=None, derandomize=True)
 settings.load_profile("archbench")
 
 
+@pytest.fixture
+def any_rate_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted comparisons have no trials: their claims are judged as if each side's rate was tuned."""
+    from archbench.reports.claims import standards
+
+    monkeypatch.setattr(standards, "tuned", lambda *_: ())
+
+
 FAULTS: dict[tuple[str, str], int] = {}  # that were tried, what came of it, and how many times
 
 

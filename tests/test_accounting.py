@@ -115,6 +115,7 @@ def test_without_such_a_contrast_the_page_does_not_explain_it(tmp_path: Path) ->
     assert "epends on the accounting" not in page
 
 
+@pytest.mark.usefixtures("any_rate_counts")
 def test_a_claim_that_rests_on_it_is_undecided(tmp_path: Path) -> None:
     def verdicts(judgement: Report) -> dict[str, ClaimVerdict]:
         return {ruling.claim.name: ruling for ruling in claim_verdicts(judgement)}

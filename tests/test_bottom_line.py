@@ -129,9 +129,9 @@ def test_claims_decided_in_miniature_are_named_last() -> None:
     lines = bottom_line(reported, verdicts)
     named = lines[len(bottom_line(reported))]
     assert named.startswith(
-        f"Claims about larger models, tested in miniature ({scale}): same direction for “{claims[0].statement}”"
+        f"Claims about larger models, tested in miniature ({scale}). Same direction: {claims[0].statement}; "
     )
-    assert named.endswith(f"and 1 more; opposite direction for “{claims[4].statement}”.")
+    assert named.endswith(f"; 1 more. Opposite direction: {claims[4].statement}.")
     assert claims[5].statement not in named and lines[-1] == named
 
 

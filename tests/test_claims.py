@@ -36,6 +36,8 @@ from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 from archbench.tasks.kinds.registry import BUILTIN
 
+pytestmark = pytest.mark.usefixtures("any_rate_counts")
+
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 
 
@@ -281,7 +283,7 @@ def test_what_a_comparison_cannot_test_is_folded_away(tmp_path: Path) -> None:
     unfolded, _, folded = part.partition("<details>")
     for ruling in claim_verdicts(judged):
         assert (ruling.claim.reading in html_text(unfolded)) == (ruling.verdict not in UNTESTED)
-        reason = html_text(folded).partition(f"“{ruling.claim.statement}”")[2]
+        reason = html_text(folded).partition(ruling.claim.statement)[2]
         assert (html_text(ruling.verdict) + ruling.evidence in reason) == (ruling.verdict in UNTESTED)
 
 
@@ -481,7 +483,8 @@ def test_an_effect_of_one_architecture_is_tested(tmp_path: Path) -> None:
         tmp_path, "tasks", [{"name": "phrases-alone"}, {"name": "phrases-mixed", "baseline": "phrases-alone"}]
     )
     rulings = {ruling.claim.name: ruling for ruling in claim_verdicts(Report(tables.collect(tmp_path)))}
-    assert rulings["next-word-is-enough-gated"].verdict == OPPOSITE
+    ruling = rulings["next-word-is-enough-gated"]  # it comes out otherwise, by a test that departs from the source
+    assert (ruling.verdict, ruling.because) == (UNDECIDED, ("a test that departs from its source refutes nothing",))
 
 
 # Superseded readings.

@@ -232,6 +232,7 @@ def test_an_ablation_below_its_gate_is_labelled_too(tmp_path: Path) -> None:
     assert contrast.outcome == "ahead" and contrast.gate.startswith("decoder-no-norm is below its gate")
 
 
+@pytest.mark.usefixtures("any_rate_counts")
 def test_a_claim_about_a_model_below_its_gate_is_not_decided(tmp_path: Path) -> None:
     def rulings(judgement: Report) -> dict[str, ClaimVerdict]:
         return {ruling.claim.name: ruling for ruling in claim_verdicts(judgement)}

@@ -22,6 +22,8 @@ from archbench.reports.claims.ledger import OPPOSITE, OUT_OF_REACH, REPRODUCED, 
 from archbench.reports.page import ledger_page
 from archbench.reports.report import Report
 
+pytestmark = pytest.mark.usefixtures("any_rate_counts")
+
 CLAIMS = {claim.name: claim for claim in ledgers.ledger()}
 CLAIM = CLAIMS["encoder-understands"]
 ENCODER = {"decoder": 0.5, "encoder": 0.7, "encoder-decoder": 0.5}
@@ -234,26 +236,26 @@ def test_the_first_table_lists_the_decided_claims_with_links_to_their_places(tmp
     records = best_evidence.records(planted(tmp_path, one=sentiment(ENCODER), two=single(SHAKESPEARE, seeds=5)))
     decided = [claim for claim in records if claim.verdict in best_evidence.DECIDED]
     words, page = ledger_page.markdown(records, ""), ledger_page.page(records, "archbench")
-    rows = re.findall(r"^\| \[“(.+?)”\]\(#(.+?)\) \| (.+?) \| (.+?) \| \[(\w+)\]", words, re.MULTILINE)
+    rows = re.findall(r"^\| \[(.+?)\]\(#(.+?)\) \| (.+?) \| (.+?) \| \[(\w+)\]", words, re.MULTILINE)
     assert len(rows) == len(decided) > 0
     for statement, anchor, reading, verdict, report in rows:
         (claim,) = (claim for claim in decided if claim.claim.statement == statement)
         assert claim.best is not None and report == claim.best.report
         assert reading == claim.claim.reading and claim.verdict.startswith(verdict)
-        assert f'<a href="#{claim.claim.name}">“' in page
+        assert f'<a href="#{claim.claim.name}">' in page
         assert set(anchor) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") and anchor
 
 
 def test_what_readings_and_verdicts_call_equal_is_equal_in_the_tables() -> None:
     """The ledger prints the amounts that both sides of a decided claim have within 2%, computed from the runs."""
     said = {
-        "parameters": r"equal parameters|at equal size",
+        "parameters outside embedding tables": r"equal parameters|at equal size",
         "training tokens": r"equal training tokens|as many training tokens|as many on both sides",
         "training FLOPs": r"equal training FLOPs",
     }
     ledger = (Path(__file__).parent.parent / "docs" / "reference" / "ledger.md").read_text(encoding="utf-8")
     sections = [section for section in ledger.split("\n### ") if "equal within 2%: " in section]
-    assert len(sections) > 5
+    assert sections
     for section in sections:
         reading = section.partition("Tested as: ")[2].partition("\n")[0]
         best = section.partition("**Best evidence")[2].partition("\n")[0]

@@ -226,6 +226,7 @@ def test_pretraining_costs_less_for_each_task_the_more_tasks_share_it() -> None:
         assert single >= ten >= hundred >= 1
 
 
+@pytest.mark.usefixtures("any_rate_counts")
 @pytest.mark.parametrize(
     ("pair", "verdict"),
     [
@@ -253,6 +254,7 @@ def test_a_claim_in_miniature_says_the_direction_and_the_scale(
         assert ruling.p < 0.05 or verdict == UNDECIDED
 
 
+@pytest.mark.usefixtures("any_rate_counts")
 @pytest.mark.parametrize(("text", "verdict"), [("phrases-text-en-de", SAME_DIRECTION), ("mine.txt", UNMET)])
 def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
     text: str, verdict: str, monkeypatch: pytest.MonkeyPatch
@@ -268,6 +270,7 @@ def test_a_claim_is_tested_after_pretrainings_on_the_text_of_its_preset(
     assert ruling.verdict == verdict
 
 
+@pytest.mark.usefixtures("any_rate_counts")
 @pytest.mark.parametrize(
     ("pair", "verdict"),
     [

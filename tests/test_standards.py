@@ -28,6 +28,10 @@ from archbench.reports.page import ledger_page
 from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 
+pytestmark = pytest.mark.usefixtures("any_rate_counts")
+
+TUNED = standards.tuned  # before the fixture takes it away
+
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
 ADAPTED = [("decoder{own, finetune, 1000}", "encoder{own, finetune, 1000}")]
 
@@ -192,7 +196,7 @@ def test_controls_stand_in_a_table_of_their_own_and_are_not_counted(
     words = ledger_page.markdown(records, "")
     assert "1 of 1 claims are decided over all reports." in words
     before, table = words.split("| control | tested as |")
-    assert "“So says finding”" in before and "“So says control”" not in before
+    assert "So says finding" in before and "So says control" not in before
     assert "| control noticed | [one](one/) |" in table.partition("\n\n")[0]
     assert "| reproduced; the source had a head | [one](one/) | not tuned | no | yes |" in before
     page = ledger_page.page(records, "archbench")
@@ -219,7 +223,8 @@ def test_what_is_not_corrected_is_counted(tmp_path: Path, monkeypatch: pytest.Mo
     entries = best_evidence.evidence("one", report, judged(stated, report, monkeypatch))
     records = [best_evidence.record(each, [entry]) for each, entry in zip(stated, entries, strict=True)]
     words = ledger_page.corrections(records)
-    assert "2 are tested at 5% each, so 0 or so would be decided by chance" in words
+    assert "0 of the 2 that are tested were fixed before the first run of their best evidence; at 5% each, 0.0" in words
+    assert "19 were tried on published tables, 4 were withdrawn, and 0 are decided" in words
     assert "Corrected for all of them (Holm), 1 of the 1 decisions would stand. 0 of the 1" in words
     narrow = replace(records[0], corrected=(0.04,))
     assert "0 of the 1 decisions would stand" in ledger_page.corrections([narrow, records[1]])
@@ -244,7 +249,7 @@ def test_controls_name_what_a_model_cannot_do_without() -> None:
     controls = {entry.name for entry in ledger.ledger() if entry.control}
     assert controls == {
         *("attention-focuses", "mask-prevents-cheating", "residuals-carry-depth", "encoder-needs-positions"),
-        "feedforward-bends",
+        *("feedforward-bends", "smoothing-costs-likelihood"),
     }
     assert all(entry.preset in spec.presets() for entry in ledger.ledger() if entry.control)
 
@@ -299,7 +304,76 @@ def test_a_part_of_an_undecided_claim_is_marked_and_not_counted(
     records = [best_evidence.record(each, [entry]) for each, entry in zip((whole, half, other), entries, strict=True)]
     words = ledger_page.markdown(records, "")
     assert "1 of 3 claims are decided over all reports." in words
-    assert "“So says half”" in words.partition("| part of an undecided claim |")[2].partition("\n\n")[0]
+    assert "So says half" in words.partition("| part of an undecided claim |")[2].partition("\n\n")[0]
+
+
+def test_sides_whose_rates_no_trial_chose_decide_no_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standards, "tuned", TUNED)
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    [untuned] = judged(rivals("x"), report, monkeypatch)
+    assert (untuned.verdict, untuned.because) == (UNDECIDED, ("the rates of its sides were not all tuned",))
+    assert judged(rivals("x", control=True), report, monkeypatch)[0].verdict == NOTICED
+    both = [tuning.Tried("sentiment", name, False) for name in ("decoder", "encoder")]
+    for tried, verdict in ((both, REPRODUCED), (both[:1], UNDECIDED)):
+        monkeypatch.setattr(tuning, "settings", lambda _, tried=tried: tried)
+        assert judged(rivals("x"), report, monkeypatch)[0].verdict == verdict
+
+
+@pytest.mark.parametrize(("step", "keep", "early"), [(97, "best", True), (98, "best", False), (50, "last", False)])
+def test_amounts_of_training_are_about_weights_of_its_end(
+    tmp_path: Path, step: int, keep: str, early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    runs = report.tables["runs"].assign(best_step=step, steps=100, keep=keep, epochs=1.0)
+    for tokens, epochs, named in ((1, 0, False), (2, 0, True), (1, 1, True)):
+        amounts = runs.assign(train_tokens=1000 * tokens ** (runs["architecture"] == "decoder").astype(int))
+        stated = rivals("x", epochs=float(epochs))
+        [ruling] = judged(stated, Report({**report.tables, "runs": amounts}), monkeypatch)
+        assert ruling.verdict == (UNDECIDED if early and named else REPRODUCED), ruling.evidence
+        assert ("weights were kept before the end (decoder after 97% of its steps" in ruling.evidence) == (
+            early and named
+        )
+
+
+def test_what_departs_from_its_source_can_bear_a_claim_out_and_not_refute_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    report = planted(tmp_path, single(SENTIMENT, truth=truth, **CLEAR))
+    for recipe, verdicts in (("", [REPRODUCED, OPPOSITE]), ("the source had a head", [REPRODUCED, UNDECIDED])):
+        found = [judged(rivals("x", turned=turned, recipe=recipe), report, monkeypatch)[0] for turned in (False, True)]
+        assert [ruling.verdict for ruling in found] == verdicts
+
+
+@pytest.mark.parametrize(("data", "drawn"), [("phrases-en-de:2_000", True), ("phrases-en-de", False)])
+def test_data_of_so_many_examples_are_one_draw(
+    tmp_path: Path, data: str, drawn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.6}
+    synthetic.write_store(tmp_path, [single(PHRASES, truth=truth, **CLEAR)])
+    synthetic.specify(tmp_path, "tasks", [{"name": "phrases-en-de", "data": data}])
+    stated = claim(kind=("translation",), ahead=(("decoder", "encoder"),))
+    report = Report(tables.collect(tmp_path))
+    [ruling] = judged([stated], report, monkeypatch)
+    assert ruling.because == (("every seed has the same draw of the examples",) if drawn else ())
+    assert judged([replace(stated, control=True)], report, monkeypatch)[0].verdict == NOTICED
+
+
+def test_data_sets_with_one_stream_of_tokens_are_one_side() -> None:
+    def rows(**tokens: int) -> pd.DataFrame:
+        shared = {"kind": "translation", "origin": "here", "train_examples": 9}
+        sizes = [{"dataset": name, "train_tokens": count} for name, count in tokens.items()]
+        return pd.DataFrame([size | shared for size in sizes])
+
+    assert standards.same_streams({"datasets": rows(char=1000, byte=1019, bpe=500)}) == {"byte": "char"}
+    assert standards.same_streams({"datasets": rows(char=1000, byte=1021)}) == {}
+    some = figure_stores.judged("families").tested.primary[0]
+    of_char = replace(some, first="decoder on bpe", second="decoder on char")
+    of_byte = replace(some, first="decoder on byte", second="decoder on bpe")
+    one, other = (standards.identity(each, {"byte": "char"}) for each in (of_char, of_byte))
+    assert one == other and standards.identity(of_char, {}) != standards.identity(of_byte, {})
 
 
 @pytest.mark.parametrize("data", [True, False])

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import pandas as pd
+
 from archbench.reports.base import formatting
 from archbench.reports.base.declared import experiment
 from archbench.reports.base.statistics import holm
@@ -103,7 +105,7 @@ class ClaimRecord:
 
 def evidence(report: str, judged: Report, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
     """What a report says about each claim."""
-    tuned = tuning.settings(judged.tables)
+    tuned = tuning.settings(judged)
     return [_evidence(report, judged, ruling, tuned) for ruling in rulings]
 
 
@@ -141,11 +143,12 @@ def _evidence(report: str, judged: Report, ruling: ClaimVerdict, tuned: Sequence
     if ruling.verdict in UNTESTED:
         return Evidence(report, ruling)
     comparisons = _tested_on(judged, ruling)
-    tokens = min(_column(comparisons, "train_tokens"), default=math.nan)
+    runs = _runs(comparisons, ruling)
+    tokens = min(_column(runs, "train_tokens"), default=math.nan)
     recorded = experiment(judged.tables).get("ledger", "")
     fixed = any(part.before for part in standing(recorded, {ruling.claim.name}))
     found = tuning.of(tuned, [comparison.group for comparison in comparisons], ruling.counted)
-    return Evidence(report, ruling, tokens, _settings(comparisons, ruling), fixed, found)
+    return Evidence(report, ruling, tokens, _settings(comparisons, runs, ruling), fixed, found)
 
 
 def _tested_on(judged: Report, ruling: ClaimVerdict) -> list[Comparison]:
@@ -160,12 +163,19 @@ def _tested_on(judged: Report, ruling: ClaimVerdict) -> list[Comparison]:
     ]
 
 
-def _settings(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> dict[str, str]:
+def _runs(comparisons: Sequence[Comparison], ruling: ClaimVerdict) -> list[pd.DataFrame]:
+    """The runs of the sides that a claim compares; all runs of the comparisons where it compares none."""
+    sides = [(contrast.group, name) for contrast in ruling.counted for name in (contrast.first, contrast.second)]
+    found = [group.by_architecture[name] for group, name in sides if group and name in group.by_architecture]
+    return found or [comparison.group.runs for comparison in comparisons]
+
+
+def _settings(comparisons: Sequence[Comparison], runs: Sequence[pd.DataFrame], ruling: ClaimVerdict) -> dict[str, str]:
     """The conditions of a test that may differ between reports, by their unit or by what they are."""
     return {
         "seeds": f"{ruling.strength.seeds}",
-        "parameters": formatting.span(_column(comparisons, "parameters")),
-        "tokens per run": formatting.span(_column(comparisons, "train_tokens")),
+        "parameters": formatting.span(_column(runs, "parameters")),
+        "tokens per run": formatting.span(_column(runs, "train_tokens")),
         "as data": formatting.listing(dict.fromkeys(comparison.group.dataset for comparison in comparisons)),
         "as metric": formatting.listing(dict.fromkeys(comparison.metric.label for comparison in comparisons)),
         "axis": formatting.listing(dict.fromkeys(_axes(comparisons))),
@@ -191,10 +201,5 @@ def _losses(comparisons: Sequence[Comparison]) -> list[str]:
     return sorted(short.get(mode, SUPERVISION.get(mode, mode)) for mode in modes)
 
 
-def _column(comparisons: Sequence[Comparison], column: str) -> list[float]:
-    return [
-        float(value)
-        for comparison in comparisons
-        if column in comparison.group.runs
-        for value in comparison.group.runs[column].dropna()
-    ]
+def _column(runs: Sequence[pd.DataFrame], column: str) -> list[float]:
+    return [float(value) for rows in runs if column in rows for value in rows[column].dropna()]

@@ -23,7 +23,7 @@ from archbench.reports.base.formatting import capitalized, signed
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.statistics import p_difference
 from archbench.reports.base.tables import Tables
-from archbench.reports.claims import baseline_rows, standards
+from archbench.reports.claims import baseline_rows, standards, tuning
 from archbench.reports.claims.evidence import (
     ClaimVerdict,
     Strength,
@@ -87,7 +87,8 @@ def claim_verdicts(report: Report) -> tuple[ClaimVerdict, ...]:
         else replace(judge.judged(claim, used[claim.name]), contrasts=used[claim.name])
         for claim in ledger()
     ]
-    return tuple(standards.parts(list(standards.counted_once(verdicts))))
+    streams = standards.same_streams(report.tables)
+    return tuple(standards.parts(list(standards.counted_once(verdicts, streams)), streams))
 
 
 def _tested(report: Report, evidence: Sequence[Contrast | Question]) -> tuple[Contrast, ...]:
@@ -124,7 +125,8 @@ class _ClaimJudge:
         self.comparisons, self.first, self.tested = report.comparisons, report.first, report.tested
         self.further = report.compared[1]
         self.tables: Tables = report.tables
-        self.few_examples = draws.few(report.tables)
+        self.few_examples, self.limited = draws.few(report.tables), draws.limited(report.tables)
+        self.tuned = tuning.settings(report)
         self.has_pretraining = bool(by_dataset(report))
         stages = [entry["task"] for entry in entered(self.tables, "pretraining")]
         self.texts = {str(stage["name"]): str(stage["data"]) for stage in stages}
@@ -233,7 +235,7 @@ class _ClaimJudge:
             return ClaimVerdict(claim, UNMET, f"{capitalized(apart)}.", elsewhere)
         sets = {contrast.dataset for contrast in counted}
         ungated = "" if claim.control else self._without_gates(sets)
-        over, drawn_once = self._draws(claim)
+        over, drawn_once = self._draws(claim, counted)
         cautions = self._caution(claim, counted) + over
         worse, no_scratch = standards.own_scratch(self.comparisons, claim, self._of(claim), counted)
         reasons = [
@@ -242,6 +244,9 @@ class _ClaimJudge:
             *worse,
             *drawn_once,
             *standards.same_data(claim, counted),
+            *standards.end_of_training(claim, counted),
+            *standards.tuned(claim, tuning.of(self.tuned, (), counted)),
+            *standards.departs(claim, refuted(claim, counted)),
             *standards.beaten(self._of(claim), claim, counted),
         ]
         because = tuple(reason.words for reason in reasons)
@@ -358,7 +363,10 @@ class _ClaimJudge:
             baseline_rows.against(comparison, cell, comparison.baselines[claim.over]) for comparison, cell in counted
         }
         claimed, against = ("behind", "ahead") if claim.under else ("ahead", "behind")
-        reasons = list(standards.baseline(claim, outcomes == {"behind"}))
+        groups = [comparison.group for comparison in scored]
+        reasons = list(standards.baseline(claim, outcomes == {against}))
+        if outcomes == {"behind"}:  # what is ahead of a baseline would be so with better rates
+            reasons += standards.tuned(claim, tuning.of(self.tuned, groups, ()))
         because = tuple(reason.words for reason in reasons)
         decided = {claimed: REPRODUCED, against: OPPOSITE}
         verdict = decided.get(outcomes.pop(), UNDECIDED) if len(outcomes) == 1 and not reasons else UNDECIDED
@@ -434,16 +442,17 @@ class _ClaimJudge:
         ]
         return f" ({NONE_ABOVE_BASELINE} on {formatting.listing(below)})" if below else ""
 
-    def _draws(self, claim: Claim) -> tuple[str, list[standards.Reason]]:
+    def _draws(self, claim: Claim, counted: Sequence[Contrast]) -> tuple[str, list[standards.Reason]]:
         """Over how many draws of few examples the sides of a claim are, in words; reasons where it is one."""
         sides = [side for pair in claim.ahead for side in pair]
-        counts: dict[str, int] = {}
+        counts = {contrast.dataset: 1 for contrast in counted if contrast.dataset in self.limited}
         for comparison, side in product(self._of(claim), sides):
             if count := draws.draws(self.few_examples, self.comparisons.side(comparison, side)):
                 name = comparison.group.dataset
                 counts[name] = min(count, counts.get(name, count))
         over = [(draws.in_words(count, draws.noun(self.tables, name)), name) for name, count in counts.items()]
-        nouns = dict.fromkeys(draws.noun(self.tables, name) for name, count in counts.items() if count == 1)
+        once = [name for name, count in counts.items() if count == 1 and not claim.control]
+        nouns = dict.fromkeys(draws.noun(self.tables, name) for name in once)
         words = f" ({formatting.grouped(over)})" if over else ""
         return words, list(standards.one_draw(nouns))
 
@@ -553,11 +562,18 @@ class _ClaimJudge:
             yield from (contrast if contrast.first == pair[0] else turned(contrast) for contrast in primary)
             return
         pair = self._with_usual_loss(comparison, pair)
-        runs = [self.comparisons.side(comparison, side) for side in pair]
+        runs = [self._runs(comparison, side) for side in pair]
         if all(len(rows) for rows in runs) and set(runs[0]["run"]) != set(runs[1]["run"]):
             names = (Place.parse(pair[0]).words, Place.parse(pair[1]).words)
             group = comparison.group.of(dict(zip(names, runs, strict=True)))
             yield Question(group, comparison.metric, names)
+
+    def _runs(self, comparison: Comparison, side: str) -> pd.DataFrame:
+        """The runs of a side, with all seeds: under a further condition some may stand only under the first one."""
+        runs = self.comparisons.side(comparison, side)
+        firsts = (first for first in self.first if first.group.dataset == comparison.group.dataset)
+        every = next((self.comparisons.side(first, side) for first in firsts), runs)
+        return every if len(runs) and set(runs["run"]) < set(every["run"]) else runs
 
     def _has_text_of_preset(self, claim: Claim, start: str) -> bool:
         """Whether a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""

@@ -109,8 +109,9 @@ class Claim:
     - ``preset``: the preset that compares what it needs
 
     ``supersedes`` names the claim whose reading this one replaces. ``miniature``: made about larger models, so that
-    only its direction is judged. ``recipe`` says in a clause what the source did otherwise. ``control``: a part is
-    taken away that the model cannot do without, so that a comparison has to notice it; no finding, and without a gate.
+    only its direction is judged. ``recipe`` says in a clause what the source did otherwise, its families and what it
+    had beside: then nothing refutes the claim. ``control``: a part is taken away that the model cannot do without, or
+    the objective asks for the outcome, so that a comparison has to notice it; no finding, and without a gate.
     """
 
     name: str
@@ -144,6 +145,12 @@ class Claim:
     recipe: str = ""
     control: bool = False
 
+    @property
+    def names_amounts(self) -> bool:
+        """Whether it names amounts of training: of data, passes, shares of the budget, or what is held equal."""
+        shares = any("@" in name for pair in self.ahead for name in pair)
+        return self.data or self.epochs > 0 or bool(self.match) or shares
+
 
 def ledger() -> tuple[Claim, ...]:
     """The claims in their order."""
@@ -165,6 +172,12 @@ def digests() -> dict[str, str]:
 def content(entries: Sequence[dict[str, Any]]) -> str:
     """The SHA-256 of the tests of claims."""
     return sealed.digest([{key: value for key, value in entry.items() if key not in WORDING} for entry in entries])
+
+
+def chosen_readings() -> tuple[set[str], int]:
+    """The readings of published tables, written when results were known; how many more were tried and withdrawn."""
+    withdrawn = tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["withdrawn"]
+    return {claim.name for claim in parts()["readings"]}, len(withdrawn)
 
 
 def control_pairs() -> set[frozenset[str]]:

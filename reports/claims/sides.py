@@ -1,5 +1,6 @@
 """What the sides of contrasts were given, by their runs: parameters, tokens, tokens with a loss, FLOPs."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,10 +9,12 @@ import pandas as pd
 from archbench.reports.base.formatting import listing, number
 from archbench.reports.contrasts.contrast import Contrast
 
+TOKENS: Final = "training tokens"
 DISTINCT: Final = "distinct training tokens"
 AMOUNTS: Final = {
-    "parameters": "parameters",
-    "train_tokens": "training tokens",
+    "parameters": "parameters outside embedding tables",
+    "embedding_parameters": "parameters of embedding tables",
+    "train_tokens": TOKENS,
     "distinct": DISTINCT,
     "train_loss_tokens": "tokens with a loss",
     "train_flops": "training FLOPs",
@@ -32,6 +35,15 @@ def amounts(contrast: Contrast, side: str) -> dict[str, float]:
     columns = runs.assign(distinct=runs["train_tokens"].astype(float) / passes)
     means = {words: columns[name].astype(float).mean() for name, words in AMOUNTS.items() if name in columns}
     return {words: float(mean) for words, mean in means.items() if pd.notna(mean) and mean > 0}
+
+
+def scored_after(contrast: Contrast, side: str) -> float:
+    """After what part of its steps a side has the weights that are scored, the mean over its runs; nan if not known."""
+    runs = contrast.group.by_architecture.get(side) if contrast.group else None
+    if runs is None or not {"best_step", "steps"} <= set(runs):
+        return math.nan
+    parts = runs["best_step"].astype(float) / runs["steps"].astype(float)
+    return float(parts.where(runs["keep"] != "last", 1.0).mean() if "keep" in runs else parts.mean())
 
 
 def ratios(contrasts: Sequence[Contrast]) -> dict[str, tuple[float, ...]]:

@@ -3,29 +3,34 @@
 - Every side passes its gate: a model that has hardly learned says little about its design.
 - A side that was pretrained is better than its own training from scratch, where that was trained too: what is worse for
   its pretraining shows a bad pretraining. A claim that compares just these two tests it itself.
-- A claim about n examples is about any n examples: where every seed has the same ones, the interval over seeds is about
-  these alone.
+- A claim about n examples, or about data limited to n, is about any n: where every seed has the same ones, the interval
+  over seeds is about these alone.
+- What is about amounts of training, or compares different ones, scores weights of the end of training.
+- Trials chose the rate of every side: one that suits the other decides nothing.
 - The bar of a gate was measured. Where answers repeat, so that they may be labels, one answer to everything is a bar,
   too. Whether shuffled sources do as well is printed where it was not measured: a model above its bar has learned.
 - Sides of a claim about data read different amounts of distinct data, not the same data more often.
 - A baseline is the same for every tokenizer: an n-gram model over tokens is weak or strong as the tokens are.
-- Nothing is refuted by models that are no better than the best simple baseline: they may be too poor.
-- A contrast counts once. Of claims that the same contrasts decide, the first of the ledger has them. A pair that is a
-  control counts for no other claim.
+- Nothing is refuted by models that are no better than the best simple baseline: they may be too poor. Nor by models
+  that depart from the source of the claim.
+- A contrast counts once, and tokenizers that give the same stream of tokens are one side. Of claims that the same
+  contrasts decide, the first of the ledger has them. A pair that is a control counts for no other claim.
 
 A claim whose contrasts are only a part of those of an undecided claim is decided, but marked as a part of it.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Final, NamedTuple
 
 from archbench.reports.base.formatting import grouped, listing, number
 from archbench.reports.base.tables import Tables
 from archbench.reports.claims.evidence import ClaimVerdict, below_gates, deciding, refuted
 from archbench.reports.claims.ledger import DECIDED, UNDECIDED, Claim, successors
-from archbench.reports.claims.sides import DISTINCT, amounts, are_equal, ratios
+from archbench.reports.claims.sides import DISTINCT, TOKENS, amounts, are_equal, ratios, scored_after
+from archbench.reports.claims.tuning import Tuning
 from archbench.reports.contrasts.contrast import Contrast
 from archbench.reports.contrasts.verdicts import baseline_label
 from archbench.reports.contrasts.words import NONE_ABOVE_BASELINE
@@ -36,6 +41,9 @@ from archbench.runs.experiment.spec import FINETUNE, SCRATCH
 
 BETTER_MODELS: Final = "models that are better than the best simple baseline"
 OVER_TOKENS: Final = ("unigram", "bigram")  # baselines that are another one for each tokenizer
+
+
+LATE: Final = 0.98  # weights that are scored are of the end of training from this part of the steps on
 
 
 class Reason(NamedTuple):
@@ -49,6 +57,31 @@ def gates(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
     """The sides below their gates; a control takes away what the model needs, so that it has none."""
     if not claim.control and (words := below_gates(counted)):
         yield Reason(words)
+
+
+def tuned(claim: Claim, found: Tuning) -> Iterator[Reason]:
+    """Sides that train at rates which no trial chose for them; a control is noticed at any rate that trains."""
+    if not claim.control and not found.level:
+        yield Reason("the rates of its sides were not all tuned", "trials that choose each side's rate")
+
+
+def end_of_training(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
+    """The sides of a claim about amounts of training whose scored weights are from well before its end."""
+    early = {
+        (f"{side} after {scored_after(contrast, side):.0%} of its steps", contrast.dataset): None
+        for contrast in counted
+        if claim.names_amounts or not are_equal(ratios([contrast]).get(TOKENS, ()))
+        for side in (contrast.first, contrast.second)
+        if scored_after(contrast, side) < LATE
+    }
+    if early:
+        yield Reason(f"weights were kept before the end ({grouped(early)})", 'weights of the last step (keep = "last")')
+
+
+def departs(claim: Claim, refuting: bool) -> Iterator[Reason]:
+    """What would refute a claim by models, or a training, that the source did not have."""
+    if refuting and claim.recipe:
+        yield Reason("a test that departs from its source refutes nothing", "the recipe of the source")
 
 
 def same_data(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reason]:
@@ -142,6 +175,7 @@ def one_draw(nouns: Iterable[str]) -> Iterator[Reason]:
 
 def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
     """A baseline over tokens, which is another one for each tokenizer; one that only beats the models."""
+    yield from departs(claim, refuting)
     if refuting and not claim.under:
         yield Reason(f"models that the {baseline_label(claim.over)} beats refute nothing", BETTER_MODELS)
     if claim.over in OVER_TOKENS:
@@ -151,20 +185,36 @@ def baseline(claim: Claim, refuting: bool) -> Iterator[Reason]:
         )
 
 
-def identity(contrast: Contrast) -> tuple[str, str, frozenset[str]]:
-    """What tells the contrasts of a report apart, whichever side comes first."""
-    return contrast.dataset, contrast.condition, frozenset((contrast.first, contrast.second))
+def same_streams(tables: Tables) -> dict[str, str]:
+    """The data sets that have as many tokens of the same texts as an earlier one, as bytes and characters: its name."""
+    known = ["dataset", "kind", "origin", "train_examples", "train_tokens"]
+    rows = tables["datasets"].reindex(columns=known).dropna()
+    of_others: dict[str, str] = {}
+    for earlier, later in combinations(rows.to_dict("records"), 2):
+        alike = all(earlier[key] == later[key] for key in ("kind", "origin", "train_examples"))
+        if alike and are_equal([later["train_tokens"] / max(earlier["train_tokens"], 1)]):
+            of_others.setdefault(str(later["dataset"]), str(earlier["dataset"]))
+    return of_others
 
 
-def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
+def identity(contrast: Contrast, streams: Mapping[str, str]) -> tuple[str, str, frozenset[str]]:
+    """What tells the contrasts of a report apart, whichever side comes first; ``streams``: see `same_streams`."""
+    sides = (name.partition(" on ") for name in (contrast.first, contrast.second))
+    names = frozenset(f"{name}{on}{streams.get(place, place)}" for name, on, place in sides)
+    return contrast.dataset, contrast.condition, names
+
+
+def counted_once(rulings: Sequence[ClaimVerdict], streams: Mapping[str, str]) -> Iterator[ClaimVerdict]:
     """The verdicts in the order of the ledger, where contrasts that decide one decide no other."""
     used: dict[tuple[str, str, frozenset[str]], str] = {}
     for ruling in rulings:
         if ruling.verdict not in DECIDED or not ruling.counted or ruling.claim.name in successors():
             yield ruling
             continue
-        needed = [identity(contrast) for contrast in deciding(ruling.claim, ruling.counted)]
-        if len(set(needed)) < len(needed):
+        needed = [identity(contrast, streams) for contrast in deciding(ruling.claim, ruling.counted)]
+        if any(len(names) == 1 for _, _, names in needed):
+            yield undecided(ruling, Reason("both sides read the same stream of tokens"))
+        elif len(set(needed)) < len(needed):
             yield undecided(ruling, Reason("it counts one contrast twice"))
         elif used.keys() >= set(needed):
             names = listing(dict.fromkeys(f"“{used[key]}”" for key in needed))
@@ -174,15 +224,15 @@ def counted_once(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
             yield ruling
 
 
-def parts(rulings: Sequence[ClaimVerdict]) -> Iterator[ClaimVerdict]:
+def parts(rulings: Sequence[ClaimVerdict], streams: Mapping[str, str]) -> Iterator[ClaimVerdict]:
     """The verdicts, where a decided claim rests on a part of the contrasts of an undecided one: with its name."""
     open_ones = {
-        ruling.claim.name: {identity(contrast) for contrast in ruling.counted}
+        ruling.claim.name: {identity(contrast, streams) for contrast in ruling.counted}
         for ruling in rulings
         if ruling.verdict == UNDECIDED and ruling.claim.name not in successors()
     }
     for ruling in rulings:
-        own = {identity(contrast) for contrast in ruling.counted} if ruling.verdict in DECIDED else set()
+        own = {identity(contrast, streams) for contrast in ruling.counted} if ruling.verdict in DECIDED else set()
         wholes = [name for name, others in open_ones.items() if own and own < others]
         yield replace(ruling, part_of=wholes[0]) if wholes else ruling
 

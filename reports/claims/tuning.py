@@ -4,15 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import pandas as pd
-
 from archbench.reports.base.formatting import grouped
-from archbench.reports.base.tables import Tables
+from archbench.reports.base.once import once_per_report
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.results import trials
-from archbench.reports.results.gates import BITS_PER_BYTE, MAJORITY, NGRAM
-from archbench.reports.results.groups import Group, placed
-from archbench.reports.results.trials import NLL_PER_TOKEN
+from archbench.reports.report import Report
+from archbench.reports.results import gates, trials
+from archbench.reports.results.groups import Group
 
 
 class Tuning(NamedTuple):
@@ -33,12 +30,14 @@ class Tried(NamedTuple):
     below: bool
 
 
-def settings(tables: Tables) -> list[Tried]:
+@once_per_report
+def settings(report: Report) -> list[Tried]:
     """What was tuned, under the names of what is compared; every form of an architecture counts."""
+    tables = report.tables
     found = trials.settings(tables)
     if not found:
         return []
-    bars = _bars(tables)
+    bars = gates.bars_per_token(tables)
     names = {(one.dataset, one.variant): one.architecture for one in trials.chosen_variants(tables)}
     return [
         Tried(
@@ -67,32 +66,3 @@ def of(tried: Sequence[Tried], groups: Sequence[Group], counted: Sequence[Contra
 
 def _words(sides: Sequence[tuple[str, str]]) -> str:
     return grouped((name, dataset) for dataset, name in sides)
-
-
-def _bars(tables: Tables) -> dict[str, float]:
-    """The bar of each data set's gate in nats per token, by what a token of its test answers is in bytes."""
-    rows = tables["references"]
-    rows = rows[(rows["split"] == "test").fillna(False)]
-    named = rows.groupby(["dataset", "name", "metric"])["value"].mean()
-    tokens = _bits_per_nat(tables)
-    bars = {}
-    for dataset in rows["dataset"].unique():
-        bits = named.get((dataset, NGRAM, BITS_PER_BYTE))
-        majority = named.get((dataset, MAJORITY, NLL_PER_TOKEN))
-        if majority is not None:
-            bars[str(dataset)] = float(majority)
-        elif bits is not None and dataset in tokens:
-            bars[str(dataset)] = float(bits) / float(tokens[dataset])
-    return bars
-
-
-def _bits_per_nat(tables: Tables) -> "pd.Series[float]":
-    """Bits per byte for each nat per token, by data set: the ratio of two test scores of the same runs."""
-    scores = tables["scores"]
-    scores = scores[(scores["split"] == "test") & scores["metric"].isin([BITS_PER_BYTE, NLL_PER_TOKEN])]
-    wide = scores.pivot_table(index="run", columns="metric", values="value").reindex(
-        columns=[BITS_PER_BYTE, NLL_PER_TOKEN]
-    )
-    ratio = (wide[BITS_PER_BYTE] / wide[NLL_PER_TOKEN]).dropna()
-    datasets = placed(tables, "compared").drop_duplicates("run").set_index("run")["dataset"]
-    return ratio.groupby(datasets.reindex(ratio.index)).mean()

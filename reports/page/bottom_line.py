@@ -62,16 +62,16 @@ def bottom_line(report: Report, claims: Sequence[ClaimVerdict] = ()) -> list[str
 def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
     """The decided claims about larger models."""
     texts, scales = [], dict[str, None]()
-    for verdict, direction in ((SAME_DIRECTION, "same direction"), (OPPOSITE_DIRECTION, "opposite direction")):
+    for verdict, direction in ((SAME_DIRECTION, "Same direction"), (OPPOSITE_DIRECTION, "Opposite direction")):
         decided = [entry for entry in claims if entry.verdict == verdict]
         scales |= dict.fromkeys(entry.scale for entry in decided if entry.scale)
-        statements = [f"“{entry.claim.statement}”" for entry in decided]
+        statements = [entry.claim.statement for entry in decided]
         more = [f"{len(statements) - MOST} more"] if len(statements) > MOST else []
         if statements:
-            texts.append(f"{direction} for {listing([*statements[:MOST], *more])}")
+            texts.append(f"{direction}: {'; '.join([*statements[:MOST], *more])}")
     if texts:
         size = f" ({' or '.join(scales)})" if scales else ""
-        yield f"Claims about larger models, tested in miniature{size}: {'; '.join(texts)}."
+        yield f"Claims about larger models, tested in miniature{size}. {'. '.join(texts)}."
 
 
 def _held(report: Report) -> str:

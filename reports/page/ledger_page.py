@@ -25,6 +25,7 @@ from archbench.reports.claims.ledger import (
     UNDECIDED,
     UNMET,
     Claim,
+    chosen_readings,
     successors,
 )
 from archbench.reports.claims.next_steps import as_clause
@@ -51,14 +52,17 @@ TITLES: Final = {
 INTRODUCTION: Final = (
     "Every claim of the ledger once, with the best evidence over all published reports. All results are about small "
     "models trained on a small budget, from scratch unless a claim says otherwise. A claim about pretrained models is "
-    "judged in miniature: whether its direction is seen at this size.",
-    "A claim is decided only if every side passes its gate, whose bar was measured; if every side that was pretrained "
+    "judged in miniature: whether its direction is seen at this size. Statements are not quotations: most "
+    "are paraphrases.",
+    "A claim is decided only if every side passes its gate, whose bar was measured; if trials chose the rate of every "
+    "side; if every side that was pretrained "
     "has a better mean than its own training from scratch on the same examples, where the report has that; if each "
-    "seed drew its own examples, where a finetuning reads a part of all; if a claim about data compares different "
-    "amounts of distinct data; if its baseline is the same for every tokenizer; and if its tests do not decide an "
-    "earlier claim already. Models that are no better than the best simple baseline refute nothing. Else it is "
-    "“undecided, because ...”, and its tests are printed. A claim about a baseline has no gate: its bar "
-    "is a baseline itself. Where it was "
+    "seed drew its own examples, where models read a limited number of them; if a claim about data compares different "
+    "amounts of distinct data; if a claim about amounts of training scores the weights of its last 2% of steps; if its "
+    "baseline is the same for every tokenizer; and if its tests do not decide an earlier claim already. Nothing is "
+    "refuted by models that are no better than the best simple baseline, or by a test that departs from the source. "
+    "Else it is undecided, the reason is given, and its tests are printed. A claim about a baseline has no gate: its "
+    "bar is a baseline itself. Where it was "
     "not measured whether shuffled sources do as well, the test is called incomplete: a model above its bar has "
     "learned, if not from its source. What the source of the claim did otherwise stands beside the verdict.",
     "The rule for the best evidence never looks at the direction of a result. (The results of the first reports were "
@@ -85,8 +89,8 @@ OF_PARTS: Final = (
     "it. It is marked, and not counted among the decided ones."
 )
 OF_CONTROLS: Final = (
-    "Controls take away what a model cannot do without. A suite has to notice that, so they are no findings, are not "
-    "counted, and have no gate: a model without its mask should fail."
+    "Controls take away what a model cannot do without, or their objective asks for the outcome. A suite has to notice "
+    "that, so they are no findings, are not counted, and have no gate: a model without its mask should fail."
 )
 
 
@@ -116,7 +120,7 @@ class ClaimText:
 
     @property
     def heading(self) -> str:
-        return f"“{self.claim.statement}”"
+        return self.claim.statement
 
     @property
     def short_verdict(self) -> str:
@@ -199,12 +203,18 @@ def corrections(records: Sequence[ClaimRecord]) -> str:
     decided = [record for record in tested if record.verdict in DECIDED]
     stay = len(standing_together(records))
     fixed = sum(record.tested[0].fixed for record in decided)
+    foretold = sum(record.tested[0].fixed for record in tested)
+    chosen, withdrawn = chosen_readings()
+    kept = sum(record.claim.name in chosen for record in decided)
     return (
         "The tests of one claim are one family, corrected for their number (Holm). A contrast that its report tests "
         "anyway keeps the correction of that family: primary contrasts, effects of conditions, steps in size or depth. "
-        "The number stands beside each claim. That there are many claims is not corrected: "
-        f"{len(tested)} are tested at 5% each, so {ALPHA * len(tested):.0f} or so would be decided by chance if all "
-        f"effects were 0. Corrected for all of them (Holm), {stay} of the {len(decided)} decisions would stand. "
+        "The number stands beside each claim. That there are many claims is not corrected. "
+        f"{foretold} of the {len(tested)} that are tested were fixed before the first run of their best evidence; at "
+        f"5% each, {ALPHA * foretold:.1f} of these would be decided by chance if all effects were 0. For readings that "
+        f"were written when results were known there is no such number: {len(chosen) + withdrawn} were tried on "
+        f"published tables, {withdrawn} were withdrawn, and {kept} are decided, parts of undecided claims among them. "
+        f"Corrected for all of them (Holm), {stay} of the {len(decided)} decisions would stand. "
         f"{fixed} of the {len(decided)} are by readings that were fixed before the first run of their best evidence; "
         "the others were written when results were known: they sum up and foretell nothing."
     )
@@ -241,7 +251,7 @@ def markdown(records: Sequence[ClaimRecord], made_from: str) -> str:
         _table(
             ("control", "tested as", "verdict", "best evidence"),
             (
-                (_link(text), text.claim.reading, text.verdict, _report(text))
+                (_link(text), text.claim.reading, text.judged, _report(text))
                 for section in written
                 for text in section.claims
                 if text.is_control

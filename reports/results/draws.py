@@ -24,6 +24,12 @@ def few(tables: Tables) -> Few:
     return {(str(e["name"]), int(e["examples"])): e.get("draw") == "seed" for e in entries if e.get("examples")}
 
 
+def limited(tables: Tables) -> set[str]:
+    """The data sets whose data are so many examples by name (``phrases-en-de:2000``): the same for every seed."""
+    data = {str(task.get("name")): str(task.get("data")) for task in entered(tables, "tasks")}
+    return {name for name, source in data.items() if source.rpartition(":")[2].replace("_", "").isdigit()}
+
+
 def draws(known: Few, runs: pd.DataFrame) -> int:
     """How many draws of few training examples runs of one place have; 0 where they read all, or are prompted."""
     if runs.empty or "examples" not in runs or pd.isna(runs["examples"].iloc[0]):

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from archbench.reports.base import formatting
 from archbench.reports.base.statistics import Interval, Sample, mean_interval, pool
+from archbench.reports.base.tables import Tables
+from archbench.reports.results.groups import placed
 from archbench.tasks.metrics.builtin import BUILTIN
 
 BITS_PER_BYTE: Final = "bits_per_byte"
 BOUND: Final = "bits_per_byte_bound"
 SHUFFLED: Final = "bits_per_byte_shuffled"
 NGRAM: Final = "ngram"
+NLL_PER_TOKEN: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
 BAR: Final = "byte 5-gram"  # the same for every tokenizer
 ACCURACY: Final = "accuracy"
 MACRO_F1: Final = "macro_f1"
@@ -159,6 +162,19 @@ def _baselines(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> 
     rows = tables["references"]
     rows = rows[(rows["name"] == name) & (rows["metric"] == measured) & (rows["split"] == "test")]
     return {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
+
+
+def bars_per_token(tables: Tables) -> dict[str, float]:
+    """The bar of each data set's gate in nats per token, as trials count: by the bits per byte of the same runs."""
+    scores = tables["scores"]
+    scores = scores[(scores["split"] == "test") & scores["metric"].isin([BITS_PER_BYTE, NLL_PER_TOKEN])]
+    wide = scores.pivot_table(index="run", columns="metric", values="value")
+    wide = wide.reindex(columns=[BITS_PER_BYTE, NLL_PER_TOKEN]).dropna()
+    datasets = placed(tables, "compared").drop_duplicates("run").set_index("run")["dataset"]
+    bits_per_nat = (wide[BITS_PER_BYTE] / wide[NLL_PER_TOKEN]).groupby(datasets.reindex(wide.index)).mean()
+    bits = _baselines(tables, NGRAM, BITS_PER_BYTE)
+    in_nats = {name: value / float(bits_per_nat[name]) for name, value in bits.items() if name in bits_per_nat}
+    return in_nats | _baselines(tables, MAJORITY, NLL_PER_TOKEN)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

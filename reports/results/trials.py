@@ -11,12 +11,12 @@ import pandas as pd
 
 from archbench.reports.base.declared import entered
 from archbench.reports.base.tables import Tables
+from archbench.reports.results.gates import NLL_PER_TOKEN
 from archbench.reports.results.groups import ROLES, placed
 from archbench.reports.results.place import MATCHES
 from archbench.runs.planning import rate_choice
 from archbench.runs.planning.rate_choice import Regret
 
-NLL_PER_TOKEN: Final = "nll_per_token"  # the metric of likelihoods that are no estimate
 PLACE: Final = ["dataset", "match", "condition", "variant"]
 FLAT: Final = 0.01  # trials whose losses differ by less than this part of them do not distinguish the settings
 

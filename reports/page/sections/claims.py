@@ -26,7 +26,7 @@ def _untested(report: Report) -> list[ClaimVerdict]:
 
 
 def _statement(verdict: ClaimVerdict) -> str:
-    return f"“{verdict.claim.statement}”"
+    return verdict.claim.statement
 
 
 def _reading(claim: Claim) -> str:
