@@ -82,6 +82,11 @@ def _on_terminal(report: Report) -> list[Column[Scored]]:
     return [NAME, *map(column, shown(report))]
 
 
+def _on_its_own(report: Report) -> bool:
+    """Whether the table of verdicts, which has the same means, does not stand for this one on the terminal."""
+    return not matrix(report).rows or bool(pretraining.by_dataset(report))
+
+
 def _column(comparison: Comparison, cell: Callable[[Scored], GridCell], name: str = "") -> Column[Scored]:
     """The scores of a comparison under the ``name`` of its data set, without one under that of its metric."""
     measure, (least, most) = comparison.metric, map(formatting.count, comparison.test_examples)
@@ -211,7 +216,7 @@ SCORES: Final = Table[Scored](
     ),
     holds="scores of all architectures and baselines on every data set",
     note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). {MARKED_BELOW_GATE}.",
-    terminal=Terminal(1, columns=_on_terminal, needs=lambda report: not matrix(report).rows),
+    terminal=Terminal(1, columns=_on_terminal, needs=_on_its_own),
 )
 VERDICTS: Final = Section(
     "Verdicts",
