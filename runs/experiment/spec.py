@@ -66,6 +66,7 @@ __all__ = [
     "SCRATCH",
     "SCRATCH_WITH",
     "UNMATCHED",
+    "ZERO_SHOT",
     "Budget",
     "Experiment",
     "Task",

@@ -37,6 +37,8 @@ BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 def resolved(entry: TaskEntry, general: Mapping[str, Any], folder: str, place: str) -> Task:
     """The task that ``entry`` describes; ``general`` are the experiment's keys for all tasks. Raises ``InputError``."""
     kind = _kind(entry, folder, place)
+    if isinstance(entry.data, dict) and "train" not in entry.data and not kind.compares_texts:
+        raise InputError(f'{place}.data: "train" is missing; name at least the training file')
     usual = next(name for name in VOCABULARIES if name == kind.tokenizer)
     tokenizer = entry.tokenizer or usual
     context, source, target = _lengths(entry, kind, place)
@@ -131,12 +133,19 @@ def default_name(data: object) -> str:
     return data.partition(":")[0] if registry.kinds_served_by(data) else PurePath(data.partition("@")[0]).stem
 
 
-def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:
-    known = {name: name for name in kind.columns}
-    for key in entry.columns or {}:
+def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str | list[str]]:
+    """The columns by key; of texts that are compared, the last key may have several, and all are different."""
+    known: dict[str, str | list[str]] = {name: name for name in kind.columns}
+    for key, value in (entry.columns or {}).items():
         if key not in known:
             raise InputError(f"{place}.columns.{key}: unknown key for {kind.name}{nearest(key, known)}")
-    return {**known, **(entry.columns or {})}
+        if not isinstance(value, str) and not (kind.compares_texts and key == kind.columns[-1]):
+            raise InputError(f"{place}.columns.{key}: {printable(value)}: expected one column")
+    columns = {**known, **(entry.columns or {})}
+    first, others = columns[kind.columns[0]], columns[kind.columns[-1]]
+    if kind.compares_texts and first in ([others] if isinstance(others, str) else others):
+        raise InputError(f"{place}.columns.{kind.columns[-1]}: {printable(first)} is the {kind.columns[0]} text as well")
+    return columns
 
 
 def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int:
