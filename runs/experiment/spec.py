@@ -37,6 +37,7 @@ from archbench.runs.experiment.sections import (
     SCRATCH,
     SCRATCH_WITH,
     UNMATCHED,
+    ZERO_SHOT,
     Budget,
     Experiment,
     Task,

@@ -26,13 +26,13 @@ from archbench.runs.experiment.sections import (
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
+    UNTRAINED,
+    ZERO_SHOT,
     Experiment,
     Keys,
     Pretraining,
     Task,
     TextKeys,
-    UNTRAINED,
-    ZERO_SHOT,
     is_checkpoint,
     is_scratch,
 )
@@ -269,8 +269,8 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
     "scratch+NAME" is run on the largest number of examples, where longer training helps most.
     """
     is_pretrained = any(_is_pretraining(start) for start in entry.start)
-    ways = [(start, way) for start in entry.start for way in _ways(entry, task, start)]
-    for (start, adapt), examples in ...
+    starts = product(entry.start, entry.examples)
+    for start, examples, adapt in ((*each, way) for each in starts for way in _ways(entry, task, each[0])):
         changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
         if adapt not in (FROZEN, *UNTRAINED) and not is_checkpoint(start) and task.tuning is None:
             changes |= {"training": _open_recipe(entry, task, start, examples)}
@@ -282,6 +282,8 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
             total = {"tokens": (task.budget.tokens or 0) + totals[name], "epochs": None}
             if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
+        elif adapt == ZERO_SHOT:
+            yield changes | {"tuning": None}
         elif adapt != PROMPT:
             if start != SCRATCH or adapt == FINETUNE or not is_pretrained:
                 yield changes
@@ -399,10 +401,31 @@ def _total_tokens(pretraining: Pretraining, known: Sequence[Pretraining]) -> int
     return tokens + _total_tokens(next(other for other in known if other.name == pretraining.before), known)
 
 
+def _check_compared(entry: TaskEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    """Texts are compared by pretrained models as they are, in their windows, or by models trained on another text."""
+    if not task.compares_texts:
+        return
+    for key in ("adapt", "examples"):
+        if key in entry.stated():
+            raise InputError(f"{where}.{key}: nothing is trained on {task.kind}; remove this key")
+    untrained = [start for start in entry.start if not _is_pretraining(start)]
+    if untrained and not task.trains and not all(map(is_checkpoint, task.architectures)):
+        raise InputError(
+            f"{where}.start: {printable(untrained[0])}: nothing is trained on {task.kind}; name a pretraining, or "
+            'a text to train on: data = { train = "text.txt", test = "pairs.csv" }'
+        )
+    for before in (stage.task for stage in known if stage.name in entry.start):
+        if (before.source_length, before.target_length) != (task.source_length, task.target_length):
+            raise InputError(
+                f"{where}.context: {task.context}: {printable(before.name)} is pretrained on windows of "
+                f"{before.context}; make them equal"
+            )
+
+
 def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
     """Heads and prompts are for labels; they are compared at equal size and tokens."""
     heads = [way for way in ways if way != FINETUNE]
-    if heads and task.target_length != 1:
+    if set(heads) - {ZERO_SHOT} and task.target_length != 1:
         raise InputError(f'{where}: "{heads[0]}" needs labels, but {task.kind} writes texts; remove it')
     if heads and set(task.budget.match) != {"parameters"}:
         raise InputError(f'{where}: "{heads[0]}" is compared at equal size and tokens; set budget.match = "parameters"')

@@ -23,6 +23,7 @@ from archbench.runs.experiment.sections import (
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import every_column
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data.sources import is_accepted
 from archbench.tasks.kinds import registry
@@ -71,7 +72,7 @@ def resolved(entry: TaskEntry, general: Mapping[str, Any], folder: str, place: s
 
 def check_task(task: Task, place: str) -> None:
     """Raises ``InputError`` where the settings of one resolved task contradict each other."""
-    _check_budget(task.budget, task.training, place)
+    _check_budget(task.budget, task.training, place, task.trains)
     _check_supervision(task, place)
     _check_model(task.model, place)
     _check_transfer(task, place)
@@ -142,9 +143,9 @@ def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str | li
         if not isinstance(value, str) and not (kind.compares_texts and key == kind.columns[-1]):
             raise InputError(f"{place}.columns.{key}: {printable(value)}: expected one column")
     columns = {**known, **(entry.columns or {})}
-    first, others = columns[kind.columns[0]], columns[kind.columns[-1]]
-    if kind.compares_texts and first in ([others] if isinstance(others, str) else others):
-        raise InputError(f"{place}.columns.{kind.columns[-1]}: {printable(first)} is the {kind.columns[0]} text as well")
+    names = every_column(columns)
+    if kind.compares_texts and (twice := [name for name in names if names.count(name) > 1]):
+        raise InputError(f"{place}.columns: {printable(twice[0])} is given twice; {kind.name} compares different texts")
     return columns
 
 
@@ -267,11 +268,11 @@ def check_tuning_seeds(task: Task) -> None:
         raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; choose another")
 
 
-def _check_budget(budget: Budget, training: TrainingEntry, place: str) -> None:
+def _check_budget(budget: Budget, training: TrainingEntry, place: str, trains: bool) -> None:
     if budget.parameters is None:
         raise InputError(f"{place}.budget.parameters: missing here and in [budget]; give the first architecture's size")
     given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
-    if len(given) != 1:
+    if len(given) != 1 and (given or trains):
         mistake = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
         raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {mistake}")
     if budget.tokens is not None and budget.tokens < training.batch_tokens:

@@ -21,8 +21,8 @@ class TaskKind:
     ``form`` is the form of an example: a beginning of running text and its continuation ("running text"), a text and
     one of the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` are the
     names of the columns of a table: one for running text, else source and target. Running text with two columns
-    ``compares_texts``: a row of its test split has a better text and worse ones, each a whole text without END. ``does``
-    completes "it was trained to ...": "translate a text".
+    ``compares_texts``: a row of its test split has a better text and worse ones, each whole and without END.
+    ``does`` completes "it was trained to ...": "translate a text".
 
     ``metrics`` are the names of the metrics that score its answers, which are texts. For pairs and running text,
     likelihoods are scored as well. ``primary`` are the metrics that a task is judged by unless its data set or the

@@ -59,6 +59,11 @@ class TaskConfig:
     draw_seed: int | None = None
 
 
+def every_column(columns: Mapping[str, str | list[str]]) -> list[str]:
+    """The names of all columns, in order."""
+    return [name for names in columns.values() for name in ([names] if isinstance(names, str) else names)]
+
+
 class Examples(Protocol):
     """An indexed collection of ``n`` examples, memory-mapped."""
 

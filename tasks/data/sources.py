@@ -15,6 +15,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.progress import Say
+from archbench.tasks.base.values import every_column
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, hub
 
@@ -99,8 +100,7 @@ def _columns(kind: TaskKind, columns: Mapping[str, str | list[str]]) -> tuple[st
     for key in columns:
         if key not in wanted:
             raise InputError(f'columns: {kind.name} has no "{key}"; it takes {" and ".join(wanted)}')
-    named = [columns.get(key, key) for key in wanted]
-    return tuple(name for names in named for name in ([names] if isinstance(names, str) else names))
+    return tuple(every_column({key: columns.get(key, key) for key in wanted}))
 
 
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:

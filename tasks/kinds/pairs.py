@@ -3,9 +3,9 @@
     better                 worse
     The cats sleep.        The cats sleeps.        BLiMP (1912.00582)
 
-Nothing is trained on pairs: a pretrained model is scored as it is, or one that is trained on a text of its own. A text
-is an example without source and END; a longer one goes on in further pieces (``encode.text_pieces``). Each worse text of
-a row makes a pair with the better one, and the row counts as the share of its pairs that are won.
+Nothing is trained on pairs: a pretrained model is scored as it is, or one that is trained on another text. A text is an
+example without source and END; a long one goes on in further pieces (``encode.text_pieces``). Each worse text of a row
+makes a pair with the better one, and the row counts as the share of its pairs that are won.
 """
 
 from collections.abc import Sequence
@@ -47,10 +47,10 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 
 def baselines(prepared: Prepared) -> list[Baseline]:
-    """``chance``; ``shorter``, the text of fewer bytes; ``ngram`` over the bytes of the training text, if there is one."""
+    """``chance``; ``shorter``: the text of fewer bytes; ``ngram``: the likelier one by the training text, if there is any."""
     test = prepared.test
     texts = Texts([test.source_text(index) for index in range(len(test))], test.rows)
-    costs = {"chance": np.zeros(len(test)), "shorter": test.target_bytes}
+    costs = {"chance": np.zeros(len(test)), "shorter": test.target_bytes.astype(np.float64)}
     if len(prepared.train):
         costs["ngram"] = training_bits(prepared)
     won = {name: float(np.mean(texts.won(texts.sums(cost)))) for name, cost in costs.items()}
@@ -75,10 +75,10 @@ class Texts:
 
     def sums(self, values: NDArray[np.float64] | NDArray[np.int64]) -> Floats:
         """Values of pieces (n,), added up for each text (m,)."""
-        return np.bincount(self._text, weights=values, minlength=len(self._begins))
+        return np.bincount(self._text, values.astype(np.float64), len(self._begins)).astype(np.float64)
 
     def won(self, costs: Floats) -> Floats:
-        """The share of each row's pairs (r,) whose better text costs less, by the costs of texts (m,); ties count half."""
+        """The share of each row's pairs (r,) whose better text costs less, by costs of texts (m,); ties count half."""
         better = np.repeat(costs[self._better], self._count)
         won = np.where(np.isclose(better, costs, TIE, 0.0), 0.5, better < costs)  # of the better text itself: half
         return (np.add.reduceat(won, self._better) - 0.5) / (self._count - 1)
