@@ -47,7 +47,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 
 def baselines(prepared: Prepared) -> list[Baseline]:
-    """``chance``; ``shorter``: the text of fewer bytes; ``ngram``: the likelier one by the training text, if there is any."""
+    """``chance``; ``shorter``: the text of fewer bytes; ``ngram`` of the bytes of a training text, if there is one."""
     test = prepared.test
     texts = Texts([test.source_text(index) for index in range(len(test))], test.rows)
     costs = {"chance": np.zeros(len(test)), "shorter": test.target_bytes.astype(np.float64)}
