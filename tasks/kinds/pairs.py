@@ -92,7 +92,7 @@ class Texts:
 
 KIND = TaskKind(
     name="pairs",
-    does="continue a text",
+    does="continue a text, and tested on which of two texts is likelier",
     form="running text",
     columns=("better", "worse"),
     metrics=("accuracy",),
