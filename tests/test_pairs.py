@@ -17,6 +17,8 @@ from test_pretraining import BUDGET, FAMILIES, of_role, perform, planned, values
 
 from archbench import command_line
 from archbench.reports.base import tables
+from archbench.reports.contrasts import model_pair
+from archbench.reports.contrasts.model_pair import Predictions
 from archbench.reports.report import Report
 from archbench.runs.base import store
 from archbench.runs.base.plan import Plan
@@ -189,6 +191,12 @@ def test_the_report_has_the_recorded_accuracy_of_each_row(root: Path) -> None:
     sizes = [[len(text) for text in row] for row in ROWS if all(row)]
     assert baselines["chance"] == 0.5
     assert baselines["shorter"] == enumerated(dict(enumerate(sizes)))
+    names = runs["run"].iloc[:2]
+    paired = [Predictions(name, found["predictions"][found["predictions"]["run"] == name]) for name in names]
+    tested = model_pair.compared(*paired, "accuracy")
+    assert tested.examples == 5 and tested.scores == pytest.approx(
+        [scores(root, str(name).split("-s0-")[0].removeprefix("order-"))["accuracy"]["value"] for name in names]
+    )
     (judged,) = Report(found).first
     assert judged.group.dataset == "order" and judged.metric.name == "accuracy"
 
@@ -296,7 +304,7 @@ def test_equal_texts_and_long_ones_are_told(folder: Path, tmp_path: Path) -> Non
     [
         ("empty.txt", b"", "is empty"),
         ("blank.txt", b"one\n\ntwo\n", 'blank.txt: row 2: "text" is empty; fill it in, or remove the row'),
-        ("one.csv", b"good\na\n", 'no column "text" in one.csv (it has: good)'),
+        ("one.csv", b"good\na\n", '--columns: no column "text" in one.csv (it has: good)'),
         ("gap.csv", b"text\na\n\n", 'gap.csv: row 2: "text" is empty'),
         ("latin.txt", b"caf\xe9\n", "latin.txt is not utf-8: byte 0xe9 at 3 (line 1); save it as UTF-8"),
         ("bad.jsonl", b"{]\n", "bad.jsonl line 1 is not JSON"),

@@ -74,7 +74,7 @@ def _read(file: Path, columns: Sequence[str]) -> list[tuple[int, str, str]]:
             rows, columns = [(line,) for line in files.read_lines(path, "utf-8")], [TEXT]
     except InputError as error:
         message, _, not_encoded = str(error).partition("; state its encoding")
-        message = message.removeprefix("data: ").removeprefix("encoding: ")
+        message = message.removeprefix("data: ").removeprefix("encoding: ").replace("columns: ", "--columns: ", 1)
         raise InputError(f"{message}; save it as UTF-8" if not_encoded else message) from error
     if not rows:
         raise InputError(f"{file}: is empty; expected a text on each line")

@@ -8,7 +8,8 @@
     pairs           ("", "The cats sleep.")              a whole text
 
 Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
-A target ends with END unless it is a label, a window without source or a whole text. It has no BOS: families and objectives add it.
+A target ends with END unless it is a label, a window without source or a whole text. It has no BOS: families and
+objectives add it.
 """
 
 from dataclasses import dataclass
