@@ -63,7 +63,7 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     if name not in METRICS:
         raise InputError(f"--metric: {name!r}: expected {', '.join(METRICS[:-1])} or {METRICS[-1]}")
     metric = BUILTIN[name]
-    columns = COLUMNS["texts" if metric.reads == "texts" else "likelihoods"]
+    columns: tuple[str, ...] = COLUMNS["texts" if metric.reads == "texts" else "likelihoods"]
     if all(_is_recorded(model.rows, metric) for model in (first, second)):
         columns = (metric.name,)
     tables = [_rows(model, columns) for model in (first, second)]
