@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import checkpoint_folders
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,6 +233,22 @@ def test_a_model_is_trained_on_a_text_where_there_is_one(folder: Path, tmp_path:
     assert {row["name"] for row in rows} == {"chance", "shorter", "ngram", "untrained"}
     (tmp_path / "more.csv").write_text("good,bad,odd\na,b,c\n")
     assert [text.column for text in texts.score(place, tmp_path / "more.csv")] == ["good", "bad", "odd"]
+
+
+def test_checkpoints_are_scored_as_they_are(folder: Path, tmp_path: Path) -> None:
+    for kind in ("gpt2", "bert"):
+        (tmp_path / kind).mkdir()
+        getattr(checkpoint_folders, kind)(tmp_path / kind)
+    named = [str(tmp_path / kind) for kind in ("gpt2", "bert")]
+    tasks = [{**PAIRS, "context": 40}]
+    plans = small_plans.plan(values(pretraining=[], tasks=tasks, architectures=named), folder, tmp_path).plans
+    for plan in plans:
+        place = perform(plan, tmp_path)
+        found = {row["metric"] for row in sealed.read_json(place / "scores.json")}
+        assert {"accuracy", "accuracy_per_token"} <= found
+        assert ("accuracy_pll" in found) == (plan.architecture == "./bert")
+        assert texts.score(place, _lines(tmp_path, "red house 7"))[0].log_likelihood < 0
+    assert len(plans) == 2 and not any(plan.tokens for plan in plans)
 
 
 def _lines(place: Path, *lines: str) -> Path:

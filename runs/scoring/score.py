@@ -186,9 +186,11 @@ class Scorer:
     @property
     def _second(self) -> Callable[..., Tensor] | None:
         """What is computed beside a likelihood that takes a pass per token."""
+        if not self._estimated:
+            return None
         if self._compares_texts:
             return self._pseudo if hasattr(self.model.objective, "pseudo_log_likelihood") else None
-        return self._estimate if self._estimated else None
+        return self._estimate
 
     def _likelihoods(
         self, examples: EncodedExamples, second: Callable[..., Tensor] | None
