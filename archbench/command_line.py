@@ -653,6 +653,38 @@ def _predict(
     return 0
 
 
+@app.command("score")
+def _score(
+    run: Run,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A text on each line or, of .csv, .tsv and .jsonl, in each row.")
+    ],
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Columns with the texts of a table [default: those of the run's task]."),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", metavar="F", help="csv or jsonl.")] = "csv",
+) -> int:
+    """Print the exact log-likelihood of each text in a file.
+
+    For runs that continue text, pretrainings among them. Prints row (from 1), column, log-likelihood (nats), tokens and
+    bits per byte of each text. Texts longer than the model's windows are scored in pieces, each after the text before
+    it.
+    """
+    from archbench import plotting
+    from archbench.runs.base import store
+
+    layout, folder = plotting.chosen("--format", form, ("csv", "jsonl")), store.find_run(run)
+    from archbench.runs.scoring import texts  # imports torch, so after the quick checks
+
+    scored = texts.score(folder, file, _listed(columns))
+    if unknown := sum(text.unknown for text in scored):
+        say(f"{unknown:,} tokens are unknown to the run's tokenizer, which makes their texts seem likelier")
+    for line in texts.lines(scored, layout):
+        typer.echo(line)
+    return 0
+
+
 @app.command("inspect")
 def _inspect(
     run: Run,

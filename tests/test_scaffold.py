@@ -138,7 +138,7 @@ def test_a_new_variant_is_small_and_tidy(tmp_path: Path, family: str) -> None:
     [
         (["mine"], "new: give exactly one of --family FAMILY, --task KIND and --metric"),
         (["mine", "--task", "translation", "--metric"], "new: give exactly one of"),
-        (["mine", "--task", "translate"], '--task: "translate": expected generation, classification, translation or'),
+        (["mine", "--task", "translate"], "expected generation, classification, translation, summarization or pairs"),
         (["chrf", "--metric"], '"chrf" is already a metric'),
         (["Translation", "--task", "translation"], '"translation" is already a task kind'),
         (["a/b", "--metric"], '"a/b": expected a letter'),

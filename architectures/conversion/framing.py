@@ -59,6 +59,11 @@ class Framed:
     def log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
         return self.inner.log_likelihood(self._reader(model), self._framed(batch), allowed_tokens, parts)
 
+    def pseudo_log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> Tensor:
+        """Of an inner objective that masks tokens."""
+        assert isinstance(self.inner, Masked)
+        return self.inner.pseudo_log_likelihood(self._reader(model), self._framed(batch), allowed_tokens, parts)
+
     def generate(
         self,
         model: Any,

@@ -151,6 +151,21 @@ class Masked:
         last of them, or the length comes first.
         """
         tokens, text = mask_or_ones(batch.target, batch.target_mask).sum(1), _without_end(model, batch)
+        log_p = self._cell_scores(model, text, allowed_tokens, parts, from_left=True)
+        if predicts_length(model):
+            source, lengths = _ended(text.source, text.source_mask), mask_or_ones(text.target, text.target_mask).sum(1)
+            log_p = log_p - length_nats(model, *source, lengths).double()
+        return log_p, tokens
+
+    def pseudo_log_likelihood(self, model: Any, batch: Batch, allowed_tokens: Tensor, parts: int = 1) -> Tensor:
+        """The sum of log p of each token given all other tokens of its target, in nats (b,) (1910.14659).
+
+        It is no likelihood: tokens that predict each other all count as likely.
+        """
+        return self._cell_scores(model, _without_end(model, batch), allowed_tokens, parts, from_left=False)
+
+    def _cell_scores(self, model: Any, text: Batch, allowed_tokens: Tensor, parts: int, from_left: bool) -> Tensor:
+        """The sum (b,) of log p of every cell, given those before it (``from_left``) or all others."""
         present = mask_or_ones(text.target, text.target_mask)
         source, source_mask = _ended(text.source, text.source_mask)
         cells, rows = present.T.nonzero(as_tuple=True)  # those that look from late positions together
@@ -161,14 +176,14 @@ class Masked:
         at_once = max(1, CANVASES.get(present.device.type, max(CANVASES.values())) // parts)
         for start in range(0, len(rows), at_once):
             row, cell = rows[start : start + at_once], cells[start : start + at_once]
-            canvas = blank[row].masked_fill(steps >= cell[:, None], MASK)
+            hidden = steps >= cell[:, None] if from_left else steps == cell[:, None]
+            canvas = blank[row].masked_fill(hidden, MASK)
             mask, canvas_mask = (None if part is None else part[row] for part in (source_mask, shown))
             at = StateIndex(None, torch.arange(len(row), device=row.device) * width + cell)
             states = model.hidden(source[row], canvas, mask, canvas_mask, at).target
             log_p = log_softmax(model.logits(states), cell_tokens(allowed_tokens, lengths))
             scores[row, cell] = log_p.gather(-1, text.target[row, cell][:, None]).squeeze(-1).double()
-        of_length = 0.0 if lengths is None else length_nats(model, source, source_mask, lengths).double()
-        return scores.sum(1) - of_length, tokens
+        return scores.sum(1)
 
     def example_inputs(self, model: Any, batch: Batch) -> Batch:
         """The source and BOS, and the canvas with the second half of the target masked."""

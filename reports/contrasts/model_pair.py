@@ -63,7 +63,9 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     if name not in METRICS:
         raise InputError(f"--metric: {name!r}: expected {', '.join(METRICS[:-1])} or {METRICS[-1]}")
     metric = BUILTIN[name]
-    columns = COLUMNS["texts" if metric.reads == "texts" else "likelihoods"]
+    columns: tuple[str, ...] = COLUMNS["texts" if metric.reads == "texts" else "likelihoods"]
+    if all(_is_recorded(model.rows, metric) for model in (first, second)):
+        columns = (metric.name,)
     tables = [_rows(model, columns) for model in (first, second)]
     shared = tables[0].index.intersection(tables[1].index, sort=True)
     if len(shared) < 2:
@@ -78,7 +80,13 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
     return ModelPair(tested, scores, len(shared), only)
 
 
-def _rows(model: Predictions, columns: tuple[str, str]) -> pd.DataFrame:
+def _is_recorded(rows: pd.DataFrame, metric: Metric) -> bool:
+    """Whether rows without answers have what each contributes to the metric: texts that were compared."""
+    recorded = metric.name in rows and pd.api.types.is_numeric_dtype(rows[metric.name])
+    return recorded and not ("answer" in rows and rows["answer"].notna().any())
+
+
+def _rows(model: Predictions, columns: tuple[str, ...]) -> pd.DataFrame:
     """The rows that have what the metric reads, by example, with their references where they are known."""
     missing = [column for column in ("example", *columns) if column not in model.rows]
     if missing:
@@ -103,6 +111,9 @@ def _apart(a: pd.DataFrame, b: pd.DataFrame) -> str:
 
 def _sample(metric: Metric, rows: pd.DataFrame) -> Sample:
     """A model's score, and what each example contributes to it."""
+    if metric.name in rows:
+        recorded = rows[metric.name].to_numpy(dtype=float)
+        return Sample(np.array([recorded.mean()]), recorded[None])
     given: tuple[Any, Any] = (
         (list(rows["reference"]), list(rows["answer"]))
         if metric.reads == "texts"

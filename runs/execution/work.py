@@ -103,17 +103,19 @@ def _score_and_write(
 
     ``shared`` is a snapshot of the shared code, taken before the variant's code ran.
     """
-    validation = scorer.score(scorer.validation(), answering=False)
+    validation = dict[str, Scored]()
+    if len(scorer.prepared.validation):  # there may be nothing but texts to compare
+        validation["validation"] = scorer.score(scorer.validation(), answering=False)
     if plan.trial:
         _check_shared_state(shared)
         if scorer.ranks.is_main:
-            _write_scores(plan, {"validation": validation}, folder)
+            _write_scores(plan, validation, folder)
         return {}
     scored = scorer.with_decodings(scorer.with_shuffled(scorer.score(scorer.prepared.test)))
     _check_shared_state(shared)
     if not scorer.ranks.is_main:
         return {}
-    _write_scores(plan, {"test": scored, "validation": validation}, folder)
+    _write_scores(plan, {"test": scored, **validation}, folder)
     _write_decodings(plan, scored, folder)
     _write_predictions(plan, scored, folder)
     if plan.kind_code:
@@ -143,7 +145,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
         "train_seconds": state.seconds,
         "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
         "tokens_per_parameter": tokens / plan.counts.parameters,
-        "epochs": tokens / budget.data_tokens(trainer.train),
+        "epochs": tokens / (budget.data_tokens(trainer.train) or 1.0),
         "padding_fraction": 1 - tokens / state.padded_tokens if state.padded_tokens else 0.0,
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,

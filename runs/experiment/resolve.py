@@ -59,7 +59,8 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
 def _completed(task: Task) -> Task:
     """A task with the defaults of files: how encoders learn what has an end, and that trials on a part are repeated."""
     training, tuning = task.training, task.tuning
-    open_keys = {"mask_weights", "canvas"} - training.model_fields_set if task.kind != starts.KIND else set[str]()
+    in_windows = task.kind == starts.KIND or task.compares_texts
+    open_keys = set[str]() if in_windows else {"mask_weights", "canvas"} - training.model_fields_set
     task = task.patched({"training": {key: training.in_files(key) for key in sorted(open_keys)}})
     if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
         return task

@@ -56,11 +56,14 @@ Adapt = Literal["finetune", "head", "frozen", "prompt"]
 FINETUNE: Adapt = "finetune"  # all weights, in the text-to-text form of the task
 FROZEN: Adapt = "frozen"  # a linear head on the mean state, the head alone
 PROMPT: Adapt = "prompt"  # no training: examples and the text, then the likelihood of each label's words
+ZERO_SHOT = "zero-shot"  # no training: the likelihood of whole texts; follows from a task that compares texts
+UNTRAINED = (PROMPT, ZERO_SHOT)
 ADAPTED: dict[str, str] = {
     FINETUNE: "finetuned",
     "head": "finetuned with a head",
     FROZEN: "frozen under a head",
     PROMPT: "prompted",
+    ZERO_SHOT: "zero-shot",
 }
 SCRATCH_WITH = "scratch+"  # "scratch+books" trains from scratch on the task, for as many more tokens as "books" has
 PARAMETER_FLOOR = 20_000
@@ -83,9 +86,18 @@ def _data(value: object, _: object) -> Data:
         pair = isinstance(files, list) and len(files) == 2 and all(isinstance(file, str) and file for file in files)
         if not pair and not (isinstance(files, str) and files):
             raise ValueError(f"{split}: {printable(files)}: expected a file, or two files of parallel text")
-    if "train" not in value:
-        raise ValueError('"train" is missing; name at least the training file')
     return value
+
+
+def _column(value: object, _: object) -> str | list[str]:
+    """One column or several; an error is one message instead of one for each alternative."""
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"{printable(value)}: expected the name of a column, or a list of different names")
+    return value  # type: ignore[return-value]
+
+
+Column = Annotated[str | list[str], WrapValidator(_column)]
 
 
 def is_scratch(start: str) -> bool:
@@ -347,7 +359,7 @@ class TextKeys(Named):
     """Keys of tasks and pretrainings: their data."""
 
     data: Annotated[Data, WrapValidator(_data)]
-    columns: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    columns: Annotated[dict[str, Column], Field(min_length=1)] | None = None
     tokenizer: Tokenizer | None = None
     vocabulary: Vocabulary | None = None
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
@@ -374,7 +386,7 @@ class StartKeys(Section):
     examples: Annotated[int, IN_PLAN] = 0
     draw: Annotated[Draw, Key(decides=False, later=True, in_files="seed")] = ONCE
     validation_examples: Annotated[int, IN_PLAN] = 0
-    adapt: Annotated[Adapt, IN_PLAN] = FINETUNE
+    adapt: Annotated[Adapt | Literal["zero-shot"], IN_PLAN] = FINETUNE
     shots: Annotated[int, IN_PLAN] = 0
     verbalizers: Annotated[dict[str, str], IN_PLAN] = {}
 
@@ -383,7 +395,7 @@ class Task(TaskKeys, StartKeys):
     """One data set with every setting resolved.
 
     ``source_length`` and ``target_length`` are limits in tokens, including END; ``context`` is their sum for
-    generation and None otherwise. ``primary`` are its primary measures (none in older records, where kind and data
+    running text and None otherwise. ``primary`` are its primary measures (none in older records, where kind and data
     decided them); ``vocabulary`` is 0 if the text decides it (char, byte). Paths in ``data`` are relative to the
     experiment's ``folder``. ``kind_file`` is the file that defines a user's kind.
 
@@ -395,7 +407,7 @@ class Task(TaskKeys, StartKeys):
 
     kind: Word
     name: Name
-    columns: dict[str, str]
+    columns: dict[str, Column]
     tokenizer: Tokenizer
     vocabulary: int
     source_length: int
@@ -418,6 +430,16 @@ class Task(TaskKeys, StartKeys):
     def checkpoint(self) -> str:
         """The checkpoint of ``transformers`` that is trained in place of the architectures; empty where none is."""
         return self.start if is_checkpoint(self.start) else ""
+
+    @property
+    def compares_texts(self) -> bool:
+        """Whether its kind does (``TaskKind.compares_texts``)."""
+        return self.context is not None and len(self.columns) > 1
+
+    @property
+    def trains(self) -> bool:
+        """Whether its data have a training split; of texts that are compared it is optional."""
+        return not self.compares_texts or (isinstance(self.data, dict) and "train" in self.data)
 
     @property
     def is_adapted(self) -> bool:

@@ -26,6 +26,8 @@ from archbench.runs.experiment.sections import (
     PROMPT,
     SCRATCH,
     SCRATCH_WITH,
+    UNTRAINED,
+    ZERO_SHOT,
     Experiment,
     Keys,
     Pretraining,
@@ -205,6 +207,7 @@ def expand(
     first: list[Task] = []
     conditions: list[Task] = []
     for index, (entry, task) in enumerate(tasks):
+        task = _in_windows_of_start(entry, task, known)
         _check_starts(entry, task, known, f"tasks[{index}]")
         for number, changes in enumerate(_combinations(entry, task, totals)):
             changes |= _started_from(changes, entry, task, known)
@@ -220,10 +223,24 @@ def _check_starts(entry: TaskEntry, task: Task, known: Sequence[Pretraining], wh
     starts = [name for name in entry.start if not name.startswith(SCRATCH_WITH)]  # these have the rates of scratch
     for name in entry.tuned_starts:
         require(name, starts, f"{where}.tuned_starts: {printable(name)} is not a start of this task")
-    _check_adapt(task, entry.adapt, f"{where}.adapt")
+    _check_adapt(task, [way for start in entry.start for way in _ways(entry, task, start)], f"{where}.adapt")
+    _check_compared(entry, task, known, where)
     _check_prompts(entry, where)
     _check_drawing(entry, where)
     _check_checkpoints(entry, where)
+
+
+def _in_windows_of_start(entry: TaskEntry, task: Task, known: Sequence[Pretraining]) -> Task:
+    """A task that compares texts, which are read in windows as long as those of its pretraining unless it says."""
+    before = next((stage.task for stage in known if stage.name in entry.start), None)
+    if before is None or not task.compares_texts or entry.context is not None:
+        return task
+    return task.patched({key: getattr(before, key) for key in ("context", "source_length", "target_length")})
+
+
+def _ways(entry: TaskEntry, task: Task, start: str) -> Sequence[str]:
+    """How runs from this start are adapted: nothing is trained on texts that are compared."""
+    return (ZERO_SHOT,) if task.compares_texts and _is_pretraining(start) else entry.adapt
 
 
 def _started_from(
@@ -231,7 +248,7 @@ def _started_from(
 ) -> dict[str, Any]:
     """What the start changes besides: the tuned rates and, after a pretraining, the size and the architectures."""
     more: dict[str, Any] = {}
-    if changes["adapt"] not in (FROZEN, PROMPT):
+    if changes["adapt"] not in (FROZEN, *UNTRAINED):
         more |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
     elif len(entry.adapt) > 1:  # then these are rates of whole models
         more |= {"tuned": {}}
@@ -252,9 +269,10 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
     "scratch+NAME" is run on the largest number of examples, where longer training helps most.
     """
     is_pretrained = any(_is_pretraining(start) for start in entry.start)
-    for start, examples, adapt in product(entry.start, entry.examples, entry.adapt):
+    starts = product(entry.start, entry.examples)
+    for start, examples, adapt in ((*each, way) for each in starts for way in _ways(entry, task, each[0])):
         changes = {"start": start, "examples": examples, "adapt": adapt, **_drawing(entry, examples)}
-        if adapt not in (FROZEN, PROMPT) and not is_checkpoint(start) and task.tuning is None:
+        if adapt not in (FROZEN, *UNTRAINED) and not is_checkpoint(start) and task.tuning is None:
             changes |= {"training": _open_recipe(entry, task, start, examples)}
         if is_checkpoint(start):
             if adapt == FINETUNE:
@@ -264,6 +282,8 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
             total = {"tokens": (task.budget.tokens or 0) + totals[name], "epochs": None}
             if adapt == FINETUNE and examples == max(entry.examples, key=lambda count: count or math.inf):
                 yield changes | {"start": SCRATCH, "with_tokens_of": name, "budget": total}
+        elif adapt == ZERO_SHOT:
+            yield changes | {"tuning": None}
         elif adapt != PROMPT:
             if start != SCRATCH or adapt == FINETUNE or not is_pretrained:
                 yield changes
@@ -381,10 +401,31 @@ def _total_tokens(pretraining: Pretraining, known: Sequence[Pretraining]) -> int
     return tokens + _total_tokens(next(other for other in known if other.name == pretraining.before), known)
 
 
+def _check_compared(entry: TaskEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
+    """Texts are compared by pretrained models as they are, in their windows, or by models trained on another text."""
+    if not task.compares_texts:
+        return
+    for key in ("adapt", "examples"):
+        if key in entry.stated():
+            raise InputError(f"{where}.{key}: nothing is trained on {task.kind}; remove this key")
+    untrained = [start for start in entry.start if not _is_pretraining(start)]
+    if untrained and not task.trains and not all(map(is_checkpoint, task.architectures)):
+        raise InputError(
+            f"{where}.start: {printable(untrained[0])}: nothing is trained on {task.kind}; name a pretraining, or "
+            'a text to train on: data = { train = "text.txt", test = "pairs.csv" }'
+        )
+    for before in (stage.task for stage in known if stage.name in entry.start):
+        if (before.source_length, before.target_length) != (task.source_length, task.target_length):
+            raise InputError(
+                f"{where}.context: {task.context}: {printable(before.name)} is pretrained on windows of "
+                f"{before.context}; make them equal"
+            )
+
+
 def _check_adapt(task: Task, ways: Sequence[str], where: str) -> None:
     """Heads and prompts are for labels; they are compared at equal size and tokens."""
     heads = [way for way in ways if way != FINETUNE]
-    if heads and task.target_length != 1:
+    if set(heads) - {ZERO_SHOT} and task.target_length != 1:
         raise InputError(f'{where}: "{heads[0]}" needs labels, but {task.kind} writes texts; remove it')
     if heads and set(task.budget.match) != {"parameters"}:
         raise InputError(f'{where}: "{heads[0]}" is compared at equal size and tokens; set budget.match = "parameters"')

@@ -23,6 +23,7 @@ from archbench.runs.experiment.sections import (
 from archbench.runs.experiment.validation import nearest, printable
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
+from archbench.tasks.base.values import every_column
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data.sources import is_accepted
 from archbench.tasks.kinds import registry
@@ -37,6 +38,8 @@ BPE_FLOOR = 300  # 256 bytes, the special tokens, some labels
 def resolved(entry: TaskEntry, general: Mapping[str, Any], folder: str, place: str) -> Task:
     """The task that ``entry`` describes; ``general`` are the experiment's keys for all tasks. Raises ``InputError``."""
     kind = _kind(entry, folder, place)
+    if isinstance(entry.data, dict) and "train" not in entry.data and not kind.compares_texts:
+        raise InputError(f'{place}.data: "train" is missing; name at least the training file')
     usual = next(name for name in VOCABULARIES if name == kind.tokenizer)
     tokenizer = entry.tokenizer or usual
     context, source, target = _lengths(entry, kind, place)
@@ -69,7 +72,7 @@ def resolved(entry: TaskEntry, general: Mapping[str, Any], folder: str, place: s
 
 def check_task(task: Task, place: str) -> None:
     """Raises ``InputError`` where the settings of one resolved task contradict each other."""
-    _check_budget(task.budget, task.training, place)
+    _check_budget(task.budget, task.training, place, task.trains)
     _check_supervision(task, place)
     _check_model(task.model, place)
     _check_transfer(task, place)
@@ -131,12 +134,19 @@ def default_name(data: object) -> str:
     return data.partition(":")[0] if registry.kinds_served_by(data) else PurePath(data.partition("@")[0]).stem
 
 
-def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str]:
-    known = {name: name for name in kind.columns}
-    for key in entry.columns or {}:
+def _columns(entry: TaskEntry, kind: TaskKind, place: str) -> dict[str, str | list[str]]:
+    """The columns by key; of texts that are compared, the last key may have several, and all are different."""
+    known: dict[str, str | list[str]] = {name: name for name in kind.columns}
+    for key, value in (entry.columns or {}).items():
         if key not in known:
             raise InputError(f"{place}.columns.{key}: unknown key for {kind.name}{nearest(key, known)}")
-    return {**known, **(entry.columns or {})}
+        if not isinstance(value, str) and not (kind.compares_texts and key == kind.columns[-1]):
+            raise InputError(f"{place}.columns.{key}: {printable(value)}: expected one column")
+    columns = {**known, **(entry.columns or {})}
+    names = every_column(columns)
+    if kind.compares_texts and (twice := [name for name in names if names.count(name) > 1]):
+        raise InputError(f"{place}.columns: {printable(twice[0])} is given twice; {kind.name} compares different texts")
+    return columns
 
 
 def _vocabulary(vocabulary: int | None, tokenizer: Tokenizer, place: str) -> int:
@@ -258,11 +268,11 @@ def check_tuning_seeds(task: Task) -> None:
         raise InputError(f"tuning.seeds: {shared[0]} is a seed of the reported runs of {task.name}; choose another")
 
 
-def _check_budget(budget: Budget, training: TrainingEntry, place: str) -> None:
+def _check_budget(budget: Budget, training: TrainingEntry, place: str, trains: bool) -> None:
     if budget.parameters is None:
         raise InputError(f"{place}.budget.parameters: missing here and in [budget]; give the first architecture's size")
     given = [unit for unit in HOW_LONG if getattr(budget, unit) is not None]
-    if len(given) != 1:
+    if len(given) != 1 and (given or trains):
         mistake = " and ".join(given) + " are given" if given else "none is given here or in [budget]"
         raise InputError(f"{place}.budget: expected exactly one of tokens, flops and seconds; {mistake}")
     if budget.tokens is not None and budget.tokens < training.batch_tokens:

@@ -52,7 +52,7 @@ class FittedSizes:
         self.reference_variant, self.prepared, self.device, self.cache = reference_variant, prepared, device, cache
         self.calibration, self._limits, self.measurements = calibration, limits, measurements
         self.data = data or (lambda seed: prepared)
-        self.lengths = budget.sample_lengths(prepared.train)
+        self.lengths = budget.sample_lengths(prepared.train if len(prepared.train) else prepared.test)
         self._sizes: dict[tuple[Any, ...], Size] = {}
         self._readings: dict[Order, Reading] = {}
 

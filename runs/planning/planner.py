@@ -17,6 +17,7 @@ from archbench.runs.experiment.sections import (
     SCRATCH,
     SCRATCH_WITH,
     UNMATCHED,
+    UNTRAINED,
     Experiment,
     Pretraining,
     Task,
@@ -194,9 +195,9 @@ class Planner:
         return budget.at_width(size, width)
 
     def _tokens(self, wanted: Wanted, variant: Variant, cost: TokenCost) -> int:
-        """The training tokens; none for a prompt and for a checkpoint that is scored as it is."""
+        """The training tokens; none where a model is scored as it is."""
         task, stage, train = wanted.task, wanted.stage, self.data(wanted.seed).train
-        if wanted.is_scored_only:
+        if wanted.is_scored_only or task.adapt in UNTRAINED:
             return 0
         if stage:
             first = self.architectures.find(self.context.experiment.architectures[0])
@@ -205,8 +206,6 @@ class Planner:
             tokens = self.sizes.tokens(task, variant, wanted.match)
         key = f"{'pretraining' if stage else 'tasks'}.{task.name}"
         budget.check_epochs(key, task.budget.epochs, variant.name, tokens, train)
-        if task.adapt == PROMPT:
-            return 0
         return tokens if stage else self.sizes.run_tokens(task, variant, wanted.match, _order(wanted))
 
     def _targets(self, wanted: Wanted, variant: Variant, parameters: float, tokens: int) -> dict[str, float]:

@@ -30,7 +30,10 @@ from archbench.tasks.kinds.task import prepare
 from archbench.tasks.text.splits import Subset
 
 # parts of the names of counts that a user should hear of
-REPORTED_COUNTS = ("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case")
+REPORTED_COUNTS = (
+    *("truncated", "excluded", "unseen", "unknown", "dropped", "seen_in_train", "differ_in_case"),
+    *("rows_of_equal_texts", "text_in_pieces"),
+)
 # the counts that are told of a checkpoint's encoding
 CHECKPOINT_COUNTS = ("test_truncated_sources", "test_excluded_targets", "test_unknown_tokens")
 

@@ -27,7 +27,8 @@ def make(
     """The baselines of a data set: classical methods, and this run's model before any training (if it trains)."""
     if exist(plan, root):
         return
-    rows = [asdict(baseline) for baseline in (*task.baselines(prepared), task.bar(prepared))]
+    bars = [task.bar(prepared)] if len(prepared.train) else []
+    rows = [asdict(baseline) for baseline in (*task.baselines(prepared), *bars)]
     if plan.is_trained:
         rows += _untrained(plan, prepared, progress(plan.run, notify), stop)
     facts = _made_from(plan)

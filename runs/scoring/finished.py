@@ -12,7 +12,7 @@ from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.variant import Variant
 from archbench.runs.base import plan, store
 from archbench.runs.base.weights import unpacked
-from archbench.runs.experiment.sections import PROMPT
+from archbench.runs.experiment.sections import UNTRAINED
 from archbench.runs.training import weight_transfer
 from archbench.runs.training.pretraining_objectives import window_limits
 from archbench.tasks.base import fixed_environment, sealed
@@ -52,8 +52,9 @@ def read(folder: Path) -> FinishedRun:
     if not store.is_finished(folder) or not (folder / "task.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its compare command again first")
     record = store.read_record(folder) or {}
-    if record.get("adapt") == PROMPT:
-        raise InputError(f"{folder}: this run prompts a pretrained model and has no weights of its own")
+    if record.get("adapt") in UNTRAINED:
+        start = sealed.read_json(folder / "plan.json")["start"]
+        raise InputError(f"{folder}: this run scores a pretrained model and has no weights of its own; give {start}")
     try:
         return _read(folder)
     except Exception as error:

@@ -47,6 +47,7 @@ def outputs_of(
     nats: NDArray[np.float64],
     bound: NDArray[np.float64] | None,
     answers: Sequence[NDArray[np.int32]],
+    pseudo: NDArray[np.float64] | None = None,
 ) -> Outputs:
     """The outputs for ``examples`` with these likelihoods (n,), and answers to the first of them."""
     return Outputs(
@@ -59,4 +60,5 @@ def outputs_of(
         bound_nats=bound,
         answer_ids=list(answers),
         rows=examples.rows,
+        pseudo_nats=pseudo,
     )

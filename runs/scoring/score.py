@@ -24,7 +24,7 @@ from archbench.runs.training.train import SCORING_TOKENS
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score
-from archbench.tasks.kinds import task
+from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics.builtin import BUILTIN, TEXTS, text_score
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 
@@ -92,13 +92,15 @@ class Scorer:
         begun = time.perf_counter()
         answers = self._answers(examples) if answering else []
         middle = time.perf_counter()
-        nats, estimate = self._likelihoods(examples, self._estimated())
+        nats, second = self._likelihoods(examples, self._second)
         end = time.perf_counter()
-        is_bound = self.model.objective.estimate_is_bound
-        outputs = outputs_of(self.prepared, examples, nats, estimate if is_bound else None, answers)
+        is_pseudo, is_bound = self._compares_texts, self.model.objective.estimate_is_bound
+        bound, pseudo = second if is_bound and not is_pseudo else None, second if is_pseudo else None
+        outputs = outputs_of(self.prepared, examples, nats, bound, answers, pseudo)
+        masked = None if is_bound or is_pseudo else second
         return Scored(
             outputs,
-            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, None if is_bound else estimate)),
+            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, masked)),
             score_seconds=end - middle,
             generate_seconds=middle - begun,
             generated_tokens=sum(len(answer) + self.prepared.ends for answer in answers),
@@ -114,7 +116,7 @@ class Scorer:
         usual, test, outputs = task.decoding(self.prepared), self.prepared.test, scored.outputs
         compared = [score.metric for score in scored.scores if score.metric in TEXTS]
         rounds_flops = getattr(self.model.objective, "rounds_flops", None)
-        if usual.strategy != "greedy" or not compared or not self._estimated() or rounds_flops is None:
+        if usual.strategy != "greedy" or not compared or not self._estimated or rounds_flops is None:
             return scored
         count, decoded = max(1, len(outputs.answers)), list[Decoded]()
         for rounds, name in ROUNDS.items():
@@ -148,7 +150,7 @@ class Scorer:
         examples = shuffled.ExchangedSources(test, count)
         if not examples.any_differ:
             return scored
-        nats, _ = self._likelihoods(examples, estimating=False)
+        nats, _ = self._likelihoods(examples, None)
         score = BUILTIN[shuffled.METRIC].score(nats, examples.target_bytes)
         return replace(scored, scores=(*scored.scores, score), shuffled_nats=nats)
 
@@ -156,7 +158,7 @@ class Scorer:
         """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
         examples = self.prepared.validation
         assert isinstance(examples, PairExamples | Windows)
-        wanted = VALIDATION_EXAMPLES if self._estimated() else self.prepared.config.test_examples
+        wanted = VALIDATION_EXAMPLES if self._estimated else self.prepared.config.test_examples
         order = seeded_order(len(examples), 0)
         return Subset(examples, np.sort(order[:wanted]))
 
@@ -173,24 +175,38 @@ class Scorer:
         ]
         return float(np.mean(flops))
 
+    @property
     def _estimated(self) -> bool:
         return not objective.is_exact(self.model.objective, self.prepared.config.target_length)
 
+    @property
+    def _compares_texts(self) -> bool:
+        return registry.of(self.prepared.config).compares_texts
+
+    @property
+    def _second(self) -> Callable[..., Tensor] | None:
+        """What is computed beside a likelihood that takes a pass per token."""
+        if not self._estimated:
+            return None
+        if self._compares_texts:
+            return self._pseudo if hasattr(self.model.objective, "pseudo_log_likelihood") else None
+        return self._estimate
+
     def _likelihoods(
-        self, examples: EncodedExamples, estimating: bool
+        self, examples: EncodedExamples, second: Callable[..., Tensor] | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """-log p of every target in nats (n,), and the objective's estimate (n,) where that is wanted."""
+        """-log p of every target in nats (n,), and what ``second`` computes of it (n,), if anything."""
         batches = fixed(examples, np.arange(len(examples)), SCORING_TOKENS[self.device])
 
         def scored(number: int, dealt: tuple[NDArray[np.int64], Batch]) -> tuple[Any, ...]:
             index, moved = dealt[0], dealt[1].to(self.device)
             nats = -grad_accumulation.retry_in_parts(partial(self._likelihood, moved)).cpu().numpy()
-            if not estimating:
+            if second is None:
                 return index, nats, None
-            return index, nats, grad_accumulation.retry_in_parts(partial(self._estimate, moved, number)).cpu().numpy()
+            return index, nats, grad_accumulation.retry_in_parts(partial(second, moved, number)).cpu().numpy()
 
         nats = np.zeros(len(examples))
-        estimate = np.zeros(len(examples)) if estimating else None
+        estimate = None if second is None else np.zeros(len(examples))
         for index, batch_nats, batch_estimate in self._dealt(
             batches, scored, len(examples), lambda dealt: len(dealt[0])
         ):
@@ -244,6 +260,10 @@ class Scorer:
         drawn = torch.Generator().manual_seed(seed_from(SEED, number))
         estimator = self.model.objective.bound_estimator
         return objective.estimate(self.model, batch, self.allowed, drawn, DRAWS, parts, estimator)
+
+    def _pseudo(self, batch: Batch, number: int, parts: int) -> Tensor:
+        log_p: Tensor = self.model.objective.pseudo_log_likelihood(self.model, batch, self.allowed, parts)
+        return -log_p
 
     def _written(self, number: int, decoding: Decoding, source: Tensor, source_mask: Tensor | None) -> list[Tensor]:
         generator = torch.Generator().manual_seed(seed_from(SEED, number, 1))

@@ -1,12 +1,13 @@
 """What a run needs to begin, made from its plan: the encoded data, and a new model with its optimizer."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from archbench.architectures.catalogue import catalogue
 from archbench.runs.base import foreign_code
 from archbench.runs.base.plan import Plan
-from archbench.runs.experiment.sections import FINETUNE, PROMPT
+from archbench.runs.experiment.sections import FINETUNE, PROMPT, ZERO_SHOT
 from archbench.runs.training import prompts
 from archbench.runs.training.pretraining_objectives import window_limits
 from archbench.runs.training.ranks import ALONE, Ranks
@@ -31,13 +32,15 @@ def new_trainer(
 ) -> Trainer:
     """A new model of the plan, with all that a training step needs; ``start`` are the weights that it starts from."""
     build = catalogue.find(plan.variant).builder(prepared.tokenizer.labels, trained=plan.tokens > 0)
-    adapt = plan.adapt
+    adapt, limits = plan.adapt, window_limits(plan.objective, plan.limits) if plan.is_pretraining else plan.limits
+    if adapt == ZERO_SHOT and start is not None:  # the model as it was pretrained
+        limits, adapt = replace(window_limits(start.objective, start.limits), vocabulary=plan.vocabulary), FINETUNE
     if adapt == PROMPT and start is not None:  # the weights are those of the model that is prompted
         build, start, adapt = partial(prompts.prompted, prepared, start, plan), None, FINETUNE
     return Trainer.build(
         build,
         plan.size,
-        window_limits(plan.objective, plan.limits) if plan.is_pretraining else plan.limits,
+        limits,
         prepared,
         plan.training,
         plan.native,

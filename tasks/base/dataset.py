@@ -5,6 +5,7 @@ classification  Table   sources are texts, targets their labels
 translation     Table   sources are sentences, targets their translations
 summarization   Table   sources are texts, targets their summaries
 memorization    Table   sources are keys, targets the random strings to memorize
+pairs           Text    to train on, or empty; the test split is a Table whose targets are the texts of each row in turn
 """
 
 import hashlib
@@ -62,7 +63,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three splits, all ``Text`` or all ``Table``, with their licence, origin and digest.
+    """Three splits, all ``Text`` or all ``Table`` (but of pairs), with their licence, origin and digest.
 
     ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts dropped and shared rows.
     """

@@ -5,9 +5,11 @@
     translation     ("five days", "fünf Tage<end>")      a sentence and its translation
     summarization   ("It rained. ...", "rain<end>")      a text and its summary
     memorization    ("k4gq", "zq5mafs3p2ydk7ow<end>")    a key and its random string
+    pairs           ("", "The cats sleep.")              a whole text
 
 Token ids below ``len(SPECIALS)`` are reserved in every vocabulary and never come out of text, ``UNK`` excepted.
-A target ends with END unless it is a label or a window without source. It has no BOS: families and objectives add it.
+A target ends with END unless it is a label, a window without source or a whole text. It has no BOS: families and
+objectives add it.
 """
 
 from dataclasses import dataclass

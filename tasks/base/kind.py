@@ -20,8 +20,9 @@ class TaskKind:
 
     ``form`` is the form of an example: a beginning of running text and its continuation ("running text"), a text and
     one of the labels of the training split ("labels"), or a text and a text with END ("pairs"). ``columns`` are the
-    names of the columns of a table: one for running text, else source and target. ``does`` completes "it was trained
-    to ...": "translate a text".
+    names of the columns of a table: one for running text, else source and target. Running text with two columns
+    ``compares_texts``: a row of its test split has a better text and worse ones, each whole and without END.
+    ``does`` completes "it was trained to ...": "translate a text".
 
     ``metrics`` are the names of the metrics that score its answers, which are texts. For pairs and running text,
     likelihoods are scored as well. ``primary`` are the metrics that a task is judged by unless its data set or the
@@ -76,6 +77,11 @@ class TaskKind:
             raise ValueError(wrong)
 
     @property
+    def compares_texts(self) -> bool:
+        """Whether whole texts are tested on, those of a row beside each other; a training text is optional."""
+        return self.form == "running text" and len(self.columns) > 1
+
+    @property
     def encoded_as(self) -> Any:
         """The values of the kind that decide the encoded examples."""
         return [self.name, self.form] if self.origin else self.name
@@ -83,12 +89,12 @@ class TaskKind:
 
 def _mistakes(kind: TaskKind) -> list[str]:
     """The contradictions in a kind, one sentence each."""
-    wanted = 1 if kind.form == "running text" else 2
+    wanted = (1, 2) if kind.form == "running text" else (2,)
     checks = (
         (isinstance(kind.name, str) and bool(NAME.fullmatch(kind.name)), f"name: {kind.name!r}: expected lower-case "
          "letters, digits, '_' and '-', a letter first"),
         (kind.form in FORMS, f"form: {kind.form!r}: expected {', '.join(FORMS[:-1])} or {FORMS[-1]}"),
-        (len(kind.columns) == wanted, f"columns: {kind.columns!r}: {kind.form} takes {wanted}"),
+        (len(kind.columns) in wanted, f"columns: {kind.columns!r}: {kind.form} takes {' or '.join(map(str, wanted))}"),
         (bool(kind.does), "does: is empty; what is a model trained to do?"),
         (bool(kind.primary) and set(kind.primary) <= set(kind.judged), f"primary: {kind.primary!r}: "
          f"expected some of judged = {kind.judged!r}"),

@@ -40,7 +40,7 @@ class TaskConfig:
     kind: str
     name: str
     data: str | Mapping[str, str | Sequence[str]]
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     tokenizer: str = "bpe"
     vocabulary: int = 4096
     encoding: str = "utf-8"
@@ -57,6 +57,11 @@ class TaskConfig:
     examples: int = 0
     validation_examples: int = 0
     draw_seed: int | None = None
+
+
+def every_column(columns: Mapping[str, str | list[str]]) -> list[str]:
+    """The names of all columns, in order."""
+    return [name for names in columns.values() for name in ([names] if isinstance(names, str) else names)]
 
 
 class Examples(Protocol):
@@ -131,7 +136,8 @@ class Outputs:
 
     ``nats`` (n,) is -log p(target | source), infinite where impossible; ``tokens`` (n,) and ``bytes`` (n,) count the
     target. ``bound_nats`` (n,) is an upper bound on them where the objective has one. Answers exist for the first
-    ``len(answers)`` examples only: generating is bounded by `Decoding.count`.
+    ``len(answers)`` examples only: generating is bounded by `Decoding.count`. ``pseudo_nats`` (n,) is the sum of
+    -log p(token | all others) where texts are compared and tokens are masked (1910.14659).
     """
 
     sources: Sequence[str]
@@ -143,6 +149,7 @@ class Outputs:
     bound_nats: NDArray[np.float64] | None = None
     answer_ids: Sequence[Tokens] = ()
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pseudo_nats: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,14 @@ def validation_bits(prepared: Prepared, texts: Sequence[bytes], contexts: Sequen
     return ngram_bits(train_ngram(validation.text[-LIMIT:].tobytes()), texts, contexts)
 
 
+def training_bits(prepared: Prepared) -> NDArray[np.float64]:
+    """Bits of each test text after its source, (n,), under an n-gram model of the training text."""
+    test = prepared.test
+    assert isinstance(test, Subset)
+    targets, contexts = zip(*((test.target_raw(i), test.source_raw(i)) for i in range(len(test))), strict=True)
+    return ngram_bits(train_ngram(_training_text(prepared.train)), targets, contexts)
+
+
 def ngram_on_validation(prepared: Prepared) -> Baseline:
     """``ngram``: nats per token of validation targets; its bits are over bytes, and so the same for every tokenizer."""
     examples = prepared.validation

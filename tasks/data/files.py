@@ -30,7 +30,7 @@ LONGEST_NAME = 255  # characters
 LISTED = 12  # columns that a message names at most
 REACH = 10_000  # characters that a cut may move at most, to reach the end of a line
 LONGEST = 2**31 - 1  # characters of a cell: the csv module's largest portable limit; its default is 131,072
-Columns = tuple[str, str]
+Columns = tuple[str, ...]
 
 
 class _Commas(csv.excel):
@@ -92,13 +92,17 @@ def cut(path: Path, encoding: str, shares: tuple[float, ...]) -> list[Text]:
 
 def read_table(path: Path, encoding: str, columns: Columns) -> Table:
     """Two columns of a ``.csv``, ``.tsv`` or ``.jsonl`` file; cells without surrounding space."""
-    rows = (
-        _json_rows(path, encoding, columns) if path.suffix.lower() == ".jsonl" else _cell_rows(path, encoding, columns)
-    )
-    pairs = [(source.strip(), target.strip()) for source, target in rows]
-    if not pairs:
-        raise InputError(f"data: {path.name} has no rows")
+    pairs = read_rows(path, encoding, columns)
     return Table([source for source, _ in pairs], [target for _, target in pairs])
+
+
+def read_rows(path: Path, encoding: str, columns: Columns) -> list[Columns]:
+    """The cells of these columns in each row of such a file, without surrounding space."""
+    rows = _json_rows if path.suffix.lower() == ".jsonl" else _cell_rows
+    cells = [tuple(cell.strip() for cell in row) for row in rows(path, encoding, columns)]
+    if not cells:
+        raise InputError(f"data: {path.name} has no rows")
+    return cells
 
 
 def read_parallel(source: Path, target: Path, encoding: str) -> Table:
@@ -106,7 +110,7 @@ def read_parallel(source: Path, target: Path, encoding: str) -> Table:
 
     Raises ``InputError`` if the files have different numbers of lines.
     """
-    sides = [_lines(path, encoding) for path in (source, target)]
+    sides = [read_lines(path, encoding) for path in (source, target)]
     if len(sides[0]) != len(sides[1]):
         raise InputError(
             f"data: {source.name} has {len(sides[0]):,} lines and {target.name} {len(sides[1]):,}; "
@@ -163,7 +167,8 @@ def _chunks(path: Path, name: str) -> Iterator[str]:
             yield chunk
 
 
-def _lines(path: Path, encoding: str) -> list[str]:
+def read_lines(path: Path, encoding: str) -> list[str]:
+    """The lines of a text file, without surrounding space."""
     with _reading(path, codec(encoding)) as file:
         return [line.strip() for line in file]
 
@@ -191,7 +196,7 @@ def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]
         reader = csv.reader(lines, dialect)
         try:
             header = [cell.strip() for cell in next(reader, [])]
-            first, second = (_column(column, header, path) for column in columns)
+            places = [_column(column, header, path) for column in columns]
             lines.quoted = False
             for row in reader:
                 if row and len(row) != len(header):
@@ -200,7 +205,7 @@ def _cell_rows(path: Path, encoding: str, columns: Columns) -> Iterator[Columns]
                         f"{len(header)} ({shortened(', '.join(header), 200)}){_quoting_hint(row, dialect)}"
                     )
                 lines.quoted = False
-                yield (row[first], row[second]) if row else ("", "")
+                yield tuple(row[place] if row else "" for place in places)
         except csv.Error as error:
             raise InputError(f"data: {path.name} {lines.place()} is not well-formed: {error}") from error
 
@@ -278,8 +283,7 @@ def _values(line: str, columns: Columns, place: str) -> Columns:
         raise InputError(f"data: {place} is not JSON: {error}") from error
     if not isinstance(row, dict):
         raise InputError(f"data: {place} is not a JSON object")
-    first, second = (_value(row, column, place) for column in columns)
-    return first, second
+    return tuple(_value(row, column, place) for column in columns)
 
 
 def _value(row: Mapping[str, Any], column: str, place: str) -> str:

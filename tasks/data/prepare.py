@@ -16,14 +16,23 @@ from numpy.typing import NDArray
 from archbench.tasks.base import sealed
 from archbench.tasks.base.dataset import SPLITS, Dataset, Table, Text
 from archbench.tasks.base.errors import InputError
-from archbench.tasks.base.example import END
+from archbench.tasks.base.example import END, UNK
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Prepared, TaskConfig
 from archbench.tasks.data import files, sources
 from archbench.tasks.text.arrays import ArrayWriter, open_arrays, writing
-from archbench.tasks.text.encode import PairEncoding, read_pairs, read_windows, write_pairs, write_text
+from archbench.tasks.text.encode import (
+    PARTS,
+    PairEncoding,
+    read_pairs,
+    read_windows,
+    text_pieces,
+    token_type,
+    write_pairs,
+    write_text,
+)
 from archbench.tasks.text.splits import PairExamples, Subset, Windows
 from archbench.tasks.text.tokenizers import (
     Tokenizer,
@@ -74,7 +83,7 @@ def key(config: TaskConfig, kind: TaskKind, read_as: list[Any]) -> str:
 def write(writer: ArrayWriter, raw: Dataset, config: TaskConfig, kind: TaskKind) -> None:
     """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
     splits = {name: getattr(raw, name) for name in SPLITS}
-    _check_filled(config, splits)
+    _check_filled(config, {"test": raw.test} if kind.compares_texts else splits)
     tokenizer = _tokenizer(config, kind, raw.train)
     notes = dict(raw.notes)
     for name, split in splits.items():
@@ -109,12 +118,28 @@ def _write_split(
 ) -> dict[str, int]:
     if isinstance(split, Text):
         counts = write_text(writer, name, split, tokenizer)
-        _check_windows(config, name, counts["tokens"])
+        if split.bytes:
+            _check_windows(config, name, counts["tokens"])
         return counts
+    if kind.compares_texts:
+        return _write_texts(writer, name, split, tokenizer, config)
     encoding = PairEncoding(config.source_length, config.target_length, labels=kind.form == "labels")
     counts = write_pairs(writer, name, split, tokenizer, encoding)
     _check_pairs(config, name, len(split), counts)
     return counts
+
+
+def _write_texts(
+    writer: ArrayWriter, name: str, split: Table, tokenizer: Tokenizer, config: TaskConfig
+) -> dict[str, int]:
+    """Writes whole texts, and counts rows with one that is longer than a target."""
+    pieces = text_pieces(split.targets, split.rows, tokenizer, config.source_length, config.target_length)
+    for part in PARTS:
+        values = getattr(pieces, part)
+        writer.append(f"{name}.{part}", values.astype(token_type(tokenizer)) if part == "tokens" else values)
+    unknown = pieces.gather(np.arange(len(pieces)))[1] == UNK
+    further = np.unique(pieces.rows[pieces.source_lengths > 0])
+    return {"unknown_tokens": int(unknown.sum()), "rows_with_a_text_in_pieces": len(further)}
 
 
 def _prepared(
@@ -122,12 +147,10 @@ def _prepared(
 ) -> Prepared:
     tokenizer = load_tokenizer(facts["tokenizer"])
     lengths = config.source_length, config.target_length
-    splits: list[PairExamples] | list[Windows]
-    if facts["pairs"]:
-        splits = [read_pairs(arrays, name) for name in SPLITS]
-    else:
-        splits = [read_windows(arrays, name, *lengths) for name in SPLITS]
-    train, validation, test = splits
+    tables = SPLITS if facts["pairs"] else SPLITS[2:] if kind.compares_texts else ()
+    train, validation, test = (
+        read_pairs(arrays, name) if name in tables else read_windows(arrays, name, *lengths) for name in SPLITS
+    )
     ends = kind.form != "labels" and (facts["pairs"] or config.source_length > 0)
     content = [SCHEMA, kind.encoded_as, facts["digest"], tokenizer.digest, *lengths, config.test_examples]
     if config.examples and config.draw_seed is None:
@@ -140,7 +163,7 @@ def _prepared(
         tokenizer=tokenizer,
         train=train,
         validation=validation,
-        test=Subset(test, _tested(kind, len(test), config.test_examples)),
+        test=Subset(test, _tested(kind, test, config.test_examples)),
         allowed_tokens=answer_tokens(tokenizer, kind, ends),
         ends=ends,
         digest=sealed.digest(content),
@@ -177,12 +200,16 @@ def _few(config: TaskConfig, key: str, split: Examples, count: int) -> PairExamp
     return split.take(_chosen(len(split), count, *([] if config.draw_seed is None else [config.draw_seed])))
 
 
-def _tested(kind: TaskKind, size: int, count: int) -> NDArray[np.int64]:
+def _tested(kind: TaskKind, test: PairExamples | Windows, count: int) -> NDArray[np.int64]:
     """The test examples: a subset that never changes, for a table of a user's kind in the order of its rows.
 
     Kinds of archbench keep the random order: their first examples are a sample, and published numbers depend on it.
+    Texts that are compared are those of ``count`` rows, in the order of the file.
     """
-    chosen = _chosen(size, count)
+    if kind.compares_texts:
+        rows = np.unique(test.rows)
+        return np.flatnonzero(np.isin(test.rows, rows[_chosen(len(rows), count)]))
+    chosen = _chosen(len(test), count)
     return np.sort(chosen) if kind.origin and kind.form != "running text" else chosen
 
 

@@ -15,6 +15,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.groups import components, sides
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.progress import Say
+from archbench.tasks.base.values import every_column
 from archbench.tasks.builtin_data import builtin
 from archbench.tasks.data import files, hub
 
@@ -30,7 +31,7 @@ def load(
     cache: Path,
     say: Say,
     *,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
     encoding: str = "utf-8",
     folder: str | Path = ".",
     where: str = "tasks",
@@ -47,6 +48,8 @@ def load(
         named = _columns(kind, columns or {})
         if not is_accepted(kind, data):
             raise InputError(f'data: {kind.name} accepts only "{kind.only_data}"; set data to that')
+        if kind.compares_texts:
+            return _compared(kind, data, Path(folder), encoding, named)
         if isinstance(data, str) and data.startswith("hub:"):
             return _from_hub(kind, open_hub(hub.parse(data)), named)
         if isinstance(data, str) and not is_file(data, Path(folder)):
@@ -91,13 +94,13 @@ def is_file(data: str, folder: Path) -> bool:
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)
 
 
-def _columns(kind: TaskKind, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """The names of a kind's columns, source before target."""
+def _columns(kind: TaskKind, columns: Mapping[str, str | list[str]]) -> tuple[str, ...]:
+    """The names of a kind's columns, source before target; the last one may be several."""
     wanted = kind.columns
     for key in columns:
         if key not in wanted:
             raise InputError(f'columns: {kind.name} has no "{key}"; it takes {" and ".join(wanted)}')
-    return tuple(columns.get(key, key) for key in wanted)
+    return tuple(every_column({key: columns.get(key, key) for key in wanted}))
 
 
 def _from_hub(kind: TaskKind, source: hub.Source, columns: tuple[str, ...]) -> Dataset:
@@ -132,7 +135,8 @@ def _from_files(kind: TaskKind, data: Data, folder: Path, encoding: str, columns
     names = {split: ", ".join(path.name for path in files_of_split) for split, files_of_split in paths.items()}
     origin = ", ".join(names.values())
     for files_of_split in paths.values():
-        _check_form(kind, files_of_split)
+        wanted = (".txt",) if kind.form == "running text" else files.TABLES
+        _check_form(kind.name, files_of_split, wanted, parallel=kind.form == "pairs")
     if kind.form == "running text":
         return _finished_text(
             kind, _file_text({split: files_of_split[0] for split, files_of_split in paths.items()}, encoding), origin
@@ -141,45 +145,83 @@ def _from_files(kind: TaskKind, data: Data, folder: Path, encoding: str, columns
     return _finished_table(kind, splits, origin, names)
 
 
+def _compared(kind: TaskKind, data: Data, folder: Path, encoding: str, columns: tuple[str, ...]) -> Dataset:
+    """Rows of texts, the better one first, to test on; a text to train on where one is given, else an empty one."""
+    given = _named({"test": data} if isinstance(data, str) else data)
+    for split, needed in (("validation", "train"), ("test", "test")):
+        if needed not in given and (split in given or split == needed):
+            raise InputError(f"data: {needed} is missing; name its file")
+    paths = {split: [files.existing(name, folder) for name in names] for split, names in given.items()}
+    for split, of_split in paths.items():
+        _check_form(kind.name, of_split, files.TABLES if split == "test" else (".txt",), parallel=split == "test")
+    rows = _read_rows(paths.pop("test"), encoding, columns)
+    kept = {number: row for number, row in enumerate(rows) if all(row)}
+    if not kept:
+        raise InputError(f"data: test ({', '.join(given['test'])}) has no row in which all texts are filled in")
+    texts = {split: text_in_memory() for split in SPLITS[:2]}
+    if paths:
+        texts = _file_text({split: of_split[0] for split, of_split in paths.items()}, encoding, SPLITS[:2])
+    flat = [(text, number) for number, row in kept.items() for text in row]
+    test = Table([""] * len(flat), [text for text, _ in flat], [number for _, number in flat])
+    notes = {
+        "empty_rows_dropped": len(rows) - len(kept),
+        "test_rows_of_equal_texts": sum(len(set(row)) == 1 for row in kept.values()),
+    }
+    origin = ", ".join(Path(name).name for names in given.values() for name in names)
+    return make_dataset(
+        kind.name, texts["train"], texts["validation"], test, licence=UNKNOWN, origin=origin, notes=notes
+    )
+
+
 def _by_split(data: Data) -> dict[str, list[str]]:
-    given = {"train": data} if isinstance(data, str) else dict(data)
-    for split in given:
+    given = _named({"train": data} if isinstance(data, str) else data)
+    if "train" not in given:
+        raise InputError("data: train is missing; name at least the training file")
+    return given
+
+
+def _named(data: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
+    """The names of the files of each split."""
+    for split in data:
         if split not in SPLITS:
             near = get_close_matches(split, SPLITS, 1)
             raise InputError(f'data: unknown split "{split}"' + (f'; did you mean "{near[0]}"?' if near else ""))
-    if "train" not in given:
-        raise InputError("data: train is missing; name at least the training file")
-    return {split: [value] if isinstance(value, str) else list(value) for split, value in given.items()}
+    return {split: [value] if isinstance(value, str) else list(value) for split, value in data.items()}
 
 
-def _check_form(kind: TaskKind, paths: list[Path]) -> None:
-    """Raises ``InputError`` for files that the kind of task cannot read."""
+def _check_form(kind: str, paths: list[Path], wanted: tuple[str, ...], parallel: bool) -> None:
+    """Raises ``InputError`` for files of a split that a kind of task cannot read; ``parallel``: or two texts."""
     suffix = paths[0].suffix.lower() if paths else ""
-    pairs = kind.form == "pairs"
-    if len(paths) == 2 and pairs:
+    if len(paths) == 2 and parallel:
         return
     if len(paths) != 1:
-        raise InputError(f"data: {kind.name} reads one file for each split{' or two parallel texts' * pairs}")
-    wanted = (".txt",) if kind.form == "running text" else files.TABLES
+        raise InputError(f"data: {kind} reads one file for each split{' or two parallel texts' * parallel}")
     if suffix not in wanted:
-        also = ', or two parallel texts as ["a.de", "a.en"]' if pairs else ""
-        raise InputError(f'data: {kind.name} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
+        also = ', or two parallel texts as ["a.de", "a.en"]' if parallel else ""
+        raise InputError(f'data: {kind} cannot read "{paths[0].name}"; it reads {", ".join(wanted)}{also}')
 
 
-def _file_text(paths: dict[str, Path], encoding: str) -> dict[str, Text]:
-    """Missing splits are taken from the end of train."""
-    missing = [split for split in SPLITS[1:] if split not in paths]
+def _file_text(paths: dict[str, Path], encoding: str, splits: Sequence[str] = SPLITS) -> dict[str, Text]:
+    """Missing ones of ``splits`` are taken from the end of train."""
+    missing = [split for split in splits[1:] if split not in paths]
     if not missing:
         return {split: files.read_text(path, encoding) for split, path in paths.items()}
     shares = (1 - SHARE * len(missing), *(SHARE for _ in missing))
     parts = dict(zip(["train", *missing], files.cut(paths["train"], encoding, shares), strict=True))
-    return parts | {split: files.read_text(paths[split], encoding) for split in SPLITS[1:] if split in paths}
+    return parts | {split: files.read_text(paths[split], encoding) for split in splits[1:] if split in paths}
 
 
 def _read_table(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> Table:
     if len(paths) == 2:
         return files.read_parallel(paths[0], paths[1], encoding)
     return files.read_table(paths[0], encoding, (columns[0], columns[1]))
+
+
+def _read_rows(paths: list[Path], encoding: str, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    if len(paths) == 1:
+        return files.read_rows(paths[0], encoding, columns)
+    table = files.read_parallel(paths[0], paths[1], encoding)
+    return list(zip(table.sources, table.targets, strict=True))
 
 
 def _finished_text(kind: TaskKind, splits: dict[str, Text], origin: str) -> Dataset:

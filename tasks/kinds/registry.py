@@ -14,14 +14,21 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin
-from archbench.tasks.kinds import classification, generation, memorization, summarization, translation
+from archbench.tasks.kinds import classification, generation, memorization, pairs, summarization, translation
 from archbench.tasks.metrics.builtin import TEXTS
 
 ENTRY_POINTS = "archbench.tasks"
 ATTRIBUTE = "kind"  # the name in a file of the kind that the file defines
 BUILTIN: Mapping[str, TaskKind] = {
     kind.name: kind
-    for kind in (generation.KIND, classification.KIND, translation.KIND, summarization.KIND, memorization.KIND)
+    for kind in (
+        generation.KIND,
+        classification.KIND,
+        translation.KIND,
+        summarization.KIND,
+        memorization.KIND,
+        pairs.KIND,
+    )
 }
 
 

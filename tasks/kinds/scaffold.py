@@ -141,7 +141,9 @@ def _near(like: str) -> str:
 
 
 def _data(base: TaskKind) -> str:
-    return '"input.txt"' if base.form == "running text" else '{ train = "train.csv", test = "test.csv" }'
+    if base.form == "running text":
+        return '{ train = "train.txt", test = "test.csv" }' if base.compares_texts else '"input.txt"'
+    return '{ train = "train.csv", test = "test.csv" }'
 
 
 def _tuple(names: tuple[str, ...]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from archbench.tasks.base.dataset import Dataset
 from archbench.tasks.base.decoding import Decoding
-from archbench.tasks.base.kind import Form, TaskKind
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.progress import Say
 from archbench.tasks.base.values import Baseline, Outputs, Prepared, Score, TaskConfig
 from archbench.tasks.baselines.baselines import (
@@ -23,10 +24,8 @@ from archbench.tasks.baselines.baselines import (
 )
 from archbench.tasks.data import sources
 from archbench.tasks.data.prepare import encode
-from archbench.tasks.kinds import classification, generation, own, registry, text_to_text
+from archbench.tasks.kinds import classification, generation, own, pairs, registry, text_to_text
 from archbench.tasks.metrics.builtin import TEXTS, text_score
-
-USUAL: dict[Form, TaskKind] = {"running text": generation.KIND, "labels": classification.KIND}
 
 
 def prepare(config: TaskConfig, cache: Path, say: Say = lambda line: None) -> Prepared:
@@ -44,6 +43,8 @@ def raw_data(config: TaskConfig, cache: Path, say: Say) -> Dataset:
     """The texts of a task, before any tokenizer. Raises InputError where they cannot be had."""
     if config.texts_of:
         kind = registry.find(config.texts_of, config.folder, f"tasks.{config.name}.kind")
+        if kind.compares_texts:
+            raise InputError(f"tasks.{config.name}.data: {kind.name} are tested on only; name a text to pretrain on")
         file = config.texts_of if registry.is_file(config.texts_of) else ""
         data = raw_data(replace(config, kind=kind.name, kind_file=file, texts_of=""), cache, say)
         return data if kind.form == "running text" else sources.rows_as_text(data, kind.form == "labels")
@@ -66,10 +67,8 @@ def decoding(prepared: Prepared) -> Decoding:
     kind = registry.of(prepared.config)
     if kind.origin and kind.decoding is not None:
         return own.decoding(kind, prepared)
-    usual = USUAL[kind.form].decoding if kind.form in USUAL else text_to_text.decoding
-    decode = kind.decoding or usual
-    assert decode is not None
-    return decode(prepared)
+    usual = _like(kind)
+    return (kind.decoding or (usual and usual.decoding) or text_to_text.decoding)(prepared)
 
 
 def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
@@ -95,9 +94,9 @@ def scores_by_kind(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 def _usual(kind: TaskKind, prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The scores that a kind of this form has by default."""
-    usual = USUAL[kind.form].measure if kind.form in USUAL else text_to_text.measured_by(kind.metrics)
-    assert usual is not None
-    return _with_missing_metrics(kind, prepared, outputs, usual(prepared, outputs))
+    usual = _like(kind)
+    scores = ((usual and usual.measure) or text_to_text.measured_by(kind.metrics))(prepared, outputs)
+    return _with_missing_metrics(kind, prepared, outputs, scores)
 
 
 def _with_missing_metrics(kind: TaskKind, prepared: Prepared, outputs: Outputs, scores: list[Score]) -> list[Score]:
@@ -115,10 +114,15 @@ def baselines(prepared: Prepared) -> list[Baseline]:
     if kind.origin and kind.baselines is not None:
         return own.baselines(kind, prepared)
     of_texts = [name for name in kind.metrics if name in TEXTS]  # others only ``measure`` can compute
-    pairs = text_to_text.baselines_by(of_texts, copy_rows, nearest_rows)
-    make = kind.baselines or (USUAL[kind.form].baselines if kind.form in USUAL else pairs)
-    assert make is not None
-    return make(prepared)
+    usual, from_source = _like(kind), text_to_text.baselines_by(of_texts, copy_rows, nearest_rows)
+    return (kind.baselines or (usual and usual.baselines) or from_source)(prepared)
+
+
+def _like(kind: TaskKind) -> TaskKind | None:
+    """The built-in kind whose functions a kind of this form has by default; None of texts with a source."""
+    if kind.form == "running text":
+        return pairs.KIND if kind.compares_texts else generation.KIND
+    return classification.KIND if kind.form == "labels" else None
 
 
 def bar(prepared: Prepared) -> Baseline:

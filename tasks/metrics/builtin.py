@@ -70,8 +70,13 @@ _METRICS = (
            statistics=ratios, of_sums=ratio),
     Metric("perplexity", "perplexity", "lower", "the exponential of nats per token", 1.0, across_tokenizers=False,
            reads="likelihoods", statistics=ratios, of_sums=metrics.perplexity),
-    Metric("accuracy", "accuracy", "higher", "share of examples with the right label", 0.0, 1.0, margin=0.02,
-           statistics=metrics.equal),
+    Metric("accuracy", "accuracy", "higher", "share of examples with the right label; of pairs, share whose better "
+           "text has the higher exact log-likelihood", 0.0, 1.0, margin=0.02, statistics=metrics.equal),
+    Metric("accuracy_per_token", "accuracy per token", "higher", "share of pairs whose better text has the higher "
+           "exact log-likelihood per token", 0.0, 1.0, margin=0.02, reads=""),
+    Metric("accuracy_pll", "accuracy by pseudo-likelihood", "higher", "share of pairs whose better text has the higher "
+           "sum of log-likelihoods of single tokens given all others; only encoders have it, and it is no likelihood",
+           0.0, 1.0, margin=0.02, reads=""),
     Metric("macro_f1", "macro F1", "higher", "F1 averaged over labels, each counting the same", 0.0, 1.0, margin=0.02,
            recorded=True, statistics=metrics.label_counts, of_sums=metrics.macro_f1),
     Metric("exact_match", "exact match", "higher", "share of answers equal to the reference", 0.0, 1.0, margin=0.02,

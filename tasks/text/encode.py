@@ -9,7 +9,7 @@ For pairs, ``train.rows`` (n,) are the rows that they were read from.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,37 @@ def write_text(writer: ArrayWriter, split: str, text: Text, tokenizer: Tokenizer
         notes["tokens"] += len(ids)
         notes["unknown_tokens"] += int((ids == UNK).sum())
     return dict(notes)
+
+
+def text_pieces(
+    texts: Sequence[str], rows: Sequence[int], tokenizer: Tokenizer, source_length: int, target_length: int
+) -> PairExamples:
+    """Whole texts as examples without END; ``rows`` are those that they were read from.
+
+    A text longer than a target goes on in further pieces. As in windows of running text, the tokens before a piece are
+    its source, and a target leaves room for END where there are sources.
+
+    source_length 3, target_length 4    "abcdefgh"  ->  "" "abc", "abc" "def", "def" "gh"
+    """
+    stride = target_length - (source_length > 0)
+    tokens, raw, piece_rows = list[Tokens](), list[bytes](), list[int]()
+    for text, row in zip(texts, rows, strict=True):
+        ids, ends = _with_byte_ends(text, tokenizer)
+        for start in range(0, max(1, len(ids)), stride):
+            cuts = max(0, start - source_length), start, min(start + stride, len(ids))
+            tokens += [ids[begin:end] for begin, end in pairwise(cuts)]
+            raw += [valid(text).encode()[ends[begin] : ends[end]] for begin, end in pairwise(cuts)]
+            piece_rows.append(row)
+    offsets, text_offsets = (np.cumsum([0, *map(len, parts)]) for parts in (tokens, raw))
+    kept = np.frombuffer(b"".join(raw), np.uint8)
+    return PairExamples(_joined(tokens), offsets, kept, text_offsets, np.array(piece_rows, np.int64))
+
+
+def _with_byte_ends(text: str, tokenizer: Tokenizer) -> tuple[Tokens, NDArray[np.int64]]:
+    """The tokens (t,) of a text, and how many of its bytes come before each of them and after the last, (t + 1,)."""
+    parts = list(tokenizer.encode_stream([text]))
+    sizes = np.concatenate([np.zeros(1, np.int64), *(widths for _, _, widths in parts)])
+    return _joined([ids for _, ids, _ in parts]), np.cumsum(sizes)
 
 
 def token_type(tokenizer: Tokenizer) -> type[np.uint16] | type[np.int32]:

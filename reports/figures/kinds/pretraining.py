@@ -30,7 +30,7 @@ from archbench.reports.readings.adapted import Adapted, adapted, numbers
 from archbench.reports.readings.saved_labels import SavedLabels, saved_labels
 from archbench.reports.report import Report
 from archbench.reports.results.draws import in_words
-from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, is_checkpoint, is_scratch
+from archbench.runs.experiment.spec import ADAPTED, FINETUNE, SCRATCH, ZERO_SHOT, is_checkpoint, is_scratch
 
 CAPTION: Final = (
     "Test score by number of training examples that were read (shots for prompts), or by start where there are many: "
@@ -95,7 +95,7 @@ def _by_start(entries: Sequence[Adapted], looks: Looks) -> Iterator[Panel]:
     for adapt, examples in sorted(settings, key=lambda setting: ([*ADAPTED].index(setting[0]), setting[1])):
         matching = [e for e in entries if (e.adapt, e.examples) == (adapt, examples)]
         base = [e for e in entries if _is_base(e) and e.examples == examples and adapt != FINETUNE]
-        words = f"{ADAPTED.get(adapt, adapt)}, {examples:,} examples"
+        words = ADAPTED.get(adapt, adapt) + (f", {examples:,} examples" if adapt != ZERO_SHOT else "")
         rows: dict[str, list[Adapted]] = {}
         for e in (*base, *matching):
             rows.setdefault(e.start if e.adapt == adapt else f"{e.start}, {ADAPTED[e.adapt]}", []).append(e)
