@@ -44,6 +44,14 @@ def map_name(number: int, inspection: Row) -> str:
     return f"attention_{number:02d}_{inspection['part']}"
 
 
+def most_important_map(inspection: Row) -> str:
+    """The name of the figure with the head that the score needs most; empty without attention heads."""
+    most: Row = max(inspection["heads"], key=lambda head: float(head["loss"]), default={})
+    site = most.get("layer"), most.get("part")
+    numbered = enumerate(inspection["maps"], 1)
+    return next((map_name(number, entry) for number, entry in numbered if (entry["layer"], entry["part"]) == site), "")
+
+
 def _maps(inspection: Row) -> Iterator[Figure]:
     """A figure for each attention of each layer, a panel for each head."""
     roles = {(head["layer"], head["part"], head["head"]): head["role"] for head in inspection["heads"]}

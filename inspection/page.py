@@ -106,6 +106,7 @@ def context(inspection: Row) -> dict[str, Any]:
         "similarity": words.similarity(inspection["similarity"]),
         "schemes": [(entry["name"], KINDS[entry["kind"]]) for entry in inspection["schemes"]],
         "maps": [figures.map_name(number, entry) for number, entry in enumerate(inspection["maps"], 1)],
+        "open_map": figures.most_important_map(inspection),
         "head_words": words.heads_in_words(inspection),
         "probe_words": words.probes_in_words(inspection),
         "step": inspection["step"],

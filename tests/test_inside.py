@@ -25,6 +25,7 @@ from archbench.inspection import words as inside_words
 from archbench.inspection.gates import failed_gates
 from archbench.inspection.subject import ExampleReading
 from archbench.reports.base.tables import write_csv
+from archbench.reports.figures.figure import drawn
 from archbench.reports.page.page import html
 from archbench.runs.base import store
 from archbench.tasks.base import sealed
@@ -308,6 +309,25 @@ def test_the_page_shows_the_numbers_and_its_figures_hold_them(runs: dict[Any, Pa
     assert "<script" not in written and "http" not in written.replace("http-equiv", "")
 
 
+def test_the_page_opens_with_the_text_the_answer_and_the_heads(runs: dict[Any, Path], tmp_path: Path) -> None:
+    measurements = inspect_run(runs["encoder-decoder", "turned"], tmp_path)
+    first, attention, *others = (
+        html(
+            "inspection.html",
+            list(map(drawn, inside_figures.figures(measurements))),
+            page.TEMPLATES,
+            **page.context(measurements),
+        )
+        .partition("<main>")[2]
+        .split("<section ")[1:]
+    )
+    assert all(f"<bdi>{measurements['text'][key]}</bdi>" in first for key in ("source", "answer", "target"))
+    most = max(measurements["heads"], key=lambda head: head["loss"])
+    opened = attention.partition("<details open>")[2].partition("</details>")[0]
+    assert f"<summary>{most['layer']}, {'cross' if most['part'] == 'cross' else 'self'}-attention</summary>" in opened
+    assert 'id="claims"' in others[-3]  # before the files and the glossary
+
+
 def test_the_files_beside_the_page_hold_all_that_its_tables_say(runs: dict[Any, Path], tmp_path: Path) -> None:
     measurements = inspect_run(runs["shared-encoder-decoder", "running"], tmp_path)
     rows_by_table = page.numbers(measurements)
@@ -427,7 +447,7 @@ def test_without_an_answer_the_target_is_what_the_model_wrote(runs: dict[Any, Pa
         list(inside_figures.figures(measurements))
     )
     assert (
-        "generated answer" in text
+        "correct answer</dt>" not in text
         and "probability of the generated token" in text
         and "probability of the correct token" not in text
     )
