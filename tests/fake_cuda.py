@@ -30,11 +30,12 @@ def stepped(family: str, optimizer_name: str, precision: str) -> dict[str, Any]:
     import torch
     from torch import Tensor
     from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.nn import functional as F
     from torch.utils._python_dispatch import TorchDispatchMode
 
     from archbench.architectures.catalogue import catalogue
     from archbench.architectures.families.size import Limits, Size
-    from archbench.architectures.objectives.objective import Batch
+    from archbench.architectures.objectives.objective import Batch, LossInputs
     from archbench.runs.experiment.sections import Training
     from archbench.runs.training import optimizer
     from archbench.runs.training.step import Trainer, TrainingStep
@@ -48,7 +49,11 @@ def stepped(family: str, optimizer_name: str, precision: str) -> dict[str, Any]:
                 types[func._schema.name.split("::")[1]].add(f"{result.dtype} {result.device}")
             return result
 
-    generator = torch.Generator().manual_seed(1)
+    def attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+        types["attention"].update(f"{tensor.dtype} {tensor.device}" for tensor in (q, k, v))
+        return fused(q, k, v, **options)
+
+    fused, generator = F.scaled_dot_product_attention, torch.Generator().manual_seed(1)
     source, target = (torch.randint(8, 24, (6, width), generator=generator) for width in (5, 4))
     batch = Batch(source, target, None, torch.arange(4) < torch.tensor([[1], [2], [3], [4], [4], [2]]))
     model = catalogue.find(family).build(Size(16, 2, 2, 32), Limits(24, 5, 4))
@@ -56,11 +61,24 @@ def stepped(family: str, optimizer_name: str, precision: str) -> dict[str, Any]:
     training, bf16 = Training(optimizer=optimizer_name, dropout=0.1), precision == "bf16"
     pinned = mock.patch.object(Tensor, "pin_memory", lambda tensor: tensor)
     seeded = mock.patch.object(torch.cuda, "manual_seed")
-    with pinned, seeded, FakeTensorMode(allow_non_fake_inputs=True):
+    autocast = mock.patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+    multiplied = mock.patch.object(torch.cuda, "is_bf16_supported", lambda **options: True)
+    watched = mock.patch.object(F, "scaled_dot_product_attention", attention)
+    tokens = mock.patch.object(LossInputs, "tokens", inputs.tokens)  # of the host's memory, which has numbers
+    with pinned, seeded, autocast, multiplied, watched, tokens, FakeTensorMode(allow_non_fake_inputs=True):
         _move(model)
         allowed, device = torch.ones(24, dtype=torch.bool).to("cuda:0"), torch.device("cuda:0")
         chosen = optimizer.build(model, training, device, bf16=bf16)
-        parts = (TrainingStep(model, model.objective, allowed), chosen, cast(Any, None), training, True, 0, device, bf16)
+        parts = (
+            TrainingStep(model, model.objective, allowed),
+            chosen,
+            cast(Any, None),
+            training,
+            True,
+            0,
+            device,
+            bf16,
+        )
         trainer = Trainer(*parts, cast(Any, None), allowed)
         with Recorded():
             loss = trainer._gradient(inputs, 0)
