@@ -1,6 +1,7 @@
 """All that a run does on a GPU, on a device that computes on the CPU and refuses what CUDA would.
 
-See ``simulated_cuda``, and ``fake_cuda`` for tensors without numbers. What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
+See ``simulated_cuda``, and ``fake_cuda`` for tensors without numbers.
+What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
 """
 
 import json

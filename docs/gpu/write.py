@@ -44,7 +44,7 @@ def _machine(out: Path) -> str:
             keys = [
                 key for key in ("device", "processor", "torch", "cuda", "cudnn", "python", "archbench") if key in facts
             ]
-            stand_in = "" if facts["device"] != "cpu" or name == "parity-cpu" else STAND_IN
+            stand_in = "" if facts.get("device") != "cpu" or name == "parity-cpu" else STAND_IN
             return stand_in + _table(("what", "value"), [(key, str(facts[key])) for key in keys])
     return ""
 
