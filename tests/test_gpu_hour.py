@@ -109,7 +109,7 @@ def test_a_piece_that_is_cut_off_goes_on_in_the_next_call(
     assert "cut off; the next call goes on" in hour.states(tmp_path)
     assert hour.run("cpu", tmp_path, 1, ["steps"]) == 0
     record = json.loads((tmp_path / "pieces" / "steps.json").read_text())
-    assert record["status"] == 0 and record["seconds"] > 1.5 and calls(tmp_path, "steps") == 2
+    assert record["status"] == 0 and record["seconds"] > 1.5 and record["calls"] == calls(tmp_path, "steps") == 2
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -146,3 +146,17 @@ def test_the_page_has_what_was_measured(tmp_path: Path) -> None:
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.count("|") > 2
+
+
+def test_the_page_has_every_primary_metric_and_says_where_it_is_a_stand_in(tmp_path: Path) -> None:
+    write = simulation_scripts.load("write", "gpu").write
+    for name in ("parity-bf16", "gpu"):
+        synthetic.write_store(tmp_path / name, [synthetic.PHRASES])
+        collected = tables.collect(tmp_path / name)
+        collected["datasets"]["primary"] = "bits_per_byte, exact_match"
+        collected["environment"].loc[0, ["key", "value"]] = "device", "cpu"
+        tables.write(collected, tmp_path / name / "tables")
+    write(tmp_path, tmp_path / "gpu.md")
+    text = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "| bits per byte |" in text and "| exact match |" in text
+    assert "nothing was measured on one" in text

@@ -1,11 +1,13 @@
 """What a machine is told to be good at."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from archbench.runs.base import machine
+from archbench.runs.experiment import spec
 from archbench.runs.training import compiled
 
 AVX512, AMX, ARM = {"avx512_bf16": True}, {"avx512_bf16": True, "amx_bf16": True}, {"bf16": True}
@@ -28,6 +30,23 @@ def test_auto_is_bfloat16_where_a_cpu_multiplies_it_faster(
     monkeypatch.setattr(machine, "_processor", lambda: processor)
     assert machine.precision("auto", "cpu") == expected
     assert [machine.precision(precision, "cpu") for precision in ("bf16", "float32")] == ["bf16", "float32"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((7, 0), "float32"), ((7, 5), "float32"), ((8, 0), "bf16"), ((8, 9), "bf16"), ((9, 0), "bf16"), ((12, 0), "bf16")],
+    ids=["V100", "T4", "A100", "L4", "H100", "RTX 50"],
+)
+def test_auto_is_bfloat16_on_gpus_that_multiply_it(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older GPUs emulate it; a T4 would train slowly if a preset asked for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    properties = SimpleNamespace(major=capability[0], minor=capability[1])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert machine.precision("auto", "cuda") == expected
+    assert {task.training.precision for task in spec.preset("gpu").tasks} == {"auto"}
 
 
 def test_compiling_for_a_gpu_takes_triton(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """All that a run does on a GPU, on a device that computes on the CPU and refuses what CUDA would.
 
-See ``simulated_cuda``. What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
+See ``simulated_cuda``, and ``fake_cuda`` for tensors without numbers.
+What a GPU alone can tell (its kernels, its memory, its speed) is not tested here.
 """
 
 import json
@@ -15,7 +16,6 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="takes a C++ compiler"),
     pytest.mark.skipif(torch.version.cuda is not None, reason="PyTorch has CUDA itself"),
 ]
@@ -42,6 +42,7 @@ def performed(library: Path, folder: Path, *what: str) -> str:
     return completed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["colours", "turned", "running", "windows"])
 @pytest.mark.parametrize("architecture", ["decoder", "prefix-decoder", "llama", "encoder", "encoder-decoder"])
 def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
@@ -63,6 +64,7 @@ def test_a_run_on_a_gpu_waits_for_nothing_and_comes_to_the_same(
                 assert score["value"] == pytest.approx(other["value"], abs=near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gpt2", "llama", "bert", "t5"])
 def test_the_benchmark_finds_both_sides_alike_on_a_gpu(library: Path, tmp_path: Path, model: str) -> None:
     performed(library, tmp_path, model)
@@ -101,5 +103,23 @@ with simulated():
 """
 
 
+@pytest.mark.slow
 def test_the_stand_in_refuses_what_cuda_does(library: Path) -> None:
     subprocess.run([sys.executable, "-c", REFUSED, str(library)], cwd=ROOT, check=True)
+
+
+def test_a_step_on_fake_tensors_of_cuda_keeps_to_the_device_and_multiplies_in_its_precision(library: Path) -> None:
+    """By PyTorch's own rules: no operator mixes devices, none reads a number; weights and the loss stay in float32."""
+    command = [sys.executable, "-m", "tests.fake_cuda", str(library)]
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    steps = json.loads(completed.stdout)
+    assert len(steps) == 12
+    for name, step in steps.items():
+        operators, exact = step["operators"], ["torch.float32 cuda:0"]
+        products = ["torch.bfloat16 cuda:0"] if name.endswith("bf16") else exact
+        assert operators["mm"] == operators["attention"] == products, name
+        assert operators["_softmax"] == operators["log"] == step["weights"] == exact
+        assert step["gradients"] == ["torch.float32 cuda:0 True"]  # of the weights' shapes
+        assert step["loss"] == ["torch.float32 cuda:0 []"] * 2
+        assert all(kind.endswith("cuda:0") for kinds in operators.values() for kind in kinds)

@@ -124,7 +124,8 @@ class LossInputs(NamedTuple):
         def moved(part: Any) -> Any:
             if not isinstance(part, Tensor) or part.device == device:
                 return part
-            return part.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else part.to(device)
+            pins = device.type == "cuda" and part.device.type == "cpu"  # "cuda" is not equal to "cuda:0"
+            return part.pin_memory().to(device, non_blocking=True) if pins else part.to(device)
 
         return LossInputs(*map(moved, self))._replace(row_tokens=self.row_tokens)
 

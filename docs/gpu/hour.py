@@ -125,7 +125,8 @@ def _perform(piece: Piece, device: str, out: Path, seconds: float) -> int:
             status = child.wait()
     spent = time.monotonic() - start
     earlier = _record(out, piece)
-    record = {"status": status, "seconds": round(earlier.get("seconds", 0.0) + spent, 1), "command": line}
+    seconds, calls = round(earlier.get("seconds", 0.0) + spent, 1), int(earlier.get("calls", 0)) + 1
+    record = {"status": status, "seconds": seconds, "calls": calls, "command": line}
     (out / "pieces").mkdir(parents=True, exist_ok=True)
     (out / "pieces" / f"{piece.name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"{piece.name}: {_ended(status)} after {spent:.0f} s", flush=True)

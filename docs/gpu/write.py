@@ -17,6 +17,7 @@ HEAD = """# On a GPU
 
 Written by `make gpu` from its records; see `docs/gpu/hour.py` for what each piece does.
 """
+STAND_IN = "A stand-in: tiny models on a CPU. Where this page says GPU, nothing was measured on one.\n\n"
 PARITY = ("parity-cpu", "parity-float32", "parity-bf16")
 
 
@@ -43,7 +44,8 @@ def _machine(out: Path) -> str:
             keys = [
                 key for key in ("device", "processor", "torch", "cuda", "cudnn", "python", "archbench") if key in facts
             ]
-            return _table(("what", "value"), [(key, str(facts[key])) for key in keys])
+            stand_in = "" if facts.get("device") != "cpu" or name == "parity-cpu" else STAND_IN
+            return stand_in + _table(("what", "value"), [(key, str(facts[key])) for key in keys])
     return ""
 
 
@@ -132,9 +134,11 @@ def _several(out: Path) -> str:
         result = _tables(folder)
         if result is None or not record.is_file():
             continue
-        seconds = float(json.loads(record.read_text(encoding="utf-8"))["seconds"])
+        spent = json.loads(record.read_text(encoding="utf-8"))
+        seconds, calls = float(spent["seconds"]), spent.get("calls", 1)
         tokens = float(result["runs"]["train_tokens"].astype(float).sum())
-        rows.append([folder.name.rpartition("-")[2], f"{seconds:.0f}", f"{tokens / seconds:,.0f}"])
+        again = "" if calls == 1 else f" in {calls} calls, with what was lost between them"
+        rows.append([folder.name.rpartition("-")[2], f"{seconds:.0f}{again}", f"{tokens / seconds:,.0f}"])
     if not rows:
         return ""
     head = ("runs at a time", "seconds for eight, start and scoring included", "training tokens/s")
@@ -168,19 +172,12 @@ def _scores(out: Path, piece: str) -> str:
     )
     rows = []
     for (dataset, architecture), scores in test.groupby(["dataset", "architecture"], sort=False):
-        name = str(primary[dataset])
-        values = scores.loc[scores["metric"] == name, "value"].astype(float)
-        if len(values):
-            measure = BUILTIN[name]
-            rows.append(
-                [
-                    str(dataset),
-                    str(architecture),
-                    measure.label,
-                    value(float(values.mean()), measure.decimals),
-                    str(len(values)),
-                ]
-            )
+        for name in str(primary[dataset]).split(", "):
+            values = scores.loc[scores["metric"] == name, "value"].astype(float)
+            if len(values):
+                measure = BUILTIN[name]
+                mean = value(float(values.mean()), measure.decimals)
+                rows.append([str(dataset), str(architecture), measure.label, mean, str(len(values))])
     return f"## Preset `{piece}`\n\n{_table(('data set', 'architecture', 'metric', 'mean', 'seeds'), rows)}"
 
 
