@@ -19,7 +19,7 @@ VERBS: Final = {
     "memorization": "Memorize",
 }
 COSTS: Final = {"train_flops": "training FLOPs", "train_seconds": "training time"}
-SAME: Final = 0.02  # costs that differ by at most this part are not named
+SAME: Final = 0.05  # costs that differ by at most this part are not named
 
 
 class TaskLine(NamedTuple):

@@ -122,12 +122,11 @@ def _check_architectures(entry: ExperimentEntry, tasks: tuple[Task, ...]) -> Non
             where = f"alternatives.{open_ones[0]}: trials choose among alternatives"
             how = f'add [tuning], or the choice of earlier trials: tuned = {{ {open_ones[0]} = {{ form = "..." }} }}'
             raise InputError(f"{where}, but the task {printable(task.name)} has no trials; {how}")
-        for name, tuned in task.tuned.items():
-            forms = [
-                form.name for listed in chosen if variant_name(listed) == name for form in task.alternatives[listed]
-            ]
+        for name, earlier in task.tuned.items():
+            own = [given for given in chosen if variant_name(given) == name]
+            forms = [name, *(form.name for given in own for form in task.alternatives[given])]
             where = f"tasks.{task.name}.tuned.{name}.form"
-            require(tuned.form or name, [name, *forms], f"{where}: no form {printable(tuned.form)} in alternatives")
+            require(earlier.form or name, forms, f"{where}: no form {printable(earlier.form)} in alternatives")
         for name in chosen:
             for position, form in enumerate(task.alternatives[name]):
                 _check_formed(task, form, f"alternatives.{name}[{position}]: tasks.{task.name}")
