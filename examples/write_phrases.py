@@ -1,4 +1,4 @@
-"""Writes the phrases of `three_families.py` to `examples/data`, as the preset `quick` reads them: token ids, then texts."""
+"""Writes the phrases that `three_families.py` reads, as archbench encodes them: token ids, then texts."""
 
 from pathlib import Path
 
