@@ -112,10 +112,10 @@ def test_the_page_asks_for_nothing_from_outside(browser: Any, any_file: Path) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_first_screen_holds_sentences_matrix_and_a_figure(browser: Any, page_file: Path, scheme: str) -> None:
+def test_the_first_screen_holds_a_line_each_an_example_and_a_figure(browser: Any, page_file: Path, scheme: str) -> None:
     page = opened(browser, page_file, DESK, color_scheme=scheme)
     bottom = "element => element.getBoundingClientRect().bottom"
-    for part in (".short >> nth=0", "table", ".panel >> nth=0"):
+    for part in (".lines", ".sample >> nth=0", ".panel >> nth=0"):
         assert page.locator(f"#bottom-line {part}").evaluate(bottom) < DESK["height"], part
     words = page.locator("#bottom-line td.wins, #bottom-line td.loses, #bottom-line td.open")
     colours = words.evaluate_all("cells => cells.map(each => [each.className, getComputedStyle(each).color])")

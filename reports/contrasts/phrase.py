@@ -26,14 +26,25 @@ def phrase(contrast: Contrast, form: Form) -> str:
 
 def elsewhere(changed: Sequence[Contrast], with_dataset: bool = False) -> list[str]:
     """A sentence for each further condition: the outcomes that it changes."""
-    by_condition: dict[str, list[str]] = {}
+    by_condition: dict[str, list[Contrast]] = {}
     for contrast in changed:
-        where = f" on {contrast.title}" if with_dataset else ""
-        by_condition.setdefault(contrast.condition, []).append(f"{phrase(contrast, 'clause')}{where}")
+        by_condition.setdefault(contrast.condition, []).append(contrast)
     return [
-        f"{capitalized(under(condition))} the outcome changes (not corrected): {'; '.join(outcomes)}."
-        for condition, outcomes in by_condition.items()
+        f"{capitalized(under(condition))} the outcome changes (not corrected): {_outcomes(contrasts, with_dataset)}."
+        for condition, contrasts in by_condition.items()
     ]
+
+
+def _outcomes(contrasts: Iterable[Contrast], with_dataset: bool) -> str:
+    """Each outcome; the pairs that are not decided are named together."""
+    decided, open_pairs = [], []
+    for contrast in contrasts:
+        where = f" on {contrast.title}" if with_dataset else ""
+        if contrast.outcome == "open" and not contrast.diverged:
+            open_pairs.append(f"{contrast.first} vs. {contrast.second}{where}")
+        else:
+            decided.append(f"{phrase(contrast, 'clause')}{where}")
+    return "; ".join([*decided, *([f"{listing(open_pairs)} {OUTCOMES['open']}"] if open_pairs else [])])
 
 
 def first_sides(contrasts: Iterable[Contrast]) -> str:

@@ -12,6 +12,7 @@ from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, below_gate, every_pair, winner
 from archbench.reports.contrasts.phrase import elsewhere, first_sides
 from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
+from archbench.reports.page.task_lines import TWO_STACKS
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.questions.gains import started_from
 from archbench.reports.questions.scaling import sentences
@@ -33,7 +34,6 @@ UNEQUAL: Final = {  # what may differ between architectures in words, and the ra
 }
 MOST: Final = 3  # sentences about size or depth, and data sets with a name in a sentence
 ACCOUNTING: Final = "another outcome if budgets are matched differently, or if other tokens have a loss"
-TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each of two stacks
 FAMILIES: Final = frozenset(name for pair in DEFAULT_CONTRASTS for name in pair)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+import pandas as pd
+
 from archbench.reports.base import formatting
 from archbench.reports.contrasts.contrast import Contrast, architectures_of
 from archbench.reports.contrasts.phrase import elsewhere, phrase
@@ -20,6 +22,7 @@ VERBS: Final = {
 }
 COSTS: Final = {"train_flops": "training FLOPs", "train_seconds": "training time"}
 SAME: Final = 0.05  # costs that differ by at most this part are not named
+TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each of two stacks
 
 
 class TaskLine(NamedTuple):
@@ -68,16 +71,31 @@ def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, prima
 
 
 def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
-    """The best simple baseline where no model beats it, and what the best model takes compared with the next."""
+    """The best simple baseline where no model beats it, and what the best model takes compared with the next,
+    the layers and the tokens with a loss."""
     if comparison.none_beats_baseline and (baseline := comparison.best_simple_baseline):
         value = formatting.value(baseline[1], comparison.metric.decimals)
         yield f"None is better than a simple baseline ({baseline_label(baseline[0])}, {value})."
-    if len(cells) < 2:
-        return
-    best, second = (cell.architecture for cell in cells[:2])
-    runs = comparison.group.runs
-    means = {name: runs.groupby("architecture")[name].mean() for name in COSTS if name in runs}
-    ratios = {COSTS[name]: by[best] / by[second] for name, by in means.items() if {best, second} <= set(by.index)}
-    told = [f"{ratio:.2g} times the {what}" for what, ratio in ratios.items() if abs(ratio - 1) > SAME]
+    runs, names = comparison.group.runs, [cell.architecture for cell in cells]
+    costs = [(what, _means(runs, column, names[:2])) for column, what in COSTS.items()]
+    ratios = [(by.iloc[0] / by.iloc[1], what) for what, by in costs if len(by) == 2]
+    told = [f"{ratio:.2g} times the {what}" for ratio, what in ratios if abs(ratio - 1) > SAME]
     if told:
-        yield f"Cost: {best} takes {formatting.listing(told)} of {second}."
+        yield f"Cost: {names[0]} takes {formatting.listing(told)} of {names[1]}."
+    two_stacks = set(runs.loc[runs["family"] == TWO_STACKS, "architecture"])
+    layers = _means(runs, "depth", names).items()
+    said = {
+        "Layers": [(name, f"{depth:g} + {depth:g}" if name in two_stacks else f"{depth:g}") for name, depth in layers],
+        "Tokens with a loss": [
+            (name, formatting.number(float(f"{count:.2g}")))
+            for name, count in _means(runs, "train_loss_tokens", names).items()
+        ],
+    }
+    for what, values in said.items():
+        if len({value for _, value in values}) > 1:
+            yield f"{what}: {', '.join(map(' '.join, values))}."
+
+
+def _means(runs: pd.DataFrame, column: str, names: Sequence[str]) -> "pd.Series[float]":
+    """The known means of a column, in the order of the architectures."""
+    return runs.reindex(columns=["architecture", column]).groupby("architecture")[column].mean().reindex(names).dropna()
