@@ -18,6 +18,7 @@ from archbench.tasks.base.example import BOS, MASK, PAD, SPECIALS, Example
 
 DRAWN = 4096  # examples of theirs that are turned into features before anything is timed
 MEGA = 50  # batches among whose examples similar lengths are looked for, as in the trainer of transformers
+POOL = 512  # batches among whose examples ours looks for similar lengths, as for the figures in docs/performance.md
 BATCHES = 3  # at least, in a sample: those of long and of short examples cost differently
 ENDLESS = 2**62
 
@@ -50,7 +51,7 @@ def steps(setting: BenchSetting, model: str, grouped: bool = False) -> dict[str,
 
 def our_batches(setting: BenchSetting, seed: int = 0) -> Iterator[Batch]:
     """Batches of similar lengths, with ``batch_tokens`` data tokens each, without end."""
-    stream = Stream(setting.prepared.train, setting.shape.batch_tokens, seed, ENDLESS)
+    stream = Stream(setting.prepared.train, setting.shape.batch_tokens, seed, ENDLESS, POOL)
     return (batch for batch, _ in stream.start())
 
 

@@ -14,6 +14,8 @@ from archbench.runs.training.batches import Batch, EncodedExamples, Position, St
 from archbench.tasks.base.example import PAD, Example, Tokens
 from archbench.tasks.text.splits import PairExamples, Windows
 
+POOL = 512  # batches' worth of examples: what published runs had
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -68,24 +70,24 @@ def rows(batch: Batch) -> list[tuple[list[int], list[int]]]:
 pairs = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=60)
 
 
-@given(pairs, st.integers(1, 80), st.integers(0, 5), st.integers(0, 5))
+@given(pairs, st.integers(1, 80), st.integers(0, 5), st.integers(0, 5), st.integers(1, 600))
 def test_every_example_once_an_epoch_within_the_batch_tokens(
-    lengths: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int
+    lengths: list[tuple[int, int]], batch_tokens: int, seed: int, epoch: int, pool: int
 ) -> None:
     examples = listed(lengths)
     sources, targets = examples.source_lengths, examples.target_lengths
-    plan = plan_epoch(sources, targets, batch_tokens, seed, epoch)
+    plan = plan_epoch(sources, targets, batch_tokens, seed, epoch, pool)
     assert sorted(np.concatenate(plan).tolist()) == list(range(len(lengths)))
     for indices in plan:
         assert len(indices) == 1 or (sources + targets)[indices].sum() <= batch_tokens
-    again = plan_epoch(sources, targets, batch_tokens, seed, epoch)
+    again = plan_epoch(sources, targets, batch_tokens, seed, epoch, pool)
     assert all(np.array_equal(indices, other) for indices, other in zip(plan, again, strict=True))
 
 
 def test_the_order_depends_on_seed_and_epoch() -> None:
     source, target = np.random.default_rng(0).integers(1, 20, (2, 300))
     orders = {
-        tuple(np.concatenate(plan_epoch(source, target, 200, seed, epoch)).tolist())
+        tuple(np.concatenate(plan_epoch(source, target, 200, seed, epoch, POOL)).tolist())
         for seed in (0, 1)
         for epoch in (0, 1)
     }
@@ -94,8 +96,8 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
 
 def test_the_order_is_the_same_everywhere() -> None:
     """Golden numbers, from NumPy 2.4: resuming a run on another machine must not change its batches."""
-    equal = plan_epoch(np.zeros(8, np.int64), np.full(8, 3, np.int64), 9, seed=1, epoch=2)
-    unequal = plan_epoch(np.arange(8, dtype=np.int64), np.full(8, 3, np.int64), 20, seed=1, epoch=2)
+    equal = plan_epoch(np.zeros(8, np.int64), np.full(8, 3, np.int64), 9, seed=1, epoch=2, length_pool=POOL)
+    unequal = plan_epoch(np.arange(8, dtype=np.int64), np.full(8, 3, np.int64), 20, seed=1, epoch=2, length_pool=POOL)
     assert [batch.tolist() for batch in equal] == [[2, 1, 0], [4, 7], [5, 6, 3]]
     assert [batch.tolist() for batch in unequal] == [[7], [5, 6], [3, 4], [0, 1, 2]]
 
@@ -104,7 +106,7 @@ def test_the_order_is_the_same_everywhere() -> None:
 def test_a_stream_goes_on_from_any_position_as_if_uninterrupted(
     lengths: list[tuple[int, int]], batch_tokens: int, budget: int, kind: type[Listed]
 ) -> None:
-    stream = Stream(listed(lengths, shift=1, kind=kind), batch_tokens, 3, budget)
+    stream = Stream(listed(lengths, shift=1, kind=kind), batch_tokens, 3, budget, POOL)
     whole = [(rows(batch), position) for batch, position in stream.start()]
     assert len(whole) == stream.total_steps()
     for done in range(len(whole)):
@@ -120,7 +122,7 @@ def test_a_stream_reaches_its_budget_and_exceeds_it_by_less_than_an_example(
 ) -> None:
     given_tokens = 0
     last = 0
-    for batch, position in Stream(listed(lengths), batch_tokens, 3, budget).start():
+    for batch, position in Stream(listed(lengths), batch_tokens, 3, budget, POOL).start():
         assert given_tokens < budget
         given_tokens += batch.tokens
         last = int(batch.source_lengths[-1] + batch.target_lengths[-1])
@@ -130,14 +132,14 @@ def test_a_stream_reaches_its_budget_and_exceeds_it_by_less_than_an_example(
 
 def test_an_epoch_is_cut_anew() -> None:
     examples = listed([(1, 2)] * 3, shift=1)
-    firsts = {int(batch.target.min()) for batch, _ in Stream(examples, 100, 0, 27).start()}
+    firsts = {int(batch.target.min()) for batch, _ in Stream(examples, 100, 0, 27, POOL).start()}
     assert firsts == {51, 52, 53}
 
 
 def test_an_empty_split_is_an_error_and_no_budget_is_none() -> None:
     with pytest.raises(ValueError, match="no training tokens"):
-        Stream(listed([]), 10, 0, 1)
-    assert list(Stream(listed([]), 10, 0, 0).start()) == []
+        Stream(listed([]), 10, 0, 1, POOL)
+    assert list(Stream(listed([]), 10, 0, 0, POOL).start()) == []
 
 
 @pytest.mark.parametrize("kind", [Listed, Gathered])
@@ -196,12 +198,25 @@ def lengths_of_sentences(count: int) -> tuple[NDArray[np.int64], NDArray[np.int6
     [lengths_of_translations(100_000), lengths_of_translations(50_000), lengths_of_sentences(9_000)],
     ids=["translations", "fewer translations", "sentences"],
 )
-def test_little_is_padded_and_batches_are_full(source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
-    plan = plan_epoch(source, target, 4096, seed=0, epoch=0)
+@pytest.mark.parametrize("pool, padded, full", [(POOL, 0.03, 0.97), (16, 0.2, 0.9)])
+def test_little_is_padded_and_batches_are_full(
+    source: NDArray[np.int64], target: NDArray[np.int64], pool: int, padded: float, full: float
+) -> None:
+    plan = plan_epoch(source, target, 4096, seed=0, epoch=0, length_pool=pool)
     tokens = int((source + target).sum())
     processed = sum(len(batch) * int(source[batch].max() + target[batch].max()) for batch in plan)
-    assert 1 - tokens / processed < 0.03
-    assert tokens / len(plan) > 0.97 * 4096
+    assert 1 - tokens / processed < padded
+    assert tokens / len(plan) > full * 4096
+
+
+def test_a_batch_of_a_small_pool_has_examples_of_more_lengths() -> None:
+    source, target = lengths_of_translations(50_000)
+
+    def lengths(pool: int) -> float:
+        plan = plan_epoch(source, target, 4096, seed=0, epoch=0, length_pool=pool)
+        return float(np.mean([len(set(zip(source[i].tolist(), target[i].tolist(), strict=True))) for i in plan]))
+
+    assert lengths(16) > 2 * lengths(POOL)
 
 
 @dataclass(frozen=True)
@@ -242,5 +257,5 @@ def encoded_windows(source_length: int) -> Windows:
 
 @pytest.mark.parametrize("examples", [encoded_pairs(), encoded_windows(0), encoded_windows(3)])
 def test_encoded_examples_give_the_same_batches_by_the_fast_path(examples: EncodedExamples) -> None:
-    fast, slow = (Stream(split, 40, 1, 1500).start() for split in (examples, OneByOne(examples)))
+    fast, slow = (Stream(split, 40, 1, 1500, POOL).start() for split in (examples, OneByOne(examples)))
     assert [rows(batch) for batch, _ in fast] == [rows(batch) for batch, _ in slow]

@@ -55,9 +55,9 @@ def cost(source: Any, target: Any) -> Any:
 @given(st.integers(1, 60), st.integers(1, 200), st.integers(0, 3), st.integers(1, 1500))
 def test_it_costs_what_the_stream_gives(count: int, batch_tokens: int, seed: int, tokens: int) -> None:
     examples = Uneven(count)
-    batches = [batch for batch, _ in Stream(examples, batch_tokens, seed, tokens).start()]
+    batches = [batch for batch, _ in Stream(examples, batch_tokens, seed, tokens, 16).start()]
     total_cost = float(sum(cost(batch.source_lengths.astype(float), batch.target_lengths).sum() for batch in batches))
-    reading = Reading(examples, batch_tokens, seed)
+    reading = Reading(examples, batch_tokens, seed, 16)
     assert reading.total(tokens, cost) == pytest.approx(total_cost)
     token_count = reading.tokens(total_cost, cost)
     assert token_count == sum(batch.tokens for batch in batches) and reading.total(token_count, cost) == pytest.approx(
@@ -117,7 +117,7 @@ def read(plan: Plan) -> tuple[Any, Any, Any]:
     """The model, and the source and target lengths of the examples that training reads."""
     train = prepare(plan.task, Path(plan.cache), lambda line: None).train
     model = budget.blank(catalogue.find(plan.variant).build, plan.size, plan.limits)
-    batches = [batch for batch, _ in Stream(train, plan.training.batch_tokens, plan.seed, plan.tokens).start()]
+    batches = [batch for batch, _ in Stream(train, plan.training.batch_tokens, plan.seed, plan.tokens, plan.training.length_pool).start()]
     source, target = (
         np.concatenate([getattr(batch, f"{side}_lengths") for batch in batches]).astype(float)
         for side in ("source", "target")

@@ -100,7 +100,7 @@ def test_an_example_depends_on_seed_and_epoch_and_not_on_its_batch() -> None:
 
 
 def test_training_batches_go_on_exactly_from_any_position() -> None:
-    stream = Stream(rearranged(PREFIX, SPAN_CORRUPTION), 256, 3, 12_000)
+    stream = Stream(rearranged(PREFIX, SPAN_CORRUPTION), 256, 3, 12_000, 16)
     whole = list(stream.start())
     assert len(whole) == stream.total_steps()
     middle = whole[len(whole) // 2][1]

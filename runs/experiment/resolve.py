@@ -57,10 +57,11 @@ def resolve(data: dict[str, Any], folder: str) -> Experiment:
 
 
 def _completed(task: Task) -> Task:
-    """A task with the defaults of files: how encoders learn what has an end, and that trials on a part are repeated."""
+    """A task with the defaults of files: batches, how encoders learn what has an end, that trials are repeated."""
     training, tuning = task.training, task.tuning
     in_windows = task.kind == starts.KIND or task.compares_texts
-    open_keys = set[str]() if in_windows else {"mask_weights", "canvas"} - training.model_fields_set
+    with_defaults = {"length_pool"} if in_windows else {"length_pool", "mask_weights", "canvas"}
+    open_keys = with_defaults - training.model_fields_set
     task = task.patched({"training": {key: training.in_files(key) for key in sorted(open_keys)}})
     if tuning is None or tuning.share == 1 or "longer" in tuning.model_fields_set:
         return task

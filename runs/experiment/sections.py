@@ -196,7 +196,8 @@ class TrainingEntry(Table):
     the any-order bound or all "equal"; what follows a target on their canvas, [MASK], END, or nothing, where the
     "length" is predicted.
 
-    ``keep``: the weights that are scored, those with the lowest validation loss or those of the last step.
+    ``length_pool``: how many batches' worth of shuffled examples are arranged by length together, so that batches pad
+    little. ``keep``: the weights that are scored, those with the lowest validation loss or those of the last step.
     ``pretrained_share``: a run after a pretraining begins with this part of its weights and the rest of new ones.
 
     Without ``batch_tokens``, a budget in tokens determines the batch size: see ``experiment.tasks``.
@@ -211,6 +212,7 @@ class TrainingEntry(Table):
     label_smoothing: Fraction = 0.0
     snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
     optimizer: Literal["muon", "adamw"] = "muon"
+    length_pool: Annotated[Whole, Field(ge=1, le=2**20), Key(later=True, in_files=16)] = 512
     keep: Annotated[Literal["best", "last"], Key(later=True)] = "best"
     pretrained_share: Annotated[Number, Field(gt=0, le=1), Key(later=True)] = 1.0
     mask_order: Annotated[Literal["any", "suffix", "mixed", "next-cell"], Key(later=True)] = "any"

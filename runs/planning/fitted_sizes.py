@@ -30,6 +30,7 @@ class Order(NamedTuple):
 
     seed: int
     batch_tokens: int
+    length_pool: int
 
 
 class FittedSizes:
@@ -188,7 +189,7 @@ class FittedSizes:
         if order not in self._readings:
             while len(self._readings) >= READINGS:
                 del self._readings[next(iter(self._readings))]
-            self._readings[order] = Reading(self.data(order.seed).train, order.batch_tokens, order.seed)
+            self._readings[order] = Reading(self.data(order.seed).train, order.batch_tokens, order.seed, order.length_pool)
         return self._readings[order]
 
     def _example_cost(self, task: Task, variant: Variant, size: Size, quantity: str) -> Cost:

@@ -276,7 +276,7 @@ def _share(task: Task, role: str) -> float:
 
 
 def _order(wanted: Wanted) -> Order:
-    return Order(wanted.seed, wanted.training.batch_tokens)
+    return Order(wanted.seed, wanted.training.batch_tokens, wanted.training.length_pool)
 
 
 def _description(variant: Variant, tokens: int) -> str:

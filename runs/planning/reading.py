@@ -21,8 +21,8 @@ Cost = Callable[[Floats, Floats], Floats]  # source and target lengths (n,) -> c
 class Reading:
     """The examples in the order in which a ``training.batches.Stream`` of the same arguments gives them."""
 
-    def __init__(self, examples: EncodedExamples, batch_tokens: int, seed: int) -> None:
-        self.examples, self.batch_tokens, self.seed = examples, batch_tokens, seed
+    def __init__(self, examples: EncodedExamples, batch_tokens: int, seed: int, length_pool: int) -> None:
+        self.examples, self.batch_tokens, self.seed, self.length_pool = examples, batch_tokens, seed, length_pool
         self._orders: dict[int, Indices] = {}
 
     def total(self, tokens: int, cost: Cost) -> float:
@@ -63,5 +63,6 @@ class Reading:
     def _order(self, examples: EncodedExamples, epoch: int) -> Indices:
         if epoch not in self._orders:
             lengths = examples.source_lengths, examples.target_lengths
-            self._orders[epoch] = np.concatenate(plan_epoch(*lengths, self.batch_tokens, self.seed, epoch))
+            plan = plan_epoch(*lengths, self.batch_tokens, self.seed, epoch, self.length_pool)
+            self._orders[epoch] = np.concatenate(plan)
         return self._orders[epoch]

@@ -21,8 +21,6 @@ from archbench.tasks.base.random_order import drawn_order
 Indices = NDArray[np.int64]
 Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 
-POOL = 512  # batches' worth of examples that are arranged by length together
-
 
 class EncodedExamples(Protocol):
     """What batches need of a split (see `tasks.base.values.Examples`)."""
@@ -77,12 +75,18 @@ def _pad(tokens: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[Tensor, Tens
 
 
 def plan_epoch(
-    source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64], batch_tokens: int, seed: int, epoch: int
+    source_lengths: NDArray[np.int64],
+    target_lengths: NDArray[np.int64],
+    batch_tokens: int,
+    seed: int,
+    epoch: int,
+    length_pool: int,
 ) -> list[Indices]:
     """The batches of one epoch, as indices: every example once, at most `batch_tokens` data tokens (or one example).
 
-    Examples are permuted, cut into pools of many batches' worth and each pool into batches of similar lengths; then
-    the order of the batches is shuffled. A pure function of its arguments.
+    Examples are permuted, cut into pools of ``length_pool`` batches' worth and each pool into batches of similar
+    lengths; then the order of the batches is shuffled. A large pool pads less, but examples of equal lengths are alike,
+    and a batch of them has a noisier gradient. A pure function of its arguments.
     """
     if len(target_lengths) == 0:
         return []
@@ -93,7 +97,7 @@ def plan_epoch(
     if not np.ptp(lengths, axis=1).any():
         batches = np.split(order, range(0, len(order), max(1, batch_tokens // max(1, int(tokens[0]))))[1:])
     else:
-        pools = np.array_split(order, max(1, round(int(tokens.sum()) / (POOL * batch_tokens))))
+        pools = np.array_split(order, max(1, round(int(tokens.sum()) / (length_pool * batch_tokens))))
         batches = [batch for pool in pools for batch in _split_tokens(lengths, pool, batch_tokens, bits)]
     return [batches[index] for index in drawn_order(len(batches), bits)]
 
@@ -170,6 +174,7 @@ class Stream:
     batch_tokens: int
     seed: int
     tokens_budget: int
+    length_pool: int
 
     def __post_init__(self) -> None:
         assert self.batch_tokens > 0, f"batch_tokens must be positive: {self.batch_tokens}"
@@ -196,7 +201,8 @@ class Stream:
         return _total_steps(self)
 
     def _plan(self, examples: EncodedExamples, epoch: int) -> list[Indices]:
-        return plan_epoch(examples.source_lengths, examples.target_lengths, self.batch_tokens, self.seed, epoch)
+        lengths = examples.source_lengths, examples.target_lengths
+        return plan_epoch(*lengths, self.batch_tokens, self.seed, epoch, self.length_pool)
 
     def _within(self, indices: Indices, examples: EncodedExamples, remaining: int) -> Indices:
         ends = np.cumsum(examples.source_lengths[indices] + examples.target_lengths[indices])

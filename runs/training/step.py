@@ -183,7 +183,8 @@ class Trainer:
 
     def stream(self, tokens: int) -> Stream:
         """The training batches: their order depends only on the seed, not on the model."""
-        return Stream(self.train, self.training.batch_tokens, self.seed, tokens)
+        recipe = self.training
+        return Stream(self.train, recipe.batch_tokens, self.seed, tokens, recipe.length_pool)
 
     def step(self, batch: Batch, number: int, progress: float) -> StepResult:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
