@@ -238,6 +238,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (tiny.context, tiny.source_length, tiny.target_length, tiny.test_examples) == (64, 0, 64, 500)
     assert tiny.training == spec.TrainingEntry(
         batch_tokens=4096,
+        length_pool=16,
         learning_rate=0.003,
         warmup=0.1,
         weight_decay=0.0,
