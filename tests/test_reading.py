@@ -117,7 +117,12 @@ def read(plan: Plan) -> tuple[Any, Any, Any]:
     """The model, and the source and target lengths of the examples that training reads."""
     train = prepare(plan.task, Path(plan.cache), lambda line: None).train
     model = budget.blank(catalogue.find(plan.variant).build, plan.size, plan.limits)
-    batches = [batch for batch, _ in Stream(train, plan.training.batch_tokens, plan.seed, plan.tokens, plan.training.length_pool).start()]
+    batches = [
+        batch
+        for batch, _ in Stream(
+            train, plan.training.batch_tokens, plan.seed, plan.tokens, plan.training.length_pool
+        ).start()
+    ]
     source, target = (
         np.concatenate([getattr(batch, f"{side}_lengths") for batch in batches]).astype(float)
         for side in ("source", "target")

@@ -189,7 +189,9 @@ class FittedSizes:
         if order not in self._readings:
             while len(self._readings) >= READINGS:
                 del self._readings[next(iter(self._readings))]
-            self._readings[order] = Reading(self.data(order.seed).train, order.batch_tokens, order.seed, order.length_pool)
+            self._readings[order] = Reading(
+                self.data(order.seed).train, order.batch_tokens, order.seed, order.length_pool
+            )
         return self._readings[order]
 
     def _example_cost(self, task: Task, variant: Variant, size: Size, quantity: str) -> Cost:
