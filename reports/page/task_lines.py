@@ -71,8 +71,7 @@ def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, prima
 
 
 def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
-    """The best simple baseline where no model beats it, and what the best model takes compared with the next,
-    the layers and the tokens with a loss."""
+    """The best simple baseline where no model beats it, what the best model costs, layers and tokens with a loss."""
     if comparison.none_beats_baseline and (baseline := comparison.best_simple_baseline):
         value = formatting.value(baseline[1], comparison.metric.decimals)
         yield f"None is better than a simple baseline ({baseline_label(baseline[0])}, {value})."
@@ -93,9 +92,9 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
     }
     for what, values in said.items():
         if len({value for _, value in values}) > 1:
-            yield f"{what}: {', '.join(map(' '.join, values))}."
+            yield f"{what}: {', '.join(f'{name} {value}' for name, value in values)}."
 
 
-def _means(runs: pd.DataFrame, column: str, names: Sequence[str]) -> "pd.Series[float]":
+def _means(runs: pd.DataFrame, column: str, names: list[str]) -> "pd.Series[float]":
     """The known means of a column, in the order of the architectures."""
     return runs.reindex(columns=["architecture", column]).groupby("architecture")[column].mean().reindex(names).dropna()
