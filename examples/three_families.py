@@ -22,6 +22,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -29,8 +30,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 PAD, BOS, END, MASK, UNK = range(5)
-RESERVED = [PAD, BOS, MASK, UNK]  # tokens that no target has
-VOCABULARY, LONGEST = 512, 24  # LONGEST: tokens of a target, END included
+RESERVED, VOCABULARY, LONGEST = [PAD, BOS, MASK, UNK], 512, 24  # no target has RESERVED; LONGEST counts END
 Rows = list[list[int]]  # token ids of each example
 
 
@@ -53,11 +53,12 @@ def read_pairs(path: Path) -> list[Pair]:
 
 def plan(pairs: list[Pair], tokens: int, batch_tokens: int, seed: int) -> list[list[Pair]]:
     """The batches of a training run that reads ``tokens``, the same for every family. An epoch has each pair once. A
-    batch has pairs of similar lengths, so that little is padded; the order of batches is random."""
+    batch has pairs of similar lengths among 16 batches' worth of random pairs; the order of batches is random."""
     rng, batches = random.Random(seed), []
     while tokens > 0:
-        epoch, room = [], 0
-        for pair in sorted(rng.sample(pairs, len(pairs)), key=lambda pair: pair.tokens):
+        epoch, room, drawn = [], 0, rng.sample(pairs, len(pairs))
+        pools = [end // (16 * batch_tokens) for end in accumulate(pair.tokens for pair in drawn)]
+        for _, pair in sorted(zip(pools, drawn, strict=True), key=lambda pooled: (pooled[0], pooled[1].tokens)):
             if pair.tokens > room:
                 epoch.append([])
                 room = batch_tokens
@@ -389,11 +390,10 @@ def main() -> None:
         model = build(family, SIZES[family])
         start = time.perf_counter()
         train(model, pairs, Recipe(tokens=given.tokens), given.seed)
-        trained = time.perf_counter()
-        loss, right = score(model, test)
+        trained, (loss, right) = time.perf_counter(), score(model, test)
         parameters = sum(p.numel() for group in groups(model)[:2] for p in group)
-        print(f"{family:<15}{parameters:>12,}{loss:>16.4f}{right:>13.3f}{trained - start:>13.0f}", end="")
-        print(f"{time.perf_counter() - trained:>12.0f}", flush=True)
+        seconds = f"{trained - start:>13.0f}{time.perf_counter() - trained:>12.0f}"
+        print(f"{family:<15}{parameters:>12,}{loss:>16.4f}{right:>13.3f}{seconds}", flush=True)
 
 
 if __name__ == "__main__":
