@@ -13,12 +13,13 @@ from archbench.benchmarks import work
 from archbench.benchmarks.pairing import Measurement, Work, speeds
 from archbench.benchmarks.setting import BenchSetting
 from archbench.benchmarks.work import IGNORED, Inputs
+from archbench.runs.experiment.sections import Training
 from archbench.runs.training.batches import Stream
 from archbench.tasks.base.example import BOS, MASK, PAD, SPECIALS, Example
 
 DRAWN = 4096  # examples of theirs that are turned into features before anything is timed
 MEGA = 50  # batches among whose examples similar lengths are looked for, as in the trainer of transformers
-POOL = 512  # batches among whose examples ours looks for similar lengths, as for the figures in docs/performance.md
+POOL: int = Training.in_files("length_pool")  # batches among whose examples ours looks for similar lengths
 BATCHES = 3  # at least, in a sample: those of long and of short examples cost differently
 ENDLESS = 2**62
 

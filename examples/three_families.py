@@ -1,17 +1,17 @@
 """The three families of transformers under one budget: decoder-only, encoder-only and encoder-decoder.
 
-    python examples/three_families.py --tokens 600000 --seed 0   # examples/write_phrases.py has written the phrases
+    python examples/write_phrases.py    # once: writes the phrases into examples/data; needs archbench
+    python examples/three_families.py --tokens 600000 --seed 0
 
 Each model translates generated phrases (numbers, dates, durations) from English to German. The families have the same
-parts, number of parameters, training data and recipe. They differ in what a token reads and in what training predicts:
+parts, parameters, data and recipe. They differ in what a token attends to, and in which tokens training predicts:
 
-    decoder           all earlier tokens, of source and target          each target token, from those that it may read
+    decoder           earlier tokens of source and target               each target token, from the tokens before it
     encoder           all tokens of source and target                   masked target tokens, from all the others
-    encoder-decoder   the source and, in the target, earlier tokens     each target token, from those that it may read
+    encoder-decoder   the source, and earlier tokens of the target      each target token, from the tokens before it
 
 All are scored alike, from left to right: by the exact likelihood of the right translations, and by what they write.
 This file was written from the documents of archbench, and imports nothing of it.
-
 Shapes in comments: b rows (examples), n tokens, m tokens that are read, t target tokens, d width, h heads, e width of
 a head, v vocabulary. Numbers such as 1706.03762 are papers on arXiv.
 """
@@ -215,7 +215,7 @@ class Causal(Model):
         return nats(log_p, pad([pair.target for pair in pairs])).sum(1)
 
     def loss(self, pairs: list[Pair], rng: random.Random) -> Tensor:
-        """What training minimizes: the likelihood itself, with no random masks."""
+        """The training loss: the exact negative log-likelihood. Nothing is masked."""
         return self.nll(pairs).sum()
 
     def greedy(self, sources: Rows) -> Rows:

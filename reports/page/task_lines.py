@@ -19,6 +19,7 @@ VERBS: Final = {
     "generation": "Continue",
     "summarization": "Summarize",
     "memorization": "Memorize",
+    "pairs": "Compare",
 }
 COSTS: Final = {"train_flops": "training FLOPs", "train_seconds": "training time"}
 SAME: Final = 0.05  # costs that differ by at most this part are not named

@@ -38,16 +38,27 @@ def sentences(report: Report) -> list[str]:
 
 def _meanings(report: Report) -> Iterator[Markup]:
     """What the words and marks in the table mean, as far as it has them."""
-    cells = [cell for row in matrix(report).rows for cell in row[1:]]
+    cells, marks = _verdict_cells(report), _marks(report)
     states = {word for cell in cells for word in cell.kind.split()}
     for state, word in STANDINGS.items():
         if state in states:
             name = Markup('<a href="#{}">{}</a>').format(at, word.word) if (at := EXPLAINED.get(state)) else word.word
             yield Markup("{}: {}.").format(name, word.meaning)
-    if any(NOT_ABOVE_BASELINE in cell.text for cell in cells):
+    if BEHIND_BASELINE in marks:
         yield Markup(BEHIND_BASELINE)
-    if any(BELOW_GATE_MARK in cell.text for cell in cells):
+    if MARKED_BELOW_GATE in marks:
         yield Markup('<a href="#gates">{}</a>.').format(MARKED_BELOW_GATE)
+
+
+def _verdict_cells(report: Report) -> list[GridCell]:
+    return [cell for row in matrix(report).rows for cell in row[1:]]
+
+
+def _marks(report: Report) -> list[str]:
+    """What the marks in the table mean, of those that it has."""
+    text = "".join(cell.text for cell in _verdict_cells(report))
+    meanings = {NOT_ABOVE_BASELINE: BEHIND_BASELINE, BELOW_GATE_MARK: MARKED_BELOW_GATE}
+    return [meaning for mark, meaning in meanings.items() if mark in text]
 
 
 def _figures(report: Report) -> list[str]:
@@ -88,7 +99,7 @@ VERDICTS: Final = Table(
     holds="which architecture wins on which data set",
     lacks="primary contrasts",
     note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE} {MARKED_BELOW_GATE}.",
-    terminal=Terminal(1, columns=_on_terminal),
+    terminal=Terminal(1, above=lambda report: "\n".join(_marks(report)), columns=_on_terminal),
 )
 SECTION: Final = Section(
     "In short",
