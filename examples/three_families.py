@@ -47,6 +47,8 @@ class Pair:
 
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs in a file whose first two columns are the token ids of source and target."""
+    if not path.exists():
+        raise SystemExit(f"{path} is missing; run examples/write_phrases.py first, which needs archbench")
     columns = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     return [Pair([*map(int, source.split())], [*map(int, target.split())]) for source, target, *_ in columns]
 
@@ -136,8 +138,8 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Each part reads a norm (1607.06450, without shift) of the states and adds to them (pre-norm, 2002.04745): nothing
-    at first. Cross-attention reads ``memory``: the states of another stack, and which of them are visible."""
+    """Each part reads layer-normalized states (1607.06450, without shift) and adds its output to the states (pre-norm,
+    2002.04745). ``memory``, for cross-attention: the states of another stack, and which of them are visible."""
 
     def __init__(self, size: Size, cross: bool) -> None:
         super().__init__()
@@ -307,7 +309,7 @@ def build(family: str, size: Size) -> Model:
     return {"decoder": Decoder, "encoder": Encoder, "encoder-decoder": EncoderDecoder}[family](size)
 
 
-# ------------------------------------------------------------------------------------------------------------ training
+# --------------------------------------------------------------------------------------------------- training, scoring
 @dataclass(frozen=True)
 class Recipe:
     tokens: int = 600_000  # of sources and targets, END included
@@ -367,7 +369,6 @@ def train(model: Model, pairs: list[Pair], recipe: Recipe, seed: int) -> None:
         adamw.step()
 
 
-# ------------------------------------------------------------------------------------------------------------- scoring
 @torch.no_grad()
 def score(model: Model, pairs: list[Pair]) -> tuple[float, float]:
     """Nats per target token, by exact likelihood, and the share of translations that are right in every token."""
@@ -387,8 +388,7 @@ def main() -> None:
     print("family           parameters  nats per token  exact match  training, s  scoring, s")
     for family in given.family:
         torch.manual_seed(given.seed)
-        model = build(family, SIZES[family])
-        start = time.perf_counter()
+        model, start = build(family, SIZES[family]), time.perf_counter()
         train(model, pairs, Recipe(tokens=given.tokens), given.seed)
         trained, (loss, right) = time.perf_counter(), score(model, test)
         parameters = sum(p.numel() for group in groups(model)[:2] for p in group)

@@ -320,8 +320,9 @@ def test_equal_texts_and_long_ones_are_told(folder: Path, tmp_path: Path) -> Non
     ("name", "content", "words"),
     [
         ("empty.txt", b"", "is empty"),
-        ("blank.txt", b"one\n\ntwo\n", 'blank.txt: row 2: "text" is empty; fill it in, or remove the row'),
-        ("one.csv", b"good\na\n", '--columns: no column "text" in one.csv (it has: good)'),
+        ("blank.txt", b"one\n\ntwo\n", "blank.txt: line 2 is empty; fill it in, or remove the line"),
+        ("one.csv", b"good\na\n", '"text" in one.csv (it has: good); name those with texts: --columns A,B'),
+        ("wide.txt", "red".encode("utf-16-le"), "wide.txt: line 1 has a NUL character; save the file as UTF-8"),
         ("gap.csv", b"text\na\n\n", 'gap.csv: row 2: "text" is empty'),
         ("latin.txt", b"caf\xe9\n", "latin.txt is not utf-8: byte 0xe9 at 3 (line 1); save it as UTF-8"),
         ("bad.jsonl", b"{]\n", "bad.jsonl line 1 is not JSON"),
@@ -334,6 +335,25 @@ def test_a_file_that_cannot_be_scored_is_told(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert command_line._status(["score", str(pretrained(root, "decoder")), str(tmp_path / name)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "words"),
+    [
+        ("some.txt", "good", "--columns: some.txt is no table: each line is a text; remove --columns"),
+        ("some.csv", ",", "--columns: expected different names of columns, such as better,worse"),
+        ("some.csv", "good,good", "--columns: expected different names"),
+        ("some.csv", "odd", '--columns: no column "odd" in some.csv (it has: good)'),
+    ],
+)
+def test_columns_that_do_not_fit_are_told(
+    root: Path, tmp_path: Path, name: str, columns: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("good\nred house\n")
+    command = ["score", str(pretrained(root, "decoder")), str(tmp_path / name), "--columns", columns]
+    assert command_line._status(command) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
 

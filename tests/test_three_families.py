@@ -16,7 +16,7 @@ from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives import masked
 from archbench.architectures.objectives.objective import Batch, exact_log_likelihood, mean_loss
 from archbench.tasks.base.decoding import Decoding
-from archbench.tasks.base.example import END, PAD
+from archbench.tasks.base.example import BOS, END, MASK, PAD
 
 FILE = Path(__file__).parents[1] / "examples" / "three_families.py"
 FAMILIES = ("decoder", "encoder", "encoder-decoder")
@@ -108,6 +108,26 @@ def test_sizes_are_those_that_archbench_fits(example: ModuleType, family: str) -
     stacked = sum(p.numel() for group in example.groups(theirs)[:2] for p in group)
     assert stacked == 250_160
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_logits_are_equal(example: ModuleType, family: str) -> None:
+    """Up to a constant for each token: of archbench the logits, of the example the log probabilities."""
+    ours, theirs = both(example, family)
+    for pair in pairs(example):
+        source, target = pair.source, pair.target[:-1]
+        if family == "encoder":
+            cells = [token if i % 2 else MASK for i, token in enumerate(target)]
+            states = ours.hidden(torch.tensor([[*source, BOS]]), torch.tensor([cells])).target
+            log_p = theirs.fill([source], [cells])
+        else:
+            states = ours.hidden(torch.tensor([source]), torch.tensor([[BOS, *target]])).target
+            log_p = theirs.predict([source], [[BOS, *target]])
+        logits, written = ours.logits(states), log_p.isfinite()
+        assert written.any(-1).all() and logits.shape == log_p.shape
+        difference = (logits - log_p).masked_fill(~written, torch.nan)
+        assert (difference - difference.nanmean(-1, keepdim=True)).nan_to_num().abs().max() < 1e-5 * logits.abs().max()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -58,30 +58,43 @@ def score(folder: Path, file: Path, columns: Sequence[str] | None = None) -> lis
             f"{folder}: this run was trained to {run.does}: it has no likelihood of a text by itself; give a "
             "pretraining, or a run that continues text"
         )
-    named = columns or every_column(run.plan.task.columns) or [TEXT]
-    texts = _read(file, named)
+    texts = _read(file, columns, every_column(run.plan.task.columns) or [TEXT])
     scored = _scored(run, [text for _, _, text in texts])
     return [ScoredText(row, column, *values) for (row, column, _), values in zip(texts, scored, strict=True)]
 
 
-def _read(file: Path, columns: Sequence[str]) -> list[tuple[int, str, str]]:
-    """Row, column and text of every text; raises ``InputError``, in the words of a command, where one is empty."""
+def _read(file: Path, named: Sequence[str] | None, columns: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Row, column and text of every text in the ``named`` columns, else in ``columns``.
+
+    Raises ``InputError``, in the words of a command, where a text is empty or the names do not fit the file.
+    """
+    if named is not None and (not named or len(set(named)) < len(named)):
+        raise InputError("--columns: expected different names of columns, such as better,worse")
+    columns = named or columns
     try:
         path = files.existing(str(file), Path())
-        if path.suffix.lower() in files.TABLES:
+        is_table = path.suffix.lower() in files.TABLES
+        if is_table:
             rows = files.read_rows(path, "utf-8", tuple(columns))
         else:
             rows, columns = [(line,) for line in files.read_lines(path, "utf-8")], [TEXT]
     except InputError as error:
         message, _, not_encoded = str(error).partition("; state its encoding")
-        message = message.removeprefix("data: ").removeprefix("encoding: ").replace("columns: ", "--columns: ", 1)
+        message = message.removeprefix("data: ").removeprefix("encoding: ")
+        if message.startswith("columns: "):
+            message = f"--{message}" + ("" if named else "; name those with texts: --columns A,B")
         raise InputError(f"{message}; save it as UTF-8" if not_encoded else message) from error
+    if named and not is_table:
+        raise InputError(f"--columns: {path.name} is no table: each line is a text; remove --columns")
     if not rows:
         raise InputError(f"{file}: is empty; expected a text on each line")
     texts = [(row, *cell) for row, cells in enumerate(rows, 1) for cell in zip(columns, cells, strict=True)]
     for row, column, text in texts:
+        place = f'row {row}: "{column}"' if is_table else f"line {row}"
         if not text:
-            raise InputError(f'{file}: row {row}: "{column}" is empty; fill it in, or remove the row')
+            raise InputError(f"{file}: {place} is empty; fill it in, or remove the {'row' if is_table else 'line'}")
+        if "\0" in text:
+            raise InputError(f"{file}: {place} has a NUL character; save the file as UTF-8")
     return texts
 
 
