@@ -96,6 +96,16 @@ def test_nothing_is_wider_than_a_phone(browser: Any, any_file: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_on_a_phone_every_verdict_stands_on_the_screen_beside_its_data_set(browser: Any, page_file: Path) -> None:
+    page = opened(browser, page_file, PHONE)
+    cells = page.locator("#bottom-line td")
+    right = "nodes => Math.max(...nodes.map(node => node.getBoundingClientRect().right))"
+    assert cells.count() and cells.evaluate_all(right) <= PHONE["width"]
+    heads = page.locator("#bottom-line thead th").all_inner_texts()[1:]
+    columns = cells.evaluate_all("nodes => nodes.map(node => node.dataset.column)")
+    assert {head.splitlines()[0] for head in heads} == set(columns)
+
+
 def test_printed_on_a4_no_verdict_is_cut(browser: Any, page_file: Path) -> None:
     page = opened(browser, page_file, A4)
     page.emulate_media(media="print")

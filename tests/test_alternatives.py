@@ -12,7 +12,9 @@ import small_plans
 
 from archbench.reports.base import tables
 from archbench.reports.page import page
+from archbench.reports.page.bottom_line import limits
 from archbench.reports.page.sections import tuning
+from archbench.reports.page.task_lines import task_lines
 from archbench.reports.report import Report
 from archbench.reports.results import groups
 from archbench.reports.results import trials as analysis
@@ -362,9 +364,9 @@ def test_the_form_that_learns_is_chosen_and_the_page_says_how_many_there_were(
         "Trials read less than half of a reported run's tokens on pairs (25%)."
     )
     assert list(tuning.equal_forms([plain, small])) == ["On pairs, each architecture had 2 forms and 6 trials."]
-    assert tuning.variants_in_use(analysis.chosen_variants(report.tables)) == (
-        "Chosen by tuning: decoder is “small batches” on pairs."
-    )
+    assert tuning.variants_in_use(report.tables) == "Chosen by trials: decoder is “small batches” on pairs."
+    assert "unequal numbers of forms on pairs (decoder 2, encoder-decoder 1)" in limits(report)
+    assert "decoder (“small batches”)" in task_lines(report)[0].scores
     page.write(report, tmp_path)
     assert "unequal numbers of forms" in (tmp_path / "index.html").read_text(encoding="utf-8")
     written = pd.read_csv(tmp_path / "forms.csv")

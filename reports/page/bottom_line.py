@@ -24,7 +24,7 @@ from archbench.reports.results.comparison import Comparison
 from archbench.reports.results.gates import BELOW_GATE, failing
 from archbench.reports.results.place import MATCHES
 from archbench.reports.results.pretraining import is_first_from_scratch
-from archbench.reports.results.trials import settings
+from archbench.reports.results.trials import form_counts, settings
 from archbench.runs.experiment.spec import DEFAULT_CONTRASTS
 
 UNEQUAL: Final = {  # what may differ between architectures in words, and the ratio up to which that is not reported
@@ -189,10 +189,21 @@ def limits(report: Report) -> str:
     parts += _converged(report)
     if unequal := list(_unequal(first, architectures_of(tested.primary))):
         parts.append(f"not equal between architectures: {listing(unequal)}")
+    parts += _unequal_forms(report)
     if full := [comparison.title for comparison in report.judged if comparison.at_the_ceiling]:
         parts.append(f"every architecture is at the maximum of the scale on {listing(full)}")
     early = early_training({comparison.group.dataset: comparison for comparison in first})
     return " ".join(filter(None, [f"Limits: {'; '.join(parts)}." if parts else "", early]))
+
+
+def _unequal_forms(report: Report) -> Iterator[str]:
+    """Where trials chose among more forms of one architecture than of another."""
+    primary = report.tested.primary
+    for dataset in dict.fromkeys(contrast.dataset for contrast in primary):
+        named = architectures_of([contrast for contrast in primary if contrast.dataset == dataset])
+        counts = form_counts(report.tables, dataset, named)
+        if len(set(counts.values())) > 1:
+            yield f"unequal numbers of forms on {dataset} ({', '.join(f'{name} {n}' for name, n in counts.items())})"
 
 
 def _changed(report: Report) -> Iterator[str]:

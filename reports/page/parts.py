@@ -88,6 +88,7 @@ class Table(Generic[Row]):
     On the page it may have its caption as a title, text ``about`` it below, or be ``folded`` behind a summary. What
     ``archbench table`` prints has a ``holds``; where it has no rows it ``lacks`` something. Its note is for readers of
     a paper; "Below:" there is where the second lines of the cells are. ``terminal``: it is also printed there.
+    ``stacked``: on a narrow screen, the cells of a row stand one below the other.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Table(Generic[Row]):
     lacks: str = "scores on the test split"
     note: str = ""
     terminal: Terminal[Row] | None = None
+    stacked: bool = False
     kind: ClassVar[str] = "table"
 
     def grid(self, report: Report, medium: Medium = "page") -> Grid:
@@ -114,7 +116,8 @@ class Table(Generic[Row]):
         if not made.rows:
             return None
         about = list(_words(page.report, self.about))
-        return ShownTable(made, self.caption, self.titled, about, "".join(_words(page.report, self.folded)))
+        folded = "".join(_words(page.report, self.folded))
+        return ShownTable(made, self.caption, self.titled, about, folded, self.stacked)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class ShownTable:
     titled: bool = False
     about: Sequence[str] = ()
     folded: str = ""
+    stacked: bool = False
 
 
 @dataclass(frozen=True)

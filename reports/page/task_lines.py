@@ -9,9 +9,11 @@ from archbench.reports.base import formatting
 from archbench.reports.contrasts.contrast import Contrast, architectures_of
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import baseline_label, changed
-from archbench.reports.contrasts.words import BELOW_GATE_MARK, OUTCOMES
+from archbench.reports.contrasts.words import BELOW_GATE_MARK, OUTCOMES, SMALL
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Cell, Comparison
+from archbench.reports.results.place import MATCHES
+from archbench.reports.results.trials import forms_in_use
 
 VERBS: Final = {
     "translation": "Translate",
@@ -65,10 +67,12 @@ def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, prima
     text = f"{mean:.0%}" if share else formatting.value(mean, metric.decimals)
     label = f"\N{NO-BREAK SPACE}{metric.label}" if cell is best else ""
     pair = {cell.architecture, best.architecture}
-    outcomes = [contrast.outcome for contrast in primary if {contrast.first, contrast.second} == pair]
-    words = [OUTCOMES[outcome] for outcome in outcomes if outcome not in ("ahead", "behind")]
+    tested = [contrast for contrast in primary if {contrast.first, contrast.second} == pair]
+    words = [SMALL if one.small else OUTCOMES[one.outcome] for one in tested if one.small or not one.better]
+    forms = forms_in_use(report.tables, comparison.group.dataset)
+    form = f" ({forms[cell.architecture]})" if cell.architecture in forms else ""
     gate = "" if report.comparisons.gate(comparison.group, cell.architecture).passed else BELOW_GATE_MARK
-    return f"{cell.architecture} {text}{label}{gate}{f' ({words[0]})' if words else ''}"
+    return f"{cell.architecture}{form} {text}{label}{gate}{f' ({words[0]})' if words else ''}"
 
 
 def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
@@ -81,7 +85,8 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
     ratios = [(by.iloc[0] / by.iloc[1], what) for what, by in costs if len(by) == 2]
     told = [f"{ratio:.2g} times the {what}" for ratio, what in ratios if abs(ratio - 1) > SAME]
     if told:
-        yield f"Cost: {names[0]} takes {formatting.listing(told)} of {names[1]}."
+        held = MATCHES.get(str(runs["match"].iloc[0]), "the same budget")
+        yield f"Cost at {held}: {names[0]} takes {formatting.listing(told)} of {names[1]}."
     two_stacks = set(runs.loc[runs["family"] == TWO_STACKS, "architecture"])
     layers = _means(runs, "depth", names).items()
     said = {
@@ -92,8 +97,14 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
         ],
     }
     for what, values in said.items():
-        if len({value for _, value in values}) > 1:
-            yield f"{what}: {', '.join(f'{name} {value}' for name, value in values)}."
+        if values:
+            yield f"{what}: {_one_or_each(values)}."
+
+
+def _one_or_each(values: Sequence[tuple[str, str]]) -> str:
+    if len({value for _, value in values}) == 1:
+        return f"{values[0][1]} each" if len(values) > 1 else values[0][1]
+    return ", ".join(f"{name} {value}" for name, value in values)
 
 
 def _means(runs: pd.DataFrame, column: str, names: list[str]) -> "pd.Series[float]":

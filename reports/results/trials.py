@@ -96,6 +96,12 @@ class ChosenVariant:
     architecture: str
     variant: str
 
+    @property
+    def words(self) -> str:
+        """The variant, or the form “END fills” of the architecture itself."""
+        form = self.variant.removeprefix(f"{self.architecture}, ")
+        return self.variant if form == self.variant else f"“{form}”"
+
 
 @dataclass(frozen=True)
 class TriedForm:
@@ -179,13 +185,31 @@ def settings(tables: Tables) -> list[TunedSetting]:
 
 
 def chosen_variants(tables: Tables) -> list[ChosenVariant]:
-    """What trials chose for each architecture with alternatives, by data set and condition."""
-    tuned, candidates = set(placed(tables, "trial")["dataset"]), _candidates(tables)
+    """What trials, in this experiment or earlier ones, chose for each architecture with alternatives.
+
+    By data set and condition.
+    """
+    candidates = _candidates(tables)
     return [
         ChosenVariant(dataset, condition, name, str(rows["variant"].iloc[0]))
         for (dataset, condition, name), rows in _compared(tables)
-        if dataset in tuned and (dataset, name) in candidates
+        if (dataset, name) in candidates
     ]
+
+
+def forms_in_use(tables: Tables, dataset: str) -> dict[str, str]:
+    """The architectures that another variant or form represents under the first condition, with its name."""
+    return {
+        one.architecture: one.words
+        for one in chosen_variants(tables)
+        if one.dataset == dataset and not one.condition and one.variant != one.architecture
+    }
+
+
+def form_counts(tables: Tables, dataset: str, architectures: Sequence[str]) -> dict[str, int]:
+    """Among how many variants and forms trials chose for each architecture; 1 without alternatives."""
+    candidates = _candidates(tables)
+    return {name: len(candidates.get((dataset, name), [name])) for name in architectures}
 
 
 def forms(tables: Tables) -> list[TriedForm]:

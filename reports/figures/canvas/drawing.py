@@ -97,12 +97,16 @@ def together(
         return Drawing({kind: encoded(canvas, kind) for kind in KINDS}, tuple(_boxes(canvas)))
 
 
+_SPACE: Final = 4.0  # points below the lowest mark of a panel
+
+
 def _boxes(canvas: Canvas) -> Iterator[Box]:
-    """The panels in points from the top left corner, as the SVG has them."""
+    """The panels in points from the top left corner, as the SVG has them, without the empty space below a low one."""
     points = 72 / canvas.dpi
     for part in canvas.subfigs:
         box = part.bbox
-        yield box.x0 * points, (canvas.bbox.y1 - box.y1) * points, box.width * points, box.height * points
+        bottom = max(box.y0, part.get_tightbbox().y0 - _SPACE / points)
+        yield box.x0 * points, (canvas.bbox.y1 - box.y1) * points, box.width * points, (box.y1 - bottom) * points
 
 
 def on_canvas(

@@ -19,13 +19,13 @@ from archbench.reports.contrasts.words import (
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.grids import Column, GridCell
 from archbench.reports.page.matrix import matrix
-from archbench.reports.page.parts import Figure, Note, Section, Special, Table, Terminal, when
+from archbench.reports.page.parts import Figure, Note, Section, Special, Table, Terminal, of_tables, when
 from archbench.reports.page.sections.scores import answered
 from archbench.reports.page.sections.tuning import variants_in_use
 from archbench.reports.page.task_lines import task_lines
 from archbench.reports.readings import waterfall
 from archbench.reports.report import Report
-from archbench.reports.results import pretraining, trials
+from archbench.reports.results import pretraining
 from archbench.reports.results.pretraining import is_first_from_scratch
 
 EXPLAINED: Final[Mapping[str, str]] = {"accounting": "conditions"}  # in these sections
@@ -94,11 +94,12 @@ VERDICTS: Final = Table(
         ),
         "Primary contrasts: pairs that the experiment declares.",
         _meanings,
-        lambda report: variants_in_use(trials.chosen_variants(report.tables)),
+        of_tables(variants_in_use),
     ),
     holds="which architecture wins on which data set",
     lacks="primary contrasts",
     note=f"By the corrected tests; bold: wins. {BEHIND_BASELINE} {MARKED_BELOW_GATE}.",
+    stacked=True,
     terminal=Terminal(1, above=lambda report: "\n".join(_marks(report)), columns=_on_terminal),
 )
 SECTION: Final = Section(

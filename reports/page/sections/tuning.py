@@ -258,23 +258,14 @@ def short_trials(forms: Sequence[TriedForm]) -> str:
     return f"Trials read less than half of a reported run's tokens on {listed}." if shares else ""
 
 
-def variants_in_use(chosen: Sequence[ChosenVariant]) -> str:
+def variants_in_use(tables: Tables) -> str:
     """Which architectures are represented by an alternative that trials chose, and where, in a sentence; else empty."""
-    in_use: dict[str, dict[str, list[str]]] = {}
-    for choice in chosen:
-        if choice.variant != choice.architecture and not choice.condition:
-            in_use.setdefault(choice.architecture, {}).setdefault(_in_words(choice), []).append(choice.dataset)
-    parts = []
-    for architecture, names in in_use.items():
-        where = [f"{variant} on {formatting.listing(datasets)}" for variant, datasets in names.items()]
-        parts.append(f"{architecture} is {' and '.join(where)}")
-    return f"Chosen by tuning: {'; '.join(parts)}." if parts else ""
-
-
-def _in_words(choice: ChosenVariant) -> str:
-    """A chosen variant, or the form “END fills” of the architecture itself."""
-    form = choice.variant.removeprefix(f"{choice.architecture}, ")
-    return choice.variant if form == choice.variant else f"“{form}”"
+    in_use = [
+        (f"{architecture} is {words}", dataset)
+        for dataset in dict.fromkeys(choice.dataset for choice in trials.chosen_variants(tables))
+        for architecture, words in trials.forms_in_use(tables, dataset).items()
+    ]
+    return f"Chosen by trials: {formatting.grouped(in_use)}." if in_use else ""
 
 
 def changed_variants(chosen: Sequence[ChosenVariant]) -> str:
