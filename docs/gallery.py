@@ -1,6 +1,6 @@
 """Draws `docs/figures/*.png` and writes `docs/figures.md`, a page with every figure: `python -P docs/gallery.py`.
 
-The pictures beside the reference tables, which are named by their figures, are drawn again too.
+The pictures beside the reference tables, which are named by their figures, and that of the README are drawn again too.
 
 Everything comes from the tables below `docs/reference`; the same tables give the same files.
 """
@@ -12,6 +12,8 @@ from PIL import Image
 
 from archbench import plotting
 from archbench.reports.figures import plot
+from archbench.reports.figures.canvas import drawing
+from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figure import Figure, View
 from archbench.reports.figures.figures import FIGURES, FigureKind
 
@@ -42,7 +44,8 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "tuning": ("public", ("multi30k-de-en", "tiny-shakespeare")),
 }
 UNPUBLISHED = ("writing",)  # no published comparison has the table that it is drawn from
-WIDE = 9.2  # inches of the picture that the README shows: three panels side by side
+WIDE = 9.2  # inches of a picture with two panels side by side
+RESULT = ("multi30k-de-en", "tiny-shakespeare", "trec", "sst2")  # the README shows the scores on these
 COLOURS = 256  # of a picture
 HEAD = """# Figures
 
@@ -85,16 +88,30 @@ def main() -> None:
         picture = DOCS / "figures" / f"{name}.png"
         pieces.append(_section(kind.question, _written(view, name, picture), command))
     (DOCS / "figures.md").write_text("\n".join(pieces), encoding="utf-8")
+    _result(DOCS / "result.png")
     for picture in sorted((DOCS / "reference").glob("*/*.png")):
         print(picture.relative_to(DOCS), file=sys.stderr)
         view = plotting.view(plotting.judged(picture.parent), None, None)
         _written(view, picture.stem, picture, WIDE if picture.stem == "in_short" else None)
 
 
+def _result(picture: Path) -> None:
+    """The scores of the reference comparison, without the differences beside them."""
+    figure = plot.figure(plotting.view(plotting.judged(DOCS / "reference" / "public"), None, RESULT), "in_short")
+    with styled("light"):
+        canvas = drawing.on_canvas(figure.panels[:: figure.panels_per_row], 2, figure.key)
+        picture.write_bytes(drawing.encoded(canvas, "png"))
+    _reduced(picture)
+
+
 def _written(view: View, name: str, picture: Path, inches: float | None = None) -> Figure:
     figure, _ = plot.written(view, name, picture, "png", "light", inches)
-    Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
+    _reduced(picture)
     return figure
+
+
+def _reduced(picture: Path) -> None:
+    Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
 
 
 def _unpublished(name: str, kind: FigureKind) -> str:

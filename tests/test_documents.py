@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archbench import command_line
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/reference/*.md")])
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -81,3 +83,10 @@ def test_the_picture_of_the_data_flow_is_what_its_script_draws() -> None:
     assert script["svg"]() == (ROOT / "docs" / "data_flow.svg").read_text(encoding="utf-8")
     rooms = [name for kind, name, *_ in script["STEPS"] if kind == "room"]
     assert [name for name in rooms if not (ROOT / name.partition(",")[0]).is_dir()] == []
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    listed = re.findall(
+        r"^\| `archbench (\w+)", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(listed) == {command.name for command in command_line.app.registered_commands}

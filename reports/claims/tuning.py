@@ -60,7 +60,8 @@ def of(tried: Sequence[Tried], groups: Sequence[Group], counted: Sequence[Contra
     if len(without) == len(sides):
         return NOT_TUNED
     below = sorted(side for side in sides if all(by_side.get(side, [False])))
-    parts = [f"{_words(some)} {what}" for some, what in ((below, "below the gate"), (without, "not tuned")) if some]
+    parts = [f"no trial of {_words(below)} passes the gate"] if below else []
+    parts += [f"{_words(without)} not tuned"] if without else []
     return Tuning(0 if without else 1 if below else 2, "; ".join(["tuned", *parts]))
 
 

@@ -209,12 +209,13 @@ def corrections(records: Sequence[ClaimRecord]) -> str:
     return (
         "The tests of one claim are one family, corrected for their number (Holm). A contrast that its report tests "
         "anyway keeps the correction of that family: primary contrasts, effects of conditions, steps in size or depth. "
-        "The number stands beside each claim. That there are many claims is not corrected. "
+        "The number, where it is not 1, stands beside each claim. That there are many claims is not corrected. "
         f"{foretold} of the {len(tested)} that are tested were fixed before the first run of their best evidence; at "
-        f"5% each, {ALPHA * foretold:.1f} of these would be decided by chance if all effects were 0. For readings that "
-        f"were written when results were known there is no such number: {len(chosen) + withdrawn} were tried on "
-        f"published tables, {withdrawn} were withdrawn, and {kept} are decided, parts of undecided claims among them. "
-        f"Corrected for all of them (Holm), {stay} of the {len(decided)} decisions would stand. "
+        f"5% each, at most {ALPHA * foretold:.1f} of these would be decided by chance if all effects were 0. For "
+        f"readings that were written when results were known there is no such number: {len(chosen) + withdrawn} were "
+        f"tried on published tables, {withdrawn} were withdrawn, and {kept} are decided, parts of undecided claims "
+        "among them. "
+        f"Corrected for all {len(tested)} tested claims (Holm), {stay} of the {len(decided)} decisions would stand. "
         f"{fixed} of the {len(decided)} are by readings that were fixed before the first run of their best evidence; "
         "the others were written when results were known: they sum up and foretell nothing."
     )
