@@ -15,7 +15,7 @@ from archbench.reports.figures import plot
 from archbench.reports.figures.canvas import drawing
 from archbench.reports.figures.canvas.styles import styled
 from archbench.reports.figures.figure import Figure, View
-from archbench.reports.figures.figures import FIGURES, FigureKind
+from archbench.reports.figures.figures import FIGURES
 
 DOCS = Path(__file__).parent
 SOURCES = {  # figure: the reference, and the data sets that are shown (all where there is none)
@@ -29,6 +29,7 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "headline_further": ("accounting", ()),
     "effects": ("ablation-regularization", ()),
     "cost": ("public", ()),
+    "writing": ("encoder-forms", ()),
     "pretraining_gains": ("pretrained", ()),
     "pretraining": ("pretrained", ()),
     "compute": ("public-budgets", ()),
@@ -43,7 +44,6 @@ SOURCES = {  # figure: the reference, and the data sets that are shown (all wher
     "curves_flops": ("public-budgets", ()),
     "tuning": ("public", ("multi30k-de-en", "tiny-shakespeare")),
 }
-UNPUBLISHED = ("writing",)  # no published comparison has the table that it is drawn from
 WIDE = 9.2  # inches of a picture with two panels side by side
 RESULT = ("multi30k-de-en", "tiny-shakespeare", "trec", "sst2")  # the README shows the scores on these
 COLOURS = 256  # of a picture
@@ -77,9 +77,6 @@ line under each question is made from the numbers of the figure.
 def main() -> None:
     pieces = [HEAD]
     for name, kind in FIGURES.items():
-        if name in UNPUBLISHED:
-            pieces.append(_unpublished(name, kind))
-            continue
         reference, datasets = SOURCES[name]
         folder = f"docs/reference/{reference}"
         view = plotting.view(plotting.judged(DOCS / "reference" / reference), None, datasets or None)
@@ -112,10 +109,6 @@ def _written(view: View, name: str, picture: Path, inches: float | None = None) 
 
 def _reduced(picture: Path) -> None:
     Image.open(picture).convert("RGB").quantize(COLOURS).save(picture, optimize=True)
-
-
-def _unpublished(name: str, kind: FigureKind) -> str:
-    return f"## `{name}`\n\n{kind.question}\n\nNo published comparison has it yet: it needs {kind.needs}.\n"
 
 
 def _section(question: str, figure: Figure, command: str) -> str:

@@ -18,19 +18,12 @@ def gallery() -> ModuleType:
 
 
 def test_every_figure_is_in_the_gallery(gallery: ModuleType) -> None:
-    assert [*gallery.SOURCES] == [name for name in FIGURES if name not in gallery.UNPUBLISHED]
+    assert [*gallery.SOURCES] == list(FIGURES)
     assert {path.stem for path in (DOCS / "figures").glob("*.png")} == set(gallery.SOURCES)
-
-
-def test_a_figure_that_no_published_comparison_has_says_what_it_needs(gallery: ModuleType) -> None:
-    page = (DOCS / "figures.md").read_text(encoding="utf-8")
-    assert all(gallery._unpublished(name, FIGURES[name]) in page for name in gallery.UNPUBLISHED)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_line_of_the_gallery_follows_from_the_numbers(gallery: ModuleType, name: str) -> None:
-    if name in gallery.UNPUBLISHED:
-        return
     reference, datasets = gallery.SOURCES[name]
     with styled("light"):
         figure = plot.figure(view(reference_pages.judged(reference), None, datasets or None), name)

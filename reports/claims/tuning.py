@@ -43,7 +43,7 @@ def settings(report: Report) -> list[Tried]:
         Tried(
             one.dataset,
             names.get((one.dataset, one.architecture), one.architecture),
-            not one.lowest < bars.get(one.dataset, math.inf),
+            not one.lowest < bars.get(one.dataset, (math.inf, ""))[0],
         )
         for one in found
     ]

@@ -45,7 +45,8 @@ def _of(report: Report, comparison: Comparison) -> Iterator[Writing]:
     if rows.empty:
         return
     metrics = list(rows["metric"])
-    metric = comparison.metric.name if comparison.metric.name in metrics else metrics[0]
+    primary = [entry.metric.name for entry in report.judged if entry.group.dataset == group.dataset]
+    metric = next((name for name in primary if name in metrics), metrics[0])
     measured = report.comparisons.compare(group, metric)
     base = _mean(group.by_architecture[group.architectures[0]], "inference_flops")
     for cell in measured.scored:

@@ -164,8 +164,11 @@ def _baselines(tables: Mapping[str, pd.DataFrame], name: str, measured: str) -> 
     return {str(row["dataset"]): float(row["value"]) for _, row in rows.iterrows()}
 
 
-def bars_per_token(tables: Tables) -> dict[str, float]:
-    """The bar of each data set's gate in nats per token, as trials count: by the bits per byte of the same runs."""
+def bars_per_token(tables: Tables) -> dict[str, tuple[float, str]]:
+    """The bar of each data set's gate in nats per token, as trials count, and the name of the baseline that it is of.
+
+    Nats follow from the bits per byte of the same runs.
+    """
     scores = tables["scores"]
     scores = scores[(scores["split"] == "test") & scores["metric"].isin([BITS_PER_BYTE, NLL_PER_TOKEN])]
     wide = scores.pivot_table(index="run", columns="metric", values="value")
@@ -173,8 +176,9 @@ def bars_per_token(tables: Tables) -> dict[str, float]:
     datasets = placed(tables, "compared").drop_duplicates("run").set_index("run")["dataset"]
     bits_per_nat = (wide[BITS_PER_BYTE] / wide[NLL_PER_TOKEN]).groupby(datasets.reindex(wide.index)).mean()
     bits = _baselines(tables, NGRAM, BITS_PER_BYTE)
-    in_nats = {name: value / float(bits_per_nat[name]) for name, value in bits.items() if name in bits_per_nat}
-    return in_nats | _baselines(tables, MAJORITY, NLL_PER_TOKEN)
+    in_nats = {name: (value / float(bits_per_nat[name]), NGRAM) for name, value in bits.items() if name in bits_per_nat}
+    labels = {name: (value, MAJORITY) for name, value in _baselines(tables, MAJORITY, NLL_PER_TOKEN).items()}
+    return in_nats | labels
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:
