@@ -1,6 +1,7 @@
 """How encoders learn to fill in a canvas: order, weights and canvas are settings, and likelihoods stay exact."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
+from archbench.architectures.contract import losses
 from archbench.architectures.contract.compute import measured
+from archbench.architectures.contract.subject import BrokenError
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
 from archbench.architectures.objectives.masked import Masked
@@ -21,6 +24,7 @@ from archbench.runs.base import machine
 from archbench.runs.experiment.sections import Training
 from archbench.runs.export import export
 from archbench.runs.planning import measurements
+from archbench.runs.planning.contract_parts import Shape, parts
 from archbench.runs.scoring import finished
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK, SPECIALS
@@ -295,3 +299,43 @@ def test_the_contract_takes_an_objective_that_shows_as_many_tokens_as_it_says(
     (result,) = contract.results(build, Path(__file__), [check], USUAL)
     assert ("show the token to be predicted" in (result.problem or "")) is refused
     assert bool(result.problem) is refused
+
+
+@pytest.mark.parametrize(("order", "weights", "canvas"), SETTINGS)
+def test_the_contract_knows_the_loss_of_every_form(order: str, weights: str, canvas: str) -> None:
+    losses.the_training_loss_is_the_likelihood(subject(order, weights, canvas))
+
+
+@pytest.mark.parametrize(
+    ("canvas", "changed", "words"),
+    [
+        ("length", lambda loss: loss._replace(lengths=loss.lengths + 1), "lengths are not those of the targets"),
+        ("length", lambda loss: loss._replace(weights=loss.weights * 2), "a target of 2 tokens weighs"),
+        ("end", lambda loss: loss._replace(labels=loss.labels * 0 + END), "hidden cells have other labels"),
+    ],
+)
+def test_the_contract_refuses_another_loss_in_every_canvas(
+    canvas: str, changed: Callable[[Any], Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = subject("any", "equal", canvas)
+    prepare = Masked.prepare
+    monkeypatch.setattr(Masked, "prepare", lambda *given: changed(prepare(*given)))
+    with pytest.raises(BrokenError, match=words):
+        losses.the_training_loss_is_the_likelihood(case)
+
+
+def test_a_file_is_checked_in_the_form_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, prepare = replace(LIMITS, mask_weights="equal", canvas="length"), Masked.prepare
+    part = parts([Shape(contract.SIZE, told, native=False)])["form", "any", "equal", "length"]
+    usual = subject("any", "bound", "mask")
+    part.checks[0](usual)
+    monkeypatch.setattr(Masked, "prepare", lambda *given: prepare(*given)._replace(lengths=None))
+    losses.the_training_loss_is_the_likelihood(usual)  # it predicts no length
+    with pytest.raises(BrokenError):
+        part.checks[0](usual)
+    assert not [key for key in parts([Shape(contract.SIZE, LIMITS, native=False)]) if key[0] == "form"]
+
+
+def subject(order: str, weights: str, canvas: str) -> contract.Subject:
+    told = replace(contract.LIMITS, mask_order=order, mask_weights=weights, canvas=canvas)
+    return contract.subject(catalogue.find("encoder").build, limits=told)

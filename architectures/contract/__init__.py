@@ -49,6 +49,7 @@ from archbench.architectures.contract.lengths import long_texts_are_read_alike, 
 from archbench.architectures.contract.losses import (
     gradients_stay_in_place,
     losses_of_rows_add_up,
+    of_form,
     selected_states_are_those_of_one_pass,
     the_training_loss_is_the_likelihood,
 )
@@ -143,6 +144,7 @@ __all__ = [
     "nothing_is_remembered",
     "nothing_shared_is_changed",
     "objectives_draw_from_their_generator",
+    "of_form",
     "other_sizes_read_alike",
     "padding_is_invisible",
     "parameters_are_counted",

@@ -13,17 +13,22 @@ def shifted(target: Tensor) -> Tensor:
     return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
 
 
-def from_passes(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Logits (b, t, v) from one pass of a causal model, or one for each cell of an encoder, with later ones masked."""
+def from_passes(
+    case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None = None, cells: Tensor | None = None
+) -> Tensor:
+    """Logits (b, t, v) from one pass of a causal model, or one for each cell of an encoder, with later ones masked.
+
+    ``cells`` (b, t) are those of a canvas as long as the target; without them, it has the greatest length.
+    """
     if case.causal:
         logits: Tensor = case.model(source, shifted(target), mask)
         return logits
-    cells, free = [], case.limits.target_length - target.shape[1]
+    logits_of_cells, free = [], 0 if cells is not None else case.limits.target_length - target.shape[1]
     for cell in range(target.shape[1]):
         canvas = F.pad(target, (0, free))
         canvas[:, cell:] = MASK
-        cells.append(case.model(source, canvas, mask)[:, cell])
-    return torch.stack(cells, 1)
+        logits_of_cells.append(case.model(source, canvas, mask, cells)[:, cell])
+    return torch.stack(logits_of_cells, 1)
 
 
 def from_cache(

@@ -1,7 +1,7 @@
 """Checks of the training path: selected states, the loss, and where its gradient goes."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 
@@ -31,8 +31,8 @@ from archbench.architectures.contract.trials import QUICK
 from archbench.architectures.contract.weights import confident, random, trained
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal import Causal
-from archbench.architectures.objectives.masked import Masked
-from archbench.architectures.objectives.objective import Batch, LossInputs
+from archbench.architectures.objectives.masked import Masked, without_end
+from archbench.architectures.objectives.objective import Batch, LossInputs, cell_tokens, length_nats, predicts_length
 from archbench.tasks.base.example import BOS, END, MASK
 
 SIGMAS = 5.0
@@ -126,6 +126,21 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
             _adds_up_in_parts(other, shaped)
 
 
+def of_form(form: Limits) -> Callable[[Subject], None]:
+    """The check of the loss with the mask order, mask weights and canvas of planned runs."""
+
+    def planned_loss_is_defined(case: Subject) -> None:
+        """The training loss is the one that the objective states, with the masks, weights and canvas of the run.
+
+        `limits` say how an encoder learns; its objective and the length of its canvas have to follow them.
+        """
+        learned = {key: getattr(form, key) for key in ("mask_order", "mask_weights", "canvas")}
+        limits = replace(case.limits, **learned)
+        the_training_loss_is_the_likelihood(subject(case.build, case.size, limits, trials=case.trials))
+
+    return planned_loss_is_defined
+
+
 def is_defined(case: Subject, batch: Batch, name: str) -> None:
     """Requires the loss and likelihoods of a batch without padding to be those that the objective states."""
     shaped = ShapedBatch(name, batch, tuple(zip(batch.source_lengths, batch.target_lengths, strict=True)))
@@ -209,13 +224,18 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
         _is_exact(case, shaped)
     if not isinstance(case.model.objective, Causal | Masked):
         return
-    target, target_mask, allowed_tokens = shaped.batch.target, shaped.batch.target_mask, allowed(limits=case.limits)
+    text, allowed_tokens = without_end(case.model, shaped.batch), allowed(limits=case.limits)
+    target, target_mask = text.target, text.target_mask
     read = case.model.objective.example_inputs(case.model, shaped.batch)  # an encoder's source ends with BOS
     if target_mask is not None and not case.causal:
         target = target.masked_fill(~target_mask, MASK)
-    logits = from_passes(case, read.source, target, read.source_mask)
-    token_nats = _nats(logits, shaped.batch.target, allowed_tokens, 0.0)
+    cells = target_mask if predicts_length(case.model) else None
+    lengths = None if cells is None else cells.sum(1)
+    logits = from_passes(case, read.source, target, read.source_mask, cells)
+    token_nats = _nats(logits, text.target, cell_tokens(allowed_tokens, lengths), 0.0)
     expected = -(token_nats * mask_or_ones(target, target_mask)).sum(1)
+    if lengths is not None:
+        expected = expected - length_nats(case.model, read.source, read.source_mask, lengths)
     actual = log_likelihood(case, shaped.batch, allowed_tokens)
     _near(actual, expected, f"likelihood, compared with the sum over plain logits ({shaped.name})")
 
@@ -226,8 +246,10 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
     with mode.of(case.model):
         states = case.model.hidden(*read)
         logits = case.model(*read).detach().flatten(0, 1)[inputs.at]
-    allowed_tokens = allowed(limits=case.limits)
+    allowed_tokens = cell_tokens(allowed(limits=case.limits), inputs.lengths)
     loss = (_nats(logits, inputs.labels, allowed_tokens, smoothing) * inputs.weights).sum()
+    if inputs.lengths is not None:
+        loss = loss + length_nats(case.model, inputs.source, inputs.source_mask, inputs.lengths).detach().sum()
     if inputs.source_at is not None and inputs.source_labels is not None and states.source is not None:
         assert inputs.source_weights is not None
         source_logits = case.model.logits(states.source.flatten(0, 1)[inputs.source_at]).detach()
@@ -238,17 +260,22 @@ def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: flo
 
 def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool) -> None:
     """Requires hidden cells to be [MASK] on the canvas, with the target's tokens as labels and the stated weights."""
-    objective = case.model.objective
+    objective, batch = case.model.objective, without_end(case.model, batch)
     real, width = mask_or_ones(batch.target, batch.target_mask), inputs.target.shape[1]
-    require(width == case.model.canvas, f"the canvas is read with {width} cells, expected {case.model.canvas}")
+    most = batch.target.shape[1] if inputs.lengths is not None else case.model.canvas
+    require(width == most, f"the canvas is read with {width} cells, expected {most}")
+    if inputs.lengths is not None:
+        require(bool(torch.equal(inputs.lengths, real.sum(1))), "lengths are not those of the targets without END")
+        inputs = inputs._replace(target=inputs.target.masked_fill(~real, MASK))
     filler = END if objective.ended else MASK
     canvas = F.pad(batch.target.masked_fill(~real, filler), (0, width - batch.target.shape[1]), value=filler)
     hidden = torch.zeros(canvas.numel(), dtype=torch.bool)
     hidden[inputs.at] = True
     cells = hidden.view(canvas.shape)
-    masked = cells.cummax(1).values if objective.next_cell or objective.suffix == 1 else cells  # every cell after it
+    after = cells.cummax(1).values  # every cell from the first hidden one on
+    left = (inputs.target == canvas.masked_fill(after, MASK)).all(1) & bool(objective.next_cell or objective.suffix)
     require(
-        bool(torch.equal(inputs.target, canvas.masked_fill(masked, MASK))),
+        bool(torch.equal(inputs.target, canvas.masked_fill(torch.where(left[:, None], after, cells), MASK))),
         "cells that are not hidden differ from the target",
     )
     require(
@@ -256,11 +283,18 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
         "hidden cells have other labels than the target's tokens",
     )
     counts, lengths = cells.sum(1), real.sum(1)
-    lengths = torch.full_like(lengths, width) if objective.ended else lengths
-    require(bool((counts >= 1).all()), "nothing of a target is hidden")
-    shares = 2 * lengths / (lengths + 1) if objective.equal else lengths / counts
-    what = "n / E[k]" if objective.equal else "n / k"
-    equal(inputs.weights, shares[inputs.at // width], f"weights of hidden cells, compared with {what}")
+    require(bool((counts >= lengths.clamp(max=1)).all()), "nothing of a target is hidden")
+    what = "n / E[k]" if objective.equal and not objective.next_cell else "n / k"
+    rows = inputs.at // width
+    from_left, at_random = (
+        2 * n / (n + 1) if what == "n / E[k]" else n / counts.clamp(min=1)
+        for n in (lengths, torch.full_like(lengths, width) if objective.ended else lengths)
+    )
+    shares = torch.where(left, from_left, at_random)[rows]
+    if 0 < objective.suffix < 1:  # random cells may be the last ones by chance
+        others = at_random[rows]
+        shares = torch.where((inputs.weights - others).abs() < (inputs.weights - shares).abs(), others, shares)
+    equal(inputs.weights, shares, f"weights of hidden cells, compared with {what}")
     if native and inputs.source_at is not None and inputs.source_labels is not None:
         expected_labels = F.pad(batch.source, (0, 1), value=BOS).flatten()
         require(
@@ -279,6 +313,8 @@ def _every_token_counts(case: Subject) -> None:
         source, target = (sequences(2, n, seed=n, limits=case.limits) for n in widths)
         target[0, -1] = END
         left = {(row, column) for row in range(2) for column in range(length)}
+        if predicts_length(case.model):  # in the place of END
+            left.remove((0, length - 1))
         drawn: dict[str, set[Columns]] = {}
         for seed in range(DRAWS):
             inputs = objective.prepare(case.model, Batch(source, target), torch.Generator().manual_seed(seed), True)
@@ -292,7 +328,7 @@ def _every_token_counts(case: Subject) -> None:
             _rows_draw_apart(kind, patterns)
         _source_tokens_count(drawn.get("source", set()), source.shape[1])
         if isinstance(objective, Masked) and objective.estimate_is_bound and not objective.next_cell:
-            counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern})
+            counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern if columns})
             cells = case.model.canvas if objective.ended else length
             message = f"of {cells} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
             require(counts == list(range(1, cells + 1)), f"{message}; a bound needs every number")
@@ -305,13 +341,15 @@ def _targets_weigh_by_their_tokens(case: Subject) -> None:
     Whether every token of a target weighs the same is the objective's decision.
     """
     target, mask = stacked([sequences(1, n, seed=n, limits=case.limits) for n in (2, case.limits.target_length)])
+    target[torch.arange(2), mask.sum(1) - 1] = END
     batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
     draws = []
     for seed in range(case.trials.samples):
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(seed), False)
         row, cell = inputs.at // inputs.target.shape[1], inputs.at % inputs.target.shape[1]
         weights = inputs.weights / inputs.tokens * (cell < mask.sum(1)[row])  # not what fills a canvas
-        draws.append(torch.zeros(2).index_add_(0, row, weights))
+        of_lengths = torch.full((2,), 0.0 if inputs.lengths is None else 1.0 / float(inputs.tokens))
+        draws.append(of_lengths.index_add(0, row, weights))
     every, tokens = torch.stack(draws), mask.sum(1)
     error = SIGMAS * every.std(0) / len(draws) ** 0.5
     for row, (weight, expected) in enumerate(zip(every.mean(0), tokens / tokens.sum(), strict=True)):

@@ -150,7 +150,7 @@ class Masked:
         Every token is predicted from a canvas that shows the tokens before it; one forward pass per token. END is the
         last of them, or the length comes first.
         """
-        tokens, text = mask_or_ones(batch.target, batch.target_mask).sum(1), _without_end(model, batch)
+        tokens, text = mask_or_ones(batch.target, batch.target_mask).sum(1), without_end(model, batch)
         log_p = self._cell_scores(model, text, allowed_tokens, parts, from_left=True)
         if predicts_length(model):
             source, lengths = _ended(text.source, text.source_mask), mask_or_ones(text.target, text.target_mask).sum(1)
@@ -162,7 +162,7 @@ class Masked:
 
         It is no likelihood: tokens that predict each other all count as likely.
         """
-        return self._cell_scores(model, _without_end(model, batch), allowed_tokens, parts, from_left=False)
+        return self._cell_scores(model, without_end(model, batch), allowed_tokens, parts, from_left=False)
 
     def _cell_scores(self, model: Any, text: Batch, allowed_tokens: Tensor, parts: int, from_left: bool) -> Tensor:
         """The sum (b,) of log p of every cell, given those before it (``from_left``) or all others."""
@@ -187,7 +187,7 @@ class Masked:
 
     def example_inputs(self, model: Any, batch: Batch) -> Batch:
         """The source and BOS, and the canvas with the second half of the target masked."""
-        text = _without_end(model, batch)
+        text = without_end(model, batch)
         present = mask_or_ones(text.target, text.target_mask)
         half = present.sum(1, keepdim=True) // 2
         late = torch.arange(present.shape[1], device=present.device) >= half
@@ -260,7 +260,7 @@ class Masked:
     def _text(self, model: Any, batch: Batch) -> Batch:
         """The batch with the targets from whose cells masks are drawn: without END, or with END to the canvas's end."""
         if not self.ended or predicts_length(model):
-            return _without_end(model, batch)
+            return without_end(model, batch)
         tokens, mask = batch.target, batch.target_mask
         tokens = tokens if mask is None else tokens.masked_fill(~mask.bool(), END)
         filled = F.pad(tokens, (0, model.canvas - tokens.shape[1]), value=END)
@@ -352,7 +352,7 @@ def _ended(source: Tensor, source_mask: Tensor | None) -> tuple[Tensor, Tensor |
     return source, None if source_mask is None else F.pad(source_mask, (0, 1), value=True)
 
 
-def _without_end(model: Any, batch: Batch) -> Batch:
+def without_end(model: Any, batch: Batch) -> Batch:
     """The batch as it is or, where lengths are predicted, with targets without END."""
     if not predicts_length(model):
         return batch

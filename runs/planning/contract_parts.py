@@ -12,6 +12,8 @@ FILE_SECONDS = 45.0  # the median of the built-in variants on one core of an AMD
 LAYER_SECONDS = 0.9  # CPU seconds for each layer of a model, as the next two measured on built-in variants
 TEXT_SECONDS = 0.0004  # for each layer and token of texts
 FLOPS_SECONDS = 2.0  # for each size and length
+FORM_SECONDS = 1.0  # for each way to learn to fill a canvas
+FILLS = "encoder"  # the family that fills a canvas
 AT_RUNS = " at the size of its runs"
 
 Key = tuple[int | str | bool, ...]
@@ -35,10 +37,9 @@ class Part(NamedTuple):
 
 
 def shapes(plans: Iterable[Plan]) -> tuple[Shape, ...]:
-    """The different models of these runs, without dropout."""
-    return tuple(
-        dict.fromkeys(Shape(replace(plan.size, dropout=0.0), plan.limits.of_data, plan.native) for plan in plans)
-    )
+    """The different models of these runs, without dropout. How they fill a canvas matters for encoders alone."""
+    limited = ((plan, plan.limits if plan.family == FILLS else plan.limits.of_data) for plan in plans)
+    return tuple(dict.fromkeys(Shape(replace(plan.size, dropout=0.0), limits, plan.native) for plan, limits in limited))
 
 
 def parts(planned: Sequence[Shape] = (), trials: contract.Trials | None = None) -> dict[Key, Part]:
@@ -46,12 +47,16 @@ def parts(planned: Sequence[Shape] = (), trials: contract.Trials | None = None) 
     trials = trials or contract.USUAL
     found: dict[Key, Part] = {(trials.name,): Part(contract.CHECKS, trials, FILE_SECONDS)}
     deepest: dict[tuple[int, int], Size] = {}
-    for size, limits, native in sorted(planned, key=lambda shape: shape.size.depth):
+    for size, learned, native in sorted(planned, key=lambda shape: shape.size.depth):
+        limits = learned.of_data
         layers = "layers", size.heads, size.depth
         found.setdefault(layers, _at_runs(contract.layers_of(size), LAYER_SECONDS * size.depth))
         deepest[limits.source_length, limits.target_length] = size
         flops = "flops", size.dim, size.heads, size.depth, size.hidden, *vars(limits).values(), native
         found[flops] = _at_runs(contract.planned(size, limits, native), FLOPS_SECONDS)
+        if learned != limits:
+            form = "form", learned.mask_order, learned.mask_weights, learned.canvas
+            found[form] = _at_runs(contract.of_form(learned), FORM_SECONDS)
     for (source, target), size in deepest.items():
         seconds = TEXT_SECONDS * size.depth * (source + target)
         texts = contract.texts_of(source, target, contract.narrow(size))
