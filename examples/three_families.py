@@ -7,7 +7,7 @@ Each model translates generated phrases (numbers, dates, durations) from English
 parts, parameters, data and recipe. They differ in what a token attends to, and in which tokens training predicts:
 
     decoder           earlier tokens of source and target               each target token, from the tokens before it
-    encoder           all tokens of source and target                   masked target tokens, from all the others
+    encoder           all tokens of source and target                   masked target tokens, from the tokens not masked
     encoder-decoder   the source, and earlier tokens of the target      each target token, from the tokens before it
 
 All are scored alike, from left to right: by the exact likelihood of the right translations, and by what they write.

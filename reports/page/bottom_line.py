@@ -203,7 +203,8 @@ def _unequal_forms(report: Report) -> Iterator[str]:
         named = architectures_of([contrast for contrast in primary if contrast.dataset == dataset])
         counts = form_counts(report.tables, dataset, named)
         if len(set(counts.values())) > 1:
-            yield f"unequal numbers of forms on {dataset} ({', '.join(f'{name} {n}' for name, n in counts.items())})"
+            listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+            yield f"trials chose among unequal numbers of forms on {dataset} ({listed})"
 
 
 def _changed(report: Report) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One line for each data set in plain words: what every architecture reaches, and what the best one takes for it."""
+"""One line for each data set in plain words: what every architecture reaches, and what the best one costs."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -61,7 +61,7 @@ def _line(report: Report, comparison: Comparison, primary: Sequence[Contrast]) -
 
 
 def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, primary: Sequence[Contrast]) -> str:
-    """An architecture's mean, with its unit at the best one, and how it stands to the best where it is not worse."""
+    """An architecture's mean and, unless it is clearly worse than the best, the outcome of the test between the two."""
     mean, metric = cell.interval.mean, comparison.metric
     share = (metric.least, metric.most) == (0.0, 1.0)
     text = f"{mean:.0%}" if share else formatting.value(mean, metric.decimals)
@@ -90,9 +90,11 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
     two_stacks = set(runs.loc[runs["family"] == TWO_STACKS, "architecture"])
     layers = _means(runs, "depth", names).items()
     said = {
-        "Layers": [(name, f"{depth:g} + {depth:g}" if name in two_stacks else f"{depth:g}") for name, depth in layers],
+        "Layers": [
+            (str(name), f"{depth:g} + {depth:g}" if name in two_stacks else f"{depth:g}") for name, depth in layers
+        ],
         "Tokens with a loss": [
-            (name, formatting.number(float(f"{count:.2g}")))
+            (str(name), formatting.number(float(f"{count:.2g}")))
             for name, count in _means(runs, "train_loss_tokens", names).items()
         ],
     }

@@ -198,7 +198,7 @@ def chosen_variants(tables: Tables) -> list[ChosenVariant]:
 
 
 def forms_in_use(tables: Tables, dataset: str) -> dict[str, str]:
-    """The architectures that another variant or form represents under the first condition, with its name."""
+    """The variant or form that stands for each architecture under the first condition, where that is another one."""
     return {
         one.architecture: one.words
         for one in chosen_variants(tables)
@@ -207,7 +207,7 @@ def forms_in_use(tables: Tables, dataset: str) -> dict[str, str]:
 
 
 def form_counts(tables: Tables, dataset: str, architectures: Sequence[str]) -> dict[str, int]:
-    """Among how many variants and forms trials chose for each architecture; 1 without alternatives."""
+    """The number of variants and forms among which trials chose for each architecture; 1 without alternatives."""
     candidates = _candidates(tables)
     return {name: len(candidates.get((dataset, name), [name])) for name in architectures}
 
@@ -407,7 +407,7 @@ def _learned_nothing(tables: Tables, tried: Mapping[Key, pd.DataFrame]) -> dict[
 
 
 def _bars(tables: Tables) -> dict[str, tuple[float, str]]:
-    """The nats per token of the classical method on validation and its name, by data set.
+    """By data set, the nats per token that a trial has to beat, and the baseline that has them, on validation.
 
     Older tables have no baselines on validation: there the bar is that of the gates, on the test split.
     """

@@ -48,7 +48,7 @@ class ScoredText:
 def score(folder: Path, file: Path, columns: Sequence[str] | None = None) -> list[ScoredText]:
     """The texts of ``file``, row by row, under the run in ``folder``.
 
-    A text file has a text on each line, a table in each of ``columns``: by default those of a run that compares texts,
+    Each line of a text file is a text. In a table, ``columns`` hold the texts: by default those that the run compares,
     else "text". A text longer than the run's windows is scored piece by piece (``text_pieces``). Raises ``InputError``
     where the run has no likelihood of texts, or the file none to score.
     """
