@@ -81,21 +81,21 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
         value = formatting.value(baseline[1], comparison.metric.decimals)
         yield f"None is better than a simple baseline ({baseline_label(baseline[0])}, {value})."
     runs, names = comparison.group.runs, [cell.architecture for cell in cells]
-    costs = [(what, _means(runs, column, names[:2])) for column, what in COSTS.items()]
+    costs = [(what, _by_architecture(runs, column, names[:2])) for column, what in COSTS.items()]
     ratios = [(by.iloc[0] / by.iloc[1], what) for what, by in costs if len(by) == 2]
     told = [f"{ratio:.2g} times the {what}" for ratio, what in ratios if abs(ratio - 1) > SAME]
     if told:
         held = MATCHES.get(str(runs["match"].iloc[0]), "the same budget")
         yield f"Cost at {held}: {names[0]} takes {formatting.listing(told)} of {names[1]}."
     two_stacks = set(runs.loc[runs["family"] == TWO_STACKS, "architecture"])
-    layers = _means(runs, "depth", names).items()
+    layers = _by_architecture(runs, "depth", names).items()
     said = {
         "Layers": [
             (str(name), f"{depth:g} + {depth:g}" if name in two_stacks else f"{depth:g}") for name, depth in layers
         ],
         "Tokens with a loss": [
             (str(name), formatting.number(float(f"{count:.2g}")))
-            for name, count in _means(runs, "train_loss_tokens", names).items()
+            for name, count in _by_architecture(runs, "train_loss_tokens", names).items()
         ],
     }
     for what, values in said.items():
@@ -109,6 +109,7 @@ def _one_or_each(values: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values)
 
 
-def _means(runs: pd.DataFrame, column: str, names: list[str]) -> "pd.Series[float]":
-    """The known means of a column, in the order of the architectures."""
-    return runs.reindex(columns=["architecture", column]).groupby("architecture")[column].mean().reindex(names).dropna()
+def _by_architecture(runs: pd.DataFrame, column: str, names: list[str]) -> "pd.Series[float]":
+    """The known medians of a column, by architecture in their order: the time of one seed may be an accident."""
+    values = runs.reindex(columns=["architecture", column]).groupby("architecture")[column]
+    return values.median().reindex(names).dropna()

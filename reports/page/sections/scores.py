@@ -216,6 +216,7 @@ SCORES: Final = Table[Scored](
     ),
     holds="scores of all architectures and baselines on every data set",
     note=f"Means over seeds with 95% intervals. Bold: {BOLD} (not corrected). {MARKED_BELOW_GATE}.",
+    stacked=True,
     terminal=Terminal(1, columns=_on_terminal, needs=_on_its_own),
 )
 VERDICTS: Final = Section(
