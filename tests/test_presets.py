@@ -96,8 +96,11 @@ def test_capacity_has_three_sizes_and_more_strings_than_any_can_store(planned: P
     assert bits > 2 * max(plan.counts.parameters + plan.counts.embedding_parameters for plan in capacity.plans)
 
 
-@pytest.mark.parametrize("name", spec.presets())
-def test_no_preset_repeats_trials_since_their_runs_were_made_without_this_rule(name: str) -> None:
+PUBLISHED = [name for name in spec.presets() if (REFERENCE / name / "tables").is_dir()]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_no_published_preset_repeats_trials_since_its_runs_were_made_without_this_rule(name: str) -> None:
     tuned = [task.tuning for task in spec.preset(name).tasks_and_conditions if task.tuning]
     assert not any(tuning.longer for tuning in tuned)
 
@@ -109,15 +112,16 @@ def test_the_rules_of_public_are_those_on_its_page() -> None:
     assert f"`{hashlib.sha256(settings.encode()).hexdigest()}`" in page
 
 
-@pytest.mark.parametrize("name", [name for name in spec.presets() if (REFERENCE / name / "tables").is_dir()])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_preset_keeps_its_measures_and_its_test_examples(name: str) -> None:
     """Defaults of a kind change; what was published under a name is stated in its file, or still the default."""
     rows = pd.read_parquet(REFERENCE / name / "tables" / "datasets.parquet").set_index("dataset")
     for task in spec.preset(name).tasks:
         if task.name in rows.index:
             assert ", ".join(task.primary) == rows.loc[task.name, "primary"]
-            assert rows.loc[task.name, "test_examples"] <= task.test_examples
-            assert task.kind != "translation" or task.test_examples < 1000
+            scored = rows.loc[task.name, "test_examples"]
+            assert scored <= task.test_examples
+            assert task.kind != "translation" or task.test_examples < 1000 or scored > 900  # those that fit
 
 
 def test_public_accounting_holds_equal_what_others_hold_equal() -> None:
