@@ -14,6 +14,7 @@ from archbench.reports.claims import ledger
 from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.next_steps import remedy
 from archbench.reports.contrasts.verdicts import verdict
+from archbench.reports.page import task_lines
 from archbench.reports.page.bottom_line import bottom_line, limits
 from archbench.reports.page.matrix import matrix
 from archbench.reports.page.page import render
@@ -141,3 +142,17 @@ def test_a_condition_whose_name_has_on_in_it_keeps_its_data_set(tmp_path: Path) 
     synthetic.write_store(tmp_path, [task], further=(half,))
     short = bottom_line(Report(tables.collect(tmp_path)))
     assert any("decoder is better than decoder with trained on half on sentiment" in line for line in short), short
+
+
+@pytest.mark.parametrize(("mean", "words"), [(1.0, "100%"), (0.996, "99.6%"), (0.994, "99%"), (0.0, "0%")])
+def test_only_a_perfect_share_is_100_percent(mean: float, words: str) -> None:
+    assert task_lines._share(mean) == words
+
+
+def test_a_line_says_who_wins_and_that_a_difference_is_below_the_margin(tmp_path: Path) -> None:
+    result = judged(tmp_path, single(SENTIMENT, truth={"decoder": 0.7, "encoder": 0.5}, seeds=5))
+    [line], [contrast] = task_lines.task_lines(result), result.tested.primary
+    assert "decoder 70%" in line.scores and "(wins)" in line.scores and line.scores.endswith("encoder 50%")
+    assert not task_lines._within_margin(contrast)
+    assert task_lines._within_margin(replace(contrast, margin=0.9))
+    assert task_lines._outcome(contrast) == "worse by less than the margin"

@@ -320,7 +320,7 @@ def test_the_terminal_table_agrees_with_the_page(store: Path, html: str) -> None
             for part in cell.removesuffix(")").split(" ("):
                 assert part in html
     phrases, sentiment, shakespeare, limits = summary.sentences(judged)
-    assert phrases.startswith("Translate phrases-en-de: encoder-decoder 73%\N{NO-BREAK SPACE}exact match, decoder 42%")
+    assert phrases.startswith("Translate phrases-en-de: encoder-decoder 73%\N{NO-BREAK SPACE}exact match (wins)")
     assert "baseline" not in phrases
     assert "None is better than a simple baseline (TF-IDF + logistic regression, 0.630)" in sentiment
     assert "(not decided)" in sentiment and shakespeare.startswith("Continue shakespeare: decoder 2.")

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.contrasts.contrast import Contrast, architectures_of
+from archbench.reports.contrasts.contrast import Contrast, architectures_of, winner
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import baseline_label, changed
 from archbench.reports.contrasts.words import BELOW_GATE_MARK, OUTCOMES, SMALL
@@ -23,8 +23,10 @@ VERBS: Final = {
     "memorization": "Memorize",
     "pairs": "Compare",
 }
-COSTS: Final = {"train_flops": "training FLOPs", "train_seconds": "training time"}
-SAME: Final = 0.05  # costs that differ by at most this part are not named
+COSTS: Final = {  # in words, and the ratio up to which costs count as the same: times vary with other programs
+    "train_flops": ("training FLOPs", 1.05),
+    "train_seconds": ("training time", 1.25),
+}
 TWO_STACKS: Final = "encoder-decoder"  # the family whose depth is that of each of two stacks
 
 
@@ -63,16 +65,30 @@ def _line(report: Report, comparison: Comparison, primary: Sequence[Contrast]) -
 def _score(report: Report, comparison: Comparison, cell: Cell, best: Cell, primary: Sequence[Contrast]) -> str:
     """An architecture's mean and, unless it is clearly worse than the best, the outcome of the test between the two."""
     mean, metric = cell.interval.mean, comparison.metric
-    share = (metric.least, metric.most) == (0.0, 1.0)
-    text = f"{mean:.0%}" if share else formatting.value(mean, metric.decimals)
+    text = _share(mean) if (metric.least, metric.most) == (0.0, 1.0) else formatting.value(mean, metric.decimals)
     label = f"\N{NO-BREAK SPACE}{metric.label}" if cell is best else ""
     pair = {cell.architecture, best.architecture}
     tested = [contrast for contrast in primary if {contrast.first, contrast.second} == pair]
-    words = [SMALL if one.small else OUTCOMES[one.outcome] for one in tested if one.small or not one.better]
+    words = [_outcome(one) for one in tested if _within_margin(one) or not one.better]
+    words += ["wins"] if cell is best and winner(primary) == best.architecture else []
     forms = forms_in_use(report.tables, comparison.group.dataset)
     form = f" ({forms[cell.architecture]})" if cell.architecture in forms else ""
     gate = "" if report.comparisons.gate(comparison.group, cell.architecture).passed else BELOW_GATE_MARK
     return f"{cell.architecture}{form} {text}{label}{gate}{f' ({words[0]})' if words else ''}"
+
+
+def _share(mean: float) -> str:
+    """A share in percent; one below 1 is not printed as 100%."""
+    return f"{mean:.1%}" if mean < 1 and f"{mean:.0%}" == "100%" else f"{mean:.0%}"
+
+
+def _within_margin(contrast: Contrast) -> bool:
+    """Whether one is better, but by less than the margin, as far as the means tell."""
+    return bool(contrast.better) and abs(contrast.difference.mean) < contrast.margin
+
+
+def _outcome(contrast: Contrast) -> str:
+    return f"worse {SMALL}" if contrast.better else OUTCOMES[contrast.outcome]
 
 
 def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
@@ -81,9 +97,9 @@ def _rest(comparison: Comparison, cells: Sequence[Cell]) -> Iterator[str]:
         value = formatting.value(baseline[1], comparison.metric.decimals)
         yield f"None is better than a simple baseline ({baseline_label(baseline[0])}, {value})."
     runs, names = comparison.group.runs, [cell.architecture for cell in cells]
-    costs = [(what, _by_architecture(runs, column, names[:2])) for column, what in COSTS.items()]
-    ratios = [(by.iloc[0] / by.iloc[1], what) for what, by in costs if len(by) == 2]
-    told = [f"{ratio:.2g} times the {what}" for ratio, what in ratios if abs(ratio - 1) > SAME]
+    costs = [(*words, _by_architecture(runs, column, names[:2])) for column, words in COSTS.items()]
+    ratios = [(by.iloc[0] / by.iloc[1], what, same) for what, same, by in costs if len(by) == 2]
+    told = [f"{ratio:.2g} times the {what}" for ratio, what, same in ratios if not 1 / same <= ratio <= same]
     if told:
         held = MATCHES.get(str(runs["match"].iloc[0]), "the same budget")
         yield f"Cost at {held}: {names[0]} takes {formatting.listing(told)} of {names[1]}."
