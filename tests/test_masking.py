@@ -324,6 +324,19 @@ def test_the_contract_refuses_another_loss_in_every_canvas(
         losses.the_training_loss_is_the_likelihood(case)
 
 
+def test_the_contract_refuses_cells_shown_after_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, draw = subject("next-cell", "equal", "length"), Masked._draw_mask
+
+    def shown(objective: Masked, *given: Any) -> Any:
+        drawn = draw(objective, *given)
+        first = drawn.masked & (drawn.masked.cumsum(1) == 1)
+        return drawn._replace(masked=first, predicted=first)
+
+    monkeypatch.setattr(Masked, "_draw_mask", shown)
+    with pytest.raises(BrokenError, match="cells that are not hidden differ from the target"):
+        losses.the_training_loss_is_the_likelihood(case)
+
+
 def test_a_file_is_checked_in_the_form_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     told, prepare = replace(LIMITS, mask_weights="equal", canvas="length"), Masked.prepare
     part = parts([Shape(contract.SIZE, told, native=False)])["form", "any", "equal", "length"]

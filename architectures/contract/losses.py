@@ -273,7 +273,8 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
     hidden[inputs.at] = True
     cells = hidden.view(canvas.shape)
     after = cells.cummax(1).values  # every cell from the first hidden one on
-    left = (inputs.target == canvas.masked_fill(after, MASK)).all(1) & bool(objective.next_cell or objective.suffix)
+    left = (inputs.target == canvas.masked_fill(after, MASK)).all(1) & bool(objective.suffix)
+    left |= objective.next_cell or objective.suffix == 1
     require(
         bool(torch.equal(inputs.target, canvas.masked_fill(torch.where(left[:, None], after, cells), MASK))),
         "cells that are not hidden differ from the target",
@@ -328,7 +329,8 @@ def _every_token_counts(case: Subject) -> None:
             _rows_draw_apart(kind, patterns)
         _source_tokens_count(drawn.get("source", set()), source.shape[1])
         if isinstance(objective, Masked) and objective.estimate_is_bound and not objective.next_cell:
-            counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern if columns})
+            counts = sorted({len(columns) for pattern in drawn["target"] for columns in pattern})
+            counts = [count for count in counts if count or not predicts_length(case.model)]  # END alone has no cell
             cells = case.model.canvas if objective.ended else length
             message = f"of {cells} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
             require(counts == list(range(1, cells + 1)), f"{message}; a bound needs every number")
