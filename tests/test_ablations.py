@@ -41,7 +41,7 @@ def test_an_ablation_holds_the_contract_but_where_it_says_that_it_breaks_it(name
 
 def test_the_decoder_without_a_mask_is_the_one_that_cheats() -> None:
     assert [name for name in NAMES if catalogue.find(name).breaks] == ["decoder-no-mask"]
-    assert catalogue.find("decoder-no-mask").breaks[0] == contract.no_look_ahead.__name__
+    assert catalogue.find("decoder-no-mask").breaks[0] == contract.check("no_look_ahead").__name__
 
 
 def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
@@ -62,8 +62,8 @@ def test_a_cheat_is_told_as_one_and_a_copy_of_it_is_refused(
 
 
 def test_an_ablation_that_does_not_break_what_it_says_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "CHECKS", (contract.no_look_ahead,))
-    monkeypatch.setattr(contract, "results", lambda *_: iter([contract.Result(contract.no_look_ahead)]))
+    monkeypatch.setattr(contract, "CHECKS", (contract.check("no_look_ahead"),))
+    monkeypatch.setattr(contract, "results", lambda *_: iter([contract.Result(contract.check("no_look_ahead"))]))
     kinds = [line.kind for line in compliance.report_lines(catalogue.find("decoder-no-mask"))]
     assert "fail" in kinds
 

@@ -178,7 +178,7 @@ def test_experts_are_as_wide_and_layers_as_many_as_without_experts_at_equal_flop
 
 
 def test_the_mixture_of_experts_declares_what_it_does() -> None:
-    contract.flops_are_counted(contract.subject(mixture))
+    contract.check("flops_are_counted")(contract.subject(mixture))
 
 
 @pytest.mark.parametrize("name", [name for name in (*catalogue.names(), *catalogue.ablated()) if ":" not in name])

@@ -71,7 +71,8 @@ def test_few_numbers_may_be_constants() -> None:
         return build
 
     problems = [
-        next(contract.results(built(count), checks=[contract.every_tensor_is_counted])).problem for count in (1, 16, 17)
+        next(contract.results(built(count), checks=[contract.check("every_tensor_is_counted")])).problem
+        for count in (1, 16, 17)
     ]
     assert problems[:2] == [None, None] and problems[2] is not None and "(17,)" in problems[2]
 
@@ -100,5 +101,5 @@ def with_buffer(shape):
     ],
 )
 def test_buffers_grow_with_tokens_or_are_small(shape: Callable[..., tuple[int, ...]], holds: bool) -> None:
-    (result,) = contract.results(with_buffer(shape), checks=[contract.constants_are_few])
+    (result,) = contract.results(with_buffer(shape), checks=[contract.check("constants_are_few")])
     assert (result.problem is None) == holds, result.problem

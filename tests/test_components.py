@@ -25,12 +25,12 @@ from archbench.architectures.kernels.rotate import rotated
 from archbench.runs.training.optimizer import hidden_matrices
 
 CHECKS = (
-    contract.no_look_ahead,
-    contract.padding_is_invisible,
-    contract.rows_are_apart,
-    contract.forward_is_prefill_and_decode,
-    contract.caches_are_values,
-    contract.flops_are_counted,
+    contract.check("no_look_ahead"),
+    contract.check("padding_is_invisible"),
+    contract.check("rows_are_apart"),
+    contract.check("forward_is_prefill_and_decode"),
+    contract.check("caches_are_values"),
+    contract.check("flops_are_counted"),
 )
 POSITIONS: dict[str, Callable[[Size, Limits, bool], nn.Module]] = {
     "none": lambda size, limits, bidirectional: NoPositions(),

@@ -45,17 +45,20 @@ class Changed(DecoderOnly):
 
 def is_passed_over(name: str, check: contract.Check) -> bool:
     """Whether a check has no meaning for a variant: most have no cross-attention, stock models no parts of ours."""
-    if check is contract.cross_attention_reads_the_source:
+    if check is contract.check("cross_attention_reads_the_source"):
         return name in STOCK or catalogue.find(name).family != "encoder-decoder"
-    if check in (contract.other_sizes_read_alike, contract.deep_models_read_alike):
+    if check in (contract.check("other_sizes_read_alike"), contract.check("deep_models_read_alike")):
         return True  # not in quick trials
-    if check in (contract.rounds_fill_confident_cells_first, contract.estimates_average_to_the_likelihood):
+    if check in (
+        contract.check("rounds_fill_confident_cells_first"),
+        contract.check("estimates_average_to_the_likelihood"),
+    ):
         return catalogue.find(name).family != "encoder"
-    if check is contract.a_uniform_model_has_a_known_source_loss:
+    if check is contract.check("a_uniform_model_has_a_known_source_loss"):
         return catalogue.find(name).family == "encoder-decoder" or name == "prefix-decoder"
-    if check is contract.every_part_of_a_matrix_is_trained:
+    if check is contract.check("every_part_of_a_matrix_is_trained"):
         return name == "transformers:gpt2"
-    parts = contract.embedding_enters_once, contract.recomputing_changes_nothing
+    parts = contract.check("embedding_enters_once"), contract.check("recomputing_changes_nothing")
     return check in parts and name in STOCK
 
 
@@ -70,7 +73,7 @@ def test_variant_keeps_the_contract(name: str, check: contract.Check) -> None:
     "name", [name if name == "decoder" else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
 )
 def test_variant_keeps_the_contract_on_many_inputs(name: str) -> None:
-    checks = [check for check in contract.CHECKS if check is not contract.a_batch_can_be_learned]
+    checks = [check for check in contract.CHECKS if check is not contract.check("a_batch_can_be_learned")]
     problems = {
         result.name: result.problem
         for result in contract.results(catalogue.find(name).build, checks=checks, trials=USUAL)
@@ -140,10 +143,10 @@ def test_check_tells_every_property_that_holds(run_command: Callable[..., object
     status, lines, _ = run_command("check", "decoder")
     assert status == 0 and len(lines) == len(contract.CHECKS) + 1
     notes = {
-        contract.cross_attention_reads_the_source: "it has no cross-attention",
-        contract.other_sizes_read_alike: "no other size is tried",
-        contract.deep_models_read_alike: "no other size is tried",
-        contract.rounds_fill_confident_cells_first: "it writes from left to right alone",
+        contract.check("cross_attention_reads_the_source"): "it has no cross-attention",
+        contract.check("other_sizes_read_alike"): "no other size is tried",
+        contract.check("deep_models_read_alike"): "no other size is tried",
+        contract.check("rounds_fill_confident_cells_first"): "it writes from left to right alone",
     }
     for line, check in zip(lines, contract.CHECKS, strict=False):
         if check in notes:
@@ -164,7 +167,7 @@ def test_check_explains_what_fails(run_command: Callable[..., object], tmp_path:
     assert lines[at + 1].startswith("      found: logits before position 1, when later tokens change: off by ")
     below = lines[at + 2 :]
     indented = below[: next(i for i, line in enumerate(below) if not line.startswith(" "))]
-    assert " ".join(" ".join(indented).split()) == contract.explanation(contract.no_look_ahead)
+    assert " ".join(" ".join(indented).split()) == contract.explanation(contract.check("no_look_ahead"))
     assert max(map(len, indented)) <= compliance.WIDEST
     line = next(i for i, text in enumerate(PEEKING.splitlines(), 1) if "raise TypeError" in text)
     finding = f"found: TypeError: no masks, please ({tmp_path}/mine.py:{line})"
@@ -280,7 +283,9 @@ def test_a_pass_that_check_has_told_is_remembered_and_a_failure_is_not(
 ) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path))
     original, messages = contract.results, []
-    monkeypatch.setattr(contract, "results", lambda build, path, *_: original(build, path, [contract.no_look_ahead]))
+    monkeypatch.setattr(
+        contract, "results", lambda build, path, *_: original(build, path, [contract.check("no_look_ahead")])
+    )
     (tmp_path / "peeking.py").write_text(PEEKING)
     for name, status in (("mine.py", 0), ("peeking.py", 1)):
         assert run_command("check", name)[0] == status
@@ -356,7 +361,9 @@ def test_a_pass_does_not_outlive_what_was_imported(
 ) -> None:
     original = contract.results
     monkeypatch.setattr(
-        contract, "results", lambda build, path, checks, trials: original(build, path, [contract.no_look_ahead])
+        contract,
+        "results",
+        lambda build, path, checks, trials: original(build, path, [contract.check("no_look_ahead")]),
     )
 
     def hold(shift: int) -> None:

@@ -123,5 +123,5 @@ def test_the_heads_and_the_depth_of_runs_are_tried(
 @pytest.mark.parametrize("kept", ["context.masks", "vars(context)"])
 def test_what_layers_keep_in_their_context_is_recomputed_alike(kept: str, tmp_path: Path) -> None:
     build = catalogue.find(str(written(tmp_path, VALUES.replace("{kept}", kept)))).build
-    assert contract.recomputing_changes_nothing(contract.subject(build)) is None
-    assert contract.forward_is_prefill_and_decode(contract.subject(build)) is None
+    assert contract.check("recomputing_changes_nothing")(contract.subject(build)) is None
+    assert contract.check("forward_is_prefill_and_decode")(contract.subject(build)) is None

@@ -249,11 +249,11 @@ class Trimmed(nn.Module):
 @pytest.mark.parametrize(
     "check",
     [
-        contract.no_look_ahead,
-        contract.padding_is_invisible,
-        contract.forward_is_prefill_and_decode,
-        contract.caches_are_values,
-        contract.caches_last,
+        contract.check("no_look_ahead"),
+        contract.check("padding_is_invisible"),
+        contract.check("forward_is_prefill_and_decode"),
+        contract.check("caches_are_values"),
+        contract.check("caches_last"),
     ],
     ids=lambda check: check.__name__,
 )

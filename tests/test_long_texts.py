@@ -43,15 +43,17 @@ def variant_file(folder: Path, result: str) -> Path:
 @pytest.mark.parametrize("result", [FAR, LONG.format(n=100)], ids=["20 positions ahead", "beyond 100 tokens"])
 def test_far_look_ahead_is_named(result: str, tmp_path: Path) -> None:
     build = catalogue.find(str(variant_file(tmp_path, result))).build
-    assert contract.no_look_ahead(contract.subject(build)) is None  # short texts do not show it
+    assert contract.check("no_look_ahead")(contract.subject(build)) is None  # short texts do not show it
     with pytest.raises(AssertionError, match=r"when later (tokens|ones) change"):
-        contract.long_texts_are_read_alike(contract.subject(build))
+        contract.check("long_texts_are_read_alike")(contract.subject(build))
 
 
 def test_compare_checks_at_the_lengths_of_its_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHBENCH_CACHE", str(tmp_path / "cache"))
     path = variant_file(tmp_path, LONG.format(n=300))
-    contract.long_texts_are_read_alike(contract.subject(catalogue.find(str(path)).build))  # 150 tokens are too few
+    contract.check("long_texts_are_read_alike")(
+        contract.subject(catalogue.find(str(path)).build)
+    )  # 150 tokens are too few
     task = {"kind": "generation", "data": "phrases-en-de:600", "source_length": 0}
     values = {"name": "long", "architectures": [str(path)], "budget": {"parameters": 20_000, "tokens": 5_000}}
     for context, refused in ((100, False), (320, True)):
@@ -76,4 +78,4 @@ def test_a_size_that_is_not_used_is_named(old: str, new: str, tmp_path: Path) ->
     path = tmp_path / "fixed.py"
     path.write_text(catalogue.find("decoder").text.replace(old, new))
     with pytest.raises(AssertionError, match=r"`size\."):
-        contract.size_is_used(contract.subject(catalogue.find(str(path)).build))
+        contract.check("size_is_used")(contract.subject(catalogue.find(str(path)).build))

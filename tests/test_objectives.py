@@ -322,13 +322,13 @@ def test_only_a_drawn_loss_may_have_a_term_of_its_own_within_rows() -> None:
         return contract.subject(build)
 
     with pytest.raises(BrokenError, match="compared with the likelihood per token"):
-        contract.the_training_loss_is_the_likelihood(subject("decoder", CausalZLoss()))
+        contract.check("the_training_loss_is_the_likelihood")(subject("decoder", CausalZLoss()))
     with pytest.raises(BrokenError, match="with other rows by"):
-        contract.losses_of_rows_add_up(subject("encoder", BatchZLoss()))
+        contract.check("losses_of_rows_add_up")(subject("encoder", BatchZLoss()))
     with pytest.raises(BrokenError, match="training loss of a uniform model"):
-        contract.a_uniform_model_has_known_losses(subject("encoder", PlainZLoss()))
+        contract.check("a_uniform_model_has_known_losses")(subject("encoder", PlainZLoss()))
     allowed = subject("encoder", MaskedZLoss())
-    contract.the_training_loss_is_the_likelihood(allowed)
-    contract.losses_of_rows_add_up(allowed)
-    contract.gradients_stay_in_place(allowed)
-    contract.a_uniform_model_has_known_losses(allowed)
+    contract.check("the_training_loss_is_the_likelihood")(allowed)
+    contract.check("losses_of_rows_add_up")(allowed)
+    contract.check("gradients_stay_in_place")(allowed)
+    contract.check("a_uniform_model_has_known_losses")(allowed)

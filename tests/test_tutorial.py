@@ -23,14 +23,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL, PARTS = DOCS / "tutorial.md", DOCS / "variants.md"
 EXAMPLES = ("experts", "capped-scores", "linear-attention", "parallel", "capped-logits")
 QUICK = (
-    contract.no_look_ahead,
-    contract.padding_is_invisible,
-    contract.rows_are_apart,
-    contract.selected_states_are_those_of_one_pass,
-    contract.forward_is_prefill_and_decode,
-    contract.caches_are_values,
-    contract.flops_are_counted,
-    contract.every_part_of_a_matrix_is_trained,
+    contract.check("no_look_ahead"),
+    contract.check("padding_is_invisible"),
+    contract.check("rows_are_apart"),
+    contract.check("selected_states_are_those_of_one_pass"),
+    contract.check("forward_is_prefill_and_decode"),
+    contract.check("caches_are_values"),
+    contract.check("flops_are_counted"),
+    contract.check("every_part_of_a_matrix_is_trained"),
 )
 BLOCK = re.compile(r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 

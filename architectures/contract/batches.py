@@ -1,4 +1,4 @@
-"""Batches of many shapes: rows, lengths, and padding on either side or nowhere."""
+"""Batches of many shapes: rows, lengths, and padding on either side or nowhere; long and unusual texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.subject import sequences
+from archbench.architectures.contract.subject import Subject, sequences, stacked
 from archbench.architectures.contract.trials import Trials
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import END
 
 NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at most so many tokens
+PADDING = 3  # tokens of it, at most, in a row as long as the longest
+FEW_CELLS = 5  # of an encoder's canvas where many batches are tried
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,16 @@ class ShapedBatch:
         parts = ((source, source_mask), (target, target_mask))
         return Batch(*(x[row : row + 1] if m is None else x[row, m[row]][None] for x, m in parts))
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether it has masks, even if all cells are tokens."""
+        return self.batch.source_mask is not None
+
     def real(self, logits: Tensor, row: int) -> Tensor:
-        """The logits (t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone (1, t, v)."""
+        """The logits (1, t, v) at the tokens of a row, from those of the batch (b, t, v) or of the row alone."""
         mask = self.batch.target_mask
         row_logits = logits[row if len(logits) > 1 else 0]
-        return row_logits if mask is None else row_logits[mask[row]]
+        return (row_logits if mask is None else row_logits[mask[row]])[None]
 
     def with_source(self) -> list[int]:
         """Some rows that have a source."""
@@ -79,6 +86,57 @@ class ShapedBatch:
         )
 
 
+Found = Iterator[tuple[Subject, ShapedBatch]]
+
+
+def unpadded(name: str, source: Tensor, target: Tensor) -> ShapedBatch:
+    """A batch without masks; findings name it unless the name is empty."""
+    rows, length = source.shape
+    return ShapedBatch(name, Batch(source, target), ((length, target.shape[1]),) * rows)
+
+
+def small(case: Subject) -> Found:
+    """Two short texts."""
+    yield case, unpadded("", *(sequences(2, n, seed, case.limits) for seed, n in enumerate((4, 5))))
+
+
+def single(case: Subject) -> Found:
+    """One text of each length of the trials."""
+    longest = max(case.trials.lengths)
+    roomy = case.with_room(longest, longest)
+    for length in (6, *case.trials.lengths):
+        yield roomy, unpadded("", *(sequences(1, n, seed, case.limits) for seed, n in enumerate((5, length))))
+
+
+def ragged(case: Subject) -> Found:
+    """Three rows of different lengths, padded on the right."""
+    source, source_mask = stacked([sequences(1, n, seed, case.limits) for seed, n in enumerate((4, 2, 3))])
+    target, target_mask = stacked([sequences(1, n, seed, case.limits) for seed, n in enumerate((3, 5, 4))])
+    yield case, ShapedBatch("", Batch(source, target, source_mask, target_mask), ((4, 3), (2, 5), (3, 4)))
+
+
+def shaped(case: Subject) -> Found:
+    """A batch for every number of rows and every layout; lengths are drawn from those of the trials."""
+    longest = max(NUMBERS.values()) + PADDING
+    roomy = case.with_room(longest, longest)
+    for each in batches(case.trials, roomy.limits):
+        yield roomy, each
+
+
+def few_cells(case: Subject) -> Found:
+    """The same, but targets of an encoder are short, since each of their cells costs a pass."""
+    longest = max(NUMBERS.values()) + PADDING
+    roomy = case.with_room(longest, longest if case.causal else FEW_CELLS)
+    for each in batches(case.trials, roomy.limits):
+        yield roomy, each
+
+
+def examples(case: Subject) -> Found:
+    """Batches as objectives get them: padding on the right only, and END after every second target."""
+    for each in ended(case.trials, case.limits):
+        yield case, each
+
+
 def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[ShapedBatch]:
     """A batch for every number of rows and every layout; lengths are drawn from those of ``trials``."""
     draw = torch.Generator().manual_seed(0)
@@ -87,14 +145,14 @@ def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> I
             yield _batch(rows, layout, trials, limits, draw)
 
 
-def examples(trials: Trials, limits: Limits) -> Iterator[ShapedBatch]:
-    """Batches as objectives get them: padding on the right only, and END after every second target."""
-    for shaped in batches(trials, limits, left_out=("left", "around")):
-        target = shaped.batch.target.clone()
-        for row, (_, length) in enumerate(shaped.lengths):
+def ended(trials: Trials, limits: Limits) -> Iterator[ShapedBatch]:
+    """Batches with padding on the right only, and END after every second target."""
+    for each in batches(trials, limits, left_out=("left", "around")):
+        target = each.batch.target.clone()
+        for row, (_, length) in enumerate(each.lengths):
             if row % 2 == 0:
                 target[row, length - 1] = END
-        yield ShapedBatch(shaped.name, shaped.batch._replace(target=target), shaped.lengths)
+        yield ShapedBatch(each.name, each.batch._replace(target=target), each.lengths)
 
 
 def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.Generator) -> ShapedBatch:
@@ -122,7 +180,7 @@ def _batch(rows: int, layout: str, trials: Trials, limits: Limits, draw: torch.G
 def _side(lengths: list[int], layout: str, bound: int, seed: int, limits: Limits) -> tuple[Tensor, Tensor | None]:
     """Tokens (b, n) of these lengths in this layout, and their mask."""
     widest = max(lengths)
-    width = widest if layout in ("plain", "masked") else min(widest + 3, bound)
+    width = widest if layout in ("plain", "masked") else min(widest + PADDING, bound)
     tokens = sequences(len(lengths), width, seed=seed, limits=limits)
     if layout == "plain":
         return tokens, None

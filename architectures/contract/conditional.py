@@ -40,3 +40,9 @@ def from_cache(
         logits, cache = case.model.decode(tokens, cache)
         steps.append(logits.detach())
     return torch.cat(steps, 1)
+
+
+def in_one_pass(case: Subject, source: Tensor | None, target: Tensor, mask: Tensor | None) -> Tensor:
+    """Logits (b, t, v) of one pass over a target."""
+    logits: Tensor = case.model(source, target, mask)
+    return logits

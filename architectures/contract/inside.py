@@ -1,9 +1,10 @@
-"""Hooks into a model made of the shared parts: what enters a stack, and what cross-attention reads."""
+"""Hooks into a model made of the shared parts, and the check of cross-attention that uses them."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +12,38 @@ from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.positions import Geometry
 from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.contract.conditional import from_cache, in_one_pass
+from archbench.architectures.contract.subject import Subject, require, sequences
+
+INFLUENCE = 1e-6  # logits that move by less did not read a token
+
+
+@torch.no_grad()
+def cross_attention_reads_the_source(case: Subject) -> str | None:
+    """In cross-attention every target position reads every source token of its row, and no padding or other row.
+
+    Cross-attention uses the source's mask, not the target's: it is not causal, and `present` is False at the source's
+    padding (`CrossAttentionCache(..., AttentionContext(..., present=...))`).
+    """
+    if not crossing(case.model):
+        two = case.model.family == "encoder-decoder"
+        return "its blocks are not the shared ones" if two else "it has no cross-attention"
+    source, target = sequences(2, 4), sequences(2, 5, seed=1)
+    mask = torch.tensor([[True] * 4, [True, True, True, False]])
+    if memory_lengths(case.model, lambda: in_one_pass(case, source, target, mask)) - {source.shape[1]}:
+        return "its memory is longer or shorter than its source"
+    for what, logits in (("in one pass", in_one_pass), ("from a cache", from_cache)):
+        before = logits(case, source, target, mask)
+        for row, key in ((0, 0), (0, 3), (1, 2), (1, 3)):
+            with changed_memory(case.model, row, key):
+                moved = (logits(case, source, target, mask) - before).abs().amax(-1) > INFLUENCE
+            require(not moved[1 - row].any(), f"{what}, row {1 - row} reads the source of row {row}")
+            if mask[row, key]:
+                deaf = (~moved[row]).nonzero().flatten().tolist()
+                require(not deaf, f"{what}, target positions {deaf} do not read source token {key} of their row")
+            else:
+                require(not moved[row].any(), f"{what}, cross-attention reads padding of the source")
+    return None
 
 
 def crossing(model: nn.Module) -> list[Block]:

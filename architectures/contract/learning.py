@@ -5,16 +5,13 @@ import contextlib
 import torch
 from torch import nn
 
-from archbench.architectures.contract.batches import NUMBERS, batches, examples
-from archbench.architectures.contract.modes import OTHERS, SCORING, TRAINING, Mode
+from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.subject import (
     Subject,
     allowed,
-    equal,
     fresh,
     log_likelihood,
     logits_of,
-    loss_of,
     require,
     sequences,
 )
@@ -28,36 +25,6 @@ FIRST_STEPS = 30
 ROUNDING = 1e-6  # of the gradient of all parameters: smaller ones are rounding errors
 LEARNING_RATE = 0.006  # in the first half of the steps, then less and less
 LEARNED = 1.96  # nats per token: two thirds of what guessing costs; slow learners are no broken ones
-
-
-@torch.no_grad()
-def training_reads_as_scoring_does(case: Subject) -> None:
-    """Without dropout, a model in training mode computes what it computes in evaluation mode.
-
-    Noise comes only from `size.dropout`, which an experiment sets for all architectures. The variant's own dropout
-    rate, skipped layers, or BatchNorm (which mixes rows and looks ahead in training) would make the comparison
-    unfair. The same is required with and without gradients, and in bfloat16.
-    """
-    source, target = sequences(3, 4, limits=case.limits), sequences(3, 5, seed=1, limits=case.limits)
-    expected = case.model(source, target)
-    equal(case.model.train()(source, target), expected, "logits in training mode without dropout")
-    longest = max(NUMBERS.values())
-    roomy = case.with_room(longest, longest)
-    for shaped in batches(case.trials, roomy.limits):
-        expected = logits_of(roomy, shaped.batch)
-        for mode in OTHERS:
-            what = f"logits {mode} without dropout, compared with those of scoring ({shaped.name})"
-            equal(logits_of(roomy, shaped.batch, mode), expected, what)
-        scored, trained = (logits_of(roomy, shaped.batch, Mode(training, True, True)) for training in (False, True))
-        equal(trained, scored, f"logits in bfloat16, in training mode and not ({shaped.name})")
-    for shaped in examples(case.trials, case.limits):
-        for native in (False, True):
-            expected, actual = (loss_of(case, shaped.batch, mode, native=native) for mode in (OTHERS[0], TRAINING))
-            equal(
-                actual[None],
-                expected[None],
-                f"the loss in training mode, compared with that in evaluation mode ({shaped.name})",
-            )
 
 
 def every_parameter_gets_a_gradient(case: Subject) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.contract.batches import NUMBERS, ShapedBatch, batches, examples
+from archbench.architectures.components.states import mask_or_ones
+from archbench.architectures.contract.batches import ShapedBatch, ended
 from archbench.architectures.contract.conditional import from_passes
 from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import (
@@ -42,66 +42,6 @@ SMOOTHING = 0.1
 FEW = replace(QUICK, rows=(5,), layouts=("plain", "right"))
 
 
-def selected_states_are_those_of_one_pass(case: Subject) -> None:
-    """`hidden(at=...)` equals `hidden` at the selected positions, and `logits` of these states equal `forward`.
-
-    Training and scoring read states only at some positions, and models skip unused states. A shortcut for few, late or
-    single positions must not change the states.
-    """
-    longest = max(NUMBERS.values())
-    roomy = case.with_room(longest, longest)
-    for shaped in batches(case.trials, roomy.limits):
-        for mode in EXACT:
-            _selected(roomy, shaped, mode)
-
-
-def _selected(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
-    source, target, *_ = shaped.batch
-    where = f"({shaped.name}){mode.note}"
-    with mode.of(case.model):
-        whole = case.model.hidden(*shaped.batch)
-        logits, forward = case.model.logits(whole.target), case.model(*shaped.batch)
-    equal(logits.detach(), forward.detach(), f"logits of all states, compared with `forward` {where}")
-    all_states = whole.target.detach().flatten(0, 1)
-    for what, index in _selections(shaped, target.shape[1]):
-        with mode.of(case.model):
-            selected = case.model.hidden(*shaped.batch, StateIndex(None, index)).target.detach()
-        equal(selected, all_states[index], f"states of the target at {what}, compared with those of all {where}")
-    if whole.source is None or not case.model.source_predicts or not source.shape[1]:
-        return
-    real = torch.ones_like(source, dtype=torch.bool) if shaped.batch.source_mask is None else shaped.batch.source_mask
-    index = real.flatten().nonzero().squeeze(1)[::2]
-    last = _last(shaped, target.shape[1])
-    with mode.of(case.model):
-        states = case.model.hidden(*shaped.batch, StateIndex(index, last))
-    equal(
-        states.source.detach(),
-        whole.source.detach().flatten(0, 1)[index],
-        f"states of every second source token {where}",
-    )
-    equal(
-        states.target.detach(), all_states[last], f"states of the last target tokens, with those of the source {where}"
-    )
-
-
-def _selections(shaped: ShapedBatch, width: int) -> Iterator[tuple[str, Tensor]]:
-    """Positions of target tokens without padding, row by row: all, every third, the last of each row, a single one."""
-    mask = shaped.batch.target_mask
-    real = torch.ones_like(shaped.batch.target, dtype=torch.bool) if mask is None else mask
-    everything = real.flatten().nonzero().squeeze(1)
-    yield "every token", everything
-    yield "every third token", everything[::3]
-    yield "the last tokens", _last(shaped, width)
-    yield "one token", everything[len(everything) // 2 :][:1]
-
-
-def _last(shaped: ShapedBatch, width: int) -> Tensor:
-    mask = shaped.batch.target_mask
-    real = torch.ones_like(shaped.batch.target, dtype=torch.bool) if mask is None else mask
-    column = torch.where(real, torch.arange(width), -1).amax(1)
-    return torch.arange(len(real)) * width + column
-
-
 @torch.no_grad()
 def the_training_loss_is_the_likelihood(case: Subject) -> None:
     """The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
@@ -114,13 +54,13 @@ def the_training_loss_is_the_likelihood(case: Subject) -> None:
     So a causal model has no auxiliary term, such as a z-loss or a balancing of experts.
     """
     _every_token_counts(case)
-    for shaped in examples(case.trials, case.limits):
+    for shaped in ended(case.trials, case.limits):
         for mode in EXACT:
             _are_defined(case, shaped, mode)
         _likelihood(case, shaped)
     for with_weights in (random, confident, trained):
         other = with_weights(case)
-        for shaped in examples(FEW, case.limits):
+        for shaped in ended(FEW, case.limits):
             _are_defined(other, shaped, TRAINING)
             _likelihood(other, shaped)
             _adds_up_in_parts(other, shaped)

@@ -41,6 +41,8 @@ class Mode:
 SCORING = Mode()
 TRAINING = Mode(training=True, gradients=True)
 TRAINING_BFLOAT16 = Mode(training=True, gradients=True, bfloat16=True)
+WATCHED = Mode(gradients=True)
+HALF = (TRAINING_BFLOAT16,)
 MODES = (SCORING, TRAINING, TRAINING_BFLOAT16)
 EXACT = (SCORING, TRAINING)  # float32
-OTHERS = (Mode(gradients=True), Mode(training=True), TRAINING)  # than scoring, in float32
+OTHERS = (WATCHED, Mode(training=True), TRAINING)  # than scoring, in float32

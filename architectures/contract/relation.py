@@ -1,0 +1,100 @@
+"""Properties as relations: readings of a batch that must agree, tried in several modes and on many batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.contract.batches import ShapedBatch, small
+from archbench.architectures.contract.modes import SCORING, Mode
+from archbench.architectures.contract.subject import Subject, equal, require
+
+SLACK = 1e-3  # of the largest logit: sharp attention makes rounding errors large
+NEAR = 0.05  # root mean square of what rounding to bfloat16 moves logits by, in their standard deviations
+INFLUENCE = 1e-6  # logits that move by less did not read a token
+COUNTS = 0.01  # relative difference between counts of FLOPs
+
+Pairs = Callable[[Subject, ShapedBatch, Mode], Iterator[tuple[str, Tensor, Tensor]]]
+Batches = Callable[[Subject], Iterator[tuple[Subject, ShapedBatch]]]
+Agreement = Callable[[Tensor, Tensor, str], None]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Readings that must agree in each of ``modes``, on each batch that ``batches`` makes for a model of the variant.
+
+    ``pairs`` reads a batch in a mode and yields what it compares: words, a tensor, and the tensor that it must agree
+    with; it yields nothing where the relation has no meaning. ``everywhere``: it holds on every batch without padding,
+    and so is tried on long and unusual texts as well.
+    """
+
+    pairs: Pairs
+    batches: Batches = small
+    modes: tuple[Mode, ...] = (SCORING,)
+    agree: Agreement = equal
+    everywhere: bool = False
+
+    def try_on(self, case: Subject, shaped: ShapedBatch) -> int:
+        """The number of pairs, all of which agree on this batch; else ``BrokenError``."""
+        compared, where = 0, f" ({shaped.name})" if shaped.name else ""
+        for mode in self.modes:
+            for what, actual, expected in self.pairs(case, shaped, mode):
+                self.agree(actual, expected, f"{what}{mode.note}{where}")
+                compared += 1
+        return compared
+
+
+class Property:
+    """A check made of relations: a function of a ``Subject`` with a name and, in its docstring, a text for users.
+
+    The text gives the property first, then why it matters and what to do. ``otherwise`` is the reason that the check
+    returns if nothing was compared. ``every_size``: it is tried at other widths, heads and depths as well.
+    """
+
+    def __init__(
+        self, name: str, text: str, *relations: Relation, otherwise: str | None = None, every_size: bool = False
+    ) -> None:
+        self.__name__, self.__doc__ = name, text
+        self.relations, self.otherwise, self.every_size = relations, otherwise, every_size
+
+    @torch.no_grad()
+    def __call__(self, case: Subject) -> str | None:
+        compared = 0
+        for batches, relations in groupby(self.relations, lambda relation: relation.batches):
+            tried = tuple(relations)
+            for subject, shaped in batches(case):
+                compared += sum(relation.try_on(subject, shaped) for relation in tried)
+        return None if compared else self.otherwise
+
+
+def over(relations: Sequence[Relation], batches: Batches, agree: Agreement | None = None) -> tuple[Relation, ...]:
+    """The same relations on other batches; with ``agree``, those that compare tensors with ``equal`` use it instead."""
+    return tuple(
+        replace(relation, batches=batches, agree=agree if agree and relation.agree is equal else relation.agree)
+        for relation in relations
+    )
+
+
+def near(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires logits to agree within ``SLACK`` of the largest."""
+    size = max(1.0, expected.abs().max().item())
+    equal(actual / size, expected / size, what, tolerance=SLACK)
+
+
+def near_on_average(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires the root mean square of the difference to be within ``NEAR`` standard deviations."""
+    distance = ((actual - expected).pow(2).mean().sqrt() / expected.std()).item()
+    require(distance <= NEAR, f"{what} differ by {distance:.2g} standard deviations")
+
+
+def differ(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires every number of logits (n, v) to move at some token, where ``what`` says that they do not."""
+    require(bool(((actual - expected).abs().amax(-1) > INFLUENCE).all()), what)
+
+
+def same_count(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires two counts to be within 1% of each other."""
+    message = f"{what}: {expected.item():.0f}, {actual.item():.0f} executed"
+    require(abs((actual - expected).item()) <= COUNTS * max(actual.item(), 1.0), message)

@@ -1,0 +1,154 @@
+"""Batches of long and of unusual texts, and models with other weights and larger vocabularies that read them."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from archbench.architectures.contract.batches import Found, ShapedBatch, unpadded
+from archbench.architectures.contract.counter import counted
+from archbench.architectures.contract.decoding import answers_are_likeliest
+from archbench.architectures.contract.losses import is_defined
+from archbench.architectures.contract.modes import Mode
+from archbench.architectures.contract.reading import Compared
+from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, require, sequences, subject
+from archbench.architectures.contract.weights import WEIGHTS, random, remembered
+from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.objectives.objective import Batch
+from archbench.tasks.base.example import BOS, MASK, SPECIALS, UNK
+
+LONG = (90, 60)  # tokens of source and target
+LONGER = (200, 130)  # beside those, where more than quick trials are asked for
+LABELLED = (40, 1)  # a class is a target of one token
+MOST = 1024  # tokens of either: longer texts are not tried
+ROWS = 64  # of a large batch
+VOCABULARY = 2053  # more than a byte tells apart, than 1000, and than 2048
+SHAPES = ((3, 5, 6), (2, 21, 18))  # rows, tokens of source and target of unusual texts
+NEAR = 1e-4  # of the mean distance between states: the same token
+
+
+def long(case: Subject) -> Found:
+    """Two texts each, as long as the limits; one pair has a target of one token."""
+    for lengths in (LABELLED, LONG, LONGER) if case.trials.sizes else (LABELLED, LONG):
+        yield from as_long_as(*lengths)(case)
+
+
+def as_long_as(source: int, target: int, size: Size = SIZE) -> Callable[[Subject], Found]:
+    """Two texts of up to these lengths, each at most ``MOST``, for models of a size."""
+
+    def texts(case: Subject) -> Found:
+        limits = Limits(LIMITS.vocabulary, min(source, MOST), min(max(target, 1), MOST))
+        lengths = limits.source_length, limits.target_length
+        yield subject(case.build, size, limits), unpadded("", *_random(2, lengths, limits))
+
+    return texts
+
+
+def crowded(case: Subject) -> Found:
+    """Many long rows with padding: large batches may be computed in parts."""
+    if not case.trials.sizes:
+        return
+    order, lengths = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0)), []
+    for room in LONGER:
+        lengths.append(torch.linspace(room // 4, room, ROWS).round()[order])
+    masks = [torch.arange(room) < length[:, None] for room, length in zip(LONGER, lengths, strict=True)]
+    pairs = tuple((int(s), int(t)) for s, t in zip(*lengths, strict=True))
+    yield (
+        case.with_room(*LONGER),
+        ShapedBatch(f"{ROWS} long rows", Batch(*_random(ROWS, LONGER, case.limits), *masks), pairs),
+    )
+
+
+def unusual(case: Subject) -> Found:
+    """Random, repeated and copied texts, and those of training, for random, confident, large and trained weights."""
+    roomy = case.with_room(*(max(shape[side] for shape in SHAPES) for side in (1, 2)))
+    for number, (weights, with_weights) in enumerate(WEIGHTS.items()):
+        model = with_weights(roomy)
+        yield model, unpadded(f"{weights}, texts of training", *remembered(model)[:2])
+        for other, (name, texts) in enumerate(TEXTS.items()):
+            shape = SHAPES[(number + other) % len(SHAPES)]
+            yield model, unpadded(f"{weights}, {name}", *texts(shape, case.limits)[:2])
+
+
+def large_ids(case: Subject) -> Found:
+    """Texts of a large vocabulary."""
+    limits = Limits(VOCABULARY, 12, 12)
+    large = subject(case.build, case.size, limits)
+    for shape in ((1, 5, 6), (3, 8, 9)):
+        yield large, unpadded(f"{VOCABULARY} tokens", *random_texts(shape, limits)[:2])
+
+
+def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of a batch, and of random tokens of the same shape with random weights."""
+    usual = random(case)
+    batch = Batch(*(sequences(*tokens.shape, limits=case.limits) for tokens in shaped.batch[:2]))
+    taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
+    yield "FLOPs of a pass, with random tokens and weights", taken, expected
+
+
+def loss_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires losses and likelihoods to be those that the objective states, and answers to be the likeliest."""
+    is_defined(case, shaped.batch, shaped.name)
+    few = allowed(limits=case.limits)
+    few[len(SPECIALS) + 1 :: 3] = False
+    answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
+    yield from ()
+
+
+def states_of_all_tokens(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires every token, as a source and as a target, to have a state of its own."""
+    tokens = torch.arange(len(SPECIALS), case.limits.vocabulary)[:, None]
+    beside = torch.full_like(tokens, BOS if case.causal else MASK)
+    for what, batch in (("source", Batch(tokens, beside)), ("target", Batch(beside, tokens))):
+        states = case.model.hidden(*batch).target[:, -1]
+        first, second = _nearest(states)
+        message = f"{what} tokens {int(tokens[first])} and {int(tokens[second])} are read alike"
+        require(first == second, message)
+    yield from ()
+
+
+def random_texts(shape: tuple[int, int, int], limits: Limits) -> Batch:
+    rows, *lengths = shape
+    return Batch(*_random(rows, lengths, limits))
+
+
+def repeated(shape: tuple[int, int, int], limits: Limits) -> Batch:
+    """Each row repeats one token; the first two rows are the same."""
+    rows, source, target = shape
+    token = sequences(rows, 1, seed=3, limits=limits)
+    token[:2] = token[0]
+    return Batch(token.repeat(1, source), token.repeat(1, target))
+
+
+def copied(shape: tuple[int, int, int], limits: Limits) -> Batch:
+    """Targets are their sources over and over; every third token of a source is unknown."""
+    rows, source, target = shape
+    text = sequences(rows, source, seed=4, limits=limits)
+    target_text = text.repeat(1, -(-target // source))[:, :target]
+    text[:, 1::3] = UNK
+    return Batch(text, target_text)
+
+
+TEXTS: dict[str, Callable[[tuple[int, int, int], Limits], Batch]] = {
+    "random texts": random_texts,
+    "one token over and over": repeated,
+    "copied texts": copied,
+}
+
+
+def _random(rows: int, lengths: Sequence[int], limits: Limits) -> list[Tensor]:
+    return [sequences(rows, length, seed, limits) for seed, length in enumerate(lengths)]
+
+
+def _flops(case: Subject, batch: Batch) -> Tensor:
+    with counted(case.model, batch[:2]) as counter:
+        case.model(*batch)
+    return torch.tensor(float(counter.total))
+
+
+def _nearest(states: Tensor) -> tuple[int, int]:
+    """The two states (n, d) that are nearest if they are nearly equal; else the first, twice."""
+    distances = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
+    mean = distances.mean().item()
+    nearest = divmod(int(distances.fill_diagonal_(torch.inf).argmin()), len(states))
+    return nearest if distances[nearest].item() <= NEAR * mean else (0, 0)
