@@ -66,9 +66,9 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
         compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
     machine.reset_peak_memory(plan.device)
     if plan.is_trained:
-        state = TrainingLoop(plan, trainer, folder, notify, stop).run()
+        state = TrainingLoop(plan, prepared, trainer, folder, notify, stop).run()
     else:
-        trainer.finish(trainer.weights())
+        trainer.around.finish(trainer.weights())
         state = TrainingState(best_validation_loss=math.nan)
     stop()  # ends this process, before it writes, if another has taken over its lease
     row = {
@@ -145,7 +145,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
         "train_seconds": state.seconds,
         "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
         "tokens_per_parameter": tokens / plan.counts.parameters,
-        "epochs": tokens / (budget.data_tokens(trainer.train) or 1.0),
+        "epochs": tokens / (budget.data_tokens(trainer.data) or 1.0),
         "padding_fraction": 1 - tokens / state.padded_tokens if state.padded_tokens else 0.0,
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
@@ -157,7 +157,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
 
 def _flops_by_part(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
     """Training FLOPs in attention, feed-forward networks and the output matrix."""
-    lengths = budget.sample_lengths(trainer.train)
+    lengths = budget.sample_lengths(trainer.data)
     sample = trainer.model.objective.training_flops(trainer.model, *lengths, plan.native)
     rate = state.flops / (float(np.sum(sample.model)) or 1.0)
     return {f"{part}_flops": rate * float(np.sum(flops)) for part, flops in sample.parts.items()}
