@@ -19,7 +19,7 @@ def structure(model: nn.Module) -> dict[str, Any]:
     """
     parts: dict[str, Any] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        parts[path] = type(module)
+        parts[path] = plain_class(module)
         parts.update((f"{path}.{name}", value) for name, value in _attributes(module))
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -1,0 +1,68 @@
+"""The last feed-forward network of a stack, at the positions whose states are read and at no others.
+
+A loss reads the states at masked or target positions, scoring those of a target; what the last block does with one
+position changes no other.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from archbench.architectures.components.attention import AttentionContext
+from archbench.architectures.components.key_values import KeyValues, LayerState
+from archbench.architectures.components.numbers import Amount, AttentionPairs, FlopCount, in_part
+from archbench.architectures.components.stack import Block, CrossAttentionCache, Stack, select
+
+
+def block_forward(
+    self: Block,
+    x: Tensor,
+    context: AttentionContext,
+    past: LayerState | None = None,
+    memory: KeyValues | Tensor | None = None,
+    memory_context: AttentionContext | None = None,
+    selected: Tensor | None = None,
+) -> tuple[Tensor, LayerState]:
+    """(b, t, d) -> (b, t, d), or (m, d) at ``selected`` (m,), and the state that later tokens need."""
+    x, state = self.mixed(x, context, past, memory, memory_context)
+    return self.fed(x if selected is None else select(x, selected)), state
+
+
+def stack_forward(
+    self: Stack,
+    x: Tensor,
+    context: AttentionContext,
+    past: Sequence[LayerState] = (),
+    memory: CrossAttentionCache | None = None,
+    selected: Tensor | None = None,
+) -> tuple[Tensor, tuple[LayerState, ...]]:
+    """As ``Stack.forward``; the last block selects, if its own ``forward`` can."""
+    if selected is None or not _can_select(self):
+        return Stack.forward(self, x, context, past, memory, selected)
+    states, last = [], len(self.blocks) - 1
+    for layer in range(len(self.blocks)):
+        chosen = {"selected": selected} if layer == last else {}
+        x, state = self._run(*self.inputs(layer, x, context, past, memory), **chosen)
+        states.append(state)
+    return self.norm(x), tuple(states)
+
+
+def stack_flops(
+    self: Stack,
+    tokens: Amount,
+    pairs_at_window: AttentionPairs,
+    memory: Amount = 0.0,
+    memory_pairs: Amount = 0.0,
+    selected: Amount | None = None,
+) -> FlopCount:
+    """As ``Stack.flops``; the last feed-forward network reads ``selected`` positions."""
+    total = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
+    if selected is None or not _can_select(self):
+        return total
+    last: Any = self.blocks[-1].feedforward
+    return total - in_part("feedforward", last.flops(tokens)) + in_part("feedforward", last.flops(selected))
+
+
+def _can_select(stack: Stack) -> bool:
+    return len(stack.blocks) > 0 and type(stack.blocks[-1]).forward is block_forward
