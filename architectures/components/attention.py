@@ -24,10 +24,10 @@ from archbench.architectures.components.positions import rotated
 class AttentionContext:
     """The keys that each query may read, and the positions of both.
 
-    ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions, the queries' the last of the keys'. ``rule`` says which keys a query may read by their
-    positions, of which the first ``source`` (b, 1) of each row are the source's. ``present`` (b, k) is False at padding,
-    which no query reads. ``rotation`` and ``bias`` (1 or b, heads, q, k) come from the positional scheme. ``kept``
-    holds what the layers of one pass share, such as masks.
+    ``queries`` (1 or b, q) and ``keys`` (1 or b, k) are positions; those of the queries are the last ones of the keys.
+    ``rule`` says which keys a query may read by their positions, of which the first ``source`` (b, 1) of each row are
+    the source's. ``present`` (b, k) is False at padding, which no query reads. ``rotation`` and ``bias`` (1 or b,
+    heads, q, k) come from the positional scheme. ``kept`` holds what the layers of one pass share, such as masks.
     """
 
     queries: Tensor

@@ -15,6 +15,7 @@ from archbench.architectures.components.key_values import KeyValues, LayerState
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
 from archbench.architectures.components.numbers import Amount, AttentionPairs, FlopCount, FlopParts, in_part
 
+
 class AttentionLike(Protocol):
     """Self-attention or what stands in its place: (b, n, d) -> (b, n, d), and the state that later tokens need.
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archbench.architectures.kernels.table import plain_class
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 APART = frozenset({"canvas", "objective", "source_predicts"})  # how a model is used, not what it computes
 OTHERS = frozenset({"_is_hf_initialized", "_compiled_call_impl"})  # notes that transformers and torch.compile leave

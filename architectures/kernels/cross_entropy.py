@@ -22,7 +22,9 @@ ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices
 
 def loss(self: Head, operands: Product, targets: Targets) -> Tensor:
     """``Head.loss`` by ``total``."""
-    return total(*operands, *targets)
+    x, matrix, bias = operands
+    labels, weights, allowed_tokens, smoothing = targets
+    return total(x, matrix, bias, labels, weights, allowed_tokens, smoothing)
 
 
 def total(
@@ -34,7 +36,7 @@ def total(
     allowed_tokens: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Sum of the losses (``components.embedding.cross_entropy``) of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
+    """Sum of the losses of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
 
     ``states`` (n, d), ``matrix`` (v, d), ``bias`` (v,), ``labels`` (n,). Differentiable once, in states, matrix, bias.
     """

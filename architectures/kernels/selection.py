@@ -43,7 +43,8 @@ def stack_forward(
     states, last = [], len(self.blocks) - 1
     for layer in range(len(self.blocks)):
         chosen = {"selected": selected} if layer == last else {}
-        x, state = self._run(*self.inputs(layer, x, context, past, memory), **chosen)
+        block, *read = self.inputs(layer, x, context, past, memory)
+        x, state = self._run(block, *read, **chosen)
         states.append(state)
     return self.norm(x), tuple(states)
 
@@ -57,11 +58,12 @@ def stack_flops(
     selected: Amount | None = None,
 ) -> FlopCount:
     """As ``Stack.flops``; the last feed-forward network reads ``selected`` positions."""
-    total = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
+    total: Any = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
     if selected is None or not _can_select(self):
         return total
     last: Any = self.blocks[-1].feedforward
-    return total - in_part("feedforward", last.flops(tokens)) + in_part("feedforward", last.flops(selected))
+    left_out, read = (in_part("feedforward", last.flops(positions)) for positions in (tokens, selected))
+    return total - left_out + read  # type: ignore[no-any-return]
 
 
 def _can_select(stack: Stack) -> bool:

@@ -92,7 +92,7 @@ def only(model: nn.Module, kernels: Sequence[Kernel] = ()) -> Iterator[None]:
 
 
 @cache
-def _with_kernels(plain: type[nn.Module], kernels: tuple[Kernel, ...]) -> type[nn.Module]:
+def _with_kernels(plain: Any, kernels: tuple[Kernel, ...]) -> Any:
     """A subclass of ``plain`` with the methods of all kernels whose methods it does not override."""
     methods: dict[str, Any] = {}
     for kernel in kernels:

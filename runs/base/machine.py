@@ -162,7 +162,9 @@ def training_rate(on: str, bf16: bool) -> float:
     while time.perf_counter() - start < 0.1:
         step()
         count += 1
-    flops = 3.0 * rows * float(total_flops(block.flops(float(length), functools.partial(CAUSAL.pairs, 0.0, float(length)))))
+    flops = (
+        3.0 * rows * float(total_flops(block.flops(float(length), functools.partial(CAUSAL.pairs, 0.0, float(length)))))
+    )
     return count * flops / (time.perf_counter() - start)
 
 
