@@ -69,7 +69,8 @@ KERNELS = (
 def optimize(model: Model, kernels: Sequence[Kernel] = KERNELS) -> Model:
     """The model itself, with these kernels in the place of its plain methods, and no others."""
     for module in model.modules():
-        module.__class__ = _with_kernels(plain_class(module), tuple(kernels))
+        plain: Any = plain_class(module)
+        module.__class__ = _with_kernels(plain, tuple(kernels))
     return model
 
 
