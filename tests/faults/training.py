@@ -396,7 +396,9 @@ FAULTS = {
             "half of a matrix unused",
             r"24 of 48 rows of [\w.]+.gate_up.weight never get a gradient",
             patch(
-                GatedFeedForward, "forward", lambda original, self, x: self.down(self.activation(self.gate_up(x)[0]))
+                GatedFeedForward,
+                "forward",
+                lambda original, self, x: self.down(self.activation(self.gate_up(x).chunk(2, -1)[0])),
             ),
             THREE,
         ),
