@@ -59,6 +59,7 @@ SWITCHES: Mapping[str, Switch] = {
     "single queries": _never(single, "applies"),
     "loss with the output matrix": _without("test_cross_entropy.py"),
     "RMS norm": _without("test_rms.py"),
+    "queries and keys rotated together": _without("test_rotate.py"),
     "GELU": _without("test_gelu.py"),
     "only states that are read": _without("test_state_index.py"),
 }
@@ -68,8 +69,8 @@ IN_TRAINING = (
     "loss with the output matrix",
     "RMS norm",
 )
-IN_INFERENCE = ("products by oneDNN", "packed weights", "single queries")
-USED_BY = {"RMS norm": ("llama", "t5"), "GELU": ("gpt2", "t5")}
+IN_INFERENCE = ("products by oneDNN", "packed weights", "single queries", "queries and keys rotated together")
+USED_BY = {"RMS norm": ("llama", "t5"), "GELU": ("gpt2", "t5"), "queries and keys rotated together": ("llama",)}
 
 
 def _training(prepare: Any, setting: BenchSetting, name: str) -> tuple[Model, Work]:
