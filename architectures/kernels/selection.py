@@ -60,12 +60,13 @@ def stack_flops(
     selected: Amount | None = None,
 ) -> FlopCount:
     """As ``Stack.flops``; the last feed-forward network reads ``selected`` positions."""
-    total: Any = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
+    total = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
     if selected is None or not _can_select(self):
         return total
+    whole: Any = total
     last: Any = self.blocks[-1].feedforward
     left_out, read = (in_part("feedforward", last.flops(positions)) for positions in (tokens, selected))
-    count: FlopCount = total - left_out + read
+    count: FlopCount = whole - left_out + read
     return count
 
 
