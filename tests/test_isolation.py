@@ -170,7 +170,6 @@ def due(folder: Path, architectures: list[str]) -> list[str]:
         ("raise ValueError('no such luck')", "mine.py:12: the variant file fails: ValueError: no such luck"),
         ("os._exit(7)", "mine.py: describe fails: its code ends its process (exit status 7)"),
         ("os.kill(os.getpid(), 9)", "mine.py: describe fails: its code ends its process (signal 9"),
-        ("os.write(max(map(int, os.listdir('/proc/self/fd')[:-1])), b'x' * 9000)", "mine.py"),
     ],
 )
 def test_a_file_that_fails_is_one_line(folder: Path, line: str, message: str) -> None:

@@ -3,7 +3,7 @@
 It is asked for calls of archbench's functions, which import the variant and return plain values.
 """
 
-import pickle
+import contextlib
 import signal
 import subprocess
 import sys
@@ -60,23 +60,24 @@ class OwnProcess:
         """
         process, connection = self._started = self._started or _start()
         is_asked = False
-        try:
+        with contextlib.suppress(OSError):  # it has ended
             connection.send((function, arguments))
-            while True:
-                if not is_asked and stop():
-                    is_asked = True
-                    process.terminate()
-                if not connection.poll(POLL_SECONDS):
-                    continue
-                message = connection.recv()
-                if isinstance(message, _Result):
-                    return message.value_or_error()
-                notify(message)
-        except (EOFError, ConnectionError, pickle.UnpicklingError):
-            status = self._end()
-            if is_asked:
-                raise Interrupted from None
-            raise FailedError(f"its code ends its process ({child.describe_exit(status)})") from None
+        while True:
+            if not is_asked and stop():
+                is_asked = True
+                process.terminate()
+            if not connection.poll(POLL_SECONDS):
+                continue
+            message = _received(connection)
+            if isinstance(message, _Result):
+                return message.value_or_error()
+            if message is None:
+                break
+            notify(message)
+        status = self._end()
+        if is_asked:
+            raise Interrupted
+        raise FailedError(f"its code ends its process ({child.describe_exit(status)})")
 
     def close(self) -> None:
         """Ends the process, also one that is at work."""
@@ -90,6 +91,13 @@ class OwnProcess:
         (process, connection), self._started = self._started, None
         connection.close()
         return child.wait_or_kill(process)
+
+
+def _received(connection: Connection) -> Any:
+    """The next message; None where the process has ended, or has sent what is no message."""
+    with contextlib.suppress(Exception):
+        return connection.recv()
+    return None
 
 
 @dataclass(frozen=True)
