@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from archbench.runs.base.messages import Event, Interrupted, LogLine, Notify
@@ -56,6 +57,22 @@ def returns_what_cannot_travel(notify: Notify, stop: Stop) -> Any:
     return lambda: None
 
 
+def sends_nothing_known(notify: Any, stop: Stop) -> None:
+    notify({"run": "another"})
+
+
+def returns_code(notify: Notify, stop: Stop) -> Any:
+    return OwnError()
+
+
+def returns_arrays(notify: Notify, stop: Stop) -> Any:
+    from archbench.runs.execution.work import Trained  # takes a second, which the other calls need not wait
+    from archbench.runs.scoring.score import Predictions
+
+    answers = [np.arange(3, dtype=np.int32), np.zeros(0, np.int32)]
+    return Trained({"loss": np.float64(0.5), "steps": 2}, {"test": Predictions(np.linspace(0, 1, 7), answers)})
+
+
 def until_stopped(notify: Notify, stop: Stop) -> None:
     notify(LogLine("", "begun"))
     while not stop():
@@ -93,7 +110,9 @@ def test_known_errors_stay_what_they_are() -> None:
         ("fails", "OwnError: of its own"),
         ("leaves", "its code ends its process (exit status 7)"),
         ("exits", "its code ends its process (exit status 3)"),
-        ("writes_garbage", "its code ends its process (exit status 1)"),
+        ("writes_garbage", "its process sends what is no result"),
+        ("sends_nothing_known", "its process sends what is no result"),
+        ("returns_code", "its process sends what is no result"),
         ("returns_what_cannot_travel", "its code ends its process (exit status 1)"),
     ],
 )
@@ -102,6 +121,14 @@ def test_others_are_a_line(name: str, line: str) -> None:
         called(name)
     assert str(error.value) == line
     assert ("in fails" in error.value.traceback) == (name == "fails")
+
+
+def test_a_result_arrives_to_the_last_bit() -> None:
+    sent, arrived = returns_arrays(lambda event: None, lambda: False), called("returns_arrays")
+    assert arrived.columns == sent.columns
+    for mine, other in zip(arrived.predictions["test"].answers, sent.predictions["test"].answers, strict=True):
+        assert mine.dtype == other.dtype and mine.tobytes() == other.tobytes()
+    assert arrived.predictions["test"].nats.tobytes() == sent.predictions["test"].nats.tobytes()
 
 
 def test_a_request_to_stop_reaches_it_and_it_may_save() -> None:

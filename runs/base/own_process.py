@@ -4,6 +4,8 @@ It is asked for calls of archbench's functions, which import the variant and ret
 """
 
 import contextlib
+import io
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from typing import Any, Literal
 
 from archbench.architectures.catalogue import sandbox
 from archbench.runs.base import child, disk
-from archbench.runs.base.messages import Event, Interrupted, Notify
+from archbench.runs.base.messages import Event, Interrupted, LogLine, Notify, Progress
 from archbench.tasks.base.errors import InputError, one_line
 
 POLL_SECONDS = 0.1
@@ -68,7 +70,7 @@ class OwnProcess:
                 process.terminate()
             if not connection.poll(POLL_SECONDS):
                 continue
-            message = _received(connection)
+            message = self._received(connection)
             if isinstance(message, _Result):
                 return message.value_or_error()
             if message is None:
@@ -78,6 +80,18 @@ class OwnProcess:
         if is_asked:
             raise Interrupted
         raise FailedError(f"its code ends its process ({child.describe_exit(status)})")
+
+    def _received(self, connection: Connection) -> "Progress | LogLine | _Result | None":
+        """The next message; None where the process has ended."""
+        with contextlib.suppress(Exception):
+            try:
+                message = _Messages(io.BytesIO(connection.recv_bytes())).load()
+            except (EOFError, OSError):
+                return None
+            if isinstance(message, Progress | LogLine | _Result):
+                return message
+        self.close()
+        raise FailedError("its process sends what is no result")
 
     def close(self) -> None:
         """Ends the process, also one that is at work."""
@@ -93,11 +107,25 @@ class OwnProcess:
         return child.wait_or_kill(process)
 
 
-def _received(connection: Connection) -> Any:
-    """The next message; None where the process has ended, or has sent what is no message."""
-    with contextlib.suppress(Exception):
-        return connection.recv()
-    return None
+# The classes of messages. Others are not unpickled: making them could run the variant's code here.
+MESSAGES = {
+    "archbench.runs.base.messages": ("Progress", "LogLine"),
+    "archbench.runs.base.own_process": ("_Result",),
+    "archbench.runs.execution.work": ("Trained",),
+    "archbench.runs.scoring.score": ("Predictions", "InRounds"),
+    "numpy": ("ndarray", "dtype"),
+    **dict.fromkeys(("numpy._core.multiarray", "numpy.core.multiarray"), ("_reconstruct", "scalar")),
+    **dict.fromkeys(("numpy._core.numeric", "numpy.core.numeric"), ("_frombuffer",)),
+}
+
+
+class _Messages(pickle.Unpickler):
+    """Reads messages of these classes; raises ``UnpicklingError`` for others."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in MESSAGES.get(module, ()):
+            raise pickle.UnpicklingError(f"{module}.{name} is no message")
+        return super().find_class(module, name)
 
 
 @dataclass(frozen=True)
