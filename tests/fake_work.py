@@ -30,7 +30,6 @@ class FakePlan:
     vocabulary: int = 64
     predictions: int = 10_000
     snapshots: int = 0
-    code: str = ""
     kind_code: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     task: TaskConfig = TASK

@@ -336,7 +336,6 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "execute", execute)
         patched.setattr(compare, "_complete_baselines", lambda *_: ())
-        patched.setattr(work.shared_state, "snapshot", dict)
         for _ in range(2):
             calls.append([])
             read = spec.from_dict(values, folder=folder)

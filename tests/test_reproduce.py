@@ -119,14 +119,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     return executor
 
 
-@pytest.fixture(scope="module", autouse=True)
-def without_snapshots() -> Iterator[None]:
-    """Runs do not look for code that their variant changed, which takes longer than they do."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(work.shared_state, "snapshot", dict)
-        yield
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The data, and in ``small`` the tables of a finished comparison whose trials chose the alternative."""

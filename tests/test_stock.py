@@ -16,12 +16,12 @@ from interop_cases import assert_close, randomised
 from torch import Tensor
 
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.stack import Stack
 from archbench.architectures.contract import LIMITS, sequences
 from archbench.architectures.conversion import stock
 from archbench.architectures.conversion.convert import from_transformers
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.families.variant import STOCK
+from archbench.architectures.kernels import selection
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.base.messages import Interrupted
 from archbench.runs.base.plan import Plan
@@ -109,8 +109,7 @@ def test_attention_is_the_fused_one_and_initial_weights_are_their_own(name: str)
 
 def leave_nothing_out(patch: pytest.MonkeyPatch) -> None:
     """Count our last feed-forward network at every position, as stock models run theirs."""
-    plain = Stack.flops
-    patch.setattr(Stack, "flops", lambda self, *amounts, selected=None: plain(self, *amounts))
+    patch.setattr(selection, "_can_select", lambda stack: False)
 
 
 @pytest.mark.parametrize("name", NAMES)

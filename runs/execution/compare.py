@@ -133,7 +133,7 @@ def _train_in_rounds(
         return outcome
     with machine.one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
-    return replace(outcome, errors=(*_complete_baselines(matrix, root, architectures), *errors))
+    return replace(outcome, errors=(*_complete_baselines(matrix, root), *errors))
 
 
 def _renew_numbers(matrix: "Matrix", root: Path, say: Say) -> None:
@@ -387,16 +387,17 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
     }
 
 
-def _complete_baselines(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
+def _complete_baselines(matrix: "Matrix", root: Path) -> tuple[str, ...]:
     """Makes missing baselines of finished runs; returns a line for each data set for which that fails."""
     from archbench.runs.base import machine
+    from archbench.runs.scoring import baselines
 
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
                 with machine.one_thread():
-                    architectures.make_baselines(plan, root)
+                    baselines.make_missing(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its baselines failed: {one_line(error)}")
     return tuple(errors)

@@ -236,7 +236,7 @@ class Planner:
 
     @cached_property
     def _is_written_in_rounds(self) -> bool:
-        """Whether scoring adds answers in rounds where a model can give them (``Scorer.with_decodings``)."""
+        """Whether scoring adds answers in rounds where a model can give them (``Predictor.with_rounds``)."""
         is_own = bool(registry.of(self.prepared.config).origin)
         return not is_own and task_kinds.decoding(self.prepared).strategy == "greedy"
 

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,6 @@ RESTART = 3  # steps after which small matrices, whose errors in bfloat16 grow, 
 WIDE = 1.5  # times as wide as high, and more: then small matrices save multiplications
 
 Shape = tuple[int, int]  # of a logical matrix, the smaller side first
-Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 def hidden_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -56,15 +55,6 @@ def _flops(small: int, large: int) -> float:
     return 2.0 * wide * small * small * large + 2.0 * square * small**3
 
 
-def hooked(step: Step) -> Step:
-    """A `step` as torch wraps it in place at an optimizer's first instance, which would look like a variant's change
-    of shared code.
-    """
-    wrapped: Any = torch.optim.Optimizer.profile_hook_step(step)
-    wrapped.hooked = True
-    return wrapped  # type: ignore[no-any-return]
-
-
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, each with a momentum of its own shape. Matrices without a gradient stay.
 
@@ -74,10 +64,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0, bf16: bool = True) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "bf16": bf16})
         self.update = update
-        for matrix in (matrix for group in self.param_groups for matrix in group["params"]):
-            self.state[matrix]["momentum"] = torch.zeros_like(matrix, requires_grad=False)
 
-    @hooked
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Update all matrices that have a gradient; gradients are overwritten."""
@@ -90,6 +77,9 @@ class Muon(torch.optim.Optimizer):
 
     def _directions(self, matrices: Sequence[nn.Parameter]) -> list[Tensor]:
         """Nesterov momentum of each matrix, in the place of its gradient."""
+        for matrix in matrices:
+            if matrix not in self.state:
+                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         gradients: Any = [matrix.grad for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from archbench.runs.experiment.optimizers import OPTIMIZERS
-from archbench.runs.training.muon import Muon, hidden_matrices, hooked, packed_momenta
+from archbench.runs.training.muon import Muon, hidden_matrices, packed_momenta
 
 BETAS = (0.9, 0.95)
 
@@ -116,7 +116,6 @@ class Chained(torch.optim.Optimizer):
         for part in self.parts:
             part.param_groups, part.state = list(islice(groups, len(part.param_groups))), self.state
 
-    @hooked
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         loss = None if closure is None else closure()
         for part in self.parts:
