@@ -24,6 +24,7 @@ from archbench.runs.experiment import spec
 from archbench.runs.scoring import predict
 from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
+from archbench.runs.training.replicated import Replicated
 from archbench.runs.training.step import StepResult, Trainer
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
@@ -264,14 +265,14 @@ def test_the_last_weights_are_kept_where_the_recipe_says_so(
 ) -> None:
     training = {"batch_tokens": 400, "keep": "last"}
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"], training=training)
-    finish, losses = Trainer.finish, itertools.count(1.0)
+    finish, losses = Replicated.finish, itertools.count(1.0)
 
-    def compared(self: Trainer, weights: Any) -> None:
-        assert all(torch.equal(weight, weights[name]) for name, weight in self.weights().items())
+    def compared(self: Replicated, weights: Any) -> None:
+        assert all(torch.equal(weight, weights[name]) for name, weight in self.step.model.state_dict().items())
         finish(self, weights)
 
     monkeypatch.setattr(train, "validation_loss", lambda *_, **__: next(losses))
-    monkeypatch.setattr(Trainer, "finish", compared)
+    monkeypatch.setattr(Replicated, "finish", compared)
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["keep"] == "last" and record["best_step"] == record["steps"] > 0
 

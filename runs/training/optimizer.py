@@ -145,6 +145,9 @@ def state(optimizer: torch.optim.Optimizer, whole: Callable[[Tensor], Tensor] = 
     """
     tensors = {name: whole(tensor) for name, tensor in _named(optimizer).items()}
     matrices = _matrices(optimizer)
+    for name, matrix in matrices.items():
+        if name not in tensors:  # before the first step
+            tensors[name] = whole(torch.zeros_like(matrix))
     views = packed_momenta(list(matrices.values()), [tensors.pop(name) for name in matrices])
     return {f"muon.{shape}": torch.stack(momenta) for shape, momenta in views.items()} | tensors
 
@@ -157,7 +160,7 @@ def load(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> Non
 
 
 def unpacked(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a `state` with a momentum for each matrix, as optimizers have them; raises ValueError as `load`."""
+    """The tensors of a `state`, with a momentum for each matrix; raises ValueError as `load`."""
     matrices, rest = _matrices(optimizer), dict(tensors)
     momenta = {name: torch.empty(matrix.shape) for name, matrix in matrices.items()}
     for shape, views in packed_momenta(list(matrices.values()), list(momenta.values())).items():

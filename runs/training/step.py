@@ -100,17 +100,11 @@ class Trainer:
         """
         if not self.model.training:  # validation has set it so, and not the step
             self.training_step.train()
-        loss = self._gradient(self._inputs(batch, number), number)
-        factor = self.training.token_factor * optimizers.schedule(progress, self.training.warmup)
-        optimizers.set_rate(self.optimizer, factor)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip or math.inf, foreach=True)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return StepResult(loss, gathered(norm))
-
-    def _inputs(self, batch: Batch, number: int) -> LossInputs:
         drawn = torch.Generator().manual_seed(seed_from(self.seed, number, 1))
-        return self.training_step.objective.prepare(self.model, batch, drawn, self.native)
+        inputs = self.training_step.objective.prepare(self.model, batch, drawn, self.native)
+        loss = self._gradient(inputs, number)
+        factor = self.training.token_factor * optimizers.schedule(progress, self.training.warmup)
+        return StepResult(loss, self._update(factor))
 
     def _gradient(self, inputs: LossInputs, number: int) -> Tensor:
         """The loss of a batch; parameters have its gradient, summed over micro-batches and ranks."""
@@ -132,6 +126,14 @@ class Trainer:
             torch.autograd.backward(loss)
             losses[place] += loss.detach()
         return losses
+
+    def _update(self, factor: float) -> Tensor:
+        """Update the weights at ``factor`` times the recipe's learning rate; returns the norm of the gradient."""
+        optimizers.set_rate(self.optimizer, factor)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip or math.inf, foreach=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return gathered(norm)
 
     def _seed(self, number: int, part: int) -> None:
         """Seed the dropout of a part of step ``number``; `torch.manual_seed` takes 0.6 ms for all devices."""
