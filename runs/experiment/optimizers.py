@@ -15,7 +15,7 @@ def inverse(ratio: float) -> float:
 
 def inverse_root(ratio: float) -> float:
     """``ratio ** -0.5``, for updates of equal entries, whose spectral norm grows with the root of the width."""
-    return ratio**-0.5
+    return float(ratio**-0.5)
 
 
 @dataclass(frozen=True)

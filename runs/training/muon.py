@@ -8,7 +8,7 @@ of `transformers` has them.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ class Muon(torch.optim.Optimizer):
         self.update = update
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """Update all matrices that have a gradient; gradients are overwritten."""
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
@@ -89,7 +89,7 @@ class Muon(torch.optim.Optimizer):
 
 def update(matrices: Sequence[nn.Parameter], directions: Sequence[Tensor], group: Mapping[str, Any]) -> None:
     """Decay the matrices and add their updates, with a group's ``lr``, ``weight_decay`` and ``bf16``."""
-    torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+    torch._foreach_mul_(list(matrices), 1 - group["lr"] * group["weight_decay"])
     add_orthogonalised(matrices, matrices, directions, group)
 
 

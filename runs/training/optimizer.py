@@ -116,7 +116,7 @@ class Chained(torch.optim.Optimizer):
         for part in self.parts:
             part.param_groups, part.state = list(islice(groups, len(part.param_groups))), self.state
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         loss = None if closure is None else closure()
         for part in self.parts:
             part.step()
