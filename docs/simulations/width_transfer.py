@@ -1,10 +1,10 @@
 """Does the best learning rate of a narrow model serve a wide one? Trains the three families at four widths.
 
 `python -P docs/simulations/width_transfer.py train DIR [FAMILY ...]` trains what is missing and writes
-`width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and its table from that. Every
-model reads the same phrases with the default recipe, at rates a factor of two apart. With "transfer" the rates are
-those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with "one rate" all parameters of a model
-have the same rate.
+`width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and the table of
+`docs/lab-notebook.md` from that. Every model reads the same phrases with the default recipe, at rates a factor of two
+apart. With "transfer" the rates are those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with
+"one rate" all parameters of a model have the same rate.
 
 `... tokens DIR` does the same for parts of the tokens at one width: `token_transfer.csv`, and a table.
 """
