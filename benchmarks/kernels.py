@@ -24,7 +24,7 @@ from archbench.architectures.kernels.table import KERNELS, optimize
 from archbench.benchmarks import inference, models, real, suite, training, work
 from archbench.benchmarks.pairing import Work, rotated
 from archbench.benchmarks.setting import BenchSetting
-from archbench.runs.base import machine
+from archbench.runs.machine import machine
 
 PAIRS = 7
 ROWS = 32  # written at once

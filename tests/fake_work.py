@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.plans.messages import Interrupted, Progress
+from archbench.runs.store import store
 from archbench.tasks.base.values import TaskConfig
 
 TASK = TaskConfig("translation", "phrases", "phrases-en-de")

@@ -16,11 +16,11 @@ from archbench.reports.page import bottom_line, printed
 from archbench.reports.readings.adapted import adapted
 from archbench.reports.report import Report
 from archbench.reports.results import draws
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import Training
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import from_plan, train
 from archbench.tasks.base.errors import InputError
 

@@ -23,15 +23,15 @@ from archbench.architectures.conversion import hub
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives.objective import Batch
 from archbench.inspection import subject
-from archbench.runs.base import store, weights
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.export import export
 from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.export.usage import AUTO
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import store, weights
 from archbench.runs.training import from_plan, optimizer
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.decoding import Decoding

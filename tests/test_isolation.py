@@ -11,12 +11,12 @@ import pytest
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.runs.base import store
 from archbench.runs.execution import compare, dry_run
 from archbench.runs.experiment import spec
 from archbench.runs.planning import isolation, matrix
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

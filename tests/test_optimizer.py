@@ -17,9 +17,9 @@ from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.positions import RelativeBias
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import optimizers
 from archbench.runs.experiment.optimizers import OptimizerEntry
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import from_plan
 from archbench.runs.training import muon as muon_module
 from archbench.runs.training import optimizer as state_of

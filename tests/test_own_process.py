@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archbench.runs.base.messages import Event, Interrupted, LogLine, Notify
-from archbench.runs.base.own_process import FailedError, OwnProcess
+from archbench.runs.machine.own_process import FailedError, OwnProcess
+from archbench.runs.plans.messages import Event, Interrupted, LogLine, Notify
 from archbench.tasks.base.errors import InputError
 
 Stop = Callable[[], bool]

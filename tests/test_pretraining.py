@@ -20,9 +20,6 @@ from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.inspection import subject
-from archbench.runs.base import store
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import compare, dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
@@ -31,7 +28,10 @@ from archbench.runs.experiment.sections import Pretraining
 from archbench.runs.export import export
 from archbench.runs.planning import matrix as planning
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan, from_json
 from archbench.runs.scoring import predict
+from archbench.runs.store import store
 from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.weight_transfer import PretrainedWeights

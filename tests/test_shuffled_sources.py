@@ -15,10 +15,10 @@ from tiny_runs import trained, write_data
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.reports.base import tables
-from archbench.runs.base import store
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.score import Predictor, scored
 from archbench.runs.scoring.shuffled import EXAMPLES, METRIC, ExchangedSources, partners
+from archbench.runs.store import store
 from archbench.runs.training.batches import fixed
 from archbench.tasks.base import sealed
 from archbench.tasks.base.values import Prepared, Score, TaskConfig

@@ -23,11 +23,11 @@ from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.families.variant import STOCK
 from archbench.architectures.kernels import selection
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
 from archbench.runs.training import muon, optimizer
 from archbench.runs.training.muon import hidden_matrices

@@ -16,12 +16,12 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Size
-from archbench.runs.base import store
-from archbench.runs.base.messages import Event, Interrupted, LogLine
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
+from archbench.runs.plans.messages import Event, Interrupted, LogLine
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import predict
+from archbench.runs.store import store
 from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
 from archbench.runs.training.replicated import Replicated

@@ -25,11 +25,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from archbench.reports.figures.canvas.palette import looks
-from archbench.runs.base import store
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix, tuning
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 
 HERE = Path(__file__).parent
 FAMILIES = ("decoder", "encoder", "encoder-decoder")

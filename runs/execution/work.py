@@ -17,14 +17,15 @@ import pyarrow.parquet as pq
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.stack import recompute_blocks
 from archbench.architectures.objectives.objective import Objective
-from archbench.runs.base import machine, store
-from archbench.runs.base.messages import LogLine, Notify
-from archbench.runs.base.own_process import OwnProcess
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.weights import packed
+from archbench.runs.machine import machine
+from archbench.runs.machine.own_process import OwnProcess
 from archbench.runs.planning import budget
+from archbench.runs.plans.messages import LogLine, Notify
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import baselines, kept_outputs, task_metrics
 from archbench.runs.scoring.score import Predictions, Predictor, Scored, progress, scored, validation
+from archbench.runs.store import store
+from archbench.runs.store.weights import packed
 from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch

@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 
-from archbench.runs.base import child, lease, store
-from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.worker import Worker, died, start
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Ended, Event, PlannedRun
+from archbench.runs.store import lease, store
 
 
 class Local:

@@ -15,9 +15,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import child, disk, lease, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
-from archbench.runs.base.own_process import FailedError
+from archbench.runs.machine import child
+from archbench.runs.machine.own_process import FailedError
+from archbench.runs.plans.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.store import disk, lease, store
 from archbench.tasks.base.errors import one_line
 
 OUTPUT = "output.txt"

@@ -16,8 +16,9 @@ import torch
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine, store
 from archbench.runs.experiment.sections import Task, Training
+from archbench.runs.machine import machine
+from archbench.runs.store import store
 from archbench.runs.training import optimizer
 from archbench.runs.training.step import READ_STEPS, Trainer, TrainingStep
 from archbench.tasks.base import sealed

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Notify
-from archbench.runs.base.own_process import OwnProcess
-from archbench.runs.base.plan import Plan
+from archbench.runs.machine.own_process import OwnProcess
+from archbench.runs.plans.messages import Notify
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring.score import Predictions, Predictor, progress, scored
+from archbench.runs.store import store
 from archbench.runs.training.from_plan import new_trainer, prepared_data
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError

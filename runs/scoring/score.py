@@ -16,7 +16,7 @@ from torch import Tensor
 
 from archbench.architectures.objectives import objective
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.plans.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.kept_outputs import outputs_of
 from archbench.runs.training import grad_accumulation

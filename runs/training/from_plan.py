@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from archbench.architectures.catalogue import catalogue
-from archbench.runs.base import foreign_code
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import FINETUNE, PROMPT, ZERO_SHOT
+from archbench.runs.plans import foreign_code
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import optimizer, prompts
 from archbench.runs.training.batches import EncodedExamples
 from archbench.runs.training.pretraining_objectives import pretraining_objective, pretraining_windows, window_limits

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.families.size import embedding_parameters
-from archbench.runs.base.machine import multiplies_bf16
+from archbench.runs.machine.machine import multiplies_bf16
 
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Muon's quintic

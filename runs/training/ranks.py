@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from archbench.runs.base import child
-from archbench.runs.base.messages import Event, Interrupted
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Event, Interrupted
 
 BUCKET = 2**24  # gradient elements per all-reduce
 TIMEOUT = timedelta(minutes=30)  # the others wait while one rank computes baselines or compiles

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch, estimate, exact_log_likelihood
-from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.weights import packed
+from archbench.runs.plans.messages import Interrupted, LogLine, Notify, Progress
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store.weights import packed
 from archbench.runs.training import checkpoint, grad_accumulation
 from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch

@@ -12,9 +12,9 @@ import torch
 from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
 from archbench.architectures.kernels.table import optimize
-from archbench.runs.base.plan import from_json
-from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import FINETUNE, FROZEN
+from archbench.runs.plans.plan import from_json
+from archbench.runs.store.weights import unpacked
 from archbench.runs.training.pretraining_objectives import ObjectiveShares
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.sealed import read_json

@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from archbench.architectures.catalogue import sandbox
-from archbench.runs.base import child, disk
-from archbench.runs.base.messages import Event, Interrupted, LogLine, Notify, Progress
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Event, Interrupted, LogLine, Notify, Progress
+from archbench.runs.store import disk
 from archbench.tasks.base.errors import InputError, one_line
 
 POLL_SECONDS = 0.1
@@ -109,8 +110,8 @@ class OwnProcess:
 
 # The classes of messages. Others are not unpickled: making them could run the variant's code here.
 MESSAGES = {
-    "archbench.runs.base.messages": ("Progress", "LogLine"),
-    "archbench.runs.base.own_process": ("_Result",),
+    "archbench.runs.plans.messages": ("Progress", "LogLine"),
+    "archbench.runs.machine.own_process": ("_Result",),
     "archbench.runs.execution.work": ("Trained",),
     "archbench.runs.scoring.score": ("Predictions", "InRounds"),
     "numpy": ("ndarray", "dtype"),
