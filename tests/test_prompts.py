@@ -53,7 +53,7 @@ def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
     training = trainer(plan, weight_transfer.load(root / "runs" / plan.start, plan.start))
-    return training.model.eval(), training.prepared
+    return training.model.eval(), from_plan.prepared_data(plan)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
