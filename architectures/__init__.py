@@ -52,21 +52,20 @@ if TYPE_CHECKING:
     from archbench.architectures.families.encoder_decoder import EncoderDecoder
     from archbench.architectures.families.family import Family
     from archbench.architectures.families.size import Limits, Size
-    from archbench.architectures.kernels.attend import attend
-    from archbench.architectures.kernels.gelu import gelu_tanh
     from archbench.architectures.objectives.causal import Causal
     from archbench.architectures.objectives.masked import Masked
     from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
     from archbench.tasks.base.decoding import Decoding
 
 _MODULES = {
-    "components.attention": ("Attention", "AttentionContext"),
+    "components.attention": ("Attention", "AttentionContext", "attend"),
     "components.averaging": ("Average",),
     "components.cache": ("Cache",),
     "components.embedding": ("Embedding", "Head", "Targets", "Transform"),
-    "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward"),
+    "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward", "gelu_tanh"),
     "components.initial": ("filled", "linear"),
     "components.key_values": ("KeyValues", "LayerState"),
+    "components.mask": ("BIDIRECTIONAL", "CAUSAL", "PREFIX", "Mask"),
     "components.norm": ("LayerNorm", "NoNorm", "NoResidual", "Norm", "PostNorm", "PreNorm", "RMSNorm", "Wiring"),
     "components.numbers": ("Amount", "Flops"),
     "components.positions": ("Alibi", "Geometry", "Learned", "NoPositions", "RelativeBias", "Rotary", "Sinusoidal"),
@@ -77,8 +76,6 @@ _MODULES = {
     "families.encoder_decoder": ("EncoderDecoder",),
     "families.family": ("Family",),
     "families.size": ("Limits", "Size"),
-    "kernels.attend": ("attend",),
-    "kernels.gelu": ("gelu_tanh",),
     "objectives.causal": ("Causal",),
     "objectives.generate": ("Decoding",),
     "objectives.masked": ("Masked",),
@@ -87,6 +84,9 @@ _MODULES = {
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "BIDIRECTIONAL",
+    "CAUSAL",
+    "PREFIX",
     "Alibi",
     "Amount",
     "Attention",
@@ -116,6 +116,7 @@ __all__ = [
     "Learned",
     "Limits",
     "LossInputs",
+    "Mask",
     "Masked",
     "NoFeedForward",
     "NoNorm",

@@ -16,12 +16,14 @@ from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.averaging import Average
 from archbench.architectures.components.initial import filled
 from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.mask import BIDIRECTIONAL, CAUSAL, PREFIX
 from archbench.architectures.components.norm import NoResidual, PreNorm
 from archbench.architectures.components.stack import Block
 from archbench.architectures.contract.subject import fresh
 from archbench.architectures.families import size
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels.table import plain_class
 from archbench.architectures.variants import decoder
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, compliance
@@ -93,9 +95,9 @@ def test_nothing_replaced_is_the_built_in_variant(default: ModuleType) -> None:
 def test_a_part_is_replaced_in_the_ablation_alone() -> None:
     size, limits = contract.SIZE, contract.LIMITS
     relu = catalogue.find("decoder-relu").build(size, limits)
-    assert {type(block.feedforward) for block in relu.stack.blocks} == {FeedForward}
+    assert {plain_class(block.feedforward) for block in relu.stack.blocks} == {FeedForward}
     default = catalogue.find("decoder").build(size, limits)
-    assert {type(block.feedforward) for block in default.stack.blocks} == {GatedFeedForward}
+    assert {plain_class(block.feedforward) for block in default.stack.blocks} == {GatedFeedForward}
     with pytest.raises(AssertionError):
         Ablation(decoder, "", always(GatedFedForward=FeedForward)).build(size, limits)
 
@@ -180,19 +182,19 @@ def views(n: int) -> dict[str, AttentionContext]:
     bias = torch.randn(1, 2, n, n)
     return {
         "both ways": AttentionContext(places, places),
-        "causal": AttentionContext(places, places, causal=True),
+        "causal": AttentionContext(places, places, CAUSAL),
         "padded": AttentionContext(places, places, present=present),
-        "causal and padded": AttentionContext(places, places, causal=True, present=present),
-        "prefix": AttentionContext(places, places, causal=True, prefix=torch.tensor([[3], [0]])),
-        "biased": AttentionContext(places, places, causal=True, bias=bias),
+        "causal and padded": AttentionContext(places, places, CAUSAL, present=present),
+        "prefix": AttentionContext(places, places, PREFIX, torch.tensor([[3], [0]])),
+        "biased": AttentionContext(places, places, CAUSAL, bias=bias),
     }
 
 
 def is_visible(context: AttentionContext, row: int, query: int, key: int) -> bool:
     if context.present is not None and not context.present[row, key]:
         return False
-    early = context.prefix is not None and key < context.prefix[row, 0]
-    return not context.causal or key <= query or bool(early)
+    early = context.rule is PREFIX and context.source is not None and key < context.source[row, 0]
+    return context.rule is BIDIRECTIONAL or key <= query or bool(early)
 
 
 @pytest.mark.parametrize("name", list(views(6)))
@@ -215,11 +217,11 @@ def test_a_cached_average_is_that_of_one_pass(lengths: tuple[int, ...]) -> None:
     average, x = filled(Average(8)), torch.randn(2, 6, 8)
     places = torch.arange(6)[None]
     with torch.no_grad():
-        whole, _ = average(x, AttentionContext(places, places, causal=True))
+        whole, _ = average(x, AttentionContext(places, places, CAUSAL))
         past: KeyValues | None = None
         parts: list[Tensor] = []
         for part in torch.split(torch.arange(6), lengths):
-            context = AttentionContext(part[None], places[:, : part[-1] + 1], causal=True, single_step=len(part) == 1)
+            context = AttentionContext(part[None], places[:, : part[-1] + 1], CAUSAL)
             y, past = average(x[:, part], context, past)
             parts.append(y)
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-6)

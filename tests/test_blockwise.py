@@ -7,9 +7,11 @@ from torch.nn import functional as F
 from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.components.attention import Attention, AttentionContext
+from archbench.architectures.components.mask import CAUSAL, PREFIX
+from archbench.architectures.components.positions import rotated
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.kernels import blockwise
-from archbench.architectures.kernels.rotate import rotated
+from archbench.architectures.kernels.attend import additive, is_causal_square
 from archbench.architectures.objectives.objective import mean_loss
 
 NEAR = 0.02  # relative error of a whole tensor: bfloat16 has 8 bits
@@ -86,11 +88,11 @@ def test_it_serves_bfloat16_on_a_processor_alone() -> None:
 
 def test_a_view_that_only_is_causal_square_needs_no_mask() -> None:
     places = torch.arange(5)[None]
-    assert AttentionContext(places, places, causal=True).additive() is None
-    padded = AttentionContext(places, places, causal=True, present=torch.tensor([[True, True, True, False, False]]))
-    assert padded.is_causal_square and padded.additive() is not None
-    assert not AttentionContext(places, places, causal=True, prefix=torch.tensor([[2]])).is_causal_square
-    assert not AttentionContext(places[:, 4:], places, causal=True).is_causal_square
+    assert additive(AttentionContext(places, places, CAUSAL), None, 5) is None
+    padded = AttentionContext(places, places, CAUSAL, present=torch.tensor([[True, True, True, False, False]]))
+    assert is_causal_square(padded) and additive(padded, None, 5) is not None
+    assert not is_causal_square(AttentionContext(places, places, PREFIX, torch.tensor([[2]])))
+    assert not is_causal_square(AttentionContext(places[:, 4:], places, CAUSAL))
 
 
 @pytest.mark.parametrize(
@@ -171,10 +173,10 @@ def test_dropout_of_attention_weights_takes_the_kernel_that_has_it() -> None:
     torch.nn.init.normal_(attention.output.weight)
     x = torch.randn(2, 6, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        first, second = (attention(x, AttentionContext(places, places, causal=True))[0] for _ in range(2))
+        first, second = (attention(x, AttentionContext(places, places, CAUSAL))[0] for _ in range(2))
         assert not torch.equal(first, second)
         attention.eval()
-        first, second = (attention(x, AttentionContext(places, places, causal=True))[0] for _ in range(2))
+        first, second = (attention(x, AttentionContext(places, places, CAUSAL))[0] for _ in range(2))
         assert torch.equal(first, second)
 
 

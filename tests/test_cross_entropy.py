@@ -10,6 +10,7 @@ from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.embedding import Targets
+from archbench.architectures.components.embedding import cross_entropy as plain_cross_entropy
 from archbench.architectures.contract import LIMITS, SIZE
 from archbench.architectures.kernels import cross_entropy
 from archbench.architectures.objectives.objective import mean_loss
@@ -43,7 +44,7 @@ def test_loss_and_gradients_are_those_of_the_plain_loss(biased: bool, restricted
     states, matrix, bias, labels, weights = parts()
     allowed_tokens = (torch.arange(VOCABULARY) >= 5) if restricted else None
     used = [states, matrix, bias] if biased else [states, matrix]
-    expected = cross_entropy.plain(F.linear(*used), labels, allowed_tokens, smoothing)
+    expected = plain_cross_entropy(F.linear(*used), labels, allowed_tokens, smoothing)
     expected = (expected * weights).sum()
     total = cross_entropy.total(states, matrix, bias if biased else None, labels, weights, allowed_tokens, smoothing)
     torch.testing.assert_close(total, expected)
@@ -65,7 +66,7 @@ def test_in_bfloat16_it_is_as_near_to_float32_as_the_plain_loss() -> None:
     exact = torch.autograd.grad(cross_entropy.total(states, matrix, bias, labels, weights), used)
     with torch.autocast("cpu", torch.bfloat16):
         fused = cross_entropy.total(states, matrix, bias, labels, weights)
-        usual = (cross_entropy.plain(F.linear(states, matrix, bias), labels, None, 0.0) * weights).sum()
+        usual = (plain_cross_entropy(F.linear(states, matrix, bias), labels, None, 0.0) * weights).sum()
     for reference, ours, theirs in zip(
         exact, torch.autograd.grad(fused, used), torch.autograd.grad(usual, used), strict=True
     ):

@@ -15,13 +15,13 @@ from archbench.tasks.base.errors import InputError
 
 OPEN = '''"""A decoder of which some layers see the future."""
 from archbench.architectures import (
-    Attention, Block, DecoderOnly, Embedding, GatedFeedForward, Head, LayerNorm, Rotary, Stack,
+    BIDIRECTIONAL, Attention, Block, DecoderOnly, Embedding, GatedFeedForward, Head, LayerNorm, Rotary, Stack,
 )
 
 
 class Open(Block):
     def forward(self, x, context, *rest, **named):
-        return super().forward(x, context.fresh(causal=False), *rest, **named)
+        return super().forward(x, context.fresh(rule=BIDIRECTIONAL), *rest, **named)
 
 
 def build(size, limits):
@@ -49,7 +49,7 @@ from archbench.architectures import (
     Attention, Block, DecoderOnly, Embedding, GatedFeedForward, Head, LayerNorm, Rotary, Stack,
 )
 from archbench.architectures.components.key_values import KeyValues
-from archbench.architectures.kernels.attend import attend
+from archbench.architectures import attend
 
 
 class ValueResidual(Attention):
@@ -120,7 +120,7 @@ def test_the_heads_and_the_depth_of_runs_are_tried(
         compliance.require_contract(variant, tmp_path, lambda line: None, shapes)
 
 
-@pytest.mark.parametrize("kept", ["context.masks", "vars(context)"])
+@pytest.mark.parametrize("kept", ["context.kept", "vars(context)"])
 def test_what_layers_keep_in_their_context_is_recomputed_alike(kept: str, tmp_path: Path) -> None:
     build = catalogue.find(str(written(tmp_path, VALUES.replace("{kept}", kept)))).build
     assert contract.check("recomputing_changes_nothing")(contract.subject(build)) is None

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archbench.architectures.components.positions import Alibi, RelativeBias, Rotary, Sinusoidal
+from archbench.architectures.components.positions import Alibi, RelativeBias, Rotary, Sinusoidal, rotated
 from archbench.architectures.contract.counter import counted
 from archbench.architectures.contract.subject import BrokenError
-from archbench.architectures.kernels.rotate import rotated
 
 ROWS, WIDTH, OUT = 6, 5, 7
 Product = Callable[[Tensor, Tensor], Tensor]  # of rows (n, k) and a matrix (m, k): (n, m)

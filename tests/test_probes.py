@@ -9,6 +9,7 @@ from whole_models import padded_pairs, perturbed
 from archbench.architectures import probes
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.attention import Attention, AttentionContext
+from archbench.architectures.components.mask import CAUSAL
 from archbench.architectures.components.stack import Block
 from archbench.architectures.objectives.objective import Batch
 
@@ -95,7 +96,7 @@ def test_masks_are_seen_in_the_weights() -> None:
     attention = Attention(16, 2)
     places = torch.arange(5)[None]
     present = torch.tensor([[True, True, True, False, True]])
-    context = AttentionContext(places, places, causal=True, present=present)
+    context = AttentionContext(places, places, CAUSAL, present=present)
     q = torch.randn(1, 2, 5, 8)
     from archbench.architectures.components.key_values import KeyValues
 

@@ -9,9 +9,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from whole_models import padded_pairs, perturbed
 
+from archbench.architectures.components.initial import linear
 from archbench.architectures.contract import LIMITS
 from archbench.architectures.contract.counter import counted
 from archbench.architectures.kernels import product
+from archbench.architectures.kernels.table import optimize
 from archbench.architectures.objectives.objective import mean_loss
 from archbench.tasks.base.example import END
 
@@ -112,10 +114,10 @@ def test_training_in_bfloat16_is_as_near_to_float32_as_with_the_linear_maps_of_p
 @pytest.mark.parametrize("gradients", [False, True])
 def test_who_counts_flops_finds_the_rows_that_there_are(gradients: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(product, "onednn_is_faster", lambda: True)
-    x, weight = random_tensor(65, 200, seed=0), random_tensor(400, 200, seed=1)
+    x, module = random_tensor(65, 200, seed=0), optimize(linear(200, 400))
     bf16 = torch.autocast("cpu", torch.bfloat16, enabled=gradients)
-    with torch.set_grad_enabled(gradients), bf16, counted(torch.nn.Identity(), [x]) as counter:
-        product.product(x, weight)
+    with torch.set_grad_enabled(gradients), bf16, counted(module, [x]) as counter:
+        module(x)
     assert counter.total == 2 * 65 * 200 * 400
 
 

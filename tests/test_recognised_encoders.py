@@ -10,14 +10,13 @@ from transformers import BertForMaskedLM, ModernBertForMaskedLM
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.embedding import Embedding, Head, Transform
-from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, gelu_tanh
 from archbench.architectures.components.norm import LayerNorm, NoNorm, PostNorm, PreNorm
 from archbench.architectures.components.positions import Learned, NoPositions, Rotary
 from archbench.architectures.components.stack import Block, Stack
 from archbench.architectures.conversion.convert import to_transformers
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.size import Limits, Size
-from archbench.architectures.kernels.gelu import gelu_tanh
 from archbench.tasks.base.errors import InputError
 
 

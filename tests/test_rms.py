@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from archbench.architectures.kernels.rms import rms_norm
+from archbench.architectures.components.norm import RMSNorm
+from archbench.architectures.kernels import rms
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    module = RMSNorm(len(weight), eps)
+    module._parameters["weight"] = weight  # type: ignore[assignment]
+    return rms.forward(module, x)
 
 
 @pytest.fixture(autouse=True)

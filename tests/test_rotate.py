@@ -1,35 +1,25 @@
-"""Rotation with its backward pass written out is the plain rotation."""
+"""Queries and keys rotated together are those that are rotated apart."""
 
 import pytest
 import torch
 
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.positions import Rotary
 from archbench.architectures.kernels import rotate
+from archbench.architectures.kernels.table import optimize
 
 
-def random_tensor(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("kind, near", [(torch.float32, 1e-6), (torch.bfloat16, 0.03)])
-@pytest.mark.parametrize("rows", [1, 3])
-def test_values_and_gradients_are_those_of_the_plain_version(rows: int, kind: torch.dtype, near: float) -> None:
-    x, above = (random_tensor(3, 2, 5, 8, seed=seed).to(kind) for seed in (0, 1))
-    angles = random_tensor(rows, 1, 5, 4, seed=2)
-    cos, sin = (torch.cat([part, part], -1).to(kind) for part in (angles.cos(), angles.sin()))
-    x.requires_grad_()
-    assert rotate.applies(x)
-    ways = (results(run, x, cos, sin, above) for run in (rotate.rotated, rotate.plain))
-    for actual, expected in zip(*ways, strict=True):
-        torch.testing.assert_close(actual, expected, atol=near, rtol=near)
-
-
-def results(run, x, cos, sin, above):
-    y = run(x, cos, sin)
-    return y, *torch.autograd.grad(y, x, above)
-
-
-def test_a_single_position_without_gradients_takes_the_plain_version() -> None:
-    x = random_tensor(3, 2, 1, 8, seed=0)
-    assert rotate.applies(x)
-    with torch.no_grad():
-        assert not rotate.applies(x)
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("normed", [False, True])
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("rotary", [False, True])
+def test_projections_are_those_of_the_plain_method(kv_heads: int, normed: bool, gradients: bool, rotary: bool) -> None:
+    torch.manual_seed(0)
+    attention, x, positions = Attention(32, 4, kv_heads, qk_norm=normed), torch.randn(3, 5, 32), torch.arange(5)[None]
+    rotation = Rotary(8)(positions, positions).rotation if rotary else None
+    with torch.set_grad_enabled(gradients):
+        expected = attention._project(x, rotation)
+        together = optimize(attention)._project(x, rotation)
+    assert type(attention)._project is rotate.project
+    for ours, plain in zip(together, expected, strict=True):
+        assert torch.equal(ours, plain) and ours.requires_grad == gradients

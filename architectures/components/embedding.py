@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from archbench.architectures.components.feedforward import Activation
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.numbers import Amount
-from archbench.architectures.kernels import cross_entropy
-from archbench.architectures.kernels.product import product
 
 
 @runtime_checkable
@@ -89,7 +87,7 @@ class Transform(nn.Module):
 
 
 class Head(nn.Module):
-    """Hidden states (..., d) -> logits (..., v); with targets, their loss, for which logits never exist at once.
+    """Hidden states (..., d) -> logits (..., v); with targets, their loss.
 
     ``tied`` reuses that embedding's table. Otherwise the output matrix is separate and initialised to zero, so that an
     untrained model is uniform. ``transform`` runs before the matrix (BERT); ``scale`` multiplies its input (T5).
@@ -117,10 +115,15 @@ class Head(nn.Module):
     def forward(self, x: Tensor, targets: Targets | None = None) -> Tensor:
         """Logits, or the weighted sum of the negative log-likelihoods of ``targets`` after x (n, d)."""
         operands = self.product(x)
-        if targets is None:
-            return product(*operands)
-        labels, weights, allowed_tokens, smoothing = targets
-        return cross_entropy.total(*operands, labels, weights, allowed_tokens, smoothing)
+        return self.multiply(*operands) if targets is None else self.loss(operands, targets)
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+    def loss(self, operands: Product, targets: Targets) -> Tensor:
+        """The weighted sum of the negative log-likelihoods of ``targets``, in float32."""
+        losses = cross_entropy(self.multiply(*operands), targets.labels, targets.allowed_tokens, targets.smoothing)
+        return (losses * targets.weights).sum()
 
     def product(self, x: Tensor) -> Product:
         """The operands of the matrix product for hidden states (..., d)."""
@@ -131,3 +134,16 @@ class Head(nn.Module):
         """FLOPs of a forward pass at ``outputs`` positions."""
         inner = sum(m.in_features * m.out_features for m in self.transform.modules() if isinstance(m, nn.Linear))
         return 2.0 * outputs * (self.weight.numel() + inner)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, allowed_tokens: Tensor | None, smoothing: float) -> Tensor:
+    """Negative log-likelihood (n,) of labels (n,) in float32, over ``allowed_tokens`` (v,) alone where given."""
+    logits = logits.float()
+    if allowed_tokens is not None:
+        logits = logits.masked_fill(~allowed_tokens, float("-inf"))
+    if not smoothing:
+        return F.cross_entropy(logits, labels, reduction="none")
+    scores = logits.log_softmax(-1)
+    allowed = torch.ones_like(scores[0], dtype=torch.bool) if allowed_tokens is None else allowed_tokens
+    uniform = scores[:, allowed].mean(-1)
+    return -(1 - smoothing) * scores.gather(-1, labels[:, None]).squeeze(-1) - smoothing * uniform

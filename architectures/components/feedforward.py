@@ -8,9 +8,13 @@ from torch.nn import functional as F
 
 from archbench.architectures.components.initial import linear
 from archbench.architectures.components.numbers import Amount
-from archbench.architectures.kernels.gated import Halves, gated
 
 Activation = Callable[[Tensor], Tensor]
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))`` of any shape (1606.08415), as in GPT-2."""
+    return F.gelu(x, approximate="tanh")
 
 
 class FeedForward(nn.Module):
@@ -28,8 +32,11 @@ class FeedForward(nn.Module):
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.down(self.dropout(self.activation(self.up(x))))
+        y: Tensor = self.down(self.dropout(self.activated(self.up(x))))
         return y
+
+    def activated(self, x: Tensor) -> Tensor:
+        return self.activation(x)
 
     def flops(self, tokens: Amount) -> Amount:
         return 4.0 * tokens * self.up.in_features * self.up.out_features
@@ -56,13 +63,16 @@ class GatedFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.activation, self.dropout = activation, nn.Dropout(dropout)
-        self.gate_up = linear(dim, 2 * hidden, bias, splits=(hidden, hidden), kind=Halves)
+        self.gate_up = linear(dim, 2 * hidden, bias, splits=(hidden, hidden))
         self.down = linear(hidden, dim, bias, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x)
-        y: Tensor = self.down(self.dropout(gated(self.activation, gate, up)))
+        gate, up = self.gate_up(x).chunk(2, -1)
+        y: Tensor = self.down(self.dropout(self.activated(gate) * up))
         return y
+
+    def activated(self, x: Tensor) -> Tensor:
+        return self.activation(x)
 
     def flops(self, tokens: Amount) -> Amount:
         return 6.0 * tokens * self.down.in_features * self.down.out_features

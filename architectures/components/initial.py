@@ -2,27 +2,35 @@
 
 from typing import TypeVar
 
-from torch import nn
-
-from archbench.architectures.kernels.product import Linear
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Part = TypeVar("Part", bound=nn.Module)
 
 
+class Linear(nn.Linear):
+    """A linear map (..., inputs) -> (..., outputs), or to some of its outputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.multiply(x, self.weight, self.bias)
+
+    def rows(self, x: Tensor, rows: slice) -> Tensor:
+        """The outputs that these rows of the matrix make."""
+        return self.multiply(x, self.weight[rows], None if self.bias is None else self.bias[rows])
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+
 def linear(
-    inputs: int,
-    outputs: int,
-    bias: bool = False,
-    zero: bool = False,
-    splits: tuple[int, ...] | None = None,
-    kind: type[Linear] = Linear,
+    inputs: int, outputs: int, bias: bool = False, zero: bool = False, splits: tuple[int, ...] | None = None
 ) -> Linear:
-    """A linear map (outputs, inputs) of a ``kind``.
+    """A linear map from ``inputs`` to ``outputs`` channels.
 
     ``zero`` initialises it to zero, so that a new block leaves the residual stream unchanged. ``splits`` are the row
     counts of logical matrices stored as one, which an optimizer may treat separately (``weight.row_splits``).
     """
-    layer = kind(inputs, outputs, bias)
+    layer = Linear(inputs, outputs, bias)
     if zero:
         nn.init.zeros_(layer.weight)
     else:

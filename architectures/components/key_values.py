@@ -7,8 +7,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from archbench.architectures.kernels import single
-
 STEP = 16  # positions by which the buffer grows: few stay unused, and it is seldom copied
 
 
@@ -93,8 +91,10 @@ class KeyValues(NamedTuple):
     def buffered(self) -> KeyValues:
         """The same keys and values, in a buffer if that is faster for single queries."""
         end = self.keys.shape[2]
-        return (
-            KeyValueBuffer.with_capacity(self.keys, self.values, end).until(end)
-            if single.prefers_buffer(self.keys) and end
-            else self
-        )
+        in_buffer = end and prefers_buffer(self.keys)
+        return KeyValueBuffer.with_capacity(self.keys, self.values, end).until(end) if in_buffer else self
+
+
+def prefers_buffer(keys: Tensor) -> bool:
+    """True if single queries read these keys faster from a buffer: on a CPU in float32, without gradients."""
+    return keys.device.type == "cpu" and keys.dtype == torch.float32 and not torch.is_grad_enabled()

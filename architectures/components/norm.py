@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archbench.architectures.kernels.rms import rms_norm
-
 Norm = Callable[[int], nn.Module]
 
 
@@ -36,7 +34,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
+        wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))  # as PyTorch does itself, with a warning
+        return F.rms_norm(wide, x.shape[-1:], self.weight, self.eps).to(x.dtype)
 
 
 class PreNorm(nn.Module):

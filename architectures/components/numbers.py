@@ -79,21 +79,3 @@ def total_flops(flops: FlopCount) -> Amount:
 def rectangle(queries: Amount, keys: Amount) -> AttentionPairs:
     """All pairs, whatever the window: those that are multiplied."""
     return lambda window: queries * keys
-
-
-def causal(n: Amount, prefix: Amount = 0.0) -> AttentionPairs:
-    """The pairs that are seen among ``n`` positions, the first ``prefix`` of which see each other."""
-    return lambda window: n + _before(n, window) + _before(prefix, window)
-
-
-def mutual(n: Amount) -> AttentionPairs:
-    """The pairs that are seen among ``n`` positions that see each other."""
-    return lambda window: n + 2.0 * _before(n, window)
-
-
-def _before(n: Amount, window: int | None) -> Amount:
-    """Pairs of a position and an earlier one of ``n``, at most ``window`` away."""
-    if window is None:
-        return n * (n - 1.0) / 2.0
-    reach = np.minimum(np.maximum(n - 1.0, 0.0), float(window))
-    return reach * n - reach * (reach + 1.0) / 2.0

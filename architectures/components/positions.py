@@ -111,6 +111,16 @@ class RelativeBias(nn.Module):
         return offset + torch.where(distance < exact, distance, far)
 
 
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate channel i of x (b, h, n, e) with channel i + e / 2, as Llama lays them out.
+
+    ``cos`` and ``sin`` (1 or b, 1, n, e) have two equal halves.
+    """
+    half = x.shape[-1] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+
+
 def _frequencies(dim: int, base: float, device: torch.device) -> Tensor:
     """Angular step per position of each channel pair (ceil(dim / 2),)."""
     return 1.0 / base ** (torch.arange(0, dim, 2, device=device).float() / dim)

@@ -15,17 +15,15 @@ from archbench.architectures.components.key_values import KeyValues, LayerState
 from archbench.architectures.components.norm import NoNorm, Norm, PreNorm, Wiring
 from archbench.architectures.components.numbers import Amount, AttentionPairs, FlopCount, FlopParts, in_part
 
-LATE = 0.5  # of the length: if no earlier state is read, the last attention computes queries from there only
-
 
 class AttentionLike(Protocol):
-    """Self-attention or what stands in its place: (b, q, d) -> (b, q, d), and the state that later tokens need.
+    """Self-attention or what stands in its place: (b, n, d) -> (b, n, d), and the state that later tokens need.
 
     ``past`` is the state that it returned for the tokens before x, None if there are none. A state is any value with
     ``rows(index)``: ``KeyValues``, or a tuple of your own. ``context.keys`` and ``context.present`` are those of all
     tokens so far, x last; to mask fewer keys, use ``context.fresh(keys=..., present=..., bias=...)``. No token may read
     padding, where ``present`` is False; it can be on either side. ``flops`` has to count what runs, for decoding too.
-    Only ``Attention`` itself has cross-attention, weights in ``inspect``, and fewer queries in scoring (``_narrowed``).
+    Only ``Attention`` itself has cross-attention, and weights in ``inspect``.
     """
 
     dim: int
@@ -115,22 +113,31 @@ class Block(nn.Module):
         past: LayerState | None = None,
         memory: KeyValues | Tensor | None = None,
         memory_context: AttentionContext | None = None,
-        selected: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
-        """(b, t, d) -> (b, t, d), and the state that later tokens need.
+        """(b, t, d) -> (b, t, d), and the state that later tokens need."""
+        x, state = self.attend(x, context, past, memory, memory_context)
+        return self.feed(x), state
 
-        With ``selected`` (m,), positions counted row by row among those that have queries, the feed-forward network
-        reads these alone -> (m, d).
-        """
-        y, key_values = self.attention(self.around_attention.before(x), context, past)
-        x = self.around_attention.after(x[:, context.first_query :], self.dropout(y))
+    def attend(
+        self,
+        x: Tensor,
+        context: AttentionContext,
+        past: LayerState | None,
+        memory: KeyValues | Tensor | None,
+        memory_context: AttentionContext | None,
+    ) -> tuple[Tensor, LayerState]:
+        """The first part, which mixes positions: self-attention, and cross-attention where there is one."""
+        y, state = self.attention(self.around_attention.before(x), context, past)
+        x = self.around_attention.after(x, self.dropout(y))
         if self.cross is not None and self.around_cross is not None:
             y, _ = self.cross(self.around_cross.before(x), memory_context, memory=memory)
             x = self.around_cross.after(x, self.dropout(y))
-        if selected is not None:
-            x = select(x, selected)
+        return x, state
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The second part, which reads each position (..., d) by itself: the feed-forward network."""
         y = self.feedforward(self.around_feedforward.before(x))
-        return self.around_feedforward.after(x, self.dropout(y)), key_values
+        return self.around_feedforward.after(x, self.dropout(y))
 
     def flops(
         self, tokens: Amount, pairs_at_window: AttentionPairs, memory: Amount = 0.0, memory_pairs: Amount = 0.0
@@ -176,18 +183,25 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, tuple[LayerState, ...]]:
         """(b, t, d) -> normed (b, t, d), and every layer's state, which includes ``past``.
 
-        With ``selected`` (m,), counted row by row, the states of these positions alone -> (m, d): the last feed-forward
-        network then reads no others.
+        With ``selected`` (m,), counted row by row, the states of these positions alone -> (m, d).
         """
-        layers = []
-        for layer, block in enumerate(self.blocks):
-            across = () if memory is None else (memory.layer(layer), memory.context)
-            last = {}
-            if selected is not None and layer == len(self.blocks) - 1:
-                context, last["selected"] = _narrowed(block, context, selected, x.shape[1])
-            x, key_values = self._run(block, x, context, past[layer] if past else None, *across, **last)
-            layers.append(key_values)
-        return self.norm(x), tuple(layers)
+        states = []
+        for layer in range(len(self.blocks)):
+            x, state = self._run(*self.inputs(layer, x, context, past, memory))
+            states.append(state)
+        return self.norm(x if selected is None else select(x, selected)), tuple(states)
+
+    def inputs(
+        self,
+        layer: int,
+        x: Tensor,
+        context: AttentionContext,
+        past: Sequence[LayerState],
+        memory: CrossAttentionCache | None,
+    ) -> tuple[Any, ...]:
+        """A layer's block and what it reads."""
+        across = () if memory is None else (memory.layer(layer), memory.context)
+        return self.blocks[layer], x, context, past[layer] if past else None, *across
 
     def _run(self, block: nn.Module, *inputs: Any, **last: Tensor) -> Any:
         if not torch.is_grad_enabled():
@@ -210,14 +224,11 @@ class Stack(nn.Module):
         memory_pairs: Amount = 0.0,
         selected: Amount | None = None,
     ) -> FlopCount:
-        """FLOPs of all blocks, as of ``Block.flops``; the last feed-forward network reads ``selected`` positions."""
+        """FLOPs of all blocks, as of ``Block.flops``, of which ``selected`` positions are read."""
         total = FlopParts(0.0)
         for block in self.blocks:
             assert isinstance(block, Block)
             total = total + block.flops(tokens, pairs_at_window, memory, memory_pairs)
-        if selected is not None:
-            last: Any = self.blocks[-1].feedforward
-            total = total - in_part("feedforward", last.flops(tokens)) + in_part("feedforward", last.flops(selected))
         return total
 
 
@@ -231,33 +242,9 @@ def _takes_layer(block: BlockBuilder) -> bool:
     return any(argument.kind in kinds and argument.default is argument.empty for argument in arguments)
 
 
-def _narrowed(
-    block: nn.Module, context: AttentionContext, selected: Tensor, length: int
-) -> tuple[AttentionContext, Tensor]:
-    """The context of the last block, and where the selected positions then are.
-
-    In scoring on a CPU, positions before the first selected one get no query if they are at least ``LATE`` of the
-    length. Not in training: FLOPs would depend on the masked positions. Not on a GPU: the host would wait for the
-    position.
-    """
-    plain = type(block) is Block and type(block.attention) is Attention
-    if torch.is_grad_enabled() or not plain or selected.device.type != "cpu":
-        return context, selected
-    first = min(int((selected % length).min()), length - 1) if len(selected) else length - 1
-    if first < LATE * length:
-        return context, selected
-    return context.from_query(first), shifted(selected, length, first)
-
-
 def select(x: Tensor, index: Tensor) -> Tensor:
     """The positions of (b, n, ...) at an index (m,) that counts them row by row: (m, ...)."""
     return x.flatten(0, 1).index_select(0, index)
-
-
-def shifted(index: Tensor, length: int, first: int) -> Tensor:
-    """An index (m,) into rows of ``length``, changed to rows that begin at position ``first``."""
-    row, column = index // length, index % length
-    return row * (length - first) + column - first
 
 
 def _call(block: nn.Module, *inputs: Any, **last: Tensor) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.trials import QUICK, Trials
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels.table import optimize
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END, SPECIALS
@@ -47,11 +48,11 @@ def subject(build: Build, size: Size = SIZE, limits: Limits = LIMITS, seed: int 
     """A model in which every parameter is random, so that no zero initial value hides a fault."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build(size, limits).eval()
+        model = optimize(build(size, limits)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter) * NOISE * _noise_scale(size))
-    return Subject(build, model, trials, size, limits)
+    return Subject(lambda size, limits: optimize(build(size, limits)), model, trials, size, limits)
 
 
 def _noise_scale(size: Size) -> float:
@@ -64,7 +65,7 @@ def fresh(build: Build, seed: int = 0, size: Size = SIZE, limits: Limits = LIMIT
     """A model as training builds it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(size, limits)
+        return optimize(build(size, limits))
 
 
 def sequences(rows: int, length: int, seed: int = 0, limits: Limits = LIMITS) -> Tensor:

@@ -23,7 +23,6 @@ from archbench.architectures.contract import (
     learning,
     losses,
     noise,
-    outside,
     parameters,
     reading,
     recompute,
@@ -48,7 +47,6 @@ from archbench.architectures.families.size import Size
 Check = Callable[[Subject], str | None]
 
 BEFORE: tuple[Check, ...] = (
-    outside.nothing_shared_is_changed,
     answers.limits_are_reached,
     answers.scoring_is_still,
     repeats.objectives_draw_from_their_generator,

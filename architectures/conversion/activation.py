@@ -2,8 +2,7 @@
 
 from torch.nn import functional as F
 
-from archbench.architectures.components.feedforward import Activation
-from archbench.architectures.kernels.gelu import gelu_tanh
+from archbench.architectures.components.feedforward import Activation, gelu_tanh
 from archbench.tasks.base.errors import InputError
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -10,6 +10,7 @@ from archbench.architectures.conversion.agreement import agree
 from archbench.architectures.conversion.hooks import refuse_attached
 from archbench.architectures.conversion.shape import Config, Shape, pull, push
 from archbench.architectures.conversion.structure import difference
+from archbench.architectures.kernels.table import optimize
 from archbench.tasks.base.errors import InputError
 
 SHAPES: tuple[Shape, ...] = (gpt2.SHAPE, llama.SHAPE, bert.SHAPE, modernbert.SHAPE, t5.SHAPE)
@@ -36,7 +37,7 @@ def from_transformers(model: Any, canvas: int = 1) -> Any:
         pull(ours, model, shape.links(model.config, tied))
     except AssertionError as error:
         raise InputError(f"from_transformers: this {shape.model} is not supported: {error}") from error
-    return ours.eval()
+    return optimize(ours.eval())
 
 
 def to_transformers(model: Any) -> Any:

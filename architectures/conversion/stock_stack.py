@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.key_values import KeyValues
+from archbench.architectures.components.mask import CAUSAL
 from archbench.architectures.components.numbers import Amount, FlopCount
 from archbench.architectures.components.stack import CrossAttentionCache, select
+from archbench.architectures.kernels.attend import plainly_causal
 
 
 class StockTable(nn.Module):
@@ -76,12 +78,12 @@ class StockStack(nn.Module):
         An encoder keeps none. Where there is no mask, a causal model of ``transformers`` is causal, and an encoder sees
         everything.
         """
-        plain = context.plainly_causal(None)
+        plain = plainly_causal(context, None)
         arguments: dict[str, Any] = {"inputs_embeds": x, "attention_mask": None if plain else _added(context, x)}
         if self.positioned:
             arguments["position_ids"] = context.queries
         layers = None if memory is None else self._layers(memory)
-        cache = _cache(past, layers) if memory is not None or context.causal else None
+        cache = _cache(past, layers) if memory is not None or context.rule is CAUSAL else None
         if cache is not None:
             arguments[self.cache_name] = cache
         if (
@@ -107,7 +109,7 @@ class StockStack(nn.Module):
 def _added(context: AttentionContext, x: Tensor) -> Tensor | None:
     """The mask of a context as a summand of scores (b, 1, q, k), which every attention of ``transformers`` takes."""
     mask = context.mask()
-    if mask is None and not context.causal:
+    if mask is None and context.rule is not CAUSAL:
         return None
     added = torch.zeros(len(x), 1, context.queries.shape[-1], context.keys.shape[-1], dtype=x.dtype, device=x.device)
     return added if mask is None else added.masked_fill_(~mask, float("-inf"))

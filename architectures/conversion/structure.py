@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archbench.architectures.kernels.table import plain_class
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 APART = frozenset({"canvas", "objective", "source_predicts"})  # how a model is used, not what it computes
 OTHERS = frozenset({"_is_hf_initialized", "_compiled_call_impl"})  # notes that transformers and torch.compile leave
@@ -19,7 +21,7 @@ def structure(model: nn.Module) -> dict[str, Any]:
     """
     parts: dict[str, Any] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        parts[path] = type(module)
+        parts[path] = plain_class(module)
         parts.update((f"{path}.{name}", value) for name, value in _attributes(module))
     first: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -4,13 +4,14 @@ All families can carry it: the states are those of the source, which an encoder-
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from archbench.architectures.components.embedding import Head
-from archbench.architectures.components.numbers import Amount, Flops, in_part, mutual, rectangle
+from archbench.architectures.components.numbers import Amount, Flops, in_part, rectangle
 from archbench.architectures.components.states import as_bool, mask_or_ones
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.one_label import OneLabel
@@ -45,7 +46,8 @@ class Classifier(OneLabel):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` positions with logits at ``outputs``."""
         if isinstance(self.base, EncoderDecoder):
-            executed, seen = (self.base.encoder.flops(source, n) for n in (rectangle(source, source), mutual(source)))
+            visible = partial(self.base.mask.pairs, source, 0.0)
+            executed, seen = (self.base.encoder.flops(source, n) for n in (rectangle(source, source), visible))
         else:
             whole = self.base.flops(source, 0.0 * source, source)
             own = in_part("output", -self.base.head.flops(source))

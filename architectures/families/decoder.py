@@ -1,12 +1,15 @@
 """Decoder-only: source and target in one causal sequence (GPT)."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, causal, in_part, rectangle
+from archbench.architectures.components.mask import BIDIRECTIONAL, CAUSAL, PREFIX, Mask
+from archbench.architectures.components.numbers import Amount, Flops, in_part, rectangle
 from archbench.architectures.components.stack import Stack
 from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.family import Family
@@ -37,7 +40,7 @@ class DecoderOnly(Family):
     ) -> None:
         super().__init__()
         self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
-        self.prefix, self.masked = prefix, masked
+        self.mask: Mask = (PREFIX if prefix else CAUSAL) if masked else BIDIRECTIONAL
         self.objective: Objective = objective or Causal()
         self.source_predicts = not prefix
 
@@ -53,9 +56,14 @@ class DecoderOnly(Family):
         joined = join(source, target, source_mask, target_mask)
         positions = position_ids(joined.tokens.shape[1], target.device)
         geometry = self.positions(positions, positions)
-        prefix = self._prefix_length(source, target, source_mask, target_mask)
         context = AttentionContext(
-            positions, positions, causal=True, prefix=prefix, rotation=geometry.rotation, bias=geometry.bias
+            positions,
+            positions,
+            self.mask,
+            source=None if source is None else mask_or_ones(source, as_bool(source_mask)).sum(1, keepdim=True),
+            present=None if self.mask is CAUSAL else joined.present,  # padding comes after all tokens
+            rotation=geometry.rotation,
+            bias=geometry.bias,
         )
         x = self.embedding(joined.tokens, geometry.added)
         if at is None:
@@ -69,18 +77,19 @@ class DecoderOnly(Family):
             return Cache()
         present = as_bool(source_mask)
         positions = position_ids(source.shape[1], source.device) if present is None else count_positions(present)
+        lengths = positions[:, -1] + 1 if present is None else present.sum(1)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
             positions,
             positions,
-            causal=self.masked and not self.prefix,
+            BIDIRECTIONAL if self.mask is PREFIX else self.mask,  # no target yet: the same, and faster
+            source=lengths[:, None],
             present=present,
             rotation=geometry.rotation,
             bias=geometry.bias,
         )
         nothing = torch.empty(0, dtype=torch.long, device=source.device)
         _, layers = self.stack(self.embedding(source, geometry.added), context, selected=nothing)
-        lengths = positions[:, -1] + 1 if present is None else present.sum(1)
         return Cache(layers, present, positions, lengths)
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
@@ -91,23 +100,10 @@ class DecoderOnly(Family):
     def flops(self, source: Amount, target: Amount, outputs: Amount) -> Flops:
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
-        prefix = source if self.prefix else 0.0
-        visible = causal(n, prefix=prefix if self.masked else n)
+        visible = partial(self.mask.pairs, source, target)
         executed, seen = (self.stack.flops(n, pairs, selected=outputs) for pairs in (rectangle(n, n), visible))
         head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
-
-    def _prefix_length(
-        self, source: Tensor | None, target: Tensor, source_mask: Tensor | None, target_mask: Tensor | None
-    ) -> Tensor | None:
-        """How many tokens at the start of each row all its tokens see (b, 1), whatever the causal mask; None: none."""
-        parts = []
-        if source is not None and (self.prefix or not self.masked):
-            parts.append((source, source_mask))
-        if not self.masked:
-            parts.append((target, target_mask))
-        lengths = [mask_or_ones(tokens, as_bool(mask)).sum(1, keepdim=True) for tokens, mask in parts]
-        return torch.stack(lengths).sum(0) if lengths else None
 
 
 def extend(
@@ -119,8 +115,7 @@ def extend(
     context = AttentionContext(
         new,
         key_positions,
-        causal=True,
-        single_step=tokens.shape[1] == 1,
+        CAUSAL,
         present=present,
         rotation=geometry.rotation,
         bias=geometry.bias,

@@ -1,15 +1,17 @@
 """Encoder-only: source and canvas are read together in both directions (BERT); cells of the canvas are filled in."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, in_part, mutual, rectangle
+from archbench.architectures.components.mask import BIDIRECTIONAL, Mask
+from archbench.architectures.components.numbers import Amount, Flops, in_part, rectangle
 from archbench.architectures.components.stack import Stack
-from archbench.architectures.components.states import StateIndex, States, as_bool, position_ids
+from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.family import Family
 from archbench.architectures.families.layout import concatenated, count_positions
 from archbench.architectures.objectives.masked import Masked
@@ -42,7 +44,7 @@ class EncoderOnly(Family):
     The model adds no separator; its objective ends every source with BOS, so that the canvas is seen to begin.
     ``pooled``: a canvas of one cell has the mean state of all positions; a longer one is not changed.
     ``lengths``: the head that predicts how many cells a target has, END not among them, from the source alone
-    (1904.09324); None: END says where a target ends.
+    (1904.09324); None: END says where a target ends. ``mask``: the cells and source tokens that each of them reads.
     """
 
     family = "encoder"
@@ -58,9 +60,11 @@ class EncoderOnly(Family):
         canvas: int,
         objective: Objective | None = None,
         pooled: bool = False,
+        mask: Mask = BIDIRECTIONAL,
     ) -> None:
         super().__init__()
         self.embedding, self.stack, self.head, self.positions = embedding, stack, head, positions
+        self.mask = mask
         self.canvas, self.pooled = canvas, pooled and canvas == 1
         self.objective: Objective = objective or Masked()
         self.lengths: Head | None = None
@@ -100,7 +104,13 @@ class EncoderOnly(Family):
         positions = position_ids(tokens.shape[1], tokens.device) if present is None else count_positions(present)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
-            positions, positions, present=present, rotation=geometry.rotation, bias=geometry.bias
+            positions,
+            positions,
+            self.mask,
+            source=None if source is None else mask_or_ones(source, as_bool(source_mask)).sum(1, keepdim=True),
+            present=present,
+            rotation=geometry.rotation,
+            bias=geometry.bias,
         )
         x = self.embedding(tokens, geometry.added)
         if at is not None and not self.pooled:
@@ -140,7 +150,8 @@ class EncoderOnly(Family):
         """FLOPs of a forward pass over ``source`` and ``target`` positions with logits at ``outputs`` of them."""
         n = source + target
         used = n if self.pooled else outputs
-        executed, seen = (self.stack.flops(n, pairs, selected=used) for pairs in (rectangle(n, n), mutual(n)))
+        visible = partial(self.mask.pairs, source, target)
+        executed, seen = (self.stack.flops(n, pairs, selected=used) for pairs in (rectangle(n, n), visible))
         head = in_part("output", self.head.flops(outputs))
         return Flops(executed + head, seen + head)
 

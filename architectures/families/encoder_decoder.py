@@ -1,6 +1,7 @@
 """Encoder-decoder: an encoder reads the source in both directions, a causal decoder attends to it (T5)."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from archbench.architectures.components.attention import AttentionContext
 from archbench.architectures.components.cache import Cache
 from archbench.architectures.components.embedding import Embedding, Head
-from archbench.architectures.components.numbers import Amount, Flops, causal, in_part, mutual, rectangle
+from archbench.architectures.components.mask import BIDIRECTIONAL, CAUSAL, Mask
+from archbench.architectures.components.numbers import Amount, Flops, in_part, rectangle
 from archbench.architectures.components.stack import CrossAttentionCache, Stack
 from archbench.architectures.components.states import StateIndex, States, as_bool, mask_or_ones, position_ids
 from archbench.architectures.families.decoder import extend
@@ -22,7 +24,8 @@ from archbench.tasks.base.example import BOS
 class EncoderDecoder(Family):
     """The encoder reads the source (BOS if it is empty); the decoder reads ``[BOS, target]``.
 
-    ``decoder_positions`` defaults to the encoder's scheme. Cross-attention has no positions of its own.
+    ``decoder_positions`` defaults to the encoder's scheme. Cross-attention has no positions of its own. ``mask``: the
+    tokens of the source that each of them reads in the encoder.
     """
 
     family = "encoder-decoder"
@@ -37,8 +40,10 @@ class EncoderDecoder(Family):
         positions: nn.Module,
         decoder_positions: nn.Module | None = None,
         objective: Objective | None = None,
+        mask: Mask = BIDIRECTIONAL,
     ) -> None:
         super().__init__()
+        self.mask = mask
         self.embedding, self.encoder, self.decoder, self.head = embedding, encoder, decoder, head
         self.positions = positions
         self.decoder_positions = decoder_positions if decoder_positions is not None else positions
@@ -55,8 +60,9 @@ class EncoderDecoder(Family):
             present = torch.cat([(present[:, 0] | empty)[:, None], present[:, 1:]], 1)
             positions = count_positions(present)
         geometry = self.positions(positions, positions)
+        lengths = mask_or_ones(source, present).sum(1, keepdim=True)
         context = AttentionContext(
-            positions, positions, present=present, rotation=geometry.rotation, bias=geometry.bias
+            positions, positions, self.mask, lengths, present, rotation=geometry.rotation, bias=geometry.bias
         )
         x, _ = self.encoder(self.embedding(source, geometry.added), context)
         return x, present
@@ -75,7 +81,7 @@ class EncoderDecoder(Family):
         memory = CrossAttentionCache(states, everything)
         positions = position_ids(target.shape[1], target.device)
         geometry = self.decoder_positions(positions, positions)
-        context = AttentionContext(positions, positions, causal=True, rotation=geometry.rotation, bias=geometry.bias)
+        context = AttentionContext(positions, positions, CAUSAL, rotation=geometry.rotation, bias=geometry.bias)
         x, _ = self.decoder(self.embedding(joined.tokens, geometry.added), context, (), memory)
         return States(None, joined.apart(x).target).at(at)
 
@@ -98,8 +104,8 @@ class EncoderDecoder(Family):
         head, across = in_part("output", self.head.flops(outputs)), target * source
         executed = self.encoder.flops(source, rectangle(source, source))
         executed = executed + self.decoder.flops(target, rectangle(target, target), source, across)
-        visible = self.encoder.flops(source, mutual(source))
-        visible = visible + self.decoder.flops(target, causal(target), source, across)
+        visible = self.encoder.flops(source, partial(self.mask.pairs, source, 0.0))
+        visible = visible + self.decoder.flops(target, partial(CAUSAL.pairs, 0.0, target), source, across)
         return Flops(executed + head, visible + head)
 
     def _read(

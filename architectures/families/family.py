@@ -16,10 +16,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from archbench.architectures.components.embedding import Head, Targets
+from archbench.architectures.components.embedding import Head, Targets, cross_entropy
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
-from archbench.architectures.kernels import cross_entropy
 from archbench.architectures.objectives.objective import Objective
 
 
@@ -71,7 +70,7 @@ class Family(nn.Module, ABC):
             total: Tensor = self.head(states, targets)
             return total
         labels, weights, allowed_tokens, smoothing = targets  # the variant computes logits in its own way
-        return (cross_entropy.plain(self.logits(states), labels, allowed_tokens, smoothing) * weights).sum()
+        return (cross_entropy(self.logits(states), labels, allowed_tokens, smoothing) * weights).sum()
 
     def forward(
         self,

@@ -17,12 +17,13 @@ def count_positions(present: Tensor) -> Tensor:
 class Joined:
     """Source and target of each row in one sequence without gaps, padded at the right.
 
-    ``tokens`` (b, s + t); ``positions`` (b, s + t) says to which column each token of ``[source, target]`` moved, None:
-    no token moved. ``source_width`` is s.
+    ``tokens`` (b, s + t); ``positions`` (b, s + t) says to which column each token of ``[source, target]`` moved, and
+    ``present`` (b, s + t) where there is no padding; None: no token moved. ``source_width`` is s.
     """
 
     tokens: Tensor
     positions: Tensor | None
+    present: Tensor | None
     source_width: int
 
     def apart(self, x: Tensor) -> States:
@@ -50,6 +51,6 @@ def join(source: Tensor | None, target: Tensor, source_mask: Tensor | None, targ
     width = 0 if source is None else source.shape[1]
     tokens, present = concatenated(source, target, source_mask, target_mask)
     if present is None:
-        return Joined(tokens, None, width)
+        return Joined(tokens, None, None, width)
     order = (~present).long().argsort(dim=1, stable=True)
-    return Joined(tokens.gather(1, order), order.argsort(1), width)
+    return Joined(tokens.gather(1, order), order.argsort(1), present.gather(1, order), width)

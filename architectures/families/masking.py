@@ -1,4 +1,4 @@
-"""How a model that fills in a canvas learns to: settings of a run, whatever the variant."""
+"""What happens to a model after its variant built it: fast kernels, and how a model that fills in a canvas learns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels.table import optimize
 from archbench.architectures.objectives.masked import Masked
 
 ORDERS: Final[dict[str, dict[str, Any]]] = {  # what is masked: random tokens, the last ones, half of each
@@ -20,17 +21,21 @@ CANVASES: Final[dict[str, dict[str, Any]]] = {"mask": {}, "end": {"ended": True}
 
 @dataclass(frozen=True)
 class Told:
-    """``build``, and after it the settings of the limits, which change the objective of an encoder."""
+    """``build``, and after it kernels, and the settings of the limits, which change the objective of an encoder."""
 
     build: Callable[[Size, Limits], Any]
 
     def __call__(self, size: Size, limits: Limits) -> Any:
         model = self.build(size, limits)
-        if not isinstance(model, EncoderOnly) or not isinstance(model.objective, Masked):
-            return model
-        settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
-        if settings:
-            model.objective = replace(model.objective, **settings)
-        if limits.canvas == "length":
-            model.predict_lengths()
-        return model
+        if isinstance(model, EncoderOnly) and isinstance(model.objective, Masked):
+            _tell(model, model.objective, limits)
+        return optimize(model)
+
+
+def _tell(model: EncoderOnly, objective: Masked, limits: Limits) -> None:
+    """Sets how an encoder learns and where its targets end."""
+    settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
+    if settings:
+        model.objective = replace(objective, **settings)
+    if limits.canvas == "length":
+        model.predict_lengths()

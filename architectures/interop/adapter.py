@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import CausalLMOutput, MaskedLMOutput, Seq2SeqLMOutput
 
+from archbench.architectures.components.mask import PREFIX
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.interop import prompts
 from archbench.architectures.interop.configuration import ArchbenchConfig, variant
@@ -110,7 +111,7 @@ class ArchbenchForCausalLM(ArchbenchModel):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: None = None) -> CausalLMOutput:
         """Logits (b, t, v) of what follows each token of ``[source, BOS, target]``, padded on either side."""
         _without(labels)
-        if not self.model.prefix:
+        if self.model.mask is not PREFIX:
             return CausalLMOutput(logits=self.model(None, input_ids, None, attention_mask))
         parts = prompts.split(input_ids, attention_mask)
         states = self.model.hidden(*parts.joined())

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from archbench.architectures.components.embedding import Head, Product, Targets
 from archbench.architectures.kernels.product import ROUND, in_bf16, rounded
 
 LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at a time: on a CPU they stay in its cache
@@ -19,17 +20,11 @@ HELD = 2**22  # gradients of logits that are held at a time, each of half a logi
 ROWS = ROUND  # at least, and a multiple of it, so that products are of matrices, and of few shapes
 
 
-def plain(logits: Tensor, labels: Tensor, allowed_tokens: Tensor | None, smoothing: float) -> Tensor:
-    """Negative log-likelihood (n,) of labels (n,) in float32, over ``allowed_tokens`` (v,) alone where given."""
-    logits = logits.float()
-    if allowed_tokens is not None:
-        logits = logits.masked_fill(~allowed_tokens, float("-inf"))
-    if not smoothing:
-        return F.cross_entropy(logits, labels, reduction="none")
-    scores = logits.log_softmax(-1)
-    allowed = torch.ones_like(scores[0], dtype=torch.bool) if allowed_tokens is None else allowed_tokens
-    uniform = scores[:, allowed].mean(-1)
-    return -(1 - smoothing) * scores.gather(-1, labels[:, None]).squeeze(-1) - smoothing * uniform
+def loss(self: Head, operands: Product, targets: Targets) -> Tensor:
+    """``Head.loss`` by ``total``."""
+    x, matrix, bias = operands
+    labels, weights, allowed_tokens, smoothing = targets
+    return total(x, matrix, bias, labels, weights, allowed_tokens, smoothing)
 
 
 def total(
@@ -41,7 +36,7 @@ def total(
     allowed_tokens: Tensor | None = None,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Sum of the ``plain`` losses of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
+    """Sum of the losses of ``states @ matrix.T + bias``, weighted by ``weights`` (n,) or (1,), in float32.
 
     ``states`` (n, d), ``matrix`` (v, d), ``bias`` (v,), ``labels`` (n,). Differentiable once, in states, matrix, bias.
     """

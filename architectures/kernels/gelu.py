@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, gelu_tanh
 
 AT_ONCE = 2**18  # elements, so that intermediate results stay in a processor's cache
 LINEAR = 2 * math.sqrt(2 / math.pi)
@@ -18,23 +19,14 @@ CUBIC = 0.044715 * LINEAR
 _LINEAR = torch.tensor(LINEAR)
 
 
-def gelu_tanh(x: Tensor) -> Tensor:
-    """``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3)))`` of any shape (1606.08415), as in GPT-2."""
-    return by_exponential(x) if applies(x) else plain(x)
-
-
-def applies(x: Tensor) -> bool:
-    """Whether ``by_exponential`` is faster: on a CPU in float32 or bfloat16, outside of torch.compile."""
-    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return known and not torch.compiler.is_compiling()
-
-
-def plain(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
+def activated(self: FeedForward | GatedFeedForward, x: Tensor) -> Tensor:
+    """The activation of a feed-forward network; ``gelu_tanh`` by the exponential function on a CPU."""
+    known = self.activation is gelu_tanh and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return by_exponential(x) if known else self.activation(x)
 
 
 def by_exponential(x: Tensor) -> Tensor:
-    """The same by the exponential function."""
+    """``gelu_tanh`` of any shape, in float32 or bfloat16."""
     if not (torch.is_grad_enabled() and x.requires_grad):
         z = x.float()
         return torch.add(_LINEAR, z * z, alpha=CUBIC).mul_(z).sigmoid_().mul_(z).to(x.dtype)

@@ -19,6 +19,7 @@ WORTH = 500_000  # multiplications from which oneDNN is faster
 ROWS = 8
 ROUND = 64  # rows of a product by oneDNN are a multiple of this
 FEW = 8  # or, where there are at most ``ROUND``, of this
+WHEN = "on a CPU: bfloat16 autocast, or float32 without gradients where oneDNN is faster"
 LARGE = 2**29  # multiplications in bfloat16, from which copying the rows costs more than code for another shape
 
 
@@ -27,15 +28,18 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     PyTorch multiplies float32 with MKL, which uses slow code on some processors; there, oneDNN multiplies when no
     gradient is needed. For oneDNN, rows are padded with zeros to a multiple of ``ROUND`` or ``FEW``, except for
-    ``LARGE`` products in bfloat16. Where ``torch.backends.mkldnn`` is off, PyTorch multiplies the rows that there are.
+    ``LARGE`` products in bfloat16.
     """
-    if torch.compiler.is_compiling() or not torch._C._get_mkldnn_enabled():  # faster than `mkldnn.enabled`
-        return F.linear(x, weight, bias)
     if bf16_applies(x, weight):
         return product_bf16(x, weight, bias)
     if onednn_applies(x, weight):
         return product_onednn(x, weight, bias)
     return F.linear(x, weight, bias)
+
+
+def multiply(self: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``product``, as the method of a module."""
+    return product(x, weight, bias)
 
 
 def bf16_applies(x: Tensor, weight: Tensor) -> bool:
@@ -133,13 +137,6 @@ class _Rounded(torch.autograd.Function):
         if bias_dtype is not None and ctx.needs_input_grad[2]:
             grad_bias = grad_rows.sum(0, dtype=torch.float32).to(bias_dtype)
         return grad_x, grad_weight, grad_bias
-
-
-class Linear(nn.Linear):
-    """``nn.Linear`` that multiplies by ``product``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return product(x, self.weight, self.bias)
 
 
 @functools.cache

@@ -5,28 +5,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from archbench.architectures.components.norm import RMSNorm
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """``x * (mean(x ** 2, -1) + eps) ** -0.5 * weight`` of (..., d) and (d,) (1910.07467)."""
-    return written_out(x, weight, eps) if applies(x, weight) else plain(x, weight, eps)
-
-
-def applies(x: Tensor, weight: Tensor) -> bool:
-    """Whether ``written_out`` is faster: with gradients, on a CPU in float32, outside of torch.compile."""
-    training = torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    return training and not torch.compiler.is_compiling()
-
-
-def plain(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    wide = x.to(torch.promote_types(x.dtype, weight.dtype))  # as PyTorch does itself, with a warning
-    return F.rms_norm(wide, x.shape[-1:], weight, eps).to(x.dtype)
-
-
-def written_out(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """The same with the backward pass written out."""
-    y: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+def forward(self: RMSNorm, x: Tensor) -> Tensor:
+    """``RMSNorm.forward``; where gradients are needed, on a CPU in float32, with the backward pass written out."""
+    same = x.dtype == self.weight.dtype == torch.float32
+    if not (torch.is_grad_enabled() and x.device.type == "cpu" and same):
+        return RMSNorm.forward(self, x)
+    y: Tensor = _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
     return y
 
 

@@ -1,58 +1,17 @@
-"""Rotation of query and key channels; its backward pass is the rotation back."""
-
-from typing import Any
+"""Queries and keys rotated together: fewer calls, which count where single tokens are written."""
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.positions import rotated
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate channel i with channel i + head_dim / 2 (b, h, n, e), as Llama lays them out.
-
-    ``cos`` and ``sin`` (1 or b, 1, n, e) have the same halves and are not trained.
-    """
-    run = written_out if applies(x) else plain
-    return run(x, cos.to(x.dtype), sin.to(x.dtype))
-
-
-def applies(x: Tensor) -> bool:
-    """Whether ``written_out`` is faster: for more than single positions, outside of torch.compile."""
-    single = x.shape[2] == 1 and not torch.is_grad_enabled()
-    return not (single or torch.compiler.is_compiling())
-
-
-def plain(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    half = x.shape[-1] // 2
-    return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
-
-
-def written_out(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The same in place of its own result, with the backward pass written out."""
-    y: Tensor = _Rotation.apply(x, cos, sin)  # type: ignore[no-untyped-call]
-    return y
-
-
-class _Rotation(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _rotate(x, cos, sin)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _rotate(grad_output, cos, -sin), None, None
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    half = x.shape[-1] // 2
-    y = x * cos
-    if x.dtype == torch.bfloat16:
-        y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
-        y[..., half:].addcmul_(x[..., :half], sin[..., half:])
-    else:  # a fused multiply-add would round differently from Llama's
-        y[..., :half] -= x[..., half:] * sin[..., :half]
-        y[..., half:] += x[..., :half] * sin[..., half:]
-    return y
+def project(self: Attention, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+    """``Attention._project``: queries, keys and values of x (b, n, d), each (b, heads, n, e)."""
+    if rotation is None or self.query_norm is not None or torch.is_grad_enabled():
+        return Attention._project(self, x, rotation)
+    both = self.heads + self.kv_heads
+    queries_keys, v = torch.split(self._split(self.query_key_value(x)), [both, self.kv_heads], 1)
+    q, k = torch.split(rotated(queries_keys, *rotation), [self.heads, self.kv_heads], 1)
+    return q, k, v

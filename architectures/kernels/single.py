@@ -7,16 +7,12 @@ the processor's prefetching would load these gaps, which is slower.
 import torch
 from torch import Tensor
 
-
-def prefers_buffer(keys: Tensor) -> bool:
-    """Whether single queries read these keys faster from a buffer."""
-    return keys.device.type == "cpu" and keys.dtype == torch.float32 and not torch.is_grad_enabled()
+from archbench.architectures.components.key_values import prefers_buffer
 
 
 def applies(q: Tensor, keys: Tensor) -> bool:
-    """Whether ``attention`` is faster for queries (b, h, n, e), where PyTorch may use more than its math backend."""
-    alone = q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
-    return alone and torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
+    """True if ``attention`` is faster for queries (b, h, n, e)."""
+    return q.shape[2] == 1 and q.dtype == keys.dtype and prefers_buffer(q)
 
 
 def attention(q: Tensor, keys: Tensor, values: Tensor, count: int, mask: Tensor | None, scale: float) -> Tensor:

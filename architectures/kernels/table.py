@@ -1,128 +1,108 @@
-"""All kernels in one table: operation -> when a kernel applies, what runs then, and the plain version."""
+"""All kernels in one table, and the functions that put them into a model and take them out again.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+A kernel replaces methods of a module's class by functions with the same arguments and, except for rounding, the same
+results. A class that overrides one of these methods keeps its own.
+"""
 
-from torch.nn import functional as F
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
 
-from archbench.architectures.kernels import (
-    attend,
-    blockwise,
-    cross_entropy,
-    direct,
-    fused,
-    gated,
-    gelu,
-    product,
-    rms,
-    rotate,
-    single,
-    weight_prepack,
-)
+from torch import nn
+
+from archbench.architectures.components.attention import Attention
+from archbench.architectures.components.embedding import Head
+from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward
+from archbench.architectures.components.initial import Linear
+from archbench.architectures.components.norm import RMSNorm
+from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.kernels import attend, cross_entropy, gelu, product, rms, rotate, selection
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-class Kernel(NamedTuple):
-    """A fast way for an ``operation``, which asks ``applies`` and then calls ``runs``.
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Fast ``methods`` of the class ``owner``, by name; ``when`` they are used, else they call the plain ones.
 
-    ``applies`` is None where there is nothing to choose. ``test`` is the file in ``tests/`` that holds values and
-    gradients to those of ``plain``.
+    ``test`` is the file in ``tests/`` that holds values and gradients to those of the plain methods. ``compiles``:
+    ``torch.compile`` keeps it; the others it replaces by its own.
     """
 
-    operation: Callable[..., Any]
+    owner: type[nn.Module]
+    methods: Mapping[str, Callable[..., Any]]
     when: str
-    applies: Callable[..., bool] | None
-    runs: Callable[..., Any]
-    plain: Callable[..., Any]
     test: str
+    compiles: bool = False
 
 
-TABLE = (
+SELECTION = (  # these leave out what nothing reads, so FLOPs are counted with them
+    Kernel(Block, {"forward": selection.block_forward}, "some states are read", "test_state_index.py", True),
     Kernel(
-        product.product,
-        "bfloat16 autocast on a CPU, a number of rows that is no multiple of 64",
-        product.bf16_applies,
-        product.product_bf16,
-        F.linear,
-        "test_product.py",
-    ),
-    Kernel(
-        product.product,
-        "no gradients, float32 on a CPU for which oneDNN is faster",
-        product.onednn_applies,
-        product.product_onednn,
-        F.linear,
-        "test_product.py",
-    ),
-    Kernel(
-        product.product_onednn,
-        "many products with one weight, as in writing",
-        weight_prepack.is_packing,
-        weight_prepack.packed,
-        F.linear,
-        "test_weight_prepack.py",
-    ),
-    Kernel(
-        gated.Halves.forward,
-        "no gradients, float32 on a CPU, at least 256 rows",
-        gated.applies,
-        gated.halves_apart,
-        gated.halves,
-        "test_components.py",
-    ),
-    Kernel(
-        attend.attend,
-        "bfloat16 autocast on a CPU, no dropout, at most 1024 keys",
-        blockwise.applies,
-        blockwise.attention,
-        fused.attention,
-        "test_blockwise.py",
-    ),
-    Kernel(
-        attend.attend,
-        "no gradients, float32 on a CPU, one query a row, keys and values in a buffer",
-        single.applies,
-        single.attention,
-        fused.attention,
-        "test_key_values.py",
-    ),
-    Kernel(
-        attend.attend_states,
-        "bfloat16 autocast on a CPU, few queries",
-        direct.applies,
-        direct.attention,
-        attend.attend,
-        "test_cross_attention_without_keys.py",
-    ),
-    Kernel(
-        rotate.rotated,
-        "outside of torch.compile, more than one position or gradients",
-        rotate.applies,
-        rotate.written_out,
-        rotate.plain,
-        "test_rotate.py",
-    ),
-    Kernel(
-        rms.rms_norm,
-        "outside of torch.compile, training in float32 on a CPU",
-        rms.applies,
-        rms.written_out,
-        rms.plain,
-        "test_rms.py",
-    ),
-    Kernel(
-        gelu.gelu_tanh,
-        "outside of torch.compile, float32 or bfloat16 on a CPU",
-        gelu.applies,
-        gelu.by_exponential,
-        gelu.plain,
-        "test_gelu.py",
-    ),
-    Kernel(
-        cross_entropy.total,
-        "always in training: output matrix and loss together",
-        None,
-        cross_entropy.total,
-        cross_entropy.plain,
-        "test_cross_entropy.py",
+        Stack,
+        {"forward": selection.stack_forward, "flops": selection.stack_flops},
+        "some states are read",
+        "test_state_index.py",
+        compiles=True,
     ),
 )
+KERNELS = (
+    *SELECTION,
+    Kernel(Linear, {"multiply": product.multiply}, product.WHEN, "test_product.py"),
+    Kernel(Head, {"multiply": product.multiply}, product.WHEN, "test_product.py"),
+    Kernel(Head, {"loss": cross_entropy.loss}, "always: output matrix and loss together", "test_cross_entropy.py"),
+    Kernel(
+        Attention,
+        {"attended": attend.attended},
+        "always: PyTorch's fused attention, on a CPU blocks in bfloat16, and single queries in float32",
+        "test_blockwise.py",
+        compiles=True,
+    ),
+    Kernel(Attention, {"_project": rotate.project}, "rotary positions, without gradients", "test_rotate.py"),
+    Kernel(RMSNorm, {"forward": rms.forward}, "training in float32 on a CPU", "test_rms.py"),
+    Kernel(FeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
+    Kernel(GatedFeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
+)
+
+
+def optimize(model: Model, kernels: Sequence[Kernel] = KERNELS) -> Model:
+    """The model itself, with these kernels in the place of its plain methods, and no others."""
+    for module in model.modules():
+        plain: Any = plain_class(module)
+        module.__class__ = _with_kernels(plain, tuple(kernels))
+    return model
+
+
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """The class of a module without kernels."""
+    plain: type[nn.Module] = vars(type(module)).get("plain_class", type(module))
+    return plain
+
+
+@contextmanager
+def only(model: nn.Module, kernels: Sequence[Kernel] = ()) -> Iterator[None]:
+    """Within, the model has these kernels alone."""
+    classes = [(module, type(module)) for module in model.modules()]
+    optimize(model, kernels)
+    try:
+        yield
+    finally:
+        for module, before in classes:
+            module.__class__ = before
+
+
+@cache
+def _with_kernels(plain: Any, kernels: tuple[Kernel, ...]) -> Any:
+    """A subclass of ``plain`` with the methods of all kernels whose methods it does not override."""
+    methods: dict[str, Any] = {}
+    for kernel in kernels:
+        if issubclass(plain, kernel.owner) and all(
+            getattr(plain, name) is getattr(kernel.owner, name) for name in kernel.methods
+        ):
+            methods |= kernel.methods
+    if not methods:
+        return plain
+    own = {"plain_class": plain, "__module__": plain.__module__, "__qualname__": plain.__qualname__}
+    return type(plain.__name__, (plain,), own | methods)

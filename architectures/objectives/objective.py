@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.components.embedding import Targets
+from archbench.architectures.components.embedding import Targets, cross_entropy
 from archbench.architectures.components.numbers import Amount, Flops
 from archbench.architectures.components.states import StateIndex, States
-from archbench.architectures.kernels import cross_entropy
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END
 
@@ -340,7 +339,7 @@ def _row_losses(model: Any, inputs: LossInputs, allowed_tokens: Tensor) -> Tenso
     if inputs.lengths is not None:
         total += length_nats(model, inputs.source, inputs.source_mask, inputs.lengths).double()
     for part in in_parts(len(inputs.labels), len(allowed_tokens)):
-        nats = cross_entropy.plain(model.logits(states[part]), inputs.labels[part], allowed_tokens, 0.0)
+        nats = cross_entropy(model.logits(states[part]), inputs.labels[part], allowed_tokens, 0.0)
         total.index_add_(0, rows[part], (nats * inputs.weights[part]).double())
     return total
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from archbench.architectures.components.stack import Block, Stack
+from archbench.architectures.kernels.table import KERNELS, optimize
 from archbench.runs.experiment.sections import Training
 from archbench.tasks.base.errors import one_line
 from archbench.tasks.base.progress import Say
@@ -42,6 +43,7 @@ def compile_blocks(model: Any, cache: Path, say: Say) -> bool:
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, 64)  # a block for each layer
     for stack in model.modules():
         if isinstance(stack, Stack):
+            optimize(stack.blocks, [kernel for kernel in KERNELS if kernel.compiles])
             stack.call = torch.compile(_call, dynamic=True)
     return True
 

@@ -14,9 +14,9 @@ from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.norm import LayerNorm
 from archbench.architectures.components.positions import Learned
 from archbench.architectures.components.stack import Block
-from archbench.architectures.families import decoder, encoder, encoder_decoder
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels import attend
 from archbench.architectures.objectives import causal, masked
 from faults.plant import (
     DECODER,
@@ -43,7 +43,7 @@ SHARED: dict[int, Tensor] = {}  # weights of a global, by their width
 
 def broadcast_and_summed(original, self, x):
     """The last matrix of feed-forward networks is multiplied without a product."""
-    gate, up = self.gate_up(x)
+    gate, up = self.gate_up(x).chunk(2, -1)
     hidden = self.dropout(self.activation(gate) * up)
     return (hidden[..., None, :] * self.down.weight).sum(-1)
 
@@ -67,9 +67,9 @@ def without_cross(original, self, tokens, pairs_at_window, memory=0.0, memory_pa
     return self.attention.flops(tokens, tokens, pairs) + self.feedforward.flops(tokens)
 
 
-def half_of_pairs(original, *amounts, **named):
-    declared = original(*amounts, **named)
-    return lambda window: declared(window) / 2
+def counts_half_of_the_pairs(model):
+    pairs = model.mask.pairs
+    model.mask = replace(model.mask, pairs=lambda *amounts: pairs(*amounts) / 2)
 
 
 def fewer_pairs_in_wide_models(original, self, *amounts):
@@ -320,9 +320,7 @@ FAULTS = {
         Fault(
             "half of the visible pairs",
             PAIRS,
-            combined(
-                patch(decoder, "causal", half_of_pairs), both((encoder, encoder_decoder), "mutual", half_of_pairs)
-            ),
+            change(counts_half_of_the_pairs),
             (*ENCODER_DECODER, *DECODER, *ENCODER),
         ),
         Fault(
@@ -337,7 +335,7 @@ FAULTS = {
         Fault(
             "windows left out in bfloat16",
             "uses 100.0% of the pairs in bfloat16",
-            patch(AttentionContext, "additive", lambda original, self, window: original(self, None)),
+            patch(attend, "additive", lambda original, context, window, queries: original(context, None, queries)),
             ("modernbert",),
         ),
     ),

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archbench.architectures.components import mask
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.mask import BIDIRECTIONAL, PREFIX
 from archbench.architectures.components.norm import PreNorm
 from archbench.architectures.components.states import States
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families import decoder
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.layout import Joined
+from archbench.architectures.kernels import attend
 from archbench.tasks.base.example import BOS
 from faults.plant import (
     CAUSAL,
@@ -39,45 +42,48 @@ from faults.plant import (
 def causally(visible: Callable[[Tensor], Tensor]) -> Plant:
     """Another causal mask, from the distances key - query."""
 
-    def mask(original, self, window=None):
-        if not self.causal:
+    def masked(original, self, window=None):
+        if self.rule is BIDIRECTIONAL:
             return original(self, window)
-        allowed = visible(self.keys[:, None, :] - self.queries[:, self.first_query :, None])
-        if self.prefix is not None:
-            allowed = allowed | (self.keys < self.prefix)[:, None, :]
+        allowed = visible(self.keys[:, None, :] - self.queries[:, :, None])
+        if self.rule is PREFIX:
+            allowed = allowed | (self.keys < self.source)[:, None, :]
         return (allowed if self.present is None else allowed & self.present[:, None, :])[:, None]
 
     return combined(
-        patch(AttentionContext, "_mask", mask),
-        patch(AttentionContext, "plainly_causal", lambda original, self, window: False),
+        patch(AttentionContext, "_mask", masked),
+        patch(attend, "plainly_causal", lambda original, context, window: False),
+        patch(attend, "is_causal_square", lambda original, context: False),
     )
 
 
 def attends_padding(original, self, window=None):
     # one pass over a sequence, or over its later part, and neither a step of writing nor cross-attention
-    itself = not self.single_step and bool((self.queries[:, -1] == self.keys[:, -1]).all())
-    return original(replace(self, present=None, masks={}) if itself else self, window)
+    itself = self.queries.shape[-1] > 1 and bool((self.queries[:, -1] == self.keys[:, -1]).all())
+    return original(replace(self, present=None, kept={}) if itself else self, window)
 
 
 def first_rows_mask(original, self, window=None):
     present = None if self.present is None else self.present[:1].expand_as(self.present)
-    return original(replace(self, present=present, masks={}), window)
+    return original(replace(self, present=present, kept={}), window)
 
 
 def leaves_gaps(original, source, target, source_mask, target_mask):
     tokens = target if source is None else torch.cat([source, target], 1)
-    return Joined(tokens, None, 0 if source is None else source.shape[1])
+    return Joined(tokens, None, None, 0 if source is None else source.shape[1])
 
 
 def without_memory_mask(original, self, *inputs):
     read, context = original(self, *inputs)
-    return read, replace(context, present=None, masks={})
+    return read, replace(context, present=None, kept={})
 
 
-def crosses_causally(original, self, x, memory, context):
-    length = memory.shape[1] if isinstance(memory, Tensor) else memory.keys.shape[2]
-    queries, keys = (torch.arange(n)[None] for n in (x.shape[1], length))
-    return original(self, x, memory, AttentionContext(queries, keys, causal=True, present=context.present))
+def crosses_causally(original, self, x, context, past=None, memory=None):
+    if memory is not None:
+        length = memory.shape[1] if isinstance(memory, Tensor) else memory.keys.shape[2]
+        queries, keys = (torch.arange(n)[None] for n in (x.shape[1], length))
+        context = AttentionContext(queries, keys, mask.CAUSAL, present=context.present)
+    return original(self, x, context, past, memory)
 
 
 def rereads(original, self, source, *rest):
@@ -145,7 +151,7 @@ def unmasked(model: Any) -> None:
 
     def looks_ahead(block):
         block.forward = lambda x, context, *rest, **named: type(block).forward(
-            block, x, context.fresh(causal=False), *rest, **named
+            block, x, context.fresh(rule=BIDIRECTIONAL), *rest, **named
         )
 
     for block in model.stack.blocks[5::6]:
@@ -305,7 +311,7 @@ FAULTS = {
         Fault(
             "cross-attention with the decoder's mask",
             r"in one pass, target positions \[0, 1, 2\] do not read source token 3 of their row",
-            patch(Attention, "_cross", crosses_causally),
+            patch(Attention, "forward", crosses_causally),
             ENCODER_DECODER,
         ),
     ),

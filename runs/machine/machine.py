@@ -16,8 +16,9 @@ import torch
 
 from archbench.architectures.components.attention import Attention, AttentionContext
 from archbench.architectures.components.feedforward import GatedFeedForward
+from archbench.architectures.components.mask import CAUSAL
 from archbench.architectures.components.norm import LayerNorm
-from archbench.architectures.components.numbers import causal, total_flops
+from archbench.architectures.components.numbers import total_flops
 from archbench.architectures.components.stack import Block
 from archbench.tasks.base.errors import InputError
 from archbench.version import commit
@@ -151,7 +152,7 @@ def training_rate(on: str, bf16: bool) -> float:
 
     def step() -> None:
         with torch.autocast(on, torch.bfloat16, enabled=bf16):
-            y = block(x, AttentionContext(positions, positions, causal=True))[0].float().sum()
+            y = block(x, AttentionContext(positions, positions, CAUSAL))[0].float().sum()
         torch.autograd.backward(y)
         y.item()
 
@@ -161,7 +162,9 @@ def training_rate(on: str, bf16: bool) -> float:
     while time.perf_counter() - start < 0.1:
         step()
         count += 1
-    flops = 3.0 * rows * float(total_flops(block.flops(float(length), causal(float(length)))))
+    flops = (
+        3.0 * rows * float(total_flops(block.flops(float(length), functools.partial(CAUSAL.pairs, 0.0, float(length)))))
+    )
     return count * flops / (time.perf_counter() - start)
 
 
