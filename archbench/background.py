@@ -18,7 +18,7 @@ def start(root: Path, say: Say) -> int:
     Its output goes to ``root/compare.log``. Raises ``InputError`` if a comparison is running in ``root`` already, and
     ``OSError`` if the log cannot be written.
     """
-    from archbench.runs.base import locks
+    from archbench.runs.store import locks
     from archbench.tasks.base.errors import InputError
 
     if locks.is_locked(root):

@@ -494,8 +494,8 @@ def _show_status(
     """
     import json
 
-    from archbench.runs.base.messages import visible
     from archbench.runs.execution import status
+    from archbench.runs.plans.messages import visible
 
     comparison = status.read(named_folder("status", folder) or Path())
     if as_json:
@@ -638,8 +638,8 @@ def _predict(
 
     Without options, decodes in the same way as for the test scores.
     """
-    from archbench.runs.base import store
-    from archbench.runs.base.messages import visible
+    from archbench.runs.plans.messages import visible
+    from archbench.runs.store import store
 
     folder = store.find_run(run)
     from archbench.runs.scoring.predict import Choice, predict  # imports torch, so after the quick checks
@@ -672,7 +672,7 @@ def _score(
     it.
     """
     from archbench import plotting
-    from archbench.runs.base import store
+    from archbench.runs.store import store
 
     layout, folder = plotting.chosen("--format", form, ("csv", "jsonl")), store.find_run(run)
     from archbench.runs.scoring import texts  # imports torch, so after the quick checks
@@ -705,7 +705,7 @@ def _inspect(
 
     The page shows tokens, embeddings, attention heads, layers, and how the model's answer changed during training.
     """
-    from archbench.runs.base import store
+    from archbench.runs.store import store
 
     named, folder = named_folder("--out", out), store.find_run(run)
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
@@ -725,7 +725,7 @@ def _export(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
 ) -> int:
     """Save a trained run for the transformers library."""
-    from archbench.runs.base import store
+    from archbench.runs.store import store
 
     folder = store.find_run(run)
     from archbench.runs.export.export import export  # imports torch, so after the quick checks

@@ -32,7 +32,7 @@ interrupts: list[int] = []  # SIGINTs that arrived while no runs were in progres
 
 def status(call: Callable[[], int]) -> int:
     """The exit status of a command; each of a user's mistakes becomes one line on stderr."""
-    from archbench.runs.base.disk import FULL
+    from archbench.runs.store.disk import FULL
     from archbench.tasks.base.errors import InputError, MistakesError
 
     try:
@@ -73,7 +73,7 @@ def fail(message: str, status: int) -> int:
 
 
 def complain(message: str) -> None:
-    from archbench.runs.base.messages import bounded, visible
+    from archbench.runs.plans.messages import bounded, visible
 
     say(bounded(visible("archbench: " + " ".join(message.split()))))
 

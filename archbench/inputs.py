@@ -117,6 +117,6 @@ def named_file(option: str, file: str | Path | None) -> Path | None:
 
 
 def say(line: str) -> None:
-    from archbench.runs.base.messages import visible
+    from archbench.runs.plans.messages import visible
 
     print(visible(line), file=sys.stderr, flush=True)

@@ -50,7 +50,7 @@ def serve(connection: "Connection", name: str) -> None:
 
 
 def _in_child(name: str, arguments: tuple[Any, ...], named: Mapping[str, Any], variables: Mapping[str, str]) -> Any:
-    from archbench.runs.base import child
+    from archbench.runs.machine import child
 
     process, connection = child.start("archbench.isolated:serve", (name,), {}, STANDARD_ERROR, variables)
     with connection:

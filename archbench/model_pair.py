@@ -46,7 +46,7 @@ def _read(text: str) -> "Predictions":
     from archbench.reports.base import tables
     from archbench.reports.base.records import Folder
     from archbench.reports.contrasts.model_pair import Predictions
-    from archbench.runs.base import store
+    from archbench.runs.store import store
     from archbench.tasks.base.errors import InputError
 
     if Path(text).is_file() or text.endswith(".csv"):

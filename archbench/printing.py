@@ -45,8 +45,8 @@ def complain_of(outcome: "Outcome", root: Path) -> None:
 def print_report(root: Path, anew: bool = True) -> None:
     """Builds the report; prints its headline and the path of the page."""
     from archbench.reports.page import assemble, summary
-    from archbench.runs.base.messages import visible
     from archbench.runs.execution.progress import aligned
+    from archbench.runs.plans.messages import visible
 
     (page, *_), judged = assemble.report(root, anew, say)
     lines = list[str]()
@@ -61,7 +61,7 @@ def print_report(root: Path, anew: bool = True) -> None:
 def print_reproduction(result: "Reproduction") -> None:
     """Prints the verdicts and what they say together."""
     from archbench.reports.published import reproduction
-    from archbench.runs.base.messages import visible
+    from archbench.runs.plans.messages import visible
 
     assert result.rows is not None
     print_table([[visible(cell) for cell in row] for row in reproduction.table(result.rows)])

@@ -13,9 +13,9 @@ from archbench.reports.base.declared import specification
 from archbench.reports.published import merging, reproduction
 from archbench.reports.published import published as opening
 from archbench.reports.published.published import Published
-from archbench.runs.base import disk, store
 from archbench.runs.experiment import sections, spec
 from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.store import disk, store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, MistakesError, shortened
 from archbench.tasks.base.progress import Say

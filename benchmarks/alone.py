@@ -51,7 +51,7 @@ def alone(setting: "BenchSetting", model: str) -> list[Measurement]:
 def _main(side: str, model: str, shape: str, device: str, began: str) -> None:
     import torch
 
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
 
     torch.set_num_threads(1)
     step = _step(side, model, shape, device)
@@ -68,7 +68,7 @@ def _main(side: str, model: str, shape: str, device: str, began: str) -> None:
 def _step(side: str, model: str, shape: str, device: str) -> Work:
     """A training step on whole windows; each side imports what it needs and no more."""
     from archbench.benchmarks import models, work
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
 
     chosen, where = models.SHAPES[shape], work.Where(device, machine.precision("auto", device) == "bf16")
     batch = work.windows(model, chosen).to(device)

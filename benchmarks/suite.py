@@ -22,9 +22,9 @@ from archbench.benchmarks.pairing import DisagreementError, Measurement
 from archbench.benchmarks.report import FILE, SCHEMA
 from archbench.benchmarks.setting import BenchSetting
 from archbench.benchmarks.work import TRAINING, Where
-from archbench.runs.base import machine
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.validation import nearest, printable, require
+from archbench.runs.machine import machine
 from archbench.runs.planning.preparation import task_config
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line

@@ -133,19 +133,8 @@ def our_steps(model: Any, where: Where, shape: BenchShape, batches: Iterator[Bat
     """
     training = TRAINING.model_copy(update={"batch_tokens": shape.batch_tokens})
     unread: Any = None  # the examples: batches come from outside
-    allowed_tokens = every_token(shape.vocabulary, where.device)
-    trainer = Trainer(
-        training_step=TrainingStep(model, model.objective, allowed_tokens),
-        optimizer=optimizer.build(model, training, where.device),
-        prepared=unread,
-        training=training,
-        native=False,
-        seed=0,
-        device=torch.device(where.device),
-        bf16=where.bf16,
-        train=unread,
-        allowed_tokens=allowed_tokens,
-    )
+    step_module = TrainingStep(model, model.objective, every_token(shape.vocabulary, where.device))
+    trainer = Trainer(step_module, optimizer.build(model, training), unread, training, native=False, bf16=where.bf16)
 
     def step() -> float:
         with record_function(DATA):
@@ -164,8 +153,9 @@ def their_steps(
     ``batches`` are inputs with their data tokens; ``forward`` in the place of the model is it, compiled.
     """
     call = model.train() if forward is None else forward
-    optimized = optimizer.build(model, TRAINING, where.device)
-    optimized.set_schedule_factor(optimizer.schedule(PROGRESS, TRAINING.warmup))
+    optimized = optimizer.build(model, TRAINING)
+    optimizer.set_rate(optimized, optimizer.schedule(PROGRESS, TRAINING.warmup))
+    trained = optimizer.parameters(model, optimized)
 
     def step() -> float:
         with record_function(DATA):
@@ -174,7 +164,7 @@ def their_steps(
         with where.autocast(where.bf16):
             loss: Tensor = call(**inputs).loss
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(optimized.parameters, TRAINING.clip, foreach=True)
+        torch.nn.utils.clip_grad_norm_(trained, TRAINING.clip, foreach=True)
         optimized.step()
         optimized.zero_grad()
         loss.item()

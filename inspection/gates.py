@@ -7,8 +7,8 @@ import pandas as pd
 
 from archbench.reports.base import tables
 from archbench.reports.results.gates import ACCURACY, BITS_PER_BYTE, BOUND, MACRO_F1, SHUFFLED, Gates
-from archbench.runs.base import run_scores, store
-from archbench.runs.base.store import Row
+from archbench.runs.store import run_scores, store
+from archbench.runs.store.store import Row
 
 
 def failed_gates(run: Path) -> str:

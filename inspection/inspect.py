@@ -10,7 +10,7 @@ from archbench.inspection import embeddings, heads, positions, stream, writing
 from archbench.inspection.facts import FILE, HEADS, SCHEMA
 from archbench.inspection.gates import failed_gates
 from archbench.inspection.subject import MOST_EXAMPLES, InspectedRun, answer, read, read_example, spelled
-from archbench.runs.base import disk, store
+from archbench.runs.store import disk, store
 from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say

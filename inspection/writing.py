@@ -15,8 +15,8 @@ from archbench.architectures.objectives.objective import log_softmax, mean_loss
 from archbench.inspection import heads
 from archbench.inspection.facts import HEADS
 from archbench.inspection.subject import InspectedRun, Pair, answer, batch, spelled
-from archbench.runs.base import store
-from archbench.runs.base.weights import unpacked
+from archbench.runs.store import store
+from archbench.runs.store.weights import unpacked
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS
 

@@ -101,8 +101,8 @@ def _card(root: Path, report: Path) -> str:
 def _export(root: Path, target: Path, say: Say) -> None:
     """The first finished run of each architecture on each data set, as a model of transformers."""
     from archbench.reports.base import tables
-    from archbench.runs.base import store
     from archbench.runs.export.export import export
+    from archbench.runs.store import store
     from archbench.tasks.base.errors import InputError
 
     published = tables.read(root / "tables")

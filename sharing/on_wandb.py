@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
+from archbench.runs.store import store
 from archbench.sharing.trackers import Picture, Point
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from archbench.runs.base import run_scores, store
-from archbench.runs.base.messages import Ended, Event, Progress
+from archbench.runs.plans.messages import Ended, Event, Progress
+from archbench.runs.store import run_scores, store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say

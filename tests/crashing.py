@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import train
 from archbench.runs.training.step import Trainer
 

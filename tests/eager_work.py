@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from archbench.runs.base.messages import Progress
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution.execute import execute
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
+from archbench.runs.plans.messages import Progress
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import train
 
 

@@ -67,24 +67,13 @@ def stepped(family: str, optimizer_name: str, precision: str) -> dict[str, Any]:
     tokens = mock.patch.object(LossInputs, "tokens", inputs.tokens)  # of the host's memory, which has numbers
     with pinned, seeded, autocast, multiplied, watched, tokens, FakeTensorMode(allow_non_fake_inputs=True):
         _move(model)
-        allowed, device = torch.ones(24, dtype=torch.bool).to("cuda:0"), torch.device("cuda:0")
-        chosen = optimizer.build(model, training, device, bf16=bf16)
-        parts = (
-            TrainingStep(model, model.objective, allowed),
-            chosen,
-            cast(Any, None),
-            training,
-            True,
-            0,
-            device,
-            bf16,
-        )
-        trainer = Trainer(*parts, cast(Any, None), allowed)
+        step = TrainingStep(model, model.objective, torch.ones(24, dtype=torch.bool).to("cuda:0"))
+        trainer = Trainer(step, optimizer.build(model, training, bf16=bf16), cast(Any, None), training, bf16=bf16)
         with Recorded():
             loss = trainer._gradient(inputs, 0)
-        gradients = {f"{p.grad.dtype} {p.grad.device} {p.grad.shape == p.shape}" for p in chosen.parameters}
+        gradients = {f"{p.grad.dtype} {p.grad.device} {p.grad.shape == p.shape}" for p in trainer.parameters}
         norm = trainer._update(1.0)
-        weights = {f"{p.dtype} {p.device}" for p in chosen.parameters}
+        weights = {f"{p.dtype} {p.device}" for p in trainer.parameters}
     return {
         "loss": [f"{value.dtype} {value.device} {list(value.shape)}" for value in (loss, norm)],
         "gradients": sorted(gradients),

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.plans.messages import Interrupted, Progress
+from archbench.runs.store import store
 from archbench.tasks.base.values import TaskConfig
 
 TASK = TaskConfig("translation", "phrases", "phrases-en-de")
@@ -30,7 +30,6 @@ class FakePlan:
     vocabulary: int = 64
     predictions: int = 10_000
     snapshots: int = 0
-    code: str = ""
     kind_code: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     task: TaskConfig = TASK

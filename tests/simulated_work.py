@@ -82,10 +82,10 @@ def performed(
     precision: str,
     around: Callable[[], Any],
 ) -> dict[str, Any]:
-    from archbench.runs.base.messages import LogLine
     from archbench.runs.execution import work
     from archbench.runs.experiment import spec
     from archbench.runs.planning import matrix
+    from archbench.runs.plans.messages import LogLine
     from archbench.runs.training.step import Trainer
     from archbench.tasks.base import sealed
     from tests.simulated_cuda import State

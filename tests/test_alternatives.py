@@ -18,14 +18,14 @@ from archbench.reports.page.task_lines import task_lines
 from archbench.reports.report import Report
 from archbench.reports.results import groups
 from archbench.reports.results import trials as analysis
-from archbench.runs.base import store
-from archbench.runs.base.placement import Placement
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.placement import Placement
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 
@@ -336,7 +336,6 @@ def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(compare, "execute", execute)
         patched.setattr(compare, "_complete_baselines", lambda *_: ())
-        patched.setattr(work.shared_state, "snapshot", dict)
         for _ in range(2):
             calls.append([])
             read = spec.from_dict(values, folder=folder)

@@ -1,9 +1,12 @@
 """The benchmark: both sides do the same work in turn; record, table and figure say what was measured."""
 
+import contextvars
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import pytest
 import torch
 
 from archbench import command_line
-from archbench.benchmarks import alone, inference, real, report, shares, suite, training, work
+from archbench.architectures.kernels import blockwise, product, single
+from archbench.benchmarks import alone, inference, kernels, real, report, shares, suite, training, work
 from archbench.benchmarks.models import CLASSES, SHAPES
 from archbench.benchmarks.pairing import DisagreementError, alternate, compared, rotated, summary
 from archbench.benchmarks.setting import BenchSetting
@@ -294,3 +298,38 @@ def test_what_was_measured_before_is_kept(
     assert str(tmp_path / "bench-") in capsys.readouterr().err
     status("bench", "--shape", "tiny", "--only", "gpt2,labels", "--out", tmp_path)  # nothing was measured
     assert len(list(tmp_path.glob("bench-*.json"))) == 2
+
+
+@pytest.mark.parametrize("name", kernels.SWITCHES)
+def test_a_kernel_is_off_within_its_switch_and_on_again_after_it(name: str, setting: BenchSetting) -> None:
+    model, run = kernels.WORKLOADS["scoring"](setting, "llama")
+    before = [type(module) for module in model.modules()]
+    applies = [product.bf16_applies, product.onednn_applies, product.is_packing, blockwise.applies, single.applies]
+
+    def state() -> list[object]:
+        functions = product.bf16_applies, product.onednn_applies, product.is_packing, blockwise.applies, single.applies
+        return [*functions, *(type(module) for module in model.modules())]
+
+    with kernels.SWITCHES[name](model):
+        assert state() != [*applies, *before] or name == "GELU"  # which Llama does not have
+        assert run() == setting.shape.examples
+    assert state() == [*applies, *before]
+
+
+def test_the_gain_of_a_kernel_is_how_much_longer_work_takes_without_it(setting: BenchSetting) -> None:
+    spent = {False: 0.01, True: 0.03}
+    off = contextvars.ContextVar("off", default=False)
+
+    @contextmanager
+    def switch(model: object) -> Iterator[None]:
+        token = off.set(True)
+        yield
+        off.reset(token)
+
+    def run() -> float:
+        end = time.process_time() + spent[off.get()]
+        while time.process_time() < end:
+            pass
+        return 1.0
+
+    assert kernels.gain(None, run, switch) == pytest.approx(3.0, rel=0.2)

@@ -15,8 +15,8 @@ from archbench.architectures.families.size import Counts, count
 from archbench.reports.page.grids import grid
 from archbench.reports.page.sections import budget
 from archbench.reports.results.groups import Group
-from archbench.runs.base.placement import Placement
 from archbench.runs.execution import dry_run
+from archbench.runs.plans.placement import Placement
 
 
 def test_buffers_are_counted_saved_or_not() -> None:

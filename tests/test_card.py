@@ -11,11 +11,11 @@ import pytest
 from markdown_it import MarkdownIt
 from tiny_runs import trained, write_data
 
-from archbench.runs.base import store
 from archbench.runs.export import card, facts
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.markdown import escaped, table
 from archbench.runs.scoring import finished
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

@@ -19,12 +19,13 @@ from fake_work import FakePlan
 import archbench
 from archbench import command_line
 from archbench.printing import complain_of
-from archbench.runs.base import capacity, store
-from archbench.runs.base.placement import Placement
 from archbench.runs.execution import compare
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import aligned
 from archbench.runs.experiment.spec import Experiment
+from archbench.runs.machine import capacity
+from archbench.runs.plans.placement import Placement
+from archbench.runs.store import store
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from commands import EXPERIMENT, ROOT, RUNS, compare, messages_in, scores, start, write
 
-from archbench.runs.base import disk
+from archbench.runs.store import disk
 
 if TYPE_CHECKING:
     from archbench.runs.experiment.spec import Experiment

@@ -16,11 +16,11 @@ from archbench.reports.page import bottom_line, printed
 from archbench.reports.readings.adapted import adapted
 from archbench.reports.report import Report
 from archbench.reports.results import draws
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import Training
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import from_plan, train
 from archbench.tasks.base.errors import InputError
 
@@ -169,8 +169,9 @@ def test_drawn_labels_are_validated_on_a_larger_part_of_them(
 
     def validated(**task: Any) -> int:
         plan = planned(folder, [0], examples=VALIDATION, **task).plans[0]
-        trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
-        loop = train.TrainingLoop(plan, trainer, tmp_path, lambda event: None, lambda: False)
+        prepared = from_plan.prepared_data(plan)
+        trainer = from_plan.new_trainer(plan, prepared)
+        loop = train.TrainingLoop(plan, prepared, trainer, tmp_path, lambda event: None, lambda: False)
         return sum(len(batch.target) for batch in loop.validation)
 
     assert validated() > 2 * validated(draw="once")  # of a tenth of the budget, not of a hundredth

@@ -16,12 +16,12 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line
 from archbench.reports.base import tables
-from archbench.runs.base import misplaced, store
-from archbench.runs.base.messages import Event, LogLine
-from archbench.runs.base.plan import from_json
-from archbench.runs.base.weights import packed, unpacked
 from archbench.runs.execution.execute import execute
+from archbench.runs.plans.messages import Event, LogLine
+from archbench.runs.plans.plan import from_json
 from archbench.runs.scoring import baselines
+from archbench.runs.store import misplaced, store
+from archbench.runs.store.weights import packed, unpacked
 from archbench.runs.training import checkpoint
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from fake_work import FakePlan
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Capacity
 from archbench.runs.execution.execute import Ended, Event, Outcome, Progress, execute
+from archbench.runs.plans.messages import Capacity
+from archbench.runs.store import store
 
 WORK = "fake_work:perform"
 

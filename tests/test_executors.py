@@ -11,13 +11,13 @@ import pytest
 from fake_work import FakePlan
 from test_execute import attempts, ignore, record
 
-from archbench.runs.base import lease, store
-from archbench.runs.base.messages import Ended, Event, LogLine, Progress
 from archbench.runs.execution.execute import execute
 from archbench.runs.executors import executor
 from archbench.runs.executors.cluster import Cluster
 from archbench.runs.executors.executor import ExecutorOptions, On
 from archbench.runs.executors.job import STOP, Job, Result
+from archbench.runs.plans.messages import Ended, Event, LogLine, Progress
+from archbench.runs.store import lease, store
 from archbench.tasks.base.errors import InputError
 
 WORK = "fake_work:perform"

@@ -14,11 +14,11 @@ import torch
 from tiny_runs import trained, write_data
 
 from archbench import command_line
-from archbench.runs.base import store
 from archbench.runs.export import export
 from archbench.runs.export.usage import AUTO
 from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK

@@ -23,15 +23,15 @@ from archbench.architectures.conversion import hub
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives.objective import Batch
 from archbench.inspection import subject
-from archbench.runs.base import store, weights
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.export import export
 from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.export.usage import AUTO
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import store, weights
 from archbench.runs.training import from_plan, optimizer
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.decoding import Decoding
@@ -129,9 +129,12 @@ def test_decoders_have_the_losses_of_transformers(data: Path, tmp_path: Path, na
     trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
     end, shift = AutoTokenizer.from_pretrained(data / name).eos_token_id, len(SPECIALS)
     allowed = [
-        token - shift if token >= shift else end for token in trainer.allowed_tokens.nonzero().flatten().tolist()
+        token - shift if token >= shift else end
+        for token in trainer.training_step.allowed_tokens.nonzero().flatten().tolist()
     ]
-    place = {token: number for number, token in enumerate(trainer.allowed_tokens.nonzero().flatten().tolist())}
+    place = {
+        token: number for number, token in enumerate(trainer.training_step.allowed_tokens.nonzero().flatten().tolist())
+    }
 
     def loss(model: Any, batch: Batch) -> torch.Tensor:
         total, count = torch.zeros(()), 0
@@ -151,9 +154,10 @@ def test_decoders_have_the_losses_of_transformers(data: Path, tmp_path: Path, na
 def test_bert_has_the_losses_of_transformers(data: Path, tmp_path: Path) -> None:
     """A label is a new token, which begins as the mean of its name's, in place of the mask behind the text."""
     (plan,) = planned(data, tmp_path, "bert", LABELS)
-    trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
+    prepared = from_plan.prepared_data(plan)
+    trainer = from_plan.new_trainer(plan, prepared)
     tokenizer, model = (kind.from_pretrained(data / "bert") for kind in (AutoTokenizer, AutoModelForMaskedLM))
-    names = trainer.prepared.tokenizer.labels
+    names = prepared.tokenizer.labels
     shift, size = len(SPECIALS) + len(names), len(tokenizer)
     with torch.no_grad():
         means = [

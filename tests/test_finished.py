@@ -6,9 +6,9 @@ import checkpoint_folders
 import pytest
 from tiny_runs import trained, write_data
 
-from archbench.runs.base import store
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.predict import predict
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 
 

@@ -15,6 +15,7 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.sections import Training
 from archbench.runs.training import optimizer
 from archbench.runs.training.ranks import Ranks
+from archbench.runs.training.replicated import Replicated
 from archbench.runs.training.step import Trainer, TrainingStep
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def batch(rows: int = 6) -> Batch:
 
 
 def trainer(name: str, native: bool = True) -> Trainer:
-    prepared: Any = None
+    unread: Any = None
     model = catalogue.find(name).build(Size(16, 2, 2, 32), Limits(24, 5, 4))
     torch.manual_seed(0)
     for parameter in model.parameters():
@@ -39,8 +40,7 @@ def trainer(name: str, native: bool = True) -> Trainer:
     allowed = torch.ones(24, dtype=torch.bool)
     step = TrainingStep(model, model.objective, allowed)
     training = Training(optimizer="adamw", learning_rate=0.01)
-    adamw = optimizer.build(model, training, "cpu")
-    return Trainer(step, adamw, prepared, training, native, 0, torch.device("cpu"), False, prepared, allowed)
+    return Trainer(step, optimizer.build(model, training), unread, training, native)
 
 
 def gradient(training: Trainer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -105,7 +105,7 @@ def test_all_ranks_halve_their_parts_where_one_has_too_little_memory() -> None:
         def any(self, *flags: bool) -> tuple[bool, ...]:
             return tuple(other.parts < 4 for _ in flags)
 
-    other.ranks = OneShort()
+    other.around = Replicated(other.training_step, OneShort())
     expected, result = (training.step(batch(), 0, 0.5) for training in (usual, other))
     assert other.parts == 4
     assert torch.allclose(result.loss, expected.loss, rtol=1e-4)
@@ -127,7 +127,7 @@ def test_a_batch_of_one_row_leaves_a_rank_without_a_part() -> None:
                 parameter.grad = torch.zeros_like(parameter)
 
     other = trainer("decoder")
-    other.ranks, other.parts = Second(1, 2), 2
+    other.around, other.parts = Replicated(other.training_step, Second(1, 2)), 2
     row = next(batch().split(len(batch().target)))
     assert other.step(row, 0, 0.5).loss == 0.0
 

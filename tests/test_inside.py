@@ -27,7 +27,7 @@ from archbench.inspection.subject import ExampleReading
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.figure import drawn
 from archbench.reports.page.page import html
-from archbench.runs.base import store
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, MASK, UNK

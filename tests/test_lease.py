@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from archbench.runs.base import lease
-from archbench.runs.base.messages import Ended, Progress
+from archbench.runs.plans.messages import Ended, Progress
+from archbench.runs.store import lease
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from archbench.runs.base import lease
+from archbench.runs.store import lease
 Path(sys.argv[1], "written").touch()
 with lease.acquire(Path(sys.argv[1])) as held:
     stop = held.checking_lease(lambda: False)
@@ -30,7 +30,7 @@ with lease.acquire(Path(sys.argv[1])) as held:
 CONTEND = """
 import sys, time
 from pathlib import Path
-from archbench.runs.base import lease
+from archbench.runs.store import lease
 folder, until = Path(sys.argv[1]), time.time() + float(sys.argv[2])
 times = 0
 while time.time() < until:

@@ -14,10 +14,10 @@ import tiny_runs
 
 from archbench.architectures import contract
 from archbench.architectures.families.size import Counts, Size
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import PROMPT, Training
+from archbench.runs.plans.plan import Plan
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds import task
 

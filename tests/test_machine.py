@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from archbench.runs.base import machine
 from archbench.runs.experiment import spec
+from archbench.runs.machine import machine
 from archbench.runs.training import compiled
 
 AVX512, AMX, ARM = {"avx512_bf16": True}, {"avx512_bf16": True, "amx_bf16": True}, {"bf16": True}

@@ -1,6 +1,8 @@
 """A mask says the same in its two forms, and a model reads and counts by the one that it is given."""
 
+import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -75,13 +77,19 @@ def test_an_encoder_counts_by_the_mask_that_it_is_given() -> None:
     assert usual.model - apart.model == sum(4.0 * fewer * attention.inner for attention in attentions)  # type: ignore[attr-defined]
 
 
+@torch.no_grad()
 def test_a_copy_of_a_mask_is_read_alike() -> None:
     """Families and kernels recognise the built-in masks, for speed alone."""
     source, target = sequences(2, 5), sequences(2, 4, seed=1)
     masks = (torch.arange(5) < torch.tensor([[5], [3]]), torch.arange(4) < torch.tensor([[2], [4]]))
     for name in ("decoder", "prefix-decoder", "encoder", "encoder-decoder"):
         model = subject(catalogue.find(name).build, SIZE, LIMITS).model.eval()
-        with torch.no_grad():
-            expected = model(source, target, *masks)[masks[1]]
-            model.mask = replace(model.mask)
-            torch.testing.assert_close(model(source, target, *masks)[masks[1]], expected)
+        assert copy.deepcopy(model).mask is model.mask
+
+        def read(model: Any = model) -> Tensor:
+            decoded = model.decode(target, model.prefill(source, masks[0]))[0]
+            return torch.cat([model(source, target, *masks)[masks[1]], decoded[masks[1]]])
+
+        expected = read()
+        model.mask = replace(model.mask)
+        torch.testing.assert_close(read(), expected)

@@ -195,7 +195,7 @@ def test_a_training_step_reads_nothing_back_from_a_device(
     name: str, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject, inputs = on_meta(name, native, monkeypatch)
-    optimizer = build(subject, Training(), "meta")
+    optimizer = build(subject, Training())
     for smoothing in (0.0, 0.1):
         torch.autograd.backward(subject.objective.loss(subject, inputs, allowed_tokens().to("meta"), smoothing))
         optimizer.step()

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+import small_plans
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_plans import write_things
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,8 +17,14 @@ from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.embedding import Embedding, Head
 from archbench.architectures.components.feedforward import GatedFeedForward
 from archbench.architectures.components.positions import RelativeBias
-from archbench.runs.training import optimizer as optimizers
-from archbench.runs.training.optimizer import BETAS, Muon, build, flops, hidden_matrices, orthogonalised, schedule
+from archbench.runs.experiment import optimizers
+from archbench.runs.experiment.optimizers import OptimizerEntry
+from archbench.runs.plans.plan import Plan
+from archbench.runs.training import from_plan
+from archbench.runs.training import muon as muon_module
+from archbench.runs.training import optimizer as state_of
+from archbench.runs.training.muon import Muon, hidden_matrices, orthogonalised
+from archbench.runs.training.optimizer import BETAS, build, flops, schedule, set_rate
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,14 @@ def test_updates_are_those_of_torch_muon(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(shape, generator=generator)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    muon = Muon([ours], learning_rate=0.02, weight_decay=0.1)
+    muon = Muon([ours], lr=0.02, weight_decay=0.1)
     reference = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
         gradient = torch.randn(shape, generator=generator)
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         before = theirs.detach().clone()
         ours.data.copy_(theirs.data)
-        muon.step(factor=1.0)
+        muon.step()
         reference.step()  # type: ignore[no-untyped-call]
         update = (theirs - before).norm()
         assert (ours - theirs).norm() < 0.05 * update  # bfloat16, rounded at other places
@@ -79,7 +88,7 @@ def test_updates_are_those_of_torch_muon(shape: tuple[int, int]) -> None:
 def test_the_update_has_the_size_of_an_adamw_update() -> None:
     matrix = nn.Parameter(torch.zeros(64, 128))
     matrix.grad = torch.randn(64, 128, generator=torch.Generator().manual_seed(2))
-    Muon([matrix], learning_rate=1.0, weight_decay=0.0).step(factor=1.0)
+    Muon([matrix], lr=1.0).step()
     assert 0.15 < float(matrix.detach().square().mean().sqrt()) < 0.25
 
 
@@ -102,8 +111,8 @@ def test_wide_matrices_are_orthogonalised_alike_by_their_products(kind: str, mon
         matrices = left * torch.logspace(0, -6, 40) @ right
 
     def orthogonal(wide: float, dtype: torch.dtype) -> torch.Tensor:
-        monkeypatch.setattr(optimizers, "WIDE", wide)
-        monkeypatch.setattr(optimizers, "_product_dtype", lambda device: dtype)
+        monkeypatch.setattr(muon_module, "WIDE", wide)
+        monkeypatch.setattr(muon_module, "_product_dtype", lambda device: dtype)
         return orthogonalised(matrices).double()
 
     exact = orthogonal(1e9, torch.float64)
@@ -118,11 +127,12 @@ def test_wide_matrices_are_orthogonalised_alike_by_their_products(kind: str, mon
 def test_training_in_float32_orthogonalises_in_float32_on_any_hardware(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimizers, "_product_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(muon_module, "_product_dtype", lambda device: torch.bfloat16)
     matrices = torch.randn(3, 40, 50, generator=torch.Generator().manual_seed(5))
     exact = orthogonalised(matrices.double(), bf16=False).float()
     module = nn.Linear(50, 40, bias=False)
-    update = build(module, OptimizerRecipe(), "cpu", bf16=precision == "bf16").muon.bf16
+    (group,) = build(module, OptimizerRecipe(), bf16=precision == "bf16").param_groups
+    update = group["bf16"]
     difference = float((orthogonalised(matrices, update).float() - exact).norm() / exact.norm())
     assert (difference < 1e-5) == (precision == "float32")
 
@@ -137,7 +147,7 @@ def test_fused_matrices_are_updated_as_if_stored_apart() -> None:
     for parameter, part in zip(apart, torch.split(gradient, [16, 16, 8]), strict=True):
         parameter.grad = part
     for parameters in ([fused], apart):
-        Muon(parameters, learning_rate=0.1, weight_decay=0.1).step(factor=1.0)
+        Muon(parameters, lr=0.1, weight_decay=0.1).step()
     torch.testing.assert_close(fused.detach(), torch.cat([p.detach() for p in apart]))
 
 
@@ -148,12 +158,12 @@ def test_a_transposed_matrix_gets_exactly_the_transposed_update(splits: tuple[in
     start = torch.randn(shape, generator=generator)
     usual, transposed = nn.Parameter(start.clone()), nn.Parameter(start.T.clone())
     usual.row_splits, transposed.column_splits = splits, splits  # type: ignore[attr-defined]
-    optimizers = [Muon([matrix], learning_rate=0.1, weight_decay=0.1) for matrix in (usual, transposed)]
+    trained = [Muon([matrix], lr=0.1, weight_decay=0.1) for matrix in (usual, transposed)]
     for _ in range(3):
         gradient = torch.randn(shape, generator=generator)
         usual.grad, transposed.grad = gradient.clone(), gradient.T.clone()
-        for optimizer in optimizers:
-            optimizer.step(factor=1.0)
+        for optimizer in trained:
+            optimizer.step()
     assert torch.equal(transposed.detach().T, usual.detach())
     assert (usual.detach() - start).abs().min() > 0
 
@@ -168,18 +178,17 @@ def test_a_column_split_matrix_is_trained_by_muon_and_costs_what_its_transpose_d
 
 def test_a_matrix_without_gradient_stays_and_keeps_its_momentum() -> None:
     first, second = (nn.Parameter(torch.ones(4, 4)) for _ in range(2))
-    muon = Muon([first, second], learning_rate=0.1, weight_decay=0.1)
+    muon = Muon([first, second], lr=0.1, weight_decay=0.1)
     first.grad = torch.eye(4)
-    muon.step(factor=1.0)
+    muon.step()
     assert torch.equal(second.detach(), torch.ones(4, 4))
     assert not torch.equal(first.detach(), torch.ones(4, 4))
-    assert muon.momentum[4, 4][0].any()
-    assert not muon.momentum[4, 4][1].any()
+    assert muon.state[first]["momentum"].any() and second not in muon.state
 
 
 def test_vectors_are_not_decayed_and_tables_are() -> None:
     module = model()
-    optimizer = build(module, OptimizerRecipe(learning_rate=0.5, weight_decay=0.5), "cpu")
+    optimizer = build(module, OptimizerRecipe(learning_rate=0.5, weight_decay=0.5))
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(1.0)
@@ -191,7 +200,7 @@ def test_vectors_are_not_decayed_and_tables_are() -> None:
 
 def test_adamw_alone_is_torch_adamw() -> None:
     ours, theirs = model(), model()
-    optimizer = build(ours, OptimizerRecipe("adamw"), "cpu")
+    optimizer = build(ours, OptimizerRecipe("adamw"))
     reference = torch.optim.AdamW(
         [
             {"params": [p for p in theirs.parameters() if p.ndim == 2], "weight_decay": 0.1},
@@ -209,18 +218,26 @@ def test_adamw_alone_is_torch_adamw() -> None:
         torch.testing.assert_close(parameter, other)
 
 
-@pytest.mark.parametrize("recipe", [OptimizerRecipe(), OptimizerRecipe("adamw")])
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more optimizers, as one adds them."""
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "sgd", OptimizerEntry("SGD", "torch.optim:SGD", {"momentum": 0.9}))
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "radam", OptimizerEntry("RAdam", "torch.optim:RAdam"))
+
+
+@pytest.mark.usefixtures("added")
+@pytest.mark.parametrize("recipe", [OptimizerRecipe(name) for name in ("muon", "adamw", "sgd", "radam")], ids=str)
 @pytest.mark.parametrize("stop", [0, 2])
 def test_resuming_is_exact(recipe: OptimizerRecipe, stop: int) -> None:
     def train(steps: range, module: SmallModel, state: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        optimizer = build(module, recipe, "cpu")
+        optimizer = build(module, recipe)
         if state is not None:
-            optimizer.load(state)
+            state_of.load(optimizer, state)
         for step in steps:
-            optimizer.set_schedule_factor(schedule(step / 5, 0.2))
+            set_rate(optimizer, schedule(step / 5, 0.2))
             set_gradients(module, step)
             optimizer.step()
-        return {name: tensor.clone() for name, tensor in optimizer.state().items()}
+        return {name: tensor.clone() for name, tensor in state_of.state(optimizer).items()}
 
     whole, parts = model(), model()
     final = train(range(5), whole)
@@ -243,17 +260,20 @@ def _reshaped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("change", [_without, _reshaped])
 def test_a_foreign_state_is_refused(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    optimizer = build(model(), OptimizerRecipe(), "cpu")
+    module = model()
+    optimizer = build(module, OptimizerRecipe())
+    set_gradients(module, 0)
+    optimizer.step()
     with pytest.raises(ValueError, match="another model or recipe"):
-        optimizer.load(change(optimizer.state()))
+        state_of.load(optimizer, change(state_of.state(optimizer)))
 
 
 def test_zero_grad_and_learning_rate() -> None:
     module = model()
-    optimizer = build(module, OptimizerRecipe(), "cpu")
+    optimizer = build(module, OptimizerRecipe())
     before = [p.detach().clone() for p in module.parameters()]
     set_gradients(module, 0)
-    optimizer.set_schedule_factor(0.0)
+    set_rate(optimizer, 0.0)
     optimizer.step()
     for old, new in zip(before, module.parameters(), strict=True):
         assert torch.equal(old, new)
@@ -263,10 +283,10 @@ def test_zero_grad_and_learning_rate() -> None:
 
 @pytest.mark.parametrize("wide", [0.5, 1.5, 1e9])
 def test_flops_are_those_counted(wide: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimizers, "WIDE", wide)
+    monkeypatch.setattr(muon_module, "WIDE", wide)
     module = model()
     set_gradients(module, 0)
-    muon = build(module, OptimizerRecipe(), "cpu")
+    muon = build(module, OptimizerRecipe())
     with FlopCounterMode(display=False) as counter:
         muon.step()
     assert flops(module) == counter.get_total_flops()
@@ -280,3 +300,26 @@ def test_schedule_rises_then_falls_to_zero(progress: float, warmup: float) -> No
     assert schedule(1.0, warmup) == 0
     assert schedule(1.5, warmup) == 0
     assert schedule(warmup / 2, warmup) == pytest.approx(0.5 if warmup else 1)
+
+
+@pytest.mark.usefixtures("added")
+def test_an_entry_of_the_dictionary_is_all_that_an_optimizer_needs(tmp_path: Path) -> None:
+    """An experiment may name it, a training step uses it, and it names the run."""
+    write_things(tmp_path)
+
+    def planned(name: str) -> Plan:
+        task = {"name": "things", "kind": "classification", "data": "things.tsv", "tokenizer": "word", "vocabulary": 60}
+        task |= {"source_length": 12}
+        training = {"optimizer": name, "learning_rate": 0.05, "batch_tokens": 400}
+        budget = {"parameters": 20_000, "tokens": 4_000}
+        values = {"name": "tiny", "architectures": ["decoder"], "budget": budget, "training": training, "tasks": [task]}
+        return small_plans.plan({**values, "seeds": [0]}, tmp_path, tmp_path).plans[0]
+
+    changed = planned("sgd")
+    assert changed.training.optimizer == "sgd" and changed.run != planned("adamw").run
+    trainer = from_plan.new_trainer(changed, from_plan.prepared_data(changed))
+    assert type(trainer.optimizer) is torch.optim.SGD
+    losses = [
+        float(trainer.step(batch, number, 0.5).loss) for number, (batch, _) in enumerate(trainer.stream(9000).start())
+    ]
+    assert losses[-1] < losses[0]

@@ -14,11 +14,11 @@ import torch
 from test_task_kinds import EXPERIMENT, KIND, planned
 
 from archbench import command_line
-from archbench.runs.base import run_scores
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
 from archbench.runs.planning import preparation
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import baselines, task_metrics
+from archbench.runs.store import run_scores
 from archbench.tasks.base import sealed
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError

@@ -51,10 +51,15 @@ def test_names_of_our_folders_beside_a_script_do_no_harm(command: list[str], tmp
     assert done.returncode == 0 and done.stdout.startswith("archbench"), done.stderr
 
 
+MASKS = "BIDIRECTIONAL", "CAUSAL", "PREFIX"
+
+
 def test_what_a_variant_is_made_of_comes_from_one_place() -> None:
     names = [name for names in architectures._MODULES.values() for name in names]
     assert sorted(names) == sorted(architectures.__all__) and set(names) <= set(dir(architectures))
-    assert all(getattr(architectures, name).__name__ for name in names if name not in ("Norm", "Wiring", "Amount"))
+    assert all(
+        getattr(architectures, name).__name__ for name in names if name not in ("Norm", "Wiring", "Amount", *MASKS)
+    )
     with pytest.raises(AttributeError, match="has no attribute 'Attntion'"):
         _ = architectures.Attntion
 

@@ -21,15 +21,15 @@ from archbench.reports.base import tables
 from archbench.reports.contrasts import model_pair
 from archbench.reports.contrasts.model_pair import Predictions
 from archbench.reports.report import Report
-from archbench.runs.base import store
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, texts
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import store
 from archbench.runs.training import from_plan
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError

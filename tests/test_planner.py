@@ -13,9 +13,6 @@ import pytest
 import small_plans
 
 from archbench.architectures.catalogue import catalogue, scaffold
-from archbench.runs.base import store
-from archbench.runs.base.placement import Placement
-from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.execution import dry_run, work
 from archbench.runs.execution.compare import grown_grids
 from archbench.runs.experiment import spec
@@ -24,6 +21,9 @@ from archbench.runs.planning import tuning as trials
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.task_runs import CONTROL_SEEDS
 from archbench.runs.planning.tuning import Point, TrialLoss, added_points, best, grid
+from archbench.runs.plans.placement import Placement
+from archbench.runs.plans.plan import ExecutionSetting, Plan
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 
 TASK = {"kind": "classification", "name": "things", "data": "things.tsv"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from archbench.runs.base import machine
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import Experiment, Task
+from archbench.runs.machine import machine
 from archbench.runs.planning import matrix
 from archbench.runs.planning.matrix import Matrix
 

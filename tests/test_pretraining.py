@@ -20,9 +20,6 @@ from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.inspection import subject
-from archbench.runs.base import store
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan, from_json
 from archbench.runs.execution import compare, dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
@@ -31,7 +28,10 @@ from archbench.runs.experiment.sections import Pretraining
 from archbench.runs.export import export
 from archbench.runs.planning import matrix as planning
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan, from_json
 from archbench.runs.scoring import predict
+from archbench.runs.store import store
 from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.weight_transfer import PretrainedWeights
@@ -100,7 +100,7 @@ def test_every_family_has_its_usual_objective(folder: Path, tmp_path: Path, fami
     inputs = training.training_step.objective.prepare(
         training.model, batch, torch.Generator().manual_seed(0), plan.native
     )
-    sentinels = load_tokenizer(training.prepared.tokenizer.to_json()).label_ids
+    sentinels = load_tokenizer(from_plan.prepared_data(plan).tokenizer.to_json()).label_ids
     marked = [bool(torch.isin(part, torch.tensor(list(sentinels))).any()) for part in (batch.source, batch.target)]
     assert marked == [family == "encoder-decoder"] * 2
     assert (inputs.source_labels is not None) == (family in ("decoder", "encoder"))
@@ -294,7 +294,7 @@ def test_a_start_puts_rows_token_by_token(folder: Path, tmp_path: Path) -> None:
     loaded = weight_transfer.load(place, before.run)
     (after,) = matrix.later
     finetuned = trainer(after, loaded)
-    old, new = loaded.tokenizer, finetuned.prepared.tokenizer
+    old, new = loaded.tokenizer, from_plan.prepared_data(after).tokenizer
     assert old.same_text(new) and old.labels != new.labels and old.encode("red house") != new.encode("red house")
     original = trainer(before)
     original.model.load_state_dict(dict(loaded.weights))
@@ -561,12 +561,13 @@ def test_a_pretrained_model_is_scored_by_its_exact_likelihood(folder: Path, tmp_
     (plan,) = of_role(planned(folder, tmp_path, architectures=[family]), "pretraining")
     place = perform(plan, tmp_path)
     scores = {row["metric"]: row for row in sealed.read_json(place / "scores.json") if row["split"] == "test"}
-    training = from_plan.new_trainer(plan, from_plan.prepared_data(plan), None)
+    prepared = from_plan.prepared_data(plan)
+    training = from_plan.new_trainer(plan, prepared, None)
     training.model.load_state_dict(weight_transfer.load(place, plan.run).weights)
     training.model.eval()
-    allowed, nats, count = torch.from_numpy(training.prepared.allowed_tokens), 0.0, 0
+    allowed, nats, count = torch.from_numpy(prepared.allowed_tokens), 0.0, 0
     with torch.no_grad():
-        for example in training.prepared.test:
+        for example in prepared.test:
             source, target = (torch.tensor(part)[None].long() for part in (example.source, example.target))
             for at in range(target.shape[1]):
                 logits = _next_token(training.model, source, target[:, :at])
@@ -804,7 +805,7 @@ def test_causal_and_masked_are_mixed_on_the_same_weights(folder: Path, tmp_path:
     changes: dict[str, Any] = {"architectures": ["prefix-decoder"], "pretraining": [mixed], "tasks": [COLOURS]}
     (plan,) = of_role(planned(folder, tmp_path, **changes), "pretraining")
     training = trainer(plan)
-    lengths = zip(training.train.source_lengths, training.train.target_lengths, strict=True)
+    lengths = zip(training.data.source_lengths, training.data.target_lengths, strict=True)
     kinds = {(source > 0, target > 1) for source, target in lengths}
     assert kinds == {(True, False), (False, True)}
     record = store.read_record(perform(plan, tmp_path))

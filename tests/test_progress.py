@@ -7,8 +7,8 @@ import pytest
 from fake_work import FakePlan
 from rich.console import Console
 
-from archbench.runs.base.messages import Ended, LogLine, Progress
 from archbench.runs.execution.progress import Display, Tracker, condition, duration
+from archbench.runs.plans.messages import Ended, LogLine, Progress
 
 
 class Clock:

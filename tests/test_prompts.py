@@ -11,10 +11,10 @@ from test_pretraining import COLOURS, FAMILIES, of_role, perform, planned, train
 
 from archbench.architectures.families.prompted import Prompted
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.base import store
-from archbench.runs.base.plan import Plan
 from archbench.runs.planning.matrix import Matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished
+from archbench.runs.store import store
 from archbench.runs.training import from_plan, prompts, weight_transfer
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
@@ -53,7 +53,7 @@ def root(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def model(plan: Plan, root: Path) -> tuple[Prompted, Prepared]:
     training = trainer(plan, weight_transfer.load(root / "runs" / plan.start, plan.start))
-    return training.model.eval(), training.prepared
+    return training.model.eval(), from_plan.prepared_data(plan)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

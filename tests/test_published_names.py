@@ -28,7 +28,6 @@ from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.reports.base.declared import specification
 from archbench.reports.published import reproduction
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import PROMPT, Experiment, Task, Training
 from archbench.runs.planning import published
@@ -37,6 +36,7 @@ from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.preparation import task_config
 from archbench.runs.planning.published import PublishedRun
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import compiled
 
 OLDER = {name for name in NAMES if name.startswith("ablation-")} | {"capacity", "depth-width", "generalist", "scaling"}

@@ -16,12 +16,13 @@ import tiny_runs
 from safetensors.torch import load_file
 from test_work import experiment, folder, outcome
 
-from archbench.runs.base import capacity, store
-from archbench.runs.base.messages import Event, Interrupted, Progress
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import dry_run, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.experiment import spec
+from archbench.runs.machine import capacity
+from archbench.runs.plans.messages import Event, Interrupted, Progress
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 from archbench.runs.training import from_plan
 from archbench.runs.training.ranks import Ranks
 from archbench.tasks.base.errors import InputError

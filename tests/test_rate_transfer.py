@@ -20,12 +20,13 @@ from torch import nn
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.reports.page.sections import tuning as tuning_section
-from archbench.runs.base import store
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 from archbench.runs.training import optimizer as optimizers
+from archbench.runs.training.muon import hidden_matrices
 from archbench.tasks.base.errors import InputError
 
 NAMES = ("decoder", "encoder", "encoder-decoder")
@@ -189,8 +190,8 @@ def _moved(optimizer: str, ratio: float, *, gradient: bool) -> dict[str, torch.T
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter) if gradient else torch.zeros_like(parameter)
     recipe = FixedRecipe(optimizer, weight_decay=0.0 if gradient else 0.1)
-    trained = optimizers.build(model, recipe, "cpu", ratio)
-    trained.set_schedule_factor(0.5)
+    trained = optimizers.build(model, recipe, ratio)
+    optimizers.set_rate(trained, 0.5)
     trained.step()
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 
@@ -198,7 +199,7 @@ def _moved(optimizer: str, ratio: float, *, gradient: bool) -> dict[str, torch.T
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
 def test_a_step_of_the_hidden_matrices_is_scaled_and_no_other(optimizer: str) -> None:
     usual, scaled = (_moved(optimizer, ratio, gradient=True) for ratio in (1.0, 4.0))
-    hidden = optimizers.hidden_matrices(catalogue.find("decoder").build(Size(16, 2, 1, 24), LIMITS))
+    hidden = hidden_matrices(catalogue.find("decoder").build(Size(16, 2, 1, 24), LIMITS))
     assert 0 < len(hidden) < len(usual)
     for name, change in usual.items():
         factor = {"muon": 1 / 2, "adamw": 1 / 4}[optimizer] if name in hidden else 1.0

@@ -19,15 +19,16 @@ from archbench.reports.base.declared import specification
 from archbench.reports.base.statistics import prediction_interval
 from archbench.reports.published import published as opening
 from archbench.reports.published import reproduction as analysis
-from archbench.runs.base import machine, store
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import compare, work
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment import spec
+from archbench.runs.machine import machine
 from archbench.runs.planning import published
 from archbench.runs.planning.published import PublishedRun, ReproducedRun
 from archbench.runs.planning.trials import TuningTrials
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 from archbench.tasks.metrics.builtin import BUILTIN
 
@@ -117,14 +118,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
     executor = Trained()
     monkeypatch.setattr(compare, "execute", executor.execute)
     return executor
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_snapshots() -> Iterator[None]:
-    """Runs do not look for code that their variant changed, which takes longer than they do."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(work.shared_state, "snapshot", dict)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from archbench.reports.base import statistics, tables
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
 from archbench.reports.report import Report
-from archbench.runs.base import store
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 
 OUTCOMES: dict[int, dict[tuple[str, str, str], tuple[str, float]]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import RUNS, compare, done, finished, messages_in, scores
 
-from archbench.runs.base import store
+from archbench.runs.store import store
 from archbench.runs.training import checkpoint
 
 SINGLE = ("--jobs", "1", "--architectures", "decoder", "--seeds", "1")

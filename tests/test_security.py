@@ -15,9 +15,9 @@ from tiny_runs import trained, write_data
 
 from archbench import command_line, reports
 from archbench.reports.base import records
-from archbench.runs.base import store
-from archbench.runs.base.messages import visible
+from archbench.runs.plans.messages import visible
 from archbench.runs.scoring import finished
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 
 ESCAPE = "\x1b[31m\x1b]0;title\x07\x9b2J\r\x08"

@@ -37,13 +37,13 @@ from archbench.reports.contrasts.sequential import HypothesisFamily, Rule
 from archbench.reports.page import page
 from archbench.reports.questions.pairs import still_open
 from archbench.reports.report import Report
-from archbench.runs.base import store
 from archbench.runs.execution import compare
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import Experiment
 from archbench.runs.planning import matrix
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.metrics.builtin import BUILTIN
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import archbench
 from archbench import command_line, inputs
-from archbench.runs.base import store
 from archbench.runs.execution.compare import write_head
 from archbench.runs.experiment import settings, spec
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 
 DATA: dict[str, Any] = {

@@ -14,7 +14,8 @@ from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.runs.planning import budget
-from archbench.runs.training import checkpoint, optimizer
+from archbench.runs.training import checkpoint, muon, optimizer
+from archbench.runs.training.muon import Muon
 
 BUILD = catalogue.find("shared-encoder-decoder").build
 SHARED = ("attention", "around_attention", "feedforward", "around_feedforward")
@@ -92,7 +93,7 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
     model = copy.deepcopy(random_model())
     assert_shared(model)
     loss(model).backward()
-    optimizer.build(model, OneStepRecipe(), "cpu").step()
+    optimizer.build(model, OneStepRecipe()).step()
     assert_shared(model)
     checkpoint.save(tmp_path, "run", {"model": model.state_dict(), "optimizer": {}, "best": {}}, {})
     restored = checkpoint.load(tmp_path, "run", print)
@@ -108,14 +109,14 @@ def test_sharing_survives_a_copy_a_checkpoint_and_training(tmp_path: Path) -> No
 def test_muon_updates_every_shared_matrix_once() -> None:
     model = random_model()
     loss(model).backward()
-    trained = optimizer.build(model, OneStepRecipe(), "cpu")
-    pieces = [piece for group in trained.muon.groups.values() for piece in group]
-    places = [(id(piece.matrix), piece.begin) for piece in pieces]
+    trained = optimizer.build(model, OneStepRecipe())
+    matrices = [matrix for group in trained.param_groups if group["hidden"] for matrix in group["params"]]
+    places = [(id(matrix), piece.begin) for matrix in matrices for piece in muon._pieces(matrix)]
     assert len(places) == len(set(places)) == DEPTH * (3 + 1 + 2 + 1 + 3 + 1)  # attention, gated feed-forward, cross
     matrix = model.encoder.blocks[0].feedforward.down.weight
     alone = nn.Parameter(matrix.detach().clone())
     alone.grad = matrix.grad.clone()
-    optimizer.Muon([alone], 0.01, 0.1).step(1.0)
+    Muon([alone], 0.01, 0.1).step()
     before = matrix.detach().clone()
     trained.step()
     torch.testing.assert_close(matrix, alone, atol=1e-5, rtol=0.0)

@@ -15,13 +15,13 @@ from tiny_runs import trained, write_data
 
 from archbench.architectures.objectives.objective import Batch
 from archbench.reports.base import tables
-from archbench.runs.base import store
 from archbench.runs.scoring import shuffled
-from archbench.runs.scoring.score import Scored, Scorer
+from archbench.runs.scoring.score import Predictor, scored
 from archbench.runs.scoring.shuffled import EXAMPLES, METRIC, ExchangedSources, partners
+from archbench.runs.store import store
 from archbench.runs.training.batches import fixed
 from archbench.tasks.base import sealed
-from archbench.tasks.base.values import Outputs, Prepared, Score, TaskConfig
+from archbench.tasks.base.values import Prepared, Score, TaskConfig
 from archbench.tasks.kinds import task
 from archbench.tasks.text.splits import Subset
 
@@ -70,11 +70,12 @@ def ignoring(source: list[int], target: list[int]) -> float:
 
 def scores(model: Model, task_of: Prepared) -> tuple[float, list[Score]]:
     """Bits per byte of the examples that are exchanged, with their own sources, and the score when exchanged."""
-    scorer = Scorer(model, task_of, "cpu", lambda done, total: None, lambda: False)
-    usual = scorer.score(task_of.test, answering=False)
+    predictor = Predictor(model, task_of, "cpu", lambda done, total: None, lambda: False)
+    predictions = predictor.predict(task_of.test, answering=False)
+    usual = scored(task_of, task_of.test, predictions)
     count = min(EXAMPLES, len(task_of.test))
     nats, size = usual.outputs.nats[:count].sum(), usual.outputs.bytes[:count].sum()
-    rescored = scorer.with_shuffled(usual)
+    rescored = scored(task_of, task_of.test, predictor.with_shuffled(predictions))
     assert rescored.scores[: len(usual.scores)] == usual.scores
     return nats / math.log(2) / size, list(rescored.scores[len(usual.scores) :])
 
@@ -120,13 +121,11 @@ def test_examples_are_bounded_and_counted(tmp_path: Path, count: int, expected: 
 
 def test_there_is_no_score_without_sources_or_bits_per_byte(tmp_path: Path) -> None:
     data = prepared(tmp_path)
-    scorer = Scorer(Model(ignoring), data, "cpu", lambda done, total: None, lambda: False)
-    none = np.zeros(0)
-    labels = Scored(Outputs([], [], [], none, none.astype(int), none.astype(int)), (), 0.0, 0.0, 0, 0.0)
-    assert scorer.with_shuffled(labels) is labels
-    usual = scorer.score(data.test, answering=False)
-    scorer.prepared = replace(data, config=replace(data.config, source_length=0))
-    assert scorer.with_shuffled(usual) is usual
+    predictor = Predictor(Model(ignoring), data, "cpu", lambda done, total: None, lambda: False)
+    usual = predictor.predict(data.test, answering=False)
+    for config in (replace(data.config, source_length=0), replace(data.config, kind="classification")):
+        predictor.prepared = replace(data, config=config)
+        assert predictor.with_shuffled(usual) is usual
 
 
 def recorded(place: Path) -> dict[tuple[str, str], Any]:
@@ -138,7 +137,7 @@ def test_a_run_has_it_and_no_other_score_and_no_name_changes(tmp_path: Path, mon
     """An encoder has an estimate that is drawn, too. A run of an earlier version lacks the score; tables hold both."""
     write_data(tmp_path)
     new = trained(tmp_path, tmp_path / "new", "encoder", "turned")
-    monkeypatch.setattr(Scorer, "with_shuffled", lambda scorer, scored: scored)
+    monkeypatch.setattr(Predictor, "with_shuffled", lambda predictor, made: made)
     old = trained(tmp_path, tmp_path / "old", "encoder", "turned")
     assert new.name == old.name
     with_it, without = recorded(new), recorded(old)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
-from archbench.runs.scoring.score import Scorer
+from archbench.runs.scoring.score import Predictor
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.values import Prepared, TaskConfig
 from archbench.tasks.text.splits import PairExamples, Subset
@@ -140,10 +140,8 @@ def test_what_writing_is_given_is_the_same_whatever_the_targets_are(kind: str) -
     for longest, letters in ((1, "e"), (12, "fgh")):
         targets = ["".join(order.choice(list(letters), order.integers(1, longest + 1))) for _ in sources]
         model = Recorded()
-        scorer = Scorer(
-            model, prepared(encoded(sources, targets), kind), "cpu", lambda done, total: None, lambda: False
-        )
-        scorer.score(scorer.prepared.test)
+        task = prepared(encoded(sources, targets), kind)
+        Predictor(model, task, "cpu", lambda done, total: None, lambda: False).predict(task.test)
         written = [part for part in model.calls if part != "likelihood"]
         assert len(written) == 2 and model.calls[: len(written)] == written, "a likelihood before an answer"
         calls.append(written)

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archbench import background, command_line
-from archbench.runs.base import lease, locks, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, Progress
 from archbench.runs.execution import compare, progress_file, status, work
 from archbench.runs.execution.execute import execute
 from archbench.runs.execution.progress_file import ProgressWriter
 from archbench.runs.execution.status import RunStatus, seconds_left
 from archbench.runs.experiment import spec
+from archbench.runs.plans.messages import Ended, Event, Interrupted, Progress
+from archbench.runs.store import lease, locks, store
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

@@ -16,20 +16,21 @@ from interop_cases import assert_close, randomised
 from torch import Tensor
 
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.components.stack import Stack
 from archbench.architectures.contract import LIMITS, sequences
 from archbench.architectures.conversion import stock
 from archbench.architectures.conversion.convert import from_transformers
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.families.variant import STOCK
+from archbench.architectures.kernels import selection
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.base.messages import Interrupted
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix
+from archbench.runs.plans.messages import Interrupted
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
-from archbench.runs.training import optimizer
+from archbench.runs.training import muon, optimizer
+from archbench.runs.training.muon import hidden_matrices
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS
 
@@ -109,8 +110,7 @@ def test_attention_is_the_fused_one_and_initial_weights_are_their_own(name: str)
 
 def leave_nothing_out(patch: pytest.MonkeyPatch) -> None:
     """Count our last feed-forward network at every position, as stock models run theirs."""
-    plain = Stack.flops
-    patch.setattr(Stack, "flops", lambda self, *amounts, selected=None: plain(self, *amounts))
+    patch.setattr(selection, "_can_select", lambda stack: False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,19 +151,19 @@ def test_training_from_the_same_weights_gives_the_same_losses(
     name: str, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over 50 steps on the same batches. Muon's products are in float32: bfloat16 magnifies any other rounding."""
-    monkeypatch.setattr(optimizer, "_product_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(muon, "_product_dtype", lambda device: torch.float32)
     curves = [losses(model, CurveRecipe(recipe)) for model in stock_and_own(name, random=False)]
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
 
 
 def losses(model: Any, recipe: CurveRecipe) -> list[float]:
     """The training losses of 50 steps, after which the first of five batches is likelier than it was."""
-    trained, generator, history = optimizer.build(model, recipe, "cpu"), torch.Generator().manual_seed(0), []
+    trained, generator, history = optimizer.build(model, recipe), torch.Generator().manual_seed(0), []
     allowed_tokens = torch.ones(LIMITS.vocabulary, dtype=torch.bool)
     batches = [Batch(sequences(4, 5, seed=i), sequences(4, 5, seed=10 + i)) for i in range(5)]
     before = model.objective.log_likelihood(model, batches[0], allowed_tokens)[0].mean().item()
     for step in range(50):
-        trained.set_schedule_factor(optimizer.schedule(step / 50, 0.1))
+        optimizer.set_rate(trained, optimizer.schedule(step / 50, 0.1))
         loss = mean_loss(model, batches[step % 5], allowed_tokens, generator, native=True)
         loss.backward()
         trained.step()
@@ -176,7 +176,7 @@ def losses(model: Any, recipe: CurveRecipe) -> list[float]:
 
 
 def test_queries_keys_and_values_of_gpt2_are_trained_apart() -> None:
-    matrices = optimizer.hidden_matrices(catalogue.find("transformers:gpt2").build(SIZE, LIMITS))
+    matrices = hidden_matrices(catalogue.find("transformers:gpt2").build(SIZE, LIMITS))
     splits = {name.split(".", 4)[-1]: matrix.column_splits for name, matrix in matrices.items()}
     assert splits == {
         "attn.c_attn.weight": (32, 32, 32),

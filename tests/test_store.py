@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archbench.runs.base import locks, store
+from archbench.runs.store import locks, store
 from archbench.tasks.base import files, sealed
 from archbench.tasks.base.errors import InputError
 

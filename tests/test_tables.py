@@ -14,7 +14,7 @@ import synthetic
 from archbench.reports.base import tables
 from archbench.reports.page import page, summary
 from archbench.reports.report import Report
-from archbench.runs.base.store import write_record
+from archbench.runs.store.store import write_record
 from archbench.tasks.base.sealed import write_sealed
 
 CONTRACT = {

@@ -13,10 +13,10 @@ import pytest
 from new_modules import Modules, importable
 
 from archbench import command_line
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution.work import perform
 from archbench.runs.experiment import spec
 from archbench.runs.planning import matrix
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Outputs

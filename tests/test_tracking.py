@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Ended
+from archbench.runs.plans.messages import Ended
+from archbench.runs.store import store
 from archbench.sharing import trackers
 from archbench.sharing.on_tensorboard import TensorBoard
 from archbench.sharing.trackers import Picture, Point

@@ -21,7 +21,7 @@ Run = Callable[[str], tuple[object, str, str]]  # a command -> status, what it p
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL, PARTS = DOCS / "tutorial.md", DOCS / "variants.md"
-EXAMPLES = ("experts", "capped-scores", "linear-attention", "parallel", "capped-logits")
+EXAMPLES = ("experts", "capped-scores", "source-apart", "linear-attention", "parallel", "capped-logits")
 QUICK = (
     contract.no_look_ahead,
     contract.padding_is_invisible,
@@ -134,7 +134,7 @@ def test_every_example_of_a_part_passes_the_check(run: Run) -> None:
 def test_an_example_of_a_part_keeps_the_main_properties(name: str, tmp_path: Path) -> None:
     differences = {block.file: block.text for block in blocks(PARTS.read_text(encoding="utf-8")) if block.file}
     assert set(differences) == {f"{example}.py" for example in EXAMPLES}
-    path = scaffold.write(name, "decoder", tmp_path)
+    path = scaffold.write(name, "encoder" if name == "source-apart" else "decoder", tmp_path)
     path.write_text(edited(path.read_text(encoding="utf-8"), differences[f"{name}.py"]), encoding="utf-8")
     subject = contract.subject(catalogue.find(str(path)).build)
     for check in QUICK:

@@ -6,7 +6,7 @@ import tiny_runs
 from simulation_scripts import load
 
 from archbench.reports.base import tables
-from archbench.runs.base import store
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 
 

@@ -44,10 +44,7 @@ def modules(tmp_path: Path) -> Iterator[Modules]:
 
 
 def text(name: str, modules: Modules) -> str:
-    """The text of a variant, which is the same before its code has run."""
-    before = catalogue.foreign_text(name, modules.folder)
-    assert catalogue.find(name, modules.folder).text == before
-    return before
+    return catalogue.find(name, modules.folder).text
 
 
 def test_a_file_that_imports_nothing_of_its_own_is_its_text(modules: Modules) -> None:
@@ -99,16 +96,6 @@ def test_what_else_the_process_has_loaded_does_not_matter(modules: Modules) -> N
     assert "lib.part" not in sys.modules
     __import__("lib.part")
     assert text("mine.py", modules) == before
-
-
-def test_loaded_modules_are_known_but_for_the_script_and_what_is_installed(
-    modules: Modules, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    modules.write("near.py", "VALUE = 1\n")
-    before = sources.loaded()
-    near, _ = __import__("near"), __import__("single")
-    monkeypatch.setitem(sys.modules, "__mp_main__", near)
-    assert sources.loaded() == before | {"near": b"VALUE = 1\n"}
 
 
 def test_a_copy_is_the_variant_that_was_copied_or_refused(modules: Modules) -> None:

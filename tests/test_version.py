@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from archbench import version
-from archbench.runs.base import machine
+from archbench.runs.machine import machine
 
 ROOT = Path(__file__).parents[1]
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")

@@ -16,14 +16,15 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Size
-from archbench.runs.base import store
-from archbench.runs.base.messages import Event, Interrupted, LogLine
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
+from archbench.runs.plans.messages import Event, Interrupted, LogLine
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import predict
+from archbench.runs.store import store
 from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
+from archbench.runs.training.replicated import Replicated
 from archbench.runs.training.step import StepResult, Trainer
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
@@ -264,14 +265,14 @@ def test_the_last_weights_are_kept_where_the_recipe_says_so(
 ) -> None:
     training = {"batch_tokens": 400, "keep": "last"}
     (plan,) = planned(folder, tmp_path, "colours", architectures=["decoder"], training=training)
-    finish, losses = Trainer.finish, itertools.count(1.0)
+    finish, losses = Replicated.finish, itertools.count(1.0)
 
-    def compared(self: Trainer, weights: Any) -> None:
-        assert all(torch.equal(weight, weights[name]) for name, weight in self.weights().items())
+    def compared(self: Replicated, weights: Any) -> None:
+        assert all(torch.equal(weight, weights[name]) for name, weight in self.step.model.state_dict().items())
         finish(self, weights)
 
     monkeypatch.setattr(train, "validation_loss", lambda *_, **__: next(losses))
-    monkeypatch.setattr(Trainer, "finish", compared)
+    monkeypatch.setattr(Replicated, "finish", compared)
     record = store.read_record(perform(plan, tmp_path))
     assert record is not None and record["keep"] == "last" and record["best_step"] == record["steps"] > 0
 
@@ -505,6 +506,5 @@ def test_validation_is_the_same_few_examples_for_everybody(folder: Path, tmp_pat
     plans = planned(folder, tmp_path, "turned")
     subsets = []
     for plan in plans[:2]:
-        trainer = from_plan.new_trainer(plan, from_plan.prepared_data(plan))
-        subsets.append(train._fixed_subset(trainer.prepared.validation, plan, plan.device))
+        subsets.append(train._fixed_subset(from_plan.prepared_data(plan).validation, plan, plan.device))
     assert all(torch.equal(a.source, b.source) for a, b in zip(*subsets, strict=True))

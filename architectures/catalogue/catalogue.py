@@ -3,7 +3,6 @@
 Whatever code of a user raises, ``SystemExit`` and ``KeyboardInterrupt`` too, is an ``InputError``; signals are not.
 """
 
-import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -11,14 +10,13 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from archbench.architectures import ablations, variants
 from archbench.architectures.ablations import ABLATIONS
-from archbench.architectures.catalogue import shared_state, sources
+from archbench.architectures.catalogue import sources
 from archbench.architectures.catalogue.sandbox import limited
 from archbench.architectures.families.builtin import FAMILIES
 from archbench.architectures.families.family import Family
@@ -50,8 +48,7 @@ def ablated() -> list[str]:
 def find(name: str, folder: Path | None = None) -> Variant:
     """The variant called ``name``, or the file or checkpoint at path ``name`` (relative to ``folder``) or on the hub.
 
-    A variant file is run as Python code, and only when it is named here. Raises ``InputError``, also where the code
-    changes what all architectures share.
+    A variant file is run as Python code, and only when it is named here. Raises ``InputError``.
     """
     if name.startswith("hub:"):
         from archbench.architectures.conversion import checkpoint, hub
@@ -72,9 +69,8 @@ def find(name: str, folder: Path | None = None) -> Variant:
         return _builtin(name.replace("_", "-"))
     entry = code.entry(ENTRY_POINTS, name)
     if entry is not None:
-        with _alone(f"architectures: {name} of another package ({entry.value})"):
-            module = _loaded(entry)
-            return _checked(name, module, sources.text(_file(module, name), offered_with(entry)))
+        module = _loaded(entry)
+        return _checked(name, module, sources.text(_file(module, name), offered_with(entry)))
     if path.is_dir():
         raise InputError(f'architectures: "{name}" is a folder; give it as "./{name}" to score the checkpoint in it')
     raise InputError(f'architectures: no architecture is called "{name}"; {_hint(name, path)}')
@@ -87,11 +83,10 @@ def is_foreign(name: str) -> bool:
     )
 
 
-def foreign_text(name: str, folder: Path | None = None) -> str:
-    """The text of a foreign variant, as ``Variant.text`` has it, without running it. Raises ``InputError``."""
-    path = _path(name, folder)
+def foreign_file(name: str, folder: Path | None = None) -> Path:
+    """The file of a foreign variant, which is not run. Raises ``InputError`` where there is none."""
     if name.endswith(".py"):
-        return sources.text(_checked_path(path))
+        return _checked_path(_path(name, folder))
     entry = code.entry(ENTRY_POINTS, name)
     file = sources.module_file(entry.module) if entry is not None else None
     if entry is None or file is None:
@@ -99,7 +94,7 @@ def foreign_text(name: str, folder: Path | None = None) -> str:
         raise InputError(
             f"architectures: {name} of another package ({where}) cannot be loaded: there is no such module"
         )
-    return sources.text(file, offered_with(entry))
+    return file
 
 
 def _path(name: str, folder: Path | None) -> Path:
@@ -113,19 +108,6 @@ def _checked_path(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: there is no such variant file")
     return path
-
-
-@contextlib.contextmanager
-def _alone(origin: object) -> Iterator[None]:
-    """Raises ``InputError`` where the code of ``origin`` changes classes, functions or settings that others use."""
-    before = shared_state.snapshot()
-    yield
-    changed = shared_state.changes(before)
-    if changed:
-        raise InputError(
-            f"{origin}: loading it changes {shared_state.listed(changed)}, which other architectures use too; "
-            "make a class or function of your own instead"
-        )
 
 
 def _file(module: ModuleType, name: str) -> Path:
@@ -198,9 +180,8 @@ def offered_with(entry: importlib.metadata.EntryPoint) -> set[str]:
 
 
 def _from_file(path: Path) -> Variant:
-    with _alone(_checked_path(path)):
-        module = _module(path)
-        return _checked(path.stem.replace("_", "-"), module, sources.text(path))
+    module = _module(_checked_path(path))
+    return _checked(path.stem.replace("_", "-"), module, sources.text(path))
 
 
 def _module(path: Path) -> ModuleType:

@@ -39,7 +39,8 @@ prefix=True: the source is read in both directions.""",
         "positions=": """Or Learned(limits.length, size.dim), Sinusoidal(size.dim). RelativeBias and
 Alibi encode only distances, so masked positions are hard to distinguish.""",
         "canvas=": """The number of target positions. One more argument, objective=Masked(suffix=True)
-or objective=Masked(next_cell=True): in training, the end is hidden.""",
+or objective=Masked(next_cell=True): in training, the end is hidden. mask=Mask(...):
+what each token and cell reads, see docs/variants.md.""",
     },
     "encoder-decoder": {
         "def block": """Layers that differ: `def block(cross: bool, layer: int)`, and in the stacks

@@ -15,12 +15,10 @@ import tokenize
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 
 from archbench.tasks.base.errors import InputError, one_line
 
 OURS = {"archbench"}
-MAIN = {"__main__", "__mp_main__"}
 STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
 MARK = "# SHA-256 of the other modules that it consists of: "
 
@@ -115,26 +113,6 @@ def _source(path: Path) -> str:
         line = getattr(error, "lineno", None) or 1
         raise InputError(f"{path}:{line}: the variant file fails: {one_line(error)}") from error
     return source if source.endswith("\n") or not source else f"{source}\n"
-
-
-def loaded() -> dict[str, bytes]:
-    """The files of all modules in this process, but for the script that it runs, archbench and what is installed.
-
-    What a variant loads in ways that its text does not show is among them.
-    """
-    return {name: _content(path) for name, path in _loaded()}
-
-
-def loaded_files() -> list[str]:
-    """The paths of the files that ``loaded`` gives."""
-    return [str(path) for _, path in _loaded()]
-
-
-def _loaded() -> Iterator[tuple[str, Path]]:
-    for name, module in list(sys.modules.items()):
-        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-        if file and name.partition(".")[0] not in OURS | MAIN and not _is_installed(Path(file)):
-            yield name, Path(file)
 
 
 def _other_modules(file: Path, offered: Collection[str]) -> dict[str, bytes]:

@@ -30,6 +30,10 @@ class Mask:
     mod: Callable[[Tensor, Tensor, Tensor | int], Tensor]
     pairs: Callable[[Amount, Amount, int | None], Amount]
 
+    def __deepcopy__(self, memo: object) -> "Mask":
+        """The mask itself: families and kernels know the usual masks by identity, to be fast."""
+        return self
+
 
 def _before(n: Amount, window: int | None) -> Amount:
     """Pairs of a position and an earlier one of ``n``, at most ``window`` apart."""

@@ -115,10 +115,10 @@ class Block(nn.Module):
         memory_context: AttentionContext | None = None,
     ) -> tuple[Tensor, LayerState]:
         """(b, t, d) -> (b, t, d), and the state that later tokens need."""
-        x, state = self.mixed(x, context, past, memory, memory_context)
-        return self.fed(x), state
+        x, state = self.attend(x, context, past, memory, memory_context)
+        return self.feed(x), state
 
-    def mixed(
+    def attend(
         self,
         x: Tensor,
         context: AttentionContext,
@@ -126,7 +126,7 @@ class Block(nn.Module):
         memory: KeyValues | Tensor | None,
         memory_context: AttentionContext | None,
     ) -> tuple[Tensor, LayerState]:
-        """The part of a block that mixes positions: self-attention, and cross-attention where there is one."""
+        """The first part, which mixes positions: self-attention, and cross-attention where there is one."""
         y, state = self.attention(self.around_attention.before(x), context, past)
         x = self.around_attention.after(x, self.dropout(y))
         if self.cross is not None and self.around_cross is not None:
@@ -134,8 +134,8 @@ class Block(nn.Module):
             x = self.around_cross.after(x, self.dropout(y))
         return x, state
 
-    def fed(self, x: Tensor) -> Tensor:
-        """The part of a block that treats each position (..., d) by itself: the feed-forward network."""
+    def feed(self, x: Tensor) -> Tensor:
+        """The second part, which reads each position (..., d) by itself: the feed-forward network."""
         y = self.feedforward(self.around_feedforward.before(x))
         return self.around_feedforward.after(x, self.dropout(y))
 

@@ -54,7 +54,6 @@ from archbench.architectures.contract.losses import (
     the_training_loss_is_the_likelihood,
 )
 from archbench.architectures.contract.noise import dropout_depends_on_chance_alone
-from archbench.architectures.contract.outside import nothing_shared_is_changed
 from archbench.architectures.contract.parameters import (
     a_plan_is_the_model,
     building_is_repeatable,
@@ -142,7 +141,6 @@ __all__ = [
     "narrow",
     "no_look_ahead",
     "nothing_is_remembered",
-    "nothing_shared_is_changed",
     "objectives_draw_from_their_generator",
     "of_form",
     "other_sizes_read_alike",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from archbench.architectures.contract.subject import (
     subject,
 )
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.kernels.table import KERNELS, SELECTION, Kernel
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Batch, LossInputs, mean_loss
 from archbench.tasks.base.decoding import Decoding
@@ -161,7 +162,7 @@ def _half_sees_no_more(model: Any, batch: Batch, exact: tuple[float, ...]) -> No
     """Requires each call of a module to use no more pairs under bfloat16 autocast than in float32."""
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            half = measured(model, batch, native=False, uses=True).shares
+            half = measured(model, batch, native=False, uses=True, kernels=KERNELS).shares
     except RuntimeError:
         return  # a check of its own says what does not go with bfloat16
     for call, (seen, expected) in enumerate(zip(half, exact, strict=False)):
@@ -193,11 +194,17 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
 
 
 def measured(
-    model: Any, batch: Batch, native: bool, limits: Limits = LIMITS, uses: bool = False, seed: int = 0
+    model: Any,
+    batch: Batch,
+    native: bool,
+    limits: Limits = LIMITS,
+    uses: bool = False,
+    seed: int = 0,
+    kernels: Sequence[Kernel] = SELECTION,
 ) -> Measured:
     """FLOPs of one training step on a batch; with ``uses``, also the pairs that attention uses."""
     allowed_tokens = allowed(limits=limits).to(batch.target.device)
-    with counted(model, batch) as counter:
+    with counted(model, batch, kernels) as counter:
         loss = mean_loss(model.train(), batch, allowed_tokens, torch.Generator().manual_seed(seed), native=native)
         counter.is_forward = False
         torch.autograd.backward(loss, retain_graph=uses)

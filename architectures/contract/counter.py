@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -23,7 +23,7 @@ from torch.utils.flop_counter import flop_registry
 
 from archbench.architectures.components.stack import Block
 from archbench.architectures.contract.subject import BrokenError
-from archbench.architectures.kernels.table import SELECTION, only
+from archbench.architectures.kernels.table import SELECTION, Kernel, only
 
 NAMESPACES = ("aten", "prim", "prims", "profiler", "mkldnn")  # whose operators do nothing unseen
 SUMS = ("sum", "nansum", "mean", "cumsum", "index_add", "scatter_add", "scatter_reduce", "index_put", "segment_reduce")
@@ -35,10 +35,12 @@ COPIES = frozenset(("clone", "repeat", "cat", "stack", "copy", "_to_copy"))
 
 
 @contextlib.contextmanager
-def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopCounter]:
+def counted(
+    model: nn.Module, inputs: Iterable[Tensor | None], kernels: Sequence[Kernel] = SELECTION
+) -> Iterator[FlopCounter]:
     """Counts the FLOPs of the model's passes over ``inputs`` within this context; masked pairs count, too.
 
-    Plain methods run in it, so that no kernel adds rows or keys.
+    Plain methods run in it except for ``kernels``: others add rows and keys.
     """
     counter = FlopCounter(model, inputs)
     with contextlib.ExitStack() as contexts:
@@ -48,7 +50,7 @@ def counted(model: nn.Module, inputs: Iterable[Tensor | None]) -> Iterator[FlopC
         contexts.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
         torch.backends.mha.set_fastpath_enabled(False)
         contexts.enter_context(sdpa_kernel(SDPBackend.MATH))
-        contexts.enter_context(only(model, SELECTION))
+        contexts.enter_context(only(model, kernels))
         contexts.enter_context(counter)
         yield counter
 

@@ -27,7 +27,6 @@ from archbench.architectures.contract import (
     lengths,
     losses,
     noise,
-    outside,
     parameters,
     passes,
     recompute,
@@ -42,7 +41,6 @@ from archbench.tasks.base.errors import is_signalled, one_line
 Check = Callable[[Subject], str | None]
 
 CHECKS: tuple[Check, ...] = (
-    outside.nothing_shared_is_changed,
     answers.limits_are_reached,
     answers.scoring_is_still,
     repeats.objectives_draw_from_their_generator,

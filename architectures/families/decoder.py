@@ -77,18 +77,19 @@ class DecoderOnly(Family):
             return Cache()
         present = as_bool(source_mask)
         positions = position_ids(source.shape[1], source.device) if present is None else count_positions(present)
+        lengths = positions[:, -1] + 1 if present is None else present.sum(1)
         geometry = self.positions(positions, positions)
         context = AttentionContext(
             positions,
             positions,
-            CAUSAL if self.mask is CAUSAL else BIDIRECTIONAL,  # there is no target yet
+            BIDIRECTIONAL if self.mask is PREFIX else self.mask,  # no target yet: the same, and faster
+            source=lengths[:, None],
             present=present,
             rotation=geometry.rotation,
             bias=geometry.bias,
         )
         nothing = torch.empty(0, dtype=torch.long, device=source.device)
         _, layers = self.stack(self.embedding(source, geometry.added), context, selected=nothing)
-        lengths = positions[:, -1] + 1 if present is None else present.sum(1)
         return Cache(layers, present, positions, lengths)
 
     def decode(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:

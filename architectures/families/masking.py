@@ -26,12 +26,16 @@ class Told:
     build: Callable[[Size, Limits], Any]
 
     def __call__(self, size: Size, limits: Limits) -> Any:
-        model = optimize(self.build(size, limits))
-        if not isinstance(model, EncoderOnly) or not isinstance(model.objective, Masked):
-            return model
-        settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
-        if settings:
-            model.objective = replace(model.objective, **settings)
-        if limits.canvas == "length":
-            model.predict_lengths()
-        return model
+        model = self.build(size, limits)
+        if isinstance(model, EncoderOnly) and isinstance(model.objective, Masked):
+            _tell(model, model.objective, limits)
+        return optimize(model)
+
+
+def _tell(model: EncoderOnly, objective: Masked, limits: Limits) -> None:
+    """Sets how an encoder learns and where its targets end."""
+    settings = ORDERS[limits.mask_order] | WEIGHTS[limits.mask_weights] | CANVASES[limits.canvas]
+    if settings:
+        model.objective = replace(objective, **settings)
+    if limits.canvas == "length":
+        model.predict_lengths()

@@ -4,7 +4,9 @@ A loss reads the states at masked or target positions, scoring those of a target
 position changes no other.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -25,8 +27,8 @@ def block_forward(
     selected: Tensor | None = None,
 ) -> tuple[Tensor, LayerState]:
     """(b, t, d) -> (b, t, d), or (m, d) at ``selected`` (m,), and the state that later tokens need."""
-    x, state = self.mixed(x, context, past, memory, memory_context)
-    return self.fed(x if selected is None else select(x, selected)), state
+    x, state = self.attend(x, context, past, memory, memory_context)
+    return self.feed(x if selected is None else select(x, selected)), state
 
 
 def stack_forward(
@@ -37,7 +39,7 @@ def stack_forward(
     memory: CrossAttentionCache | None = None,
     selected: Tensor | None = None,
 ) -> tuple[Tensor, tuple[LayerState, ...]]:
-    """As ``Stack.forward``; the last block selects, if its own ``forward`` can."""
+    """As ``Stack.forward``; the last block selects, if it can."""
     if selected is None or not _can_select(self):
         return Stack.forward(self, x, context, past, memory, selected)
     states, last = [], len(self.blocks) - 1
@@ -58,13 +60,21 @@ def stack_flops(
     selected: Amount | None = None,
 ) -> FlopCount:
     """As ``Stack.flops``; the last feed-forward network reads ``selected`` positions."""
-    total: Any = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
+    total = Stack.flops(self, tokens, pairs_at_window, memory, memory_pairs, selected)
     if selected is None or not _can_select(self):
         return total
+    whole: Any = total
     last: Any = self.blocks[-1].feedforward
     left_out, read = (in_part("feedforward", last.flops(positions)) for positions in (tokens, selected))
-    return total - left_out + read  # type: ignore[no-any-return]
+    count: FlopCount = whole - left_out + read
+    return count
 
 
 def _can_select(stack: Stack) -> bool:
-    return len(stack.blocks) > 0 and type(stack.blocks[-1]).forward is block_forward
+    """True if the last block takes ``selected``, as a block of one's own may."""
+    return len(stack.blocks) > 0 and _takes_selected(type(stack.blocks[-1]).forward)
+
+
+@cache
+def _takes_selected(forward: Callable[..., Any]) -> bool:
+    return "selected" in inspect.signature(forward).parameters

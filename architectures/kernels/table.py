@@ -18,7 +18,7 @@ from archbench.architectures.components.feedforward import FeedForward, GatedFee
 from archbench.architectures.components.initial import Linear
 from archbench.architectures.components.norm import RMSNorm
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.kernels import attend, cross_entropy, gelu, product, rms, selection
+from archbench.architectures.kernels import attend, cross_entropy, gelu, product, rms, rotate, selection
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -60,6 +60,7 @@ KERNELS = (
         "test_blockwise.py",
         compiles=True,
     ),
+    Kernel(Attention, {"_project": rotate.project}, "rotary positions, without gradients", "test_rotate.py"),
     Kernel(RMSNorm, {"forward": rms.forward}, "training in float32 on a CPU", "test_rms.py"),
     Kernel(FeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
     Kernel(GatedFeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
@@ -69,7 +70,8 @@ KERNELS = (
 def optimize(model: Model, kernels: Sequence[Kernel] = KERNELS) -> Model:
     """The model itself, with these kernels in the place of its plain methods, and no others."""
     for module in model.modules():
-        module.__class__ = _with_kernels(plain_class(module), tuple(kernels))
+        plain: Any = plain_class(module)
+        module.__class__ = _with_kernels(plain, tuple(kernels))
     return model
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from archbench.reports import build
-from archbench.runs.base import store
-from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.execution import execute as execution
 from archbench.runs.execution import status
 from archbench.runs.executors.executor import ExecutorOptions
+from archbench.runs.plans.messages import Ended, Event, PlannedRun
+from archbench.runs.store import store
 from archbench.tasks.base import sealed
 
 ARCHITECTURES = ("decoder", "encoder", "encoder-decoder", "prefix-decoder")

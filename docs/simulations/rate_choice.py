@@ -1,8 +1,8 @@
 """The regret of a learning rate chosen as the lowest of noisy losses, and of one chosen by a fit.
 
-`python -P docs/simulations/rate_choice.py` prints the table of `docs/tuning.md`. The true loss is a parabola over log2
-of the rate; in further parts of the table it is steeper above the best rate. Its curvature, in standard deviations
-between seeds, is that of the trials of `docs/reference/public`.
+`python -P docs/simulations/rate_choice.py` prints the table of `docs/lab-notebook.md`. The true loss is a parabola
+over log2 of the rate; in further parts of the table it is steeper above the best rate. Its curvature, in standard
+deviations between seeds, is that of the trials of `docs/reference/public`.
 """
 
 from dataclasses import dataclass

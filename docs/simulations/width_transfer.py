@@ -1,10 +1,10 @@
 """Does the best learning rate of a narrow model serve a wide one? Trains the three families at four widths.
 
 `python -P docs/simulations/width_transfer.py train DIR [FAMILY ...]` trains what is missing and writes
-`width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and its table from that. Every
-model reads the same phrases with the default recipe, at rates a factor of two apart. With "transfer" the rates are
-those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with "one rate" all parameters of a model
-have the same rate.
+`width_transfer.csv` beside this file; `... draw` makes the figure of `docs/tuning.md` and the table of
+`docs/lab-notebook.md` from that. Every model reads the same phrases with the default recipe, at rates a factor of two
+apart. With "transfer" the rates are those of the narrowest model, scaled by `training.optimizer.hidden_factor`; with
+"one rate" all parameters of a model have the same rate.
 
 `... tokens DIR` does the same for parts of the tokens at one width: `token_transfer.csv`, and a table.
 """
@@ -25,11 +25,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from archbench.reports.figures.canvas.palette import looks
-from archbench.runs.base import store
-from archbench.runs.base.plan import Plan
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
 from archbench.runs.planning import budget, matrix, tuning
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 
 HERE = Path(__file__).parent
 FAMILIES = ("decoder", "encoder", "encoder-decoder")

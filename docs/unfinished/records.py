@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from archbench.runs.base import store
+from archbench.runs.store import store
 
 WEIGHTS = ".safetensors"
 

@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archbench.runs.base import run_scores
-from archbench.runs.base.store import (
+from archbench.runs.store import run_scores
+from archbench.runs.store.store import (
     FINISHED,
     MANIFEST,
     METRICS,

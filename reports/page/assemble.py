@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from archbench.runs.base.locks import REPORT_LOCK, locked
-from archbench.runs.base.store import read_experiment
+from archbench.runs.store.locks import REPORT_LOCK, locked
+from archbench.runs.store.store import read_experiment
 from archbench.tasks.base.sealed import read_json, write_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from archbench.reports.base.formatting import portable
 from archbench.reports.base.tables import Tables
 from archbench.reports.page import page
 from archbench.reports.report import Report
-from archbench.runs.base import disk
+from archbench.runs.store import disk
 from archbench.tasks.metrics.builtin import BUILTIN
 
 LARGE = ("predictions", "curves")  # as Parquet alone

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from archbench.runs.base import capacity, disk, locks, store
-from archbench.runs.base.messages import Event, Notify
 from archbench.runs.execution import progress_file
 from archbench.runs.execution.execute import Outcome, execute
 from archbench.runs.execution.progress import Display, some_runs
@@ -21,6 +19,9 @@ from archbench.runs.executors.executor import On
 from archbench.runs.experiment.keys import Section
 from archbench.runs.experiment.spec import Experiment
 from archbench.runs.experiment.values import Flag, Whole
+from archbench.runs.machine import capacity
+from archbench.runs.plans.messages import Event, Notify
+from archbench.runs.store import disk, locks, store
 from archbench.tasks.base import fixed_environment, sealed
 from archbench.tasks.base.errors import InputError, one_line
 from archbench.tasks.base.progress import Say
@@ -29,10 +30,10 @@ from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.metrics.metric import Metric
 
 if TYPE_CHECKING:
-    from archbench.runs.base.placement import Placement
-    from archbench.runs.base.plan import Plan
     from archbench.runs.planning.isolation import Architectures
     from archbench.runs.planning.matrix import Matrix
+    from archbench.runs.plans.placement import Placement
+    from archbench.runs.plans.plan import Plan
 
 
 class RunOptions(Section):
@@ -104,7 +105,7 @@ def _train_in_rounds(
 
     ``head`` is recorded with the experiment.
     """
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
     from archbench.runs.scoring import task_metrics
 
     trials: list[str] = []
@@ -133,7 +134,7 @@ def _train_in_rounds(
         return outcome
     with machine.one_thread():
         errors = task_metrics.complete(matrix.plans, root, say)
-    return replace(outcome, errors=(*_complete_baselines(matrix, root, architectures), *errors))
+    return replace(outcome, errors=(*_complete_baselines(matrix, root), *errors))
 
 
 def _renew_numbers(matrix: "Matrix", root: Path, say: Say) -> None:
@@ -141,7 +142,7 @@ def _renew_numbers(matrix: "Matrix", root: Path, say: Say) -> None:
 
     An interrupted comparison would have numbers of old code beside those of new code. What fails is tried at the end.
     """
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
     from archbench.runs.scoring import baselines, task_metrics
 
     with machine.one_thread():
@@ -221,7 +222,7 @@ def planned(
     experiment: Experiment, root: Path, options: RunOptions, say: Say, architectures: "Architectures"
 ) -> "tuple[Matrix, str, int | None]":
     """The runs, the kind of device, the number of workers; None if that is the cluster's affair."""
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
     from archbench.runs.planning.matrix import plan
 
     local = options.on == "local"
@@ -255,7 +256,7 @@ def checked_architectures(
     Raises ``InputError``, also if two variants of a task have the same name or, where the ``contract`` is checked, a
     user's variant breaks it.
     """
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
     from archbench.runs.planning.isolation import Architectures
 
     if experiment.environment:
@@ -387,16 +388,17 @@ def _roles(matrix: "Matrix") -> dict[str, dict[str, str]]:
     }
 
 
-def _complete_baselines(matrix: "Matrix", root: Path, architectures: "Architectures") -> tuple[str, ...]:
+def _complete_baselines(matrix: "Matrix", root: Path) -> tuple[str, ...]:
     """Makes missing baselines of finished runs; returns a line for each data set for which that fails."""
-    from archbench.runs.base import machine
+    from archbench.runs.machine import machine
+    from archbench.runs.scoring import baselines
 
     errors = []
     for plan in matrix.plans:
         if store.is_finished(store.run_folder(root, plan.run)):
             try:
                 with machine.one_thread():
-                    architectures.make_baselines(plan, root)
+                    baselines.make_missing(plan, root)
             except Exception as error:
                 errors.append(f"{plan.task.name}: its baselines failed: {one_line(error)}")
     return tuple(errors)

@@ -5,17 +5,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archbench.runs.base import disk, store
-from archbench.runs.base.messages import PlannedRun
 from archbench.runs.execution.compare import RunOptions, checked_architectures, once, planned
 from archbench.runs.execution.progress import aligned, duration, some_runs
 from archbench.runs.execution.until_decided import UntilDecided, largest
 from archbench.runs.experiment.spec import UNMATCHED, Experiment
+from archbench.runs.plans.messages import PlannedRun
+from archbench.runs.store import disk, store
 from archbench.tasks.base.progress import Say
 
 if TYPE_CHECKING:
-    from archbench.runs.base.plan import Plan
     from archbench.runs.planning.matrix import Matrix
+    from archbench.runs.plans.plan import Plan
 
 
 def preview(

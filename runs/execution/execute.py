@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from archbench.runs.base import disk, lease, misplaced, store
-from archbench.runs.base.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
 from archbench.runs.execution.progress_file import ProgressWriter
 from archbench.runs.executors.executor import Executor, ExecutorOptions, On, opened
 from archbench.runs.executors.worker import OUTPUT
+from archbench.runs.plans.messages import Capacity, Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.store import disk, lease, misplaced, store
 from archbench.tasks.base import files
 
 __all__ = ["Ended", "Event", "Interrupted", "Outcome", "PlannedRun", "Progress", "execute"]

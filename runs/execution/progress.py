@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from archbench.runs.base.messages import Capacity, Ended, Event, LogLine, PlannedRun, Progress, visible
 from archbench.runs.experiment.sections import ADAPTED, FINETUNE
+from archbench.runs.plans.messages import Capacity, Ended, Event, LogLine, PlannedRun, Progress, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

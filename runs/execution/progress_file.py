@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base.messages import Ended, Event, Progress
+from archbench.runs.plans.messages import Ended, Event, Progress
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archbench.runs.base import locks, machine, store
 from archbench.runs.execution import compare, progress_file
 from archbench.runs.execution.compare import RunOptions
 from archbench.runs.execution.execute import Outcome
 from archbench.runs.experiment.spec import Experiment
+from archbench.runs.machine import machine
 from archbench.runs.planning import published
 from archbench.runs.planning.published import PublishedRun, ReproducedRun
 from archbench.runs.scoring import task_metrics
+from archbench.runs.store import locks, store
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import lease, locks, store
-from archbench.runs.base.messages import bounded
 from archbench.runs.execution import progress_file
 from archbench.runs.execution.progress import aligned, duration, slowness, some_runs
 from archbench.runs.execution.progress_file import RunProgress, SavedProgress
+from archbench.runs.plans.messages import bounded
+from archbench.runs.store import lease, locks, store
 
 STATES = ("done", "at work", "waiting", "failed", "diverged", "interrupted")
 LISTED = ("at work", "interrupted", "failed", "diverged")  # in the table of the text

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
 from archbench.runs.experiment.spec import Experiment
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 

@@ -5,7 +5,7 @@ import io
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from archbench.architectures.catalogue import catalogue, shared_state
+from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.stack import recompute_blocks
 from archbench.architectures.objectives.objective import Objective
-from archbench.runs.base import machine, store
-from archbench.runs.base.messages import LogLine, Notify
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.weights import packed
+from archbench.runs.machine import machine
+from archbench.runs.machine.own_process import OwnProcess
 from archbench.runs.planning import budget
+from archbench.runs.plans.messages import LogLine, Notify
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import baselines, kept_outputs, task_metrics
-from archbench.runs.scoring.score import Scored, Scorer, progress
+from archbench.runs.scoring.score import Predictions, Predictor, Scored, progress, scored, validation
+from archbench.runs.store import store
+from archbench.runs.store.weights import packed
 from archbench.runs.training import from_plan, optimizer, weight_transfer
 from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.ranks import ALONE, Ranks, launch
@@ -34,58 +36,38 @@ from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
 
+ENVIRONMENT = "environment.json"
 CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run computes with its model: columns of its row, and predictions by split; none of texts is scored yet.
+
+    ``divergence`` says why there are none.
+    """
+
+    columns: dict[str, Any]
+    predictions: dict[str, Predictions]
+    divergence: str = ""
 
 
 def perform(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
     """Train and score the run of ``plan`` in ``folder``, resuming from a checkpoint there, if any.
 
     The record says "unfinished" until everything else is on disk. Raises ``Interrupted`` when ``stop()`` becomes true.
-    A run of several devices has a process for each.
+    This process imports no user's variant: its texts are scored here.
     """
     store.write_record(folder, {**plan.row(), "status": "unfinished"})
-    if plan.devices > 1:
-        ranked = f"{__name__}:perform_rank"
-        launch(plan.devices, plan.device, ranked, (plan, folder), notify, stop)
-    else:
-        perform_rank(plan, folder, notify, stop)
-
-
-def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ranks: Ranks = ALONE) -> None:
-    """What one of the processes that train a model does; only rank 0 writes into ``folder``."""
-    machine.set_deterministic(plan.deterministic)
-    machine.disable_cudnn_attention(plan.device)
-    before = shared_state.snapshot()  # in every run: what it loads is part of the peak memory
-    shared = before if plan.foreign else {}
-    prepared = from_plan.prepared_data(plan)
-    start = weight_transfer.load(folder.parent / plan.start, plan.start) if plan.start else None
-    trainer = from_plan.new_trainer(plan, prepared, start, ranks)
-    if plan.training.recompute:
-        recompute_blocks(trainer.model)
-    if plan.training.compile:
-        compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
-    machine.reset_peak_memory(plan.device)
-    if plan.is_trained:
-        state = TrainingLoop(plan, trainer, folder, notify, stop).run()
-    else:
-        trainer.finish(trainer.weights())
-        state = TrainingState(best_validation_loss=math.nan)
+    trained = _trained(plan, folder, notify, stop)
     stop()  # ends this process, before it writes, if another has taken over its lease
-    row = {
-        **plan.row(),
-        **_training_columns(plan, trainer, state),
-        "peak_memory_bytes": machine.peak_memory_bytes(plan.device),
-    }
-    if ranks.is_main:
-        _write_facts(plan, prepared, trainer, state, folder)
-    if state.divergence:
-        notify(LogLine(plan.run, f"diverged, which is a result: {state.divergence}"))
-        row |= {"status": "diverged", "error": state.divergence}
+    prepared = from_plan.prepared_data(plan)
+    row = {**plan.row(), **trained.columns, "run": plan.run, **plan.labels()}
+    if trained.divergence:
+        notify(LogLine(plan.run, f"diverged, which is a result: {trained.divergence}"))
+        row |= {"status": "diverged", "error": trained.divergence}
     else:
-        scorer = Scorer(trainer.model, prepared, plan.device, progress(plan.run, notify), stop, ranks)
-        row |= {**_score_and_write(plan, scorer, folder, shared), "status": "done", "error": ""}
-    if not ranks.is_main:
-        return
+        row |= {**_score_and_write(plan, prepared, trained.predictions, folder), "status": "done", "error": ""}
     stop()  # as above
     store.write_record(folder, row)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
@@ -96,39 +78,84 @@ def perform_rank(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bo
         baselines.make(plan, prepared, folder.parent.parent, notify, stop)
 
 
-def _score_and_write(
-    plan: Plan, scorer: Scorer, folder: Path, shared: dict[shared_state.Place, object]
-) -> dict[str, Any]:
-    """Score the validation split and, except for a trial, the test split; returns what this adds to the run's row.
+def _trained(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool]) -> Trained:
+    """The result of ``train``: in this process, for a user's variant in one of its own, or in one for each device."""
+    call, trained = f"{__name__}:train", Trained({}, {})
+    if plan.devices > 1:
+        trained = launch(plan.devices, plan.device, call, (plan, folder), notify, stop)
+    elif plan.foreign:
+        with OwnProcess() as process:
+            trained = process.call(call, plan, folder, notify=notify, stop=stop)
+    else:
+        trained = train(plan, folder, notify, stop)
+    return trained
 
-    ``shared`` is a snapshot of the shared code, taken before the variant's code ran.
+
+def train(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ranks: Ranks = ALONE) -> Trained:
+    """Trains the model of a run and asks it for predictions.
+
+    Of several processes that train a model only rank 0 writes into ``folder``: what it takes to load the model again.
     """
-    validation = dict[str, Scored]()
-    if len(scorer.prepared.validation):  # there may be nothing but texts to compare
-        validation["validation"] = scorer.score(scorer.validation(), answering=False)
+    machine.set_deterministic(plan.deterministic)
+    machine.disable_cudnn_attention(plan.device)
+    prepared = from_plan.prepared_data(plan)
+    start = weight_transfer.load(folder.parent / plan.start, plan.start) if plan.start else None
+    trainer = from_plan.new_trainer(plan, prepared, start, ranks)
+    if plan.training.recompute:
+        recompute_blocks(trainer.model)
+    if plan.training.compile:
+        compile_blocks(trainer.model, Path(plan.cache), lambda line: notify(LogLine(plan.run, line, everywhere=True)))
+    metrics.load_libraries()  # in every run: what its process has loaded is part of its peak memory
+    machine.reset_peak_memory(plan.device)
+    if plan.is_trained:
+        state = TrainingLoop(plan, prepared, trainer, folder, notify, stop).run()
+    else:
+        trainer.around.finish(trainer.weights())
+        state = TrainingState(best_validation_loss=math.nan)
+    stop()  # as above
+    columns = {
+        **_training_columns(plan, trainer, state),
+        "peak_memory_bytes": machine.peak_memory_bytes(plan.device),
+    }
+    if ranks.is_main:
+        _write_facts(plan, prepared, trainer, state, folder)
+    if state.divergence:
+        return Trained(columns, {}, state.divergence)
+    return Trained(columns, _predictions(plan, trainer.model, prepared, notify, stop, ranks))
+
+
+def _predictions(
+    plan: Plan, model: Any, prepared: Prepared, notify: Notify, stop: Callable[[], bool], ranks: Ranks
+) -> dict[str, Predictions]:
+    """Predictions for the validation split and, except for a trial, the test split."""
+    predictor = Predictor(model, prepared, plan.device, progress(plan.run, notify), stop, ranks)
+    made = dict[str, Predictions]()
+    if len(prepared.validation):  # there may be nothing but texts to compare
+        made["validation"] = predictor.predict(predictor.validation(), answering=False)
+    if not plan.trial:
+        test = predictor.predict(prepared.test)
+        made["test"] = predictor.with_rounds(predictor.with_shuffled(test))
+    return made
+
+
+def _score_and_write(
+    plan: Plan, prepared: Prepared, predictions: Mapping[str, Predictions], folder: Path
+) -> dict[str, Any]:
+    """Scores the predictions for each split; returns what this adds to the run's row."""
+    splits = {"test": prepared.test} if "test" in predictions else {}
+    if "validation" in predictions:
+        splits["validation"] = validation(prepared, len(predictions["validation"].nats))
+    made = {split: scored(prepared, examples, predictions[split]) for split, examples in splits.items()}
+    _write_scores(plan, made, folder)
     if plan.trial:
-        _check_shared_state(shared)
-        if scorer.ranks.is_main:
-            _write_scores(plan, validation, folder)
         return {}
-    scored = scorer.with_decodings(scorer.with_shuffled(scorer.score(scorer.prepared.test)))
-    _check_shared_state(shared)
-    if not scorer.ranks.is_main:
-        return {}
-    _write_scores(plan, {"test": scored, **validation}, folder)
-    _write_decodings(plan, scored, folder)
-    _write_predictions(plan, scored, folder)
+    test = made["test"]
+    _write_decodings(plan, test, folder)
+    _write_predictions(plan, test, folder)
     if plan.kind_code:
-        kept_outputs.write(folder, scored.outputs)
-    _write_environment(plan, folder, scored.scores)
-    return _scoring_columns(scored)
-
-
-def _check_shared_state(before: dict[shared_state.Place, object]) -> None:
-    """Fails the run if the variant's code changed shared code: its numbers would not be comparable."""
-    changed = shared_state.changes(before)
-    if changed:
-        raise RuntimeError(f"while it trained, the variant's code changed {shared_state.listed(changed)}")
+        kept_outputs.write(folder, test.outputs)
+    _write_signatures(test.scores, folder)
+    return _scoring_columns(prepared, test.predictions)
 
 
 def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, Any]:
@@ -145,7 +172,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
         "train_seconds": state.seconds,
         "tokens_per_second": tokens / state.seconds if state.seconds else math.nan,
         "tokens_per_parameter": tokens / plan.counts.parameters,
-        "epochs": tokens / (budget.data_tokens(trainer.train) or 1.0),
+        "epochs": tokens / (budget.data_tokens(trainer.data) or 1.0),
         "padding_fraction": 1 - tokens / state.padded_tokens if state.padded_tokens else 0.0,
         "micro_batches": state.micro_batches,
         "best_step": state.best_step,
@@ -157,7 +184,7 @@ def _training_columns(plan: Plan, trainer: Trainer, state: TrainingState) -> dic
 
 def _flops_by_part(plan: Plan, trainer: Trainer, state: TrainingState) -> dict[str, float]:
     """Training FLOPs in attention, feed-forward networks and the output matrix."""
-    lengths = budget.sample_lengths(trainer.train)
+    lengths = budget.sample_lengths(trainer.data)
     sample = trainer.model.objective.training_flops(trainer.model, *lengths, plan.native)
     rate = state.flops / (float(np.sum(sample.model)) or 1.0)
     return {f"{part}_flops": rate * float(np.sum(flops)) for part, flops in sample.parts.items()}
@@ -177,14 +204,14 @@ def _objective_name(objective: Objective) -> str:
     return "masked" if objective.estimate_is_bound else "suffix"
 
 
-def _scoring_columns(scored: Scored) -> dict[str, Any]:
+def _scoring_columns(prepared: Prepared, made: Predictions) -> dict[str, Any]:
     """The part of the row that scoring fills in; FLOPs and tokens are those of answering, from a cache."""
-    speed = scored.generated_tokens / scored.generate_seconds if scored.generate_seconds else math.nan
+    tokens = sum(len(answer) + prepared.ends for answer in made.answers)
     return {
-        "score_seconds": scored.score_seconds,
-        "generate_seconds": scored.generate_seconds,
-        "generate_tokens_per_second": speed,
-        "inference_flops": scored.inference_flops,
+        "score_seconds": made.score_seconds,
+        "generate_seconds": made.generate_seconds,
+        "generate_tokens_per_second": tokens / made.generate_seconds if made.generate_seconds else math.nan,
+        "inference_flops": made.inference_flops,
     }
 
 
@@ -207,7 +234,8 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
     )
     if plan.is_trained:  # other runs keep the weights that they start from
         files.write_bytes(folder / "model.safetensors", packed(trainer.model.state_dict(), plan.run))
-    _write_environment(plan, folder)
+    facts = {"run": plan.run, **machine.environment(plan.device), "numerics": str(plan.numerics)}
+    sealed.write_json(folder / ENVIRONMENT, facts)
     text = io.StringIO()
     writer = csv.DictWriter(text, CURVES, lineterminator="\n")
     writer.writeheader()
@@ -215,11 +243,11 @@ def _write_facts(plan: Plan, prepared: Prepared, trainer: Trainer, state: Traini
     files.write_text(folder / "curves.csv", text.getvalue())
 
 
-def _write_environment(plan: Plan, folder: Path, scores: Iterable[Score] = ()) -> None:
-    """Facts about the machine, and the libraries' settings for scores."""
+def _write_signatures(scores: Iterable[Score], folder: Path) -> None:
+    """Adds the libraries' settings for scores to the facts about the machine."""
     signed = metrics.signatures(score.metric for score in scores)
-    facts = machine.environment(plan.device) | {f"{name}_signature": text for name, text in signed.items()}
-    sealed.write_json(folder / "environment.json", {"run": plan.run, **facts, "numerics": str(plan.numerics)})
+    facts = sealed.read_json(folder / ENVIRONMENT)
+    sealed.write_json(folder / ENVIRONMENT, facts | {f"{name}_signature": text for name, text in signed.items()})
 
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
@@ -232,10 +260,10 @@ def _score_row(score: Score) -> dict[str, Any]:
     return {key: value for key, value in asdict(score).items() if key != "per_example"}
 
 
-def _write_decodings(plan: Plan, scored: Scored, folder: Path) -> None:
+def _write_decodings(plan: Plan, test: Scored, folder: Path) -> None:
     rows = [
         {"run": plan.run, "decoding": way.decoding, **_score_row(score), "flops": way.flops, "seconds": way.seconds}
-        for way in scored.decoded
+        for way in test.decoded
         for score in way.scores
     ]
     if rows:
@@ -243,25 +271,25 @@ def _write_decodings(plan: Plan, scored: Scored, folder: Path) -> None:
 
 
 def _write_predictions(plan: Plan, scored: Scored, folder: Path) -> None:
-    table = pa.Table.from_pandas(_predictions(scored), preserve_index=False)
+    table = pa.Table.from_pandas(_table(scored), preserve_index=False)
     file = io.BytesIO()
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "run": plan.run}), file)
     files.write_bytes(folder / "predictions.parquet", file.getvalue())
 
 
-def _predictions(scored: Scored) -> pd.DataFrame:
+def _table(scored: Scored) -> pd.DataFrame:
     """One row per example, with what it contributes to each score that does not follow from the row.
 
     If the number of answers is limited, only the first rows have answers and their scores. Likelihoods with another
     example's source also exist for the first rows only.
     """
-    outputs = scored.outputs
+    outputs, shuffled = scored.outputs, scored.predictions.shuffled
     n = len(outputs.references)
     answers: list[str | None] = [*outputs.answers, *[None] * (n - len(outputs.answers))]
     correct = [answer == wanted for answer, wanted in zip(outputs.answers, outputs.references, strict=False)]
     kept = [score for score in scored.scores if score.per_example]
     by_metric = {score.metric: pd.Series(score.per_example, dtype="float64").reindex(range(n)) for score in kept}
-    exchanged = pd.Series(-scored.shuffled_nats, dtype="float64").reindex(range(n))
+    exchanged = pd.Series(-shuffled, dtype="float64").reindex(range(n))
     return pd.DataFrame(
         {
             "example": np.arange(n),
@@ -272,6 +300,6 @@ def _predictions(scored: Scored) -> pd.DataFrame:
             "correct": pd.Series(correct, dtype="boolean").reindex(range(n)),
             "bytes": outputs.bytes,
             **by_metric,
-            **({"log_likelihood_shuffled": exchanged} if len(scored.shuffled_nats) else {}),
+            **({"log_likelihood_shuffled": exchanged} if len(shuffled) else {}),
         }
     )

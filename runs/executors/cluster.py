@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from archbench.runs.base import lease, store
-from archbench.runs.base.messages import Ended, Event, PlannedRun, Progress
 from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.job import STOP, Job, Result
+from archbench.runs.plans.messages import Ended, Event, PlannedRun, Progress
+from archbench.runs.store import lease, store
 
 POLL_SECONDS = 3.0
 LEASES_PER_POLL = 100  # leases read per poll; a shared file system serves a few thousand files per second

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from archbench.runs.base.messages import Event, PlannedRun
+from archbench.runs.plans.messages import Event, PlannedRun
 from archbench.tasks.base.errors import InputError
 
 On = Literal["local", "ray", "slurm"]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import child, lease, store
-from archbench.runs.base.messages import Ended, LogLine, PlannedRun
 from archbench.runs.executors import worker as workers
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Ended, LogLine, PlannedRun
+from archbench.runs.store import lease, store
 from archbench.tasks.base.errors import one_line
 
 STOP = ".stop"  # in the folder of the comparison: all its jobs save a checkpoint and end

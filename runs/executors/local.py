@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 
-from archbench.runs.base import child, lease, store
-from archbench.runs.base.messages import Ended, Event, PlannedRun
 from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.worker import Worker, died, start
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Ended, Event, PlannedRun
+from archbench.runs.store import lease, store
 
 
 class Local:
@@ -26,13 +27,14 @@ class Local:
         while waiting and (free := self._free()):
             slot = free[0]
             worker = self.workers.get(slot)
-            plan = _next(waiting, worker)
+            plan = waiting.popleft()
             taken = self._taken(free, plan.devices)
             if not taken:  # wait for more of them
                 waiting.appendleft(plan)
                 return
             folder = store.run_folder(self.options.root, plan.run)
-            if worker is not None and (not worker.can_run(plan) or plan.devices > 1 or self.slots[slot] != [slot]):
+            is_other = worker is not None and worker.variables != plan.variables
+            if worker is not None and (is_other or plan.devices > 1 or self.slots[slot] != [slot]):
                 worker.close()
                 worker = None
             if worker is None:
@@ -99,13 +101,3 @@ class Local:
             return child.ONE_THREAD
         seen = dict.fromkeys(gpus[slot % len(gpus)] for slot in slots)
         return child.ONE_THREAD | {"CUDA_VISIBLE_DEVICES": ",".join(seen)}
-
-
-def _next(waiting: deque[PlannedRun], worker: Worker | None) -> PlannedRun:
-    """The first waiting run; for a worker that loaded a user's code, the first of that code in the same stage."""
-    plan = waiting[0]
-    if worker and worker.code:
-        same_stage = (candidate for candidate in waiting if candidate.stage == plan.stage)
-        plan = next((candidate for candidate in same_stage if worker.can_run(candidate)), plan)
-    waiting.remove(plan)
-    return plan

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from itertools import groupby, islice
 from typing import Any
 
-from archbench.runs.base import capacity
 from archbench.runs.executors.executor import ExecutorOptions
 from archbench.runs.executors.job import Job, Result
+from archbench.runs.machine import capacity
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError, one_line
 

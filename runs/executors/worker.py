@@ -15,8 +15,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import child, disk, lease, store
-from archbench.runs.base.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.machine import child
+from archbench.runs.machine.own_process import FailedError
+from archbench.runs.plans.messages import Ended, Event, Interrupted, LogLine, Notify, PlannedRun, Progress
+from archbench.runs.store import disk, lease, store
 from archbench.tasks.base.errors import one_line
 
 OUTPUT = "output.txt"
@@ -27,8 +29,7 @@ PROGRESS_SECONDS = 0.1
 class Worker:
     """The parent's end of a worker. ``plan`` is its current run; ``slot`` decides its GPU.
 
-    ``variables`` are those that the experiment adds to its environment. ``code`` is the user's variant that it has
-    imported; it then performs runs of no other architecture.
+    ``variables`` are those that the experiment adds to its environment.
     """
 
     process: subprocess.Popen[bytes]
@@ -36,15 +37,10 @@ class Worker:
     slot: int
     variables: Mapping[str, str] = field(default_factory=dict)
     plan: PlannedRun | None = None
-    code: str = ""
-
-    def can_run(self, plan: PlannedRun) -> bool:
-        """Whether the worker has the run's variables, and has imported no code that could change it."""
-        return self.code in ("", plan.code) and self.variables == plan.variables
 
     def assign(self, plan: PlannedRun, folder: Path) -> None:
         """Hands ``plan`` to the worker; a worker that has died is noticed when it is waited for."""
-        self.plan, self.code = plan, plan.code
+        self.plan = plan
         self._send((plan, str(folder.absolute())))
 
     def ask_to_stop(self) -> None:
@@ -124,6 +120,8 @@ def _attempt(work: str, plan: PlannedRun, folder: Path, notify: Notify, stop: Ca
         return Ended(plan.run, "held", str(other.holder))
     except Interrupted:
         return Ended(plan.run, "interrupted")
+    except FailedError as error:
+        return Ended(plan.run, "failed", str(error), error.traceback)
     except Exception as error:
         full = str(error.strerror) if isinstance(error, OSError) and error.errno in disk.FULL else ""
         return Ended(plan.run, "failed", one_line(error), traceback.format_exc(), full)

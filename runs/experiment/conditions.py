@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archbench.runs.experiment.entries import ConditionEntry
+from archbench.runs.experiment.optimizers import OPTIMIZERS
 from archbench.runs.experiment.sections import ComparedKeys, Task
 from archbench.runs.experiment.validation import printable, require
 from archbench.tasks.base.errors import InputError
 
 LISTS: tuple[str, ...] = ("architectures", "seeds")
 TABLES = ("training", "model", "budget")
-OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 
 
 def conditions(entries: Sequence[ConditionEntry], tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -68,7 +68,7 @@ def _in_words(values: Mapping[str, Any]) -> Iterator[str]:
             if key == "supervision":
                 yield f"{value} supervision"
             elif key == "optimizer":
-                yield OPTIMIZERS[value]
+                yield OPTIMIZERS[value].title
             else:
                 yield f"{label} {value}".lower() if isinstance(value, bool | str) else f"{label} {value:,}"
     if "tuning" in values:

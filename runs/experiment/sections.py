@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticKnownError
 
+from archbench.runs.experiment import optimizers
 from archbench.runs.experiment.keys import Key, Section, Table
 from archbench.runs.experiment.validation import printable, require
 from archbench.runs.experiment.values import (
@@ -211,7 +212,7 @@ class TrainingEntry(Table):
     dropout: Fraction = 0.0
     label_smoothing: Fraction = 0.0
     snapshots: Annotated[Whole, Field(ge=0, le=1_000)] = 0
-    optimizer: Literal["muon", "adamw"] = "muon"
+    optimizer: Annotated[str, AfterValidator(optimizers.known)] = "muon"
     length_pool: Annotated[Whole, Field(ge=1, le=2**20), Key(later=True, in_files=16)] = 512
     keep: Annotated[Literal["best", "last"], Key(later=True)] = "best"
     pretrained_share: Annotated[Number, Field(gt=0, le=1), Key(later=True)] = 1.0

@@ -33,6 +33,7 @@ from archbench.runs.experiment.sections import (
     Pretraining,
     Task,
     TextKeys,
+    TrainingEntry,
     is_checkpoint,
     is_scratch,
 )
@@ -311,8 +312,9 @@ def _open_recipe(entry: TaskEntry, task: Task, start: str, examples: int) -> dic
 
 
 def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:
-    """Whether a file states no learning rate, and no optimizer for which the usual one of pretrainings is too high."""
-    return "learning_rate" not in stated and stated.get("optimizer", "muon") == "muon"
+    """Whether a file states neither a learning rate nor an optimizer for which the usual rate may be too high."""
+    usual = TrainingEntry.model_fields["optimizer"].default
+    return "learning_rate" not in stated and stated.get("optimizer", usual) == usual
 
 
 def _drawing(entry: TaskEntry, examples: int) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 Every number comes from the run's records: its plan, record and scores, and the files about its data set.
 """
 
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.store import Row
+from archbench.runs.experiment.optimizers import OPTIMIZERS
 from archbench.runs.experiment.spec import BETWEEN_MEASURES
 from archbench.runs.export import usage as code
 from archbench.runs.export.facts import Facts
 from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.export.markdown import escaped, table
-from archbench.runs.training import optimizer
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store.store import Row
 from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.metrics.intervals import wilson
@@ -148,7 +148,7 @@ def _scaled(facts: Facts) -> str:
     plan, text = facts.run.plan, ""
     training = plan.training
     if training.proxy_width is not None:
-        hidden = optimizer.hidden_factor(training.optimizer, plan.size.dim / training.proxy_width)
+        hidden = OPTIMIZERS[training.optimizer].hidden_factor(plan.size.dim / training.proxy_width)
         text += (
             f" at width {training.proxy_width}; at this width, {plan.size.dim}, times {hidden:.3g} for hidden matrices"
         )

@@ -18,12 +18,12 @@ from archbench.architectures.conversion.quiet import quiet
 from archbench.architectures.families.variant import STOCK
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked
-from archbench.runs.base import disk, store
 from archbench.runs.experiment.sections import FINETUNE
 from archbench.runs.export import card, facts
 from archbench.runs.export.finetuned import FinetunedCheckpoint
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import disk, store
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS, END, PAD
 from archbench.tasks.base.files import write_text

@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import run_scores, store
-from archbench.runs.base.store import Row
 from archbench.runs.scoring.finished import FinishedRun
+from archbench.runs.store import run_scores, store
+from archbench.runs.store.store import Row
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from archbench.architectures.catalogue import sources
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine, store
 from archbench.runs.experiment.sections import Task, Training
-from archbench.runs.training.step import READ_STEPS, Trainer
+from archbench.runs.machine import machine
+from archbench.runs.store import store
+from archbench.runs.training import optimizer
+from archbench.runs.training.step import READ_STEPS, Trainer, TrainingStep
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
@@ -85,17 +89,14 @@ class Calibration:
 
 def measured(work: Work, variant: Variant, size: Size, limits: Limits) -> float:
     """Data tokens per second of a few seconds of training."""
-    trainer = Trainer.build(
-        variant.build,
-        size,
-        limits,
-        work.prepared,
-        Training.of(work.task.training),
-        work.task.supervision == "native",
-        0,
-        work.device,
-        work.precision,
-    )
+    training = Training.of(work.task.training)
+    torch.manual_seed(0)
+    model = variant.build(size, limits).to(work.device)
+    allowed_tokens = torch.tensor(work.prepared.allowed_tokens, device=work.device)
+    step = TrainingStep(model, model.objective, allowed_tokens, training.label_smoothing)
+    native, bf16 = work.task.supervision == "native", work.precision == "bf16"
+    trained = optimizer.build(model, training, bf16=bf16)
+    trainer = Trainer(step, trained, work.prepared.train, training, native, bf16=bf16)
     machine.disable_cudnn_attention(work.device)
     stream = trainer.stream(tokens=2**60)
     for _, (batch, _) in zip(range(WARM_UP[work.device]), stream.start(), strict=False):

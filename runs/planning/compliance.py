@@ -2,24 +2,22 @@
 
 import contextlib
 import hashlib
-import importlib
 import importlib.metadata
 import shlex
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
+from archbench import architectures
 from archbench.architectures import contract
-from archbench.architectures.catalogue import sources
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base.messages import visible
 from archbench.runs.planning import contract_parts
 from archbench.runs.planning.contract_parts import Key, Part, Shape
+from archbench.runs.plans.messages import visible
 from archbench.tasks.base import files, fixed_environment
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
@@ -82,7 +80,7 @@ def show(variant: Variant, cache: Path, say: Say) -> int:
     torch.set_num_threads(1)  # tiny models are slower on more
     parts = contract_parts.parts()
     (part,) = parts
-    console, kinds, key = Console(highlight=False, soft_wrap=True), set(), _key(variant, part)
+    console, kinds = Console(highlight=False, soft_wrap=True), set()
     width = min(console.width, WIDEST) if console.is_terminal else WIDEST
     say(f"{variant.name}: checking {contract_parts.in_words(parts.values())}, {contract_parts.time_of(parts.values())}")
     tell = _progress(variant.name, parts.values(), say)
@@ -91,8 +89,8 @@ def show(variant: Variant, cache: Path, say: Say) -> int:
         console.print(Text(visible(text), style=STYLES.get(kind, "")))
         if kind in OF_CHECKS and not console.is_terminal:
             tell()
-    if "fail" not in kinds and not variant.breaks and _key(variant, part) == key:
-        _record_passed(cache, key)
+    if "fail" not in kinds and not variant.breaks:
+        _record_passed(cache, _key(variant, part))
     return int("fail" in kinds)
 
 
@@ -138,13 +136,11 @@ def require_contract(
         say(f"{variant.name}: checking the contract of this file once: {what}, {expected}")
     tell = _progress(variant.name, missing.values(), say)
     for tried, part in missing.items():
-        key = _key(variant, tried)
         for result in contract.results(variant.build, variant.path, part.checks, part.trials):
             tell()
             if result.problem is not None:
                 raise InputError(_broken(variant, part, result))
-        if _key(variant, tried) == key:
-            _record_passed(cache, key)
+        _record_passed(cache, _key(variant, tried))
 
 
 def _broken(variant: Variant, part: Part, result: contract.Result) -> str:
@@ -186,23 +182,14 @@ def _wrapped(text: str, width: int) -> list[str]:
 def _key(variant: Variant, tried: Key) -> str:
     """SHA-256 of everything that decides whether a variant passes this part of the contract.
 
-    Covers its text, other code that it may have loaded, our code, and the versions of libraries.
+    Covers its text, which stands for the modules that it imports too, our code, and the versions of libraries.
     """
-    return digest([variant.text, repr(tried)], ("architectures",), sources.loaded())
-
-
-def digest(texts: Sequence[str], folders: Sequence[str], files: Mapping[str, bytes] = MappingProxyType({})) -> str:
-    """SHA-256 of texts, of our code in ``folders``, of further files and of the versions that both depend on."""
-    hashed = hashlib.sha256()
-    ours: dict[str, bytes] = {}
-    for folder in folders:
-        (root,) = importlib.import_module(f"archbench.{folder}").__path__
-        ours |= {f"{folder}/{path.relative_to(root)}": path.read_bytes() for path in sorted(Path(root).rglob("*.py"))}
+    hashed, (root,) = hashlib.sha256(), architectures.__path__
+    ours = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(Path(root).rglob("*.py"))}
     versions = [sys.version, *(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)]
-    named = [*sorted(files.items()), *ours.items()]
     variables = [repr(fixed_environment.declared())] if fixed_environment.declared() else []
-    words = (word.encode() for word in (*texts, *versions, *variables))
-    for part in (*words, *(part for name, content in named for part in (name.encode(), content))):
+    words = (word.encode() for word in (variant.text, repr(tried), *versions, *variables))
+    for part in (*words, *(part for name, content in ours.items() for part in (name.encode(), content))):
         hashed.update(len(part).to_bytes(8, "big") + part)
     return hashed.hexdigest()
 
@@ -215,10 +202,6 @@ def _is_remembered(cache: Path, key: str) -> bool:
 
 
 def _record_passed(cache: Path, key: str) -> None:
-    """Remembers a pass if the variant had this key before and after the checks.
-
-    If the checks made it load more code, another process would not know of that code before it has checked.
-    """
     with contextlib.suppress(OSError):  # it will be checked again
         files.write_bytes(_place(cache, key), _content(key))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from archbench.architectures import contract
 from archbench.architectures.families.size import Limits, Size
-from archbench.runs.base.plan import Plan
+from archbench.runs.plans.plan import Plan
 
 FILE_SECONDS = 45.0  # the median of the built-in variants on one core of an AMD EPYC (docs/contract.md)
 LAYER_SECONDS = 0.9  # CPU seconds for each layer of a model, as the next two measured on built-in variants

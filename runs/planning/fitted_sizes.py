@@ -10,8 +10,8 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine
 from archbench.runs.experiment.sections import HELD, Pretraining, Task
+from archbench.runs.machine import machine
 from archbench.runs.planning import budget
 from archbench.runs.planning.calibrate import Calibration, Work
 from archbench.runs.planning.measurements import Measurements, TokenCost

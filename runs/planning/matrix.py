@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import machine, store
-from archbench.runs.base.placement import PlacedPlan, Placement
-from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import UNMATCHED, Experiment, StartKeys, Task, Training
+from archbench.runs.machine import machine
 from archbench.runs.planning import tuning
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
@@ -18,6 +16,9 @@ from archbench.runs.planning.preparation import Preparation
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.task_runs import TaskRuns
 from archbench.runs.planning.trials import recipe
+from archbench.runs.plans.placement import PlacedPlan, Placement
+from archbench.runs.plans.plan import ExecutionSetting, Plan
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say
 

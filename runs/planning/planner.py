@@ -8,9 +8,6 @@ from typing import Any
 from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import disk, foreign_code
-from archbench.runs.base.placement import PlacedPlan, Placement
-from archbench.runs.base.plan import ExecutionSetting, Plan
 from archbench.runs.experiment.sections import (
     ONCE,
     PROMPT,
@@ -28,6 +25,10 @@ from archbench.runs.planning.calibrate import Calibration
 from archbench.runs.planning.fitted_sizes import FittedSizes, Order
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.measurements import TokenCost
+from archbench.runs.plans import foreign_code
+from archbench.runs.plans.placement import PlacedPlan, Placement
+from archbench.runs.plans.plan import ExecutionSetting, Plan
+from archbench.runs.store import disk
 from archbench.runs.training import compiled
 from archbench.runs.training.pretraining_objectives import MASKED, has_source_loss
 from archbench.tasks.base.errors import InputError
@@ -236,7 +237,7 @@ class Planner:
 
     @cached_property
     def _is_written_in_rounds(self) -> bool:
-        """Whether scoring adds answers in rounds where a model can give them (``Scorer.with_decodings``)."""
+        """Whether scoring adds answers in rounds where a model can give them (``Predictor.with_rounds``)."""
         is_own = bool(registry.of(self.prepared.config).origin)
         return not is_own and task_kinds.decoding(self.prepared).strategy == "greedy"
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import product
 
 from archbench.architectures.families.size import Size
-from archbench.runs.base.placement import PlacedPlan
 from archbench.runs.experiment.sections import SCRATCH, Pretraining
 from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.preparation import Preparation
 from archbench.runs.planning.trials import recipe
+from archbench.runs.plans.placement import PlacedPlan
 from archbench.runs.training.weight_transfer import weights_for_stacks
 from archbench.tasks.base.errors import InputError
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import machine, store
-from archbench.runs.base.placement import Placement
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import SCRATCH, Against, Experiment, Task, is_path, variant_name
+from archbench.runs.machine import machine
 from archbench.runs.planning.matrix import Matrix
 from archbench.runs.planning.preparation import check_data
+from archbench.runs.plans.placement import Placement
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store import store
 from archbench.tasks.base.errors import InputError
 
 SETTINGS = {  # of a run's row, with their names in a sentence

@@ -8,8 +8,6 @@ from itertools import product
 
 from archbench.architectures.families.prompted import Prompt
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base.placement import PlacedPlan
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.sections import PROMPT, SCRATCH, Form, Task
 from archbench.runs.experiment.validation import printable
 from archbench.runs.planning import budget
@@ -17,6 +15,8 @@ from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials, recipe
 from archbench.runs.planning.tuning import Point
+from archbench.runs.plans.placement import PlacedPlan
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import prompts
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared

@@ -5,10 +5,10 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-from archbench.runs.base.placement import PlacedPlan
 from archbench.runs.experiment.sections import FROZEN, TRANSFER, Form, Task, Training
 from archbench.runs.planning import rate_choice, tuning
 from archbench.runs.planning.tuning import Point, TrialLoss
+from archbench.runs.plans.placement import PlacedPlan
 
 FROZEN_FACTOR = 10  # of the learning rate, for a head alone: docs/tuning.md
 Place = Callable[[Task, Form, int, Point], PlacedPlan]  # task, candidate, seed and setting of a trial

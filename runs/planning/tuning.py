@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from archbench.runs.base import store
 from archbench.runs.experiment.sections import Training, TrainingEntry, Tuning
 from archbench.runs.planning import rate_choice
+from archbench.runs.store import store
 from archbench.runs.training.train import EXACT_NLL
 from archbench.tasks.base import sealed
 

@@ -5,10 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archbench.runs.base import store
-from archbench.runs.base.messages import Notify
-from archbench.runs.base.plan import Plan
-from archbench.runs.scoring.score import Scorer, progress
+from archbench.runs.machine.own_process import OwnProcess
+from archbench.runs.plans.messages import Notify
+from archbench.runs.plans.plan import Plan
+from archbench.runs.scoring.score import Predictions, Predictor, progress, scored
+from archbench.runs.store import store
 from archbench.runs.training.from_plan import new_trainer, prepared_data
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
@@ -30,7 +31,7 @@ def make(
     bars = [task.bar(prepared)] if len(prepared.train) else []
     rows = [asdict(baseline) for baseline in (*task.baselines(prepared), *bars)]
     if plan.is_trained:
-        rows += _untrained(plan, prepared, progress(plan.run, notify), stop)
+        rows += _untrained(plan, prepared, notify, stop)
     facts = _made_from(plan)
     sealed.write_sealed(_path(plan, root), [{"dataset": prepared.name, **row, **facts} for row in rows])
 
@@ -59,15 +60,24 @@ def _made_from(plan: Plan) -> dict[str, Any]:
     return {"data": plan.data, "version": VERSION, "made_from": f"{plan.run} {plan.kind_code}".strip()}
 
 
-def _untrained(
-    plan: Plan, prepared: Prepared, notify: Callable[[float, float], None], stop: Callable[[], bool]
-) -> list[dict[str, Any]]:
+def _untrained(plan: Plan, prepared: Prepared, notify: Notify, stop: Callable[[], bool]) -> list[dict[str, Any]]:
     """The scores of the plan's model before any training."""
-    model = new_trainer(plan, prepared).model
-    scored = Scorer(model, prepared, plan.device, notify, stop).score(prepared.test)
-    by_kind = task.scores_by_kind(prepared, scored.outputs) if plan.kind_code else []
-    scores = {score.metric: score.value for score in (*by_kind, *scored.scores, *by_kind)}
+    if plan.foreign:
+        with OwnProcess() as process:
+            predicted: Predictions = process.call(f"{__name__}:predictions", plan, notify=notify, stop=stop)
+    else:
+        predicted = predictions(plan, notify, stop)
+    made = scored(prepared, prepared.test, predicted)
+    by_kind = task.scores_by_kind(prepared, made.outputs) if plan.kind_code else []
+    scores = {score.metric: score.value for score in (*by_kind, *made.scores, *by_kind)}
     return [{"name": "untrained", "split": "test", "metric": metric, "value": scores[metric]} for metric in scores]
+
+
+def predictions(plan: Plan, notify: Notify, stop: Callable[[], bool]) -> Predictions:
+    """What the plan's model predicts for the test split before any training."""
+    prepared = prepared_data(plan)
+    model = new_trainer(plan, prepared).model
+    return Predictor(model, prepared, plan.device, progress(plan.run, notify), stop).predict(prepared.test)
 
 
 def _path(plan: Plan, root: Path) -> Path:

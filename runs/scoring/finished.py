@@ -10,9 +10,10 @@ import torch
 
 from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.variant import Variant
-from archbench.runs.base import plan, store
-from archbench.runs.base.weights import unpacked
 from archbench.runs.experiment.sections import UNTRAINED
+from archbench.runs.plans import plan
+from archbench.runs.store import store
+from archbench.runs.store.weights import unpacked
 from archbench.runs.training import weight_transfer
 from archbench.runs.training.pretraining_objectives import window_limits
 from archbench.tasks.base import fixed_environment, sealed

@@ -1,4 +1,7 @@
-"""The scoring loop: exact likelihoods and answers of a model on a task's test examples, in float32."""
+"""Scoring in two steps: a model's exact likelihoods and answers for examples, in float32, and the metrics of these.
+
+Metrics are computed from numbers that the model gave, so that they need not run where a user's code runs.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from archbench.architectures.objectives import objective
 from archbench.architectures.objectives.objective import Batch
-from archbench.runs.base.messages import Interrupted, Progress
+from archbench.runs.plans.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.kept_outputs import outputs_of
 from archbench.runs.training import grad_accumulation
@@ -36,6 +39,37 @@ ROUNDS = {10: "10 rounds", 4: "4 rounds", 1: "one pass"}  # in which a canvas is
 
 
 @dataclass(frozen=True)
+class InRounds:
+    """Answers that fill the canvas in rounds, and what one takes: model FLOPs, seconds. ``name`` is the table's."""
+
+    name: str
+    answers: list[NDArray[np.int32]]
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model computes for examples: likelihoods and the tokens of answers, as numbers, and what they cost.
+
+    ``nats`` (n,) is -log p(target | source); ``bound``, ``pseudo`` and ``masked`` (n,) as ``Outputs.bound_nats``,
+    ``Outputs.pseudo_nats`` and the metric ``masked_loss`` have them. ``shuffled`` are the nats of the first examples,
+    each after the source of another one.
+    """
+
+    nats: NDArray[np.float64]
+    answers: list[NDArray[np.int32]]
+    bound: NDArray[np.float64] | None = None
+    pseudo: NDArray[np.float64] | None = None
+    masked: NDArray[np.float64] | None = None
+    shuffled: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    in_rounds: tuple[InRounds, ...] = ()
+    score_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    inference_flops: float = 0.0  # of an answer
+
+
+@dataclass(frozen=True)
 class Decoded:
     """The scores of answers that are written in one way, and what an answer takes: model FLOPs, seconds."""
 
@@ -47,24 +81,41 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Scored:
-    """The model's predictions on the test examples, their metrics and their cost.
+    """The metrics of ``predictions``, and the texts that they stand for."""
 
-    ``decoded`` are the same model's answers written in rounds, where it can do that. ``shuffled_nats`` are
-    -log p(target | source of another example) of the first examples, where that was computed.
-    """
-
+    predictions: Predictions
     outputs: Outputs
     scores: tuple[Score, ...]
-    score_seconds: float
-    generate_seconds: float
-    generated_tokens: int
-    inference_flops: float
     decoded: tuple[Decoded, ...] = ()
-    shuffled_nats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
-class Scorer:
-    """Scores one model; ``allowed`` (v,) are the tokens that an answer may use.
+def scored(prepared: Prepared, examples: Examples, predictions: Predictions) -> Scored:
+    """The scores of a model's predictions for ``examples``; needs no model, and so none of a user's code."""
+    made = predictions
+    outputs = outputs_of(prepared, examples, made.nats, made.bound, made.answers, made.pseudo)
+    scores = [*task.measure(prepared, outputs), *_masked_loss(outputs, made.masked)]
+    if count := len(made.shuffled):
+        scores.append(BUILTIN[shuffled.METRIC].score(made.shuffled, examples.target_bytes[:count]))
+    compared = [score.metric for score in scores if score.metric in TEXTS]
+    decoded = tuple(_decoded(prepared, outputs.references, compared, way) for way in made.in_rounds)
+    return Scored(made, outputs, tuple(scores), decoded)
+
+
+def _decoded(prepared: Prepared, references: Sequence[str], metrics: Sequence[str], way: InRounds) -> Decoded:
+    texts = [prepared.tokenizer.decode(ids) for ids in way.answers]
+    scores = tuple(text_score(metric, references[: len(texts)], texts) for metric in metrics)
+    return Decoded(way.name, scores, way.flops, way.seconds)
+
+
+def validation(prepared: Prepared, count: int) -> Examples:
+    """The validation examples that are scored: the same ``count`` for all models, at most all there are."""
+    examples = prepared.validation
+    assert isinstance(examples, PairExamples | Windows)
+    return Subset(examples, np.sort(seeded_order(len(examples), 0)[:count]))
+
+
+class Predictor:
+    """Asks one model for likelihoods and answers; ``allowed`` (v,) are the tokens that an answer may use.
 
     Batches are dealt to ``ranks``, each of which has all results in the end.
     """
@@ -84,7 +135,7 @@ class Scorer:
         self.allowed = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
 
     @torch.no_grad()
-    def score(self, examples: Examples, answering: bool = True) -> Scored:
+    def predict(self, examples: Examples, answering: bool = True) -> Predictions:
         """Answers to the first examples, likelihoods of all; raises ``Interrupted`` on a request to stop.
 
         Answers come first, so that a model that stores targets has seen none.
@@ -95,72 +146,58 @@ class Scorer:
         nats, second = self._likelihoods(examples, self._second)
         end = time.perf_counter()
         is_pseudo, is_bound = self._compares_texts, self.model.objective.estimate_is_bound
-        bound, pseudo = second if is_bound and not is_pseudo else None, second if is_pseudo else None
-        outputs = outputs_of(self.prepared, examples, nats, bound, answers, pseudo)
-        masked = None if is_bound or is_pseudo else second
-        return Scored(
-            outputs,
-            (*task.measure(self.prepared, outputs), *_masked_loss(outputs, masked)),
+        return Predictions(
+            nats,
+            answers,
+            bound=second if is_bound and not is_pseudo else None,
+            pseudo=second if is_pseudo else None,
+            masked=None if is_bound or is_pseudo else second,
             score_seconds=end - middle,
             generate_seconds=middle - begun,
-            generated_tokens=sum(len(answer) + self.prepared.ends for answer in answers),
             inference_flops=self._answer_flops(examples, answers),
         )
 
     @torch.no_grad()
-    def with_decodings(self, scored: Scored) -> Scored:
-        """The scores, with those of answers that fill the canvas in rounds, where greedy ones take a pass per token.
+    def with_rounds(self, predictions: Predictions) -> Predictions:
+        """The predictions with answers that fill the canvas in rounds, where greedy ones take a pass per token.
 
-        It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
+        They come after all others and change none. Raises ``Interrupted`` when asked to stop.
         """
-        usual, test, outputs = task.decoding(self.prepared), self.prepared.test, scored.outputs
-        compared = [score.metric for score in scored.scores if score.metric in TEXTS]
+        usual, test = task.decoding(self.prepared), self.prepared.test
         rounds_flops = getattr(self.model.objective, "rounds_flops", None)
-        if usual.strategy != "greedy" or not compared or not self._estimated or rounds_flops is None:
-            return scored
-        count, decoded = max(1, len(outputs.answers)), list[Decoded]()
+        is_own, count = bool(registry.of(self.prepared.config).origin), len(predictions.answers)
+        if usual.strategy != "greedy" or is_own or not count or not self._estimated or rounds_flops is None:
+            return predictions
+        written = []
         for rounds, name in ROUNDS.items():
             begun, decoding = time.perf_counter(), replace(usual, strategy="confident", rounds=rounds)
             answers = self._answers(test, decoding)
             seconds = time.perf_counter() - begun
-            texts, references = [self.prepared.tokenizer.decode(ids) for ids in answers], outputs.references
-            scores = tuple(text_score(metric, references[: len(texts)], texts) for metric in compared)
-            decoded.append(
-                Decoded(
-                    name,
-                    scores,
-                    self._answer_flops(test, answers, partial(rounds_flops, rounds=rounds)),
-                    seconds / count,
-                )
-            )
-        return replace(scored, decoded=tuple(decoded))
+            flops = self._answer_flops(test, answers, partial(rounds_flops, rounds=rounds))
+            written.append(InRounds(name, answers, flops, seconds / count))
+        return replace(predictions, in_rounds=tuple(written))
 
     @torch.no_grad()
-    def with_shuffled(self, scored: Scored) -> Scored:
-        """The scores of the test split with ``bits_per_byte_shuffled``, where it has several sources and bits per byte.
+    def with_shuffled(self, predictions: Predictions) -> Predictions:
+        """The predictions for the test split with ``shuffled``, where it has several sources and bits per byte.
 
-        It comes after all other scores and changes none. Raises ``Interrupted`` when asked to stop.
+        They come after all others and change none. Raises ``Interrupted`` when asked to stop.
         """
         test = self.prepared.test
         count = min(shuffled.EXAMPLES, len(test))
-        likely = any(score.metric == "bits_per_byte" for score in scored.scores)
-        if not likely or count < 2 or not self.prepared.config.source_length:
-            return scored
+        if count < 2 or not self.prepared.config.source_length or not task.has_bits_per_byte(self.prepared):
+            return predictions
         assert isinstance(test, Subset)
         examples = shuffled.ExchangedSources(test, count)
         if not examples.any_differ:
-            return scored
+            return predictions
         nats, _ = self._likelihoods(examples, None)
-        score = BUILTIN[shuffled.METRIC].score(nats, examples.target_bytes)
-        return replace(scored, scores=(*scored.scores, score), shuffled_nats=nats)
+        return replace(predictions, shuffled=nats)
 
     def validation(self) -> Examples:
-        """The validation examples that are scored: the same for all, few where a likelihood takes a pass per token."""
-        examples = self.prepared.validation
-        assert isinstance(examples, PairExamples | Windows)
+        """The validation examples that are scored: few where a likelihood takes a pass per token."""
         wanted = VALIDATION_EXAMPLES if self._estimated else self.prepared.config.test_examples
-        order = seeded_order(len(examples), 0)
-        return Subset(examples, np.sort(order[:wanted]))
+        return validation(self.prepared, wanted)
 
     def _answer_flops(
         self, examples: Examples, answers: Sequence[NDArray[np.int32]], cost: Callable[..., Any] | None = None

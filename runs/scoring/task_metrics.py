@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from archbench.runs.base import foreign_code, store
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.run_scores import BY_KIND
+from archbench.runs.plans import foreign_code
+from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import kept_outputs, untrained
+from archbench.runs.store import store
+from archbench.runs.store.run_scores import BY_KIND
 from archbench.runs.training.from_plan import prepared_data
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError, one_line

@@ -6,7 +6,7 @@ import torch
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
-from archbench.runs.scoring.score import Scorer
+from archbench.runs.scoring.score import Predictor, scored
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.kinds import own, registry, task
@@ -30,9 +30,9 @@ def try_kind(prepared: Prepared) -> None:
     for name in MODELS:
         with torch.random.fork_rng(devices=[]):
             model = _model(name, few)
-            outputs = Scorer(model, few, "cpu", lambda done, total: None, lambda: False).score(few.test).outputs
+            predicted = Predictor(model, few, "cpu", lambda done, total: None, lambda: False).predict(few.test)
         try:
-            given = [score.metric for score in task.scores_by_kind(few, outputs)]
+            given = [score.metric for score in task.scores_by_kind(few, scored(few, few.test, predicted).outputs)]
         except InputError as error:
             raise InputError(f"{error} (tried on {len(few.test)} test examples of an untrained {name})") from None
         lacking = [metric for metric in kind.metrics if metric not in given]

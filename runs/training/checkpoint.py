@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
-from archbench.runs.base.weights import packed, unpacked
+from archbench.runs.store.weights import packed, unpacked
 from archbench.tasks.base import sealed
 from archbench.tasks.base.files import sync_folder, write_synced
 from archbench.tasks.base.progress import Say

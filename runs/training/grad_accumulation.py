@@ -26,18 +26,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_MESSAGES)
 
 
-def retry_in_parts(call: Callable[[int], Result]) -> Result:
-    """The result of ``call`` for one part; if memory does not suffice, for two, four and more parts.
+def retry_in_parts(
+    call: Callable[[int], Result],
+    parts: int = 1,
+    most: int = MAX_PARTS,
+    anywhere: Callable[[bool], bool] = lambda short: short,
+) -> Result:
+    """The result of ``call`` for so many parts; if memory does not suffice, for twice as many, and so on.
 
-    Raises what PyTorch raises where that does not help either.
+    ``anywhere`` says from whether memory was short here whether it was so on any rank. Raises what PyTorch raises where
+    ``most`` parts, or more, do not fit either.
     """
-    parts = 1
     while True:
+        result: Result | None = None
         try:
-            return call(parts)
+            result = call(parts)
         except (RuntimeError, MemoryError) as error:
-            if parts >= MAX_PARTS or not is_out_of_memory(error):
+            if parts >= most or not is_out_of_memory(error):
                 raise
+        if not anywhere(result is None) and result is not None:
+            return result
         parts *= 2
         empty_cache()
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from archbench.architectures.components import mask
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.masked import Masked
@@ -75,7 +76,7 @@ def _fills_in(model: Any) -> bool:
 
 def _is_prefix_decoder(model: Any) -> bool:
     """Whether a model that writes from left to right sees its source in both directions, with states for it."""
-    return bool(model.causal and getattr(model, "prefix", False))
+    return bool(model.causal and getattr(model, "mask", None) is mask.PREFIX)
 
 
 def window_limits(shares: ObjectiveShares, usual: Limits) -> Limits:

@@ -8,8 +8,8 @@ from typing import Final
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.prompted import Prompt, Prompted
 from archbench.architectures.families.size import Limits, Size
-from archbench.runs.base.plan import Plan
 from archbench.runs.experiment.validation import nearest, printable
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training import weight_transfer
 from archbench.runs.training.pretraining_objectives import ObjectiveShares
 from archbench.runs.training.weight_transfer import PretrainedWeights

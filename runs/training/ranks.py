@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from archbench.runs.base import child
-from archbench.runs.base.messages import Event, Interrupted
+from archbench.runs.machine import child
+from archbench.runs.plans.messages import Event, Interrupted
 
 BUCKET = 2**24  # gradient elements per all-reduce
 TIMEOUT = timedelta(minutes=30)  # the others wait while one rank computes baselines or compiles
@@ -113,10 +113,11 @@ def launch(
     arguments: tuple[Any, ...],
     notify: Callable[[Event], None],
     stop: Callable[[], bool],
-) -> None:
+) -> Any:
     """Call the function ``call`` ("module:function") on ``count`` new processes, with torchrun's elastic launcher.
 
-    The function receives ``arguments``, ``notify``, ``stop`` and its ``Ranks``. Only rank 0's events are forwarded.
+    The function receives ``arguments``, ``notify``, ``stop`` and its ``Ranks``. Only rank 0's events are forwarded, and
+    its result is returned.
     Raises ``Interrupted`` if the ranks stopped on request, and ``RuntimeError`` with the cause if one fails or dies.
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -144,14 +145,17 @@ def launch(
 
     thread = threading.Thread(target=launched)  # not the main thread, whose signal handlers the launcher would replace
     thread.start()
-    interrupted = False
+    interrupted, result = False, None
     while thread.is_alive() or not events.empty():
         if stop():
             asked.set()
         with contextlib.suppress(queue.Empty):
             event = events.get(timeout=POLL_SECONDS)
-            interrupted = interrupted or event is None
-            if event is not None:
+            if event is None:
+                interrupted = True
+            elif isinstance(event, _Result):
+                result = event.value
+            else:
                 notify(event)
     thread.join()
     if failures and isinstance(failures[0], ChildFailedError):
@@ -160,6 +164,14 @@ def launch(
         raise failures[0]
     if interrupted:
         raise Interrupted
+    return result
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What the function returned on rank 0."""
+
+    value: Any
 
 
 def _cause(error: Any) -> str:
@@ -186,7 +198,9 @@ def _rank(device: str, call: str, arguments: tuple[Any, ...], events: Any, asked
     dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo", timeout=TIMEOUT)
     notify: Callable[[Event], None] = events.put if rank == 0 else _ignore
     try:
-        child.load_function(call)(*arguments, notify, asked.is_set, Ranks(rank, count))
+        result = child.load_function(call)(*arguments, notify, asked.is_set, Ranks(rank, count))
+        if rank == 0:
+            events.put(_Result(result))
     except Interrupted:
         if rank == 0:
             events.put(None)

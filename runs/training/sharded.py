@@ -1,12 +1,13 @@
 """Sharded training (FSDP2): parameters, gradients and optimizer states are split over ranks.
 
 PyTorch's ``fully_shard`` (2304.11277) gathers the parameters of each block when it is used. Muon orthogonalises whole
-matrices: one rank owns each matrix, gathers the full gradient, keeps the momentum and broadcasts the update. Evaluation
-and checkpoints use unsharded weights. All ranks are on one machine.
+matrices: one rank owns each matrix, orthogonalises its gathered direction and broadcasts the update. Evaluation and
+checkpoints use unsharded weights. All ranks are on one machine.
 """
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,183 +16,149 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from archbench.architectures.components.stack import Block
-from archbench.runs.training import optimizer
-from archbench.runs.training.optimizer import Muon, Optimizer, Recipe
+from archbench.architectures.objectives.objective import LossInputs
+from archbench.runs.training import grad_accumulation, optimizer
+from archbench.runs.training.muon import Muon, add_orthogonalised
 from archbench.runs.training.ranks import Ranks
 
 SPLITS = ("row_splits", "column_splits")  # attributes of a matrix that holds several
 
 
-class ShardedModel:
-    """The sharded parameters of a training step, and an unsharded copy of its model for evaluation and export."""
+class Sharded:
+    """A training step whose parameters are sharded, and an unsharded copy of its model for evaluation and export."""
 
-    def __init__(self, step: Any, device: torch.device, ranks: Ranks) -> None:
-        """Shards ``step`` in place; its model is on ``device``."""
+    reads_checkpoints = False  # rank 0 alone does
+
+    def __init__(self, step: Any, ranks: Ranks) -> None:
+        """Shards ``step``, whose model is on its device, in place."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard  # its import takes a second, which other runs are spared
 
-        self.step, self.device, self.ranks = step, device, ranks
+        self.step, self.device, self.ranks = step, step.allowed_tokens.device, ranks
         self.plain: nn.Module = copy.deepcopy(step.model).cpu()
-        self.splits = {
-            name: {key: getattr(parameter, key) for key in SPLITS if hasattr(parameter, key)}
-            for name, parameter in step.model.named_parameters()
-        }
-        self.hidden = set(optimizer.hidden_matrices(step.model))
-        mesh = init_device_mesh(device.type, (ranks.world_size,))
+        mesh = init_device_mesh(self.device.type, (ranks.world_size,))
         modules = [module for module in step.modules() if isinstance(module, Block)]
         for module in (*modules, step):
             fully_shard(module, mesh=mesh)
             module.set_gradient_divide_factor(1.0)  # losses are divided by the tokens of all ranks
             module.set_force_sum_reduction_for_comms(True)
+        sharded = dict(step.model.named_parameters())
+        for name, parameter in self.plain.named_parameters():
+            for key in SPLITS:
+                if hasattr(parameter, key):
+                    setattr(sharded[name], key, getattr(parameter, key))
 
-    def optimizer(self, recipe: Recipe, ratio: float, bf16: bool) -> "ShardedOptimizer":
-        """The optimizer of the sharded parameters; arguments as in ``optimizer.build``."""
-        trained = {name: p for name, p in self.step.model.named_parameters() if p.requires_grad}
-        matrices = {name: p for name, p in trained.items() if name in self.hidden and recipe.optimizer == "muon"}
-        rest = {name: p for name, p in trained.items() if name not in matrices}
-        factor = optimizer.hidden_factor(recipe.optimizer, ratio)
-        return ShardedOptimizer(matrices, rest, recipe, self.hidden, factor, bf16, self.splits, self.ranks)
+    def share_matrices(self, trained: torch.optim.Optimizer) -> None:
+        """Have the ranks share the work of Muon, which needs whole matrices."""
+        for part in optimizer.parts(trained):
+            if isinstance(part, Muon):
+                part.update = SharedUpdate([p for group in part.param_groups for p in group["params"]], self.ranks)
 
-    def whole(self, tensors: Mapping[str, Tensor], everywhere: bool = True) -> dict[str, Tensor]:
-        """Sharded tensors as full ones on the CPU, or, unless ``everywhere``, on rank 0's; all ranks call this."""
-        kept = everywhere or self.ranks.is_main
-        full = ((name, gathered(tensor)) for name, tensor in tensors.items())
-        return {name: tensor.cpu() if kept else tensor.new_empty(0) for name, tensor in full}
+    def deal(self, parts: Sequence[LossInputs], tokens: float) -> Iterator[tuple[int, LossInputs, float]]:
+        """As `Replicated.deal`; all ranks need equally many passes, and extra ones add a gradient of 0."""
+        own = self.ranks.share(range(len(parts)))
+        for place in own:
+            yield place, parts[place], tokens
+        for _ in range(-(-len(parts) // self.ranks.world_size) - len(own)):
+            yield 0, parts[0], math.inf
+
+    def within_memory(self, accumulate: Callable[[int], Tensor], parts: int, most: int) -> Tensor:
+        """The result of ``accumulate`` for so many parts; raises ``RuntimeError`` where memory does not suffice.
+
+        The ranks have exchanged parameters by then, so that none can begin the step again.
+        """
+        try:
+            return accumulate(parts)
+        except (RuntimeError, MemoryError) as error:
+            if not grad_accumulation.is_out_of_memory(error):
+                raise
+            raise RuntimeError(
+                f"out of memory with a batch in {parts} parts; use more devices or smaller batch_tokens"
+            ) from error
+
+    def reduce(self, losses: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """The losses of all micro-batches (parts,); FSDP has added up the gradients."""
+        return self.ranks.all_reduce(losses)
 
     @contextmanager
     def evaluated(self) -> Iterator[nn.Module]:
-        """The unsharded model with the current weights, on the device."""
-        self.plain.load_state_dict(self.whole(self.step.model.state_dict()))
-        self.plain.to(self.device)
-        yield self.plain
+        """The unsharded model with the current weights in evaluation mode, on the device; all ranks enter together."""
+        self.plain.load_state_dict(self._everywhere(self.step.model.state_dict()))
+        yield self.plain.to(self.device).eval()
         self.plain.cpu()
 
-    def final(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """The unsharded model with the final ``weights``, on the device."""
-        self.plain.load_state_dict(self.whole(weights))
-        return self.plain.to(self.device)
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sharded tensors as whole ones on the CPU of rank 0; all ranks call this."""
+        return {name: self._on_main(tensor) for name, tensor in tensors.items()}
 
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Distribute rank 0's full ``weights`` to all ranks; other ranks pass an empty mapping."""
-        with torch.no_grad():
-            for name, tensor in self.step.model.state_dict().items():
-                _spread(tensor, weights.get(name), self.ranks)
+    def optimizer_state(self, trained: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """The optimizer's state as whole tensors on the CPU of rank 0; all ranks call this."""
+        return optimizer.state(trained, self._on_main)
 
-    def sharded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rank 0's full ``weights`` as new sharded tensors."""
+    def load(self, weights: Mapping[str, Tensor], trained: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+        """As `Replicated.load`: rank 0's whole tensors, distributed to all ranks; others pass empty mappings."""
+        saved = optimizer.unpacked(trained, state) if self.ranks.is_main else {}
+        shapes = self.ranks.gathered({name: tensor.shape for name, tensor in saved.items()})[0]
+        self._spread(optimizer.blank(trained, shapes), saved)
+        self._spread(self.step.model.state_dict(), weights)
+
+    def placed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rank 0's whole ``weights`` as new sharded tensors."""
         parts = {name: tensor.detach().clone() for name, tensor in self.step.model.state_dict().items()}
-        for name, tensor in parts.items():
-            _spread(tensor, weights.get(name), self.ranks)
+        self._spread(parts, weights)
         return parts
 
+    def finish(self, weights: Mapping[str, Tensor]) -> None:
+        """Leave the step with the unsharded model and these ``weights``, on the device."""
+        self.plain.load_state_dict(self._everywhere(weights))
+        self.step.model = self.plain.to(self.device)
 
-class ShardedOptimizer(Optimizer):
-    """Muon with owned matrices, AdamW on shards. State format as in ``Optimizer``; each can load the other's."""
+    def _everywhere(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: gathered(tensor).cpu() for name, tensor in tensors.items()}
 
-    def __init__(
-        self,
-        matrices: dict[str, nn.Parameter],
-        rest: dict[str, nn.Parameter],
-        recipe: Recipe,
-        hidden: Collection[str],
-        factor: float,
-        bf16: bool,
-        splits: Mapping[str, Mapping[str, Any]],
-        ranks: Ranks,
-    ) -> None:
-        super().__init__({}, rest, recipe, hidden, factor, bf16)
-        self.parameters = [*matrices.values(), *rest.values()]
-        self.matrices, self.ranks = matrices, ranks
-        self.owners = _owners(matrices, ranks.world_size)
-        self.updates: dict[str, nn.Parameter] = {}
-        for name, matrix in matrices.items():
-            if self.owners[name] == ranks.rank:
-                self.updates[name] = _zeros(matrix, splits[name], matrix.device)
-        self.owned = Muon(self.updates.values(), recipe.learning_rate, 0.0, factor, bf16)
-        self.pieces: dict[str, dict[tuple[int, int], int]] = {}  # for each matrix, the number of pieces by shape
-        for name, matrix in matrices.items():
-            groups = Muon([_zeros(matrix, splits[name], "meta")], 0.0, 0.0).groups
-            self.pieces[name] = {shape: len(pieces) for shape, pieces in groups.items()}
+    def _on_main(self, tensor: Tensor) -> Tensor:
+        """A tensor gathered on the CPU of rank 0; on other ranks without its numbers."""
+        return gathered(tensor).to("cpu" if self.ranks.is_main else "meta")
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Update all parameters that have a gradient; all ranks call this together."""
-        active = {name: matrix for name, matrix in self.matrices.items() if matrix.grad is not None}
-        for name, matrix in active.items():
-            gradient = gathered(matrix.grad)
-            if name in self.updates:
-                self.updates[name].zero_()
-                self.updates[name].grad = gradient
-        self.owned.step(self.schedule_factor)
-        decay = 1 - self.recipe.learning_rate * self.schedule_factor * self.recipe.weight_decay
-        for name, matrix in active.items():
-            update = (
-                self.updates[name].detach() if name in self.updates else torch.empty(matrix.shape, device=matrix.device)
-            )
-            dist.broadcast(update, self.owners[name])
-            local = _local(matrix)
-            local.mul_(decay).add_(_own_rows(update, self.ranks))
-        for whole in self.updates.values():
-            whole.grad = None
-        if self.adamw is not None:
-            self.adamw.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """The state as full tensors on rank 0's CPU, empty on other ranks; all ranks call this together."""
-        tensors = {}
-        for name, tensor in super().state().items():
-            full = gathered(tensor)
+    def _spread(self, tensors: Mapping[str, Any], whole: Mapping[str, Tensor]) -> None:
+        """Copy rank 0's ``whole`` tensors into those of the same names, which are sharded or on every rank."""
+        for name, tensor in tensors.items():
+            received = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
             if self.ranks.is_main:
-                tensors[name] = full.cpu()
-        groups: dict[tuple[int, int], list[Tensor]] = {}
-        for name in self.matrices:
-            for shape, count in self.pieces[name].items():
-                part = self._momentum(name, shape, count)
-                dist.broadcast(part, self.owners[name])
-                if self.ranks.is_main:
-                    groups.setdefault(shape, []).append(part.cpu())
-        momenta = {f"muon.{small}x{large}.momentum": torch.cat(parts) for (small, large), parts in groups.items()}
-        return momenta | tensors
-
-    @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Resume from the whole state of rank 0, which is empty on other ranks."""
-        for name, tensor in super().state().items():
-            _spread(tensor, tensors.get(name), self.ranks)
-        taken: dict[tuple[int, int], int] = {}
-        for name in self.matrices:
-            for shape, count in self.pieces[name].items():
-                begin = taken.get(shape, 0)
-                taken[shape] = begin + count
-                part = torch.empty((count, *shape), device=self.matrices[name].device)
-                if self.ranks.is_main:
-                    part.copy_(tensors[f"muon.{shape[0]}x{shape[1]}.momentum"][begin : begin + count])
-                dist.broadcast(part, 0)
-                if name in self.updates:
-                    self._momentum(name, shape, count).copy_(part)
-
-    def _momentum(self, name: str, shape: tuple[int, int], count: int) -> Tensor:
-        """The momentum of a matrix's pieces of one shape, if this rank owns the matrix, else an empty buffer."""
-        if name not in self.updates:
-            return torch.empty((count, *shape), device=self.matrices[name].device)
-        places = [i for i, piece in enumerate(self.owned.groups[shape]) if piece.matrix is self.updates[name]]
-        return self.owned.momentum[shape][places[0] : places[-1] + 1]
+                received.copy_(whole[name])
+            dist.broadcast(received, 0)
+            _local(tensor).copy_(_own_rows(received, self.ranks) if _is_sharded(tensor) else received)
 
 
-def _zeros(matrix: nn.Parameter, splits: Mapping[str, Any], device: torch.device | str) -> nn.Parameter:
-    """A full matrix of zeros with the shape and the splits of a sharded one."""
-    zeros = nn.Parameter(torch.zeros(matrix.shape, device=device))
-    for key, value in splits.items():
-        setattr(zeros, key, value)
-    return zeros
+class SharedUpdate:
+    """Muon's update of sharded matrices (`muon.update`): each is orthogonalised by the rank that owns it."""
+
+    def __init__(self, matrices: Sequence[nn.Parameter], ranks: Ranks) -> None:
+        self.owners, self.ranks = _owners(matrices, ranks.world_size), ranks
+
+    def __call__(
+        self, matrices: Sequence[nn.Parameter], directions: Sequence[Tensor], group: Mapping[str, Any]
+    ) -> None:
+        own: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # updates and whole directions
+        for matrix, direction in zip(matrices, directions, strict=True):
+            whole = gathered(direction)
+            if self.owners[matrix] == self.ranks.rank:
+                own[matrix] = torch.zeros_like(whole), whole
+        add_orthogonalised([into for into, _ in own.values()], list(own), [whole for _, whole in own.values()], group)
+        for matrix in matrices:
+            update = own[matrix][0] if matrix in own else torch.empty(matrix.shape, device=matrix.device)
+            dist.broadcast(update, self.owners[matrix])
+            decay = 1 - group["lr"] * group["weight_decay"]
+            _local(matrix).mul_(decay).add_(_own_rows(update, self.ranks))
 
 
-def _owners(matrices: Mapping[str, nn.Parameter], ranks: int) -> dict[str, int]:
+def _owners(matrices: Sequence[nn.Parameter], ranks: int) -> dict[nn.Parameter, int]:
     """The rank that owns each matrix; greedy: the largest matrix first, to the rank with the fewest elements."""
-    load, owners = [0] * ranks, dict[str, int]()
-    for name in sorted(matrices, key=lambda name: (-matrices[name].numel(), name)):
-        owners[name] = load.index(min(load))
-        load[owners[name]] += matrices[name].numel()
+    load, owners = [0] * ranks, dict[nn.Parameter, int]()
+    for matrix in sorted(matrices, key=lambda matrix: -matrix.numel()):
+        owners[matrix] = load.index(min(load))
+        load[owners[matrix]] += matrix.numel()
     return owners
 
 
@@ -214,13 +181,3 @@ def _own_rows(whole: Tensor, ranks: Ranks) -> Tensor:
     """The rows that a rank has of a tensor that is sharded by rows."""
     parts = whole.chunk(ranks.world_size)
     return parts[ranks.rank] if ranks.rank < len(parts) else whole[:0]
-
-
-def _spread(tensor: Any, whole: Tensor | None, ranks: Ranks) -> None:
-    """Copy rank 0's ``whole`` tensor into a sharded one, or into one that every rank has."""
-    received = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-    if ranks.is_main:
-        assert whole is not None
-        received.copy_(whole)
-    dist.broadcast(received, 0)
-    _local(tensor).copy_(_own_rows(received, ranks) if _is_sharded(tensor) else received)

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
-from archbench.runs.experiment.sections import FINETUNE, Training
-from archbench.runs.training import grad_accumulation, optimizer
+from archbench.runs.experiment.sections import Training
+from archbench.runs.training import optimizer as optimizers
 from archbench.runs.training.batches import EncodedExamples, Stream
-from archbench.runs.training.optimizer import Optimizer
-from archbench.runs.training.pretraining_objectives import (
-    ObjectiveShares,
-    pretraining_objective,
-    pretraining_windows,
-)
-from archbench.runs.training.ranks import ALONE, Ranks
-from archbench.runs.training.sharded import ShardedModel, gathered
-from archbench.runs.training.weight_transfer import PretrainedWeights, copy_weights, with_head
-from archbench.tasks.base.values import Prepared
+from archbench.runs.training.replicated import Replicated
+from archbench.runs.training.sharded import Sharded, gathered
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps between reads of the losses, because reading one waits for the GPU
 
@@ -60,131 +49,47 @@ class StepResult(NamedTuple):
     norm: Tensor
 
 
-@dataclass
 class Trainer:
-    """A model on its device with its optimizer and its examples; a batch is read in ``parts``, dealt to ``ranks``.
+    """Trains a model on examples with an optimizer; `step` is a step.
 
-    ``train`` are the examples as the model reads them, which a pretraining rearranges. ``allowed_tokens`` (v,) are
-    those that answers may use.
+    ``data`` are the examples as the model reads them, which a pretraining rearranges. ``native``: also on sources.
+    Everything random is a function of ``seed``. ``around`` is how the step uses memory and devices; a batch is read in
+    ``parts`` micro-batches.
     """
 
-    training_step: TrainingStep
-    optimizer: Optimizer
-    prepared: Prepared
-    training: Training
-    native: bool
-    seed: int
-    device: torch.device
-    bf16: bool
-    train: EncodedExamples
-    allowed_tokens: Tensor
-    ranks: Ranks = ALONE
-    parts: int = 1
-    sharded: ShardedModel | None = None
-
-    @classmethod
-    def build(
-        cls,
-        build: Callable[[Size, Limits], Any],
-        size: Size,
-        limits: Limits,
-        prepared: Prepared,
+    def __init__(
+        self,
+        training_step: TrainingStep,
+        optimizer: torch.optim.Optimizer,
+        data: EncodedExamples,
         training: Training,
-        native: bool,
-        seed: int,
-        device: str,
-        precision: str,
-        objective: ObjectiveShares | None = None,
-        mask_rate: float | None = None,
-        start: PretrainedWeights | None = None,
-        adapt: str = FINETUNE,
-        ranks: Ranks = ALONE,
-    ) -> Trainer:
-        """A new model, initialised from ``seed`` alone, or with the weights that it starts from.
-
-        ``objective`` and ``mask_rate`` are those of a pretraining; its targets may use sentinels as well. ``adapt`` is
-        how a task trains the model: all of it, or with a new head.
-        """
-        torch.manual_seed(seed)
-        model = build(size, limits).to(device)
-        allowed_tokens = torch.from_numpy(np.asarray(prepared.allowed_tokens)).to(device)
-        trained_tokens = allowed_tokens
-        train: EncodedExamples = prepared.train
-        if objective:
-            model.objective = pretraining_objective(model, objective, mask_rate)
-            train = pretraining_windows(model, prepared, objective)
-            trained_tokens = allowed_tokens.clone()
-            trained_tokens[list(prepared.tokenizer.label_ids)] = True
-        if start is not None:
-            copy_weights(model, start, prepared.tokenizer, training.pretrained_share)
-        model = with_head(model, limits.vocabulary, adapt).to(device)
-        step = TrainingStep(model, model.objective, trained_tokens, training.label_smoothing)
-        ratio = size.dim / training.proxy_width if training.proxy_width else 1.0
-        bf16 = precision == "bf16"
-        sharded = None
-        if training.strategy == "fsdp" and ranks.world_size > 1:
-            sharded = ShardedModel(step, torch.device(device), ranks)
-            chosen: Optimizer = sharded.optimizer(training, ratio, bf16)
-        else:
-            chosen = optimizer.build(model, training, device, ratio, bf16)
-        return cls(
-            training_step=step,
-            optimizer=chosen,
-            prepared=prepared,
-            training=training,
-            native=native,
-            seed=seed,
-            device=torch.device(device),
-            bf16=bf16,
-            train=train,
-            allowed_tokens=allowed_tokens,
-            ranks=ranks,
-            parts=ranks.world_size,
-            sharded=sharded,
-        )
+        native: bool = True,
+        seed: int = 0,
+        bf16: bool = False,
+        around: Replicated | Sharded | None = None,
+    ) -> None:
+        self.training_step, self.optimizer, self.data = training_step, optimizer, data
+        self.training, self.native, self.seed, self.bf16 = training, native, seed, bf16
+        self.around = around or Replicated(training_step)
+        self.parts = self.around.ranks.world_size
+        self.parameters = optimizers.parameters(self.model, optimizer)
 
     @property
     def model(self) -> Any:
         return self.training_step.model
 
-    @contextmanager
-    def evaluated(self) -> Iterator[Any]:
-        """The full model in evaluation mode; with sharding, all ranks enter together."""
-        if self.sharded is None:
-            yield self.model.eval()
-            return
-        with self.sharded.evaluated() as model:
-            yield model.eval()
+    @property
+    def device(self) -> torch.device:
+        return self.training_step.allowed_tokens.device
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the weights by name (tied weights twice); sharded tensors stay sharded."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
-    def whole(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of this model as full tensors; of sharded ranks, only rank 0 has them."""
-        return tensors if self.sharded is None else self.sharded.whole(tensors, everywhere=False)
-
-    def resume(self, saved: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Take weights and optimizer state from whole tensors; returns the best weights. Sharded: those of rank 0."""
-        if self.sharded is None:
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load(saved["optimizer"])
-            return {name: tensor.to(self.device) for name, tensor in saved["best"].items()}
-        self.sharded.load(saved.get("model", {}))
-        self.optimizer.load(saved.get("optimizer", {}))
-        return self.sharded.sharded(saved.get("best", {}))
-
-    def finish(self, weights: Mapping[str, Tensor]) -> None:
-        """Leave the model, whole, with these weights."""
-        if self.sharded is None:
-            self.model.load_state_dict(weights)
-        else:
-            self.training_step.model = self.sharded.final(weights)
-
     def stream(self, tokens: int) -> Stream:
         """The training batches: their order depends only on the seed, not on the model."""
         recipe = self.training
-        return Stream(self.train, recipe.batch_tokens, self.seed, tokens, recipe.length_pool)
+        return Stream(self.data, recipe.batch_tokens, self.seed, tokens, recipe.length_pool)
 
     def step(self, batch: Batch, number: int, progress: float) -> StepResult:
         """Train on a batch as step ``number``, ``progress`` (0 to 1) into the budget.
@@ -198,62 +103,34 @@ class Trainer:
         drawn = torch.Generator().manual_seed(seed_from(self.seed, number, 1))
         inputs = self.training_step.objective.prepare(self.model, batch, drawn, self.native)
         loss = self._gradient(inputs, number)
-        while loss is None:
-            self.optimizer.zero_grad()
-            grad_accumulation.empty_cache()
-            self.parts *= 2
-            loss = self._gradient(inputs, number)
-        factor = self.training.token_factor * optimizer.schedule(progress, self.training.warmup)
+        factor = self.training.token_factor * optimizers.schedule(progress, self.training.warmup)
         return StepResult(loss, self._update(factor))
 
-    def _gradient(self, inputs: LossInputs, number: int) -> Tensor | None:
-        """The loss, after its backward pass; None if there is too little memory for its parts, on any rank."""
-        parts = list(inputs.split(self.parts))
-        own = self.ranks.share(parts)
-        losses: list[Tensor] = []
-        too_large = False
-        try:
-            for part, number_of_part in zip(own, self.ranks.share(range(len(parts))), strict=True):
-                self._seed(number, number_of_part)
-                losses.append(self._backward(part, inputs.tokens))
-            if self.sharded is not None:  # it needs equally many passes on all ranks; extra ones add a zero gradient
-                for _ in range(-(-len(parts) // self.ranks.world_size) - len(own)):
-                    self._backward(parts[0], math.inf)
-        except (RuntimeError, MemoryError) as error:
-            if self.sharded is not None and grad_accumulation.is_out_of_memory(error):
-                raise RuntimeError(
-                    f"out of memory with a batch in {len(parts)} parts; use more devices or smaller batch_tokens"
-                ) from error
-            if self.parts >= len(inputs.target) or not grad_accumulation.is_out_of_memory(error):
-                raise
-            too_large = True
-        if any(self.ranks.any(too_large)):
-            return None
-        if self.sharded is None:
-            self.ranks.all_reduce_gradients(self.optimizer.parameters)
-        return losses[0] if len(parts) == self.ranks.world_size == 1 else self._sum(losses, len(parts))
+    def _gradient(self, inputs: LossInputs, number: int) -> Tensor:
+        """The loss of a batch; parameters have its gradient, summed over micro-batches and ranks."""
+        accumulate = partial(self._accumulate, inputs, number)
+        losses = self.around.within_memory(accumulate, self.parts, len(inputs.target))
+        return self.around.reduce(losses, self.parameters).sum()
 
-    def _backward(self, part: LossInputs, tokens: float) -> Tensor:
-        """Add the gradient of the loss of a part, divided by ``tokens``; returns that loss."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss_sum, _ = self.training_step(part.to(self.device))
-        loss: Tensor = loss_sum / tokens
-        torch.autograd.backward(loss)
-        return loss.detach()
-
-    def _sum(self, losses: list[Tensor], parts: int) -> Tensor:
-        """The sum of the losses of all parts, in the order of the parts."""
-        every = torch.zeros(parts, device=self.device)
-        own = self.ranks.share(range(parts))
-        if losses:
-            every[own[0] : own[-1] + 1] = torch.stack(losses)
-        return self.ranks.all_reduce(every).sum()
+    def _accumulate(self, inputs: LossInputs, number: int, parts: int) -> Tensor:
+        """The losses of a batch in ``parts`` micro-batches (parts,), of which a rank reads its share."""
+        self.parts = parts
+        self.optimizer.zero_grad()  # of an attempt with fewer parts
+        micro_batches = list(inputs.split(parts))
+        losses = torch.zeros(len(micro_batches), device=self.device)
+        for place, part, tokens in self.around.deal(micro_batches, inputs.tokens):
+            self._seed(number, place)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss_sum, _ = self.training_step(part.to(self.device))
+            loss = loss_sum / tokens
+            torch.autograd.backward(loss)
+            losses[place] += loss.detach()
+        return losses
 
     def _update(self, factor: float) -> Tensor:
-        """Update the weights at ``factor`` times the recipe's learning rate; return the gradient norm."""
-        self.optimizer.set_schedule_factor(factor)
-        limit = self.training.clip or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.optimizer.parameters, limit, foreach=True)
+        """Update the weights at ``factor`` times the recipe's learning rate; returns the norm of the gradient."""
+        optimizers.set_rate(self.optimizer, factor)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip or math.inf, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return gathered(norm)

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.objectives.objective import Batch, estimate, exact_log_likelihood
-from archbench.runs.base.messages import Interrupted, LogLine, Notify, Progress
-from archbench.runs.base.plan import Plan
-from archbench.runs.base.weights import packed
+from archbench.runs.plans.messages import Interrupted, LogLine, Notify, Progress
+from archbench.runs.plans.plan import Plan
+from archbench.runs.store.weights import packed
 from archbench.runs.training import checkpoint, grad_accumulation
 from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch
 from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
 from archbench.tasks.base import files
 from archbench.tasks.base.random_order import seeded_order
-from archbench.tasks.base.values import Examples
+from archbench.tasks.base.values import Examples, Prepared
 
 EXACT_NLL, SAMPLED_NLL = "nll_per_token", "nll_per_token_sampled"  # what validation measures
 EVALUATIONS = 12
@@ -78,10 +78,18 @@ class TrainingLoop:
     improved (`_add_train_point`).
     """
 
-    def __init__(self, plan: Plan, trainer: Trainer, folder: Path, notify: Notify, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        trainer: Trainer,
+        folder: Path,
+        notify: Notify,
+        stop: Callable[[], bool],
+    ) -> None:
         self.plan, self.trainer, self.folder = plan, trainer, folder / "checkpoint"
         self.snapshots = folder / "snapshots"
-        self.ranks = trainer.ranks
+        self.around, self.ranks = trainer.around, trainer.around.ranks
         self.notify, self.stop = notify, stop
         self.state = TrainingState(micro_batches=trainer.parts)
         self.loss: float | None = None
@@ -90,7 +98,8 @@ class TrainingLoop:
         self.uncounted: list[Batch] = []  # what the latest steps read, not yet in the state's counts
         self.stream = trainer.stream(plan.tokens)
         self.steps = self.stream.total_steps()
-        self.validation = _fixed_subset(trainer.prepared.validation, plan, trainer.device.type)
+        self.validation = _fixed_subset(prepared.validation, plan, trainer.device.type)
+        self.allowed_tokens = torch.tensor(prepared.allowed_tokens, device=trainer.device)
 
     def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
@@ -114,7 +123,7 @@ class TrainingLoop:
             if not self.state.best_step:
                 self._say("validation never improved in training; the weights that it began with are scored")
         self._count()
-        self.trainer.finish(self.best_weights)
+        self.around.finish(self.best_weights)
         return self.state
 
     def _any_rank_wants(self, *flags: bool) -> tuple[bool, ...]:
@@ -220,7 +229,7 @@ class TrainingLoop:
         """
         state = self.state
         state.last_evaluation = state.step * EVALUATIONS // self.steps
-        value = validation_loss(self.trainer, self.validation, self.plan.sampled)
+        value = validation_loss(self.trainer, self.validation, self.allowed_tokens, self.plan.sampled)
         self._point("validation", SAMPLED_NLL if self.plan.sampled else EXACT_NLL, value)
         if not math.isfinite(value):
             state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
@@ -231,7 +240,7 @@ class TrainingLoop:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
         step, wanted = self.state.step, self.plan.training.snapshots
         if step * wanted // self.steps > (step - 1) * wanted // self.steps:
-            weights = self.trainer.whole(self.trainer.model.state_dict())
+            weights = self.around.whole(self.trainer.model.state_dict())
             if self.ranks.is_main:
                 files.write_bytes(self.snapshots / f"{step:08d}.safetensors", packed(weights, self.plan.run))
 
@@ -244,9 +253,8 @@ class TrainingLoop:
     def _save(self) -> None:
         self._read_losses()
         self._count()
-        whole = self.trainer.whole
-        parts = {"model": whole(self.trainer.weights()), "optimizer": self.trainer.optimizer.state()}
-        parts["best"] = whole(self.best_weights)
+        model, best = map(self.around.whole, (self.trainer.weights(), self.best_weights))
+        parts = {"model": model, "optimizer": self.around.optimizer_state(self.trainer.optimizer), "best": best}
         if self.ranks.is_main:
             checkpoint.save(self.folder, self.plan.run, parts, self.state.to_json())
 
@@ -258,25 +266,27 @@ class TrainingLoop:
         state = self.ranks.gathered(saved.state if saved else None)[0]
         if state is None:
             return
-        if not self.ranks.is_main and self.trainer.sharded is None:  # now that damaged ones are removed
+        if not self.ranks.is_main and self.around.reads_checkpoints:  # now that damaged ones are removed
             saved = checkpoint.load(self.folder, self.plan.run, self._say)
-        self.best_weights = self.trainer.resume(saved.tensors if saved else {})
+        model, optimizer, best = (saved.tensors[part] if saved else {} for part in checkpoint.PARTS)
+        self.around.load(model, self.trainer.optimizer, optimizer)
+        self.best_weights = self.around.placed(best)
         self.state = TrainingState.from_json(state)
         self.trainer.parts = max(self.state.micro_batches, self.ranks.world_size)
 
 
 @torch.no_grad()
-def validation_loss(trainer: Trainer, batches: list[Batch], sampled: bool) -> float:
-    """Negative log-likelihood per target token in nats; ``sampled``: by a few tokens of each target, the same ones
-    every time.
+def validation_loss(trainer: Trainer, batches: list[Batch], allowed: Tensor, sampled: bool) -> float:
+    """Negative log-likelihood per target token in nats, by the tokens that answers may use: ``allowed`` (v,).
+
+    ``sampled``: by a few tokens of each target, the same ones every time.
     """
-    with trainer.evaluated() as model:
-        return _validation_loss(trainer, model, batches, sampled)
+    with trainer.around.evaluated() as model:
+        return _validation_loss(trainer, model, batches, allowed, sampled)
 
 
-def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled: bool) -> float:
-    allowed = trainer.allowed_tokens
-    nats, tokens = 0.0, 0
+def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], allowed: Tensor, sampled: bool) -> float:
+    ranks, nats, tokens = trainer.around.ranks, 0.0, 0
 
     def measured(batch: Batch, number: int, parts: int) -> Tensor:
         with torch.autocast(trainer.device.type, torch.bfloat16, enabled=trainer.bf16):
@@ -286,11 +296,11 @@ def _validation_loss(trainer: Trainer, model: Any, batches: list[Batch], sampled
             return -exact_log_likelihood(model, batch, allowed, parts)
 
     measured_here: list[tuple[float, int]] = []
-    for number, batch in list(enumerate(batches))[trainer.ranks.rank :: trainer.ranks.world_size]:
+    for number, batch in list(enumerate(batches))[ranks.rank :: ranks.world_size]:
         losses = grad_accumulation.retry_in_parts(partial(measured, batch.to(trainer.device), number))
         possible = ~losses.isposinf()  # not of targets that the model cannot produce; nan stays and marks divergence
         measured_here.append((losses[possible].sum().item(), int(batch.target_lengths[possible.cpu().numpy()].sum())))
-    for batch_nats, batch_tokens in trainer.ranks.in_order(measured_here):
+    for batch_nats, batch_tokens in ranks.in_order(measured_here):
         nats, tokens = nats + batch_nats, tokens + batch_tokens
     return nats / max(tokens, 1)
 

@@ -11,9 +11,10 @@ import torch
 
 from archbench.architectures.families.classifier import Classifier
 from archbench.architectures.families.size import Limits, embedding_parameters
-from archbench.runs.base.plan import from_json
-from archbench.runs.base.weights import unpacked
+from archbench.architectures.kernels.table import optimize
 from archbench.runs.experiment.sections import FINETUNE, FROZEN
+from archbench.runs.plans.plan import from_json
+from archbench.runs.store.weights import unpacked
 from archbench.runs.training.pretraining_objectives import ObjectiveShares
 from archbench.tasks.base.example import SPECIALS
 from archbench.tasks.base.sealed import read_json
@@ -104,7 +105,7 @@ def weights_for_stacks(weights: Mapping[str, Weight], names: AbstractSet[str]) -
 
 def with_head(model: Any, vocabulary: int, adapt: str) -> Any:
     """The model that a task trains: itself, or a new linear head on it; "frozen" trains that alone."""
-    return model if adapt == FINETUNE else Classifier(model, vocabulary, adapt == FROZEN)
+    return model if adapt == FINETUNE else optimize(Classifier(model, vocabulary, adapt == FROZEN))
 
 
 def _rows(old: Tokenizer, new: Tokenizer) -> tuple[torch.Tensor, torch.Tensor]:

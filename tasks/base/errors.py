@@ -70,6 +70,12 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def listed(names: list[str], most: int = 3) -> str:
+    """The first few names, and the number of the others."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def one_line(error: BaseException) -> str:
     """``ValueError: its message``, on one line of at most 300 characters; some errors cannot be written out."""
     try:

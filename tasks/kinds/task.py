@@ -83,6 +83,13 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
     return _usual(kind, prepared, replace(outputs, answers=(), answer_ids=()) if kind.origin else outputs)
 
 
+def has_bits_per_byte(prepared: Prepared) -> bool:
+    """Whether ``measure`` scores the test examples in bits per byte, whatever the model."""
+    kind, test = registry.of(prepared.config), prepared.test
+    is_scored = kind.form != "labels" and not kind.compares_texts
+    return is_scored and prepared.tokenizer.is_lossless(test.target_text(i) for i in range(len(test)))
+
+
 def scores_by_kind(prepared: Prepared, outputs: Outputs) -> list[Score]:
     """The scores of the test examples by a kind that is not archbench's own: those of its ``measure`` or its form.
 

@@ -1,5 +1,6 @@
 """The computations of the metrics: statistics of each example, and functions of their sums (see ``metric``)."""
 
+import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,12 @@ from archbench.tasks.metrics.intervals import Floats, ratio
 CHRF_ORDER = 6  # characters of an n-gram, at most
 COPY_TOKENS, COPY_BYTES = 8, 20
 _BLOCK = 1 << 22
+
+
+def load_libraries() -> None:
+    """Imports the libraries of all metrics, which takes most of a second; without it they are loaded when needed."""
+    for name in ("rouge_score.rouge_scorer", "sacrebleu.metrics.bleu", "sacrebleu.metrics.chrf"):
+        importlib.import_module(name)
 
 
 def perplexity(sums: Floats) -> Floats:

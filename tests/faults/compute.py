@@ -43,7 +43,7 @@ SHARED: dict[int, Tensor] = {}  # weights of a global, by their width
 
 def broadcast_and_summed(original, self, x):
     """The last matrix of feed-forward networks is multiplied without a product."""
-    gate, up = self.gate_up(x)
+    gate, up = self.gate_up(x).chunk(2, -1)
     hidden = self.dropout(self.activation(gate) * up)
     return (hidden[..., None, :] * self.down.weight).sum(-1)
 

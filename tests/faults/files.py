@@ -4,15 +4,8 @@ The testers knew what users read, not the code of the checks. ``planted/SHA256SU
 seen a file; the files stay as they were.
 """
 
-import sys
-from types import ModuleType
-
-from archbench.architectures.components.positions import rotated
 from archbench.architectures.contract.trials import USUAL
 from faults.plant import Fault
-
-sys.modules["archbench.architectures.kernels.rotate"] = former = ModuleType("rotate")  # from where two files import it
-former.rotated = rotated  # type: ignore[attr-defined]
 
 
 def of_file(name: str) -> Fault:

@@ -40,7 +40,7 @@ OPERATORS = (
                     ("KeyValues(k, v)", "KeyValues(k.detach(), v)"),
                     ("KeyValues(k, v)", "KeyValues(k, v.detach())"),
                     ("Product(_a, self.weight, self.bias)", "Product({_a}, self.weight.detach(), self.bias)"),
-                    ("gated(self.activation, gate, up)", "gated(self.activation, gate, up.detach())"),
+                    ("self.activated(gate) * up", "self.activated(gate) * up.detach()"),
                     ("bias.masked_fill(_a, _b)", "bias.detach().masked_fill({_a}, {_b})"),
                 ]
             ),
@@ -83,7 +83,7 @@ OPERATORS = (
                     ("self.segments[0]", "0.0"),
                     ("self.norm(_x)", "{_x}"),
                     ("self.transform(_x)", "{_x}"),
-                    ("gated(self.activation, gate, up)", "self.activation(gate)"),
+                    ("self.activated(gate) * up", "self.activated(gate)"),
                     ("bias[: self.inner]", "0.0 * bias[: self.inner]"),
                     ("bias[self.inner :]", "0.0 * bias[self.inner :]"),
                     ("Product(_a, self.weight, self.bias)", "Product({_a}, self.weight, None)"),

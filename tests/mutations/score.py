@@ -13,10 +13,10 @@ from mutations.patterns import Module
 from mutations.trials import ROOT, VariantVerdict
 
 FILES = {
-    "components": "attention averaging cache embedding feedforward initial key_values norm numbers positions stack "
-    "states",
+    "components": "attention averaging cache embedding feedforward initial key_values mask norm numbers positions "
+    "stack states",
     "families": "decoder encoder encoder_decoder family layout size",
-    "kernels": "attend cross_entropy direct fused gated rms rotate single",
+    "kernels": "attend cross_entropy fused rms selection single",
     "objectives": "causal generate masked objective",
 }
 VARIANTS = (

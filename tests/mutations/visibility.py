@@ -41,7 +41,7 @@ _NORM_AXES = tuple(
             "F.layer_norm(x, _s, _w, _b, _e)",
             "F.layer_norm(x - x.mean(AXIS, keepdim=True), {_s}, {_w}, {_b}, {_e})",
         ),
-        ("rms_norm(x, _w, _e)", "rms_norm(x - x.mean(AXIS, keepdim=True), {_w}, {_e})"),
+        ("F.rms_norm(wide, _s, _w, _e)", "F.rms_norm(wide - wide.mean(AXIS, keepdim=True), {_s}, {_w}, {_e})"),
     )
 )
 _HIDE_SECOND = "if {0} is not None and {0}.shape[1] > 1:\n    {0} = torch.cat([{0}[:, :1], {0}[:, :1], {0}[:, 2:]], 1)"
@@ -51,18 +51,25 @@ OPERATORS = (
     Operator(
         "causal flag flipped",
         "no prediction depends on later tokens",
-        (keyword("AttentionContext", "causal", "not {value}"),),
+        expression_rules(
+            [
+                ("(PREFIX if prefix else CAUSAL) if masked else BIDIRECTIONAL", "BIDIRECTIONAL"),
+                (
+                    "AttentionContext(_a, _b, CAUSAL, rotation=_r, bias=_c)",
+                    "AttentionContext({_a}, {_b}, rotation={_r}, bias={_c})",
+                ),
+            ]
+        ),
     ),
     Operator(
         "causal mask shifted",
         "a position attends to itself and all earlier positions only",
         expression_rules(
             [
-                ("distance <= 0", "distance <= 1"),
-                ("distance <= 0", "distance < 0"),
-                ("self.keys < self.prefix", "self.keys <= self.prefix"),
-                ("self.causal and not self.single_step", "False"),
-                ("tokens.shape[1] == 1", "tokens.shape[1] >= 1"),
+                ("key <= query", "key <= query + 1"),
+                ("key <= query", "key < query"),
+                ("key < source", "key <= source"),
+                ("self.rule is CAUSAL and self.queries.shape[-1] == 1", "self.rule is CAUSAL"),
             ]
         ),
     ),
@@ -74,10 +81,12 @@ OPERATORS = (
             *expression_rules(
                 [
                     ("self.present[:, None, :]", "torch.ones_like(self.present)[:, None, :]"),
-                    ("visible & reached", "reached"),
-                    ("visible & near", "near"),
-                    ("self.present is None and _a and _b and _c", "{_a} and {_b} and {_c}"),
-                    ("self.causal and square and not self._needs_mask(window)", "self.causal and square"),
+                    ("self.present is not None", "False"),
+                    ("context.present is None and _a and _b", "{_a} and {_b}"),
+                    (
+                        "context.rule is CAUSAL and square and _is_rule_alone(context, window)",
+                        "context.rule is CAUSAL and square",
+                    ),
                     ("Cache(layers, present, _p, _n)", "Cache(layers, None, {_p}, {_n})"),
                     ("Cache(layers, present, _p, _n, _m)", "Cache(layers, None, {_p}, {_n}, {_m})"),
                     ("truth(source_mask)", "None"),
@@ -103,11 +112,11 @@ OPERATORS = (
         "a window masks distant positions, and FLOPs count only visible ones",
         expression_rules(
             [
-                ("distance.abs() <= window", "distance.abs() <= window + 10_000"),
-                ("distance.abs() <= window", "distance.abs() < window"),
-                ("context.additive(window)", "context.additive(None)"),
+                ("(key - query).abs() <= window", "(key - query).abs() <= window + 10_000"),
+                ("(key - query).abs() <= window", "(key - query).abs() < window"),
+                ("additive(context, window, _n)", "additive(context, None, {_n})"),
                 ("context.mask(window)", "context.mask(None)"),
-                ("context.plainly_causal(window)", "context.plainly_causal(None)"),
+                ("plainly_causal(context, window)", "plainly_causal(context, None)"),
                 ("pairs_at_window(self.attention.window)", "pairs_at_window(None)"),
             ]
         ),
@@ -190,14 +199,12 @@ OPERATORS = (
                 ("x.flatten(0, 1).index_select(0, index)", "x.flatten(0, 1).index_select(0, index.flip(0))"),
                 ("select(_a, _b)", "select({_a}, {_b}.roll(1))"),
                 ("positions[row, column]", "column"),
-                ("row * (length - first) + column - first", "(selected - first).clamp(min=0)"),
                 ("x[:, self.source_width :]", "x[:, : x.shape[1] - self.source_width]"),
                 ("x[:, width:]", "x[:, width:].roll(1, 1)"),
                 ("logits[:, -1]", "logits[:, 0]"),
                 ("F.pad(later, (1, 0))", "F.pad(later, (0, 1))"),
                 ("F.pad(later, (0, 1))", "F.pad(later, (1, 0))"),
                 ("cell[:, None]", "cell[:, None] + 1"),
-                ("cos[..., context.first_query :, :]", "cos[..., : cos.shape[-2] - context.first_query, :]"),
                 ("torch.stack(outputs, 1)", "torch.stack(outputs[::-1], 1)"),
             ]
         ),

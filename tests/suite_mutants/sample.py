@@ -26,7 +26,10 @@ AREAS = {  # regular expressions: files, and which functions there
         (r"^reports/base/(statistics|predictions)\.py$", ""),
         (r"^reports/(report\.py$|results/|contrasts/|questions/(?!sweeps|shares)|readings/)", ""),
     ),
-    "store": ((r"^runs/base/(store|plan|disk|weights|misplaced|placement)\.py$", ""), (r"^runs/scoring/finished", "")),
+    "store": (
+        (r"^runs/(store|plans)/(store|plan|disk|weights|misplaced|placement)\.py$", ""),
+        (r"^runs/scoring/finished", ""),
+    ),
 }
 NAMED = (
     (

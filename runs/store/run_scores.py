@@ -7,7 +7,7 @@ metrics.json   what is scored from kept outputs: by a kind that is not archbench
 from collections.abc import Sequence
 from pathlib import Path
 
-from archbench.runs.base.store import METRICS, Row
+from archbench.runs.store.store import METRICS, Row
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 

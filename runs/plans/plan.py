@@ -113,11 +113,6 @@ class Plan:
             object.__setattr__(self, "variant_digest", digests.of_text(self.variant_text))
 
     @property
-    def code(self) -> str:
-        """The variant whose code must share no process with other architectures; "" for those of archbench."""
-        return self.variant if self.foreign else ""
-
-    @property
     def variables(self) -> dict[str, str]:
         """The experiment's variables for the run's process; none where it runs no user's code."""
         return self.environment if self.foreign or self.kind_code else {}

@@ -64,11 +64,6 @@ class PlannedRun(Protocol):
     def run(self) -> str: ...
 
     @property
-    def code(self) -> str:
-        """The user's variant whose code the run imports, "" where it is archbench's own."""
-        ...
-
-    @property
     def variables(self) -> Mapping[str, str]:
         """The experiment's variables for the run's process; none where no user's code runs in it."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archbench.runs.base.messages import PlannedRun
+from archbench.runs.plans.messages import PlannedRun
 from archbench.tasks.base.errors import InputError
 
 if TYPE_CHECKING:

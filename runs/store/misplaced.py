@@ -3,7 +3,7 @@
 from itertools import count
 from pathlib import Path
 
-from archbench.runs.base import store
+from archbench.runs.store import store
 
 PLACE = "set-aside"
 

@@ -27,7 +27,7 @@ ONE_THREAD = {
 # The parent's search path decides which modules a child sees; the parent's main module is not run again.
 _START = """import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from archbench.runs.base.child import main
+from archbench.runs.machine.child import main
 main(*sys.argv[2:])"""
 
 

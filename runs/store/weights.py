@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from safetensors.torch import load, save
 from torch import Tensor
 
-from archbench.runs.base import store
+from archbench.runs.store import store
 
 
 def packed(tensors: Mapping[str, Tensor], run: str) -> bytes:

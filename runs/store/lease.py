@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from archbench.runs.base.messages import Event, Notify, Progress
+from archbench.runs.plans.messages import Event, Notify, Progress
 
 NAME = re.compile(r"\.lease-([0-9]{1,9})")
 SIZE = 1024  # bytes of the file, padded: it is rewritten in place

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from archbench.runs.base import disk, lease
+from archbench.runs.store import disk, lease
 from archbench.tasks.base import files
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say

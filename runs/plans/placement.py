@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archbench.runs.base.plan import Plan
+from archbench.runs.plans.plan import Plan
 
 
 @dataclass(frozen=True)

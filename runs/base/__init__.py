@@ -1,1 +1,0 @@
-"""Plans, the store of records, messages, and the machine."""

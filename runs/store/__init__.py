@@ -1,0 +1,1 @@
+"""The records of runs on disk, and who may write them."""
