@@ -37,7 +37,7 @@ def from_a_used_cache(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compare
     yield "continuing from a second continuation of a cache, compared with a new cache", branch_onward, expected
     expected, _ = decode(start, prefill(source, mask))
     read = prefill(source, mask)
-    decode(start, prefill(sequences(*source.shape, seed=6, limits=case.limits), mask))
+    decode(start, prefill(sequences(len(source), source.shape[1], 6, case.limits), mask))
     yield "decoding from a cache after another source was read", decode(start, read)[0], expected
     order = torch.tensor([rows - 1, 0])
     yield "decoding from selected rows of a cache", decode(tokens[order], cache.rows(order))[0], first[order]  # type: ignore[attr-defined]

@@ -94,9 +94,9 @@ BEFORE: tuple[Check, ...] = (
         """No prediction depends on later tokens: neither a causal model's logits nor a token's likelihood.
 
         A model that sees the token to predict has an excellent loss but generates nonsense. The mask ensures causality
-        (`AttentionContext(causal=True)`). Look for a target that was not shifted, a window or a convolution that
-        reaches to the right, or, in an encoder, a cell that is scored while its token is on the canvas. One row is
-        tried at a time, in scoring, in training and in bfloat16.
+        (`CAUSAL`). Look for a target that was not shifted, a window or a convolution that reaches to the right, or, in
+        an encoder, a cell that is scored while its token is on the canvas. One row is tried at a time, in scoring, in
+        training and in bfloat16.
         """,
         Relation(reading.when_later_tokens_change, single, MODES, everywhere=True),
         Relation(reading.when_later_source_tokens_change, single, everywhere=True),

@@ -81,7 +81,7 @@ def large_ids(case: Subject) -> Found:
 def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """FLOPs of a batch, and of random tokens of the same shape with random weights."""
     usual = random(case)
-    batch = Batch(*(sequences(*tokens.shape, limits=case.limits) for tokens in shaped.batch[:2]))
+    batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
     taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
     yield "FLOPs of a pass, with random tokens and weights", taken, expected
 
