@@ -19,7 +19,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from archbench.architectures.kernels import blockwise, product, single
+from archbench.architectures.kernels import blockwise, direct, product, single
 from archbench.architectures.kernels.table import KERNELS, optimize
 from archbench.benchmarks import inference, models, real, suite, training, work
 from archbench.benchmarks.pairing import Work, rotated
@@ -57,6 +57,7 @@ SWITCHES: Mapping[str, Switch] = {
     "packed weights": _never(product, "is_packing"),
     "attention in blocks": _never(blockwise, "applies"),
     "single queries": _never(single, "applies"),
+    "cross-attention without keys": _never(direct, "applies"),
     "loss with the output matrix": _without("test_cross_entropy.py"),
     "RMS norm": _without("test_rms.py"),
     "queries and keys rotated together": _without("test_rotate.py"),
@@ -70,7 +71,12 @@ IN_TRAINING = (
     "RMS norm",
 )
 IN_INFERENCE = ("products by oneDNN", "packed weights", "single queries", "queries and keys rotated together")
-USED_BY = {"RMS norm": ("llama", "t5"), "GELU": ("gpt2", "t5"), "queries and keys rotated together": ("llama",)}
+USED_BY = {
+    "RMS norm": ("llama", "t5"),
+    "GELU": ("gpt2", "t5"),
+    "queries and keys rotated together": ("llama",),
+    "cross-attention without keys": ("t5",),
+}
 
 
 def _training(prepare: Any, setting: BenchSetting, name: str) -> tuple[Model, Work]:

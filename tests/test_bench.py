@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from archbench import command_line
-from archbench.architectures.kernels import blockwise, product, single
+from archbench.architectures.kernels import blockwise, direct, product, single
 from archbench.benchmarks import alone, inference, kernels, real, report, shares, suite, training, work
 from archbench.benchmarks.models import CLASSES, SHAPES
 from archbench.benchmarks.pairing import DisagreementError, alternate, compared, rotated, summary
@@ -304,11 +304,12 @@ def test_what_was_measured_before_is_kept(
 def test_a_kernel_is_off_within_its_switch_and_on_again_after_it(name: str, setting: BenchSetting) -> None:
     model, run = kernels.WORKLOADS["scoring"](setting, "llama")
     before = [type(module) for module in model.modules()]
-    applies = [product.bf16_applies, product.onednn_applies, product.is_packing, blockwise.applies, single.applies]
+    parts = [(product, name) for name in ("bf16_applies", "onednn_applies", "is_packing")]
+    parts += [(module, "applies") for module in (blockwise, direct, single)]
+    applies = [getattr(module, part) for module, part in parts]
 
     def state() -> list[object]:
-        functions = product.bf16_applies, product.onednn_applies, product.is_packing, blockwise.applies, single.applies
-        return [*functions, *(type(module) for module in model.modules())]
+        return [*(getattr(module, part) for module, part in parts), *(type(module) for module in model.modules())]
 
     with kernels.SWITCHES[name](model):
         assert state() != [*applies, *before] or name == "GELU"  # which Llama does not have

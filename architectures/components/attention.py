@@ -149,11 +149,15 @@ class Attention(nn.Module):
         With a ``memory``, states (b, s, d) or their keys and values: cross-attention to it instead.
         """
         if memory is not None:
-            seen = memory if isinstance(memory, KeyValues) else self.project_keys_values(memory)
-            return self.output(self.attended(self.project_queries(x), seen, context)), memory
+            return self.output(self.crossed(x, memory, context)), memory
         q, k, v = self.project(x, context)
         seen = KeyValues(k, v) if past is None else past.then(KeyValues(k, v))
         return self.output(self.attended(q, seen, context)), seen
+
+    def crossed(self, x: Tensor, memory: KeyValues | Tensor, context: AttentionContext) -> Tensor:
+        """Cross-attention of x (b, q, d) to states (b, s, d), or to their keys and values -> (b, q, h * e)."""
+        seen = memory if isinstance(memory, KeyValues) else self.project_keys_values(memory)
+        return self.attended(self.project_queries(x), seen, context)
 
     def attended(self, q: Tensor, seen: KeyValues, context: AttentionContext) -> Tensor:
         """Attention of queries (b, h, n, e) to keys and values -> (b, n, h * e)."""

@@ -18,7 +18,7 @@ from archbench.architectures.components.feedforward import FeedForward, GatedFee
 from archbench.architectures.components.initial import Linear
 from archbench.architectures.components.norm import RMSNorm
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.kernels import attend, cross_entropy, gelu, product, rms, rotate, selection
+from archbench.architectures.kernels import attend, cross_entropy, direct, gelu, product, rms, rotate, selection
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -58,6 +58,13 @@ KERNELS = (
         {"attended": attend.attended},
         "always: PyTorch's fused attention, on a CPU blocks in bfloat16, and single queries in float32",
         "test_blockwise.py",
+        compiles=True,
+    ),
+    Kernel(
+        Attention,
+        {"crossed": direct.crossed},
+        "bfloat16 autocast on a CPU, few queries",
+        "test_cross_attention_without_keys.py",
         compiles=True,
     ),
     Kernel(Attention, {"_project": rotate.project}, "rotary positions, without gradients", "test_rotate.py"),
