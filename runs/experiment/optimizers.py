@@ -1,6 +1,10 @@
 """The optimizers that ``training.optimizer`` can name. To add one, add an entry:
 
 "sgd": OptimizerEntry("SGD", "torch.optim:SGD", {"momentum": 0.9}),
+
+Groups bring the recipe's rate and weight decay; everything else has PyTorch's default unless ``options`` says so. That
+includes the form of weight decay: for one apart from the gradient, as AdamW has it, NAdam and RAdam need
+``{"decoupled_weight_decay": True}``.
 """
 
 from collections.abc import Callable, Mapping
