@@ -1,9 +1,11 @@
 """What each kernel gains: ``python -m archbench.benchmarks.kernels [WORKLOAD ...]`` prints a table.
 
 A cell is the CPU time of a workload with one kernel off, over the time with all of them: the median of ``PAIRS`` pairs
-that take turns. The models have the shape ``small`` of ``archbench bench``; one thread.
+that take turns. The models have the shape ``small`` of ``archbench bench``, a quarter of its width on ``narrow
+phrases``; one thread.
 """
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from archbench.runs.machine import machine
 
 PAIRS = 7
 ROWS = 32  # written at once
+NARROW = 64  # products so small that a shape not seen before costs more than the product
 Model = Any
 Switch = Callable[[Model], Any]  # a context in which a kernel is off
 
@@ -60,7 +63,6 @@ SWITCHES: Mapping[str, Switch] = {
     "cross-attention without keys": _never(direct, "applies"),
     "loss with the output matrix": _without("test_cross_entropy.py"),
     "RMS norm": _without("test_rms.py"),
-    "queries and keys rotated together": _without("test_rotate.py"),
     "GELU": _without("test_gelu.py"),
     "only states that are read": _without("test_state_index.py"),
 }
@@ -70,11 +72,10 @@ IN_TRAINING = (
     "loss with the output matrix",
     "RMS norm",
 )
-IN_INFERENCE = ("products by oneDNN", "packed weights", "single queries", "queries and keys rotated together")
+IN_INFERENCE = ("products by oneDNN", "packed weights", "single queries")
 USED_BY = {
     "RMS norm": ("llama", "t5"),
     "GELU": ("gpt2", "t5"),
-    "queries and keys rotated together": ("llama",),
     "cross-attention without keys": ("t5",),
 }
 
@@ -84,7 +85,8 @@ def _training(prepare: Any, setting: BenchSetting, name: str) -> tuple[Model, Wo
     return both.ours, training.steps(setting, both)["ours"]
 
 
-def _real(setting: BenchSetting, name: str) -> tuple[Model, Work]:
+def _real(setting: BenchSetting, name: str, width: int = 0) -> tuple[Model, Work]:
+    setting = replace(setting, shape=replace(setting.shape, width=width or setting.shape.width))
     model = setting.models(name, setting.shape.target_length)[0]
     step = work.our_steps(model, setting.where, setting.shape, real.our_batches(setting))
     return model, lambda: sum(step() for _ in range(real.BATCHES))
@@ -111,6 +113,7 @@ WORKLOADS: Mapping[str, Callable[[BenchSetting, str], tuple[Model, Work]]] = {
     "scoring": _scoring,
     "writing 1 row": partial(_writing, 1),
     f"writing {ROWS} rows": partial(_writing, ROWS),
+    "narrow phrases": partial(_real, width=NARROW),
 }
 
 
@@ -135,12 +138,18 @@ def _seconds(run: Work) -> float:
 
 
 def _kernels(workload: str, model: str) -> Sequence[str]:
-    left_out = IN_INFERENCE if workload in ("windows", "one label", "phrases") else IN_TRAINING
+    trains = workload.endswith(("windows", "one label", "phrases"))
+    left_out = IN_INFERENCE if trains else IN_TRAINING
     return [name for name in SWITCHES if name not in left_out and model in USED_BY.get(name, (model,))]
 
 
 def main(names: Sequence[str]) -> None:
     """Prints a line for each workload, model and kernel."""
+    parser = argparse.ArgumentParser("python -m archbench.benchmarks.kernels", description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(WORKLOADS)}; all if none")
+    names = parser.parse_args(names).workloads
+    if unknown := [name for name in names if name not in WORKLOADS]:
+        parser.error(f"no workload {', '.join(unknown)}; expected some of {', '.join(WORKLOADS)}")
     torch.set_num_threads(1)
     setting = BenchSetting(models.SHAPES["small"], work.Where("cpu", machine.precision("auto", "cpu") == "bf16"), PAIRS)
     with tempfile.TemporaryDirectory() as folder:

@@ -207,5 +207,5 @@ def test_values_and_gradients_are_those_of_the_plain_version(
 
 def test_every_kernel_has_a_case() -> None:
     modules = {module.name for module in pkgutil.iter_modules(kernels.__path__)}
-    others = {"table", "attend", "selection", "fused", "product", "rotate", "direct"}
+    others = {"table", "attend", "selection", "fused", "product", "direct"}
     assert modules - others == {*CASES} - {"product_bf16", "product_onednn"}

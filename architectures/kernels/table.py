@@ -18,7 +18,7 @@ from archbench.architectures.components.feedforward import FeedForward, GatedFee
 from archbench.architectures.components.initial import Linear
 from archbench.architectures.components.norm import RMSNorm
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.kernels import attend, cross_entropy, direct, gelu, product, rms, rotate, selection
+from archbench.architectures.kernels import attend, cross_entropy, direct, gelu, product, rms, selection
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -67,7 +67,6 @@ KERNELS = (
         "test_cross_attention_without_keys.py",
         compiles=True,
     ),
-    Kernel(Attention, {"_project": rotate.project}, "rotary positions, without gradients", "test_rotate.py"),
     Kernel(RMSNorm, {"forward": rms.forward}, "training in float32 on a CPU", "test_rms.py"),
     Kernel(FeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
     Kernel(GatedFeedForward, {"activated": gelu.activated}, "gelu_tanh on a CPU", "test_gelu.py"),
