@@ -580,8 +580,8 @@ def _check(
 ) -> int:
     """Check that a variant can be compared fairly."""
     from archbench.architectures.catalogue import catalogue
+    from archbench.runs.budgets import compliance
     from archbench.runs.execution import compare
-    from archbench.runs.planning import compliance
 
     return compliance.show(catalogue.find(architecture), compare.cache(), say)
 
@@ -710,8 +710,8 @@ def _inspect(
     named, folder = named_folder("--out", out), store.find_run(run)
     beside = folder.parent.parent / "inspect" / folder.name if folder.parent.name == "runs" else None
     target = named or beside or Path(f"{folder.name}-inspect")
-    from archbench.inspection import page
     from archbench.inspection.inspect import inspect  # imports torch, so after the quick checks
+    from archbench.inspection.pages import page
 
     inspect(folder, text, target, say, answer)
     written, *_ = page.write(page.read(target), target)

@@ -18,8 +18,8 @@ from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.benchmarks.models import BenchShape
 from archbench.benchmarks.pairing import Work
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training import optimizer
 from archbench.runs.training.step import Trainer, TrainingStep, seed_from
+from archbench.runs.updates import optimizer
 from archbench.tasks.base.example import BOS, MASK, SPECIALS
 
 TRAINING = Training(optimizer="adamw", learning_rate=1e-4)

@@ -37,8 +37,8 @@ def stepped(family: str, optimizer_name: str, precision: str) -> dict[str, Any]:
     from archbench.architectures.families.size import Limits, Size
     from archbench.architectures.objectives.objective import Batch, LossInputs
     from archbench.runs.experiment.sections import Training
-    from archbench.runs.training import optimizer
     from archbench.runs.training.step import Trainer, TrainingStep
+    from archbench.runs.updates import optimizer
 
     types: defaultdict[str, set[str]] = defaultdict(set)
 

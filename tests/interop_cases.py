@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.conversion.convert import from_transformers, is_tied, to_transformers
-from archbench.architectures.conversion.shape import Shape, pull, push
 from archbench.architectures.conversion.structure import difference
+from archbench.architectures.formats.shape import Shape, pull, push
 from archbench.architectures.objectives.generate import decode_left_to_right
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError

@@ -7,10 +7,10 @@ from typing import Any
 import transformers
 from interop_cases import randomised
 
-from archbench.architectures.conversion import bert, gpt2, llama, modernbert, t5
 from archbench.architectures.conversion.convert import empty
-from archbench.architectures.conversion.shape import SPECIAL_TOKENS
 from archbench.architectures.families.size import Size
+from archbench.architectures.formats import bert, gpt2, llama, modernbert, t5
+from archbench.architectures.formats.shape import SPECIAL_TOKENS
 from archbench.tasks.base.example import BOS
 
 FULL, LOCAL = "full_attention", "sliding_attention"

@@ -25,8 +25,8 @@ from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.kernels.table import plain_class
 from archbench.architectures.variants import decoder
+from archbench.runs.budgets import budget, compliance
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget, compliance
 from archbench.tasks.base.errors import InputError
 
 NAMES = catalogue.ablated()

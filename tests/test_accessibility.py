@@ -11,7 +11,7 @@ from tiny_runs import trained, write_data
 
 from archbench import reports
 from archbench.inspection import inspect as inside
-from archbench.inspection import page as inspection
+from archbench.inspection.pages import page as inspection
 
 pytestmark = pytest.mark.browser
 

@@ -20,7 +20,7 @@ from archbench.reports.contrasts.ranking import standing
 from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.contrasts.words import STANDINGS
 from archbench.reports.page import printed
-from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.elements.bottom_line import bottom_line
 from archbench.reports.page.page import render
 from archbench.reports.report import Report
 

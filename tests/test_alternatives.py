@@ -12,9 +12,9 @@ import small_plans
 
 from archbench.reports.base import tables
 from archbench.reports.page import page
-from archbench.reports.page.bottom_line import limits
+from archbench.reports.page.elements.bottom_line import limits
+from archbench.reports.page.elements.task_lines import task_lines
 from archbench.reports.page.sections import tuning
-from archbench.reports.page.task_lines import task_lines
 from archbench.reports.report import Report
 from archbench.reports.results import groups
 from archbench.reports.results import trials as analysis

@@ -14,9 +14,9 @@ from archbench.reports.claims import ledger
 from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.next_steps import remedy
 from archbench.reports.contrasts.verdicts import verdict
-from archbench.reports.page import task_lines
-from archbench.reports.page.bottom_line import bottom_line, limits
-from archbench.reports.page.matrix import matrix
+from archbench.reports.page.elements import task_lines
+from archbench.reports.page.elements.bottom_line import bottom_line, limits
+from archbench.reports.page.elements.matrix import matrix
 from archbench.reports.page.page import render
 from archbench.reports.report import Report
 

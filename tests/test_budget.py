@@ -26,7 +26,7 @@ from archbench.architectures import (
 )
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size, count
-from archbench.runs.planning import budget, measurements
+from archbench.runs.budgets import budget, measurements
 from archbench.tasks.base.errors import InputError
 
 LIMITS = Limits(vocabulary=300, source_length=32, target_length=16)

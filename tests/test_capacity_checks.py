@@ -12,7 +12,7 @@ from torch import nn
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Counts, count
-from archbench.reports.page.grids import grid
+from archbench.reports.page.elements.grids import grid
 from archbench.reports.page.sections import budget
 from archbench.reports.results.groups import Group
 from archbench.runs.execution import dry_run

@@ -29,7 +29,7 @@ from archbench.reports.claims.ledger import (
 )
 from archbench.reports.claims.next_steps import HOPELESS, remedy
 from archbench.reports.page import page
-from archbench.reports.page.grids import grid
+from archbench.reports.page.elements.grids import grid
 from archbench.reports.page.sections.claims import TESTED
 from archbench.reports.readings import stored_bits
 from archbench.reports.report import Report

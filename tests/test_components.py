@@ -31,7 +31,7 @@ from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count
-from archbench.runs.training.muon import hidden_matrices
+from archbench.runs.updates.muon import hidden_matrices
 
 CHECKS = (
     contract.check("no_look_ahead"),

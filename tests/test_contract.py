@@ -19,8 +19,8 @@ from archbench.architectures.contract import learning
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, ExternalCheckpoint, Variant
-from archbench.runs.planning import compliance, contract_parts
-from archbench.runs.planning.contract_parts import Shape
+from archbench.runs.budgets import compliance, contract_parts
+from archbench.runs.budgets.contract_parts import Shape
 from archbench.tasks.base.errors import InputError
 
 VARIANTS = catalogue.names()

@@ -34,8 +34,8 @@ from archbench.reports.contrasts.phrase import counted, first_sides, minimum_det
 from archbench.reports.contrasts.testing import Question
 from archbench.reports.contrasts.verdicts import same_outcome, verdict
 from archbench.reports.page import page
-from archbench.reports.page.bottom_line import bottom_line, limits
-from archbench.reports.page.grids import grid
+from archbench.reports.page.elements.bottom_line import bottom_line, limits
+from archbench.reports.page.elements.grids import grid
 from archbench.reports.page.sections.tests import CONTRASTS
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.report import FAMILIES, Family, Report

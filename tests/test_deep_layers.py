@@ -7,10 +7,10 @@ import pytest
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
+from archbench.runs.budgets import compliance
+from archbench.runs.budgets.contract_parts import Shape
 from archbench.runs.execution import compare
 from archbench.runs.experiment.spec import from_dict
-from archbench.runs.planning import compliance
-from archbench.runs.planning.contract_parts import Shape
 from archbench.tasks.base.errors import InputError
 
 OPEN = '''"""A decoder of which some layers see the future."""

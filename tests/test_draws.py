@@ -12,7 +12,8 @@ import pytest
 import small_plans
 
 from archbench.reports.figures.kinds import pretraining as figure
-from archbench.reports.page import bottom_line, printed
+from archbench.reports.page import printed
+from archbench.reports.page.elements import bottom_line
 from archbench.reports.readings.adapted import adapted
 from archbench.reports.report import Report
 from archbench.reports.results import draws

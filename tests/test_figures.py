@@ -22,7 +22,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from archbench.inspection.drawing import attention
+from archbench.inspection.pages.drawing import attention
 from archbench.reports.base import tables
 from archbench.reports.base.statistics import Interval
 from archbench.reports.base.tables import Tables

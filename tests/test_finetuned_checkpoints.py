@@ -32,8 +32,9 @@ from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
 from archbench.runs.scoring.finished import FinishedRun
 from archbench.runs.store import store, weights
-from archbench.runs.training import from_plan, optimizer
+from archbench.runs.training import from_plan
 from archbench.runs.training.step import Trainer
+from archbench.runs.updates import optimizer
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import END, SPECIALS

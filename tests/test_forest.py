@@ -25,8 +25,9 @@ from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.figures.kinds import forest
 from archbench.reports.figures.kinds.forest import forests
-from archbench.reports.page import matrix, printed, summary
-from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page import printed, summary
+from archbench.reports.page.elements import matrix
+from archbench.reports.page.elements.bottom_line import bottom_line
 from archbench.reports.report import Report
 from archbench.tasks.metrics.builtin import BUILTIN
 

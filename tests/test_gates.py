@@ -22,8 +22,8 @@ from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.figures import plot
 from archbench.reports.figures.figure import Figure, View
-from archbench.reports.page.bottom_line import bottom_line
-from archbench.reports.page.matrix import matrix
+from archbench.reports.page.elements.bottom_line import bottom_line
+from archbench.reports.page.elements.matrix import matrix
 from archbench.reports.page.page import render
 from archbench.reports.report import Report
 from archbench.reports.results.gates import BAR, Gate

@@ -13,10 +13,10 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training import optimizer
-from archbench.runs.training.ranks import Ranks
-from archbench.runs.training.replicated import Replicated
 from archbench.runs.training.step import Trainer, TrainingStep
+from archbench.runs.updates import optimizer
+from archbench.runs.updates.ranks import Ranks
+from archbench.runs.updates.replicated import Replicated
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in catalogue.names() if not name.startswith("transformers:")]

@@ -18,11 +18,12 @@ from archbench import command_line
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.probes import Axis, Layer
-from archbench.inspection import embeddings, heads, page, stream, subject, writing
-from archbench.inspection import figures as inside_figures
+from archbench.inspection import embeddings, heads, stream, subject, writing
 from archbench.inspection import inspect as inspection
-from archbench.inspection import words as inside_words
 from archbench.inspection.gates import failed_gates
+from archbench.inspection.pages import figures as inside_figures
+from archbench.inspection.pages import page
+from archbench.inspection.pages import words as inside_words
 from archbench.inspection.subject import ExampleReading
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.figure import drawn

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archbench.inspection import claims as inside_claims
+from archbench.inspection.pages import claims as inside_claims
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
 
 BACK = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.2, 0.2, 0.6]]

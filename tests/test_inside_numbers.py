@@ -21,8 +21,9 @@ from archbench.architectures.components.positions import Alibi, Learned, NoPosit
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
-from archbench.inspection import drawing, embeddings, figures, heads, positions, stream, subject, writing
+from archbench.inspection import embeddings, heads, positions, stream, subject, writing
 from archbench.inspection.facts import HEADS
+from archbench.inspection.pages import drawing, figures
 from archbench.tasks.base.example import MASK, SPECIALS
 from archbench.tasks.text.tokenizers import Tokenizer, train_tokenizer
 

@@ -29,9 +29,9 @@ from interop_families import ENCODERS, FAMILIES, GENERATORS
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.conversion.convert import from_transformers
-from archbench.architectures.conversion.shape import IDLE
 from archbench.architectures.conversion.structure import difference
 from archbench.architectures.families.size import Limits, Size
+from archbench.architectures.formats.shape import IDLE
 
 
 def shapes(*families: str) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 from archbench.reports.figures.figure import View
 from archbench.reports.figures.plot import written
 from archbench.reports.page import printed
-from archbench.reports.page.grids import Grid, GridCell
+from archbench.reports.page.elements.grids import Grid, GridCell
 
 DOCUMENT = r"""\documentclass[10pt,twocolumn]{article}
 \usepackage[margin=0.75in,columnsep=0.25in]{geometry}

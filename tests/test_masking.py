@@ -20,11 +20,11 @@ from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
 from archbench.architectures.objectives.masked import Masked
 from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, exact_log_likelihood
+from archbench.runs.budgets import measurements
+from archbench.runs.budgets.contract_parts import Shape, parts
 from archbench.runs.experiment.sections import Training
 from archbench.runs.export import export
 from archbench.runs.machine import machine
-from archbench.runs.planning import measurements
-from archbench.runs.planning.contract_parts import Shape, parts
 from archbench.runs.scoring import finished
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS, END, MASK, SPECIALS

@@ -10,10 +10,10 @@ import archbench
 from archbench import command_line, inputs
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
+from archbench.runs.budgets import budget
 from archbench.runs.execution import compare
 from archbench.runs.experiment.spec import from_dict
 from archbench.runs.machine import machine
-from archbench.runs.planning import budget
 from archbench.tasks.base.errors import InputError
 
 EXPERIMENT = """

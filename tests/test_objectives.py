@@ -19,7 +19,7 @@ from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked, _ended
 from archbench.architectures.objectives.objective import Batch, LossInputs, estimate, mean_loss
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training.optimizer import build
+from archbench.runs.updates.optimizer import build
 from archbench.tasks.base.example import BOS
 from archbench.tasks.base.example import MASK as MASK_TOKEN
 

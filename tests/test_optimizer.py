@@ -21,10 +21,10 @@ from archbench.runs.experiment import optimizers
 from archbench.runs.experiment.optimizers import OptimizerEntry
 from archbench.runs.plans.plan import Plan
 from archbench.runs.training import from_plan
-from archbench.runs.training import muon as muon_module
-from archbench.runs.training import optimizer as state_of
-from archbench.runs.training.muon import Muon, hidden_matrices, orthogonalised
-from archbench.runs.training.optimizer import BETAS, build, flops, schedule, set_rate
+from archbench.runs.updates import muon as muon_module
+from archbench.runs.updates import optimizer as state_of
+from archbench.runs.updates.muon import Muon, hidden_matrices, orthogonalised
+from archbench.runs.updates.optimizer import BETAS, build, flops, schedule, set_rate
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,10 @@ from archbench.reports.contrasts.phrase import minimum_detectable, phrase
 from archbench.reports.contrasts.verdicts import verdict
 from archbench.reports.contrasts.words import NOT_ABOVE_BASELINE, STANDINGS
 from archbench.reports.figures.canvas.palette import COLOURS
-from archbench.reports.page import assemble, matrix, page, printed, sections, summary
-from archbench.reports.page.grids import Column
-from archbench.reports.page.parts import Figure, Note, Points, Section, Table, Terminal
+from archbench.reports.page import assemble, page, printed, sections, summary
+from archbench.reports.page.elements import matrix
+from archbench.reports.page.elements.grids import Column
+from archbench.reports.page.elements.parts import Figure, Note, Points, Section, Table, Terminal
 from archbench.reports.page.sections import SECTIONS, checks
 from archbench.reports.page.sections.scores import SCORES
 from archbench.reports.page.sections.tests import PRIMARY as CONTRASTS

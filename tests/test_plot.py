@@ -32,7 +32,7 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.figures import plot
 from archbench.reports.figures.figure import View
 from archbench.reports.page import printed
-from archbench.reports.page.grids import Grid, GridCell
+from archbench.reports.page.elements.grids import Grid, GridCell
 from archbench.reports.readings.adapted import adapted
 from archbench.reports.readings.saved_labels import SavedLabels
 from archbench.reports.report import Report

@@ -24,10 +24,11 @@ from archbench.reports.contrasts import verdicts
 from archbench.reports.contrasts.phrase import first_sides
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn
-from archbench.reports.page import bottom_line as bottom_line_module
-from archbench.reports.page import lede, page, printed, summary
-from archbench.reports.page.bottom_line import bottom_line
-from archbench.reports.page.matrix import matrix
+from archbench.reports.page import page, printed, summary
+from archbench.reports.page.elements import bottom_line as bottom_line_module
+from archbench.reports.page.elements import lede
+from archbench.reports.page.elements.bottom_line import bottom_line
+from archbench.reports.page.elements.matrix import matrix
 from archbench.reports.page.sections import pretraining as started
 from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.questions.gains import started_from

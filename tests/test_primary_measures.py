@@ -13,8 +13,8 @@ from archbench.reports.base.statistics import holm, p_difference
 from archbench.reports.base.tables import Tables
 from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.page import printed, summary
-from archbench.reports.page.bottom_line import bottom_line
-from archbench.reports.page.matrix import matrix
+from archbench.reports.page.elements.bottom_line import bottom_line
+from archbench.reports.page.elements.matrix import matrix
 from archbench.reports.page.page import render
 from archbench.reports.report import Report
 

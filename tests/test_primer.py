@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archbench.inspection import claims as inside_claims
-from archbench.inspection.page import TEMPLATES
+from archbench.inspection.pages import claims as inside_claims
+from archbench.inspection.pages.page import TEMPLATES
 from archbench.reports.claims import ledger
 from archbench.reports.page import page
 from archbench.runs.experiment import spec

@@ -28,11 +28,11 @@ from archbench.architectures.families.size import Counts, Limits, Size
 from archbench.architectures.families.variant import Variant
 from archbench.reports.base.declared import specification
 from archbench.reports.published import reproduction
+from archbench.runs.budgets.calibrate import Calibration
+from archbench.runs.budgets.fitted_sizes import FittedSizes
 from archbench.runs.experiment import spec
 from archbench.runs.experiment.sections import PROMPT, Experiment, Task, Training
 from archbench.runs.planning import published
-from archbench.runs.planning.calibrate import Calibration
-from archbench.runs.planning.fitted_sizes import FittedSizes
 from archbench.runs.planning.isolation import Architectures
 from archbench.runs.planning.preparation import task_config
 from archbench.runs.planning.published import PublishedRun

@@ -24,7 +24,7 @@ from archbench.runs.plans.messages import Event, Interrupted, Progress
 from archbench.runs.plans.plan import Plan
 from archbench.runs.store import store
 from archbench.runs.training import from_plan
-from archbench.runs.training.ranks import Ranks
+from archbench.runs.updates.ranks import Ranks
 from archbench.tasks.base.errors import InputError
 
 __all__ = ["folder"]

@@ -20,13 +20,13 @@ from torch import nn
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.reports.page.sections import tuning as tuning_section
+from archbench.runs.budgets import budget
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget
 from archbench.runs.plans.plan import Plan
 from archbench.runs.store import store
-from archbench.runs.training import optimizer as optimizers
-from archbench.runs.training.muon import hidden_matrices
+from archbench.runs.updates import optimizer as optimizers
+from archbench.runs.updates.muon import hidden_matrices
 from archbench.tasks.base.errors import InputError
 
 NAMES = ("decoder", "encoder", "encoder-decoder")

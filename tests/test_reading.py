@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archbench.architectures.catalogue import catalogue
+from archbench.runs.budgets import budget
+from archbench.runs.budgets.reading import Reading
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget, matrix
-from archbench.runs.planning.reading import Reading
+from archbench.runs.planning import matrix
 from archbench.runs.plans.plan import Plan
 from archbench.runs.training.batches import Stream
 from archbench.tasks.base.example import Example

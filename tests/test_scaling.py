@@ -17,7 +17,7 @@ from archbench.reports.figures import figures
 from archbench.reports.figures.figure import Figure
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import page, summary
-from archbench.reports.page.bottom_line import bottom_line
+from archbench.reports.page.elements.bottom_line import bottom_line
 from archbench.reports.questions import scaling
 from archbench.reports.questions.sweeps import DEPTH, SIZE, scores, sweeps
 from archbench.reports.report import Report

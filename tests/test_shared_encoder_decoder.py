@@ -13,9 +13,10 @@ from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.runs.planning import budget
-from archbench.runs.training import checkpoint, muon, optimizer
-from archbench.runs.training.muon import Muon
+from archbench.runs.budgets import budget
+from archbench.runs.training import checkpoint
+from archbench.runs.updates import muon, optimizer
+from archbench.runs.updates.muon import Muon
 
 BUILD = catalogue.find("shared-encoder-decoder").build
 SHARED = ("attention", "around_attention", "feedforward", "around_feedforward")

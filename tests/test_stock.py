@@ -17,20 +17,21 @@ from torch import Tensor
 
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.contract import LIMITS, sequences
-from archbench.architectures.conversion import stock
 from archbench.architectures.conversion.convert import from_transformers
 from archbench.architectures.families.size import Limits, Size, count, layers
 from archbench.architectures.families.variant import STOCK
+from archbench.architectures.formats import stock
 from archbench.architectures.kernels import selection
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.runs.budgets import budget
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget, matrix
+from archbench.runs.planning import matrix
 from archbench.runs.plans.messages import Interrupted
 from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import finished, predict
-from archbench.runs.training import muon, optimizer
-from archbench.runs.training.muon import hidden_matrices
+from archbench.runs.updates import muon, optimizer
+from archbench.runs.updates.muon import hidden_matrices
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS
 

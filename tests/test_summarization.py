@@ -119,7 +119,7 @@ def test_published_reports_keep_what_single_summaries_scored(compared: tuple[Pat
 
 def test_summaries_carry_no_mark_of_right_and_wrong(compared: tuple[Path, Path]) -> None:
     from archbench.reports.base.declared import one_answer
-    from archbench.reports.page.samples import samples
+    from archbench.reports.page.elements.samples import samples
     from archbench.reports.results.comparisons import Comparisons
 
     frames = report_tables.read(compared[1] / "tables")

@@ -13,7 +13,7 @@ from archbench.reports.base.tables import Tables
 from archbench.reports.figures import figures
 from archbench.reports.figures.figure import drawn as drawn_figure
 from archbench.reports.page import summary
-from archbench.reports.page.grids import grid
+from archbench.reports.page.elements.grids import grid
 from archbench.reports.page.sections import tuning
 from archbench.reports.report import Report
 from archbench.reports.results import trials

@@ -24,8 +24,8 @@ from archbench.runs.scoring import predict
 from archbench.runs.store import store
 from archbench.runs.training import from_plan, train
 from archbench.runs.training.batches import Batch
-from archbench.runs.training.replicated import Replicated
 from archbench.runs.training.step import StepResult, Trainer
+from archbench.runs.updates.replicated import Replicated
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.kinds import registry
@@ -441,7 +441,7 @@ def test_axes_equalise_what_they_name(folder: Path, tmp_path: Path) -> None:
 
 
 def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from archbench.runs.planning import calibrate
+    from archbench.runs.budgets import calibrate
 
     monkeypatch.setattr(calibrate, "SECONDS", 0.05)
     budget = {"match": "seconds", "parameters": 20_000, "seconds": 2}
@@ -457,7 +457,7 @@ def test_seconds_are_calibrated_once(folder: Path, tmp_path: Path, monkeypatch: 
 def test_a_changed_calibration_is_measured_again_unless_a_run_was_planned_by_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    from archbench.runs.planning import calibrate
+    from archbench.runs.budgets import calibrate
 
     measured: list[int] = []
 

@@ -58,7 +58,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
     if name.endswith(".py"):
         return _from_file(path)
     if name in STOCK:
-        from archbench.architectures.conversion import stock  # transformers takes seconds to import
+        from archbench.architectures.formats import stock  # transformers takes seconds to import
 
         return stock.variant(name)
     if _is_folder(name):

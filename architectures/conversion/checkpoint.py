@@ -30,9 +30,9 @@ from archbench.architectures.components.positions import Learned
 from archbench.architectures.conversion.convert import SHAPES, from_transformers
 from archbench.architectures.conversion.framing import Framed
 from archbench.architectures.conversion.quiet import quiet
-from archbench.architectures.conversion.shape import Shape
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import ExternalCheckpoint, Variant
+from archbench.architectures.formats.shape import Shape
 from archbench.tasks.base.errors import InputError, irregular
 from archbench.tasks.base.example import LABEL, SPECIALS
 

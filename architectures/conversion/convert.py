@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from archbench.architectures.conversion import bert, gpt2, llama, modernbert, t5
 from archbench.architectures.conversion.agreement import agree
 from archbench.architectures.conversion.hooks import refuse_attached
-from archbench.architectures.conversion.shape import Config, Shape, pull, push
 from archbench.architectures.conversion.structure import difference
+from archbench.architectures.formats import bert, gpt2, llama, modernbert, t5
+from archbench.architectures.formats.shape import Config, Shape, pull, push
 from archbench.architectures.kernels.table import optimize
 from archbench.tasks.base.errors import InputError
 

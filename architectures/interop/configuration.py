@@ -10,9 +10,9 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from archbench.architectures.catalogue import catalogue, digests, sources
-from archbench.architectures.conversion.shape import SPECIAL_TOKENS
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
+from archbench.architectures.formats.shape import SPECIAL_TOKENS
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import BOS
 

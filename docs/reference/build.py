@@ -15,7 +15,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
-from archbench.inspection import page as inspection
+from archbench.inspection.pages import page as inspection
 from archbench.reports.base import tables
 from archbench.reports.claims import best_evidence, ledger
 from archbench.reports.claims.best_evidence import Evidence

@@ -25,9 +25,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from archbench.reports.figures.canvas.palette import looks
+from archbench.runs.budgets import budget
 from archbench.runs.execution import work
 from archbench.runs.experiment import spec
-from archbench.runs.planning import budget, matrix, tuning
+from archbench.runs.planning import matrix, tuning
 from archbench.runs.plans.plan import Plan
 from archbench.runs.store import store
 

@@ -17,8 +17,8 @@ from archbench.reports.contrasts.verdicts import left_out
 from archbench.reports.figures import figures
 from archbench.reports.figures.canvas.palette import SHAPES
 from archbench.reports.figures.figure import DrawnFigure, Figure, compared_names, drawn, report_looks
-from archbench.reports.page import lede
-from archbench.reports.page.parts import Page, Shown
+from archbench.reports.page.elements import lede
+from archbench.reports.page.elements.parts import Page, Shown
 from archbench.reports.page.sections import SECTIONS, budget, checks, claims, first, scores, tuning
 from archbench.reports.published import merging
 from archbench.reports.report import Report

@@ -12,8 +12,8 @@ from archbench.reports.base import formatting
 from archbench.reports.base.formatting import visible
 from archbench.reports.contrasts.words import BELOW_GATE_MARK
 from archbench.reports.page import sections
-from archbench.reports.page.grids import Grid, GridCell
-from archbench.reports.page.parts import Table
+from archbench.reports.page.elements.grids import Grid, GridCell
+from archbench.reports.page.elements.parts import Table
 from archbench.reports.report import Report
 
 Format = Literal["latex", "markdown", "csv"]

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.phrase import elsewhere, phrase
 from archbench.reports.contrasts.verdicts import cautions, changed, left_out, verdict
-from archbench.reports.page import lede
-from archbench.reports.page.bottom_line import limits, pretrained
-from archbench.reports.page.grids import GridCell
-from archbench.reports.page.parts import Section, Table, Terminal
+from archbench.reports.page.elements import lede
+from archbench.reports.page.elements.bottom_line import limits, pretrained
+from archbench.reports.page.elements.grids import GridCell
+from archbench.reports.page.elements.parts import Section, Table, Terminal
+from archbench.reports.page.elements.task_lines import task_lines
 from archbench.reports.page.sections import SECTIONS, on_terminal, tuning
-from archbench.reports.page.task_lines import task_lines
 from archbench.reports.questions import scaling
 from archbench.reports.report import Report
 from archbench.reports.results.comparison import Comparison

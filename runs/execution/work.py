@@ -17,20 +17,21 @@ import pyarrow.parquet as pq
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.stack import recompute_blocks
 from archbench.architectures.objectives.objective import Objective
+from archbench.runs.budgets import budget
 from archbench.runs.machine import machine
 from archbench.runs.machine.own_process import OwnProcess
-from archbench.runs.planning import budget
 from archbench.runs.plans.messages import LogLine, Notify
 from archbench.runs.plans.plan import Plan
 from archbench.runs.scoring import baselines, kept_outputs, task_metrics
 from archbench.runs.scoring.score import Predictions, Predictor, Scored, progress, scored, validation
 from archbench.runs.store import store
 from archbench.runs.store.weights import packed
-from archbench.runs.training import from_plan, optimizer, weight_transfer
+from archbench.runs.training import from_plan, weight_transfer
 from archbench.runs.training.compiled import compile_blocks
-from archbench.runs.training.ranks import ALONE, Ranks, launch
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, TrainingState
+from archbench.runs.updates import optimizer
+from archbench.runs.updates.ranks import ALONE, Ranks, launch
 from archbench.tasks.base import files, sealed
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task

@@ -123,7 +123,8 @@ def fast_tokenizer(run: FinishedRun) -> Any:
 
 def model(run: FinishedRun) -> tuple[Any, bool]:
     """The run's model as one of ``transformers``, and whether it is a class of its own ("stock") or our adapter's."""
-    from archbench.architectures.conversion import convert, stock
+    from archbench.architectures.conversion import convert
+    from archbench.architectures.formats import stock
     from archbench.architectures.interop import adapter, configuration
 
     made = run.plan

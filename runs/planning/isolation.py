@@ -15,11 +15,11 @@ from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
+from archbench.runs.budgets import compliance, contract_parts, measurements
+from archbench.runs.budgets.contract_parts import Shape
+from archbench.runs.budgets.measurements import Measurements
 from archbench.runs.experiment.sections import Task
 from archbench.runs.machine.own_process import FailedError, OwnProcess
-from archbench.runs.planning import compliance, contract_parts, measurements
-from archbench.runs.planning.contract_parts import Shape
-from archbench.runs.planning.measurements import Measurements
 from archbench.runs.plans.plan import Plan
 from archbench.tasks.base.errors import InputError
 

@@ -8,6 +8,10 @@ from typing import Any
 from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
+from archbench.runs.budgets import budget
+from archbench.runs.budgets.calibrate import Calibration
+from archbench.runs.budgets.fitted_sizes import FittedSizes, Order
+from archbench.runs.budgets.measurements import TokenCost
 from archbench.runs.experiment.sections import (
     ONCE,
     PROMPT,
@@ -20,11 +24,8 @@ from archbench.runs.experiment.sections import (
     Task,
     Training,
 )
-from archbench.runs.planning import budget, isolation
-from archbench.runs.planning.calibrate import Calibration
-from archbench.runs.planning.fitted_sizes import FittedSizes, Order
+from archbench.runs.planning import isolation
 from archbench.runs.planning.isolation import Architectures
-from archbench.runs.planning.measurements import TokenCost
 from archbench.runs.plans import foreign_code
 from archbench.runs.plans.placement import PlacedPlan, Placement
 from archbench.runs.plans.plan import ExecutionSetting, Plan

@@ -13,10 +13,10 @@ from typing import Any
 
 from archbench.architectures.families.size import Limits
 from archbench.architectures.families.variant import Variant
+from archbench.runs.budgets import budget
 from archbench.runs.experiment.sections import BETWEEN_MEASURES, ONCE, SCRATCH, Experiment, Pretraining, Task
 from archbench.runs.experiment.starts import task_of
 from archbench.runs.experiment.validation import printable
-from archbench.runs.planning import budget
 from archbench.runs.scoring import task_metrics
 from archbench.runs.training.pretraining_objectives import sentinel_count
 from archbench.tasks.base import files

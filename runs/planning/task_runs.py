@@ -8,9 +8,9 @@ from itertools import product
 
 from archbench.architectures.families.prompted import Prompt
 from archbench.architectures.families.variant import Variant
+from archbench.runs.budgets import budget
 from archbench.runs.experiment.sections import PROMPT, SCRATCH, Form, Task
 from archbench.runs.experiment.validation import printable
-from archbench.runs.planning import budget
 from archbench.runs.planning.planner import Planner, PlanningContext, Wanted
 from archbench.runs.planning.pretraining import Pretrainings
 from archbench.runs.planning.trials import TuningTrials, recipe

@@ -19,11 +19,11 @@ from archbench.architectures.objectives.objective import Batch
 from archbench.runs.plans.messages import Interrupted, Progress
 from archbench.runs.scoring import shuffled
 from archbench.runs.scoring.kept_outputs import outputs_of
-from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import EncodedExamples, collate_sources, fixed
-from archbench.runs.training.ranks import ALONE, Ranks
 from archbench.runs.training.step import seed_from
 from archbench.runs.training.train import SCORING_TOKENS
+from archbench.runs.updates import grad_accumulation
+from archbench.runs.updates.ranks import ALONE, Ranks
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Outputs, Prepared, Score

@@ -14,9 +14,9 @@ import numpy as np
 from archbench.architectures.objectives.objective import exact_log_likelihood
 from archbench.runs.scoring import finished
 from archbench.runs.scoring.finished import FinishedRun
-from archbench.runs.training import grad_accumulation
 from archbench.runs.training.batches import fixed
 from archbench.runs.training.train import SCORING_TOKENS
+from archbench.runs.updates import grad_accumulation
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.example import UNK
 from archbench.tasks.base.values import every_column

@@ -11,14 +11,15 @@ from archbench.architectures.catalogue import catalogue
 from archbench.runs.experiment.sections import FINETUNE, PROMPT, ZERO_SHOT
 from archbench.runs.plans import foreign_code
 from archbench.runs.plans.plan import Plan
-from archbench.runs.training import optimizer, prompts
+from archbench.runs.training import prompts
 from archbench.runs.training.batches import EncodedExamples
 from archbench.runs.training.pretraining_objectives import pretraining_objective, pretraining_windows, window_limits
-from archbench.runs.training.ranks import ALONE, Ranks
-from archbench.runs.training.replicated import Replicated
-from archbench.runs.training.sharded import Sharded
 from archbench.runs.training.step import Trainer, TrainingStep
 from archbench.runs.training.weight_transfer import PretrainedWeights, copy_weights, with_head
+from archbench.runs.updates import optimizer
+from archbench.runs.updates.ranks import ALONE, Ranks
+from archbench.runs.updates.replicated import Replicated
+from archbench.runs.updates.sharded import Sharded
 from archbench.tasks.base.values import Prepared
 from archbench.tasks.kinds import task
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
 from archbench.runs.experiment.sections import Training
-from archbench.runs.training import optimizer as optimizers
 from archbench.runs.training.batches import EncodedExamples, Stream
-from archbench.runs.training.replicated import Replicated
-from archbench.runs.training.sharded import Sharded, gathered
+from archbench.runs.updates import optimizer as optimizers
+from archbench.runs.updates.replicated import Replicated
+from archbench.runs.updates.sharded import Sharded, gathered
 
 READ_STEPS = {"cpu": 1, "cuda": 16}  # steps between reads of the losses, because reading one waits for the GPU
 

@@ -16,10 +16,11 @@ from archbench.architectures.objectives.objective import Batch, estimate, exact_
 from archbench.runs.plans.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.plans.plan import Plan
 from archbench.runs.store.weights import packed
-from archbench.runs.training import checkpoint, grad_accumulation
+from archbench.runs.training import checkpoint
 from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch
 from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
+from archbench.runs.updates import grad_accumulation
 from archbench.tasks.base import files
 from archbench.tasks.base.random_order import seeded_order
 from archbench.tasks.base.values import Examples, Prepared

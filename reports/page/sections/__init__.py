@@ -7,7 +7,7 @@ entry of that table's columns.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archbench.reports.page.parts import Section, Table, Terminal, tables
+from archbench.reports.page.elements.parts import Section, Table, Terminal, tables
 from archbench.reports.page.sections import (
     budget,
     claims,

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.page import lede
-from archbench.reports.page.grids import Column, GridCell, known, span, title
-from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
+from archbench.reports.page.elements import lede
+from archbench.reports.page.elements.grids import Column, GridCell, known, span, title
+from archbench.reports.page.elements.parts import Figure, Note, Section, Table, of_tables
 from archbench.reports.page.sections import tuning
 from archbench.reports.report import Report
 from archbench.reports.results.groups import Group, placed

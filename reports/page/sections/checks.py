@@ -10,8 +10,8 @@ from archbench.reports.contrasts import sequential
 from archbench.reports.contrasts.agreement import disagreements
 from archbench.reports.contrasts.contrast import Contrast, row
 from archbench.reports.contrasts.phrase import decided_after, minimum_detectable, phrase, uncorrected
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Figure, Note, Points, Section, Table
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.readings.waterfall import waterfalls
 from archbench.reports.report import FAMILIES, Report

@@ -12,8 +12,8 @@ from archbench.reports.claims.evidence import ClaimVerdict
 from archbench.reports.claims.ledger import Claim, successors
 from archbench.reports.claims.next_steps import as_clause
 from archbench.reports.contrasts.words import SHOWN
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Note, Section, Table, when
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Note, Section, Table, when
 from archbench.reports.report import Report
 
 

@@ -9,8 +9,8 @@ from archbench.reports.contrasts.contrast import Contrast, turned
 from archbench.reports.contrasts.phrase import phrase
 from archbench.reports.contrasts.verdicts import same_outcome
 from archbench.reports.contrasts.words import BELOW_GATE_MARK
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Figure, Note, Section, Table, when
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Figure, Note, Section, Table, when
 from archbench.reports.page.sections.checks import difference, pair
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES
 from archbench.reports.page.sections.tuning import changed_variants

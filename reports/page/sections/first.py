@@ -16,13 +16,13 @@ from archbench.reports.contrasts.words import (
     NOT_ABOVE_BASELINE,
     STANDINGS,
 )
-from archbench.reports.page.bottom_line import bottom_line, limits
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.matrix import matrix
-from archbench.reports.page.parts import Figure, Note, Section, Special, Table, Terminal, of_tables, when
+from archbench.reports.page.elements.bottom_line import bottom_line, limits
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.matrix import matrix
+from archbench.reports.page.elements.parts import Figure, Note, Section, Special, Table, Terminal, of_tables, when
+from archbench.reports.page.elements.task_lines import task_lines
 from archbench.reports.page.sections.scores import answered
 from archbench.reports.page.sections.tuning import variants_in_use
-from archbench.reports.page.task_lines import task_lines
 from archbench.reports.readings import waterfall
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining

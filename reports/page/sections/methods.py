@@ -9,8 +9,8 @@ import pandas as pd
 
 from archbench.reports.base import declared, formatting, provenance
 from archbench.reports.base.metrics import of_table
-from archbench.reports.page.grids import Column, plain
-from archbench.reports.page.parts import Note, Points, Section, Special, Table, Terms, of_tables, when
+from archbench.reports.page.elements.grids import Column, plain
+from archbench.reports.page.elements.parts import Note, Points, Section, Special, Table, Terms, of_tables, when
 from archbench.reports.report import Report
 from archbench.reports.results import draws
 from archbench.reports.results.groups import is_checkpoint_as_is

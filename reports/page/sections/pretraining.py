@@ -8,9 +8,9 @@ import pandas as pd
 
 from archbench.reports.base import formatting
 from archbench.reports.contrasts.contrast import Contrast
-from archbench.reports.page import lede
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Figure, Section, Table, Terminal, of_tables
+from archbench.reports.page.elements import lede
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Figure, Section, Table, Terminal, of_tables
 from archbench.reports.page.sections import pretraining_runs
 from archbench.reports.page.sections.budget import AXES
 from archbench.reports.page.sections.tests import CONTRASTS, DIFFERENCES

@@ -7,8 +7,8 @@ from typing import Final
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Column, span
-from archbench.reports.page.parts import Table
+from archbench.reports.page.elements.grids import Column, span
+from archbench.reports.page.elements.parts import Table
 from archbench.reports.report import Report
 from archbench.reports.results.groups import placed
 from archbench.runs.experiment.spec import FINETUNE, SCRATCH

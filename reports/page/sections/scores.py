@@ -11,10 +11,10 @@ from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
 from archbench.reports.contrasts.verdicts import Verdict, baseline_label, changed, verdict
 from archbench.reports.contrasts.words import BELOW_GATE_MARK, BOLD, MARKED_BELOW_GATE
 from archbench.reports.figures.figure import of_architecture, of_baseline
-from archbench.reports.page.grids import Column, Grid, GridCell, grid
-from archbench.reports.page.matrix import matrix
-from archbench.reports.page.parts import Figure, Note, Section, ShownTable, Special, Table, Terminal
-from archbench.reports.page.samples import EXAMPLES, AnsweredExamples, samples
+from archbench.reports.page.elements.grids import Column, Grid, GridCell, grid
+from archbench.reports.page.elements.matrix import matrix
+from archbench.reports.page.elements.parts import Figure, Note, Section, ShownTable, Special, Table, Terminal
+from archbench.reports.page.elements.samples import EXAMPLES, AnsweredExamples, samples
 from archbench.reports.report import Report
 from archbench.reports.results import pretraining
 from archbench.reports.results.comparison import CHECKPOINT, Comparison

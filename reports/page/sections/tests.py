@@ -11,8 +11,8 @@ from archbench.reports.base.statistics import RULES
 from archbench.reports.contrasts import sequential
 from archbench.reports.contrasts.contrast import Alternative, Contrast
 from archbench.reports.contrasts.phrase import minimum_detectable, phrase
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Note, Section, Table, Terms
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Note, Section, Table, Terms
 from archbench.reports.page.sections import checks
 from archbench.reports.page.sections.checks import DETECTABLE, GATE, difference, outcome, pair
 from archbench.reports.questions.pairs import FEW

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from archbench.reports.base import formatting
-from archbench.reports.page.grids import Column, GridCell, known, span, title
-from archbench.reports.page.parts import Figure, Note, Points, Section, Table
+from archbench.reports.page.elements.grids import Column, GridCell, known, span, title
+from archbench.reports.page.elements.parts import Figure, Note, Points, Section, Table
 from archbench.reports.questions import scaling, shares
 from archbench.reports.readings import horizontal, stored_bits
 from archbench.reports.readings.writing import Writing, writings

@@ -8,8 +8,8 @@ from archbench.reports.base import formatting
 from archbench.reports.base.declared import entered
 from archbench.reports.base.once import once_per_report
 from archbench.reports.base.tables import Tables
-from archbench.reports.page.grids import Column, GridCell
-from archbench.reports.page.parts import Figure, Note, Section, Table, of_tables
+from archbench.reports.page.elements.grids import Column, GridCell
+from archbench.reports.page.elements.parts import Figure, Note, Section, Table, of_tables
 from archbench.reports.report import Report
 from archbench.reports.results import trials
 from archbench.reports.results.trials import FLAT, ChosenVariant, NoTuning, TriedForm, TunedSetting

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from archbench.architectures.families.size import Counts, Limits, Size, count, heads
 from archbench.architectures.families.variant import Variant
 from archbench.architectures.objectives.objective import is_exact
+from archbench.runs.budgets import budget, calibrate
+from archbench.runs.budgets.budget import Lengths
 from archbench.runs.experiment.sections import Task
-from archbench.runs.planning import budget, calibrate
-from archbench.runs.planning.budget import Lengths
 from archbench.runs.scoring.score import ROUNDS
-from archbench.runs.training import optimizer, pretraining_objectives
+from archbench.runs.training import pretraining_objectives
+from archbench.runs.updates import optimizer
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.kinds.task import prepare
 

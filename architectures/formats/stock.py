@@ -17,14 +17,14 @@ from torch import nn
 
 from archbench.architectures.components.embedding import Head
 from archbench.architectures.components.positions import NoPositions
-from archbench.architectures.conversion import bert, gpt2, stock_stack, t5
-from archbench.architectures.conversion.shape import SPECIAL_TOKENS, Config, Shape
-from archbench.architectures.conversion.stock_stack import StockStack, StockTable
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.encoder import EncoderOnly
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, Variant
+from archbench.architectures.formats import bert, gpt2, stock_stack, t5
+from archbench.architectures.formats.shape import SPECIAL_TOKENS, Config, Shape
+from archbench.architectures.formats.stock_stack import StockStack, StockTable
 from archbench.tasks.base.example import BOS
 
 StockModel = DecoderOnly | EncoderOnly | EncoderDecoder

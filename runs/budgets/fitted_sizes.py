@@ -10,12 +10,12 @@ import numpy as np
 
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import Variant
+from archbench.runs.budgets import budget
+from archbench.runs.budgets.calibrate import Calibration, Work
+from archbench.runs.budgets.measurements import Measurements, TokenCost
+from archbench.runs.budgets.reading import Cost, Floats, Reading
 from archbench.runs.experiment.sections import HELD, Pretraining, Task
 from archbench.runs.machine import machine
-from archbench.runs.planning import budget
-from archbench.runs.planning.calibrate import Calibration, Work
-from archbench.runs.planning.measurements import Measurements, TokenCost
-from archbench.runs.planning.reading import Cost, Floats, Reading
 from archbench.runs.training.pretraining_objectives import OWN
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.values import Prepared

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from archbench.architectures.components.stack import Block
 from archbench.architectures.objectives.objective import LossInputs
-from archbench.runs.training import grad_accumulation, optimizer
-from archbench.runs.training.muon import Muon, add_orthogonalised
-from archbench.runs.training.ranks import Ranks
+from archbench.runs.updates import grad_accumulation, optimizer
+from archbench.runs.updates.muon import Muon, add_orthogonalised
+from archbench.runs.updates.ranks import Ranks
 
 SPLITS = ("row_splits", "column_splits")  # attributes of a matrix that holds several
 

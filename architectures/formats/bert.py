@@ -8,9 +8,9 @@ from archbench.architectures.components.feedforward import FeedForward
 from archbench.architectures.components.norm import LayerNorm, PostNorm
 from archbench.architectures.components.positions import Learned
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.conversion.activation import activation, activation_name
-from archbench.architectures.conversion.shape import SPECIAL_TOKENS, Config, Link, Shape, checked
 from archbench.architectures.families.encoder import EncoderOnly
+from archbench.architectures.formats.activation import activation, activation_name
+from archbench.architectures.formats.shape import SPECIAL_TOKENS, Config, Link, Shape, checked
 
 READ = {
     "attention_probs_dropout_prob",

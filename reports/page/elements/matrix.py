@@ -8,7 +8,7 @@ from archbench.reports.contrasts import words
 from archbench.reports.contrasts.contrast import architectures_of
 from archbench.reports.contrasts.phrase import under
 from archbench.reports.contrasts.verdicts import baseline_label, changed
-from archbench.reports.page.grids import Grid, GridCell, text_cell
+from archbench.reports.page.elements.grids import Grid, GridCell, text_cell
 from archbench.reports.readings.adapted import adapted
 from archbench.reports.readings.standing import standing_of
 from archbench.reports.report import Report

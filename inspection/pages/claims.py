@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from archbench.inspection import words
 from archbench.inspection.facts import AFTER, BEFORE, CLASS, EMBEDDING, NO_ROLE, THIS, Row, is_behind, together
+from archbench.inspection.pages import words
 from archbench.reports.base import formatting
 from archbench.reports.claims.ledger import OPPOSITE, REPRODUCED, UNDECIDED, UNMET
 

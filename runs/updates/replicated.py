@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.objectives.objective import LossInputs
-from archbench.runs.training import grad_accumulation, optimizer
-from archbench.runs.training.ranks import ALONE, Ranks
+from archbench.runs.updates import grad_accumulation, optimizer
+from archbench.runs.updates.ranks import ALONE, Ranks
 
 
 class Replicated:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from markupsafe import Markup
 
 from archbench.reports.base.tables import Tables
-from archbench.reports.page.grids import Column, Grid, Medium, grid
+from archbench.reports.page.elements.grids import Column, Grid, Medium, grid
 from archbench.reports.report import Report
 
 Row = TypeVar("Row")

@@ -19,8 +19,8 @@ from archbench.architectures.families.variant import Variant
 from archbench.runs.experiment.sections import Task, Training
 from archbench.runs.machine import machine
 from archbench.runs.store import store
-from archbench.runs.training import optimizer
 from archbench.runs.training.step import READ_STEPS, Trainer, TrainingStep
+from archbench.runs.updates import optimizer
 from archbench.tasks.base import sealed
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.progress import Say

@@ -14,9 +14,9 @@ from archbench.architectures.components.feedforward import FeedForward, GatedFee
 from archbench.architectures.components.norm import RMSNorm
 from archbench.architectures.components.positions import RelativeBias
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.conversion.activation import activation, activation_name
-from archbench.architectures.conversion.shape import SPECIAL_TOKENS, Config, Link, Shape, checked
 from archbench.architectures.families.encoder_decoder import EncoderDecoder
+from archbench.architectures.formats.activation import activation, activation_name
+from archbench.architectures.formats.shape import SPECIAL_TOKENS, Config, Link, Shape, checked
 from archbench.tasks.base.example import BOS
 
 READ = {

@@ -4,7 +4,7 @@ import pandas as pd
 
 from archbench.reports.base import formatting
 from archbench.reports.base.tables import Tables
-from archbench.reports.page import grids
+from archbench.reports.page.elements import grids
 from archbench.reports.results.groups import is_checkpoint_as_is, is_started_elsewhere, placed
 from archbench.reports.results.place import MATCHES, SUPERVISION
 from archbench.runs.experiment.spec import SCRATCH, is_scratch

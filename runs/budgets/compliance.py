@@ -15,8 +15,8 @@ from typing import NamedTuple
 from archbench import architectures
 from archbench.architectures import contract
 from archbench.architectures.families.variant import Variant
-from archbench.runs.planning import contract_parts
-from archbench.runs.planning.contract_parts import Key, Part, Shape
+from archbench.runs.budgets import contract_parts
+from archbench.runs.budgets.contract_parts import Key, Part, Shape
 from archbench.runs.plans.messages import visible
 from archbench.tasks.base import files, fixed_environment
 from archbench.tasks.base.errors import InputError

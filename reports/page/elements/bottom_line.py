@@ -12,7 +12,7 @@ from archbench.reports.contrasts.agreement import by_measure
 from archbench.reports.contrasts.contrast import Contrast, architectures_of, below_gate, every_pair, winner
 from archbench.reports.contrasts.phrase import elsewhere, first_sides
 from archbench.reports.contrasts.verdicts import LOSS_TOKENS_RATIO_REPORTED, changed, early_training, under_conditions
-from archbench.reports.page.task_lines import TWO_STACKS
+from archbench.reports.page.elements.task_lines import TWO_STACKS
 from archbench.reports.questions.controls import is_as_expected
 from archbench.reports.questions.gains import started_from
 from archbench.reports.questions.scaling import sentences

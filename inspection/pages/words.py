@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from archbench.inspection import drawing
 from archbench.inspection.facts import EMBEDDING, HEADS, NO_ROLE, Row, is_behind, together
+from archbench.inspection.pages import drawing
 from archbench.reports.base import formatting
 
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import pandas as pd
 
-from archbench.inspection import claims, drawing, figures, words
 from archbench.inspection.facts import FILE, SCHEMA, Row
+from archbench.inspection.pages import claims, drawing, figures, words
 from archbench.reports.base import formatting, provenance
 from archbench.reports.base.tables import write_csv
 from archbench.reports.figures.figure import drawn
-from archbench.reports.page.grids import Column, Grid, GridCell, grid
+from archbench.reports.page.elements.grids import Column, Grid, GridCell, grid
 from archbench.reports.page.page import html
 from archbench.tasks.base.files import write_text
 from archbench.tasks.base.sealed import read_record

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from archbench.runs.experiment.optimizers import OPTIMIZERS
-from archbench.runs.training.muon import Muon, hidden_matrices, packed_momenta
+from archbench.runs.updates.muon import Muon, hidden_matrices, packed_momenta
 
 BETAS = (0.9, 0.95)
 

@@ -7,8 +7,8 @@ from typing import Final
 import pandas as pd
 from matplotlib.axes import Axes
 
-from archbench.inspection import drawing, words
 from archbench.inspection.facts import Row, together
+from archbench.inspection.pages import drawing, words
 from archbench.reports.figures.canvas.drawing import Panel
 from archbench.reports.figures.figure import Figure
 from archbench.tasks.base.example import MASK, SPECIALS

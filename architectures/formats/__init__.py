@@ -1,0 +1,1 @@
+"""Model families of `transformers`: their shapes, and where each weight stands."""

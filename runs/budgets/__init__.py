@@ -1,0 +1,1 @@
+"""Sizes that meet the budget, measured and checked before anything is trained."""
