@@ -87,7 +87,8 @@ class TaskRuns:
         return self.planner.placed(replace(wanted, seed=seed, start=start, baselines=baselines))
 
     def _chosen(self, task: Task, name: str, match: str) -> Wanted:
-        """What trials choose to be compared under a name: the candidate with the lowest validation loss, its recipe.
+        """The run that trials choose to compare under a name: the candidate with the lowest validation loss, and its
+        recipe.
 
         Before they have ended, the first candidate.
         """
@@ -153,7 +154,7 @@ class TaskRuns:
         return entered
 
     def _called(self, form: Form) -> str:
-        """What trials call a candidate: its variant, with the form where it has other settings."""
+        """Name of a candidate in trials: its variant, with the form where it has other settings."""
         variant = self._find(form.variant).name
         return f"{variant}, {form.name}" if form.settings else variant
 

@@ -51,7 +51,7 @@ def _notes(value: Any) -> str:
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:
-    """What the runs ran on; where runs differ, each value with the number of its runs."""
+    """Facts on where the runs ran; where runs differ, each value with the number of its runs."""
     for key, values in report.tables["environment"].groupby("key", sort=False)["value"]:
         counts = values.value_counts(sort=False, dropna=True)
         several = "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
