@@ -192,8 +192,7 @@ class Objective(Protocol):
         ...
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """Model inputs for a batch, with the labels and weights of its losses; ``native``: with a loss on sources as
-        well.
+        """Model inputs for a batch, with the labels and weights of its losses; ``native``: also on sources.
 
         ``generator`` draws what is random in it, such as masked positions.
         """

@@ -175,7 +175,7 @@ def check_overridden(tasks: Sequence[Task], stages: Sequence[Pretraining], writt
 
 
 def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
-    """Raise ``InputError`` unless its ``from`` stands above it, has the same size, and pretrains the architecture."""
+    """Raise ``InputError`` unless ``from`` names an earlier pretraining of the same size and architecture."""
     if written.from_ is None:
         for key in ("from_architecture", "share"):
             if getattr(written, key) is not None:
@@ -442,7 +442,7 @@ def _check_checkpoints(entry: TaskEntry, where: str) -> None:
 
 
 def _check_drawing(entry: TaskEntry, where: str) -> None:
-    """What is drawn is a number of examples; with draw = "once" the validation split stays whole."""
+    """Raise ``InputError`` unless a number of examples is drawn; with draw = "once" validation stays whole."""
     for key in ("draw", "validation_examples"):
         if key in entry.stated() and not any(entry.examples):
             raise InputError(f"{where}.{key}: needs a number of training examples; set examples, or remove this key")

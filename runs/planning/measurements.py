@@ -86,7 +86,7 @@ class Measurements:
         size: Size,
         masking: Mapping[str, str],
     ) -> "TokenCost":
-        """What a pretraining on these data is by this objective; raises ``InputError`` where it cannot be."""
+        """Cost of a token in pretraining on these data by this objective; raises ``InputError`` where it cannot be."""
         return TokenCost(**self._ask("pretraining", config, cache, dict(objective), rate, size, dict(masking)))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:

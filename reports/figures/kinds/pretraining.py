@@ -1,4 +1,4 @@
-"""What pretraining buys: score against the number of training examples, from scratch and after pretraining."""
+"""Figure of score against the number of training examples, from scratch and after pretraining."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -69,7 +69,7 @@ def pretraining(view: View) -> Figure:
 
 
 def _is_curve(entries: Sequence[Adapted]) -> bool:
-    """Whether a data set has several numbers of training examples, and few starts."""
+    """True if a data set has several numbers of training examples, and few starts."""
     counts = {entry.examples for entry in entries if not entry.is_prompted}
     return len(counts) > 1 and len(_pretrainings(entries)) <= MOST_LINES
 

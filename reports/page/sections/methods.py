@@ -72,7 +72,7 @@ def _architecture(run: "pd.Series[Any]") -> str:
 
 
 def _metrics(report: Report) -> Iterator[tuple[str, str]]:
-    """What each metric says, with its signature where the runs recorded one."""
+    """Meaning of each metric, with its signature where the runs recorded one."""
     names = dict.fromkeys(name for group in report.comparisons.groups for name in report.comparisons.metrics(group))
     rows = report.tables["environment"].dropna(subset=["key", "value"])
     known = of_table(report.tables["metrics"])
