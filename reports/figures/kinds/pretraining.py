@@ -178,7 +178,7 @@ def _is_base(entry: Adapted) -> bool:
 
 
 def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
-    """What the fewest examples after a pretraining are worth from scratch, on the first data set where it is known."""
+    """Sentence on the worth from scratch of the fewest examples after a pretraining, on the first data set with one."""
     groups: dict[tuple[str, str], list[SavedLabels]] = {}
     for saved in saved_labels(report):
         pretrained = saved.pretrained
