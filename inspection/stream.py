@@ -31,7 +31,7 @@ def norms(subject: InspectedRun, examples: int = HEADS) -> list[dict[str, Any]]:
 
 
 def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
-    """Rows with the accuracy of a linear classifier on the stream after each layer, on examples not fitted on.
+    """Rows with the accuracy of a linear classifier on the stream after each layer, on held-out examples.
 
     It reads, at every position, this token, the one before, the one after (of the most frequent ones), and for
     classification the class from the mean over positions. ``chance`` always names the most frequent answer (Alain and

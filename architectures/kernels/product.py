@@ -141,7 +141,7 @@ class _Rounded(torch.autograd.Function):
 
 @functools.cache
 def onednn_is_faster() -> bool:
-    """True if MKL is slow on this processor (any but Intel's) and oneDNN is available."""
+    """True on AMD's processors, where MKL is slow, if oneDNN is available."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -132,7 +132,7 @@ def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
 
 
 def against_each(architecture: str, state: str, contrasts: Sequence[Contrast]) -> list[str]:
-    """Words for a win by less than the margin; for another that beats one, how it stands to each.
+    """Words for a win by less than the margin; for an architecture that only beats some, how it stands to each.
 
     For example "beats encoder", "not decided vs. decoder".
     """

@@ -96,7 +96,7 @@ OF_CONTROLS: Final = (
 
 @dataclass(frozen=True)
 class Line:
-    """Words of one report."""
+    """One report and what it says of a claim."""
 
     report: str
     text: str

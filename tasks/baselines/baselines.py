@@ -175,7 +175,7 @@ def _training_text(train: Any) -> bytes:
 
 
 def _targets_and_contexts(subset: Subset) -> tuple[list[bytes], list[bytes]]:
-    """Targets of models over bytes, of pairs with an end, and contexts: sources of running text, for pairs none."""
+    """Targets for models over bytes, and contexts: for running text its source; for pairs none, and an end is added."""
     indices = range(len(subset))
     targets = [subset.target_raw(index) for index in indices]
     if isinstance(subset.examples, Windows):

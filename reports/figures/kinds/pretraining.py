@@ -178,7 +178,7 @@ def _is_base(entry: Adapted) -> bool:
 
 
 def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
-    """Sentence on the worth from scratch of the fewest examples after a pretraining, on the first data set with one."""
+    """Sentence on how many examples from scratch equal the fewest after pretraining, where it is first known."""
     groups: dict[tuple[str, str], list[SavedLabels]] = {}
     for saved in saved_labels(report):
         pretrained = saved.pretrained
