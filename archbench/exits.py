@@ -60,7 +60,7 @@ def status(call: Callable[[], int]) -> int:
 
 
 def _has_folder() -> bool:
-    """Whether the current folder still exists."""
+    """True if the current folder still exists."""
     with contextlib.suppress(OSError):
         os.getcwd()
         return True

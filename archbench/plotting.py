@@ -1,4 +1,4 @@
-"""What ``archbench plot``, ``archbench table`` and ``archbench.figures`` share: reading tables and options."""
+"""Code that ``archbench plot``, ``archbench table`` and ``archbench.figures`` share: reading tables and options."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What commands print at their end: outcomes, reports and tables."""
+"""Output of commands at their end: outcomes, reports and tables."""
 
 import shlex
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What commands do with published tables: ``merge`` and ``reproduce`` them, ``join`` them (``compare --against``)."""
+"""Commands on published tables: ``merge`` and ``reproduce`` them, ``join`` them (``compare --against``)."""
 
 import contextlib
 import os

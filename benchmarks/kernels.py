@@ -1,4 +1,4 @@
-"""What each kernel gains: ``python -m archbench.benchmarks.kernels [WORKLOAD ...]`` prints a table.
+"""Gain of each kernel: ``python -m archbench.benchmarks.kernels [WORKLOAD ...]`` prints a table.
 
 A cell is the CPU time of a workload with one kernel off, over the time with all of them: the median of ``PAIRS`` pairs
 that take turns. The models have the shape ``small`` of ``archbench bench``, a quarter of its width on ``narrow

@@ -92,7 +92,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def timed(work: Work, settled: Callable[[], None], repeats: int = 1) -> tuple[float, float]:
-    """What ``work`` did in so many repetitions, in its units, and the seconds that the device took."""
+    """Units of work that ``work`` did in so many repetitions, and the seconds that the device took."""
     settled()
     begun, units = time.perf_counter(), 0.0
     for _ in range(repeats):

@@ -184,7 +184,7 @@ def _task(plan: BenchPlan, cache: Path, say: Say) -> Prepared:
 
 
 def _head(plan: BenchPlan, prepared: Prepared | None, command: str) -> Measurement:
-    """What the measures have in common."""
+    """Fields that the measures have in common."""
     setting, device = plan.setting, plan.setting.where.device
     compiler_name = compiler(device)
     return {
@@ -261,7 +261,7 @@ def _measure(
 
 
 def _workloads(plan: BenchPlan, model: str) -> list[Workload]:
-    """What is measured of a model."""
+    """Workloads that are measured for a model."""
     wanted = set(plan.measures) - set(LACKING.get(model, ()))
     return [workload for workload in WORKLOADS if wanted & set(workload.measures)]
 

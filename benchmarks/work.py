@@ -94,7 +94,7 @@ def _half_hidden(target: Tensor) -> Tensor:
 
 
 def _tokens_read(model: Any, batch: Batch) -> Tensor:
-    """What our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at cells that are hidden."""
+    """Tokens that our encoder reads in step 0: source, BOS and canvas (b, s + 1 + c), [MASK] at hidden cells."""
     read: list[Tensor] = []
     hook = model.embedding.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
     try:

@@ -1,1 +1,1 @@
-"""What happens inside a trained run, measured and shown on a page: ``archbench inspect``."""
+"""Measurements of what happens inside a trained run, shown on a page: ``archbench inspect``."""

@@ -1,4 +1,4 @@
-"""Whether similar tokens have similar embeddings: neighbours, a projection, a test against tokens of like frequency."""
+"""Similarity of the embeddings of similar tokens: neighbours, a projection, a test against tokens of like frequency."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What measurement and page share: the file of a run's measurements, and the names in it. Knows no torch."""
+"""Facts that measurement and page share: the file of a run's measurements, and the names in it. Knows no torch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -22,5 +22,5 @@ def together(rows: Iterable[Row], *keys: str) -> dict[tuple[str, ...], list[Row]
 
 
 def is_behind(row: Row) -> bool:
-    """Whether a probe's layer is worse than the best one by more than two standard errors."""
+    """True if a probe's layer is worse than the best one by more than two standard errors."""
     return bool(row["behind"] > 2 * row["behind_error"])

@@ -1,4 +1,4 @@
-"""Whether an inspected run is below its gate, from its records and the baselines of its comparison."""
+"""Gates that an inspected run fails, from its records and the baselines of its comparison."""
 
 from contextlib import suppress
 from pathlib import Path

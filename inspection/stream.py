@@ -31,12 +31,12 @@ def norms(subject: InspectedRun, examples: int = HEADS) -> list[dict[str, Any]]:
 
 
 def probes(subject: InspectedRun, examples: int = 200) -> list[dict[str, Any]]:
-    """What a linear classifier reads from the stream after each layer: accuracy on examples that it was not fitted on.
+    """Rows with the accuracy of a linear classifier on the stream after each layer, on held-out examples.
 
-    At every position this token, the one before, the one after (of the most frequent ones), and for classification the
-    class from the mean over positions. ``chance`` always names the most frequent answer (Alain and Bengio 2016,
-    1610.01644). ``behind`` is how far a layer is behind the best one for its question, ``behind_error`` the standard
-    error of that over examples.
+    It reads, at every position, this token, the one before, the one after (of the most frequent ones), and for
+    classification the class from the mean over positions. ``chance`` always names the most frequent answer (Alain and
+    Bengio 2016, 1610.01644). ``behind`` is how far a layer is behind the best one for its question, ``behind_error``
+    the standard error of that over examples.
     """
     readings = [read_example(subject, pair) for pair in subject.examples[:examples]]
     split = max(1, 2 * len(readings) // 3)

@@ -42,12 +42,12 @@ class InspectedRun:
 
     @property
     def exact(self) -> bool:
-        """Whether losses are exact likelihoods, else the objective's estimates: as in training."""
+        """True if losses are exact likelihoods, else the objective's estimates: as in training."""
         return is_exact(self.run.model.objective, self.run.plan.limits.target_length)
 
     @property
     def loss_name(self) -> str:
-        """What a loss of this run is, in nats."""
+        """Words for a loss of this run, in nats."""
         estimate = "any-order bound" if self.run.model.objective.estimate_is_bound else "masked loss"
         return "nats per target token" + ("" if self.exact else f", {estimate}")
 
@@ -165,7 +165,7 @@ def _right(run: FinishedRun, text: str) -> tuple[list[int], int]:
 
 
 def answer(run: FinishedRun, source: list[int]) -> list[int]:
-    """What the model writes for a source, greedily, with END where it came to one."""
+    """Tokens that the model writes for a source, greedily, with END where it came to one."""
     limits = run.plan.limits
     given = torch.tensor([source], dtype=torch.long)
     with torch.no_grad():

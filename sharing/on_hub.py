@@ -120,7 +120,7 @@ def _export(root: Path, target: Path, say: Say) -> None:
 
 
 def _listing(upload: Upload) -> list[str]:
-    """What would be uploaded."""
+    """Lines that list the files to upload, with their sizes."""
     sizes = [(path.relative_to(upload.folder), path.stat().st_size) for path in upload.files]
     total = sum(size for _, size in sizes)
     head = f"{upload.kind} {upload.repository}: {len(sizes)} files, {total / 1e6:,.1f} MB"

@@ -77,7 +77,7 @@ def find(name: str, folder: Path | None = None) -> Variant:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether an architecture is code of the user or of another package, which gets a process of its own."""
+    """True if an architecture is code of the user or of another package, which gets a process of its own."""
     return name.endswith(".py") or (
         not _is_folder(name) and not is_builtin(name) and bool(code.entry(ENTRY_POINTS, name))
     )
@@ -127,7 +127,7 @@ def _hint(name: str, path: Path) -> str:
 
 
 def is_code(name: str) -> bool:
-    """Whether an architecture is a file of Python code, a copy of which is the same variant.
+    """True if an architecture is a file of Python code, a copy of which is the same variant.
 
     Those of other packages, which may consist of more files, and models of ``transformers`` are not.
     """
@@ -139,7 +139,7 @@ def _is_folder(name: str) -> bool:
 
 
 def is_builtin(name: str) -> bool:
-    """Whether a variant or an ablation of archbench has this name."""
+    """True if archbench has a variant or an ablation of this name."""
     return name.replace("_", "-") in (*_variants(), *ABLATIONS)
 
 

@@ -12,7 +12,7 @@ from archbench.architectures.components.states import position_ids
 
 @dataclass(frozen=True)
 class Cache:
-    """What attention keeps of all previous tokens, per row.
+    """State that attention keeps of all previous tokens, per row.
 
     ``layers``: the state of each layer, empty before the first token. ``positions`` (1 or b, n) are those of the keys,
     ``lengths`` (1 or b,) the next position of each row; one row serves all if there is no padding.

@@ -47,7 +47,7 @@ class KeyValueBuffer:
         self.filled = end
 
     def fits(self, begin: int, end: int) -> bool:
-        """Whether positions ``begin`` to ``end`` fit and are the next free ones, unused by another cache."""
+        """True if positions ``begin`` to ``end`` fit and are the next free ones, unused by another cache."""
         return self.filled == begin and end <= self.keys.shape[2]
 
     def rows(self, index: Tensor, end: int) -> KeyValueBuffer:

@@ -54,7 +54,7 @@ class FeedForwards(Protocol):
 
 
 class CrossAttentionCache:
-    """What cross-attention reads: the encoder's states, and the ``context`` that says which of them are present.
+    """Input of cross-attention: the encoder's states, and the ``context`` that says which of them are present.
 
     ``memory`` has two forms. In one pass over a target, as in training: states (b, s, d), which every layer projects
     to its own keys and values. In decoding: those keys and values of each layer, computed once and kept.

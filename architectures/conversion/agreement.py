@@ -1,4 +1,4 @@
-"""Whether a model of ``transformers`` has the logits of ours, tried on one small batch of random tokens."""
+"""Test of a model of ``transformers`` for the same logits as ours, on one small batch of random tokens."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ LENGTH = 24  # tokens
 
 @torch.no_grad()
 def agree(ours: Any, theirs: Any) -> bool:
-    """Whether the logits of both are equal in evaluation mode; neither model is changed. ``theirs`` is on the CPU."""
+    """True if the logits of both are equal in evaluation mode; neither model is changed. ``theirs`` is on the CPU."""
     model = copy.deepcopy(ours).cpu().float().eval()
     length = min(LENGTH, model.positions.weight.shape[0]) if isinstance(model.positions, Learned) else LENGTH
     vocabulary = model.embedding.weight.shape[0]

@@ -51,7 +51,7 @@ class _Folder:
 
     @property
     def fills_in(self) -> bool:
-        """Whether its model fills in masks."""
+        """True if the model of this checkpoint fills in masks."""
         return self.shape.model.endswith("MaskedLM")
 
 
@@ -149,7 +149,7 @@ def _kind(path: Path) -> object:
 
 
 def _pickled(path: Path, shape: Shape) -> str:
-    """What to do about weights in another format."""
+    """Words for what to do about weights in another format."""
     if not any(path.glob("*.bin")):
         return " in it"
     return (
@@ -159,7 +159,7 @@ def _pickled(path: Path, shape: Shape) -> str:
 
 
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
-    """What ``transformers`` reads, quietly; whatever it says against the folder is one line."""
+    """Result of ``read`` with ``transformers`` kept quiet; raises ``InputError`` with one line for any error."""
     try:
         with quiet():
             return read()
@@ -224,7 +224,7 @@ def renumber(model: Any, changed: Callable[[Tensor], Tensor]) -> None:
 
 
 def _frame(folder: _Folder, shift: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What the tokenizer puts before and behind a text, as ids from ``shift`` on."""
+    """Ids, from ``shift`` on, of the tokens that the tokenizer puts before and behind a text."""
     tokenizer = folder.tokenizer
     bare, whole = (tokenizer.encode("a", add_special_tokens=special) for special in (False, True))
     begin = next((i for i in range(len(whole)) if whole[i : i + len(bare)] == bare), 0)

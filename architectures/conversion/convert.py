@@ -92,7 +92,7 @@ def empty(shape: Shape, config: Config, tied: bool) -> Any:
 
 
 def is_tied(model: Any) -> bool:
-    """Whether the output matrix of a model of ``transformers`` is its token table: one tensor, not equal values."""
+    """True if the output matrix of a model of ``transformers`` is its token table: one tensor, not equal values."""
     output = model.get_output_embeddings()
     return output is not None and output.weight is model.get_input_embeddings().weight
 

@@ -50,7 +50,7 @@ class Framed:
         return replace(self, inner=self.inner.left_to_right_estimator)
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """What the inner objective prepares of the framed sources, which have no loss of their own."""
+        """Inputs that the inner objective prepares from the framed sources, which have no loss of their own."""
         return self.inner.prepare(model, self._framed(batch), generator, False)
 
     def loss(self, model: Any, inputs: LossInputs, allowed_tokens: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -113,7 +113,7 @@ class Framed:
 
 @dataclass(frozen=True)
 class HeldBackCache:
-    """What a decoder has read but for the last token of each row, ``last`` (b,), which is still to be fed."""
+    """Cache of a decoder that has read all tokens but the last of each row; ``last`` (b,) is still to be fed."""
 
     cache: Any
     last: Tensor

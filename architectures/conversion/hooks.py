@@ -36,7 +36,7 @@ def refuse_attached(model: nn.Module) -> None:
 
 
 def _attached(module: nn.Module) -> tuple[str, str] | None:
-    """What is attached to a module itself, and how to remove it; None where there is nothing."""
+    """Description of what is attached to a module itself, and how to remove it; None where there is nothing."""
     if parametrize.is_parametrized(module):
         return f"a parametrization of {', '.join(module.parametrizations)}", REMOVE_PARAMETRIZATION  # type: ignore[arg-type]
     for kind, title in MODULE_HOOKS.items():

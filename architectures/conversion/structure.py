@@ -43,7 +43,7 @@ def difference(model: nn.Module, wanted: nn.Module) -> str | None:
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """What a module has on itself that every module does not have; hooks where there are any."""
+    """Names and values of attributes that this module has and an empty one lacks; hooks where there are any."""
     usual = vars(nn.Module()).keys() | APART | OTHERS
     yield from ((name, _plain(value)) for name, value in vars(module).items() if name not in usual)
     yield from ((name, _plain(buffer)) for name, buffer in module.named_buffers(recurse=False))

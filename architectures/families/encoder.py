@@ -21,7 +21,7 @@ from archbench.tasks.base.example import END, MASK
 
 @dataclass(frozen=True)
 class EncoderState:
-    """What decoding keeps between tokens: the source (b, s), its mask, and the tokens written so far (b, n).
+    """State of decoding between tokens: the source (b, s), its mask, and the tokens written so far (b, n).
 
     ``written`` is None before BOS, which is no written token. ``lengths`` (b,): the cells of each row, where they are
     predicted.

@@ -1,4 +1,4 @@
-"""What happens to a model after its variant built it: fast kernels, and how a model that fills in a canvas learns."""
+"""Changes to a model after its variant built it: fast kernels, and how a model that fills in a canvas learns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -23,7 +23,7 @@ from archbench.architectures.objectives.objective import Batch
 
 @dataclass(frozen=True)
 class Prompt:
-    """What stands around a source, in the tokens of the pretrained model.
+    """Tokens around a source, in the vocabulary of the pretrained model.
 
     ``before`` are the examples that are shown; ``between`` stands after a source, ``words`` (one for each label) after
     that. ``translated`` has the pretrained model's token for each token of the task.

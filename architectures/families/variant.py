@@ -15,7 +15,7 @@ STOCK = {
 
 @dataclass(frozen=True)
 class ExternalCheckpoint:
-    """What a checkpoint of ``transformers`` sets: its size, its tokenizer (JSON), its positions (None: no bound).
+    """Settings that a checkpoint of ``transformers`` fixes: size, tokenizer (JSON), positions (None: no bound).
 
     ``build(limits, labels)`` is the model with its weights, its vocabulary renumbered for a task with these labels;
     ``blank(limits)`` is one of the same size without memory for its weights. ``special`` are its own ids for PAD, BOS,
@@ -52,7 +52,7 @@ class Variant:
 
     @property
     def learns_as_told(self) -> bool:
-        """Whether ``families.masking`` changes how it learns: encoders of archbench or of the user, not of others."""
+        """True if ``families.masking`` changes how it learns: encoders of archbench or of the user, not of others."""
         return self.family == "encoder" and self.checkpoint is None and self.name not in STOCK
 
     def builder(self, labels: Sequence[str], trained: bool = False) -> Callable[[Size, Limits], Any]:

@@ -43,7 +43,7 @@ def wrapped(model: Any, config: ArchbenchConfig, file: Path | None = None) -> An
 
 
 class ArchbenchModel(PreTrainedModel):  # type: ignore[misc]
-    """What the three classes have in common; abstract: each has its own ``forward`` and ``generate``."""
+    """Abstract base of the three classes, each of which has its own ``forward`` and ``generate``."""
 
     config_class = ArchbenchConfig
     base_model_prefix = "model"

@@ -18,7 +18,7 @@ from archbench.tasks.base.example import BOS
 
 
 class ArchbenchConfig(PretrainedConfig):  # type: ignore[misc]
-    """What builds a model again: the variant's name (empty: a file's) and hash, its family, ``Size`` and ``Limits``."""
+    """Everything that rebuilds a model: variant name (empty: a file's) and hash, family, ``Size`` and ``Limits``."""
 
     model_type = "archbench"
 

@@ -60,7 +60,7 @@ class Prompts:
         return self.tokens[:, :last], None if bool(mask.all()) else mask
 
     def start(self) -> Tensor | None:
-        """What stands after BOS (b, m), None where nothing does; raises ``InputError`` where m differs."""
+        """Answer tokens after BOS (b, m), None where there are none; raises ``InputError`` where m differs."""
         counts = self.begun.sum(1)
         if int(counts.min()) != int(counts.max()):
             raise InputError("generate: all prompts must have the same number of answer tokens")
@@ -132,7 +132,7 @@ def continued(prompt: Tensor, written: list[Tensor], longest: int) -> Tensor:
 
 
 def _settings(config: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """What a configuration and a call set; raises ``InputError`` for what has no meaning here."""
+    """Settings of a configuration, changed by those of a call; raises ``InputError`` for one without meaning here."""
     settings = {**config.to_diff_dict(), **changes}
     for name, value in settings.items():
         if name in FIXED and value not in (FIXED[name], None):

@@ -28,7 +28,7 @@ GROUP, MANY = 8, 64  # and so are sequences times heads, where there are many
 
 
 def applies(queries: Tensor, keys: Tensor, dropout: float) -> bool:
-    """Whether ``attention`` is the faster way for these: bfloat16 autocast on a CPU, no dropout, not too long."""
+    """True where ``attention`` is faster: bfloat16 autocast on a CPU, no dropout, not too many keys."""
     return in_bf16(queries) and not dropout and keys.shape[2] <= LONGEST
 
 
@@ -140,7 +140,7 @@ def _each(x: Tensor, b: int, h: int) -> Tensor:
 def _padded_mask(
     mask: Tensor | None, causal: bool, given: tuple[int, int], shape: tuple[int, int], dtype: torch.dtype
 ) -> Tensor | None:
-    """What is added to scores of ``shape``: the mask, minus infinity at keys that fill up; None: none, or causality."""
+    """Term added to scores of ``shape``: the mask, minus infinity at keys that fill up; None: none, or causality."""
     (n, m), (rows, keys) = given, shape
     if mask is None:
         if causal or keys == m:

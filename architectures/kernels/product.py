@@ -43,7 +43,7 @@ def multiply(self: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) ->
 
 
 def bf16_applies(x: Tensor, weight: Tensor) -> bool:
-    """Whether ``product_bf16`` is faster: in bfloat16 on a CPU, rows that are to be rounded up."""
+    """True where ``product_bf16`` is faster: in bfloat16 on a CPU, with rows that are to be rounded up."""
     if not in_bf16(x):
         return False
     rows = _rows(x)
@@ -57,7 +57,7 @@ def product_bf16(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def onednn_applies(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN may be faster than PyTorch's own choice: float32 on its CPUs, without gradients."""
+    """True where oneDNN may be faster than PyTorch's own choice: float32 on its CPUs, without gradients."""
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
@@ -85,7 +85,7 @@ def product_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def in_bf16(x: Tensor) -> bool:
-    """Whether products of ``x`` are made in bfloat16 on a CPU."""
+    """True if products of ``x`` are computed in bfloat16 on a CPU."""
     on = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     return on and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
@@ -141,7 +141,7 @@ class _Rounded(torch.autograd.Function):
 
 @functools.cache
 def onednn_is_faster() -> bool:
-    """Whether this is a processor for which MKL is slow (any but Intel's), and oneDNN is there."""
+    """True on AMD's processors, where MKL is slow, if oneDNN is available."""
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:

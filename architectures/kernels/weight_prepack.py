@@ -50,7 +50,7 @@ def prepacked_weights() -> Iterator[None]:
 
 
 def is_packing() -> bool:
-    """Whether weights are packed: within ``prepacked_weights``."""
+    """True while weights are packed: within ``prepacked_weights``."""
     return _packs is not None
 
 

@@ -120,13 +120,13 @@ def _finish(done: list[tuple[float, Tensor]], scores: Tensor, written: Tensor, p
 
 
 def _settled(finished: float, best_open: float, decoding: Decoding) -> bool:
-    """Whether no open hypothesis can still win: scores only fall, and the longest has the largest divisor."""
+    """True if no open hypothesis can still win: scores only fall, and the longest has the largest divisor."""
     bound: float = best_open / decoding.max_tokens**decoding.length_penalty
     return finished >= bound
 
 
 def _filled(cache: Any, rows: int) -> bool:
-    """Whether the cache has one entry per row (an empty source leaves nothing to repeat)."""
+    """True if the cache has one entry per row (an empty source leaves nothing to repeat)."""
     memory = getattr(cache, "memory", None)
     return memory is None or memory.count == rows
 

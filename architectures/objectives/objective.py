@@ -107,8 +107,8 @@ class LossInputs(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """What the summed loss is divided by: target tokens including END; tokens of a source that is to be filled in
-        count, too (see ``CausalAndMasked``).
+        """Divisor of the summed loss: the number of target tokens including END; tokens of a source that is to be
+        filled in count, too (see ``CausalAndMasked``).
         """
         return int(self.row_tokens.sum())
 
@@ -173,12 +173,12 @@ class Objective(Protocol):
 
     @property
     def needs_pass_per_token(self) -> bool:
-        """Whether the exact likelihood needs a forward pass per token, so that validation uses ``estimate``."""
+        """True if the exact likelihood needs a forward pass per token, so that validation uses ``estimate``."""
         ...
 
     @property
     def estimate_is_bound(self) -> bool:
-        """Whether the expectation of ``estimate`` is an upper bound of -log p."""
+        """True if the expectation of ``estimate`` is an upper bound of -log p."""
         ...
 
     @property
@@ -192,7 +192,7 @@ class Objective(Protocol):
         ...
 
     def prepare(self, model: Any, batch: Batch, generator: torch.Generator | None, native: bool) -> LossInputs:
-        """What the model reads of a batch, and the labels and weights of its losses; ``native``: on sources as well.
+        """Model inputs for a batch, with the labels and weights of its losses; ``native``: also on sources.
 
         ``generator`` draws what is random in it, such as masked positions.
         """
@@ -243,7 +243,7 @@ class Objective(Protocol):
 
 
 def is_exact(objective: Objective, target_length: int) -> bool:
-    """Whether validation in training uses exact likelihoods: targets have one token, so every mask predicts it."""
+    """True if validation in training uses exact likelihoods, as for targets of one token, which every mask predicts."""
     return not objective.needs_pass_per_token or target_length == 1
 
 
@@ -267,7 +267,7 @@ def cell_tokens(allowed_tokens: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def predicts_length(model: Any) -> bool:
-    """Whether a target is its length and its tokens without END."""
+    """True if the model predicts lengths, so that a target is its length and its tokens without END."""
     return getattr(model, "lengths", None) is not None
 
 

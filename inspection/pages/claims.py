@@ -160,7 +160,7 @@ def _parts(inspection: Row) -> Judgement:
 
 
 def _looks(maps: Sequence[Row], ahead: bool) -> Judgement:
-    """Whether no layer (or, if ``ahead``, every layer) attends to later tokens of the shown text."""
+    """Verdict on the claim that no layer (or, if ``ahead``, every layer) attends to later tokens of the shown text."""
     most = [max(_later(attention), default=0.0) for attention in maps if attention["part"] == "self"]
     if not most:
         return UNMET, "This model has no attention maps."

@@ -159,7 +159,7 @@ def squares(axes: Axes, values: ArrayLike, x_label: str, y_label: str, top: floa
 
 
 def biases(axes: Axes, values: Sequence[Sequence[float]], first: int) -> None:
-    """What each head adds to a score, by distance."""
+    """Draw what each head adds to a score, by distance."""
     for head, row in enumerate(values):
         distances = range(first, first + len(row))
         axes.plot(distances, row, color=hue(LINES[head % len(LINES)]), linewidth=1.6, label=f"head {head + 1}")

@@ -27,7 +27,7 @@ KINDS: Final = {
 
 
 def read(folder: Path) -> Row:
-    """What was measured; raises ``InputError`` where it is missing, ``ValueError`` for another schema."""
+    """Measurements of an inspection; raises ``InputError`` where missing, ``ValueError`` for another schema."""
     return read_record(folder / FILE, SCHEMA, "archbench inspect")
 
 
@@ -44,7 +44,7 @@ def write(inspection: Row, folder: Path) -> list[Path]:
 
 
 def numbers(inspection: Row) -> dict[str, list[Row]]:
-    """What the page's tables say beyond its figures, a row for each number, by the name of the file; none empty."""
+    """Tables of the page beyond its figures, a row for each number, by the name of the file; none empty."""
     tables = {
         "neighbours": [
             {"token": row["token"], "rank": rank, "neighbour": near, "cosine": cosine}
@@ -90,7 +90,7 @@ def _ranked(tokens: Sequence[Sequence[Any]]) -> list[Row]:
 
 
 def context(inspection: Row) -> dict[str, Any]:
-    """What the template shows beside the figures."""
+    """Values for the template beside the figures."""
     token = words.token_of(inspection["text"])
     return {
         "inspection": inspection,

@@ -56,7 +56,7 @@ def token_of(text: Row) -> str:
 
 
 def left_out(inspection: Row) -> str:
-    """What a map leaves out, and what its numbers do."""
+    """Words for what a map leaves out, and for what its numbers do."""
     if [stop - start for start, stop in inspection["drawn"]] == inspection["tokens"]:
         return ""
     rows, columns = (
@@ -79,12 +79,12 @@ def _part(drawn: Sequence[int], whole: int) -> str:
 
 
 def beyond(rows: Sequence[Row], most: int) -> str:
-    """What a figure of positions leaves out."""
+    """Words for what a figure of positions leaves out."""
     return f" Positions drawn: the first {most} of {len(rows)}. The CSV file has all." if len(rows) > most else ""
 
 
 def similarity(test: Row | None) -> str:
-    """Whether similar tokens have similar embeddings, as a sentence."""
+    """Sentence that says whether similar tokens have similar embeddings."""
     if test is None:
         return "Not tested: too few tokens of this vocabulary have a known similar use."
     inside = f"{test['lower']:.3f} to {test['upper']:.3f}".replace("-", "\N{MINUS SIGN}")
@@ -141,7 +141,7 @@ def likelier(step: Row) -> int:
 
 
 def step_in_words(step: Row, token: str) -> str:
-    """What one step of gradient descent did to the shown example."""
+    """Words for what one step of gradient descent did to the shown example."""
     rows, share = step["positions"], formatting.number(100 * step["share"])
     return (
         f"Loss of the example: {formatting.value(step['loss'])} nats per token. Norm of the gradient: "

@@ -12,7 +12,7 @@ Pair = tuple[str, str]
 
 
 def experiment(tables: Tables) -> dict[str, str]:
-    """What was recorded of the experiment, by key."""
+    """Recorded facts of the experiment, by key."""
     present = tables["experiment"].dropna(subset=["key", "value"])
     return dict(zip(present["key"].astype(str), present["value"].astype(str), strict=True))
 
@@ -42,7 +42,7 @@ def contrasts_and_margins(tables: Tables) -> tuple[tuple[Pair, ...], dict[str, f
 
 
 def one_answer(tables: Tables, dataset: str) -> bool:
-    """Whether an example of the data set has one right answer; older records tell it by the kind of task alone."""
+    """True if an example of the data set has one right answer; older records tell it by the kind of task alone."""
     rows = tables["datasets"]
     rows = rows[(rows["dataset"] == dataset).fillna(False)]
     known = rows["one_answer"].dropna() if "one_answer" in rows else rows["kind"].isin(ONE_ANSWER)

@@ -116,7 +116,7 @@ def listing(words: Iterable[str]) -> str:
 
 
 def grouped(entries: Iterable[tuple[str, str]], link: str = "on") -> str:
-    """What holds where, each said once: 'decoder on a and b; encoder and prefix-decoder on c'."""
+    """Words for what holds where, each said once: 'decoder on a and b; encoder and prefix-decoder on c'."""
     places: dict[str, dict[str, None]] = {}
     for what, where in entries:
         places.setdefault(what, {})[where] = None

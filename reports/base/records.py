@@ -160,7 +160,7 @@ class Folder:
         return [row for rows in files if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
     def metrics(self) -> list[Row]:
-        """What is known of each metric: its direction, range, unit and number format; nothing in an older folder."""
+        """Recorded facts on each metric: its direction, range, unit and number format; none in an older folder."""
         metrics = self.experiment.get("metrics")
         return [row for row in metrics if isinstance(row, dict)] if isinstance(metrics, list) else []
 
@@ -215,7 +215,7 @@ class Folder:
         return digests
 
     def _is_damaged(self, run: str, name: str) -> bool:
-        """Whether this file of a run or its list of files is damaged, or the folder holds another run."""
+        """True if this file of a run or its list of files is damaged, or the folder holds another run."""
         vouching = () if name in (RECORD, PLAN) else (MANIFEST,)
         return run in self.displaced or bool({name, *vouching} & set(self.damaged[run]))
 
@@ -250,7 +250,7 @@ def _planned(plan: Any) -> Row:
 
 
 def _is_name(run: str) -> bool:
-    """Whether a run's name is that of a folder, and of none elsewhere."""
+    """True if a run's name is that of a folder, and leads nowhere else."""
     return Path(run).name == run and run != ".."
 
 

@@ -352,7 +352,7 @@ def _df_cap(a: Sample, b: Sample, pooled: VarianceEstimate, seeds: int | None = 
 
 
 def _keeps_own_variance(sample: Sample, pooled: VarianceEstimate) -> bool:
-    """Whether the variance of a sample's own seeds counts instead of the pooled one."""
+    """True if the variance of a sample's own seeds counts instead of the pooled one."""
     apart = sample.high_variance and pooled.is_over_usual
     return sample.over_seeds.df > 0 and (apart or sample.over_seeds.variance > pooled.variance * OWN_VARIANCE_RATIO)
 

@@ -59,7 +59,7 @@ Rank = tuple[bool, bool, int, int, float, int]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one report says about a claim; ``settings`` are the conditions of the test in words, by what they are.
+    """Evidence of one report for a claim; ``settings`` are the conditions of the test in words, by what they are.
 
     ``fixed``: the test of the claim was recorded before the first run of the report. ``tuning``: of its sides.
     """
@@ -104,7 +104,7 @@ class ClaimRecord:
 
 
 def evidence(report: str, judged: Report, rulings: Sequence[ClaimVerdict]) -> list[Evidence]:
-    """What a report says about each claim."""
+    """Evidence of a report for each claim."""
     tuned = tuning.settings(judged)
     return [_evidence(report, judged, ruling, tuned) for ruling in rulings]
 

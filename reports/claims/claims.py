@@ -145,7 +145,7 @@ class _ClaimJudge:
         self.trained |= started
 
     def _learned_sides(self, report: Report) -> Iterator[tuple[str, str, Comparison, str]]:
-        """What is better than an untrained model: data set and name in contrasts, then where it is and its own name."""
+        """Sides better than an untrained model: data set and name in contrasts, then where it is and its own name."""
         held = baselines(self.tables)
         for comparison in self.first:
             dataset = comparison.group.dataset
@@ -168,7 +168,7 @@ class _ClaimJudge:
                     yield comparison.group.dataset, words
 
     def evidence(self, claim: Claim) -> list[Contrast | Question]:
-        """What tests a claim, each data set's in the order of its pairs: contrasts, and what is still to be asked."""
+        """Tests of a claim, each data set's in the order of its pairs: contrasts, and questions still to be asked."""
         pairs = [
             entry
             for comparison in self._of(claim)
@@ -178,7 +178,7 @@ class _ClaimJudge:
         return [*pairs, *(entry for pair in claim.effect for entry in self._effects(claim, pair))]
 
     def lacking(self, claim: Claim) -> Iterator[str]:
-        """What the claim needs, and a comparison of this scale or this report lacks."""
+        """Words for needs of the claim that a comparison of this scale or this report lacks."""
         yield from self._beyond(claim)
         yield from self._unmet(claim)
 
@@ -271,7 +271,7 @@ class _ClaimJudge:
         )
 
     def _step(self, claim: Claim, counted: Sequence[Contrast], reasons: Sequence[standards.Reason]) -> str:
-        """What would decide a claim: what it fails first, then what its tests need."""
+        """Words for what would decide a claim: what it fails first, then what its tests need."""
         if all(reason.step for reason in reasons) and reasons:
             return "; ".join(reason.step for reason in reasons)
         step = remedy(self.tables, claim, counted)
@@ -384,7 +384,7 @@ class _ClaimJudge:
         )
 
     def _counts_against(self, claim: Claim, comparison: Comparison, cell: Cell) -> bool:
-        """Whether an architecture takes part in a claim about a baseline: one no better than a bigram may not.
+        """True if an architecture takes part in a claim about a baseline: one no better than a bigram may not.
 
         The gate is no condition here: its bar is itself a baseline, the one of the claim.
         """
@@ -421,7 +421,7 @@ class _ClaimJudge:
         return f"shuffled sources were not scored on {formatting.listing(unknown)}" if unknown else ""
 
     def _has_gate(self, comparison: Comparison) -> bool:
-        """Whether the bar of the gate was measured; stored bits of random strings have no gate."""
+        """True if the bar of the gate was measured; stored bits of random strings have no gate."""
         gate = self.comparisons.gate(comparison.group, comparison.group.architectures[0])
         measured = not (math.isnan(gate.ngram) and math.isnan(gate.constant))
         return measured or comparison.metric.name == stored_bits.METRIC
@@ -457,14 +457,14 @@ class _ClaimJudge:
         return words, list(standards.one_draw(nouns))
 
     def _beyond(self, claim: Claim) -> Iterator[str]:
-        """What no comparison from scratch at this scale can have."""
+        """Words for needs of the claim that no comparison from scratch at this scale can meet."""
         if claim.pretraining and not self.has_pretraining:
             yield "about models pretrained under equal budgets; this report has none"
         if claim.pretraining or claim.parameters >= GIANT:
             yield from _too_small(claim, self.first)
 
     def _unmet(self, claim: Claim) -> Iterator[str]:
-        """What this report lacks."""
+        """Words for needs of the claim that this report does not meet."""
         comparisons = self._of(claim)
         if claim.several:
             yield f"requires comparisons at several {claim.several}"
@@ -502,7 +502,7 @@ class _ClaimJudge:
         ]
 
     def _counts(self, claim: Claim, group: Group) -> bool:
-        """Whether a data set is of the kind that the claim is about."""
+        """True if a data set is of the kind that the claim is about."""
         facts = self._facts[group]
         return (
             group.task in claim.kind
@@ -515,7 +515,7 @@ class _ClaimJudge:
 
     @cached_property
     def _facts(self) -> dict[Group, _DataFacts]:
-        """What claims ask of each data set under its first condition."""
+        """Facts about each data set, under its first condition, that claims depend on."""
         origins = self.tables["datasets"].dropna(subset=["dataset", "origin"]).groupby("dataset")["origin"].agg("".join)
         return {
             comparison.group: _DataFacts(
@@ -538,7 +538,7 @@ class _ClaimJudge:
         return pairs + effects
 
     def _effects(self, claim: Claim, pair: tuple[str, str]) -> Iterator[Contrast | Question]:
-        """What changes do whose names match the pair's patterns, turned as it stands, on data of the claim's kind."""
+        """Tests of changes whose names match the pair's patterns, turned as it stands, on data of the claim's kind."""
         candidates: list[Contrast | Question] = [*self.changes, *self.untested]
         for candidate in candidates:
             names = (candidate.first, candidate.second) if isinstance(candidate, Contrast) else candidate.pair
@@ -576,7 +576,7 @@ class _ClaimJudge:
         return every if len(runs) and set(runs["run"]) < set(every["run"]) else runs
 
     def _has_text_of_preset(self, claim: Claim, start: str) -> bool:
-        """Whether a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""
+        """True if a pretraining of this name reads the text that it reads in the claim's preset, as far as is known."""
         here, there = self.texts.get(start), _texts(claim.preset).get(start)
         return None in (here, there) or here == there
 
@@ -618,14 +618,14 @@ def _sides(contrast: Contrast) -> set[tuple[str, str]]:
 
 
 def _several(comparison: Comparison) -> bool:
-    """Whether two architectures or more came to an end: to scores, or to nothing, which divergence is."""
+    """True if two architectures or more came to an end: to scores, or to nothing, which divergence is."""
     runs = comparison.group.runs
     ended = runs["status"].isin(["done", "diverged"]).fillna(False)
     return runs.loc[ended, "architecture"].nunique() > 1
 
 
 def _too_small(claim: Claim, comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """What size the claim was made for, where these models are smaller."""
+    """Words for the size that the claim was made for, where these models are smaller."""
     size = _least(comparisons, "parameters")
     if claim.parameters and not size >= claim.parameters:
         most = max((_most(comparison.group.runs, "parameters") for comparison in comparisons), default=math.nan)

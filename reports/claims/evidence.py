@@ -91,7 +91,7 @@ def _sets(contrasts: Sequence[Contrast]) -> str:
 
 
 def refuted(claim: Claim, counted: Sequence[Contrast]) -> bool:
-    """Whether some pair came out against the claim on every data set, and nothing bears the claim out."""
+    """True if some pair came out against the claim on every data set, and nothing bears the claim out."""
     return bool(_against_claim(counted)) and not any(bears_out(claim, contrast) for contrast in counted)
 
 
@@ -124,7 +124,7 @@ def outcome(contrast: Contrast) -> str:
 
 
 def bears_out(claim: Claim, contrast: Contrast) -> bool:
-    """Whether the contrast came out as the claim has it."""
+    """True if the contrast came out as the claim has it."""
     return outcome(contrast) == "ahead" or (claim.enough and (contrast.outcome == "equal" or contrast.small))
 
 

@@ -147,7 +147,7 @@ class Claim:
 
     @property
     def names_amounts(self) -> bool:
-        """Whether it names amounts of training: of data, passes, shares of the budget, or what is held equal."""
+        """True if it names amounts of training: of data, passes, shares of the budget, or what is held equal."""
         shares = any("@" in name for pair in self.ahead for name in pair)
         return self.data or self.epochs > 0 or bool(self.match) or shares
 
@@ -200,7 +200,7 @@ def replaced(recorded: str) -> dict[str, Claim]:
 
 
 def declaration() -> dict[str, str]:
-    """What a report judges by, recorded before the first run: hashes of the claims, version of the rules."""
+    """Standards by which a report judges, recorded before the first run: hashes of the claims, version of the rules."""
     return {"ledger": " ".join(digests().values()), "rules": str(RULES)}
 
 
@@ -227,7 +227,7 @@ def standing(recorded: str, names: Collection[str] = ()) -> list[PartStanding]:
 
 
 def _entries(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """What the file says of each claim, by part."""
+    """Entries of the file for each claim, by part."""
     by_part: dict[str, list[dict[str, Any]]] = {}
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["claims"]:
         by_part.setdefault(entry["part"], []).append(entry)

@@ -22,7 +22,7 @@ def as_clause(step: str, how: str = "") -> str:
 
 
 def remedy(tables: Tables, claim: Claim, evidence: Sequence[Contrast]) -> str:
-    """What would decide the contrasts that do not bear the claim out, and are not decided against it."""
+    """Words for what would decide the contrasts that neither bear the claim out nor are decided against it."""
     failed = dict.fromkeys((contrast.dataset, gate) for contrast in evidence for gate in contrast.failed_gates)
     still = [contrast for contrast in evidence if not contrast.failed_gates and not bears_out(claim, contrast)]
     decided = [contrast for contrast in still if outcome(contrast) not in ("open", "unknown", "accounting")]
@@ -72,7 +72,7 @@ def _seeds(tables: Tables, claim: Claim, still: Sequence[Contrast], seeds: int) 
 
 
 def _needed(claim: Claim, task: dict[str, Any]) -> bool:
-    """Whether a claim needs a condition: one that a side names, or for an effect any that is compared."""
+    """True if a claim needs a condition: one that a side names, or for an effect any that is compared."""
     condition, share = str(task.get("condition") or ""), task.get("share", 1.0)
     if claim.effect:
         return bool(condition) and share == 1

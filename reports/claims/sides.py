@@ -1,4 +1,4 @@
-"""What the sides of contrasts were given, by their runs: parameters, tokens, tokens with a loss, FLOPs."""
+"""Budgets of the sides of contrasts, by their runs: parameters, tokens, tokens with a loss, FLOPs."""
 
 import math
 from collections.abc import Sequence
@@ -54,12 +54,12 @@ def ratios(contrasts: Sequence[Contrast]) -> dict[str, tuple[float, ...]]:
 
 
 def are_equal(values: Sequence[float]) -> bool:
-    """Whether ratios are all 1, within the part that is called equal."""
+    """True if ratios are all 1, within the part that is called equal."""
     return all(abs(value - 1) <= EQUAL for value in values)
 
 
 def in_words(contrasts: Sequence[Contrast]) -> str:
-    """What the first sides have more or less of than the second, and what is equal; empty where nothing is recorded."""
+    """Words for what the first sides have more or less of, and for what is equal; empty where nothing is recorded."""
     found = ratios(contrasts)
     equal = [words for words, values in found.items() if are_equal(values)]
     other = [f"{_times(values)} the {words}" for words, values in found.items() if words not in equal]

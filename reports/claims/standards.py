@@ -1,4 +1,4 @@
-"""What the evidence of a claim has to be, whatever its tests say: else the claim is undecided, because of this.
+"""Standards for the evidence of a claim, whatever its tests say: one that fails any is undecided, because of this.
 
 - Every side passes its gate: a model that has hardly learned says little about its design.
 - A side that was pretrained is better than its own training from scratch, where that was trained too: what is worse for
@@ -79,7 +79,7 @@ def end_of_training(claim: Claim, counted: Sequence[Contrast]) -> Iterator[Reaso
 
 
 def departs(claim: Claim, refuting: bool) -> Iterator[Reason]:
-    """What would refute a claim by models, or a training, that the source did not have."""
+    """Reason against refuting a claim by models, or a training, that the source did not have; none elsewhere."""
     if refuting and claim.recipe:
         yield Reason("a test that departs from its source refutes nothing", "the recipe of the source")
 
@@ -110,7 +110,7 @@ def beaten(datasets: Sequence[Comparison], claim: Claim, counted: Sequence[Contr
 
 
 def answers_repeat(tables: Tables, dataset: str) -> bool:
-    """Whether the answer of the nearest training example is right for a test example, as labels written as text are."""
+    """True if the answer of the nearest training example is right for a test example, as labels written as text are."""
     rows = tables["references"]
     rows = rows[(rows["dataset"] == dataset) & (rows["name"] == "nearest") & (rows["split"] == "test")]
     return bool((rows.loc[rows["metric"] == "exact_match", "value"].astype(float) > 0).any())
@@ -198,7 +198,7 @@ def same_streams(tables: Tables) -> dict[str, str]:
 
 
 def identity(contrast: Contrast, streams: Mapping[str, str]) -> tuple[str, str, frozenset[str]]:
-    """What tells the contrasts of a report apart, whichever side comes first; ``streams``: see `same_streams`."""
+    """Key that tells apart the contrasts of a report, whichever side comes first; ``streams``: see `same_streams`."""
     sides = (name.partition(" on ") for name in (contrast.first, contrast.second))
     names = frozenset(f"{name}{on}{streams.get(place, place)}" for name, on, place in sides)
     return contrast.dataset, contrast.condition, names

@@ -1,4 +1,4 @@
-"""Whether the sides of a test were tuned, and whether any trial of theirs passes the gate."""
+"""Tuning of the sides of a test, and whether any trial of theirs passes the gate."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Tried(NamedTuple):
 
 @once_per_report
 def settings(report: Report) -> list[Tried]:
-    """What was tuned, under the names of what is compared; every form of an architecture counts."""
+    """Architectures that were tuned, under the names of what is compared; every form of an architecture counts."""
     tables = report.tables
     found = trials.settings(tables)
     if not found:

@@ -42,7 +42,7 @@ def accounted(
 
 
 def is_accounting(tables: Tables, first: Comparison, other: Comparison) -> bool:
-    """Whether a further condition differs from the first one in axis or supervision, and in nothing else."""
+    """True if a further condition differs from the first one in axis or supervision, and in nothing else."""
     place, base_place = other.group.place, first.group.place
     if place.condition == base_place.condition:
         return place.match != base_place.match

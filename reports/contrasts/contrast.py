@@ -95,7 +95,7 @@ class Contrast:
 
     @property
     def flat(self) -> bool:
-        """Whether no score of either varied, so that no test is possible."""
+        """True if no score of either varied, so that no test is possible."""
         return self.difference.standard_error == 0
 
     @property
@@ -114,7 +114,7 @@ class Contrast:
 
     @property
     def lost_to_divergence(self) -> bool:
-        """Whether there is no test because runs diverged."""
+        """True if there is no test because runs diverged."""
         return self.outcome == "unknown" and bool(self.diverged)
 
     def with_variance_rule(self, rule: Alternative) -> "Contrast":
@@ -133,7 +133,7 @@ class Contrast:
 
     @property
     def small(self) -> bool:
-        """Whether one is better, but by less than the margin."""
+        """True if one is better, but by less than the margin."""
         return self.outcome in ("ahead", "behind") and self.p_beyond <= ALPHA
 
     @property
@@ -210,7 +210,7 @@ def below_gate(contrasts: Sequence[Contrast]) -> list[str]:
 
 
 def wins(architecture: str, primary: Sequence[Contrast]) -> bool:
-    """Whether an architecture wins on a data set: it is better than each rival that its primary contrasts name.
+    """True if an architecture wins on a data set: it is better than each rival that its primary contrasts name.
 
     An intersection-union test (Berger 1982) of corrected tests. Where not every pair is declared, as with a default and
     its variants, who is not tested against all rivals does not win: at most one architecture wins on a data set.
@@ -226,7 +226,7 @@ def winner(primary: Sequence[Contrast]) -> str:
 
 
 def every_pair(primary: Sequence[Contrast]) -> bool:
-    """Whether the primary contrasts of a data set are every pair of the architectures that they name."""
+    """True if the primary contrasts of a data set are every pair of the architectures that they name."""
     count = len(architectures_of(primary))
     return len(primary) == count * (count - 1) // 2
 

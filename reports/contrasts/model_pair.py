@@ -81,7 +81,7 @@ def compared(first: Predictions, second: Predictions, name: str) -> ModelPair:
 
 
 def _is_recorded(rows: pd.DataFrame, metric: Metric) -> bool:
-    """Whether rows without answers have what each contributes to the metric: texts that were compared."""
+    """True if rows without answers have the contribution of each to the metric: texts that were compared."""
     recorded = metric.name in rows and pd.api.types.is_numeric_dtype(rows[metric.name])
     return recorded and not ("answer" in rows and rows["answer"].notna().any())
 

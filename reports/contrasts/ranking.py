@@ -40,7 +40,7 @@ class Ranking:
 
     @property
     def state(self) -> Literal["decided", "open", "none"]:
-        """Whether all primary contrasts are decided; ``none`` where there is nothing to compare."""
+        """``decided`` if all primary contrasts are, else ``open``; ``none`` where there is nothing to compare."""
         if self.case in ("alone", "beside checkpoints", "checkpoint", "none"):
             return "none"
         return "decided" if self.pairs and self.pairs == self.decided else "open"

@@ -73,7 +73,7 @@ def at_look(tables: Tables, rule: Rule, look: int) -> Tables:
 
 
 def complete(runs: pd.DataFrame, pair: Sequence[str], last: int, look: int) -> bool:
-    """Whether both architectures have ended all the runs that were added for a look."""
+    """True if both architectures have ended all the runs that were added for a look."""
     runs = runs[(runs["seed"] > last).fillna(False) & runs["status"].isin(ENDED)]
     wanted = set(range(last + 1, last + look + 1))
     return all(wanted <= set(runs.loc[runs["architecture"] == name, "seed"]) for name in pair)

@@ -147,7 +147,7 @@ def with_alternatives(tested: Contrast, asked: Question, alpha_share: float = 1.
 
 
 def _paired(group: Group, pair: Pair) -> bool:
-    """Whether two architectures have the same seeds and, with each seed, the same order of the training data."""
+    """True if two architectures have the same seeds and, with each seed, the same order of the training data."""
     runs = group.runs[group.runs["status"] == "done"]
     if "batch_tokens" not in runs:
         return False

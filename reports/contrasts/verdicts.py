@@ -57,7 +57,7 @@ def changed(comparison: Comparison, tested: Answers) -> list[Contrast]:
 
 
 def same_outcome(contrast: Contrast, other: Contrast) -> bool:
-    """Whether two tests of one pair have the same outcome, each by its own condition."""
+    """True if two tests of one pair have the same outcome, each by its own condition."""
     contrast, other = contrast.ignoring_accounting, other.ignoring_accounting
     return (contrast.outcome, contrast.better) == (other.outcome, other.better)
 

@@ -105,7 +105,7 @@ def _templates(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
 
 
 def _by_intervals(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
-    """What the 95% intervals of the differences from the leader say where nothing was tested."""
+    """Sentences on the 95% intervals of the differences from the leader, where nothing was tested."""
     if not any(gap.known for gap in comparison.differences.values()):
         yield "One seed gives no interval."
         return
@@ -116,7 +116,7 @@ def _by_intervals(comparison: Comparison, ranking: Ranking) -> Iterator[str]:
 
 
 def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
-    """What the sentences name."""
+    """Values that the sentences name."""
     names = {name: listing(getattr(ranking, name)) for name in ("leaders", "beaten", "rivals", "below", "outside")}
     cell = next((cell for cell in comparison.cells if cell.architecture in ranking.leaders[:1]), None)
     places = decimals(cell.interval, comparison.metric.decimals) if cell else 0
@@ -132,7 +132,7 @@ def _facts(comparison: Comparison, ranking: Ranking) -> dict[str, str]:
 
 
 def against_each(architecture: str, state: str, contrasts: Sequence[Contrast]) -> list[str]:
-    """Whether a winner wins by less than the margin; how another that beats one stands to each.
+    """Words for a win by less than the margin; for an architecture that only beats some, how it stands to each.
 
     For example "beats encoder", "not decided vs. decoder".
     """

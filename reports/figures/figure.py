@@ -56,7 +56,7 @@ class Figure:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What figures are made from: the results of a report, and which architectures and data sets to show (None: all).
+    """Input of figures: the results of a report, and which architectures and data sets to show (None: all).
 
     Tests and intervals are those of the whole report.
     """
@@ -86,7 +86,7 @@ class View:
         return self._shown(self.report.judged_by_condition[1])
 
     def shows(self, dataset: str, *names: str) -> bool:
-        """Whether a row of this data set is shown that names these architectures, with or without a change each."""
+        """True if a row of this data set is shown that names these architectures, with or without a change each."""
         if self.datasets is not None and dataset not in self.datasets:
             return False
         return self.architectures is None or all(
@@ -181,6 +181,6 @@ def named(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 
 def _names(name: str, architecture: str) -> bool:
-    """Whether a contrast's name is this architecture's, with a change or without one."""
+    """True if a contrast's name is this architecture's, with a change or without one."""
     rest = name.removeprefix(architecture)
     return rest != name and (not rest or rest[0] in " |@,")

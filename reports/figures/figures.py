@@ -50,7 +50,7 @@ class FigureKind:
 
     @property
     def lacks(self) -> str:
-        """What a report needs to have this figure, and which figure it has instead."""
+        """Words for what a report needs to have this figure, and for the figure it has instead."""
         return f"needs {self.needs}" + (f"; without one, it is the figure {self.instead}" if self.instead else "")
 
 

@@ -96,7 +96,7 @@ OF_CONTROLS: Final = (
 
 @dataclass(frozen=True)
 class Line:
-    """What one report says."""
+    """One report and what it says of a claim."""
 
     report: str
     text: str
@@ -145,7 +145,7 @@ class ClaimText:
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """What stands beside the verdict in the table of decided claims, after the report."""
+        """Cells beside the verdict in the table of decided claims, after the report."""
         return self.tuning, _yes(self.fixed), _yes(self.stands)
 
 
@@ -198,7 +198,7 @@ def standing_together(records: Sequence[ClaimRecord]) -> set[str]:
 
 
 def corrections(records: Sequence[ClaimRecord]) -> str:
-    """What p values are corrected for and what not, and how many decisions were foretold, in words."""
+    """Words for what p values are corrected for and what not, and for how many decisions were foretold."""
     tested = [record for record in records if record.tested and record.verdict not in (SUPERSEDED, *CONTROLS)]
     decided = [record for record in tested if record.verdict in DECIDED]
     stay = len(standing_together(records))
@@ -421,7 +421,7 @@ def _other(best: Evidence | None, entry: Evidence, corrected: float) -> str:
 
 
 def _deviation(entry: Evidence) -> str:
-    """What of a report's test does not bear the claim out; empty where all of that is what the test lacks."""
+    """Words for what does not bear the claim out in a report's test; empty where all of that is what the test lacks."""
     ruling = entry.ruling
     if not ruling.counted:
         return capitalized(ruling.evidence.removesuffix("."))
@@ -454,7 +454,7 @@ def _untested(record: ClaimRecord) -> str:
 
 
 def _needs(claim: Claim) -> str:
-    """What a comparison needs to test a claim."""
+    """Words for what a comparison needs to test a claim."""
     size = f"of at least {formatting.count(claim.parameters)} parameters" if claim.parameters else ""
     if claim.pretraining:
         return f"needs models pretrained under equal budgets{f', {size}' if size else ''}"
@@ -467,7 +467,7 @@ def _needs(claim: Claim) -> str:
 
 
 def _next_step(record: ClaimRecord) -> str:
-    """What would decide an open claim; commands without where and how fast they ran."""
+    """Words for what would decide an open claim; commands without where and how fast they ran."""
     if record.verdict == UNMET:
         preset = record.claim.preset
         return f"To test it: `archbench compare --preset {preset}`." if preset else "No preset tests it."

@@ -32,7 +32,7 @@ FILES: Final[Mapping[str, Callable[[Report], Iterable[Mapping[str, object]]]]] =
     "forms": tuning.rows,
     "claims": claims.rows,
 }
-"""What the page shows a part of, as CSV in full precision."""
+"""Tables that the page shows in part, as CSV in full precision."""
 
 
 @dataclass(frozen=True)
@@ -160,5 +160,5 @@ def _hidden(picks: Mapping[str, tuple[int, str]]) -> str:
 
 
 def _visible(value: Any) -> Any:
-    """What the template prints: text with its control characters shown, anything else as it is."""
+    """Value that the template prints: text with its control characters shown, anything else as it is."""
     return formatting.visible(value) if type(value) is str else value

@@ -117,13 +117,13 @@ def _latex(grid: Grid) -> str:
 
 
 def _is_numeric(column: Sequence[GridCell]) -> bool:
-    """Whether a column has numbers alone: it is aligned to the right."""
+    """True if a column has numbers alone: it is aligned to the right."""
     texts = [cell.text for cell in column if cell.text not in ("", formatting.MISSING)]
     return bool(texts) and all(map(_NUMBER.match, texts))
 
 
 def _is_baseline(row: Sequence[GridCell]) -> bool:
-    """Whether a row is a baseline's, which stands below those of the architectures."""
+    """True if a row is a baseline's, which stands below those of the architectures."""
     return "quiet" in row[0].kind.split()
 
 

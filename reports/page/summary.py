@@ -1,4 +1,4 @@
-"""What the terminal says after a comparison: the tables that sections have for it, and a sentence for each data set."""
+"""Output on the terminal after a comparison: the tables of sections, and a sentence for each data set."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ class Printed(NamedTuple):
 
 
 def tables(report: Report, sections: tuple[Section, ...] = SECTIONS) -> dict[str, Printed]:
-    """What the sections have for the terminal, by name; '*' marks the best where the tests allow it."""
+    """Tables of the sections for the terminal, by name; '*' marks the best where the tests allow it."""
     return {table.name: _printed(report, terminal, table) for terminal, table in on_terminal(report, sections)}
 
 

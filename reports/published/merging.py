@@ -81,7 +81,7 @@ def note(facts: Mapping[str, str]) -> str:
 
 
 def _record(facts: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """What each comparison gave to joined tables, and the notes of that merge; empty for tables of one comparison."""
+    """Origins that the comparisons gave to joined tables, and notes of that merge; empty for a single comparison."""
     try:
         record = json.loads(facts.get("merged", "null"))
         return dict(record["origins"]), [str(line) for line in record["notes"]]
@@ -213,7 +213,7 @@ def _matched(
 
 
 def _is_other(ours: pd.DataFrame, theirs: pd.DataFrame, column: str) -> bool:
-    """Whether a column has other values; an empty cell differs where ours has a value."""
+    """True if a column has other values; an empty cell differs where ours has a value."""
     known = _values(ours, column)
     omitted = column not in theirs or theirs[column].isna().any()
     return bool(known) and (bool(omitted) or not _equal(known, _values(theirs, column)))
@@ -224,7 +224,7 @@ def _values(rows: pd.DataFrame, column: str) -> set[Any]:
 
 
 def _equal(first: set[Any], other: set[Any]) -> bool:
-    """Whether two sets of texts or of numbers are equal, numbers within a millionth."""
+    """True if two sets of texts or of numbers are equal, numbers within a millionth."""
     if all(isinstance(value, Numbers) for value in first | other):
         first_numbers, other_numbers = sorted(map(float, first)), sorted(map(float, other))
         return len(first_numbers) == len(other_numbers) and bool(np.allclose(first_numbers, other_numbers, rtol=1e-6))

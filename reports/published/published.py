@@ -50,7 +50,7 @@ class Published:
         return entries.merge(runs, on="run", how="left", sort=False)
 
     def environment(self, run: str) -> dict[str, str]:
-        """What is recorded of a run's machine and packages."""
+        """Recorded facts on a run's machine and packages."""
         rows = self.tables["environment"]
         return _facts(rows[rows["run"] == run])
 

@@ -163,7 +163,7 @@ def _setting(row: Mapping[Any, Any]) -> str:
 
 
 def sentences(rows: pd.DataFrame) -> list[str]:
-    """What the verdicts say together, and what must be known to read them."""
+    """Sentences that sum up the verdicts, and say how to read them."""
     words = rows.groupby("published_run", sort=False)["verdict"].agg(set)
     agree, same = sum(word <= set(AGREE) for word in words), sum(word == {"same"} for word in words)
     many = "1 has the same scores" if same == 1 else f"{same} have the same scores"

@@ -30,7 +30,7 @@ def controls(report: "Report") -> Iterator[Question]:
 
 
 def is_as_expected(contrast: Contrast) -> bool | None:
-    """Whether a control has the expected outcome; None if it could not be tested."""
+    """True if a control has the expected outcome; None if it could not be tested."""
     if contrast.outcome == "unknown":
         return None
     return contrast.outcome in (("equal", "open") if contrast.about == "same" else ("ahead",))

@@ -56,7 +56,7 @@ def _tuned(tables: Tables) -> set[str]:
 
 
 def _is_change(base: Comparison, other: Comparison) -> bool:
-    """Whether a further condition is on the same axis and changes something else.
+    """True if a further condition is on the same axis and changes something else.
 
     What pretraining adds to training from scratch is tested as a gain. Other numbers of training examples and other
     ways to adapt are no changes of one recipe.
@@ -67,7 +67,7 @@ def _is_change(base: Comparison, other: Comparison) -> bool:
 
 
 def _is_one_recipe(place: Place, other: Place) -> bool:
-    """Whether two conditions start alike, or from two pretrainings, and are adapted alike on as many examples."""
+    """True if two conditions start alike, or from two pretrainings, and are adapted alike on as many examples."""
     starts = {place.start, other.start}
     return place.setup == replace(other.setup, start=place.start) and (len(starts) == 1 or SCRATCH not in starts)
 
@@ -93,7 +93,7 @@ def _asked(
 
 
 def _same(base: Comparison, other: Comparison, name: str, retuned: bool) -> bool:
-    """Whether the change did nothing to an architecture.
+    """True if the change did nothing to an architecture.
 
     True if every common seed has the same score. Also true if a condition with its own trials differs only in the
     settings that they selected, because another learning rate is not another supervision.

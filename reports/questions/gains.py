@@ -77,7 +77,7 @@ def after_pretraining(report: "Report") -> Iterator[Question]:
 
 
 def _is_asked_first(started: Started, setup: Place) -> bool:
-    """Whether it was finetuned after a pretraining, on the first number of examples."""
+    """True if it was finetuned after a pretraining, on the first number of examples."""
     return not is_scratch(setup.start) and (setup.adapt, setup.examples) == (FINETUNE, started.first.setup.examples)
 
 
@@ -100,7 +100,7 @@ def scored(comparison: Comparison) -> list[str]:
 
 
 def _gained(comparisons: Comparisons, after: Comparison, base: Comparison, name: str) -> dict[str, Sample]:
-    """What pretraining changed in the score of each seed and test example, for architectures with equal seeds."""
+    """Changes by pretraining in the score of each seed and test example, for architectures with equal seeds."""
     seeds_after, seeds = (comparisons.by_seed(c.group, name) for c in (after, base))
     samples_after, samples = (comparisons.samples(c.group, name) for c in (after, base))
     gained = {}

@@ -37,7 +37,7 @@ class Trend:
     between_architectures: tuple[Contrast, ...]
 
     def between(self, architecture: str, higher: int, lower: int) -> Contrast:
-        """What was tested between two points."""
+        """Contrast between two points of an architecture."""
         pair = (self.sweep.at(architecture, higher), self.sweep.at(architecture, lower))
         return next(contrast for contrast in self.between_points if (contrast.first, contrast.second) == pair)
 
@@ -55,7 +55,7 @@ def order_of(axis: Axis) -> str:
 
 
 def sentences(trend: Trend) -> list[str]:
-    """What a sweep shows, a sentence for each architecture, then whether their order is the same on every point."""
+    """Sentences on a sweep: one for each architecture, then whether their order is the same on every point."""
     sweep, sentence = trend.sweep, _SENTENCES[trend.sweep.axis.name]
     names = [name for name in sweep.architectures if len(sweep.means(name)) > 1]
     points = {f"{sweep.axis.words(value)}": point for value, point in sweep.points.items()}

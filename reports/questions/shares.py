@@ -71,7 +71,7 @@ def doublings(report: "Report") -> Iterator[Question]:
 
 
 def converged(contrast: Contrast) -> bool:
-    """Whether doubling the budget changed the score by less than the margin."""
+    """True if doubling the budget changed the score by less than the margin."""
     return contrast.outcome == "equal" or contrast.small
 
 

@@ -1,1 +1,1 @@
-"""What is read off the results beside contrasts: ratios of budget, causes of a difference, stored bits."""
+"""Readings of the results beside contrasts: ratios of budget, causes of a difference, stored bits."""

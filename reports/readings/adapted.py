@@ -1,4 +1,4 @@
-"""What pretraining buys: scores by number of training examples, and the difference from training from scratch."""
+"""Benefit of pretraining: scores by number of training examples, and the difference from training from scratch."""
 
 import math
 from collections.abc import Sequence
@@ -54,12 +54,12 @@ class Adapted:
 
     @property
     def noun(self) -> str:
-        """What examples are called."""
+        """Word for the examples: labels where a majority class is known."""
         return "examples" if self.majority is None else "labels"
 
     @property
     def is_prompted(self) -> bool:
-        """Whether nothing was trained on the task; ``examples`` are then those in the prompt."""
+        """True if nothing was trained on the task; ``examples`` are then those in the prompt."""
         return self.adapt == PROMPT
 
 

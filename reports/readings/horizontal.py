@@ -163,7 +163,7 @@ def distance(
 
 
 def _grows(curve: Sequence[Share]) -> bool:
-    """Whether every point cost more than the one before: a share of the budget may be lost in rounding."""
+    """True if every point cost more than the one before: a share of the budget may be lost in rounding."""
     return all(before.cost(name) < after.cost(name) for before, after in pairwise(curve) for name in COSTS)
 
 

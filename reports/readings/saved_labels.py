@@ -35,7 +35,7 @@ class SavedLabels:
 
     @property
     def is_determined(self) -> bool:
-        """Whether the interval leaves out some of the numbers of examples that were read in training from scratch."""
+        """True if the interval leaves out some of the numbers of examples that were read in training from scratch."""
         return self.lower > self.fewest * 1.001 or self.upper < self.most * 0.999
 
     @property

@@ -34,7 +34,7 @@ class Standing:
 
     @property
     def is_behind_baseline(self) -> bool:
-        """Whether it is not better, by its 95% interval, than the best simple baseline."""
+        """True if it is not better, by its 95% interval, than the best simple baseline."""
         return self.comparison.is_behind_baseline(self.cell)
 
     @property

@@ -20,7 +20,7 @@ PIECE: Final = "Each parameter stores one piece of information"
 
 @dataclass(frozen=True)
 class Stored:
-    """What an architecture of one size stores: ``bits`` over seeds, of ``strings`` bits in all (nan where unknown).
+    """Bits that an architecture of one size stores: ``bits`` over seeds, of ``strings`` in all (nan where unknown).
 
     ``embedding_parameters`` are those of the token table and the output matrix; ``passes`` are over the strings.
     """
@@ -138,7 +138,7 @@ def _amount(point: Stored) -> str:
 
 
 def _piece(stored: Sequence[Stored]) -> str:
-    """What the numbers make of the saying, a piece of information being a bit."""
+    """Sentence that compares the numbers with the saying, a piece of information being a bit."""
     by_word = {word: [point for point in stored if point.word == word] for word in ("above", "below", "open")}
     words = {"above": "at least one bit", "below": "less than one bit", "open": OUTCOMES["open"]}
     full = [word for word, points in by_word.items() if len(points) == len(stored)]

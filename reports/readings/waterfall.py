@@ -23,7 +23,7 @@ from archbench.tasks.metrics.metric import Metric
 
 @dataclass(frozen=True)
 class Design:
-    """What an architecture is, as far as the families differ."""
+    """Design of an architecture, as far as the families differ."""
 
     mask: str
     prediction: str
@@ -49,7 +49,7 @@ MEANINGS: Final = {
     "suffix masking": "predicts every token of a masked end of the target",
     "any-order masking": "predicts target tokens masked at random",
 }
-"""What the names of masks and predictions mean."""
+"""Meanings of the names of masks and predictions."""
 _ON_TARGET: Final = {
     Place.parse(name).architecture: replace(design, source_loss=False) for name, design in DESIGNS.items()
 }
@@ -127,7 +127,7 @@ def _tested(report: Report, path: DesignPath, pair: Pair) -> Contrast:
 
 
 def asks_for_causes(report: Report) -> bool:
-    """Whether most of the compared architectures are designs between the ends of a path."""
+    """True if most of the compared architectures are designs between the ends of a path."""
     names = {name for comparison in report.first for name in comparison.group.architectures}
     designs = {Place.parse(name).architecture for path in PATHS for name in path}
     ends = {name for path in PATHS for name in (path[0], path[-1])}

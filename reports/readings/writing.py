@@ -1,4 +1,4 @@
-"""What writing an answer costs: the score and FLOPs of each order in which an architecture writes."""
+"""Cost of writing an answer: the score and FLOPs of each order in which an architecture writes."""
 
 import math
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""What the tables say: scores by place, their variances, gates and trials."""
+"""Results read from the tables: scores by place, their variances, gates and trials."""

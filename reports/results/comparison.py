@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def is_second(self) -> bool:
-        """Whether it is by a further primary measure; facts about all measures are reported with the first one."""
+        """True if it is by a further primary measure; facts about all measures are reported with the first one."""
         return self.metric.name in self.measures[1:]
 
     @property
@@ -113,14 +113,14 @@ class Comparison:
 
     @property
     def none_beats_baseline(self) -> bool:
-        """Whether no architecture's interval lies beyond the best baseline, on the better side.
+        """True if no architecture's interval lies beyond the best baseline, on the better side.
 
         A score without an interval is taken as it is.
         """
         return bool(self.scored) and all(map(self.is_behind_baseline, self.scored))
 
     def is_behind_baseline(self, cell: Cell) -> bool:
-        """Whether a score is not better, by its 95% interval, than the best simple baseline."""
+        """True if a score is not better, by its 95% interval, than the best simple baseline."""
         best = self.best_simple_baseline
         return best is not None and bool(cell.values) and min(self.gains_over(best[1], cell)) <= 0
 
@@ -132,17 +132,17 @@ class Comparison:
 
     @property
     def at_the_end(self) -> bool:
-        """Whether the two best means are within the usual margin of the end of the metric's scale."""
+        """True if the two best means are within the usual margin of the end of the metric's scale."""
         return len(self._near(self.metric.best)) > 1
 
     @property
     def at_the_ceiling(self) -> bool:
-        """Whether every mean is within the usual margin of the best end of the metric's scale."""
+        """True if every mean is within the usual margin of the best end of the metric's scale."""
         return len(self.scored) > 1 and len(self._near(self.metric.best)) == len(self.scored)
 
     @property
     def at_the_floor(self) -> bool:
-        """Whether every mean is within the usual margin of the worst end of the metric's scale."""
+        """True if every mean is within the usual margin of the worst end of the metric's scale."""
         return bool(self.scored) and len(self._near(self.metric.worst)) == len(self.scored)
 
     def _near(self, end: float) -> list[Cell]:
@@ -199,7 +199,7 @@ class Comparison:
 
     @property
     def early(self) -> bool:
-        """Whether few tokens were read for a model's size, though not in many passes over few examples.
+        """True if few tokens were read for a model's size, though not in many passes over few examples.
 
         Where the best checkpoints come well before the end, or the best scores are at the end of the scale, more
         training would not help.

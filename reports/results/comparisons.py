@@ -240,7 +240,7 @@ class Comparisons:
         return parts.get((side.dataset, side.architecture, side.match), none)
 
     def is_on_target_alone(self, comparison: Comparison) -> bool:
-        """Whether every run under this condition has a loss on the target alone."""
+        """True if every run under this condition has a loss on the target alone."""
         supervision = comparison.group.runs.get("supervision", pd.Series(dtype=str))
         return set(supervision.dropna()) == {"target"}
 
@@ -292,7 +292,7 @@ class Comparisons:
         return seeds, samples
 
     def _contributions(self, scores: Mapping[str, float], name: str) -> Contributions:
-        """What examples contribute to the scores of these runs; each run is read once, whatever groups it is in."""
+        """Contributions of examples to the scores of these runs; each run is read once, whatever groups it is in."""
         kept = self._contributed.setdefault(name, {})
         new = {run: value for run, value in scores.items() if run not in kept}
         kept |= dict.fromkeys(new) | contributions(self._predictions, new, name)
@@ -307,7 +307,7 @@ class Comparisons:
         return values | self._checkpoints(group, name, self._scores)
 
     def _has_the_first_number_of_examples(self, group: Group) -> bool:
-        """Whether a group's models saw as many training examples as the classical methods, which are fitted once."""
+        """True if a group's models saw as many training examples as the classical methods, which are fitted once."""
         rows = self.placed("compared")
         if "examples" not in rows:
             return True
@@ -315,7 +315,7 @@ class Comparisons:
         return set(group.runs["examples"].dropna()) <= set(first)
 
     def _checkpoints(self, group: Group, name: str, by_metric: "Mapping[str, pd.Series[Any]]") -> dict[str, float]:
-        """What checkpoints give on the group's data set as they are, by a metric that takes no account of tokens."""
+        """Scores of checkpoints as they are on the group's data set, by a metric that takes no account of tokens."""
         runs, scores = self.tables["runs"], by_metric.get(name)
         if scores is None or not self._metrics[name].across_tokenizers:
             return {}

@@ -44,7 +44,7 @@ def in_words(count: int, noun: str) -> str:
 
 
 def noun(tables: Tables, dataset: str) -> str:
-    """What is counted on a data set: labels, which a majority class tells, or examples."""
+    """Word for what is counted on a data set: labels, which a majority class tells, or examples."""
     rows = tables["references"]
     known = (rows["name"] == MAJORITY) & (rows["dataset"] == dataset)
     return "labels" if known.fillna(False).any() else "examples"

@@ -37,7 +37,7 @@ _UNKNOWN: Final = Interval(math.nan)
 
 @dataclass(frozen=True)
 class Gate:
-    """What one architecture has learned on a data set; nan where it was not measured.
+    """Measures of what one architecture has learned on a data set; nan where not measured.
 
     ``bits`` is its mean in bits per byte, ``ngram`` that of the baseline, ``bound`` the mean any-order bound of an
     encoder, which is only shown. ``source`` is what its own sources save, compared with shuffled ones on the same
@@ -65,12 +65,12 @@ class Gate:
 
     @property
     def source_blind(self) -> bool:
-        """Whether shuffled sources do as well: by the interval over seeds, with one seed by the mean."""
+        """True if shuffled sources do as well: by the interval over seeds, with one seed by the mean."""
         return (self.source.lower if self.source.known else self.source.mean) <= 0
 
     @property
     def passed(self) -> bool:
-        """Whether it passes every gate that was measured."""
+        """True if it passes every gate that was measured."""
         return not (self.behind_ngram or self.source_blind or self.behind_constant or self.one_label)
 
     @property
@@ -150,7 +150,7 @@ class Gates:
         )
 
     def _gives_one_label(self, dataset: str, runs: Sequence[str]) -> bool:
-        """Whether each of these runs gives one label to everything, by its scores, as the majority row does."""
+        """True if each of these runs gives one label to everything, by its scores, as the majority row does."""
         scored = [run for run in runs if run in self._macro_f1 and run in self._accuracy]
         counts = [_labels(float(self._accuracy[run]), float(self._macro_f1[run])) for run in scored]
         label_count = self._label_counts.get(dataset, math.nan)

@@ -28,7 +28,7 @@ class Scale:
 
     @property
     def known(self) -> bool:
-        """Whether both ends are finite and apart."""
+        """True if both ends are finite and apart."""
         return math.isfinite(self.ceiling - self.floor) and self.ceiling != self.floor
 
     def of(self, score: Interval) -> tuple[float, float, float]:

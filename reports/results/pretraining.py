@@ -39,5 +39,5 @@ def by_dataset(report: "Report") -> list[Started]:
 
 
 def is_first_from_scratch(report: "Report") -> bool:
-    """Whether something starts from a pretraining, and every data set's first condition trains from scratch."""
+    """True if something starts from a pretraining, and every data set's first condition trains from scratch."""
     return {started.first.setup.start for started in by_dataset(report)} == {SCRATCH}

@@ -83,7 +83,7 @@ class TunedSetting:
 
     @property
     def flat(self) -> bool:
-        """Whether the losses of all settings are so close that the trials say nothing about the rate."""
+        """True if the losses of all settings are so close that the trials say nothing about the rate."""
         return self.highest - self.lowest < FLAT * abs(self.lowest)
 
 
@@ -164,7 +164,7 @@ def trials(tables: Tables, settings_known: Sequence[TunedSetting] | None = None)
 
 
 def settings(tables: Tables) -> list[TunedSetting]:
-    """What the trials of each architecture chose, by data set and condition."""
+    """Settings that the trials of each architecture chose, by data set and condition."""
     tried = dict(_tried(tables))
     untuned = _learned_nothing(tables, tried)
     reported = {key: rows[rows["loss"].notna()] for key, rows in _by_place(tables, "compared")} if tried else {}
@@ -185,7 +185,7 @@ def settings(tables: Tables) -> list[TunedSetting]:
 
 
 def chosen_variants(tables: Tables) -> list[ChosenVariant]:
-    """What trials, in this experiment or earlier ones, chose for each architecture with alternatives.
+    """Variants that trials, in this experiment or earlier ones, chose for each architecture with alternatives.
 
     By data set and condition.
     """
@@ -242,7 +242,7 @@ def _candidates(tables: Tables) -> dict[tuple[str, str], list[str]]:
 
 
 def _candidate(architecture: str, entry: str | Mapping[str, Any]) -> str:
-    """What trials call an entry of ``alternatives`` of an architecture."""
+    """Name in trials of an entry of ``alternatives`` of an architecture."""
     if isinstance(entry, str):
         return _variant(entry)
     return f"{_variant(entry.get('variant') or architecture)}, {entry['name']}"
@@ -280,7 +280,7 @@ def _validation_losses(tables: Tables, tried: pd.DataFrame) -> dict[Key, tuple[f
 
 
 def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> TunedSetting | None:
-    """What the trials in ``rows`` chose, and the regret of it; None where they chose nothing."""
+    """Setting that the trials in ``rows`` chose, and its regret; None where they chose nothing."""
     losses, examples = _by_setting(rows.sort_values("seed")), int(rows["examples"].max())
     rule = rate_choice.choose(losses)
     if rule is None:
@@ -311,7 +311,7 @@ def _setting(key: Key, rows: pd.DataFrame, reported: pd.DataFrame | None) -> Tun
 
 
 def _factor(reported: pd.DataFrame | None) -> float:
-    """What the rate of the trials is multiplied by in the reported runs, whose tokens the trials had a share of."""
+    """Factor from the rate of the trials to that of the reported runs, of whose tokens the trials had a share."""
     if reported is None or "proxy_share" not in reported:
         return 1.0
     shares = reported["proxy_share"].dropna().astype(float)
@@ -397,7 +397,7 @@ def without_tuning(tables: Tables) -> list[NoTuning]:
 
 
 def _learned_nothing(tables: Tables, tried: Mapping[Key, pd.DataFrame]) -> dict[Key, NoTuning]:
-    """What is ``tried`` and learned nothing in any trial, where all have ended."""
+    """Entries of ``tried`` that learned nothing in any trial, where all have ended."""
     bars, found = _bars(tables), dict[Key, NoTuning]()
     for key, rows in tried.items():
         bar, name = bars.get(key[0], (math.inf, ""))

@@ -32,7 +32,7 @@ WARM_UP = {"cpu": 3, "cuda": 20}  # steps that are not timed
 
 @dataclass(frozen=True)
 class Work:
-    """What is timed: training steps of a task on a device."""
+    """Work that is timed: training steps of a task on a device."""
 
     prepared: Prepared
     task: Task

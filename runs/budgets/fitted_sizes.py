@@ -74,7 +74,7 @@ class FittedSizes:
         return float(tokens.sum() / (source.sum() + target.sum()))
 
     def token_cost(self, task: Task, variant: Variant, size: Size, stage: Pretraining | None = None) -> TokenCost:
-        """What a token that is read costs, in a pretraining if ``stage`` is one; raises ``InputError``."""
+        """Cost of a token that is read, in a pretraining if ``stage`` is one; raises ``InputError``."""
         if stage is None:
             return TokenCost(self.cost(task, variant, size), self.loss_share(task, variant, size))
         measured, where = self.measurements(variant), (self.prepared.config, self.cache)
@@ -180,7 +180,7 @@ class FittedSizes:
         return {axis: figures[axis] for axis in HELD[match]}
 
     def _reference_cost(self, task: Task, match: str, order: Order, quantity: str) -> float:
-        """What the reference's training costs in this quantity when it reads the data in this order."""
+        """Cost of the reference's training in this quantity when it reads the data in this order."""
         task, (first, reference) = task.stated_task, self.reference(task)
         cost = self._example_cost(task, first, reference, quantity)
         return self._reading(order).total(self.tokens(task, first, match), cost)
@@ -214,7 +214,7 @@ class FittedSizes:
         return self.calibration.rate(work, variant, size, lambda: measurements.rate(work, size, limits, self.cache))
 
     def precision(self, task: Task) -> str:
-        """What matrix products are computed in."""
+        """Precision in which matrix products are computed."""
         return machine.precision(task.training.precision, self.device)
 
     def _fit(self, task: Task, variant: Variant, axis: str, target: float) -> Size:

@@ -71,11 +71,11 @@ class Measurements:
         return np.array(self._ask("example_loss_tokens", size, limits, lengths, native), np.float64)
 
     def has_one_loss(self, size: Size, limits: Limits, lengths: Lengths) -> bool:
-        """Whether native and target supervision ask for a loss at the same tokens."""
+        """True if native and target supervision ask for a loss at the same tokens."""
         return bool(self._ask("has_one_loss", size, limits, lengths))
 
     def is_sampled(self, size: Size, limits: Limits) -> bool:
-        """Whether validation in training samples the likelihood, which takes a pass per token."""
+        """True if validation in training samples the likelihood, which takes a pass per token."""
         return bool(self._ask("is_sampled", size, limits))
 
     def pretraining(
@@ -87,7 +87,7 @@ class Measurements:
         size: Size,
         masking: Mapping[str, str],
     ) -> "TokenCost":
-        """What a pretraining on these data is by this objective; raises ``InputError`` where it cannot be."""
+        """Cost of a token in pretraining on these data by this objective; raises ``InputError`` where it cannot be."""
         return TokenCost(**self._ask("pretraining", config, cache, dict(objective), rate, size, dict(masking)))
 
     def answer_flops(self, size: Size, limits: Limits, lengths: Lengths) -> float:

@@ -152,7 +152,7 @@ def _renew_numbers(matrix: "Matrix", root: Path, say: Say) -> None:
 
 
 def _what_comes_first(matrix: "Matrix") -> str:
-    """What other runs wait for."""
+    """Words for the runs that others wait for."""
     roles = {entry.role for entry in matrix.entries}
     waiting = {"pretraining": "pretraining", "trial": "tuning on validation"}
     return " and ".join(words for role, words in waiting.items() if role in roles)

@@ -160,7 +160,7 @@ def _line(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _totals(plans: Sequence[PlannedRun], missing: Sequence[PlannedRun], jobs: int, root: Path, checks: float) -> str:
-    """What the runs take, with the seconds of the checks that come before the first one."""
+    """Words for the time and disk space of the runs, with the seconds of the checks that come before the first one."""
     seconds = [plan.expected_seconds for plan in missing]
     wall = max(sum(seconds) / jobs, max(seconds, default=0.0)) + checks
     finished = f" ({len(plans) - len(missing)} finished)" if len(missing) < len(plans) else ""

@@ -61,7 +61,7 @@ class SavedProgress:
 
 
 def read(root: Path) -> SavedProgress:
-    """What was saved in ``root`` last; empty where there is no file, or none that can be read."""
+    """Progress saved last in ``root``; empty where there is no file, or none that can be read."""
     try:
         value = sealed.read_json(root / FILE)
         runs = {str(run): _run_progress(entry) for run, entry in value["runs"].items()}

@@ -43,7 +43,7 @@ CURVES = ("run", "step", "tokens", "flops", "seconds", "split", "metric", "value
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run computes with its model: columns of its row, and predictions by split; none of texts is scored yet.
+    """Results of a run from its model: columns of its row, and predictions by split; none of texts is scored yet.
 
     ``divergence`` says why there are none.
     """

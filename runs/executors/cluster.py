@@ -17,7 +17,7 @@ LEASES_PER_POLL = 100  # leases read per poll; a shared file system serves a few
 
 
 class Engine(Protocol):
-    """What starts jobs somewhere. ``slots`` is the number of jobs at a time, ``queue`` how many it takes at once."""
+    """A service that starts jobs. ``slots`` is the number of jobs at a time, ``queue`` how many it takes at once."""
 
     slots: int
     queue: int
@@ -105,7 +105,7 @@ class Cluster:
         return [Ended(plan.run, "failed", result)]
 
     def _progress(self) -> list[Event]:
-        """What is new in the leases of running jobs, some of them at a time."""
+        """New progress in the leases of running jobs, some of them at a time."""
         plans = list(self.handles.values())
         polled = [plans[(self.position + offset) % len(plans)] for offset in range(min(len(plans), LEASES_PER_POLL))]
         self.position = (self.position + len(polled)) % max(len(plans), 1)

@@ -30,7 +30,7 @@ class Executor(Protocol):
         ...
 
     def is_busy(self) -> bool:
-        """Whether a started run has not ended."""
+        """True if a started run has not ended."""
         ...
 
     def stop(self) -> None:
@@ -44,7 +44,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """What an executor needs to know: with ``jobs=None`` it chooses the number of parallel runs.
+    """Options of an executor: with ``jobs=None`` it chooses the number of parallel runs.
 
     ``work`` names ``perform(plan, folder, notify, stop)`` as "module:function". ``gpus`` are those of this machine;
     ``gpu_share`` is the part of a GPU that a run needs, 0 on a CPU.

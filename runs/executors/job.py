@@ -65,7 +65,7 @@ class Job:
             self._follow(self.worker, [])
 
     def _is_held(self, monitor: lease.LeaseMonitor) -> bool:
-        """Whether another process holds the run; true while the file system is away."""
+        """True if another process holds the run, or while the file system is away."""
         try:
             return monitor.poll() is not None
         except OSError:

@@ -72,7 +72,7 @@ def start(work: str, slot: int, folder: Path, environment: Mapping[str, str], va
 
 
 def died(worker: Worker, root: Path) -> Ended | None:
-    """What the end of a worker means for its run, None if it had none; closes the worker."""
+    """Outcome of the run of a worker that has ended, None if it had none; closes the worker."""
     status = worker.close()
     if worker.plan is None:
         return None

@@ -60,7 +60,7 @@ def _changed(task: Task, entry: ConditionEntry) -> Task:
 
 
 def _in_words(values: Mapping[str, Any]) -> Iterator[str]:
-    """What a condition without a name changes, in words; nothing where only axis, seeds or share differ."""
+    """Words for the changes of a condition without a name; none where only axis, seeds or share differ."""
     others = {key: value for key, value in values.items() if key not in (*LISTS, *TABLES, "tuning")}
     for table in (others, *(values.get(name, {}) for name in TABLES)):
         for key in sorted(table.keys() - {"match"}):

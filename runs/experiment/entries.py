@@ -47,7 +47,7 @@ Shots = Annotated[Whole, Field(ge=0, le=1_000)]
 
 
 def _controls(value: object, _: object) -> bool | tuple[str, ...]:
-    """Whether all tasks have controls, or which do; an error is one message instead of one for each alternative."""
+    """True or False for all tasks, or the tasks with controls; an error is one message, not one per alternative."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 @dataclass(frozen=True)
 class Key:
-    """What a key has to do with the names and records of runs; stands in the ``Annotated`` type of its field.
+    """Effect of a key on the names and records of runs; stands in the ``Annotated`` type of its field.
 
     ``decides``: it can change a run's result, so it is part of the run's name. A key that does so only through
     something that names have already (the digest of the data, the tokens) does not decide. ``later``: there were

@@ -102,29 +102,29 @@ Column = Annotated[str | list[str], WrapValidator(_column)]
 
 
 def is_scratch(start: str) -> bool:
-    """Whether runs with this start begin with new weights, for the budget of the task or for equal total tokens."""
+    """True if runs with this start begin with new weights, for the budget of the task or for equal total tokens."""
     return start == SCRATCH or start.startswith(SCRATCH_WITH)
 
 
 def is_checkpoint(start: str) -> bool:
-    """Whether a start is a checkpoint of ``transformers``: a folder, or a name on the hub."""
+    """True if a start is a checkpoint of ``transformers``: a folder, or a name on the hub."""
     return start.startswith("hub:") or "/" in start or os.sep in start
 
 
 def checkpoint_name(start: str) -> str:
-    """What the table of runs calls a checkpoint: "./folder", or its name on the hub."""
+    """Name of a checkpoint in the table of runs: "./folder", or its name on the hub."""
     return start.removeprefix("hub:") if start.startswith("hub:") else f"./{PurePath(start).name}"
 
 
 def variant_name(architecture: str) -> str:
-    """What results call an architecture: "my-variant" for ``lab/my_variant.py``, "./bert" for a checkpoint's folder."""
+    """Name of an architecture in results: "my-variant" for ``lab/my_variant.py``, "./bert" for a checkpoint."""
     if architecture.endswith(".py"):
         return PurePath(architecture).stem.replace("_", "-")
     return checkpoint_name(architecture) if is_path(architecture) else architecture
 
 
 def is_path(architecture: str) -> bool:
-    """Whether an architecture is given by a path: it ends in ``.py`` or contains a folder."""
+    """True if an architecture is given by a path: it ends in ``.py`` or contains a folder."""
     named = architecture.startswith(("transformers:", "hub:"))
     return not named and (architecture.endswith(".py") or "/" in architecture or os.sep in architecture)
 
@@ -153,7 +153,7 @@ def _measures(value: object) -> object:
 
 
 class Budget(Table):
-    """What is held equal, and the training length: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
+    """The axes held equal, and the training length: exactly one of ``tokens``, ``flops`` (model FLOPs) and ``seconds``.
 
     ``parameters`` counts the non-embedding parameters of the reference, which is the first architecture; ``flops`` and
     ``seconds`` are also the reference's. ``epochs`` limits every run's passes over the training data; None: no limit.
@@ -303,7 +303,7 @@ class Form(Section):
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What is changed in which table of a task; empty where the form is a variant alone."""
+        """Changed settings by table of a task; empty where the form is a variant alone."""
         return {table: keys for table in ("training", "model") if (keys := getattr(self, table).stated())}
 
     def plain(self, *, deciding: bool = False) -> Any:
@@ -377,7 +377,7 @@ class TaskKeys(InheritedKeys, TextKeys):
 
 
 class StartKeys(Section):
-    """What the runs of a task start from, and how they are trained, where that is one of several.
+    """Keys for what the runs of a task start from, and how they are trained, where that is one of several.
 
     0 ``examples`` or ``validation_examples`` are all of them. None of these names a run itself: `Plan` has the run or
     checkpoint that it starts from, its tokens, the digest of its data, and, as fields of its own, ``adapt`` and what a
@@ -436,21 +436,21 @@ class Task(TaskKeys, StartKeys):
 
     @property
     def compares_texts(self) -> bool:
-        """Whether its kind does (``TaskKind.compares_texts``)."""
+        """True if its kind compares texts (``TaskKind.compares_texts``)."""
         return self.context is not None and len(self.columns) > 1
 
     @property
     def trains(self) -> bool:
-        """Whether its data have a training split; of texts that are compared it is optional."""
+        """True if its data have a training split, which is optional for texts that are compared."""
         return not self.compares_texts or (isinstance(self.data, dict) and "train" in self.data)
 
     @property
     def is_adapted(self) -> bool:
-        """Whether it starts from a pretraining, sees some of the examples, or trains a head."""
+        """True if it starts from a pretraining, sees some of the examples, or trains a head."""
         return any(getattr(self, name) != key.default for name, key in StartKeys.model_fields.items())
 
     def candidates(self, architecture: str) -> tuple[Form, ...]:
-        """What may be compared under an architecture's name: itself and its alternatives, all with their variant.
+        """Forms that may be compared under an architecture's name: itself and its alternatives, all with their variant.
 
         Where earlier trials chose one of these, it alone.
         """
@@ -487,7 +487,7 @@ class Task(TaskKeys, StartKeys):
 
     @property
     def extends(self) -> bool:
-        """Whether it only adds architectures, seeds or axes to the task's own comparison, or is the task itself."""
+        """True if it only adds architectures, seeds or axes to the task's own comparison, or is the task itself."""
         return not self.condition and self.share == 1
 
 

@@ -159,7 +159,7 @@ def recorded(specification: Mapping[str, Any], *, origin: str, folder: str | Pat
 
 
 def _mistake(data: Mapping[str, Any], folder: str | Path) -> str:
-    """What is wrong with an experiment without settings; empty if nothing is."""
+    """The error in an experiment without settings; empty if there is none."""
     try:
         resolve(dict(data), str(folder))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What runs start from: pretrainings, and the conditions of a task that start elsewhere or see fewer examples.
+"""Starts of runs: pretrainings, and the conditions of a task that start elsewhere or see fewer examples.
 
 [[pretraining]]
 name = "own"
@@ -175,7 +175,7 @@ def check_overridden(tasks: Sequence[Task], stages: Sequence[Pretraining], writt
 
 
 def _check_before(written: PretrainingEntry, task: Task, known: Sequence[Pretraining], where: str) -> None:
-    """What a pretraining goes on from stands above it, has the same size, and pretrains the architecture."""
+    """Raise ``InputError`` unless ``from`` names an earlier pretraining of the same size and architecture."""
     if written.from_ is None:
         for key in ("from_architecture", "share"):
             if getattr(written, key) is not None:
@@ -247,7 +247,7 @@ def _ways(entry: TaskEntry, task: Task, start: str) -> Sequence[str]:
 def _started_from(
     changes: Mapping[str, Any], entry: TaskEntry, task: Task, known: Sequence[Pretraining]
 ) -> dict[str, Any]:
-    """What the start changes besides: the tuned rates and, after a pretraining, the size and the architectures."""
+    """Further changes by the start: the tuned rates and, after a pretraining, the size and the architectures."""
     more: dict[str, Any] = {}
     if changes["adapt"] not in (FROZEN, *UNTRAINED):
         more |= {"tuned": task.tuned | entry.tuned_starts.get(changes["start"], {})}
@@ -295,8 +295,9 @@ def _combinations(entry: TaskEntry, task: Task, totals: Mapping[str, int]) -> It
 
 
 def _open_recipe(entry: TaskEntry, task: Task, start: str, examples: int) -> dict[str, Any]:
-    """What a file leaves open of the recipe: the rate of a task that is pretrained for, from every start; of drawn
-    labels, the weights that are kept, the part of pretrained ones, and the dropout where they are read many times.
+    """Values for keys of the recipe that a file leaves open: the rate of a task that is pretrained for, from every
+    start; of drawn labels, the weights that are kept, the part of pretrained ones, and the dropout where they are read
+    many times.
     """
     stated, recipe = task.training.stated(), dict[str, Any]()
     chosen = bool(entry.tuned or entry.tuned_starts)  # rates of other trials, for weights that were taken whole
@@ -312,7 +313,7 @@ def _open_recipe(entry: TaskEntry, task: Task, start: str, examples: int) -> dic
 
 
 def _takes_fast_rate(stated: Mapping[str, Any]) -> bool:
-    """Whether a file states neither a learning rate nor an optimizer for which the usual rate may be too high."""
+    """True if a file states neither a learning rate nor an optimizer for which the usual rate may be too high."""
     usual = TrainingEntry.model_fields["optimizer"].default
     return "learning_rate" not in stated and stated.get("optimizer", usual) == usual
 
@@ -441,7 +442,7 @@ def _check_checkpoints(entry: TaskEntry, where: str) -> None:
 
 
 def _check_drawing(entry: TaskEntry, where: str) -> None:
-    """What is drawn is a number of examples; with draw = "once" the validation split stays whole."""
+    """Raise ``InputError`` unless a number of examples is drawn; with draw = "once" validation stays whole."""
     for key in ("draw", "validation_examples"):
         if key in entry.stated() and not any(entry.examples):
             raise InputError(f"{where}.{key}: needs a number of training examples; set examples, or remove this key")

@@ -106,7 +106,7 @@ def _unknown(data: Data) -> str:
 
 
 def _of_preset(name: str) -> str:
-    """What a task of this name has in the first preset with one; empty if there is none."""
+    """Words for the data and kind of a task of this name in the first preset with one; empty if there is none."""
     files = (resources.files("archbench.runs") / "presets").iterdir()
     for file in sorted(files, key=lambda entry: entry.name):
         tasks = tomllib.loads(file.read_text(encoding="utf-8")).get("tasks", ()) if file.name.endswith(".toml") else ()

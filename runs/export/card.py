@@ -49,7 +49,7 @@ def usage(facts: Facts) -> str:
 
 
 def _is_checkpoint(facts: Facts) -> bool:
-    """Whether the run finetuned a checkpoint of ``transformers``."""
+    """True if the run finetuned a checkpoint of ``transformers``."""
     return facts.run.variant.checkpoint is not None
 
 

@@ -32,7 +32,7 @@ from archbench.tasks.text.fast_tokenizers import Template, to_transformers_token
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the class of ``transformers`` that it is, the files, and Python code that loads and uses it."""
+    """An exported model: its class of ``transformers``, the files, and Python code that loads and uses it."""
 
     model: str
     files: tuple[str, ...]

@@ -111,7 +111,7 @@ def _version(path: Path, run: str) -> str:
 
 
 def _example(folder: Path) -> str:
-    """What the first source of the test examples begins with; of windows of text, which have none, the first one."""
+    """Beginning of the first source of the test examples; of the first window where windows of text have no sources."""
     with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
         first = pq.ParquetFile(folder / "predictions.parquet").read().slice(0, 1).to_pylist()[0]
         if first["source"] or first["reference"]:
@@ -138,7 +138,7 @@ def _lacking(row: Row, kinds: Kinds) -> str:
 
 
 def _json(path: Path) -> Any:
-    """What is recorded beside a run, None where it is not or cannot be read."""
+    """Record beside a run; None where there is none or it cannot be read."""
     try:
         return sealed.read_sealed(path)
     except (InputError, json.JSONDecodeError):

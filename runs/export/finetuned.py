@@ -77,7 +77,7 @@ class FinetunedCheckpoint:
         return (*special, *labels), tuple(new)
 
     def _is_special(self, number: int) -> bool:
-        """Whether a token of the checkpoint never comes out of text."""
+        """True if a token of the checkpoint never comes out of text."""
         return number < self.count and not self.run.tokenizer.writable[self.run.tokenizer.text_ids[number]]
 
     @cached_property

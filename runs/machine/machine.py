@@ -1,4 +1,4 @@
-"""What a run runs on: device, precision, threads, and the facts that are recorded of them."""
+"""Hardware and settings that a run computes with: device, precision, threads, and the facts recorded of them."""
 
 import contextlib
 import functools
@@ -74,7 +74,7 @@ def precision(wanted: str, on: str) -> Literal["bf16", "float32"]:
 
 
 def multiplies_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 faster than float32: with AMX, Arm's instructions, or AMD's AVX-512 BF16.
+    """True if the CPU multiplies bfloat16 faster than float32: with AMX, Arm's instructions, or AMD's AVX-512 BF16.
 
     Intel's AVX-512 BF16 without AMX (as hypervisors show it) takes twice float32's time; emulation takes longer still.
     """

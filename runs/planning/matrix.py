@@ -79,7 +79,7 @@ def _divided(runs: Sequence[PlacedPlan], root: Path) -> tuple[list[PlacedPlan], 
 
 
 def _has_ended(run: PlacedPlan, root: Path) -> bool:
-    """Whether runs that need this one can begin: a trial may have failed, a pretraining has weights to start from."""
+    """True if runs that need this one can begin: a trial may have failed, a pretraining has weights to start from."""
     name = run.placement.run
     if run.plan.trial:
         return tuning.losses(root, [name]) is not None
@@ -152,6 +152,6 @@ def _merged(runs: Sequence[PlacedPlan]) -> tuple[Plan, ...]:
 
 
 def _is_headline(placement: Placement, axes: Mapping[str, str]) -> bool:
-    """Whether an entry belongs to its data set's first condition, or is a trial that other runs wait for."""
+    """True if an entry is compared or a trial under its data set's first condition, or is a pretraining."""
     first = not placement.condition and placement.match == axes[placement.dataset]
     return (first and placement.role in ("compared", "trial")) or placement.role == "pretraining"

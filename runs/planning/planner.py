@@ -44,7 +44,7 @@ IN_FLOAT32 = 2.0  # what scoring takes, over the time of as many FLOPs in traini
 
 @dataclass(frozen=True)
 class PlanningContext:
-    """What every plan depends on besides its data. Outcomes of runs and measured speeds are in ``root``."""
+    """Everything but its data that a plan depends on. Outcomes of runs and measured speeds are in ``root``."""
 
     experiment: Experiment
     setting: ExecutionSetting
@@ -211,7 +211,7 @@ class Planner:
         return tokens if stage else self.sizes.run_tokens(task, variant, wanted.match, _order(wanted))
 
     def _targets(self, wanted: Wanted, variant: Variant, parameters: float, tokens: int) -> dict[str, float]:
-        """What the match holds equal; nothing for a checkpoint."""
+        """Values by axis that the match holds equal; empty for a checkpoint."""
         if variant.checkpoint:
             return {}
         if wanted.stage:
@@ -238,13 +238,13 @@ class Planner:
 
     @cached_property
     def _is_written_in_rounds(self) -> bool:
-        """Whether scoring adds answers in rounds where a model can give them (``Predictor.with_rounds``)."""
+        """True if scoring adds answers in rounds where a model can give them (``Predictor.with_rounds``)."""
         is_own = bool(registry.of(self.prepared.config).origin)
         return not is_own and task_kinds.decoding(self.prepared).strategy == "greedy"
 
     @cached_property
     def _is_adapted(self) -> bool:
-        """Whether starts, adaptations or numbers of examples are compared on the data set."""
+        """True if starts, adaptations or numbers of examples are compared on the data set."""
         tasks = self.context.experiment.tasks_and_conditions
         return any(task.is_adapted for task in tasks if task.name == self.task.name)
 
@@ -287,7 +287,7 @@ def _description(variant: Variant, tokens: int) -> str:
 
 
 def _start_name(task: Task, variant: Variant) -> str:
-    """What the table of runs calls a run's start; empty for scratch."""
+    """Name of a run's start in the table of runs; empty for scratch."""
     if task.checkpoint:
         return variant.name
     if task.with_tokens_of:

@@ -239,7 +239,7 @@ def _sampled(prepared: Prepared) -> str:
 
 
 def _counted(notes: Mapping[str, int], keys: Iterable[str]) -> str:
-    """What was cut, left out or unknown, in words: "287 train truncated sources"."""
+    """Words for what was cut, left out or unknown: "287 train truncated sources"."""
     return ", ".join(f"{notes[key]:,} {key.replace('_', ' ')}" for key in keys if notes.get(key))
 
 

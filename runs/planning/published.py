@@ -205,7 +205,7 @@ def _has(task: Task, run: PublishedRun) -> bool:
 
 
 def _is_called(entered: str, variant: str) -> bool:
-    """Whether a variant that was entered by this name or path has this name."""
+    """True if a variant that was entered by this name or path has the name ``variant``."""
     return variant in (entered, called(entered))
 
 
@@ -266,7 +266,7 @@ def _differences(plan: Plan, run: PublishedRun) -> Iterator[str]:
 
 
 def _other_code(plan: Plan, run: PublishedRun) -> Iterator[str]:
-    """What gives a run another name beside the settings in its row: a numerics version that fits, else a guess."""
+    """Causes of another name beside the settings in the run's row: a numerics version that fits, else a guess."""
     there = _with_settings(plan, run.row)
     identity = there.identity()
     here = identity["numerics"]

@@ -102,7 +102,7 @@ class FittedCurve:
 
 
 def gave_loss(status: str | None, best_step: float | None) -> bool:
-    """Whether a trial gave a loss: it is done, and its best weights are not the untrained ones of step 0."""
+    """True if a trial gave a loss: it is done, and its best weights are not the untrained ones of step 0."""
     return status == "done" and best_step != 0
 
 
@@ -119,7 +119,7 @@ def deciding(losses: Sequence[float], exact: Sequence[float]) -> tuple[Floats, b
 
 
 def learned(losses: Iterable[float], bar: float) -> bool:
-    """Whether a trial has a loss below ``bar``, that of a classical method; one that gave no loss has none."""
+    """True if a trial has a loss below ``bar``, that of a classical method; one that gave no loss has none."""
     return any(math.isfinite(loss) and loss < bar for loss in losses)
 
 

@@ -87,7 +87,7 @@ class TaskRuns:
         return self.planner.placed(replace(wanted, seed=seed, start=start, baselines=baselines))
 
     def _chosen(self, task: Task, name: str, match: str) -> Wanted:
-        """What trials choose to be compared under a name: the candidate with the lowest validation loss, its recipe.
+        """Run that trials choose for a name: of the candidate with the lowest validation loss, by its recipe.
 
         Before they have ended, the first candidate.
         """
@@ -153,7 +153,7 @@ class TaskRuns:
         return entered
 
     def _called(self, form: Form) -> str:
-        """What trials call a candidate: its variant, with the form where it has other settings."""
+        """Name of a candidate in trials: its variant, with the form where it has other settings."""
         variant = self._find(form.variant).name
         return f"{variant}, {form.name}" if form.settings else variant
 
@@ -188,7 +188,7 @@ class TaskRuns:
         return [name for name in self._listed(task) if against is None or self._find(name).name == against.architecture]
 
     def _candidates(self, task: Task, name: str) -> tuple[Form, ...]:
-        """What may be compared under the name of an architecture. Raises ``InputError`` for one of another kind."""
+        """Forms that may be compared under an architecture's name. Raises ``InputError`` for one of another kind."""
         family = self._find(name).family
         for form in task.candidates(name)[1:]:
             variant = self._find(form.variant)

@@ -106,7 +106,7 @@ class TuningTrials:
 
     @property
     def _has_learned_nothing(self) -> bool:
-        """Whether all trials have ended, and those of a variant have learned nothing in any of its forms."""
+        """True if all trials have ended, and those of a variant have learned nothing in any of its forms."""
         given = {key: self._loss(key, runs) for key, runs in self._tried.items()}
         ended = {key: losses for key, losses in given.items() if losses is not None}
         if len(ended) < len(given):

@@ -82,7 +82,7 @@ def best(tried: Mapping[Point, Sequence[TrialLoss]]) -> Point | None:
 
 
 def learned_nothing(tried: Mapping[Point, Sequence[TrialLoss]], bar: float) -> bool:
-    """Whether no trial of an architecture has a loss below ``bar``; trials that failed say nothing."""
+    """True if no trial of an architecture has a loss below ``bar``; trials that failed say nothing."""
     has_ended = any(not math.isnan(trial.loss) for given in tried.values() for trial in given)
     return has_ended and not rate_choice.learned(_deciding(tried), bar)
 
@@ -95,7 +95,7 @@ def _deciding(tried: Mapping[Point, Sequence[TrialLoss]]) -> list[float]:
 
 
 def losses(root: Path, runs: Sequence[str]) -> list[TrialLoss] | None:
-    """What the trials of a point gave, a seed each; None before the last of them has ended."""
+    """Losses of the trials of a point, a seed each; None before the last of them has ended."""
     trials = []
     for run in runs:
         folder = store.run_folder(root, run)

@@ -1,1 +1,1 @@
-"""What a run does, which name follows from it, and what its worker says."""
+"""Plans of runs, the names that follow from them, and the messages of workers."""

@@ -58,7 +58,7 @@ class Interrupted(Exception):  # noqa: N818 - no error: the run stopped on reque
 
 
 class PlannedRun(Protocol):
-    """What the executor needs to know about a run; it travels to the worker by pickle."""
+    """A run as the executor knows it; it travels to the worker by pickle."""
 
     @property
     def run(self) -> str: ...

@@ -123,12 +123,12 @@ class Plan:
 
     @property
     def keeps_last(self) -> bool:
-        """Whether the weights of the last step are kept: always those of a pretraining."""
+        """True if the weights of the last step are kept: always those of a pretraining."""
         return self.is_pretraining or self.training.keep == "last"
 
     @property
     def is_trained(self) -> bool:
-        """Whether weights are trained here: not those of a prompted model, nor of a checkpoint scored as it is."""
+        """True if weights are trained here: not those of a prompted model, nor of a checkpoint scored as it is."""
         return self.tokens > 0
 
     @property
@@ -266,7 +266,7 @@ class Plan:
         return {key: value for key, value in self.training.masking.items() if value != usual[key]}
 
     def _started(self) -> dict[str, Any]:
-        """What a run starts from, how it is adapted, and on how many examples, with those for validation."""
+        """Columns for a run's start, its adaptation, and its numbers of examples, with those for validation."""
         known = {"pretraining_tokens": self.pretraining_tokens, "pretraining_flops": self.pretraining_flops}
         return {
             "start": self.start_name or "scratch",

@@ -53,7 +53,7 @@ def drop_others(plan: Plan, root: Path) -> None:
 
 
 def _made_from(plan: Plan) -> dict[str, Any]:
-    """What the baselines depend on: the data, archbench's version of them, the untrained model and the kind's code.
+    """Inputs of the baselines: the data, archbench's version of them, the untrained model and the kind's code.
 
     A run's name covers its model, the numerics and how it answers.
     """
@@ -74,7 +74,7 @@ def _untrained(plan: Plan, prepared: Prepared, notify: Notify, stop: Callable[[]
 
 
 def predictions(plan: Plan, notify: Notify, stop: Callable[[], bool]) -> Predictions:
-    """What the plan's model predicts for the test split before any training."""
+    """Predictions of the plan's model for the test split before any training."""
     prepared = prepared_data(plan)
     model = new_trainer(plan, prepared).model
     return Predictor(model, prepared, plan.device, progress(plan.run, notify), stop).predict(prepared.test)

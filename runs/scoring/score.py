@@ -50,7 +50,7 @@ class InRounds:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model computes for examples: likelihoods and the tokens of answers, as numbers, and what they cost.
+    """Results of a model for examples: likelihoods and the tokens of answers, as numbers, and their cost.
 
     ``nats`` (n,) is -log p(target | source); ``bound``, ``pseudo`` and ``masked`` (n,) as ``Outputs.bound_nats``,
     ``Outputs.pseudo_nats`` and the metric ``masked_loss`` have them. ``shuffled`` are the nats of the first examples,
@@ -222,7 +222,7 @@ class Predictor:
 
     @property
     def _second(self) -> Callable[..., Tensor] | None:
-        """What is computed beside a likelihood that takes a pass per token."""
+        """Function computed beside a likelihood that takes a pass per token; None where there is none."""
         if not self._estimated:
             return None
         if self._compares_texts:
@@ -273,7 +273,7 @@ class Predictor:
         yield from self.ranks.in_order(rank_results)
 
     def _answers(self, examples: Examples, decoding: Decoding | None = None) -> list[NDArray[np.int32]]:
-        """What the model writes for the first examples, from their sources alone; None: at the task's decoding."""
+        """Answers of the model to the first examples, from their sources alone; None: at the task's decoding."""
         decoding = decoding or task.decoding(self.prepared)
         count = min(decoding.count, len(examples))
 

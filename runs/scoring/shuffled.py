@@ -46,7 +46,7 @@ class ExchangedSources:
 
     @property
     def any_differ(self) -> bool:
-        """Whether any example reads another text than its own source."""
+        """True if any example reads another text than its own source."""
         return any(not np.array_equal(self[i].source, self.examples[i].source) for i in range(self.count))
 
     @cached_property

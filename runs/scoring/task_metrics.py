@@ -75,7 +75,7 @@ def _name(plan: Plan, place: str) -> str:
 
 
 def _answered(folder: Path) -> bool:
-    """Whether a run is finished and has kept answers: trials and diverged runs have none."""
+    """True if a run is finished and has kept answers: trials and diverged runs have none."""
     return store.is_finished(folder) and (folder / PREDICTIONS).is_file()
 
 

@@ -71,7 +71,7 @@ class Holder:
 
     @property
     def has_ended(self) -> bool:
-        """Whether this is a process of this machine that is gone."""
+        """True if this is a process of this machine that is gone."""
         return bool(self.machine) and self.machine == _machine() and _began(self.pid) != self.began
 
 
@@ -90,7 +90,7 @@ def holder(folder: Path) -> Holder | None:
 
 
 def is_live(folder: Path) -> bool:
-    """Whether somebody performs the run in ``folder``, or did so moments ago."""
+    """True if somebody performs the run in ``folder``, or did so moments ago."""
     return holder(folder) is not None
 
 

@@ -41,7 +41,7 @@ def locked(root: Path, say: Say, lock: str = LOCK) -> Iterator[None]:
 
 
 def is_locked(root: Path, lock: str = LOCK) -> bool | None:
-    """Whether a process holds ``root`` now; None if its file system has no locks.
+    """True if a process holds ``root`` now; None if its file system has no locks.
 
     It tries a shared lock and releases it at once, so that several processes may ask without disturbing the holder.
     """
@@ -105,7 +105,7 @@ def _sweep(root: Path, folders: Sequence[str]) -> None:
 
 
 def _may_be_written(root: Path, path: Path) -> bool:
-    """Whether a process of another machine may be writing a temporary file: while it holds the lease of a run."""
+    """True if a process of another machine may be writing a temporary file: while it holds the lease of a run."""
     parts = path.relative_to(root).parts
     if parts[0] == "runs":
         return lease.is_live(root / "runs" / parts[1])

@@ -252,7 +252,7 @@ def verified_record(folder: Path, weights: bool = False) -> Row:
 
 
 def is_finished(folder: Path, weights: bool = False) -> bool:
-    """Whether the run in ``folder`` needs no more training, which a damaged one does; ``weights`` as above."""
+    """True if the run in ``folder`` needs no more training, which a damaged one does; ``weights`` as above."""
     return verified_record(folder, weights).get("status") in FINISHED
 
 
@@ -297,7 +297,7 @@ def _other_runs(path: Path, root: Path) -> str:
 
 
 def _is_passing(name: str) -> bool:
-    """Whether a file of a run is there only while it trains."""
+    """True if a file of a run is there only while it trains."""
     return name.startswith("checkpoint/") or Path(name).name.startswith(".")
 
 

@@ -23,7 +23,7 @@ Lengths = NDArray[np.int64]  # (2, n): of sources and of targets
 
 
 class EncodedExamples(Protocol):
-    """What batches need of a split (see `tasks.base.values.Examples`)."""
+    """Properties of a split that batches need (see `tasks.base.values.Examples`)."""
 
     @property
     def source_lengths(self) -> NDArray[np.int64]: ...

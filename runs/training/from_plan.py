@@ -1,4 +1,4 @@
-"""What a run needs to begin, made from its plan: the encoded data, and a new model with its optimizer."""
+"""The start of a run, made from its plan: the encoded data, and a new model with its optimizer."""
 
 from dataclasses import replace
 from functools import partial

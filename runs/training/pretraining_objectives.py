@@ -1,4 +1,4 @@
-"""What a model of each family is pretrained by, and how it reads a window of running text.
+"""Objectives by which a model of each family is pretrained, and how it reads a window of running text.
 
 Each window is rearranged into a source and a target, so that the model reads and writes as it will on tasks. ``own`` is
 the usual objective of a family:
@@ -75,7 +75,7 @@ def _fills_in(model: Any) -> bool:
 
 
 def _is_prefix_decoder(model: Any) -> bool:
-    """Whether a model that writes from left to right sees its source in both directions, with states for it."""
+    """True if a model that writes from left to right sees its source in both directions, with states for it."""
     return bool(model.causal and getattr(model, "mask", None) is mask.PREFIX)
 
 
@@ -87,7 +87,7 @@ def window_limits(shares: ObjectiveShares, usual: Limits) -> Limits:
 
 
 def has_source_loss(shares: ObjectiveShares) -> bool:
-    """Whether sources have a loss too (native supervision)."""
+    """True if sources have a loss too (native supervision)."""
     return set(shares) <= {CAUSAL, MASKED}
 
 

@@ -216,7 +216,7 @@ class TrainingLoop:
         state.padded_tokens += sum(batch.cells for batch in batches)
 
     def _is_due(self) -> bool:
-        """Whether the validation subset is to be measured after this step."""
+        """True if the validation subset is to be measured after this step."""
         return self.state.step * EVALUATIONS // self.steps > self.state.last_evaluation
 
     def _evaluate_when_due(self) -> None:

@@ -20,7 +20,7 @@ OUT_OF_MEMORY_MESSAGES = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the machine or the GPU is out of memory."""
+    """True if an error means that the machine or the GPU is out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error) for word in OUT_OF_MEMORY_MESSAGES)

@@ -37,7 +37,7 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank writes the files of the run."""
+        """True if this rank writes the files of the run."""
         return self.rank == 0
 
     def share(self, parts: Sequence[Any]) -> Sequence[Any]:
@@ -169,13 +169,13 @@ def launch(
 
 @dataclass(frozen=True)
 class _Result:
-    """What the function returned on rank 0."""
+    """Value that the function returned on rank 0."""
 
     value: Any
 
 
 def _cause(error: Any) -> str:
-    """What ended the first rank that failed."""
+    """Words for how the first rank that failed ended."""
     rank, failure = min(error.failures.items(), key=lambda item: item[1].timestamp)
     message = failure.message
     if isinstance(message, dict):

@@ -13,7 +13,7 @@ from archbench.runs.updates.ranks import ALONE, Ranks
 
 
 class Replicated:
-    """What lies around a training step whose model is whole on every rank. `sharded.Sharded` has the same methods."""
+    """Setup around a training step whose model is whole on every rank. `sharded.Sharded` has the same methods."""
 
     reads_checkpoints = True  # every rank does
 

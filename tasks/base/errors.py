@@ -33,7 +33,7 @@ class Signalled(BaseException):
 
 
 def is_signalled(error: BaseException) -> bool:
-    """Whether a signal raised this error, not the running code.
+    """True if a signal raised this error, not the running code.
 
     With Python's own handler, as in a notebook, the two cannot be distinguished; an interrupt then counts as a signal.
     """

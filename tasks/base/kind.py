@@ -78,7 +78,7 @@ class TaskKind:
 
     @property
     def compares_texts(self) -> bool:
-        """Whether whole texts are tested on, those of a row beside each other; a training text is optional."""
+        """True if whole texts are tested on, those of a row beside each other; a training text is optional."""
         return self.form == "running text" and len(self.columns) > 1
 
     @property

@@ -71,12 +71,12 @@ def read_sealed(path: Path) -> Any:
 
 
 def is_whole(contents: Any) -> bool:
-    """Whether a value is what ``write_sealed`` writes, unchanged."""
+    """True if a value is as ``write_sealed`` writes it, unchanged."""
     return isinstance(contents, dict) and contents.keys() == SEAL and contents["sha256"] == digest(contents["sealed"])
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file was written by ``write_sealed`` and is as it was."""
+    """True if ``write_sealed`` wrote a file that has not been changed since."""
     try:
         return is_whole(read_json(path))
     except InputError:

@@ -175,7 +175,7 @@ def _training_text(train: Any) -> bytes:
 
 
 def _targets_and_contexts(subset: Subset) -> tuple[list[bytes], list[bytes]]:
-    """What models over bytes predict, and after what: of running text the source, of pairs nothing, an end counted."""
+    """Targets for models over bytes, and contexts: for running text its source; for pairs none, and an end is added."""
     indices = range(len(subset))
     targets = [subset.target_raw(index) for index in indices]
     if isinstance(subset.examples, Windows):

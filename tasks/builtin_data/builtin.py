@@ -62,7 +62,7 @@ def names() -> list[str]:
 
 
 def is_builtin(name: str) -> bool:
-    """Whether ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
+    """True if ``name`` is a built-in data set, well formed or not (``phrases-en-xx`` is one that cannot be made)."""
     if JOIN in name and not name.startswith(plain_text.PREFIX):
         return all(map(is_builtin, name.split(JOIN)))
     made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)

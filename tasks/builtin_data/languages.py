@@ -42,7 +42,7 @@ class Language:
         return _plain(format_date(day, "full" if weekday else "long", locale=self.locale))
 
     def has(self, unit: str) -> bool:
-        """Whether CLDR, as Babel carries it, has a long name of this unit."""
+        """True if CLDR, as Babel carries it, has a long name of this unit."""
         return unit.rpartition("-")[2] not in _unit(self.locale, unit, 25).replace("{0}", "").split("-")
 
     def counted(self, n: int, unit: str) -> str:
@@ -65,7 +65,7 @@ class Language:
         return f"{digits} {_currency(self.locale, currency)}"
 
     def invariable(self, n: int) -> bool:
-        """Whether the number's words are the same beside every noun: numbers that end in one or two often inflect."""
+        """True if the number's words are the same beside every noun: numbers that end in one or two often inflect."""
         return 3 <= n < 100 and (n % 10 not in (1, 2) or n in (11, 12))
 
 

@@ -130,7 +130,7 @@ def _groups(source: Language, target: Language, seed: int) -> Iterator[PhraseGro
 
 
 def _fits(sources: tuple[str, str], targets: tuple[str, str]) -> bool:
-    """Whether phrases are short, and no count of words tells the two phrases of a language apart (see above)."""
+    """True if phrases are short, and no count of words tells the two phrases of a language apart (see above)."""
     short = max(map(len, sources)) <= phrases.SOURCE_CHARACTERS and max(map(len, targets)) <= phrases.TARGET_CHARACTERS
     alike = all(len(left.split()) == len(right.split()) for left, right in (sources, targets))
     counts = [[_words(side) for side in sides] for sides in (sources, targets)]

@@ -207,7 +207,7 @@ def _advice(name: str, publisher: Publisher, files: Sequence[PinnedFile], reason
 
 
 def _received(address: str, size: int) -> bytes:
-    """What the address sends, at most one byte more than ``size``."""
+    """Bytes that the address sends, at most one more than ``size``; raises ``TimeoutError``."""
     begun, raw = time.monotonic(), b""
     with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
         while len(raw) <= size and (chunk := answer.read(min(_CHUNK, size + 1 - len(raw)))):

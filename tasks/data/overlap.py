@@ -55,7 +55,7 @@ def overlap(pretraining: Text, tested: Sequence[str], pairs: Iterable[Pair] = ()
 
 
 def texts_of_tests(dataset: Dataset, labels: bool) -> list[str]:
-    """What a task tests on: sources, and targets where they are not ``labels``; pieces of running text."""
+    """Texts that a task tests on: sources, and targets where they are not ``labels``; pieces of running text."""
     if isinstance(dataset.test, Table):
         return [*filter(None, dataset.test.sources), *([] if labels else dataset.test.targets)]
     return list(_pieces(line for chunk in dataset.test.chunks() for line in chunk.split("\n") if line.strip()))

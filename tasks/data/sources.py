@@ -88,7 +88,7 @@ def is_accepted(kind: TaskKind, data: Data) -> bool:
 
 
 def is_file(data: str, folder: Path) -> bool:
-    """Whether ``data`` is a file: not a built-in name, and with a suffix or folder in its name, or existing."""
+    """True if ``data`` is a file: not a built-in name, and with a suffix or folder in its name, or existing."""
     if builtin.is_builtin(data):
         return False
     return bool(Path(data).suffix) or "/" in data or os.path.exists(folder / data)

@@ -1,4 +1,4 @@
-"""Whether a ``.tsv`` file quotes its cells as the csv module and pandas do, or holds quote characters as text.
+"""Detection of quoting in a ``.tsv`` file: as the csv module and pandas quote, or quote characters that are text.
 
     "Go" she said<TAB>x              plain: the cell is  "Go" she said
     "one ""two""<TAB>three"<TAB>x    quoted: the cell is  one "two"<TAB>three
@@ -23,7 +23,7 @@ class Quoted(csv.excel_tab):
 
 
 def is_quoted(lines: Iterable[str]) -> bool:
-    """Whether a csv writer wrote these lines, given with their line ends, and had something to quote.
+    """True if a csv writer wrote these lines, given with their line ends, and had something to quote.
 
     That is so where every row has as many cells as the header, and either each row with a quote is exactly what the
     writer makes of its cells, or all cells of the header are quoted. Where quoting would join lines of a file whose

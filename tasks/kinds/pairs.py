@@ -70,7 +70,7 @@ class Texts:
 
     @property
     def are_compared(self) -> bool:
-        """Whether each row has several texts."""
+        """True if each row has several texts."""
         return bool(len(self._count)) and int(self._count.min()) > 1
 
     def sums(self, values: NDArray[np.float64] | NDArray[np.int64]) -> Floats:

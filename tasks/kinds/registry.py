@@ -43,7 +43,7 @@ def names() -> list[str]:
 
 
 def is_file(name: str) -> bool:
-    """Whether a kind is given by the path of a Python file."""
+    """True if a kind is given by the path of a Python file."""
     return name.endswith(".py")
 
 
@@ -78,7 +78,7 @@ def of(config: TaskConfig) -> TaskKind:
 
 
 def read_as(config: TaskConfig) -> list[Any]:
-    """What a kind that is not archbench's own decides of the raw texts of a task; nothing for archbench's kinds."""
+    """Facts by which a kind that is not archbench's own decides how raw texts are read; empty for archbench's kinds."""
     texts_of = config.texts_of
     kind = find(texts_of, config.folder, f"tasks.{config.name}.kind") if texts_of else of(config)
     return [*kind.encoded_as, *kind.columns] if kind.origin else []

@@ -84,7 +84,7 @@ def measure(prepared: Prepared, outputs: Outputs) -> list[Score]:
 
 
 def has_bits_per_byte(prepared: Prepared) -> bool:
-    """Whether ``measure`` scores the test examples in bits per byte, whatever the model."""
+    """True if ``measure`` scores the test examples in bits per byte, whatever the model."""
     kind, test = registry.of(prepared.config), prepared.test
     is_scored = kind.form != "labels" and not kind.compares_texts
     return is_scored and prepared.tokenizer.is_lossless(test.target_text(i) for i in range(len(test)))

@@ -45,7 +45,7 @@ def scored(metric: str, statistics: Floats, of_sums: Callable[[Floats], Floats])
 
 
 def contributions(statistics: Floats, of_sums: Callable[[Floats], Floats]) -> Floats:
-    """What each example contributes to a metric of the whole corpus, (n,): the mean is the metric of all.
+    """Contributions (n,) of examples to a metric of the whole corpus: their mean is the metric of all.
 
     These are jackknife pseudo-values, ``n * score - (n - 1) * score without the example``, shifted by their bias. Their
     spread is that of the score when the corpus is drawn again (Efron and Stein 1981).

@@ -98,7 +98,7 @@ class Windows:
 
     @property
     def ends(self) -> bool:
-        """Whether targets carry END: only where there is a source."""
+        """True if targets carry END: only where there is a source."""
         return self.source_length > 0
 
     @property

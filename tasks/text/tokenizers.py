@@ -77,7 +77,7 @@ class Tokenizer:
         return self._coder.unknown if isinstance(self._coder, LibraryCoder) else None
 
     def is_lossless(self, texts: Iterable[str]) -> bool:
-        """Whether decoding gives back the texts, except for white space at the ends.
+        """True if decoding gives back the texts, except for white space at the ends.
 
         True for archbench's tokenizers (unknown tokens are counted elsewhere); a pretrained one may lack capitals.
         """
@@ -94,7 +94,7 @@ class Tokenizer:
         return Tokenizer(self.kind, self._coder, labels)
 
     def same_text(self, other: "Tokenizer") -> bool:
-        """Whether both have the same tokens of text in the same order; labels may differ."""
+        """True if both have the same tokens of text in the same order; labels may differ."""
         return (self.kind, self._coder.state()) == (other.kind, other._coder.state())
 
     def label_id(self, label: str) -> int:

@@ -119,7 +119,7 @@ def _touch(axis: Axis) -> bool:
 
 
 def _near(axis: Axis, box: Bbox, other: Bbox) -> bool:
-    """Whether two labels of an axis touch: rows may stand close, numbers side by side need a gap between them."""
+    """True if two labels of an axis touch: rows may stand close, numbers side by side need a gap between them."""
     if not isinstance(axis, XAxis):
         return bool(min(box.y1, other.y1) > max(box.y0, other.y0))
     upright = any(label.get_rotation() for label in axis.get_ticklabels())

@@ -1,4 +1,4 @@
-"""What several figures draw: named rows, means with intervals, lines over a logarithmic axis, ticks."""
+"""Marks that several figures draw: named rows, means with intervals, lines over a logarithmic axis, ticks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -154,7 +154,7 @@ def arrows_for_marks_outside(axes: Axes, drawn: Sequence[Line2D]) -> None:
 
 
 def _within(part: float) -> bool:
-    """Whether a place, as a part of the width or height of the axes, lies inside or on an edge."""
+    """True if a place, as a part of the width or height of the axes, lies inside or on an edge."""
     return -1e-6 <= part <= 1 + 1e-6
 
 

@@ -45,6 +45,6 @@ def wrapped(text: str, inches: float, size: float | None = None, weight: Weight 
 
 
 def _fits(line: str, inches: float, size: float | None, weight: Weight) -> bool:
-    """Whether a line is narrow enough; words are measured once, whole lines only where the words alone would fit."""
+    """True if a line is narrow enough; words are measured once, whole lines only where the words alone would fit."""
     words = sum(width(word, size, weight) for word in line.split())
     return words <= inches and width(line, size, weight) <= inches

@@ -1,4 +1,4 @@
-"""What each architecture spends its budget on: parameters, training tokens and training FLOPs."""
+"""Figure of the budget that each architecture spends: parameters, training tokens and training FLOPs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ CAPTION: Final = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What is counted: the columns of a bar's segments, from dark to light, and what these are.
+    """A cost that is counted: the columns of a bar's segments, from dark to light, and what these are.
 
     ``whole``: the column of the bar where the tables have none of its segments.
     """

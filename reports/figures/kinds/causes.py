@@ -107,7 +107,7 @@ def _names(entry: Waterfall) -> Sequence[str]:
 
 
 def _meanings(waterfalls: Sequence[Waterfall]) -> str:
-    """What the masks and predictions that steps name mean."""
+    """Meanings of the masks and predictions that steps name."""
     named = {change for entry in waterfalls for step in entry.steps for change in step.changes}
     meanings = [f"{name}: {meaning}" for name, meaning in waterfall.MEANINGS.items() if name in named]
     return f" {'; '.join(meanings).capitalize()}." if meanings else ""

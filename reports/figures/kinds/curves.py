@@ -61,12 +61,12 @@ class Curve:
 
     @property
     def sampled(self) -> bool:
-        """Whether it is an estimate of the exact likelihood, from sampled tokens."""
+        """True if it is an estimate of the exact likelihood, from sampled tokens."""
         return self.metric == SAMPLED
 
     @property
     def masked(self) -> bool:
-        """Whether it is a loss over hidden cells that bounds nothing."""
+        """True if it is a loss over hidden cells that bounds nothing."""
         return self.metric == MASKED_LOSS
 
     @property
@@ -175,7 +175,7 @@ def learning_curves(curves: pd.DataFrame, runs: pd.DataFrame, architectures: Seq
 
 
 def _dashes(lines: Sequence[Curve]) -> list[str]:
-    """What dashes stand for in a panel; nothing where all losses are exact."""
+    """Meanings of the dashes in a panel; none where all losses are exact."""
     bound, masked = any(line.bound for line in lines), any(line.masked for line in lines)
     return ["dashed: any-order bound"] * bound + ["dotted: masked loss"] * masked
 

@@ -93,7 +93,7 @@ def differences(view: View) -> Figure:
 
 
 def effects(view: View) -> Figure:
-    """What changes do: a panel for each data set on which a change is tested."""
+    """Figure of the effects of changes: a panel for each data set on which a change is tested."""
     by_place: dict[tuple[str, Metric], list[Contrast]] = {}
     for contrast in _shown(view, view.report.tested["effect"]):
         by_place.setdefault((contrast.dataset, contrast.metric), []).append(contrast)

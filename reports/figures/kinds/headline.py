@@ -104,7 +104,7 @@ def _correction(comparison: Comparison, best: str, tested: Answers) -> str:
 
 
 def _short(comparison: Comparison, primary: Sequence[Contrast]) -> Comparison:
-    """What the primary contrasts name, and the best baseline."""
+    """The comparison with only the architectures that the primary contrasts name, and the best baseline."""
     in_contrasts = {name for contrast in primary for name in (contrast.first, contrast.second)}
     cells = tuple(cell for cell in comparison.cells if cell.architecture in in_contrasts)
     return replace(

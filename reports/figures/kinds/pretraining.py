@@ -1,4 +1,4 @@
-"""What pretraining buys: score against the number of training examples, from scratch and after pretraining."""
+"""Figure of score against the number of training examples, from scratch and after pretraining."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -69,7 +69,7 @@ def pretraining(view: View) -> Figure:
 
 
 def _is_curve(entries: Sequence[Adapted]) -> bool:
-    """Whether a data set has several numbers of training examples, and few starts."""
+    """True if a data set has several numbers of training examples, and few starts."""
     counts = {entry.examples for entry in entries if not entry.is_prompted}
     return len(counts) > 1 and len(_pretrainings(entries)) <= MOST_LINES
 
@@ -178,7 +178,7 @@ def _is_base(entry: Adapted) -> bool:
 
 
 def _takeaway(report: Report, entries: Sequence[Adapted]) -> str:
-    """What the fewest examples after a pretraining are worth from scratch, on the first data set where it is known."""
+    """Sentence on how many examples from scratch equal the fewest after pretraining, where it is first known."""
     groups: dict[tuple[str, str], list[SavedLabels]] = {}
     for saved in saved_labels(report):
         pretrained = saved.pretrained

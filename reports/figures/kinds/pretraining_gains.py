@@ -1,4 +1,4 @@
-"""What pretraining buys: differences from training from scratch, a row for each start and number of examples."""
+"""Figure of differences from training from scratch, a row for each start and number of examples."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

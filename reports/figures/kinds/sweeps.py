@@ -111,7 +111,7 @@ def _tokens(scores: Sequence[SweepScore]) -> list[str]:
 
 
 def _takeaway(trends: Sequence[Trend], view: View) -> str:
-    """What each architecture is at the last point of its sweeps, compared with the first."""
+    """Sentence that compares each architecture at the last point of its sweeps with the first."""
     ends: dict[str, list[Contrast]] = {}
     for trend in trends:
         for name in trend.sweep.architectures:

@@ -63,7 +63,7 @@ def verdicts(view: View) -> Figure:
 
 
 def _caption(cells: Sequence[Standing]) -> str:
-    """What the words in the cells mean."""
+    """Caption with the meanings of the words in the cells."""
     states = {cell.state for cell in cells}
     meanings = [f"{word.word}: {word.meaning}." for state, word in STANDINGS.items() if state in states]
     behind = [BEHIND_BASELINE] if any(cell.is_behind_baseline for cell in cells) else []

@@ -1,4 +1,4 @@
-"""What writing costs: score against FLOPs per answer, for each order in which an encoder writes."""
+"""Figure of score against FLOPs per answer, for each order in which an encoder writes."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -75,7 +75,7 @@ def _in_miniature(claims: Sequence[ClaimVerdict]) -> Iterator[str]:
 
 
 def _held(report: Report) -> str:
-    """What was held equal, where that is the same for all data sets."""
+    """Words for what was held equal; empty where that differs between data sets."""
     axes = {axis for comparison in report.first for axis in comparison.group.runs["match"].dropna().unique()}
     held = [MATCHES[axis] for axis in axes if axis in MATCHES]
     if not len(axes) == len(held) == 1:
@@ -102,7 +102,7 @@ def _level(tests: int) -> str:
 
 
 def _found(title: str, say: Callable[[Sequence[Contrast]], str], tested: Sequence[Contrast], what: str) -> str:
-    """What is decided after pretraining, by data set and start, and how many of the tested ``what`` are not decided."""
+    """Words for what is decided after pretraining, by data set and start, and how many of ``what`` are undecided."""
     decided = [replace(entry, dataset=_after(entry)) for entry in tested if entry.decided]
     found = [say(decided) if decided else "", words.undecided(tested, what)]
     return f"{title} ({_level(tested[0].corrected_for)}): {'; '.join(filter(None, found))}."
@@ -119,7 +119,7 @@ def _sentence(held: str, outcomes: str, contrasts: Sequence[Contrast]) -> str:
 
 
 def _complete(primary: Sequence[Contrast]) -> bool:
-    """Whether every pair of the named architectures is tested on each data set, so that each of them can win."""
+    """True if every pair of the named architectures is tested on each data set, so that each of them can win."""
     return all(map(every_pair, words.by_title(primary).values()))
 
 

@@ -85,7 +85,7 @@ def plain(value: Any) -> str:
 
 
 def known(runs: pd.DataFrame, column: str) -> bool:
-    """Whether any of the runs has a number in `column`."""
+    """True if any of the runs has a number in `column`."""
     return column in runs and pd.api.types.is_numeric_dtype(runs[column]) and bool(runs[column].notna().any())
 
 

@@ -1,4 +1,4 @@
-"""What was compared, under which budget and how: the opening paragraph of a page."""
+"""The opening paragraph of a page: what was compared, under which budget and how."""
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ KEPT = {"best": "the checkpoint with the lowest validation loss", "last": "the w
 
 
 def paragraph(tables: Tables) -> str:
-    """What was compared under which budget, in a few sentences."""
+    """A few sentences on what was compared under which budget."""
     runs = placed(tables, "compared")
     checkpoints = list(runs.loc[is_checkpoint_as_is(runs), "architecture"].dropna().unique())
     trained = _trained_runs(tables)
@@ -81,7 +81,7 @@ def _trained(runs: pd.DataFrame) -> str:
 
 
 def _from(runs: pd.DataFrame) -> str:
-    """What runs start from, in words."""
+    """Words for what runs start from."""
     starts = set(runs["start"].fillna(SCRATCH)) if "start" in runs else {SCRATCH}
     words = ["from scratch"] * any(map(is_scratch, starts))
     return " and ".join(words + ["after pretraining"] * (not all(map(is_scratch, starts))))

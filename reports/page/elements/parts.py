@@ -1,4 +1,4 @@
-"""What a page is made of, as data: sections with figures, tables, notes and lists.
+"""Parts of a page as data: sections with figures, tables, notes and lists.
 
 The content of a part is a function of the report. A part without content is left out, and so is a section that has
 neither a figure nor a table nor a list: notes explain these and make no section by themselves.
@@ -36,7 +36,7 @@ class Part(Protocol):
     def kind(self) -> str: ...
 
     def content(self, page: Page) -> Any:
-        """What the template shows; empty where there is nothing to show."""
+        """Content that the template shows; empty where there is nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Special:
-    """What only one section has: the template's macro of this ``kind``, with what the report has for it."""
+    """Content that only one section has: the template's macro of this ``kind``, with what the report has for it."""
 
     kind: str
     ask: Ask

@@ -15,7 +15,7 @@ EXACT_MATCH: Final = "exact match"
 
 @dataclass(frozen=True)
 class MarkedAnswer:
-    """What one architecture answered; `mark` is how good it is, in a word or by a metric, and `good` how to show it.
+    """Answer of one architecture; `mark` is how good it is, in a word or by a metric, and `good` how to show it.
 
     A label is right or wrong. A translation is an exact match of its reference, or has a chrF: another translation than
     the reference may be correct.

@@ -83,7 +83,7 @@ def _share(mean: float) -> str:
 
 
 def _within_margin(contrast: Contrast) -> bool:
-    """Whether one is better, but by less than the margin, as far as the means tell."""
+    """True if one is better, but by less than the margin, as far as the means tell."""
     return bool(contrast.better) and abs(contrast.difference.mean) < contrast.margin
 
 

@@ -1,4 +1,4 @@
-"""What every architecture got, against what it should have got."""
+"""Budget that every architecture got, against what it should have got."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ class Fact(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What an architecture got on a data set: its runs in their group."""
+    """An architecture on a data set, with its runs in their group."""
 
     group: Group
     architecture: str
@@ -65,7 +65,7 @@ FACTS: Final = {
 
 
 def shares(groups: Iterable[Group]) -> list[Share]:
-    """What each architecture of these groups got."""
+    """Runs of each architecture of these groups."""
     return [Share(group, name, runs) for group in groups for name, runs in group.by_architecture.items()]
 
 
@@ -97,12 +97,12 @@ def _fact(key: str, share: Share) -> str:
 
 
 def _is_visible(runs: pd.DataFrame, column: str) -> bool:
-    """Whether a column has numbers; of buffers, which hardly any architecture has, one that is not 0."""
+    """True if a column has numbers; of buffers, which hardly any architecture has, one that is not 0."""
     return known(runs, column) and (column != "buffers" or bool((runs[column] > 0).any()))
 
 
 def rows(report: Report) -> Iterator[dict[str, object]]:
-    """What each architecture got, as rows of a table: least and greatest over its runs, trials and controls included.
+    """Rows with the budget of each architecture: least and greatest over its runs, trials and controls included.
 
     ``<axis>_deviation`` is the largest relative deviation of a run from the target of an axis that was held equal, and
     ``<axis>_relative`` the mean relative to the first architecture's of one that was not; of training time the median,

@@ -150,7 +150,7 @@ def rows(report: Report) -> Iterator[dict[str, object]]:
 
 
 def words_of_roles(report: Report) -> dict[str, str]:
-    """What a contrast is tested as, in words, by its role."""
+    """Words for what a contrast is tested as, by its role."""
     claims = {f"claim {entry.claim.name}": f"evidence for: {entry.claim.statement}" for entry in claim_verdicts(report)}
     return {"primary": "a primary contrast", **{name: family.words for name, family in FAMILIES.items()}, **claims}
 

@@ -30,14 +30,14 @@ def _statement(verdict: ClaimVerdict) -> str:
 
 
 def _reading(claim: Claim) -> str:
-    """Whether a claim is one of two readings of the same statement, and what its source did otherwise."""
+    """Words for which of two readings of a statement a claim is, and for what its source did otherwise."""
     stricter = "by a stricter reading, which supersedes an earlier one" if claim.supersedes else ""
     which = "by a superseded reading, fixed before the first run" if claim.name in successors() else stricter
     return "; ".join(filter(None, (which, claim.recipe)))
 
 
 def _to_decide(verdict: ClaimVerdict) -> str:
-    """What would decide a claim; for a number of seeds also what they would show."""
+    """Words for what would decide a claim; for a number of seeds also for what they would show."""
     if not verdict.command:
         return ""
     shows = {contrast.needed_to_show for contrast in verdict.contrasts if contrast.outcome == "open"} - {""}

@@ -106,7 +106,7 @@ SECTION: Final = Section(
 
 
 def effects(main: bool) -> Section:
-    """What a change does: the ``main`` finding where nothing is a primary contrast, else one beside these."""
+    """Section on the effects of changes: the ``main`` finding without a primary contrast, else one beside these."""
     return Section(
         "What a change does",
         name="effects",

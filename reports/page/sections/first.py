@@ -37,7 +37,7 @@ def sentences(report: Report) -> list[str]:
 
 
 def _meanings(report: Report) -> Iterator[Markup]:
-    """What the words and marks in the table mean, as far as it has them."""
+    """Meanings of the words and marks in the table, as far as it has them."""
     cells, marks = _verdict_cells(report), _marks(report)
     states = {word for cell in cells for word in cell.kind.split()}
     for state, word in STANDINGS.items():
@@ -55,7 +55,7 @@ def _verdict_cells(report: Report) -> list[GridCell]:
 
 
 def _marks(report: Report) -> list[str]:
-    """What the marks in the table mean, of those that it has."""
+    """Meanings of the marks that the table has."""
     text = "".join(cell.text for cell in _verdict_cells(report))
     meanings = {NOT_ABOVE_BASELINE: BEHIND_BASELINE, BELOW_GATE_MARK: MARKED_BELOW_GATE}
     return [meaning for mark, meaning in meanings.items() if mark in text]

@@ -51,7 +51,7 @@ def _notes(value: Any) -> str:
 
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:
-    """What the runs ran on; where runs differ, each value with the number of its runs."""
+    """Facts on where the runs ran; where runs differ, each value with the number of its runs."""
     for key, values in report.tables["environment"].groupby("key", sort=False)["value"]:
         counts = values.value_counts(sort=False, dropna=True)
         several = "; ".join(f"{value} ({n} runs)" for value, n in counts.items())
@@ -72,7 +72,7 @@ def _architecture(run: "pd.Series[Any]") -> str:
 
 
 def _metrics(report: Report) -> Iterator[tuple[str, str]]:
-    """What each metric says, with its signature where the runs recorded one."""
+    """Meaning of each metric, with its signature where the runs recorded one."""
     names = dict.fromkeys(name for group in report.comparisons.groups for name in report.comparisons.metrics(group))
     rows = report.tables["environment"].dropna(subset=["key", "value"])
     known = of_table(report.tables["metrics"])

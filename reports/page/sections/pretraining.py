@@ -1,4 +1,4 @@
-"""What pretraining buys: scores by start, pairs after pretraining, gains, saved labels, cost."""
+"""Benefit of pretraining: scores by start, pairs after pretraining, gains, saved labels, cost."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -73,7 +73,7 @@ def _score(entry: Adapted | None) -> GridCell:
 
 
 def _above(report: Report) -> str:
-    """What the terminal shows: gains only where something was trained from scratch, too."""
+    """Words above the scores on the terminal: gains only where something was trained from scratch, too."""
     has_gains = any(entry.gain is not None for entry in adapted(report))
     gains = " (in parentheses: the difference from training from scratch)" if has_gains else ""
     return f"Scores for each start{gains}:"

@@ -1,4 +1,4 @@
-"""What was pretrained, and what that costs when several tasks share it."""
+"""Pretrainings, and their cost when several tasks share them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ WHOLE_ANSWERS: Final = "chrf"
 
 
 class Scored(NamedTuple):
-    """What has a score: an architecture, or a baseline."""
+    """An architecture, or a baseline, that has a score."""
 
     name: str
     is_baseline: bool = False
@@ -83,7 +83,7 @@ def _on_terminal(report: Report) -> list[Column[Scored]]:
 
 
 def _on_its_own(report: Report) -> bool:
-    """Whether the table of verdicts, which has the same means, does not stand for this one on the terminal."""
+    """True if the table of verdicts, which has the same means, does not stand for this one on the terminal."""
     return not matrix(report).rows or bool(pretraining.by_dataset(report))
 
 

@@ -91,7 +91,7 @@ def _declaration(report: Report) -> str:
 
 
 def _rules(report: Report) -> str:
-    """Whether the rules of the tests are those under which the runs were planned; empty where that is not recorded."""
+    """Words for whether the runs were planned under today's rules of the tests; empty where that is not recorded."""
     recorded = declared.experiment(report.tables).get("rules")
     if not recorded:
         return ""

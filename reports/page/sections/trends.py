@@ -1,4 +1,4 @@
-"""What size, depth and budget do, and what inference costs: sweeps, stored bits, parts of the budget, curves."""
+"""Effects of size, depth and budget, and the cost of inference: sweeps, stored bits, parts of the budget, curves."""
 
 import math
 from collections.abc import Callable

@@ -37,7 +37,7 @@ def _regret(setting: TunedSetting) -> GridCell:
 
 
 def _remarks(setting: TunedSetting) -> GridCell:
-    """Whether a trial learned, whether the rate is at the edge of the grid, and whether these trials choose another."""
+    """Cell for a rate: no trial learned, it is at the edge of the grid, or these trials choose another."""
     if not setting.learned:
         return GridCell("no tuning", "no trial learned", "text")
     edge = "at the edge of the grid" if setting.edge else "trials do not distinguish the rates" if setting.flat else ""
