@@ -26,7 +26,7 @@ def inverse_root(ratio: float) -> float:
 class OptimizerEntry:
     """How an optimizer is called and made. Code is named as "module:name", because files are read without torch.
 
-    ``title`` is its name in words. ``make`` is called with parameter groups (`training.optimizer.parameter_groups`) and
+    ``title`` is its name in words. ``make`` is called with parameter groups (`updates.optimizer.parameter_groups`) and
     ``options`` and returns a ``torch.optim.Optimizer``; what it needs to resume must be tensors in its ``state``.
     ``hidden_factor``: of the rate of hidden matrices in a model ``ratio`` times as wide as the one that the rate is
     for. All other parameters keep the rate, the output matrix too: it starts at zero, and with muP's ``1 / ratio`` it
@@ -40,12 +40,12 @@ class OptimizerEntry:
     flops: str = ""
 
 
-_TRAINING = "archbench.runs.training"
+_UPDATES = "archbench.runs.updates"
 OPTIMIZERS: dict[str, OptimizerEntry] = {
     "muon": OptimizerEntry(
-        "Muon", f"{_TRAINING}.optimizer:muon_and_adamw", hidden_factor=inverse_root, flops=f"{_TRAINING}.muon:flops"
+        "Muon", f"{_UPDATES}.optimizer:muon_and_adamw", hidden_factor=inverse_root, flops=f"{_UPDATES}.muon:flops"
     ),
-    "adamw": OptimizerEntry("AdamW", f"{_TRAINING}.optimizer:adamw"),
+    "adamw": OptimizerEntry("AdamW", f"{_UPDATES}.optimizer:adamw"),
 }
 
 

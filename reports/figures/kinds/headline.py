@@ -99,7 +99,9 @@ def _panels(comparison: Comparison, view: View) -> Iterator[Panel]:
 
 def _correction(comparison: Comparison, best: str, tested: Answers) -> str:
     """A few words that say if the intervals of a panel of differences are corrected."""
-    corrected = any(contrast.corrected_for > 1 for contrast in _against(comparison, best, tested))
+    corrected = any(
+        contrast.corrected_for > 1 and math.isfinite(contrast.p) for contrast in _against(comparison, best, tested)
+    )
     return "; corrected (Holm)" if corrected else ""
 
 
