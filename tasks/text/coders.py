@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from archbench.tasks.base.example import LABEL, Tokens
 
 PIECE = 1 << 16  # characters that are encoded at a time
-_WORD = re.compile(r" ?\w+| ?[^\w\s]|\s")
+_WORD = re.compile(r" ?\w[\w\u0300-\u036f]*| ?[^\w\s]|\s")  # combining marks, as on "ɔ̃", belong to their letter
 _SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
