@@ -92,7 +92,8 @@ _METRICS = (
           ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared"),
           ("rouge_l", "ROUGE-L", "longest common subsequence of words"))),
     Metric("wer", "word error rate", "lower", "share of answers that differ from the reference in a token: each answer "
-           "is one word (SIGMORPHON 2020)", 0.0, 1.0, margin=0.02, statistics=edits.apart),
+           "is one word (SIGMORPHON 2020)", 0.0, 1.0, margin=0.02, recorded=True,
+           statistics=edits.apart),
     Metric("per", "phoneme error rate", "lower", "tokens between spaces that are inserted, deleted or replaced, over "
            "those of the references; of sentences, this is the word error rate of speech recognition", 0.0,
            margin=0.02, recorded=True, statistics=edits.token_edits, of_sums=ratio),
