@@ -365,7 +365,10 @@ def _table(
     return 0
 
 
-TESTED = "exact_match, accuracy, bleu, chrf or bits_per_byte [default: exact_match; if none is right, bits_per_byte]."
+TESTED = (
+    "exact_match, accuracy, bleu, chrf, wer, per, edit_distance or bits_per_byte [default: exact_match; if none is "
+    "right, bits_per_byte]."
+)
 
 
 @app.command("test")

@@ -3,6 +3,7 @@
 import math
 import random
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -37,6 +38,47 @@ def test_right_answers_score_full_and_empty_ones_nothing() -> None:
     assert BUILTIN["exact_match"].value(references, [references[0], "x"]) == 0.5
     assert BUILTIN["rouge_l"].value(references, references) == 1
     assert BUILTIN["rouge_l"].value(["a b c d"], ["a x c"]) == pytest.approx(2 * 2 / 7)
+
+
+def distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Levenshtein's distance by its recursion: the least of a deletion, an insertion and a replacement."""
+    if not a or not b:
+        return len(a) + len(b)
+    return min(distance(a[1:], b) + 1, distance(a, b[1:]) + 1, distance(a[1:], b[1:]) + (a[0] != b[0]))
+
+
+SPELLED = st.lists(st.sampled_from(["a", "ɔ̃", "tʃ"]), max_size=5).map(" ".join)
+
+
+@given(st.lists(st.tuples(SPELLED, SPELLED), min_size=1, max_size=5))
+def test_error_rates_are_those_of_levenshtein(pairs: list[tuple[str, str]]) -> None:
+    references, answers = [a for a, _ in pairs], [b for _, b in pairs]
+    edits, size = sum(distance(a.split(), b.split()) for a, b in pairs), sum(len(a.split()) for a in references)
+    assert BUILTIN["per"].value(references, answers) == (edits / size if size else 0)
+    characters = [distance(a.replace(" ", ""), b.replace(" ", "")) for a, b in pairs]
+    assert BUILTIN["edit_distance"].value(references, answers) == pytest.approx(np.mean(characters))
+    wrong = 1 - BUILTIN["exact_match"].value(references, answers)
+    assert BUILTIN["wer"].value(references, answers) == pytest.approx(wrong)
+
+
+def test_error_rates_of_words_and_phonemes() -> None:
+    references, answers = ["a b ɔ̃ d", "w i", "t y", "l e ␣ f"], ["a b ɔ d", "w i", "", "l e f"]
+    score = {name: BUILTIN[name].value(references, answers) for name in ("wer", "per", "edit_distance")}
+    assert score == {"wer": 3 / 4, "per": 4 / 12, "edit_distance": 4 / 4}
+    assert BUILTIN["per"].value(["a"], ["b c d"]) == 3, "insertions take it above 1"
+    for name in score:
+        metric = BUILTIN[name]
+        assert metric.best == metric.value(references, references) == 0
+        assert metric.gain(-0.1) == 0.1, "lower is better"
+
+
+@pytest.mark.parametrize("name", ["wer", "per", "edit_distance"])
+def test_error_rates_of_resampled_examples_are_those_of_their_texts(name: str) -> None:
+    references, answers = table(20, labels=False)
+    statistics, of_sums = BUILTIN[name]._sums(references, answers)
+    drawn = [3, 3, 7, 0, 19]
+    again = BUILTIN[name].value([references[i] for i in drawn], [answers[i] for i in drawn])
+    assert of_sums(statistics[drawn].sum(axis=0, keepdims=True))[0] == pytest.approx(again)
 
 
 def test_signatures_say_how_libraries_scored() -> None:

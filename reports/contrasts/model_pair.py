@@ -21,7 +21,7 @@ from archbench.tasks.metrics.builtin import BUILTIN
 from archbench.tasks.metrics.metric import Metric
 
 COLUMNS: Final = {"texts": ("reference", "answer"), "likelihoods": ("log_likelihood", "bytes")}
-METRICS: Final = ("exact_match", "accuracy", "bleu", "chrf", "bits_per_byte")
+METRICS: Final = ("exact_match", "accuracy", "bleu", "chrf", "wer", "per", "edit_distance", "bits_per_byte")
 SIDES: Final = ("the first", "the second")
 _MODELS: Final = Group("", "", "", pd.DataFrame({"architecture": SIDES, "status": "done"}))
 _NO_SEEDS: Final = VarianceEstimate(0.0, math.inf)

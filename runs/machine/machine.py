@@ -30,6 +30,7 @@ RECORDED = (
     "scikit-learn",
     "sacrebleu",
     "rouge-score",
+    "rapidfuzz",
     "Babel",
     "num2words",
 )

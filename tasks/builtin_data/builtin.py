@@ -46,13 +46,14 @@ class Builtin:
 
 
 def listing() -> list[Builtin]:
-    """The built-in data sets for display, with only a few of the many pairs of languages and one mixture."""
+    """The built-in data sets for display, with only a few of the many languages, pairs of them and mixtures."""
     phrase_names = (
         *("phrases-en-de", "phrases-en-es", "phrases-en-fr", "phrases-en-de-hard", "phrases-pairs-en-de"),
         f"{monolingual.PREFIX}en-de",
         f"{plain_text.PREFIX}sentiment+phrases-en-de",
     )
-    return [*_fetched(), *map(find, (*phrase_names, random_strings.FAMILY))]
+    fetched = [entry for entry in _fetched() if entry.name not in public.UNLISTED]
+    return [*fetched, *map(find, (*phrase_names, random_strings.FAMILY))]
 
 
 def names() -> list[str]:
@@ -152,6 +153,7 @@ def _public(name: str) -> Builtin:
         data.description,
         data.version,
         lambda kind, cache, say: public.load(name, cache, say),
+        primary={data.kind: data.primary} if data.primary else {},
     )
 
 

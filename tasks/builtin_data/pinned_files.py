@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from archbench.tasks.base.errors import InputError, shortened
@@ -61,6 +61,17 @@ class Publisher:
 
     def address(self, file: PinnedFile) -> str:
         return f"{HOST}/{self.repository}/{self.commit}/{file.path}"
+
+    def part(self, *paths: str) -> "Publisher":
+        """The same publisher with only the files at these paths, in their order. Raises KeyError for other paths."""
+        files = {file.path: file for file in self.files}
+        return replace(self, files=tuple(files[path] for path in paths))
+
+
+def listed(table: str) -> tuple[PinnedFile, ...]:
+    """The files of a table with a line for each: its path, size in bytes and SHA-256."""
+    rows = (line.split() for line in table.strip().splitlines())
+    return tuple(PinnedFile(path, int(size), sha256) for path, size, sha256 in rows)
 
 
 Fetch = Callable[[str, PinnedFile], bytes]
@@ -199,11 +210,23 @@ def _fetched(
 def _advice(name: str, publisher: Publisher, files: Sequence[PinnedFile], reason: str) -> str:
     listed = ", ".join(file.name for file in files)
     folder = _folder()
-    local = "" if folder is None else f" and {FOLDER} ({folder}) does not have all of its files"
+    local = (
+        "" if folder is None else f" and {FOLDER} ({folder}) does not have all of its files{_changed(folder, files)}"
+    )
     return (
         f'data: "{name}" cannot be fetched: {reason}{local}; run once where GitHub can be reached, or set {FOLDER} '
         f"to a folder that has {listed} of {publisher.origin}, under any name"
     )
+
+
+def _changed(folder: Path, files: Sequence[PinnedFile]) -> str:
+    """In words, the first file of the folder that is named like one of ``files`` and differs from it; empty if none."""
+    for path, size in _walk(folder):
+        for file in files:
+            if path.name == file.name:
+                apart = f"has {size:,} bytes, not {file.size:,}" if size != file.size else "has another SHA-256"
+                return f" ({path.relative_to(folder)} {apart})"
+    return ""
 
 
 def _received(address: str, size: int) -> bytes:

@@ -1,10 +1,14 @@
-"""Public data sets by name: ``multi30k-de-en``, ``sst2``, ``trec``, ``tiny-shakespeare``.
+"""Public data sets by name: translation, classification, running text, inflection and pronunciation.
 
 The splits are the publishers' where they exist. ``trec`` has no validation split: it takes 5% of train, with identical
-questions on one side. ``tiny-shakespeare`` is one file: its last 5% are test, the 5% before them validation.
+questions on one side. ``subjectivity`` has no splits: 10% are test, 5% validation, drawn in the same way.
+``tiny-shakespeare`` is one file: its last 5% are test, the 5% before them validation.
 """
 
 import gzip
+import io
+import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,25 +17,31 @@ from pathlib import Path
 from archbench.tasks.base.dataset import Dataset, Table, Text, make_dataset, seen_in_train, text_in_memory
 from archbench.tasks.base.groups import components, normal, sides
 from archbench.tasks.base.progress import Say
-from archbench.tasks.builtin_data.pinned_files import Fetch, PinnedFile, Publisher, contents
+from archbench.tasks.builtin_data import publishers, sigmorphon
+from archbench.tasks.builtin_data.pinned_files import Fetch, Publisher, contents
 
 VERSION = 1  # raise when the same files would be read otherwise
 SHARE = 0.05
 SENTIMENTS = {"0": "negative", "1": "positive"}
 QUESTIONS = {"0": "description", "1": "entity", "2": "abbreviation", "3": "human", "4": "location", "5": "number"}
+OPINIONS = {"subjective": "quote.tok.gt9.5000", "objective": "plot.tok.gt9.5000"}
 
 Splits = tuple[Text, Text, Text] | tuple[Table, Table, Table]
 
 
 @dataclass(frozen=True)
 class PublicData:
-    """A public data set: the kind of task it is for, one line about it, its files and how they are read."""
+    """A public data set: the kind of task it is for, one line about it, its files and how they are read.
+
+    ``primary`` is the metric that a task with these data is judged by, empty where it is the kind's own.
+    """
 
     kind: str
     description: str
     licence: str
     publisher: Publisher
     read: Callable[[Sequence[bytes]], Splits]
+    primary: str = ""
 
     @property
     def version(self) -> str:
@@ -65,6 +75,12 @@ def read_multi30k(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
     return tables[0], tables[1], tables[2]
 
 
+def read_multi30k_mirrored(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
+    """The same files, English to German."""
+    train, validation, test = (Table(table.targets, table.sources) for table in read_multi30k(raw))
+    return train, validation, test
+
+
 def read_sst2(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
     """``sentence<TAB>0 or 1`` without a header, of train, validation and test."""
     train, validation, test = (_labelled([line.split("\t") for line in _lines(part)], SENTIMENTS) for part in raw)
@@ -76,9 +92,28 @@ def read_trec(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
     train, test = (
         _labelled([line.partition(" ")[::-2] for line in _lines(part, "latin-1")], QUESTIONS) for part in raw
     )
-    groups = components([[normal(question)] for question in train.sources])
-    placed = sides([train.sources[group] for group in groups], {"validation": SHARE})
+    placed = _drawn(train, {"validation": SHARE})
     return _part(train, placed, "train"), _part(train, placed, "validation"), test
+
+
+def read_clinc150(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
+    """Lists of ``[question, intent]`` in JSON, by split; those out of scope (``oos_...``) are left out."""
+    content = json.loads(raw[0])
+    train, validation, test = (
+        Table([question for question, _ in content[split]], [intent for _, intent in content[split]])
+        for split in ("train", "val", "test")
+    )
+    return train, validation, test
+
+
+def read_subjectivity(raw: Sequence[bytes]) -> tuple[Table, Table, Table]:
+    """A zip with a file of sentences for each label; identical sentences get the same split."""
+    with zipfile.ZipFile(io.BytesIO(raw[0])) as archive:
+        texts = {label: _lines(archive.read(f"subjectivity/{name}")) for label, name in OPINIONS.items()}
+    labels = [label for label, sentences in texts.items() for _ in sentences]
+    whole = Table([sentence for sentences in texts.values() for sentence in sentences], labels)
+    placed = _drawn(whole, {"test": 2 * SHARE, "validation": SHARE})
+    return _part(whole, placed, "train"), _part(whole, placed, "validation"), _part(whole, placed, "test")
 
 
 def read_text(raw: Sequence[bytes]) -> tuple[Text, Text, Text]:
@@ -99,108 +134,102 @@ def _labelled(rows: Sequence[Sequence[str]], names: dict[str, str]) -> Table:
     return Table([sentence.strip() for sentence, _ in rows], [names[label] for _, label in rows])
 
 
+def _drawn(table: Table, shares: dict[str, float]) -> list[str]:
+    """The split of each row, at random; the same for sources with the same words."""
+    groups = components([[normal(source)] for source in table.sources])
+    return sides([table.sources[group] for group in groups], shares)
+
+
 def _part(table: Table, placed: Sequence[str], split: str) -> Table:
     kept = [index for index, side in enumerate(placed) if side == split]
     return Table([table.sources[index] for index in kept], [table.targets[index] for index in kept])
 
 
+_MULTI30K_LICENCE = "for research; see github:multi30k/dataset (Elliott et al. 2016)"
+
+
+def _inflection(language: str, end: str) -> PublicData:
+    amount, rows = sigmorphon.ROWS[end]
+    return PublicData(
+        "translation",
+        f"tags and {language.title()} lemma to the inflected form, {rows} to train on (SIGMORPHON 2017); languages: "
+        f"{', '.join(sigmorphon.INFLECTED)}, each also with -medium",
+        "none stated in the repository; from Wiktionary (CC BY-SA) by UniMorph (Cotterell et al. 2017)",
+        sigmorphon.inflection(language, amount),
+        sigmorphon.read_inflection,
+        primary="exact_match",
+    )
+
+
+def _pronunciation(language: str) -> PublicData:
+    return PublicData(
+        "translation",
+        f"4,500 {language.title()} words, letters to phonemes (SIGMORPHON 2020); languages: "
+        f"{', '.join(sigmorphon.PRONOUNCED)}",
+        "none stated in the repository; from Wiktionary (CC BY-SA) by WikiPron (Gorman et al. 2020)",
+        sigmorphon.pronunciation(language),
+        sigmorphon.read_pronunciation,
+        primary="exact_match",
+    )
+
+
+_INFLECTION = {
+    f"inflection-{language}{end}": _inflection(language, end)
+    for end in sigmorphon.ROWS
+    for language in sigmorphon.INFLECTED
+}
+_PRONUNCIATION = {f"g2p-{language}": _pronunciation(language) for language in sigmorphon.PRONOUNCED}
 PUBLIC = {
     "multi30k-de-en": PublicData(
         "translation",
         "31,014 picture captions, German to English (Multi30k, test set of 2016); fetched from GitHub",
-        "for research; see github:multi30k/dataset (Elliott et al. 2016)",
-        Publisher(
-            "multi30k/dataset",
-            "a3d2e0d26b56f3846f66a952536ffed4e401d05a",
-            (
-                PinnedFile(
-                    "data/task1/raw/train.de.gz",
-                    637044,
-                    "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6",
-                ),
-                PinnedFile(
-                    "data/task1/raw/train.en.gz",
-                    568929,
-                    "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
-                ),
-                PinnedFile(
-                    "data/task1/raw/val.de.gz",
-                    24681,
-                    "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a",
-                ),
-                PinnedFile(
-                    "data/task1/raw/val.en.gz",
-                    21650,
-                    "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28",
-                ),
-                PinnedFile(
-                    "data/task1/raw/test_2016_flickr.de.gz",
-                    22890,
-                    "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8",
-                ),
-                PinnedFile(
-                    "data/task1/raw/test_2016_flickr.en.gz",
-                    21077,
-                    "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9",
-                ),
-            ),
-        ),
+        _MULTI30K_LICENCE,
+        publishers.MULTI30K,
         read_multi30k,
+    ),
+    "multi30k-en-de": PublicData(
+        "translation",
+        "the same captions, English to German",
+        _MULTI30K_LICENCE,
+        publishers.MULTI30K,
+        read_multi30k_mirrored,
     ),
     "sst2": PublicData(
         "classification",
         "9,613 sentences from film reviews, negative or positive (SST-2); fetched from GitHub",
         "for research; see github:clairett/pytorch-sentiment-classification (Socher et al. 2013)",
-        Publisher(
-            "clairett/pytorch-sentiment-classification",
-            "457ffd83de90a9d6d472d8ffc31bbffe40a8b236",
-            (
-                PinnedFile(
-                    "data/SST2/train.tsv", 720259, "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"
-                ),
-                PinnedFile(
-                    "data/SST2/dev.tsv", 92057, "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359"
-                ),
-                PinnedFile(
-                    "data/SST2/test.tsv", 188749, "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"
-                ),
-            ),
-        ),
+        publishers.SST2,
         read_sst2,
     ),
     "trec": PublicData(
         "classification",
         "5,952 questions, six classes of what they ask for (TREC, coarse labels); fetched from GitHub",
         "none stated for the questions; see github:harvardnlp/sent-conv-torch (Li and Roth 2002)",
-        Publisher(
-            "harvardnlp/sent-conv-torch",
-            "d61ded09c99c0199d8c5bca946cd65864de2b296",
-            (
-                PinnedFile(
-                    "data/TREC.train.all", 292402, "c8183fd8c2a5cc4a9a1c56548d7c6410a8b71ed7843df9ef1f0a05cd7cf2fb3e"
-                ),
-                PinnedFile(
-                    "data/TREC.test.all", 19479, "92a6a3cede5678b447ef5f1d7ec474134fcda211e6590e6fa627b4a2c68e4566"
-                ),
-            ),
-        ),
+        publishers.TREC,
         read_trec,
+    ),
+    "clinc150": PublicData(
+        "classification",
+        "22,500 questions to an assistant, 150 intents (CLINC150 without questions out of scope); fetched from GitHub",
+        "CC BY 3.0 (Larson et al. 2019)",
+        publishers.CLINC150,
+        read_clinc150,
+    ),
+    "subjectivity": PublicData(
+        "classification",
+        "10,000 sentences about films, subjective or objective, from reviews or plots; fetched from GitHub",
+        "CC BY 4.0 (Pang and Lee 2004)",
+        publishers.SUBJECTIVITY,
+        read_subjectivity,
     ),
     "tiny-shakespeare": PublicData(
         "generation",
         "1.1 million characters of Shakespeare's plays in one file (Karpathy); fetched from GitHub",
         "public domain text; the repository states no licence for it",
-        Publisher(
-            "karpathy/char-rnn",
-            "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e",
-            (
-                PinnedFile(
-                    "data/tinyshakespeare/input.txt",
-                    1115394,
-                    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-                ),
-            ),
-        ),
+        publishers.TINY_SHAKESPEARE,
         read_text,
     ),
+    **_INFLECTION,
+    **_PRONUNCIATION,
 }
+UNLISTED = {*[*_INFLECTION][1:], *[*_PRONUNCIATION][1:]}  # the first of a family stands for all in listings

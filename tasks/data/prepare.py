@@ -43,7 +43,7 @@ from archbench.tasks.text.tokenizers import (
 )
 
 SCHEMA = 1  # raised whenever the same settings would be encoded otherwise
-ARRAYS = 2  # raised whenever the same examples are stored otherwise
+ARRAYS = 3  # raised whenever the same examples are stored otherwise
 _SUBSET = 0x74657374  # seeds the choice of test examples and of few training and validation examples
 LoadRaw = Callable[[], Dataset]
 

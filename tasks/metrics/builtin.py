@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archbench.tasks.base.values import Score
-from archbench.tasks.metrics import metrics
+from archbench.tasks.metrics import edits, metrics
 from archbench.tasks.metrics.intervals import Floats, ratio, ratios
 from archbench.tasks.metrics.metric import Metric
 from archbench.tasks.metrics.rouge import rouge
@@ -91,6 +91,14 @@ _METRICS = (
           ("rouge_1", "ROUGE-1", "words shared"),
           ("rouge_2", "ROUGE-2", "pairs of neighbouring words shared"),
           ("rouge_l", "ROUGE-L", "longest common subsequence of words"))),
+    Metric("wer", "word error rate", "lower", "share of answers that differ from the reference in a token: each answer "
+           "is one word (SIGMORPHON 2020)", 0.0, 1.0, margin=0.02, recorded=True,
+           statistics=edits.apart),
+    Metric("per", "phoneme error rate", "lower", "tokens between spaces that are inserted, deleted or replaced, over "
+           "those of the references; of sentences, this is the word error rate of speech recognition", 0.0,
+           margin=0.02, recorded=True, statistics=edits.token_edits, of_sums=ratio),
+    Metric("edit_distance", "edit distance", "lower", "mean number of characters inserted, deleted or replaced in an "
+           "answer, white space not counted", 0.0, unit="characters", recorded=True, statistics=edits.character_edits),
     Metric("stored_bits", "stored bits", "higher", "entropy of all strings minus their exact negative log-likelihood, "
            "in bits; below 0 for a model that does not know how strings are drawn", unit="bits", decimals=0,
            margin=1000.0, recorded=True, reads=""),  # 0.05 for each parameter of the smallest model

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from archbench.tasks.base.example import LABEL, Tokens
 
 PIECE = 1 << 16  # characters that are encoded at a time
-_WORD = re.compile(r" ?\w+| ?[^\w\s]|\s")
+MARKS = "\u0300-\u036f"  # combining marks, as on "ɔ̃", belong to their letter
+_WORD = re.compile(rf" ?\w[\w{MARKS}]*| ?[^\w\s]|\s")
 _SEAM = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 

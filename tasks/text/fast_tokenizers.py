@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from archbench.tasks.base.example import BOS, LABEL, SPECIALS, UNK
-from archbench.tasks.text.coders import byte_spelling
+from archbench.tasks.text.coders import MARKS, byte_spelling
 from archbench.tasks.text.tokenizers import Tokenizer
 
 Template = Literal["source-bos", "bos-text", "source"]
@@ -102,9 +102,9 @@ def _looked_up(pattern: Callable[[], str]) -> Callable[[Tokenizer], tuple[Any, A
 
 @cache
 def _word_pattern() -> str:
-    r"""`` ?\w+| ?[^\w\s]|\s`` as Python reads it: the classes of the library's regular expressions differ."""
+    r"""`` ?\w[\w marks]*| ?[^\w\s]|\s`` as Python reads it: the classes of the library's regular expressions differ."""
     word, space = _ranges(lambda character: character.isalnum() or character == "_"), _ranges(str.isspace)
-    return f" ?[{word}]+| ?[^{word}{space}]|[{space}]"
+    return f" ?[{word}][{word}{MARKS}]*| ?[^{word}{space}]|[{space}]"
 
 
 def _ranges(belongs: Callable[[str], bool]) -> str:
