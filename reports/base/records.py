@@ -30,6 +30,7 @@ from archbench.runs.store.store import (
     read_experiment,
 )
 from archbench.tasks.base.sealed import is_sealed, read_sealed
+from archbench.tasks.builtin_data import published
 
 
 class Folder:
@@ -159,6 +160,15 @@ class Folder:
         files = [self._sealed(path, "data") for path in self._files("references")]
         return [row for rows in files if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
+    def published(self) -> list[Row]:
+        """Scores that others published on the experiment's data sets, under the names of its tasks."""
+        return [
+            {**row, "dataset": task["name"]}
+            for task in self._tasks()
+            if isinstance(data := task.get("data"), str)
+            for row in published.rows(data)
+        ]
+
     def metrics(self) -> list[Row]:
         """Recorded facts on each metric: its direction, range, unit and number format; none in an older folder."""
         metrics = self.experiment.get("metrics")
@@ -178,10 +188,13 @@ class Folder:
         return [{"key": key, "value": value} for key, value in flat.items()]
 
     def _place(self, dataset: str) -> tuple[int, str]:
+        names = [task["name"] for task in self._tasks()]
+        return (names.index(dataset) if dataset in names else len(names), dataset)
+
+    def _tasks(self) -> list[Row]:
         specification = self.experiment.get("experiment")
         tasks = specification.get("tasks") if isinstance(specification, dict) else None
-        names = [task.get("name") for task in tasks or () if isinstance(task, dict)]
-        return (names.index(dataset) if dataset in names else len(names), dataset)
+        return [task for task in tasks or () if isinstance(task, dict) and task.get("name")]
 
     def _files(self, folder: str) -> list[Path]:
         return sorted(path for path in _listed(self.root / folder) if path.suffix == ".json")

@@ -100,6 +100,15 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "form": "text",
     },
     "datasets": {"dataset": "text", "kind": "text", "primary": "text", "licence": "text", "origin": "text"},
+    "published": {
+        "dataset": "text",
+        "metric": "text",
+        "value": "number",
+        "model": "text",
+        "parameters": "integer",
+        "source": "text",
+        "note": "text",
+    },
     "metrics": {
         "metric": "text",
         "label": "text",
@@ -118,6 +127,7 @@ AGAINST = "against"  # the folder of published rows beside which a comparison's 
 KEYS = {  # columns by which a published row and an own one are the same
     "references": ["dataset", "split", "name", "metric"],
     "datasets": ["dataset"],
+    "published": ["dataset", "metric", "model", "source"],
     "metrics": ["metric"],
 }
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -149,6 +159,7 @@ def collect(root: Path) -> Tables:
     tables["entries"] = _frame("entries", pd.DataFrame(folder.entries(), dtype=object))
     tables["references"] = _frame("references", pd.DataFrame(folder.references(), dtype=object))
     tables["datasets"] = _frame("datasets", pd.DataFrame(folder.datasets(), dtype=object))
+    tables["published"] = _frame("published", pd.DataFrame(folder.published(), dtype=object))
     tables["metrics"] = _frame("metrics", pd.DataFrame(folder.metrics(), dtype=object))
     tables["experiment"] = _frame("experiment", pd.DataFrame(folder.experiment_rows(), dtype=object))
     tables = _with_statistics({name: tables[name] for name in COLUMNS})

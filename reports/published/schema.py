@@ -40,6 +40,7 @@ REQUIRED: Final = {  # columns without an empty cell
     "environment": ("run", "key"),
     "entries": ("run", "dataset", "match", "role", "architecture"),
     "datasets": ("dataset", "kind"),
+    "published": ("dataset", "metric", "value", "model", "source"),
     "metrics": ("metric",),
     "experiment": ("key",),
 }
@@ -65,6 +66,7 @@ KEYS: Final = {  # columns by which the rows of a table are told apart
     "environment": ["run", "key"],
     "entries": ["run", "dataset", "condition", "match", "role", "architecture", "share", "form"],
     "datasets": ["dataset"],
+    "published": ["dataset", "metric", "model", "source"],
     "metrics": ["metric"],
     "experiment": ["key"],
 }

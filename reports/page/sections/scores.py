@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
 
 from archbench.reports.base import declared, formatting
 from archbench.reports.base.metrics import BOUND_SUFFIX, MASKED_LOSS
@@ -185,6 +187,23 @@ def _by_metrics(comparisons: Comparisons, group: Group) -> Grid:
     return grid(_scored(measured), [NAME, *(_column(entry, partial(_score, entry)) for entry in measured)])
 
 
+def _published(report: Report) -> Iterator[dict[str, Any]]:
+    """The scores that others published in a known metric, each with the best mean of the report's own."""
+    for comparison in report.first:
+        of_dataset = report.tables["published"]["dataset"] == comparison.group.dataset
+        for row in report.tables["published"][of_dataset].to_dict("records"):
+            measured = report.comparisons.compare(comparison.group, row["metric"])
+            best = next((cell for cell in measured.cells if cell.architecture == measured.leader and cell.values), None)
+            ours = formatting.value(best.interval.mean, measured.metric.decimals) if best else formatting.MISSING
+            yield {**row, "metric": measured.metric, "ours": ours, "best": best.architecture if best else ""}
+
+
+def _published_model(row: dict[str, Any]) -> GridCell:
+    size = "" if pd.isna(row["parameters"]) else f", {formatting.count(int(row['parameters']))} parameters"
+    note = "" if pd.isna(row["note"]) else f"; {row['note']}"
+    return GridCell(f"{row['model']}{size}", f"{row['source']}{note}", "text quiet")
+
+
 def _verdicts(report: Report) -> list[Verdict]:
     tested = report.tested
     return [verdict(entry, tested.primary_on(entry), changed(entry, tested)) for entry in report.judged]
@@ -219,6 +238,26 @@ SCORES: Final = Table[Scored](
     stacked=True,
     terminal=Terminal(1, columns=_on_terminal, needs=_on_its_own),
 )
+PUBLISHED: Final = Table[dict[str, Any]](
+    "published",
+    "Published by others",
+    _published,
+    [
+        Column("data set", lambda row: GridCell(row["dataset"], kind="text"), text=True),
+        Column("metric", lambda row: GridCell(row["metric"].label_with_arrow, kind="text"), text=True),
+        Column("published", lambda row: GridCell(formatting.value(row["value"], row["metric"].decimals), kind="quiet")),
+        Column("model", _published_model, text=True),
+        Column("here", lambda row: GridCell(row["ours"], row["best"])),
+    ],
+    titled=True,
+    about=(
+        "Read in the sources named, not tested here: data, splits and models are as published, budgets are not equal. "
+        "Here: the best mean of the report's own architectures.",
+    ),
+    holds="scores that others published on the data sets, beside the best of the report",
+    lacks="published scores on its data sets",
+    stacked=True,
+)
 VERDICTS: Final = Section(
     "Verdicts",
     name="outcome",
@@ -228,7 +267,7 @@ VERDICTS: Final = Section(
 SECTION: Final = Section(
     "Scores",
     name="scores",
-    show=(Figure("in_short"), Figure("headline"), SCORES, Figure("summary")),
+    show=(Figure("in_short"), Figure("headline"), SCORES, Figure("summary"), PUBLISHED),
 )
 ANSWERS: Final = Section(
     "Answers to the same inputs",
