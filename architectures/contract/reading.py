@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.contract.batches import ShapedBatch
+from archbench.architectures.contract.batches import Compared, ShapedBatch
 from archbench.architectures.contract.conditional import from_cache, from_passes, in_one_pass, shifted
 from archbench.architectures.contract.counter import counted
 from archbench.architectures.contract.inside import embedded
@@ -27,8 +27,6 @@ from archbench.architectures.contract.subject import (
 )
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.example import SPECIALS
-
-Compared = Iterator[tuple[str, Tensor, Tensor]]
 
 PIECES = (1, 1, 3, 1, 1)  # tokens that are decoded at a time; then half of the rest, and the rest
 LONG = 50  # tokens from which on half of a target is decoded at first
@@ -281,12 +279,19 @@ def decoded_without_source(case: Subject, shaped: ShapedBatch, mode: Mode) -> Co
 
 
 def flops_by_formula(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """FLOPs of one row, as they are executed and as the formula says."""
+    """FLOPs of a pass, as they are executed and as the formula says."""
     (source, target, *_), (s, t) = shaped.batch, (shaped.batch.source.shape[1], shaped.batch.target.shape[1])
-    formula = torch.tensor(len(target) * float(case.model.flops(s, t, t).executed))
+    flops = case.model.flops(s, t, t)
+    formula, visible = torch.tensor(len(target) * float(flops.executed)), len(target) * float(flops.model)
+    message = f"source {s}, target {t}: {formula:.0f} FLOPs by formula, of which {visible:.0f} are declared visible"
+    require(0 < visible <= formula.item() * 1.000001, message)
     with mode.of(case.model), counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)
-    yield f"source {s}, target {t}: FLOPs by formula", torch.tensor(float(counter.total)), formula
+    yield (
+        f"source {s}, target {t}: {{:.0f}} FLOPs by formula, {{:.0f}} executed",
+        torch.tensor(float(counter.total)),
+        formula,
+    )
 
 
 def _decoded(

@@ -1,18 +1,18 @@
 """Batches of long and of unusual texts, and models with other weights and larger vocabularies that read them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Found, ShapedBatch, unpadded
+from archbench.architectures.contract.batches import Compared, Found, ShapedBatch, ended, unpadded
 from archbench.architectures.contract.counter import counted
 from archbench.architectures.contract.decoding import answers_are_likeliest
-from archbench.architectures.contract.losses import is_defined
 from archbench.architectures.contract.modes import Mode
-from archbench.architectures.contract.reading import Compared
 from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, require, sequences, subject
-from archbench.architectures.contract.weights import WEIGHTS, random, remembered
+from archbench.architectures.contract.trials import QUICK
+from archbench.architectures.contract.weights import WEIGHTS, confident, random, remembered, trained
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.example import BOS, MASK, SPECIALS, UNK
@@ -24,6 +24,7 @@ MOST = 1024  # tokens of either: longer texts are not tried
 ROWS = 64  # of a large batch
 VOCABULARY = 2053  # more than a byte tells apart, than 1000, and than 2048
 SHAPES = ((3, 5, 6), (2, 21, 18))  # rows, tokens of source and target of unusual texts
+FEW = replace(QUICK, rows=(5,), layouts=("plain", "right"))  # batches for other weights
 NEAR = 1e-4  # of the mean distance between states: the same token
 
 
@@ -70,6 +71,14 @@ def unusual(case: Subject) -> Found:
             yield model, unpadded(f"{weights}, {name}", *texts(shape, case.limits)[:2])
 
 
+def confidently_scored(case: Subject) -> Found:
+    """Batches as objectives get them, for random, confident and trained weights."""
+    for with_weights in (random, confident, trained):
+        model = with_weights(case)
+        for each in ended(FEW, case.limits):
+            yield model, each
+
+
 def large_ids(case: Subject) -> Found:
     """Texts of a large vocabulary."""
     limits = Limits(VOCABULARY, 12, 12)
@@ -83,12 +92,11 @@ def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> 
     usual = random(case)
     batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
     taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
-    yield "FLOPs of a pass, with random tokens and weights", taken, expected
+    yield "a pass on random tokens takes {:.0f} FLOPs with random weights, {:.0f} are executed", taken, expected
 
 
-def loss_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """Requires losses and likelihoods to be those that the objective states, and answers to be the likeliest."""
-    is_defined(case, shaped.batch, shaped.name)
+def answers_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires answers in a large vocabulary to be the likeliest."""
     few = allowed(limits=case.limits)
     few[len(SPECIALS) + 1 :: 3] = False
     answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
