@@ -63,7 +63,7 @@ def samples_again(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     words, warm, state = allowed(end=False), Decoding(ROOM, "sample", temperature=3.0), torch.get_rng_state()
 
     def answered(decoding: Decoding) -> Tensor:
-        return answers(case, shaped.batch.source, words, decoding, torch.Generator().manual_seed(1))
+        return answers(case, sequences(3, 5), words, decoding, torch.Generator().manual_seed(1))
 
     yield "samples under one seed differ", answered(warm), answered(warm)
     for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
@@ -75,7 +75,7 @@ def samples_again(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
 def samples_of_the_next_call(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """The samples of two calls with one generator."""
     generator, warm = torch.Generator().manual_seed(1), Decoding(ROOM, "sample", temperature=3.0)
-    first, later = (answers(case, shaped.batch.source, allowed(end=False), warm, generator) for _ in range(2))
+    first, later = (answers(case, sequences(3, 5), allowed(end=False), warm, generator) for _ in range(2))
     yield "a second call with the same generator gives the same samples", later.flatten(), first.flatten()
 
 
@@ -166,7 +166,7 @@ def _many_sources(rows: int, limits: Limits) -> Batch:
 
 def continued(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """Answers after a given start, and the rest of the answers that begin with it."""
-    source, words = shaped.batch.source, allowed(end=False)
+    source, words = sequences(3, 5), allowed(end=False)
     whole = answers(case, source, words, Decoding(ROOM))
     for strategy, known in product(("greedy", "beam"), (1, 3)):
         decoding, expected = Decoding(ROOM - known, strategy, beams=1), whole[:, known:]
@@ -179,7 +179,7 @@ def filled_in_rounds(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared
     """Answers that are written in one round and in one for each cell, and canvases filled from passes."""
     if case.causal:
         return
-    source, words = shaped.batch.source, allowed(end=False)
+    source, words = sequences(3, 5), allowed(end=False)
     read = case.model.objective.example_inputs(case.model, Batch(source, torch.full((len(source), ROOM), MASK))).source
     for rounds in (1, ROOM):
         actual = answers(case, source, words, Decoding(ROOM, "confident", rounds=rounds))
