@@ -13,7 +13,7 @@ import torch
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract.compute import measured
+from archbench.architectures.contract.counts.compute import measured
 from archbench.architectures.contract.subject import BrokenError
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS

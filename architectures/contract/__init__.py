@@ -1,6 +1,6 @@
 """The contract suite: what must hold for every variant, as small checks on a tiny random model."""
 
-from archbench.architectures.contract.compute import planned
+from archbench.architectures.contract.counts.compute import planned
 from archbench.architectures.contract.sizes import narrow
 from archbench.architectures.contract.subject import LIMITS, SIZE, TOLERANCE, Subject, sequences, subject
 from archbench.architectures.contract.suite import Result, check, explanation, property_of, results

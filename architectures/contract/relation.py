@@ -7,7 +7,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Compared, Found, ShapedBatch, small
+from archbench.architectures.contract.inputs.batches import Compared, Found, ShapedBatch, small
 from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.subject import TOLERANCE, Subject, equal, require
 

@@ -1,7 +1,7 @@
 """All checks of the contract; their order puts the most telling fault first.
 
-Most are a ``Property``: relations between two readings of a batch, with the modes and the batches that they are tried
-in. A new one is an entry of this table. A relation that holds ``everywhere`` is tried on long and unusual texts and
+Most are a ``Property``: relations between two readings, with the modes and the batches that they are tried in. A new
+one is an entry of this table. A relation that holds ``everywhere`` is tried on long and unusual texts and
 large ids as well, a property of ``every_size`` in other models. The other checks are functions: they take a ``Subject``
 and raise ``BrokenError`` with their finding, or return why they have no meaning for a model. Users read the text or
 docstring: first the property, then why it matters and what to do.
@@ -10,28 +10,10 @@ docstring: first the property, then why it matters and what to do.
 from collections.abc import Callable
 from dataclasses import replace
 
-from archbench.architectures.contract import (
-    answers,
-    caching,
-    capacity,
-    compute,
-    decoding,
-    estimates,
-    gradients,
-    guessing,
-    initial_weights,
-    inside,
-    learning,
-    losses,
-    noise,
-    parameters,
-    reading,
-    recompute,
-    repeats,
-    sizes,
-    texts,
-)
-from archbench.architectures.contract.batches import (
+from archbench.architectures.contract import sizes
+from archbench.architectures.contract.counts import capacity, compute, parameters
+from archbench.architectures.contract.inputs import texts
+from archbench.architectures.contract.inputs.batches import (
     examples,
     few_cells,
     ragged,
@@ -43,6 +25,7 @@ from archbench.architectures.contract.batches import (
     with_dropout,
 )
 from archbench.architectures.contract.modes import EXACT, HALF, MODES, OTHERS, TRAINING, TRAINING_BFLOAT16, WATCHED
+from archbench.architectures.contract.passes import caching, inside, reading
 from archbench.architectures.contract.relation import (
     Property,
     Relation,
@@ -56,7 +39,17 @@ from archbench.architectures.contract.relation import (
     over,
     same_count,
 )
+from archbench.architectures.contract.scores import answers, decoding, estimates, guessing
 from archbench.architectures.contract.subject import Subject, subject
+from archbench.architectures.contract.training import (
+    gradients,
+    initial_weights,
+    learning,
+    losses,
+    noise,
+    recompute,
+    repeats,
+)
 from archbench.architectures.families.size import Limits, Size
 
 Check = Callable[[Subject], str | None]
@@ -509,7 +502,7 @@ ELSEWHERE: tuple[Check, ...] = (
         copied texts. Compute the same for every input, and subtract the largest value before an exponential.
         """,
         *over(ANYWHERE, texts.unusual, near),
-        Relation(texts.flops_as_on_random_texts, texts.unusual, agree=same_count),
+        Relation(compute.flops_as_on_random_texts, texts.unusual, agree=same_count),
     ),
     Property(
         "large_ids_are_read_alike",
@@ -523,8 +516,8 @@ ELSEWHERE: tuple[Check, ...] = (
         Relation(losses.loss_by_likelihood, texts.large_ids, agree=equal_in_nats),
         Relation(losses.likelihood_by_definition, texts.large_ids, agree=equal_in_nats),
         Relation(losses.every_token_counts, texts.large_ids),
-        Relation(texts.answers_of_large_ids, texts.large_ids),
-        Relation(texts.states_of_all_tokens, texts.large_ids),
+        Relation(decoding.answers_of_large_ids, texts.large_ids),
+        Relation(reading.states_of_all_tokens, texts.large_ids),
     ),
     other_sizes_read_alike,
     deep_models_read_alike,

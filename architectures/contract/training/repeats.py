@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from archbench.architectures.catalogue.shared_state import listed
-from archbench.architectures.contract.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import SCORING, TRAINING, Mode
-from archbench.architectures.contract.state import reachable, settings
 from archbench.architectures.contract.subject import (
     Subject,
     allowed,
@@ -32,6 +31,7 @@ from archbench.architectures.contract.subject import (
     sequences,
     subject,
 )
+from archbench.architectures.contract.training.state import reachable, settings
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS

@@ -1,4 +1,4 @@
-"""Checks of decoding: beam search, sampling, rounds, and answers with a given start."""
+"""Decoding: beam search, sampling, rounds, and answers with a given start."""
 
 from dataclasses import replace
 from itertools import product
@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.contract.batches import Compared, ShapedBatch
-from archbench.architectures.contract.conditional import from_passes
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.texts import random_texts
+from archbench.architectures.contract.inputs.weights import random, trained
 from archbench.architectures.contract.modes import Mode
+from archbench.architectures.contract.passes.conditional import from_passes
 from archbench.architectures.contract.subject import (
     LIMITS,
     TOLERANCE,
@@ -24,7 +26,6 @@ from archbench.architectures.contract.subject import (
     subject,
     written,
 )
-from archbench.architectures.contract.weights import random, trained
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.decoding import Decoding
@@ -116,6 +117,14 @@ def answers_are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, r
     """Requires greedy answers to a batch of sources to hold the likeliest token at every step."""
     texts = written(case, batch.source, allowed_tokens, Decoding(room), mask=batch.source_mask)
     _is_likeliest(case, batch, texts, allowed_tokens, room, "greedy writing")
+
+
+def answers_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires answers in a large vocabulary to be the likeliest."""
+    few = allowed(limits=case.limits)
+    few[len(SPECIALS) + 1 :: 3] = False
+    answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
+    yield from ()
 
 
 def _are_alike(case: Subject, batch: Batch, room: int) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Compared, Found, ShapedBatch, unpadded
-from archbench.architectures.contract.capacity import constants_fit, left_out_is_explained
-from archbench.architectures.contract.counter import Mixing, counted
+from archbench.architectures.contract.counts.capacity import constants_fit, left_out_is_explained
+from archbench.architectures.contract.counts.counter import Mixing, counted
+from archbench.architectures.contract.inputs.batches import Compared, Found, ShapedBatch, unpadded
+from archbench.architectures.contract.inputs.weights import random
 from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.relation import no_more
 from archbench.architectures.contract.subject import (
@@ -168,6 +169,20 @@ def visible_flops(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
         message = f"call {call + 1} of those that mix positions uses {{1:.1%}} of the pairs in bfloat16"
         message = f"{message}, in float32 {expected:.1%}; masks must not depend on precision"
         yield _compared(message, seen, expected + TOLERANCE)
+
+
+def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of a batch, and of random tokens of the same shape with random weights."""
+    usual = random(case)
+    batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
+    taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
+    yield "a pass on random tokens takes {:.0f} FLOPs with random weights, {:.0f} are executed", taken, expected
+
+
+def _flops(case: Subject, batch: Batch) -> Tensor:
+    with counted(case.model, batch[:2]) as counter:
+        case.model(*batch)
+    return torch.tensor(float(counter.total))
 
 
 def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:

@@ -1,4 +1,4 @@
-"""Checks of scoring and generating answers."""
+"""Scoring and generating answers: checks, and readings that must agree."""
 
 from collections import Counter
 from dataclasses import replace
@@ -7,7 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.subject import (
     LIMITS,

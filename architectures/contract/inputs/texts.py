@@ -1,4 +1,4 @@
-"""Batches of long and of unusual texts, and models with other weights and larger vocabularies that read them."""
+"""Batches of long and of unusual texts, for models with other weights and larger vocabularies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,16 +6,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Compared, Found, ShapedBatch, ended, unpadded
-from archbench.architectures.contract.counter import counted
-from archbench.architectures.contract.decoding import answers_are_likeliest
-from archbench.architectures.contract.modes import Mode
-from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, require, sequences, subject
+from archbench.architectures.contract.inputs.batches import Found, ShapedBatch, ended, unpadded
+from archbench.architectures.contract.inputs.weights import WEIGHTS, confident, random, remembered, trained
+from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, sequences, subject
 from archbench.architectures.contract.trials import QUICK
-from archbench.architectures.contract.weights import WEIGHTS, confident, random, remembered, trained
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
-from archbench.tasks.base.example import BOS, MASK, SPECIALS, UNK
+from archbench.tasks.base.example import UNK
 
 LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for
@@ -25,7 +22,6 @@ ROWS = 64  # of a large batch
 VOCABULARY = 2053  # more than a byte tells apart, than 1000, and than 2048
 SHAPES = ((3, 5, 6), (2, 21, 18))  # rows, tokens of source and target of unusual texts
 FEW = replace(QUICK, rows=(5,), layouts=("plain", "right"))  # batches for other weights
-NEAR = 1e-4  # of the mean distance between states: the same token
 
 
 def long(case: Subject) -> Found:
@@ -87,34 +83,6 @@ def large_ids(case: Subject) -> Found:
         yield large, unpadded(f"{VOCABULARY} tokens", *random_texts(shape, limits)[:2])
 
 
-def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """FLOPs of a batch, and of random tokens of the same shape with random weights."""
-    usual = random(case)
-    batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
-    taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
-    yield "a pass on random tokens takes {:.0f} FLOPs with random weights, {:.0f} are executed", taken, expected
-
-
-def answers_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """Requires answers in a large vocabulary to be the likeliest."""
-    few = allowed(limits=case.limits)
-    few[len(SPECIALS) + 1 :: 3] = False
-    answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
-    yield from ()
-
-
-def states_of_all_tokens(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """Requires every token, as a source and as a target, to have a state of its own."""
-    tokens = torch.arange(len(SPECIALS), case.limits.vocabulary)[:, None]
-    beside = torch.full_like(tokens, BOS if case.causal else MASK)
-    for what, batch in (("source", Batch(tokens, beside)), ("target", Batch(beside, tokens))):
-        states = case.model.hidden(*batch).target[:, -1]
-        first, second = _nearest(states)
-        message = f"{what} tokens {int(tokens[first])} and {int(tokens[second])} are read alike"
-        require(first == second, message)
-    yield from ()
-
-
 def random_texts(shape: tuple[int, int, int], limits: Limits) -> Batch:
     rows, *lengths = shape
     return Batch(*_random(rows, lengths, limits))
@@ -146,17 +114,3 @@ TEXTS: dict[str, Callable[[tuple[int, int, int], Limits], Batch]] = {
 
 def _random(rows: int, lengths: Sequence[int], limits: Limits) -> list[Tensor]:
     return [sequences(rows, length, seed, limits) for seed, length in enumerate(lengths)]
-
-
-def _flops(case: Subject, batch: Batch) -> Tensor:
-    with counted(case.model, batch[:2]) as counter:
-        case.model(*batch)
-    return torch.tensor(float(counter.total))
-
-
-def _nearest(states: Tensor) -> tuple[int, int]:
-    """The two states (n, d) that are nearest if they are nearly equal; else the first, twice."""
-    distances = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
-    mean = distances.mean().item()
-    nearest = divmod(int(distances.fill_diagonal_(torch.inf).argmin()), len(states))
-    return nearest if distances[nearest].item() <= NEAR * mean else (0, 0)

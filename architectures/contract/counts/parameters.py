@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.components.stack import FeedForwards
-from archbench.architectures.contract.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.subject import (
     LIMITS,

@@ -1,4 +1,4 @@
-"""Checks of the training path: selected states, the loss, and where its gradient goes."""
+"""The training loss: its definition, its share of each row, and where its gradient goes."""
 
 import inspect
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archbench.architectures.components.states import mask_or_ones
-from archbench.architectures.contract.batches import Compared, ShapedBatch
-from archbench.architectures.contract.conditional import from_passes
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.passes.conditional import from_passes
 from archbench.architectures.contract.subject import (
     BrokenError,
     Subject,
@@ -24,7 +24,7 @@ from archbench.architectures.contract.subject import (
     stacked,
     subject,
 )
-from archbench.architectures.contract.tokens import token_gradients, unique_tokens
+from archbench.architectures.contract.training.tokens import token_gradients, unique_tokens
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked, without_end

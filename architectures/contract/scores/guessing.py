@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from archbench.architectures.contract.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.subject import Subject, allowed
 from archbench.architectures.objectives.masked import Masked

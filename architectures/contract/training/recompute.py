@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from archbench.architectures.components.stack import recompute_blocks
-from archbench.architectures.contract.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.subject import BrokenError, Subject, loss_of, sequences, stacked, subject
 from archbench.architectures.objectives.objective import Batch
