@@ -110,11 +110,12 @@ def flops_of_answers(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared
 def flops_of_many(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """FLOPs of arrays of lengths, as a share of the FLOPs of each, and 1."""
     objective = case.model.objective
-    for what, flops in (
-        ("a pass", lambda s, t: case.model.flops(s, t, t).model),
-        ("training", lambda s, t: objective.training_flops(case.model, s, t, True).model),
-        ("answers", lambda s, t: objective.answer_flops(case.model, s, t)),
-    ):
+    formulas: dict[str, Callable[..., Any]] = {
+        "a pass": lambda s, t: case.model.flops(s, t, t).model,
+        "training": lambda s, t: objective.training_flops(case.model, s, t, True).model,
+        "answers": lambda s, t: objective.answer_flops(case.model, s, t),
+    }
+    for what, flops in formulas.items():
         together = torch.as_tensor(flops(*torch.tensor(SHAPES, dtype=torch.float64).numpy().T)).double()
         apart = torch.tensor([float(flops(float(s), float(t))) for s, t in SHAPES], dtype=torch.float64)
         yield f"FLOPs of {what} on many examples at once, divided by those of each", together / apart, apart / apart
@@ -333,7 +334,7 @@ def _step_compared(where: str, executed: float, declared: float) -> tuple[str, T
 
 def _compared(what: str, actual: float, most: float) -> tuple[str, Tensor, Tensor]:
     """A count and its upper bound, for ``no_more``."""
-    return what, *(torch.tensor(float(count), dtype=torch.float64) for count in (actual, most))
+    return what, torch.tensor(float(actual), dtype=torch.float64), torch.tensor(float(most), dtype=torch.float64)
 
 
 def _batch(rows: int, source: int, target: int) -> Batch:

@@ -83,7 +83,8 @@ def _defined_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothi
     inputs = objective.prepare(case.model, batch, torch.Generator().manual_seed(0), native)
     if type(objective) is Masked:
         _hidden_cells(case, batch, inputs, native)
-    return _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
+    loss: Tensor = _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
+    return loss
 
 
 def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
@@ -308,14 +309,15 @@ def _with_row(case: Subject, rows: Batch, others: Batch, row: int, mode: Mode, n
 
 def positions_read_in_training(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """The target positions of a row that training reads beside short rows and beside long ones."""
-    short, reads = sequences(1, 2, limits=case.limits), []
-    for length in (2, case.limits.target_length):
+    short, reads, longest = sequences(1, 2, limits=case.limits), [], case.limits.target_length
+    for length in (2, longest):
         target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
         batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
         reads.append(mask_or_ones(inputs.target, inputs.target_mask)[0].sum())
-    message = f"training reads {reads[0]} positions of a target of 2 tokens beside one of 2"
-    yield f"{message}, {reads[1]} beside one of {case.limits.target_length}", *reads
+    beside_short, beside_long = reads
+    message = f"training reads {beside_short} positions of a target of 2 tokens beside one of 2"
+    yield f"{message}, {beside_long} beside one of {longest}", beside_long, beside_short
 
 
 def gradients_stay_in_place(case: Subject) -> str | None:
