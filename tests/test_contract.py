@@ -15,7 +15,7 @@ from new_modules import importable
 from archbench import command_line
 from archbench.architectures import contract, variants
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract import learning
+from archbench.architectures.contract.training import learning
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.families.variant import STOCK, ExternalCheckpoint, Variant

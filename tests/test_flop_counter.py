@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archbench.architectures.components.positions import Alibi, RelativeBias, Rotary, Sinusoidal, rotated
-from archbench.architectures.contract.counter import counted
+from archbench.architectures.contract.counts.counter import counted
 from archbench.architectures.contract.subject import BrokenError
 
 ROWS, WIDTH, OUT = 6, 5, 7

@@ -13,8 +13,7 @@ import torch
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract import losses
-from archbench.architectures.contract.compute import measured
+from archbench.architectures.contract.counts.compute import measured
 from archbench.architectures.contract.subject import BrokenError
 from archbench.architectures.contract.trials import USUAL
 from archbench.architectures.families.masking import CANVASES, ORDERS, WEIGHTS
@@ -303,7 +302,7 @@ def test_the_contract_takes_an_objective_that_shows_as_many_tokens_as_it_says(
 
 @pytest.mark.parametrize(("order", "weights", "canvas"), SETTINGS)
 def test_the_contract_knows_the_loss_of_every_form(order: str, weights: str, canvas: str) -> None:
-    losses.the_training_loss_is_the_likelihood(subject(order, weights, canvas))
+    contract.check("the_training_loss_is_the_likelihood")(subject(order, weights, canvas))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +320,7 @@ def test_the_contract_refuses_another_loss_in_every_canvas(
     prepare = Masked.prepare
     monkeypatch.setattr(Masked, "prepare", lambda *given: changed(prepare(*given)))
     with pytest.raises(BrokenError, match=words):
-        losses.the_training_loss_is_the_likelihood(case)
+        contract.check("the_training_loss_is_the_likelihood")(case)
 
 
 def test_the_contract_refuses_cells_shown_after_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +333,7 @@ def test_the_contract_refuses_cells_shown_after_the_next_one(monkeypatch: pytest
 
     monkeypatch.setattr(Masked, "_draw_mask", shown)
     with pytest.raises(BrokenError, match="cells that are not hidden differ from the target"):
-        losses.the_training_loss_is_the_likelihood(case)
+        contract.check("the_training_loss_is_the_likelihood")(case)
 
 
 def test_a_file_is_checked_in_the_form_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +342,7 @@ def test_a_file_is_checked_in_the_form_of_its_runs(monkeypatch: pytest.MonkeyPat
     usual = subject("any", "bound", "mask")
     part.checks[0](usual)
     monkeypatch.setattr(Masked, "prepare", lambda *given: prepare(*given)._replace(lengths=None))
-    losses.the_training_loss_is_the_likelihood(usual)  # it predicts no length
+    contract.check("the_training_loss_is_the_likelihood")(usual)  # it predicts no length
     with pytest.raises(BrokenError):
         part.checks[0](usual)
     assert not [key for key in parts([Shape(contract.SIZE, LIMITS, native=False)]) if key[0] == "form"]

@@ -10,7 +10,7 @@ from torch import nn
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.feedforward import GatedFeedForward
-from archbench.architectures.contract import compute
+from archbench.architectures.contract.counts import compute
 from archbench.architectures.families.size import Limits, Size
 
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract import compute
+from archbench.architectures.contract.counts import compute
 from archbench.architectures.objectives import masked as masked_module
 from archbench.architectures.objectives.causal_and_masked import CausalAndMasked
 from archbench.architectures.objectives.objective import Batch, mean_loss

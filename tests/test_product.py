@@ -11,7 +11,7 @@ from whole_models import padded_pairs, perturbed
 
 from archbench.architectures.components.initial import linear
 from archbench.architectures.contract import LIMITS
-from archbench.architectures.contract.counter import counted
+from archbench.architectures.contract.counts.counter import counted
 from archbench.architectures.kernels import product
 from archbench.architectures.kernels.table import optimize
 from archbench.architectures.objectives.objective import mean_loss

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from archbench.architectures import contract
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.contract.batches import ShapedBatch, shaped
+from archbench.architectures.contract.inputs.batches import ShapedBatch, shaped
 from archbench.architectures.contract.modes import EXACT, TRAINING, Mode
 from archbench.architectures.contract.relation import Property, Relation
 from archbench.architectures.contract.subject import Subject, logits_of

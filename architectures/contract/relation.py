@@ -1,23 +1,23 @@
 """Properties as relations: readings of a batch that must agree, tried in several modes and on many batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import ShapedBatch, small
+from archbench.architectures.contract.inputs.batches import Compared, Found, ShapedBatch, small
 from archbench.architectures.contract.modes import SCORING, Mode
-from archbench.architectures.contract.subject import Subject, equal, require
+from archbench.architectures.contract.subject import TOLERANCE, Subject, equal, require
 
 SLACK = 1e-3  # of the largest logit: sharp attention makes rounding errors large
 NEAR = 0.05  # root mean square of what rounding to bfloat16 moves logits by, in their standard deviations
 INFLUENCE = 1e-6  # logits that move by less did not read a token
 COUNTS = 0.01  # relative difference between counts of FLOPs
 
-Pairs = Callable[[Subject, ShapedBatch, Mode], Iterator[tuple[str, Tensor, Tensor]]]
-Batches = Callable[[Subject], Iterator[tuple[Subject, ShapedBatch]]]
+Pairs = Callable[[Subject, ShapedBatch, Mode], Compared]
+Batches = Callable[[Subject], Found]
 Agreement = Callable[[Tensor, Tensor, str], None]
 
 
@@ -94,7 +94,27 @@ def differ(actual: Tensor, expected: Tensor, what: str) -> None:
     require(bool(((actual - expected).abs().amax(-1) > INFLUENCE).all()), what)
 
 
+def identical(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires two tensors to be equal bit by bit, where ``what`` says that they are not."""
+    require(bool(torch.equal(actual, expected)), what)
+
+
+def equal_in_nats(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires nats to agree within ``TOLERANCE`` of their size."""
+    equal(actual.double(), expected.double(), what, tolerance=TOLERANCE * (1.0 + expected.abs().max().item()))
+
+
+def equal_in_sum(actual: Tensor, expected: Tensor, what: str) -> None:
+    """Requires nats of up to 70 tokens to agree within the rounding errors of their sum."""
+    equal(actual, expected, what, tolerance=8 * TOLERANCE)
+
+
 def same_count(actual: Tensor, expected: Tensor, what: str) -> None:
-    """Requires two counts to be within 1% of each other."""
-    message = f"{what}: {expected.item():.0f}, {actual.item():.0f} executed"
-    require(abs((actual - expected).item()) <= COUNTS * max(actual.item(), 1.0), message)
+    """Requires two counts to be within 1% of each other; ``what`` has a place for the expected one and the other."""
+    near = abs((actual - expected).item()) <= COUNTS * max(actual.item(), 1.0)
+    require(near, what.format(expected.item(), actual.item()))
+
+
+def no_more(actual: Tensor, most: Tensor, what: str) -> None:
+    """Requires a count to be at most 1% above another; ``what`` has a place for ``most`` and the actual one."""
+    require(bool(actual <= (1 + COUNTS) * most), what.format(most.item(), actual.item()))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from archbench.architectures.contract.modes import SCORING, Mode
 from archbench.architectures.contract.trials import QUICK, Trials
@@ -115,6 +116,19 @@ def written(
     generator = torch.Generator().manual_seed(seed)
     texts: list[Tensor] = case.model.objective.generate(case.model, source, mask, allowed_tokens, decoding, generator)
     return texts
+
+
+def answers(
+    case: Subject,
+    source: Tensor,
+    allowed_tokens: Tensor,
+    decoding: Decoding,
+    generator: torch.Generator | None = None,
+    start: Tensor | None = None,
+) -> Tensor:
+    """The model's answers (b, n) to sources (b, s), with -1 after their end."""
+    rows = case.model.objective.generate(case.model, source, None, allowed_tokens, decoding, generator, start)
+    return torch.stack([F.pad(row, (0, decoding.max_tokens - len(row)), value=-1) for row in rows])
 
 
 def padded(tokens: Tensor, left: int, right: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,55 +1,105 @@
 """All checks of the contract; their order puts the most telling fault first.
 
-Most are a ``Property``: relations between two readings of a batch, with the modes and the batches that they are tried
-in. A new one is an entry of this table. A relation that holds ``everywhere`` is tried on long and unusual texts and
+Most are a ``Property``: relations between two readings, with the modes and the batches that they are tried in. A new
+one is an entry of this table. A relation that holds ``everywhere`` is tried on long and unusual texts and
 large ids as well, a property of ``every_size`` in other models. The other checks are functions: they take a ``Subject``
 and raise ``BrokenError`` with their finding, or return why they have no meaning for a model. Users read the text or
 docstring: first the property, then why it matters and what to do.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from archbench.architectures.contract import (
-    answers,
-    caching,
-    capacity,
-    compute,
-    decoding,
-    estimates,
-    gradients,
-    guessing,
-    initial_weights,
-    inside,
-    learning,
-    losses,
-    noise,
-    parameters,
-    reading,
-    recompute,
-    repeats,
-    sizes,
-    texts,
+from archbench.architectures.contract import sizes
+from archbench.architectures.contract.counts import capacity, compute, parameters
+from archbench.architectures.contract.inputs import texts
+from archbench.architectures.contract.inputs.batches import (
+    examples,
+    few_cells,
+    ragged,
+    shaped,
+    single,
+    small,
+    to_answer,
+    uniform,
+    with_dropout,
 )
-from archbench.architectures.contract.batches import examples, few_cells, ragged, shaped, single, small
-from archbench.architectures.contract.modes import EXACT, HALF, MODES, OTHERS, TRAINING_BFLOAT16, WATCHED
+from archbench.architectures.contract.modes import EXACT, HALF, MODES, OTHERS, TRAINING, TRAINING_BFLOAT16, WATCHED
+from archbench.architectures.contract.passes import caching, inside, reading
 from archbench.architectures.contract.relation import (
     Property,
     Relation,
     differ,
+    equal_in_nats,
+    equal_in_sum,
+    identical,
     near,
     near_on_average,
+    no_more,
     over,
     same_count,
 )
-from archbench.architectures.contract.subject import Subject
-from archbench.architectures.families.size import Size
+from archbench.architectures.contract.scores import answers, decoding, estimates, guessing
+from archbench.architectures.contract.subject import Subject, subject
+from archbench.architectures.contract.training import (
+    gradients,
+    initial_weights,
+    learning,
+    losses,
+    noise,
+    recompute,
+    repeats,
+)
+from archbench.architectures.families.size import Limits, Size
 
 Check = Callable[[Subject], str | None]
 
+LOSS = Property(
+    "the_training_loss_is_the_likelihood",
+    """\
+    The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
+
+    A loss that skips tokens, weighs them differently or smooths them unasked trains for a task other than the one that
+    is scored; so do limits, floors and a small number in the logarithm. The losses and likelihoods of `Causal` and
+    `Masked` are recomputed from plain logits, small ones and logits of hundreds. Any other loss without random draws
+    must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must weigh each
+    target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods.
+    So a causal model has no auxiliary term, such as a z-loss or a balancing of experts.
+    """,
+    Relation(losses.every_token_counts),
+    Relation(losses.loss_by_definition, examples, EXACT, agree=equal_in_nats),
+    Relation(losses.loss_by_likelihood, examples, agree=equal_in_nats),
+    Relation(losses.likelihood_by_definition, examples, agree=equal_in_nats),
+    Relation(losses.loss_by_definition, texts.confidently_scored, (TRAINING,), agree=equal_in_nats),
+    Relation(losses.loss_by_likelihood, texts.confidently_scored, agree=equal_in_nats),
+    Relation(losses.likelihood_by_definition, texts.confidently_scored, agree=equal_in_nats),
+    Relation(losses.loss_in_parts, texts.confidently_scored, agree=equal_in_nats),
+    every_size=True,
+)
+
 BEFORE: tuple[Check, ...] = (
     answers.limits_are_reached,
-    answers.scoring_is_still,
-    repeats.objectives_draw_from_their_generator,
+    Property(
+        "scoring_is_still",
+        """\
+        With dropout configured, repeated scoring and generation agree: evaluation has no randomness and keeps no state.
+
+        Dropout applies in training only (`nn.Dropout`, or `p if self.training else 0.0`). A model must keep no state
+        between calls, because it could change the next score, or return a scored target as an answer.
+        """,
+        Relation(answers.scored_and_answered_again, with_dropout),
+    ),
+    Property(
+        "objectives_draw_from_their_generator",
+        """An objective draws only from the generator that it is given.
+
+        Training passes a new generator for each step, scoring one for each batch. With another source of randomness a
+        run does not repeat; a generator seeded inside draws the same each time. Pass `generator` on to every
+        `torch.rand`.
+        """,
+        Relation(repeats.drawn_again, agree=identical),
+        Relation(repeats.drawn_from_other_generators, agree=differ),
+    ),
     learning.bfloat16_is_near,
     Property(
         "training_reads_as_scoring_does",
@@ -65,7 +115,15 @@ BEFORE: tuple[Check, ...] = (
     ),
     capacity.training_changes_no_buffer,
     repeats.nothing_is_remembered,
-    repeats.changed_weights_are_used,
+    Property(
+        "changed_weights_are_used",
+        """After weights are loaded or changed in place, every later call uses the new weights.
+
+        Training changes weights in place at every step, and scoring loads the best checkpoint into a model that was
+        used before. Between calls, keep no values computed from weights, such as states of a source or merged matrices.
+        """,
+        Relation(repeats.after_weights_change, modes=EXACT),
+    ),
     Property(
         "inputs_are_only_read",
         """A pass leaves tokens and masks unchanged, and accepts them when they are not contiguous in memory.
@@ -195,17 +253,81 @@ BEFORE: tuple[Check, ...] = (
         otherwise="its blocks are not the shared ones",
     ),
     answers.the_end_is_scored,
-    answers.likelihood_sums_to_one,
-    guessing.a_uniform_model_has_known_losses,
-    guessing.a_uniform_model_has_a_known_source_loss,
+    Property(
+        "likelihood_sums_to_one",
+        """\
+        Over a vocabulary small enough to enumerate, the probabilities of all ended and all cut-off targets sum to 1.
+
+        Otherwise it is not a likelihood, and bits per byte are meaningless. A sum above 1: the model saw the token to
+        predict, or some token was not scored. A sum below 1: tokens that cannot be generated have probability. Also
+        tried: one and two targets at a time, other vocabularies and lengths, few allowed tokens, and whether the
+        likelihood of a long target is the sum over its continuations.
+        """,
+        Relation(answers.mass_of_all_targets),
+        Relation(answers.likelihood_of_long_continuations, agree=equal_in_sum),
+    ),
+    Property(
+        "a_uniform_model_has_known_losses",
+        """\
+        With all parameters zero, loss, likelihood and estimate are log(number of allowed tokens) nats per token.
+
+        They then have the same meaning in every architecture. Look for a missing weight, a softmax over other tokens,
+        or a mean in place of a sum. The loss of masked tokens may weigh them otherwise where the objective says so.
+        """,
+        Relation(guessing.losses_of_guessing, uniform),
+    ),
+    Property(
+        "a_uniform_model_has_a_known_source_loss",
+        """\
+        With all parameters zero, native supervision adds log(vocabulary) nats per predicted source token to the loss.
+
+        Native supervision (`native=True`) is a mean over the predicted source tokens. Without a source loss it has no
+        weight; with a sum in place of a mean it outweighs the target.
+        """,
+        Relation(guessing.source_loss_of_guessing, uniform),
+        otherwise="it has no loss on its source",
+    ),
     estimates.estimates_average_to_the_likelihood,
-    answers.writing_follows_scoring,
+    Property(
+        "writing_follows_scoring",
+        """Greedy decoding picks the token to which scoring gives the highest likelihood, at every step.
+
+        `generate` and `log_likelihood` must condition on the same source and on the tokens generated so far.
+        """,
+        Relation(answers.scores_of_greedy_tokens, to_answer, agree=equal_in_sum),
+    ),
     answers.sampling_follows_scoring,
     decoding.beams_find_the_likeliest,
-    decoding.samples_are_drawn_as_configured,
-    decoding.a_given_start_is_continued,
+    Property(
+        "samples_are_drawn_as_configured",
+        """Samples use only the given generator and differ between calls; the most restrictive settings are greedy.
+
+        A temperature near zero, one candidate (`top_k`) or almost no probability mass (`top_p`) leaves only the
+        likeliest token. The same seed gives the same samples; the next call with the same generator gives others.
+        """,
+        Relation(decoding.samples_again, agree=identical),
+        Relation(decoding.samples_of_the_next_call, agree=differ),
+    ),
+    Property(
+        "a_given_start_is_continued",
+        """A given start is continued like the same tokens if generated, greedily and with one beam.
+
+        A user may give the first tokens of an answer (`start`). The model reads them, but they are not part of the
+        result.
+        """,
+        Relation(decoding.continued, agree=identical),
+    ),
     decoding.long_answers_are_greedy,
-    decoding.rounds_fill_confident_cells_first,
+    Property(
+        "rounds_fill_confident_cells_first",
+        """Each round of decoding fills the open cells whose likeliest tokens have the highest probabilities.
+
+        One round fills all cells from one pass; with as many rounds as cells, each fills one cell (Mask-Predict,
+        1904.09324).
+        """,
+        Relation(decoding.filled_in_rounds, agree=identical),
+        otherwise="it writes from left to right alone",
+    ),
     Property(
         "selected_states_are_those_of_one_pass",
         """`hidden(at=...)` equals `hidden` at the selected positions, and `logits` of these states equal `forward`.
@@ -216,12 +338,60 @@ BEFORE: tuple[Check, ...] = (
         Relation(reading.of_selected_tokens, shaped, EXACT, everywhere=True),
         every_size=True,
     ),
-    losses.the_training_loss_is_the_likelihood,
-    losses.losses_of_rows_add_up,
+    LOSS,
+    Property(
+        "losses_of_rows_add_up",
+        """\
+        The loss of a batch is a sum over its rows: no row's share depends on the content or length of another.
+
+        With contrasts between rows, statistics over the batch, weights by rank, or a canvas that ends with the longest
+        target of the batch, a row's loss would depend on the other rows.
+        """,
+        Relation(losses.changes_of_one_row, modes=(TRAINING,)),
+        Relation(losses.positions_read_in_training, agree=identical),
+    ),
     losses.gradients_stay_in_place,
-    compute.flops_are_counted,
-    compute.training_flops_are_counted,
-    compute.visible_flops_are_counted,
+    Property(
+        "flops_are_counted",
+        """\
+        The executed FLOPs of a pass are within 1% of the counted ones; decoding executes the FLOPs of `answer_flops`.
+
+        Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and its parent adds them up. A
+        model whose formula omits a part is trained for longer than the others. Every product of matrices or vectors
+        counts, even one that is written as a broadcast multiplication and a sum, or one that runs in training only.
+        Take widths from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return
+        the FLOPs of each length. The report compares the cost of answers: `objective.answer_flops` counts every pass
+        that generates one. By default the FLOPs of an answer are those of one pass over it: decoding must not cost more
+        per token than that.
+        """,
+        Relation(reading.flops_by_formula, compute.of_two_sizes, (WATCHED,), agree=same_count),
+        Relation(compute.flops_of_answers, compute.of_two_sizes, agree=no_more),
+        Relation(compute.flops_of_many),
+    ),
+    Property(
+        "training_flops_are_counted",
+        """A training step, forward and backward, executes at most 1% more FLOPs than counted, at two sizes.
+
+        A FLOPs budget counts `objective.training_flops`. Steps on the training loss are measured with and without
+        source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer or a
+        backward pass that the formula omits is uncounted work: add it to the formula.
+        """,
+        Relation(compute.flops_of_steps, agree=no_more),
+        Relation(compute.flops_of_padded_steps, modes=(TRAINING, TRAINING_BFLOAT16), agree=no_more),
+        Relation(compute.mean_flops_of_steps, agree=no_more),
+    ),
+    Property(
+        "visible_flops_are_counted",
+        """Model FLOPs count at least every (query, key) pair that attention uses, in short and longer texts.
+
+        Budgets match model FLOPs, which exclude masked pairs. A pair is used if the gradient of a module's output at
+        one position with respect to its input at another is not zero. Declare the pairs that the mask allows
+        (`pairs(self.window)`), and count products with weights in full. A layer without pairs, such as a recurrence,
+        ignores `pairs` and counts all that it executes. A model that declares fewer pairs than it uses is trained for
+        longer than the others.
+        """,
+        Relation(compute.visible_flops, compute.attended, agree=no_more),
+    ),
 )
 
 AFTER: tuple[Check, ...] = (
@@ -234,10 +404,38 @@ AFTER: tuple[Check, ...] = (
     capacity.constants_are_few,
     parameters.size_is_used,
     initial_weights.initial_weights_follow_the_seed,
-    parameters.weights_survive_saving,
+    Property(
+        "weights_survive_saving",
+        """A model loaded from a saved one gives the same logits, and so does a copy.
+
+        Scoring loads the best checkpoint. Everything that a model learns or draws must be a parameter or a persistent
+        buffer, not a plain attribute.
+        """,
+        Relation(parameters.after_saving),
+    ),
     parameters.ties_hold,
-    repeats.a_training_step_repeats,
-    recompute.recomputing_changes_nothing,
+    Property(
+        "a_training_step_repeats",
+        """A training step with dropout repeats bit by bit from its seed, whatever the clock and other generators say.
+
+        Resumed and repeated runs rely on this. Draw from PyTorch's default generator, which is seeded at every step
+        (`torch.rand`, `nn.Dropout`), not from `random`, `numpy.random`, the clock or a generator of your own, and never
+        seed it in a pass.
+        """,
+        Relation(repeats.steps_again, with_dropout, agree=identical),
+    ),
+    Property(
+        "recomputing_changes_nothing",
+        """With `training.recompute` a training step has the same loss and the same gradients, with dropout too.
+
+        The setting saves memory and is no part of a run's name. A block then runs twice, and the second time finds its
+        inputs and `context` as they were before the first. Keep what one layer leaves to another in `context`, as in
+        `context.masks`, not in attributes, closures or globals: they may hold other values when the block runs again.
+        """,
+        Relation(recompute.recomputed, modes=(TRAINING, TRAINING_BFLOAT16), agree=identical),
+        otherwise="its layers are not in a `Stack`, and nothing else recomputes",
+        every_size=True,
+    ),
     repeats.dropout_is_noise_in_training,
     noise.dropout_depends_on_chance_alone,
     learning.every_parameter_gets_a_gradient,
@@ -255,9 +453,7 @@ ANYWHERE = tuple(
 )
 SIZED: tuple[Check, ...] = (
     *(check for check in (*BEFORE, *AFTER) if isinstance(check, Property) and check.every_size),
-    losses.the_training_loss_is_the_likelihood,
     losses.gradients_stay_in_place,
-    recompute.recomputing_changes_nothing,
 )
 LONG = (  # on long texts, beside those that hold anywhere
     Relation(reading.with_gradients_in_bfloat16, agree=near_on_average),
@@ -306,7 +502,7 @@ ELSEWHERE: tuple[Check, ...] = (
         copied texts. Compute the same for every input, and subtract the largest value before an exponential.
         """,
         *over(ANYWHERE, texts.unusual, near),
-        Relation(texts.flops_as_on_random_texts, texts.unusual, agree=same_count),
+        Relation(compute.flops_as_on_random_texts, texts.unusual, agree=same_count),
     ),
     Property(
         "large_ids_are_read_alike",
@@ -316,8 +512,12 @@ ELSEWHERE: tuple[Check, ...] = (
         ids, and rules for some tokens: ids of up to 2052 are tried. Take the number of tokens from `limits.vocabulary`.
         """,
         *over(ANYWHERE, texts.large_ids, near),
-        Relation(texts.loss_of_large_ids, texts.large_ids),
-        Relation(texts.states_of_all_tokens, texts.large_ids),
+        Relation(losses.loss_by_definition, texts.large_ids, (TRAINING,), agree=equal_in_nats),
+        Relation(losses.loss_by_likelihood, texts.large_ids, agree=equal_in_nats),
+        Relation(losses.likelihood_by_definition, texts.large_ids, agree=equal_in_nats),
+        Relation(losses.every_token_counts, texts.large_ids),
+        Relation(decoding.answers_of_large_ids, texts.large_ids),
+        Relation(reading.states_of_all_tokens, texts.large_ids),
     ),
     other_sizes_read_alike,
     deep_models_read_alike,
@@ -332,6 +532,21 @@ def texts_of(source: int, target: int, size: Size) -> Check:
         "Look-ahead, padding, caches and FLOPs are right in texts as long as the task's.",
         *over((*ANYWHERE, *LONG), texts.as_long_as(source, target, size)),
     )
+
+
+def of_form(form: Limits) -> Check:
+    """The check of the loss with the mask order, mask weights and canvas of planned runs."""
+
+    def planned_loss_is_defined(case: Subject) -> None:
+        """The training loss is the one that the objective states, with the masks, weights and canvas of the run.
+
+        `limits` say how an encoder learns; its objective and the length of its canvas have to follow them.
+        """
+        learned = {key: getattr(form, key) for key in ("mask_order", "mask_weights", "canvas")}
+        limits = replace(case.limits, **learned)
+        LOSS(subject(case.build, case.size, limits, trials=case.trials))
+
+    return planned_loss_is_defined
 
 
 def layers_of(size: Size) -> Check:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from archbench.architectures.contract.counter import is_product
+from archbench.architectures.contract.counts.counter import is_product
 from archbench.architectures.contract.subject import LIMITS, SIZE, Build, Subject, allowed, fresh, require, sequences
 from archbench.architectures.families.size import Limits, Size, count, embedding_parameters
 from archbench.architectures.objectives.objective import Batch, mean_loss

@@ -1,20 +1,18 @@
-"""Checks of the training path: selected states, the loss, and where its gradient goes."""
+"""The training loss: its definition, its share of each row, and where its gradient goes."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, product
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from archbench.architectures.components.states import mask_or_ones
-from archbench.architectures.contract.batches import ShapedBatch, ended
-from archbench.architectures.contract.conditional import from_passes
-from archbench.architectures.contract.modes import EXACT, SCORING, TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
+from archbench.architectures.contract.modes import TRAINING, TRAINING_BFLOAT16, Mode
+from archbench.architectures.contract.passes.conditional import from_passes
 from archbench.architectures.contract.subject import (
-    TOLERANCE,
     BrokenError,
     Subject,
     allowed,
@@ -26,9 +24,7 @@ from archbench.architectures.contract.subject import (
     stacked,
     subject,
 )
-from archbench.architectures.contract.tokens import token_gradients, unique_tokens
-from archbench.architectures.contract.trials import QUICK
-from archbench.architectures.contract.weights import confident, random, trained
+from archbench.architectures.contract.training.tokens import token_gradients, unique_tokens
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.causal import Causal
 from archbench.architectures.objectives.masked import Masked, without_end
@@ -39,104 +35,56 @@ SIGMAS = 5.0
 Columns = tuple[tuple[int, ...], ...]  # of the positions with a loss, in each row
 DRAWS = 64  # of what an objective hides
 SMOOTHING = 0.1
-FEW = replace(QUICK, rows=(5,), layouts=("plain", "right"))
 
 
-@torch.no_grad()
-def the_training_loss_is_the_likelihood(case: Subject) -> None:
-    """The training loss is the negative log-likelihood that the objective states, over all target tokens with END.
-
-    A loss that skips tokens, weighs them differently or smooths them unasked trains for a task other than the one that
-    is scored; so do limits, floors and a small number in the logarithm. The losses and likelihoods of `Causal` and
-    `Masked` are recomputed from plain logits, small ones and logits of hundreds. Any other loss without random draws
-    must equal the negative log-likelihood of the batch, divided by its tokens; one with random draws must weigh each
-    target in proportion to its tokens, on average. A batch that is read in parts has the same loss and likelihoods.
-    So a causal model has no auxiliary term, such as a z-loss or a balancing of experts.
-    """
-    _every_token_counts(case)
-    for shaped in ended(case.trials, case.limits):
-        for mode in EXACT:
-            _are_defined(case, shaped, mode)
-        _likelihood(case, shaped)
-    for with_weights in (random, confident, trained):
-        other = with_weights(case)
-        for shaped in ended(FEW, case.limits):
-            _are_defined(other, shaped, TRAINING)
-            _likelihood(other, shaped)
-            _adds_up_in_parts(other, shaped)
-
-
-def of_form(form: Limits) -> Callable[[Subject], None]:
-    """The check of the loss with the mask order, mask weights and canvas of planned runs."""
-
-    def planned_loss_is_defined(case: Subject) -> None:
-        """The training loss is the one that the objective states, with the masks, weights and canvas of the run.
-
-        `limits` say how an encoder learns; its objective and the length of its canvas have to follow them.
-        """
-        learned = {key: getattr(form, key) for key in ("mask_order", "mask_weights", "canvas")}
-        limits = replace(case.limits, **learned)
-        the_training_loss_is_the_likelihood(subject(case.build, case.size, limits, trials=case.trials))
-
-    return planned_loss_is_defined
-
-
-def is_defined(case: Subject, batch: Batch, name: str) -> None:
-    """Requires the loss and likelihoods of a batch without padding to be those that the objective states."""
-    shaped = ShapedBatch(name, batch, tuple(zip(batch.source_lengths, batch.target_lengths, strict=True)))
-    _are_defined(case, shaped, TRAINING)
-    _likelihood(case, shaped)
-    _every_token_counts(case)
-
-
-def _are_defined(case: Subject, shaped: ShapedBatch, mode: Mode) -> None:
+def loss_by_definition(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """The loss of a known objective, and its definition."""
     for native, smoothing in ((False, 0.0), (True, 0.0), (True, SMOOTHING)):
-        _matches_its_definition(case, shaped, mode, native, smoothing)
+        expected = _defined_loss(case, shaped.batch, mode, native, smoothing)
+        if expected is not None:
+            loss = loss_of(case, shaped.batch, mode, native=native, smoothing=smoothing).detach()
+            words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
+            yield f"the training loss, compared with its definition{words}", loss[None], expected[None]
 
 
-def _is_exact(case: Subject, shaped: ShapedBatch) -> None:
-    """Requires a loss without random draws to be the negative log-likelihood, divided by the tokens of the batch."""
-    tokens = int(mask_or_ones(shaped.batch.target, shaped.batch.target_mask).sum())
-    expected = -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True).float() / tokens
-    loss = loss_of(case, shaped.batch, SCORING).float()[None]
-    _near(loss, expected, f"the training loss, compared with the likelihood per token ({shaped.name})")
+def loss_by_likelihood(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """A loss without random draws, and the negative log-likelihood, divided by the tokens of the batch."""
+    if not case.model.objective.needs_pass_per_token:
+        tokens = mask_or_ones(shaped.batch.target, shaped.batch.target_mask).sum()
+        expected = -log_likelihood(case, shaped.batch, allowed(limits=case.limits)).sum(0, keepdim=True) / tokens
+        yield (
+            "the training loss, compared with the likelihood per token",
+            loss_of(case, shaped.batch, mode)[None],
+            expected,
+        )
 
 
-def _adds_up_in_parts(case: Subject, shaped: ShapedBatch) -> None:
-    """Requires loss and likelihoods of a batch to be the same when it is read in parts, as for lack of memory."""
+def loss_in_parts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Loss and likelihoods of a batch that is read in parts, as for lack of memory, and of the whole."""
     objective, allowed_tokens = case.model.objective, allowed(limits=case.limits)
     inputs = objective.prepare(case.model, shaped.batch, torch.Generator().manual_seed(0), True)
     whole = objective.loss(case.model, inputs, allowed_tokens)[None]
     for parts in (2, 3)[: len(shaped.lengths) - 1]:
         total = torch.stack([objective.loss(case.model, part, allowed_tokens) for part in inputs.split(parts)]).sum()
-        _near(total[None], whole, f"the loss of a batch ({shaped.name}) in {parts} parts, compared with that of all")
+        yield f"the loss of a batch in {parts} parts, compared with that of all", total[None], whole
     if "parts" in inspect.signature(objective.log_likelihood).parameters:
         log_p = objective.log_likelihood(case.model, shaped.batch, allowed_tokens, parts=2)[0]
         expected = log_likelihood(case, shaped.batch, allowed_tokens)
-        _near(log_p, expected, f"likelihoods of a batch ({shaped.name}) in 2 parts, compared with those of all")
+        yield "likelihoods of a batch in 2 parts, compared with those of all", log_p, expected
 
 
-def _near(actual: Tensor, expected: Tensor, what: str) -> None:
-    """Requires nats to agree within the tolerance of their size."""
-    equal(actual.double(), expected.double(), what, tolerance=TOLERANCE * (1.0 + expected.abs().max().item()))
-
-
-def _matches_its_definition(case: Subject, shaped: ShapedBatch, mode: Mode, native: bool, smoothing: float) -> None:
-    """Requires the loss of a known objective to match its definition."""
+def _defined_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor | None:
+    """The loss of a known objective by its definition; None for another one."""
     objective = case.model.objective
     if type(objective) is Causal:
-        expected = _causal_loss(case, shaped.batch, mode, native, smoothing)
-    elif type(objective).loss not in (Causal.loss, Masked.loss):
-        return
-    else:
-        inputs = objective.prepare(case.model, shaped.batch, torch.Generator().manual_seed(0), native)
-        if type(objective) is Masked:
-            _hidden_cells(case, shaped.batch, inputs, native)
-        expected = _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
-    loss = loss_of(case, shaped.batch, mode, native=native, smoothing=smoothing).detach()
-    words = f"{', with source loss' if native else ''}{f', smoothing {smoothing}' if smoothing else ''}"
-    what = f"the training loss, compared with its definition ({shaped.name}{words}){mode.note}"
-    _near(loss[None], expected[None], what)
+        return _causal_loss(case, batch, mode, native, smoothing)
+    if type(objective).loss not in (Causal.loss, Masked.loss):
+        return None
+    inputs = objective.prepare(case.model, batch, torch.Generator().manual_seed(0), native)
+    if type(objective) is Masked:
+        _hidden_cells(case, batch, inputs, native)
+    loss: Tensor = _weighted_loss(case, inputs, mode, smoothing) / inputs.tokens
+    return loss
 
 
 def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothing: float) -> Tensor:
@@ -157,11 +105,8 @@ def _causal_loss(case: Subject, batch: Batch, mode: Mode, native: bool, smoothin
     return loss
 
 
-@torch.no_grad()
-def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
-    """Requires the likelihoods of a known objective to be sums over the logits of its passes."""
-    if not case.model.objective.needs_pass_per_token:
-        _is_exact(case, shaped)
+def likelihood_by_definition(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """The likelihoods of a known objective, and sums over the logits of its passes."""
     if not isinstance(case.model.objective, Causal | Masked):
         return
     text, allowed_tokens = without_end(case.model, shaped.batch), allowed(limits=case.limits)
@@ -177,7 +122,7 @@ def _likelihood(case: Subject, shaped: ShapedBatch) -> None:
     if lengths is not None:
         expected = expected - length_nats(case.model, read.source, read.source_mask, lengths)
     actual = log_likelihood(case, shaped.batch, allowed_tokens)
-    _near(actual, expected, f"likelihood, compared with the sum over plain logits ({shaped.name})")
+    yield "likelihood, compared with the sum over plain logits", actual, expected
 
 
 def _weighted_loss(case: Subject, inputs: LossInputs, mode: Mode, smoothing: float) -> Tensor:
@@ -246,7 +191,7 @@ def _hidden_cells(case: Subject, batch: Batch, inputs: LossInputs, native: bool)
         require(bool((read == MASK).all()), "a source token is read that should be predicted")
 
 
-def _every_token_counts(case: Subject) -> None:
+def every_token_counts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """Requires every token of a target, END too, to be hidden and predicted in some draw."""
     objective = case.model.objective
     for length in (1, 3, case.limits.target_length):
@@ -275,6 +220,7 @@ def _every_token_counts(case: Subject) -> None:
             message = f"of {cells} cells {', '.join(map(str, counts))} are hidden in {DRAWS} draws"
             require(counts == list(range(1, cells + 1)), f"{message}; a bound needs every number")
     _targets_weigh_by_their_tokens(case)
+    yield from ()
 
 
 def _targets_weigh_by_their_tokens(case: Subject) -> None:
@@ -339,49 +285,39 @@ def _columns(inputs: LossInputs) -> dict[str, Columns]:
     }
 
 
-def losses_of_rows_add_up(case: Subject) -> None:
-    """The loss of a batch is a sum over its rows: no row's share depends on the content or length of another.
-
-    With contrasts between rows, statistics over the batch, weights by rank, or a canvas that ends with the longest
-    target of the batch, a row's loss would depend on the other rows.
-    """
+def changes_of_one_row(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """What other tokens in one row change the loss by, beside some rows and beside others."""
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
             Batch(*(sequences(rows, n, seed=seed + n, limits=case.limits) for n in (s, t))) for seed in (0, 50)
         )
-        for native in (False, True):
-            for row in (0, rows - 1):
-                _adds_up(case, first, second, row, native)
-    _is_read_alike(case)
+        for native, row in product((False, True), (0, rows - 1)):
+            change, other = (
+                _with_row(case, second, others, row, mode, native) - _with_row(case, first, others, row, mode, native)
+                for others in (first, second)
+            )
+            changed = f"other tokens in row {row} of {rows} change the loss by {change.item():.6f}"
+            yield f"{changed}, but with other rows by {other.item():.6f}", other[None], change[None]
 
 
-def _is_read_alike(case: Subject) -> None:
-    """Requires training to read as many target positions of a row beside short rows as beside long ones."""
-    short, reads = sequences(1, 2, limits=case.limits), {}
-    for length in (2, case.limits.target_length):
+def _with_row(case: Subject, rows: Batch, others: Batch, row: int, mode: Mode, native: bool) -> Tensor:
+    """The loss of other rows beside one row of a batch."""
+    is_row = (torch.arange(len(rows.target)) == row)[:, None]
+    batch = Batch(*(torch.where(is_row, a, b) for a, b in zip(rows[:2], others[:2], strict=True)))
+    return loss_of(case, batch, mode, native=native).detach()
+
+
+def positions_read_in_training(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """The target positions of a row that training reads beside short rows and beside long ones."""
+    short, reads, longest = sequences(1, 2, limits=case.limits), [], case.limits.target_length
+    for length in (2, longest):
         target, mask = stacked([short, sequences(1, length, seed=1, limits=case.limits)])
         batch = Batch(sequences(2, 3, limits=case.limits), target, None, mask)
         inputs = case.model.objective.prepare(case.model, batch, torch.Generator().manual_seed(0), False)
-        reads[length] = int(mask_or_ones(inputs.target, inputs.target_mask)[0].sum())
-    (short_width, short_place), (long_width, long_place) = reads.items()
-    message = f"training reads {short_place} positions of a target of 2 tokens beside one of {short_width}"
-    require(short_place == long_place, f"{message}, {long_place} beside one of {long_width}")
-
-
-def _adds_up(case: Subject, first: Batch, second: Batch, row: int, native: bool) -> None:
-    """Requires a change in one row to change the loss by the same amount, whatever the other rows hold."""
-    changed_row = torch.arange(len(first.target)) == row
-
-    def loss(rows: Batch, other_rows: Batch) -> float:
-        source, target = (
-            torch.where(changed_row[:, None], a, b) for a, b in zip(rows[:2], other_rows[:2], strict=True)
-        )
-        return loss_of(case, Batch(source, target), TRAINING, native=native).item()
-
-    with torch.no_grad():
-        change, other_change = (loss(second, other_rows) - loss(first, other_rows) for other_rows in (first, second))
-    changed = f"other tokens in row {row} of {len(first.target)} change the loss by {change:.6f}"
-    require(abs(change - other_change) <= 1e-4, f"{changed}, but with other rows by {other_change:.6f}")
+        reads.append(mask_or_ones(inputs.target, inputs.target_mask)[0].sum())
+    beside_short, beside_long = reads
+    message = f"training reads {beside_short} positions of a target of 2 tokens beside one of 2"
+    yield f"{message}, {beside_long} beside one of {longest}", beside_long, beside_short
 
 
 def gradients_stay_in_place(case: Subject) -> str | None:

@@ -13,15 +13,15 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
 from archbench.architectures.catalogue.shared_state import listed
-from archbench.architectures.contract.modes import SCORING, TRAINING
-from archbench.architectures.contract.state import reachable, settings
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
+from archbench.architectures.contract.modes import SCORING, TRAINING, Mode
 from archbench.architectures.contract.subject import (
     Subject,
     allowed,
+    answers,
     equal,
     fresh,
     log_likelihood,
@@ -30,8 +30,8 @@ from archbench.architectures.contract.subject import (
     require,
     sequences,
     subject,
-    written,
 )
+from archbench.architectures.contract.training.state import reachable, settings
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import BOS
@@ -78,28 +78,18 @@ def nothing_is_remembered(case: Subject) -> None:
             equal(value, expected[what], f"{what} after many other passes, compared with those of a new model")
 
 
-def changed_weights_are_used(case: Subject) -> None:
-    """After weights are loaded or changed in place, every later call uses the new weights.
-
-    Training changes weights in place at every step, and scoring loads the best checkpoint into a model that was used
-    before. Between calls, keep no values computed from weights, such as states of a source or merged matrices.
-    """
+def after_weights_change(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Results of a model whose weights were loaded or changed in place after use, and of a new one with these."""
     other = subject(case.build, case.size, case.limits, seed=1)
-    for mode in (SCORING, TRAINING):
-        used = subject(case.build, case.size, case.limits)
-        with mode.of(used.model):
-            for what, change in (("loaded", _load_from(other)), ("changed in place", _halve)):
-                _values(used)
-                change(used.model)
-                new = subject(case.build, case.size, case.limits)
-                new.model.load_state_dict(used.model.state_dict())
-                expected, actual = _values(replace(new, model=new.model.train(mode.training))), _values(used)
-                for use, value in actual.items():
-                    equal(
-                        value,
-                        expected[use],
-                        f"{use} {mode} after weights are {what}, compared with those of a new model",
-                    )
+    used = subject(case.build, case.size, case.limits)
+    for what, change in (("loaded", _load_from(other)), ("changed in place", _halve)):
+        _values(used, mode)
+        change(used.model)
+        new = subject(case.build, case.size, case.limits)
+        new.model.load_state_dict(used.model.state_dict())
+        expected, actual = _values(new, mode), _values(used, mode)
+        for use, value in actual.items():
+            yield f"{use} {mode} after weights are {what}, compared with those of a new model", value, expected[use]
 
 
 def _load_from(other: Subject) -> Callable[[Any], object]:
@@ -112,20 +102,20 @@ def _halve(model: Any) -> None:
         parameter.mul_(0.5)
 
 
-def _values(case: Subject) -> dict[str, Tensor]:
-    """Results of all uses of a model, in the mode that it is in."""
-    text, allowed_tokens = _text(case, 0), allowed(limits=case.limits)
-    generator = torch.Generator().manual_seed(0)
-    (answer,) = written(case, text.source, allowed_tokens, Decoding(max_tokens=case.limits.target_length))
-    first, cache = case.model.decode(torch.full((1, 1), BOS), case.model.prefill(text.source))
-    second, _ = case.model.decode(text.target[:, :1], cache)
-    values = {
-        "logits": case.model(*text),
-        "logits from a cache": torch.cat([first, second], 1),
-        "the loss": mean_loss(case.model, text, allowed_tokens, generator, native=True)[None],
-        "likelihoods": log_likelihood(case, text, allowed_tokens),
-        "the answer": F.pad(answer, (0, case.limits.target_length - len(answer)), value=-1)[None].float(),
-    }
+def _values(case: Subject, mode: Mode) -> dict[str, Tensor]:
+    """Results of all uses of a model in a mode."""
+    text, words = _text(case, 0), allowed(limits=case.limits)
+    with mode.of(case.model):
+        answer = answers(case, text.source, words, Decoding(case.limits.target_length), torch.Generator())
+        first, cache = case.model.decode(torch.full((1, 1), BOS), case.model.prefill(text.source))
+        second, _ = case.model.decode(text.target[:, :1], cache)
+        values = {
+            "logits": case.model(*text),
+            "logits from a cache": torch.cat([first, second], 1),
+            "the loss": mean_loss(case.model, text, words, torch.Generator().manual_seed(0), native=True)[None],
+            "likelihoods": log_likelihood(case, text, words),
+            "the answer": answer.float(),
+        }
     return {use: value.detach().clone() for use, value in values.items()}
 
 
@@ -150,31 +140,18 @@ def _scores(case: Subject, text: Batch) -> dict[str, Tensor]:
     }
 
 
-def a_training_step_repeats(case: Subject) -> None:
-    """A training step with dropout repeats bit by bit from its seed, whatever the clock and other generators say.
-
-    Resumed and repeated runs rely on this. Draw from PyTorch's default generator, which is seeded at every step
-    (`torch.rand`, `nn.Dropout`), not from `random`, `numpy.random`, the clock or a generator of your own, and never
-    seed it in a pass.
-    """
-    noisy = subject(case.build, replace(case.size, dropout=0.3), case.limits, trials=case.trials)
-    random_states = random.getstate(), np.random.get_state()
-    try:
-        for step in range(case.trials.steps):
-            batch = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
-            state = {name: tensor.clone() for name, tensor in noisy.model.state_dict().items()}
-            first = _step(noisy, batch, step)
-            noisy.model.load_state_dict(state)
-            random.seed(step + 1)
-            np.random.seed(step + 1)
-            logits_of(noisy, batch, SCORING)
-            with _later(1e6 * step + 1000.5):
-                again = _step(noisy, batch, step)
-            differing = [name for name, tensor in first.items() if not torch.equal(tensor, again[name])]
-            require(not differing, f"step {step}, repeated from its seed, gives another {listed(differing)}")
-    finally:
-        random.setstate(random_states[0])
-        np.random.set_state(random_states[1])
+def steps_again(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Losses and gradients of training steps, and of the same ones later, when other generators draw otherwise."""
+    for step in range(case.trials.steps):
+        batch = Batch(*(sequences(2, n, seed=step + n, limits=case.limits) for n in (4, 5)))
+        state = {name: tensor.clone() for name, tensor in case.model.state_dict().items()}
+        first = _step(case, batch, step)
+        case.model.load_state_dict(state)
+        with _later(1e6 * step + 1000.5), _other_draws(step + 1):
+            logits_of(case, batch, SCORING)
+            again = _step(case, batch, step)
+        for name, value in first.items():
+            yield f"step {step}, repeated from its seed, gives another {name}", again[name], value
 
 
 def _step(case: Subject, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -204,6 +181,19 @@ def _later(seconds: float) -> Iterator[None]:
         for name in CLOCKS:
             patches.enter_context(mock.patch.object(time, name, shifted(getattr(time, name), name)))
         yield
+
+
+@contextmanager
+def _other_draws(seed: int) -> Iterator[None]:
+    """Seeds the generators of Python and NumPy in the block."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def dropout_is_noise_in_training(case: Subject) -> None:
@@ -283,31 +273,34 @@ def _output(call: Callable[[], Any], seed: int) -> Tensor:
     return torch.cat([torch.zeros(0), *(x.flatten() for x in tree_leaves(call()) if isinstance(x, Tensor))])
 
 
-def objectives_draw_from_their_generator(case: Subject) -> None:
-    """An objective draws only from the generator that it is given.
-
-    Training passes a new generator for each step, scoring one for each batch. With another source of randomness a run
-    does not repeat; a generator seeded inside draws the same each time. Pass `generator` on to every `torch.rand`.
-    """
+def drawn_again(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Losses and samples that are drawn twice from generators with the same seeds."""
     torch.manual_seed(0)
     state = torch.get_rng_state()
+    (losses, samples), (losses_again, samples_again) = (_draws(case) for _ in range(2))
+    yield "the loss differs between two draws from the same generator", losses_again, losses
+    yield "sampling writes two texts from the same generator", samples_again, samples
+    yield "the objective draws from PyTorch's default generator", torch.get_rng_state(), state
 
-    def texts() -> Batch:
-        return Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
 
-    first, again = ([loss_of(case, texts(), SCORING, seed, True).item() for seed in range(DRAWS)] for _ in range(2))
-    require(first == again, "the loss differs between two draws from the same generator")
+def drawn_from_other_generators(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Losses and samples from generators with other seeds, and from the first one alone."""
+    losses, samples = _draws(case)
     if case.model.objective.needs_pass_per_token:
-        require(len(set(first)) > 1, "the loss hides the same tokens, whatever generator it is given")
-    allowed_tokens = allowed(limits=case.limits)
-    sample = Decoding(max_tokens=min(4, case.limits.target_length), strategy="sample")
-    samples = [
-        _texts(written(case, texts().source, allowed_tokens, sample, seed)) for seed in (*range(DRAWS), *range(DRAWS))
-    ]
-    require(samples[:DRAWS] == samples[DRAWS:], "sampling writes two texts from the same generator")
-    require(len(set(samples)) > 1, "sampling writes the same, whatever generator it is given")
-    require(bool(torch.equal(state, torch.get_rng_state())), "the objective draws from PyTorch's default generator")
+        yield "the loss hides the same tokens, whatever generator it is given", losses, losses[:1].expand_as(losses)
+    yield (
+        "sampling writes the same, whatever generator it is given",
+        samples.flatten(),
+        samples[:1].expand_as(samples).flatten(),
+    )
 
 
-def _texts(rows: list[Tensor]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(row.tolist()) for row in rows)
+def _draws(case: Subject) -> tuple[Tensor, Tensor]:
+    """Losses (n,) and the tokens of samples (n, m) from generators with the seeds 0 to n - 1."""
+    words, sample = allowed(limits=case.limits), Decoding(min(4, case.limits.target_length), strategy="sample")
+    losses, samples = [], []
+    for seed in range(DRAWS):
+        text = Batch(*(sequences(3, n, seed=n, limits=case.limits) for n in (5, case.limits.target_length)))
+        losses.append(loss_of(case, text, SCORING, seed, True))
+        samples.append(answers(case, text.source, words, sample, torch.Generator().manual_seed(seed)).flatten())
+    return torch.stack(losses), torch.stack(samples)

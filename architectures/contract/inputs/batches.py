@@ -1,12 +1,12 @@
 """Batches of many shapes: rows, lengths, and padding on either side or nowhere; long and unusual texts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.subject import Subject, sequences, stacked
+from archbench.architectures.contract.subject import Subject, sequences, stacked, subject
 from archbench.architectures.contract.trials import Trials
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
@@ -14,6 +14,7 @@ from archbench.tasks.base.example import END
 
 NUMBERS = {1: 65, 4: 33, 9: 17, 100: 9}  # of so many rows at most, texts of at most so many tokens
 PADDING = 3  # tokens of it, at most, in a row as long as the longest
+DROPOUT = 0.3
 FEW_CELLS = 5  # of an encoder's canvas where many batches are tried
 
 
@@ -87,6 +88,7 @@ class ShapedBatch:
 
 
 Found = Iterator[tuple[Subject, ShapedBatch]]
+Compared = Iterator[tuple[str, Tensor, Tensor]]  # words, a tensor, and the one that it must agree with
 
 
 def unpadded(name: str, source: Tensor, target: Tensor) -> ShapedBatch:
@@ -135,6 +137,31 @@ def examples(case: Subject) -> Found:
     """Batches as objectives get them: padding on the right only, and END after every second target."""
     for each in ended(case.trials, case.limits):
         yield case, each
+
+
+def with_dropout(case: Subject) -> Found:
+    """Three short texts, for a model with dropout."""
+    noisy = subject(case.build, replace(case.size, dropout=DROPOUT), case.limits, trials=case.trials)
+    yield noisy, unpadded("", *(sequences(3, 4, seed, case.limits) for seed in range(2)))
+
+
+@torch.no_grad()
+def uniform(case: Subject) -> Found:
+    """Three texts with padding, for a model whose parameters are zero: its logits are equal."""
+    for parameter in case.model.parameters():
+        parameter.zero_()
+    source, source_mask = stacked([sequences(1, n, seed) for seed, n in enumerate((5, 3, 7))])
+    target, target_mask = stacked([sequences(1, n, seed) for seed, n in enumerate((4, 6, 1), start=3)])
+    yield case, ShapedBatch("", Batch(source, target, source_mask, target_mask), ((5, 4), (3, 6), (7, 1)))
+
+
+def to_answer(case: Subject) -> Found:
+    """Sources to answer, with as many tokens as their targets have: a few, and as many as the trials decode."""
+    long = case.trials.decoded
+    yield case, unpadded("", sequences(3, 5), sequences(3, 3))
+    roomy = case.with_room(5, long)
+    for rows in (1, 3):
+        yield roomy, unpadded("", sequences(rows, 5, seed=rows), sequences(rows, long))
 
 
 def batches(trials: Trials, limits: Limits, left_out: tuple[str, ...] = ()) -> Iterator[ShapedBatch]:

@@ -1,4 +1,4 @@
-"""Checks of decoding: beam search, sampling, rounds, and answers with a given start."""
+"""Decoding: beam search, sampling, rounds, and answers with a given start."""
 
 from dataclasses import replace
 from itertools import product
@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.contract.conditional import from_passes
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
+from archbench.architectures.contract.inputs.texts import random_texts
+from archbench.architectures.contract.inputs.weights import random, trained
+from archbench.architectures.contract.modes import Mode
+from archbench.architectures.contract.passes.conditional import from_passes
 from archbench.architectures.contract.subject import (
     LIMITS,
     TOLERANCE,
     Subject,
     allowed,
+    answers,
     equal,
     log_likelihood,
     require,
@@ -21,12 +26,12 @@ from archbench.architectures.contract.subject import (
     subject,
     written,
 )
-from archbench.architectures.contract.weights import random, trained
 from archbench.architectures.families.size import Limits
 from archbench.architectures.objectives.objective import Batch
 from archbench.tasks.base.decoding import Decoding
 from archbench.tasks.base.example import END, MASK, SPECIALS
 
+ROOM = LIMITS.target_length
 SOURCE = 65  # tokens at most of a source that is answered at length
 CELLS = 24  # of an encoder's canvas in long answers: each costs a pass
 
@@ -54,25 +59,25 @@ def beams_find_the_likeliest(case: Subject) -> None:
             require(loss <= TOLERANCE, message)
 
 
-@torch.no_grad()
-def samples_are_drawn_as_configured(case: Subject) -> None:
-    """Samples use only the given generator and differ between calls; the most restrictive settings are greedy.
+def samples_again(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Samples under one seed, those of the most restrictive settings and greedy answers, and the global generator."""
+    words, warm, state = allowed(end=False), Decoding(ROOM, "sample", temperature=3.0), torch.get_rng_state()
 
-    A temperature near zero, one candidate (`top_k`) or almost no probability mass (`top_p`) leaves only the likeliest
-    token. The same seed gives the same samples; the next call with the same generator gives others.
-    """
-    source, allowed_tokens, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    warm, generator, state = Decoding(room, "sample", temperature=3.0), torch.Generator(), torch.get_rng_state()
-    first = _listed(case, source, allowed_tokens, warm, generator.manual_seed(1))
-    later = _listed(case, source, allowed_tokens, warm, generator)
-    again = _listed(case, source, allowed_tokens, warm, generator.manual_seed(1))
-    require(first == again, "samples under one seed differ")
-    require(first != later, "a second call with the same generator gives the same samples")
-    greedy = _listed(case, source, allowed_tokens, Decoding(room))
+    def answered(decoding: Decoding) -> Tensor:
+        return answers(case, sequences(3, 5), words, decoding, torch.Generator().manual_seed(1))
+
+    yield "samples under one seed differ", answered(warm), answered(warm)
     for name, cold in (("temperature", 1e-8), ("top_k", 1), ("top_p", 1e-4)):
-        samples = _listed(case, source, allowed_tokens, replace(warm, **{name: cold}), generator)  # type: ignore[arg-type]
-        require(samples == greedy, f"samples with {name} = {cold:g} are not the greedy answer")
-    require(bool(torch.equal(state, torch.get_rng_state())), "sampling draws from the global random generator")
+        samples = answered(replace(warm, **{name: cold}))  # type: ignore[arg-type]
+        yield f"samples with {name} = {cold:g} are not the greedy answer", samples, answered(Decoding(ROOM))
+    yield "sampling draws from the global random generator", torch.get_rng_state(), state
+
+
+def samples_of_the_next_call(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """The samples of two calls with one generator."""
+    generator, warm = torch.Generator().manual_seed(1), Decoding(ROOM, "sample", temperature=3.0)
+    first, later = (answers(case, sequences(3, 5), allowed(end=False), warm, generator) for _ in range(2))
+    yield "a second call with the same generator gives the same samples", later.flatten(), first.flatten()
 
 
 @torch.no_grad()
@@ -112,6 +117,14 @@ def answers_are_likeliest(case: Subject, batch: Batch, allowed_tokens: Tensor, r
     """Requires greedy answers to a batch of sources to hold the likeliest token at every step."""
     texts = written(case, batch.source, allowed_tokens, Decoding(room), mask=batch.source_mask)
     _is_likeliest(case, batch, texts, allowed_tokens, room, "greedy writing")
+
+
+def answers_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires answers in a large vocabulary to be the likeliest."""
+    few = allowed(limits=case.limits)
+    few[len(SPECIALS) + 1 :: 3] = False
+    answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
+    yield from ()
 
 
 def _are_alike(case: Subject, batch: Batch, room: int) -> None:
@@ -160,54 +173,38 @@ def _many_sources(rows: int, limits: Limits) -> Batch:
     return Batch(source, source[:, :0], mask if rows > 1 else None)
 
 
-@torch.no_grad()
-def a_given_start_is_continued(case: Subject) -> None:
-    """A given start is continued like the same tokens if generated, greedily and with one beam.
-
-    A user may give the first tokens of an answer (`start`). The model reads them, but they are not part of the result.
-    """
-    source, allowed_tokens, room = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    whole = torch.tensor(_listed(case, source, allowed_tokens, Decoding(room)))
-    for strategy in ("greedy", "beam"):
-        for known in (1, 3):
-            decoding = Decoding(room - known, strategy, beams=1)
-            rows = case.model.objective.generate(
-                case.model, source, None, allowed_tokens, decoding, None, whole[:, :known]
-            )
-            continued = [row.tolist() for row in rows]
-            for text, expected in zip(continued, whole[:, known:].tolist(), strict=True):
-                message = f"{strategy} writing from the first {known} tokens continues with {text}"
-                require(text == expected, f"{message}, not with {expected}")
+def continued(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Answers after a given start, and the rest of the answers that begin with it."""
+    source, words = sequences(3, 5), allowed(end=False)
+    whole = answers(case, source, words, Decoding(ROOM))
+    for strategy, known in product(("greedy", "beam"), (1, 3)):
+        decoding, expected = Decoding(ROOM - known, strategy, beams=1), whole[:, known:]
+        actual = answers(case, source, words, decoding, start=whole[:, :known])
+        message = f"{strategy} writing from the first {known} tokens continues with {actual.tolist()}"
+        yield f"{message}, not with {expected.tolist()}", actual, expected
 
 
-@torch.no_grad()
-def rounds_fill_confident_cells_first(case: Subject) -> str | None:
-    """Each round of decoding fills the open cells whose likeliest tokens have the highest probabilities.
-
-    One round fills all cells from one pass; with as many rounds as cells, each fills one cell (Mask-Predict,
-    1904.09324).
-    """
+def filled_in_rounds(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Answers that are written in one round and in one for each cell, and canvases filled from passes."""
     if case.causal:
-        return "it writes from left to right alone"
-    source, allowed_tokens, cells = sequences(3, 5), allowed(end=False), LIMITS.target_length
-    read = case.model.objective.example_inputs(case.model, Batch(source, torch.full((3, cells), MASK))).source
-    for rounds in (1, cells):
-        decoding = Decoding(cells, "confident", rounds=rounds)
-        actual = _listed(case, source, allowed_tokens, decoding)
-        expected = _filled(case, read, allowed_tokens, cells // rounds)
-        require(actual == expected, f"{rounds} rounds write {actual[0]}, expected {expected[0]}")
-    return None
+        return
+    source, words = sequences(3, 5), allowed(end=False)
+    read = case.model.objective.example_inputs(case.model, Batch(source, torch.full((len(source), ROOM), MASK))).source
+    for rounds in (1, ROOM):
+        actual = answers(case, source, words, Decoding(ROOM, "confident", rounds=rounds))
+        expected = _filled(case, read, words, ROOM // rounds)
+        yield f"{rounds} rounds write {actual[0].tolist()}, expected {expected[0].tolist()}", actual, expected
 
 
-def _filled(case: Subject, source: Tensor, allowed_tokens: Tensor, at_once: int) -> list[list[int]]:
+def _filled(case: Subject, source: Tensor, allowed_tokens: Tensor, at_once: int) -> Tensor:
     """Canvases in which each pass fills the ``at_once`` most probable cells."""
-    canvas = torch.full((len(source), LIMITS.target_length), MASK)
+    canvas = torch.full((len(source), ROOM), MASK)
     while (canvas == MASK).any():
         logits = case.model(source, canvas).masked_fill(~allowed_tokens, -torch.inf)
         sure, token = logits.softmax(-1).max(-1)
         cells = sure.masked_fill(canvas != MASK, -1.0).topk(at_once).indices
         canvas = canvas.scatter(1, cells, token.gather(1, cells))
-    return [row.tolist() for row in canvas]
+    return canvas
 
 
 def _texts(words: range, length: int) -> list[list[int]]:
@@ -222,10 +219,3 @@ def _scores(case: Subject, source: Tensor, texts: list[list[int]], allowed_token
     mask = torch.tensor([[position < len(text) for position in range(width)] for text in texts])
     target = torch.tensor([text + [END] * (width - len(text)) for text in texts])
     return log_likelihood(case, Batch(source.expand(len(texts), -1), target, None, mask), allowed_tokens)
-
-
-def _listed(
-    case: Subject, source: Tensor, allowed_tokens: Tensor, decoding: Decoding, generator: torch.Generator | None = None
-) -> list[list[int]]:
-    rows = case.model.objective.generate(case.model, source, None, allowed_tokens, decoding, generator)
-    return [row.tolist() for row in rows]

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.catalogue.shared_state import listed
-from archbench.architectures.contract.initial_weights import Draws, seeds_that_are_set
-from archbench.architectures.contract.losses import gradients_are_confined
 from archbench.architectures.contract.modes import TRAINING
 from archbench.architectures.contract.subject import (
     TOLERANCE,
@@ -19,6 +17,8 @@ from archbench.architectures.contract.subject import (
     sequences,
     subject,
 )
+from archbench.architectures.contract.training.initial_weights import Draws, seeds_that_are_set
+from archbench.architectures.contract.training.losses import gradients_are_confined
 from archbench.architectures.objectives.objective import Batch
 
 RATE = 0.3

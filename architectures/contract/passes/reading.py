@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from archbench.architectures.components.states import StateIndex, mask_or_ones
-from archbench.architectures.contract.batches import ShapedBatch
-from archbench.architectures.contract.conditional import from_cache, from_passes, in_one_pass, shifted
-from archbench.architectures.contract.counter import counted
-from archbench.architectures.contract.inside import embedded
+from archbench.architectures.contract.counts.counter import counted
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import SCORING, TRAINING, Mode
+from archbench.architectures.contract.passes.conditional import from_cache, from_passes, in_one_pass, shifted
+from archbench.architectures.contract.passes.inside import embedded
 from archbench.architectures.contract.subject import (
     Subject,
     allowed,
@@ -26,14 +26,13 @@ from archbench.architectures.contract.subject import (
     sequences,
 )
 from archbench.architectures.objectives.objective import Batch, mean_loss
-from archbench.tasks.base.example import SPECIALS
-
-Compared = Iterator[tuple[str, Tensor, Tensor]]
+from archbench.tasks.base.example import BOS, MASK, SPECIALS
 
 PIECES = (1, 1, 3, 1, 1)  # tokens that are decoded at a time; then half of the rest, and the rest
 LONG = 50  # tokens from which on half of a target is decoded at first
 MOST_PADDING = 40  # tokens in the place of half of a text
 CELLS = 5  # of an encoder's canvas that are decoded: each costs two passes
+NEAR = 1e-4  # of the mean distance between states: the same token
 LARGE_CANVAS = 100  # cells from which on none is decoded
 
 
@@ -257,6 +256,18 @@ def of_selected_tokens(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compar
     yield "states of the last target tokens, with those of the source", *_detached(states.target, every[last])
 
 
+def states_of_all_tokens(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Requires every token, as a source and as a target, to have a state of its own."""
+    tokens = torch.arange(len(SPECIALS), case.limits.vocabulary)[:, None]
+    beside = torch.full_like(tokens, BOS if case.causal else MASK)
+    for what, batch in (("source", Batch(tokens, beside)), ("target", Batch(beside, tokens))):
+        states = case.model.hidden(*batch).target[:, -1]
+        first, second = _nearest(states)
+        message = f"{what} tokens {int(tokens[first])} and {int(tokens[second])} are read alike"
+        require(first == second, message)
+    yield from ()
+
+
 def decoded(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
     """Decoding in pieces and one pass; after two pieces, rows are reversed and one is dropped."""
     source, target, mask, _ = shaped.batch  # padding of the target is decoded like any text
@@ -281,12 +292,19 @@ def decoded_without_source(case: Subject, shaped: ShapedBatch, mode: Mode) -> Co
 
 
 def flops_by_formula(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """FLOPs of one row, as they are executed and as the formula says."""
+    """FLOPs of a pass, as they are executed and as the formula says."""
     (source, target, *_), (s, t) = shaped.batch, (shaped.batch.source.shape[1], shaped.batch.target.shape[1])
-    formula = torch.tensor(len(target) * float(case.model.flops(s, t, t).executed))
+    flops = case.model.flops(s, t, t)
+    formula, visible = torch.tensor(len(target) * float(flops.executed)), len(target) * float(flops.model)
+    message = f"source {s}, target {t}: {formula:.0f} FLOPs by formula, of which {visible:.0f} are declared visible"
+    require(0 < visible <= formula.item() * 1.000001, message)
     with mode.of(case.model), counted(case.model, (source, target)) as counter:
         case.model(source if s else None, target)
-    yield f"source {s}, target {t}: FLOPs by formula", torch.tensor(float(counter.total)), formula
+    yield (
+        f"source {s}, target {t}: {{:.0f}} FLOPs by formula, {{:.0f}} executed",
+        torch.tensor(float(counter.total)),
+        formula,
+    )
 
 
 def _decoded(
@@ -340,3 +358,11 @@ def _last_of_rows(real: Tensor) -> Tensor:
 
 def _detached(actual: Tensor, expected: Tensor) -> tuple[Tensor, Tensor]:
     return actual.detach(), expected.detach()
+
+
+def _nearest(states: Tensor) -> tuple[int, int]:
+    """The two states (n, d) that are nearest if they are nearly equal; else the first, twice."""
+    distances = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
+    mean = distances.mean().item()
+    nearest = divmod(int(distances.fill_diagonal_(torch.inf).argmin()), len(states))
+    return nearest if distances[nearest].item() <= NEAR * mean else (0, 0)

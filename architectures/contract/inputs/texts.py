@@ -1,21 +1,18 @@
-"""Batches of long and of unusual texts, and models with other weights and larger vocabularies that read them."""
+"""Batches of long and of unusual texts, for models with other weights and larger vocabularies."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from archbench.architectures.contract.batches import Found, ShapedBatch, unpadded
-from archbench.architectures.contract.counter import counted
-from archbench.architectures.contract.decoding import answers_are_likeliest
-from archbench.architectures.contract.losses import is_defined
-from archbench.architectures.contract.modes import Mode
-from archbench.architectures.contract.reading import Compared
-from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, allowed, require, sequences, subject
-from archbench.architectures.contract.weights import WEIGHTS, random, remembered
+from archbench.architectures.contract.inputs.batches import Found, ShapedBatch, ended, unpadded
+from archbench.architectures.contract.inputs.weights import WEIGHTS, confident, random, remembered, trained
+from archbench.architectures.contract.subject import LIMITS, SIZE, Subject, sequences, subject
+from archbench.architectures.contract.trials import QUICK
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.objectives.objective import Batch
-from archbench.tasks.base.example import BOS, MASK, SPECIALS, UNK
+from archbench.tasks.base.example import UNK
 
 LONG = (90, 60)  # tokens of source and target
 LONGER = (200, 130)  # beside those, where more than quick trials are asked for
@@ -24,7 +21,7 @@ MOST = 1024  # tokens of either: longer texts are not tried
 ROWS = 64  # of a large batch
 VOCABULARY = 2053  # more than a byte tells apart, than 1000, and than 2048
 SHAPES = ((3, 5, 6), (2, 21, 18))  # rows, tokens of source and target of unusual texts
-NEAR = 1e-4  # of the mean distance between states: the same token
+FEW = replace(QUICK, rows=(5,), layouts=("plain", "right"))  # batches for other weights
 
 
 def long(case: Subject) -> Found:
@@ -70,41 +67,20 @@ def unusual(case: Subject) -> Found:
             yield model, unpadded(f"{weights}, {name}", *texts(shape, case.limits)[:2])
 
 
+def confidently_scored(case: Subject) -> Found:
+    """Batches as objectives get them, for random, confident and trained weights."""
+    for with_weights in (random, confident, trained):
+        model = with_weights(case)
+        for each in ended(FEW, case.limits):
+            yield model, each
+
+
 def large_ids(case: Subject) -> Found:
     """Texts of a large vocabulary."""
     limits = Limits(VOCABULARY, 12, 12)
     large = subject(case.build, case.size, limits)
     for shape in ((1, 5, 6), (3, 8, 9)):
         yield large, unpadded(f"{VOCABULARY} tokens", *random_texts(shape, limits)[:2])
-
-
-def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """FLOPs of a batch, and of random tokens of the same shape with random weights."""
-    usual = random(case)
-    batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
-    taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
-    yield "FLOPs of a pass, with random tokens and weights", taken, expected
-
-
-def loss_of_large_ids(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """Requires losses and likelihoods to be those that the objective states, and answers to be the likeliest."""
-    is_defined(case, shaped.batch, shaped.name)
-    few = allowed(limits=case.limits)
-    few[len(SPECIALS) + 1 :: 3] = False
-    answers_are_likeliest(case, random_texts((4, 9, 0), case.limits), few, case.limits.target_length)
-    yield from ()
-
-
-def states_of_all_tokens(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """Requires every token, as a source and as a target, to have a state of its own."""
-    tokens = torch.arange(len(SPECIALS), case.limits.vocabulary)[:, None]
-    beside = torch.full_like(tokens, BOS if case.causal else MASK)
-    for what, batch in (("source", Batch(tokens, beside)), ("target", Batch(beside, tokens))):
-        states = case.model.hidden(*batch).target[:, -1]
-        first, second = _nearest(states)
-        message = f"{what} tokens {int(tokens[first])} and {int(tokens[second])} are read alike"
-        require(first == second, message)
-    yield from ()
 
 
 def random_texts(shape: tuple[int, int, int], limits: Limits) -> Batch:
@@ -138,17 +114,3 @@ TEXTS: dict[str, Callable[[tuple[int, int, int], Limits], Batch]] = {
 
 def _random(rows: int, lengths: Sequence[int], limits: Limits) -> list[Tensor]:
     return [sequences(rows, length, seed, limits) for seed, length in enumerate(lengths)]
-
-
-def _flops(case: Subject, batch: Batch) -> Tensor:
-    with counted(case.model, batch[:2]) as counter:
-        case.model(*batch)
-    return torch.tensor(float(counter.total))
-
-
-def _nearest(states: Tensor) -> tuple[int, int]:
-    """The two states (n, d) that are nearest if they are nearly equal; else the first, twice."""
-    distances = torch.cdist(states, states, compute_mode="donot_use_mm_for_euclid_dist")
-    mean = distances.mean().item()
-    nearest = divmod(int(distances.fill_diagonal_(torch.inf).argmin()), len(states))
-    return nearest if distances[nearest].item() <= NEAR * mean else (0, 0)

@@ -7,9 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from archbench.architectures.contract.capacity import constants_fit, left_out_is_explained
-from archbench.architectures.contract.counter import Mixing, counted
+from archbench.architectures.contract.counts.capacity import constants_fit, left_out_is_explained
+from archbench.architectures.contract.counts.counter import Mixing, counted
+from archbench.architectures.contract.inputs.batches import Compared, Found, ShapedBatch, unpadded
+from archbench.architectures.contract.inputs.weights import random
+from archbench.architectures.contract.modes import Mode
+from archbench.architectures.contract.relation import no_more
 from archbench.architectures.contract.subject import (
     LIMITS,
     SIZE,
@@ -30,6 +35,7 @@ from archbench.tasks.base.decoding import Decoding
 OTHER_SIZE = Size(dim=64, heads=4, depth=1, hidden=40)
 SIZES = (SIZE, OTHER_SIZE)
 LEAN = Size(dim=16, heads=2, depth=2, hidden=4)  # in which attention is a larger part
+SHAPES = ((5, 4), (0, 6), (7, 1))  # tokens of source and target
 ROUNDS = 2  # in which a canvas is filled
 SHORT, LONG = (5, LIMITS.target_length), (80, 60)  # tokens of source and target
 TOLERANCE = 0.01  # of FLOPs
@@ -61,66 +67,29 @@ class Measured:
         return 1.0 - 3.0 * unused / self.total  # the backward pass has two products for each
 
 
-def flops_are_counted(case: Subject) -> None:
-    """The executed FLOPs of a pass are within 1% of the counted ones; decoding executes the FLOPs of `answer_flops`.
-
-    Budgets match FLOPs by formula. Every module with a matrix product has `flops`, and its parent adds them up. A model
-    whose formula omits a part is trained for longer than the others. Every product of matrices or vectors counts,
-    even one that is written as a broadcast multiplication and a sum, or one that runs in training only. Take widths
-    from the weights (`linear.in_features`), not from numbers in the code. For arrays of lengths, return the FLOPs of
-    each length. The report compares the cost of answers: `objective.answer_flops` counts every pass that generates one.
-    By default the FLOPs of an answer are those of one pass over it: decoding must not cost more per token than that.
-    """
-    shapes = ((5, 4), (0, 6), (7, 1))
+def of_two_sizes(case: Subject) -> Found:
+    """Pairs of texts without padding for models of two sizes, and pairs as long as the trials decode."""
     for tested in (case, subject(case.build, size=OTHER_SIZE)):
-        for s, t in shapes:
-            _forward_is_counted(tested, s, t)
-            _answers_are_counted(tested, s, t)
-    _answers_are_counted(case.with_room(5, case.trials.decoded), 5, case.trials.decoded)
-    _sums(lambda s, t: case.model.flops(s, t, t).model, shapes)
-    _sums(lambda s, t: case.model.objective.training_flops(case.model, s, t, True).model, shapes)
-    _sums(lambda s, t: case.model.objective.answer_flops(case.model, s, t), shapes)
+        for s, t in SHAPES:
+            yield tested, unpadded("", *_batch(2, s, t)[:2])
+    yield case.with_room(5, case.trials.decoded), unpadded("", *_batch(2, 5, case.trials.decoded)[:2])
 
 
-def training_flops_are_counted(case: Subject) -> None:
-    """A training step, forward and backward, executes at most 1% more FLOPs than counted, at two sizes.
+def attended(case: Subject) -> Found:
+    """As many rows as positions, for two sizes and in longer texts: each row tests one position."""
+    for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
+        limits = replace(LIMITS, source_length=s + 2, target_length=t)
+        yield subject(case.build, size, limits), unpadded("", *_batch(s + t + 1, s, t)[:2])
 
-    A FLOPs budget counts `objective.training_flops`. Steps on the training loss are measured with and
-    without source loss, with dropout, on padded batches and under bfloat16 autocast. A second pass, a recomputed layer
-    or a backward pass that the formula omits is uncounted work: add it to the formula.
+
+def flops_of_answers(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of decoding, and at most those declared, with hidden pairs of positions.
+
+    Decoding is greedy; where a canvas is filled in, it also is in rounds.
     """
-    for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
-        model = subject(case.build, size=size).model
-        for native in (True, False):
-            declared = ROWS * model.objective.training_flops(model, float(s), float(t), native).executed
-            executed = measured(model, _batch(ROWS, s, t), native).total
-            _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, executed)
-    _is_no_more_when_padded(case)
-    _is_no_more_on_average(case)
-
-
-def _forward_is_counted(case: Subject, s: int, t: int) -> None:
-    """Requires a training pass to execute its declared FLOPs; scoring may skip unused outputs."""
-    source, target = sequences(2, s), sequences(2, t, seed=1)
-    with counted(case.model, (source, target)) as counter:
-        case.model(source if s else None, target)
-    flops = case.model.flops(s, t, t)
-    executed, total = 2 * flops.executed, counter.total
-    message = f"source {s}, target {t}: {executed:.0f} FLOPs by formula, {total} executed"
-    require(abs(executed - total) <= TOLERANCE * total, f"{message}; `flops` has to count what runs")
-    visible = 2 * flops.model
-    require(0 < visible <= executed * 1.000001, f"{message}, of which {visible:.0f} are declared visible")
-
-
-@torch.no_grad()
-def _answers_are_counted(case: Subject, s: int, t: int) -> None:
-    """Requires decoding to execute at most its declared FLOPs, including hidden pairs of positions.
-
-    It is greedy; where a canvas is filled in, it also is in rounds.
-    """
-    room, objective = case.limits.target_length, case.model.objective
-    source, words, greedy = sequences(2, s), allowed(end=False), Decoding(max_tokens=min(t, room))
-    t = greedy.max_tokens
+    room, objective, source = case.limits.target_length, case.model.objective, shaped.batch.source
+    words, greedy = allowed(end=False), Decoding(max_tokens=min(shaped.batch.target.shape[1], room))
+    s, t = source.shape[1], greedy.max_tokens
     passes = (
         case.model.flops(float(s), float(t), float(t)),
         case.model.flops(s + 1.0, float(room), 1.0),
@@ -133,43 +102,88 @@ def _answers_are_counted(case: Subject, s: int, t: int) -> None:
     for decoding, cost in costs.items():
         with counted(case.model, (source,)) as counter:
             objective.generate(case.model, source, None, words, decoding)
-        declared, how = 2 * float(cost), "" if decoding is greedy else f" in {ROUNDS} rounds"
-        message = (
-            f"source {s}, {t} tokens written{how}: {declared:.0f} FLOPs by `answer_flops`, {counter.total} executed"
-        )
-        require(counter.total <= (1 + TOLERANCE) * declared * hidden, message)
+        declared, how = len(source) * float(cost), "" if decoding is greedy else f" in {ROUNDS} rounds"
+        message = f"source {s}, {t} tokens written{how}: {declared:.0f} FLOPs by `answer_flops`, {{1:.0f}} executed"
+        yield _compared(message, counter.total, declared * hidden)
 
 
-def visible_flops_are_counted(case: Subject) -> None:
-    """Model FLOPs count at least every (query, key) pair that attention uses, in short and longer texts.
-
-    Budgets match model FLOPs, which exclude masked pairs. A pair is used if the gradient of a module's output at
-    one position with respect to its input at another is not zero. Declare the pairs that the mask allows
-    (`pairs(self.window)`), and count products with weights in full. A layer without pairs, such as a recurrence,
-    ignores `pairs` and counts all that it executes. A model that declares fewer pairs than it uses is trained for
-    longer than the others.
-    """
-    for size, (s, t) in ((SIZE, SHORT), (LEAN, SHORT), (SIZE, LONG)):
-        limits = replace(LIMITS, source_length=s + 2, target_length=t)
-        model = subject(case.build, size=size, limits=limits).model
-        batch = _batch(s + t + 1, s, t)
-        measurement = measured(model, batch, native=False, uses=True)
-        _share_is_declared(model, (s, t), False, measurement.visible(measurement.shares))
-        _half_sees_no_more(model, batch, measurement.shares)
+def flops_of_many(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of arrays of lengths, as a share of the FLOPs of each, and 1."""
+    objective = case.model.objective
+    formulas: dict[str, Callable[..., Any]] = {
+        "a pass": lambda s, t: case.model.flops(s, t, t).model,
+        "training": lambda s, t: objective.training_flops(case.model, s, t, True).model,
+        "answers": lambda s, t: objective.answer_flops(case.model, s, t),
+    }
+    for what, flops in formulas.items():
+        together = torch.as_tensor(flops(*torch.tensor(SHAPES, dtype=torch.float64).numpy().T)).double()
+        apart = torch.tensor([float(flops(float(s), float(t))) for s, t in SHAPES], dtype=torch.float64)
+        yield f"FLOPs of {what} on many examples at once, divided by those of each", together / apart, apart / apart
 
 
-def _half_sees_no_more(model: Any, batch: Batch, exact: tuple[float, ...]) -> None:
-    """Requires each call of a module to use no more pairs under bfloat16 autocast than in float32."""
+def flops_of_steps(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of training steps at two sizes, and those declared."""
+    for size, (s, t) in zip(SIZES, (SHORT, (3, 5)), strict=True):
+        model = subject(case.build, size=size).model
+        for native in (True, False):
+            declared = ROWS * model.objective.training_flops(model, float(s), float(t), native).executed
+            where = f"{_named(size)}, source {s}, target {t}, {_supervision(native)}"
+            yield _step_compared(where, measured(model, _batch(ROWS, s, t), native).total, declared)
+
+
+def flops_of_padded_steps(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of a step on a padded batch, and those declared for its widths."""
+    batch, (s, t) = _padded(*SHORT), SHORT
+    declared = ROWS * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
+    try:
+        with mode.of(case.model):
+            executed = measured(case.model, batch, native=True).total
+    except RuntimeError:
+        if not mode.bfloat16:  # a check of its own says what does not go with bfloat16
+            raise
+        return
+    message = f"padded to source {s}, target {t}: {{:.0f}} FLOPs by formula, {{:.0f}} executed"
+    yield _compared(f"{message}; padding must not cost a pass of its own", executed, declared)
+
+
+def mean_flops_of_steps(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of a step with dropout, on average over many seeds, and those declared: some may execute more."""
+    steps, (s, t) = case.trials.steps, SHORT
+    rows, model = max(ROWS // steps, DRAWN_ROWS), fresh(case.build, size=replace(SIZE, dropout=DROPOUT))
+    declared = rows * model.objective.training_flops(model, float(s), float(t), True).executed
+    totals = [measured(model, _batch(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
+    where = f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps"
+    yield _step_compared(where, sum(totals) / steps, declared)
+
+
+def visible_flops(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """The share of FLOPs that remains with the pairs that attention uses, and the declared one; then in bfloat16."""
+    batch, (lengths, *_) = shaped.batch, shaped.lengths
+    exact = measured(case.model, batch, native=False, uses=True)
+    yield _share_compared(case.model, lengths, False, exact.visible(exact.shares))
     try:
         with torch.autocast("cpu", torch.bfloat16):
-            half = measured(model, batch, native=False, uses=True, kernels=KERNELS).shares
+            half = measured(case.model, batch, native=False, uses=True, kernels=KERNELS).shares
     except RuntimeError:
         return  # a check of its own says what does not go with bfloat16
-    for call, (seen, expected) in enumerate(zip(half, exact, strict=False)):
-        message = f"call {call + 1} of those that mix positions uses {seen:.1%} of the pairs in bfloat16"
-        require(
-            seen <= expected + TOLERANCE, f"{message}, in float32 {expected:.1%}; masks must not depend on precision"
-        )
+    for call, (seen, expected) in enumerate(zip(half, exact.shares, strict=False)):
+        message = f"call {call + 1} of those that mix positions uses {{1:.1%}} of the pairs in bfloat16"
+        message = f"{message}, in float32 {expected:.1%}; masks must not depend on precision"
+        yield _compared(message, seen, expected + TOLERANCE)
+
+
+def flops_as_on_random_texts(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """FLOPs of a batch, and of random tokens of the same shape with random weights."""
+    usual = random(case)
+    batch = Batch(*(sequences(len(tokens), tokens.shape[1], limits=case.limits) for tokens in shaped.batch[:2]))
+    taken, expected = (_flops(each, read) for each, read in ((case, shaped.batch), (usual, batch)))
+    yield "a pass on random tokens takes {:.0f} FLOPs with random weights, {:.0f} are executed", taken, expected
+
+
+def _flops(case: Subject, batch: Batch) -> Tensor:
+    with counted(case.model, batch[:2]) as counter:
+        case.model(*batch)
+    return torch.tensor(float(counter.total))
 
 
 def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], None]:
@@ -193,6 +207,7 @@ def planned(size: Size, limits: Limits, native: bool) -> Callable[[Subject], Non
     return planned_flops_are_counted
 
 
+@torch.enable_grad()
 def measured(
     model: Any,
     batch: Batch,
@@ -233,32 +248,6 @@ def _used(call: Mixing) -> float:
     return max(0.0, used / (len(rows) * length) - missed)
 
 
-def _is_no_more_when_padded(case: Subject) -> None:
-    """Requires a padded batch to execute at most the FLOPs of its widths, also under bfloat16 autocast."""
-    batch, (s, t) = _padded(*SHORT), SHORT
-    declared = ROWS * case.model.objective.training_flops(case.model, float(s), float(t), True).executed
-    for half in (False, True):
-        try:
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                executed = measured(case.model, batch, native=True).total
-        except RuntimeError:
-            if half:
-                return  # a check of its own says what does not go with bfloat16
-            raise
-        what = f"padded to source {s}, target {t}{', in bfloat16' if half else ''}"
-        message = f"{what}: {declared:.0f} FLOPs by formula, {executed} executed"
-        require(executed <= (1 + TOLERANCE) * declared, f"{message}; padding must not cost a pass of its own")
-
-
-def _is_no_more_on_average(case: Subject) -> None:
-    """Requires steps to execute at most the declared FLOPs on average over many seeds; some may execute more."""
-    steps, (s, t) = case.trials.steps, SHORT
-    rows, model = max(ROWS // steps, DRAWN_ROWS), fresh(case.build, size=replace(SIZE, dropout=DROPOUT))
-    declared = rows * model.objective.training_flops(model, float(s), float(t), True).executed
-    totals = [measured(model, _batch(rows, s, t), native=True, seed=seed).total for seed in range(steps)]
-    _is_no_more(f"source {s}, target {t}, dropout {DROPOUT}, mean of {steps} steps", declared, sum(totals) / steps)
-
-
 def _padded(source: int, target: int) -> Batch:
     """A batch of rows that lack up to two tokens of these lengths."""
     generator, full = torch.Generator().manual_seed(0), _batch(ROWS, source, target)
@@ -279,7 +268,9 @@ def _plan_is_counted(case: Subject, size: Size, limits: Limits, lengths: tuple[i
     expected, surplus = objective.loss_tokens(model, float(s), float(t), native), _surplus(model, many, native)
     message = f"{_named(size)}: {expected:.2f} positions have a loss by formula, {surplus / len(many[0]):+.2f} by draws"
     require(abs(surplus) <= LOSS_TOLERANCE * expected * len(many[0]), message)
-    _is_no_more(f"{_named(size)}, source {s}, target {t}, {_supervision(native)}", declared, measurement.total)
+    where = f"{_named(size)}, source {s}, target {t}, {_supervision(native)}"
+    what, executed, most = _step_compared(where, measurement.total, declared)
+    no_more(executed, most, what)
 
 
 def _surplus(model: Any, batch: Batch, native: bool) -> float:
@@ -301,7 +292,8 @@ def _plan_is_visible(case: Subject, size: Size, limits: Limits, native: bool) ->
     shares = measured(narrow, _batch(rows, s, t), native, uses=True).shares
     calls = f"{len(step.mixing)} calls that mix positions, {len(shares)} where `size.dim` is {SIZE.dim}"
     require(len(shares) == len(step.mixing), f"{_named(size)}: {calls}; build the same layers at every width")
-    _share_is_declared(model, lengths, native, step.visible(shares))
+    what, used, declared = _share_compared(model, lengths, native, step.visible(shares))
+    no_more(used, declared, what)
 
 
 def _step(
@@ -326,21 +318,23 @@ def _many(lengths: tuple[int, int]) -> int:
     return max(FEW_ROWS, min(MOST_ROWS, MOST_TOKENS // (sum(lengths) + 1)))
 
 
-def _share_is_declared(model: Any, lengths: tuple[int, int], native: bool, used: float) -> None:
+def _share_compared(model: Any, lengths: tuple[int, int], native: bool, used: float) -> tuple[str, Tensor, Tensor]:
     s, t = lengths
     flops = model.objective.training_flops(model, float(s), float(t), native)
-    declared = float(flops.model / flops.executed)
-    message = f"source {s}, target {t}: model FLOPs are declared as {declared:.1%} of the executed ones"
-    require(
-        declared >= (1 - TOLERANCE) * used,
-        f"{message}; with the pairs that attention uses they are {used:.1%}; count every pair that the mask shows "
-        "(if flops_are_counted fails too, mend that first)",
-    )
+    message = f"source {s}, target {t}: model FLOPs are declared as {{:.1%}} of the executed ones"
+    message = f"{message}; with the pairs that attention uses they are {{:.1%}}; count every pair that the mask shows"
+    hint = "(if flops_are_counted fails too, mend that first)"
+    return _compared(f"{message} {hint}", used, flops.model / flops.executed)
 
 
-def _is_no_more(where: str, declared: float, executed: float) -> None:
-    message = f"{where}: {declared:.0f} FLOPs of training by formula, {executed:.0f} executed"
-    require(executed <= (1 + TOLERANCE) * declared, f"{message}; count forward and backward pass of all that runs")
+def _step_compared(where: str, executed: float, declared: float) -> tuple[str, Tensor, Tensor]:
+    message = f"{where}: {{:.0f}} FLOPs of training by formula, {{:.0f}} executed"
+    return _compared(f"{message}; count forward and backward pass of all that runs", executed, declared)
+
+
+def _compared(what: str, actual: float, most: float) -> tuple[str, Tensor, Tensor]:
+    """A count and its upper bound, for ``no_more``."""
+    return what, torch.tensor(float(actual), dtype=torch.float64), torch.tensor(float(most), dtype=torch.float64)
 
 
 def _batch(rows: int, source: int, target: int) -> Batch:
@@ -353,11 +347,3 @@ def _named(size: Size) -> str:
 
 def _supervision(native: bool) -> str:
     return "native supervision" if native else "target supervision"
-
-
-def _sums(flops: Callable[..., Any], shapes: tuple[tuple[int, int], ...]) -> None:
-    """Requires FLOPs of arrays of lengths to equal the FLOPs of each."""
-    together = torch.as_tensor(flops(*torch.tensor(shapes, dtype=torch.float64).numpy().T))
-    apart = torch.tensor([float(flops(float(s), float(t))) for s, t in shapes], dtype=torch.float64)
-    message = f"FLOPs of many examples at once are {together.tolist()}, one by one {apart.tolist()}"
-    require(together.shape == apart.shape and bool(torch.allclose(together.double(), apart)), message)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from archbench.architectures.components.stack import FeedForwards
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
+from archbench.architectures.contract.modes import Mode
 from archbench.architectures.contract.subject import (
     LIMITS,
     SIZE,
@@ -90,19 +92,13 @@ def parameters_are_counted(case: Subject) -> None:
     require(bool(embedding_parameters(case.model)), "the model has no embedding")
 
 
-@torch.no_grad()
-def weights_survive_saving(case: Subject) -> None:
-    """A model loaded from a saved one gives the same logits, and so does a copy.
-
-    Scoring loads the best checkpoint. Everything that a model learns or draws must be a parameter or a persistent
-    buffer, not a plain attribute.
-    """
-    source, target = sequences(2, 4), sequences(2, 5, seed=1)
-    expected = case.model(source, target)
+def after_saving(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
+    """Logits of a model that was saved and loaded, of a copy, and of the model itself."""
+    expected = logits_of(case, shaped.batch, mode)
     loaded = fresh(case.build, seed=1).eval()
     loaded.load_state_dict({name: tensor.clone() for name, tensor in case.model.state_dict().items()})
-    equal(loaded(source, target), expected, "logits after saving and loading")
-    equal(copy.deepcopy(case.model)(source, target), expected, "logits of a copy")
+    for what, model in (("after saving and loading", loaded), ("of a copy", copy.deepcopy(case.model))):
+        yield f"logits {what}", logits_of(replace(case, model=model), shaped.batch, mode), expected
 
 
 def ties_hold(case: Subject) -> None:

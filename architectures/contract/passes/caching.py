@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from archbench.architectures.contract.batches import ShapedBatch
+from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import Mode
-from archbench.architectures.contract.reading import Compared
 from archbench.architectures.contract.subject import Subject, sequences, stacked
 from archbench.tasks.base.example import BOS, MASK
 

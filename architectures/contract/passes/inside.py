@@ -12,7 +12,7 @@ from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.positions import Geometry
 from archbench.architectures.components.stack import Block, Stack
-from archbench.architectures.contract.conditional import from_cache, in_one_pass
+from archbench.architectures.contract.passes.conditional import from_cache, in_one_pass
 from archbench.architectures.contract.subject import Subject, require, sequences
 
 INFLUENCE = 1e-6  # logits that move by less did not read a token

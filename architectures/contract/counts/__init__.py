@@ -1,0 +1,1 @@
+"""The contract of counts: parameters, tables, buffers and FLOPs."""

@@ -1,0 +1,1 @@
+"""Batches, texts and weights on which the contract is tried."""

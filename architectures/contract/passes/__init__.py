@@ -1,0 +1,1 @@
+"""The contract of a pass: what is read in one pass, in parts and from a cache."""

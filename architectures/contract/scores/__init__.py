@@ -1,0 +1,1 @@
+"""The contract of scores: likelihoods, estimates, and the answers that follow them."""
