@@ -1,4 +1,4 @@
-"""What others published on data sets that archbench has by name.
+"""Scores that others published on data sets that archbench has by name.
 
 ``published.csv`` has a row for each score, read in the paper or repository that it names: shares between 0 and 1 as in
 archbench's own tables, ``parameters`` where the source states or determines them, and how the protocol differs. Rows

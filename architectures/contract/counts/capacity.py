@@ -210,7 +210,7 @@ class _UsesAsWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _is_weight(func: Any, operand: Tensor) -> bool:
-    """Whether an operator uses this operand as a layer uses its weights."""
+    """True if an operator uses this operand as a layer uses its weights."""
     name = func._overloadpacket.__name__
     is_vector = operand.numel() > 1 and operand.numel() == operand.shape[-1]
     return is_product(func) or name.endswith("_norm") or (name in SCALING and is_vector)

@@ -56,7 +56,7 @@ def counted(
 
 
 class Origin(IntEnum):
-    """What a tensor was computed from; a result has the greatest origin of its operands."""
+    """The kinds of values that tensors are computed from; a result has the greatest origin of its operands."""
 
     CONSTANT = 0  # positions and numbers alone
     WEIGHTS = 1
@@ -73,7 +73,7 @@ class Outer:
 
 @dataclass
 class Trace:
-    """What is known of a tensor's memory: ``distinct`` is the number of elements that are not copies of others."""
+    """Facts about a tensor's memory: ``distinct`` is the number of elements that are not copies of others."""
 
     origin: Origin
     distinct: int | None = None
@@ -182,7 +182,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _largest(before)
 
     def _is_product(self, count: int, operands: list[Tensor], sizes: list[int], before: list[Trace]) -> bool:
-        """Whether ``count`` results are more than the elements of each operand, or vectors meet a matrix of weights."""
+        """True if ``count`` results are more than the elements of each operand, or vectors meet a matrix of weights."""
         if sorted(sizes)[-2] == 1 or all(trace.origin == Origin.CONSTANT for trace in before):
             return False  # a number times a tensor, or angles of positions
         if count > max(sizes):
@@ -206,7 +206,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.total += outer.flops
 
     def _trace(self, tensor: Tensor) -> Trace:
-        """What is known of an operand; what was not computed here counts as weights."""
+        """Facts about an operand; one that was not computed here counts as weights."""
         return self._traces.setdefault(_key(tensor), Trace(Origin.WEIGHTS))
 
     def enter_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -283,7 +283,7 @@ FORMULAS: dict[str, Callable[..., int]] = {  # products that ``flop_registry`` l
 
 
 def is_product(func: Any) -> bool:
-    """Whether an operator is a product of matrices or vectors."""
+    """True if an operator is a product of matrices or vectors."""
     return func._overloadpacket in flop_registry or _name(func) in FORMULAS
 
 

@@ -42,7 +42,7 @@ class ShapedBatch:
 
     @property
     def is_padded(self) -> bool:
-        """Whether it has masks, even if all cells are tokens."""
+        """True if it has masks, even if all cells are tokens."""
         return self.batch.source_mask is not None
 
     def real(self, logits: Tensor, row: int) -> Tensor:

@@ -9,7 +9,7 @@ from archbench.tasks.base.example import BOS, MASK
 
 
 def shifted(target: Tensor) -> Tensor:
-    """What a causal model reads to predict ``target`` (b, t): BOS and all tokens but the last."""
+    """The inputs by which a causal model predicts ``target`` (b, t): BOS and all tokens but the last."""
     return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
 
 

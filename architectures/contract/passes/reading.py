@@ -223,7 +223,7 @@ def inputs_after_a_pass(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compa
 
 
 def inputs_of_stacks(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """What enters the first block, and the embedding made from its parts."""
+    """The input of the first block, and the embedding made from its parts."""
     source, target, *_ = shaped.batch
     for what, logits in (("in one pass", in_one_pass), ("from a cache", from_cache)):
         for expected, actual in embedded(case.model, lambda run=logits: run(case, source, target, None)):  # type: ignore[misc]

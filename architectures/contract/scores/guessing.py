@@ -37,7 +37,7 @@ def losses_of_guessing(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compar
 
 
 def source_loss_of_guessing(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """What native supervision adds to the loss of a uniform model, and log(vocabulary) nats."""
+    """The source loss that native supervision adds for a uniform model, and log(vocabulary) nats."""
     if not case.model.source_predicts:
         return
     batch, allowed_tokens = shaped.batch, allowed()
@@ -57,7 +57,7 @@ def _is_ended(case: Subject) -> bool:
 
 
 def _weight(case: Subject, batch: Batch, seed: int, native: bool = False) -> float:
-    """What the labels of a batch weigh for each target token: 1, or what a masked objective states."""
+    """The weight of a batch's labels for each target token: 1, or what a masked objective states."""
     objective = case.model.objective
     if not isinstance(objective, Masked) or not (objective.equal or objective.ended):
         return 1.0

@@ -90,5 +90,5 @@ def _copied_rows(weight: Tensor) -> int:
 
 
 def _varies(weight: Tensor) -> bool:
-    """Whether most values of a weight differ from each other, as random ones do and constants do not."""
+    """True if most values of a weight differ from each other, as random ones do and constants do not."""
     return 2 * len(set(weight.flatten().tolist())) > weight.numel() > 1

@@ -286,7 +286,7 @@ def _columns(inputs: LossInputs) -> dict[str, Columns]:
 
 
 def changes_of_one_row(case: Subject, shaped: ShapedBatch, mode: Mode) -> Compared:
-    """What other tokens in one row change the loss by, beside some rows and beside others."""
+    """The change of the loss by other tokens in one row, beside some rows and beside others."""
     for rows, (s, t) in ((2, (4, 5)), (3, (0, 3)), (5, (3, case.limits.target_length))):
         first, second = (
             Batch(*(sequences(rows, n, seed=seed + n, limits=case.limits) for n in (s, t))) for seed in (0, 50)

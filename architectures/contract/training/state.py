@@ -77,7 +77,7 @@ def _fingerprint(value: Any) -> str:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, object]]:
-    """What a value holds, each part with its path from there."""
+    """The parts of a value, each with its path from there."""
     if isinstance(value, Mapping):
         yield from ((f"[{_key(key)}]", part) for key, part in list(value.items()))
     elif isinstance(value, list | tuple | deque):
@@ -134,7 +134,7 @@ def _of_object(value: Any) -> Iterator[tuple[str, object]]:
 
 
 def _is_own(module: str | None) -> bool:
-    """Whether a module is the user's: neither a known library nor installed where libraries are."""
+    """True if a module is the user's: neither a known library nor installed where libraries are."""
     if module is None or module.partition(".")[0] in KNOWN:
         return False
     file = getattr(sys.modules.get(module), "__file__", None)

@@ -56,5 +56,5 @@ def token_gradients(model: nn.Module, vocabulary: int) -> Iterator[Callable[[], 
 
 
 def _looks_up(module: nn.Module) -> bool:
-    """Whether a module is a token table, and not an output matrix of the same shape."""
+    """True if a module is a token table, and not an output matrix of the same shape."""
     return not isinstance(module, nn.Linear) and not hasattr(module, "product")

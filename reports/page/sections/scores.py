@@ -190,12 +190,14 @@ def _by_metrics(comparisons: Comparisons, group: Group) -> Grid:
 def _published(report: Report) -> Iterator[dict[str, Any]]:
     """The scores that others published in a known metric, each with the best mean of the report's own."""
     for comparison in report.first:
-        of_dataset = report.tables["published"]["dataset"] == comparison.group.dataset
-        for row in report.tables["published"][of_dataset].to_dict("records"):
+        rows_of = report.tables["published"]
+        known = (rows_of["dataset"] == comparison.group.dataset) & rows_of["metric"].isin(BUILTIN)
+        for row in rows_of[known].to_dict("records"):
             measured = report.comparisons.compare(comparison.group, row["metric"])
             best = next((cell for cell in measured.cells if cell.architecture == measured.leader and cell.values), None)
             ours = formatting.value(best.interval.mean, measured.metric.decimals) if best else formatting.MISSING
-            yield {**row, "metric": measured.metric, "ours": ours, "best": best.architecture if best else ""}
+            facts = {str(key): value for key, value in row.items()}
+            yield facts | {"metric": measured.metric, "ours": ours, "best": best.architecture if best else ""}
 
 
 def _published_model(row: dict[str, Any]) -> GridCell:
