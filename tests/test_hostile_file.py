@@ -52,7 +52,7 @@ import torch
 from torch.nn import functional as F
 from archbench.architectures.components.attention import Attention
 from archbench.architectures.components.feedforward import GatedFeedForward
-from archbench.runs.planning import budget
+from archbench.runs.budgets import budget
 from archbench.tasks.text.tokenizers import Tokenizer
 
 random.seed(0), np.random.seed(0), torch.manual_seed(0)
