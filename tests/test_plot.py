@@ -14,6 +14,7 @@ from typing import Any
 import figure_stores
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import reference_pages
 import synthetic
@@ -336,7 +337,17 @@ def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")
     store = {"writing": "orders", "forms": "public"}.get(name, "pretraining" if name in of_pretraining else "families")
     source = reference_pages if name == "forms" else figure_stores
-    grid = printed.table(source.judged(store), name)
+    report = source.judged(store)
+    if name == "published":
+        row = {
+            "dataset": report.first[0].group.dataset,
+            "metric": "bits_per_byte",
+            "value": 2.0,
+            "model": "x",
+            "source": "y",
+        }
+        report = Report(report_tables.completed({**report.tables, "published": pd.DataFrame([row])}))
+    grid = printed.table(report, name)
     texts = {form: printed.printed(grid, form) for form in printed.FORMATS}
     rows = list(csv.reader(io.StringIO(texts["csv"])))
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
