@@ -118,6 +118,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[tables.Tables, table
 @pytest.mark.parametrize("name", ["runs", "scores", "decodings", "curves", "predictions"])
 def test_built_in_architectures_keep_every_number(both: tuple[tables.Tables, tables.Tables], name: str) -> None:
     honest, hostile = (rows_of(given, name, BUILTIN) for given in both)
+    assert {"worse"} <= set(both[1]["runs"]["architecture"]) and "worse" not in set(both[0]["runs"]["architecture"])
     pd.testing.assert_frame_equal(honest, hostile, check_exact=True)
     assert len(honest) and (name == "decodings" or set(honest["run"]) == set(rows_of(both[0], "runs", BUILTIN)["run"]))
 

@@ -16,21 +16,21 @@ NEAR = 0.05  # root mean square of what rounding to bfloat16 moves logits by, in
 INFLUENCE = 1e-6  # logits that move by less did not read a token
 COUNTS = 0.01  # relative difference between counts of FLOPs
 
-Pairs = Callable[[Subject, ShapedBatch, Mode], Compared]
+Readings = Callable[[Subject, ShapedBatch, Mode], Compared]
 Batches = Callable[[Subject], Found]
 Agreement = Callable[[Tensor, Tensor, str], None]
 
 
 @dataclass(frozen=True)
 class Relation:
-    """Readings that must agree in each of ``modes``, on each batch that ``batches`` makes for a model of the variant.
+    """Two readings that must agree in each of ``modes``, on each batch that ``batches`` makes for a model.
 
-    ``pairs`` reads a batch in a mode and yields what it compares: words, a tensor, and the tensor that it must agree
-    with; it yields nothing where the relation has no meaning. ``everywhere``: it holds on every batch without padding,
-    and so is tried on long and unusual texts as well.
+    ``readings`` reads a batch in a mode and yields what it compares: words, a tensor, and the tensor that it must agree
+    with. It yields nothing where the relation has no meaning, or where it requires a fact of one reading itself.
+    ``everywhere``: it holds on every batch without padding, and so is tried on long and unusual texts as well.
     """
 
-    pairs: Pairs
+    readings: Readings
     batches: Batches = small
     modes: tuple[Mode, ...] = (SCORING,)
     agree: Agreement = equal
@@ -40,7 +40,7 @@ class Relation:
         """The number of pairs, all of which agree on this batch; else ``BrokenError``."""
         compared, where = 0, f" ({shaped.name})" if shaped.name else ""
         for mode in self.modes:
-            for what, actual, expected in self.pairs(case, shaped, mode):
+            for what, actual, expected in self.readings(case, shaped, mode):
                 self.agree(actual, expected, f"{what}{mode.note}{where}")
                 compared += 1
         return compared
@@ -111,8 +111,8 @@ def equal_in_sum(actual: Tensor, expected: Tensor, what: str) -> None:
 
 def same_count(actual: Tensor, expected: Tensor, what: str) -> None:
     """Requires two counts to be within 1% of each other; ``what`` has a place for the expected one and the other."""
-    near = abs((actual - expected).item()) <= COUNTS * max(actual.item(), 1.0)
-    require(near, what.format(expected.item(), actual.item()))
+    is_near = abs((actual - expected).item()) <= COUNTS * max(actual.item(), 1.0)
+    require(is_near, what.format(expected.item(), actual.item()))
 
 
 def no_more(actual: Tensor, most: Tensor, what: str) -> None:

@@ -429,8 +429,8 @@ AFTER: tuple[Check, ...] = (
         """With `training.recompute` a training step has the same loss and the same gradients, with dropout too.
 
         The setting saves memory and is no part of a run's name. A block then runs twice, and the second time finds its
-        inputs and `context` as they were before the first. Keep what one layer leaves to another in `context`, as in
-        `context.masks`, not in attributes, closures or globals: they may hold other values when the block runs again.
+        inputs and `context` as they were before the first. Keep what one layer leaves to another in
+        `context.kept`, not in attributes, closures or globals: they may hold other values when the block runs again.
         """,
         Relation(recompute.recomputed, modes=(TRAINING, TRAINING_BFLOAT16), agree=identical),
         otherwise="its layers are not in a `Stack`, and nothing else recomputes",

@@ -75,7 +75,7 @@ def time_of(due: Iterable[Part]) -> str:
 
 
 def in_words(due: Iterable[Part]) -> str:
-    """The parts in words: ``61 properties and 3 checks at the size of its runs``."""
+    """The parts in words: ``64 properties and 3 checks at the size of its runs``."""
     counts = {where: sum(len(part.checks) for part in due if part.where == where) for where in ("", AT_RUNS)}
     words = [f"{counts['']} properties"] if counts[""] else []
     words += [f"{count} check{'s' * (count > 1)}{AT_RUNS}"] if (count := counts[AT_RUNS]) else []

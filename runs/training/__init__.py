@@ -1,1 +1,1 @@
-"""Batches, steps, optimizer, checkpoints: how a model is trained."""
+"""Batches, steps, checkpoints: how a model is trained."""

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from archbench.architectures.catalogue.shared_state import listed
 from archbench.architectures.components.embedding import Embedding
 from archbench.architectures.contract.inputs.weights import WEIGHTS, random
 from archbench.architectures.contract.modes import TRAINING, TRAINING_BFLOAT16, Mode
 from archbench.architectures.contract.subject import Subject, allowed, loss_of, require, sequences, stacked, subject
 from archbench.architectures.families.size import Size
 from archbench.architectures.objectives.objective import Batch, mean_loss
+from archbench.tasks.base.errors import listed
 from archbench.tasks.base.example import SPECIALS
 
 STEPS = (2e-4, 4e-5, 1e-5)  # of a parameter's norm, or of ``LEAST``: large weights bend the loss within longer ones

@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from archbench.architectures.catalogue.shared_state import listed
 from archbench.architectures.contract.modes import TRAINING
 from archbench.architectures.contract.subject import (
     TOLERANCE,
@@ -20,6 +19,7 @@ from archbench.architectures.contract.subject import (
 from archbench.architectures.contract.training.initial_weights import Draws, seeds_that_are_set
 from archbench.architectures.contract.training.losses import gradients_are_confined
 from archbench.architectures.objectives.objective import Batch
+from archbench.tasks.base.errors import listed
 
 RATE = 0.3
 DRAWS = 64

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from archbench.architectures.catalogue.shared_state import listed
 from archbench.architectures.contract.inputs.batches import Compared, ShapedBatch
 from archbench.architectures.contract.modes import SCORING, TRAINING, Mode
 from archbench.architectures.contract.subject import (
@@ -34,6 +33,7 @@ from archbench.architectures.contract.subject import (
 from archbench.architectures.contract.training.state import reachable, settings
 from archbench.architectures.objectives.objective import Batch, mean_loss
 from archbench.tasks.base.decoding import Decoding
+from archbench.tasks.base.errors import listed
 from archbench.tasks.base.example import BOS
 
 CLOCKS = ("time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time")
