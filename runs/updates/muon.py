@@ -64,6 +64,8 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0, bf16: bool = True) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "bf16": bf16})
         self.update = update
+        for matrix in (matrix for group in self.param_groups for matrix in group["params"]):
+            self.state[matrix]["momentum"] = torch.zeros_like(matrix, requires_grad=False)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -77,9 +79,6 @@ class Muon(torch.optim.Optimizer):
 
     def _directions(self, matrices: Sequence[nn.Parameter]) -> list[Tensor]:
         """Nesterov momentum of each matrix, in the place of its gradient."""
-        for matrix in matrices:
-            if matrix not in self.state:
-                self.state[matrix]["momentum"] = torch.zeros_like(matrix)
         momenta = [self.state[matrix]["momentum"] for matrix in matrices]
         gradients: Any = [matrix.grad for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)

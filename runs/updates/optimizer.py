@@ -90,9 +90,21 @@ def parameter_groups(model: nn.Module, recipe: Recipe, hidden_factor: float, bf1
 
 
 def adamw(groups: Groups) -> torch.optim.AdamW:
-    """AdamW (1711.05101), fused if available."""
-    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
-    return torch.optim.AdamW(groups, betas=BETAS, fused=fused)
+    """AdamW (1711.05101), fused if available.
+
+    Its state is made before the first step. Among the activations of a step it would scatter the memory that they leave
+    free: on windows the allocator then gave three times as many pages back to the system in each step, 14% of its time.
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    optimizer = torch.optim.AdamW(groups, betas=BETAS, fused=fused)
+    for parameter in parameters:
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device if fused else None),
+            "exp_avg": torch.zeros_like(parameter, requires_grad=False),
+            "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
+        }
+    return optimizer
 
 
 def muon_and_adamw(groups: Groups) -> "Chained":
@@ -107,6 +119,8 @@ class Chained(torch.optim.Optimizer):
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         self.parts = parts
         super().__init__([group for part in parts for group in part.param_groups], {})
+        for part in parts:
+            self.state.update(part.state)
         self.__setstate__({})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
