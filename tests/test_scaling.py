@@ -5,7 +5,9 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from statistics import fmean, variance
 
+import figure_stores
 import pandas as pd
 import pytest
 import synthetic
@@ -20,6 +22,7 @@ from archbench.reports.page import page, summary
 from archbench.reports.page.elements.bottom_line import bottom_line
 from archbench.reports.questions import scaling
 from archbench.reports.questions.sweeps import DEPTH, SIZE, scores, sweeps
+from archbench.reports.readings.size_order import size_orders
 from archbench.reports.report import Report
 from archbench.runs.experiment import spec
 
@@ -313,3 +316,23 @@ def test_without_other_contrasts_size_is_the_bottom_line(tmp_path: Path) -> None
     synthetic.write_sweep(tmp_path, TASK, "parameters", at(320_000, 0.6), [at(50_000, 0.4)])
     synthetic.specify(tmp_path, "contrasts", [])
     assert bottom_line(read(tmp_path))[0].startswith("sentiment: decoder: growth from 50,000 to 320,000 parameters")
+
+
+# The order at another size.
+
+
+def test_the_order_at_another_size_counts_pairs_in_the_same_direction_and_divides_range_by_spread(sizes: Path) -> None:
+    report = read(sizes)
+    by_size = {entry.other.group.place.condition: entry for entry in size_orders(report)}
+    agreeing = {condition: (entry.agreeing, entry.pairs) for condition, entry in by_size.items()}
+    assert sorted(agreeing.values()) == [(0, 1), (1, 1)]  # 50,000 parameters: the other one is ahead
+    for entry in by_size.values():
+        values = [list(cell.values.values()) for cell in entry.other.scored]
+        means, spread = [fmean(own) for own in values], fmean(variance(own) for own in values) ** 0.5
+        assert entry.other_ratio == pytest.approx((max(means) - min(means)) / spread)
+    assert 'id="order"' in page.render(report, [])
+
+
+def test_without_another_size_there_is_no_order_to_hold() -> None:
+    report = figure_stores.judged("families")
+    assert not size_orders(report) and 'id="order"' not in page.render(report, [])

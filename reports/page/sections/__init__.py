@@ -32,6 +32,7 @@ SECTIONS: Final[tuple[Section, ...]] = (
     conditions.SECTION,
     conditions.effects(main=False),
     trends.SIZE,
+    trends.ORDER,
     trends.DEPTH,
     trends.CAPACITY,
     trends.BUDGET,

@@ -12,6 +12,7 @@ from archbench.reports.page.elements.grids import Column, GridCell, known, span,
 from archbench.reports.page.elements.parts import Figure, Note, Points, Section, Table
 from archbench.reports.questions import scaling, shares
 from archbench.reports.readings import horizontal, stored_bits
+from archbench.reports.readings.size_order import SizeOrder, size_orders
 from archbench.reports.readings.writing import Writing, writings
 from archbench.reports.report import Report
 
@@ -117,6 +118,24 @@ SIZE: Final = Section(
     name="scaling",
     show=(Figure("scaling"), Points(_trends("scaling"))),
 )
+ORDER_TABLE: Final = Table[SizeOrder](
+    "order",
+    "Does the order hold at another size?",
+    size_orders,
+    (
+        Column("data set", lambda entry: GridCell(title(entry.base.group), entry.base.metric.label, "text"), text=True),
+        Column("at", lambda entry: entry.other.group.place.condition, text=True),
+        Column("pairs in the same order", lambda entry: f"{entry.agreeing} of {entry.pairs}"),
+        Column("signal to noise", lambda entry: formatting.value(entry.base_ratio, 1)),
+        Column("at the other size", lambda entry: formatting.value(entry.other_ratio, 1)),
+    ),
+    about="Pairs of architectures whose means differ in the same direction at both sizes (decision accuracy; "
+    "DataDecide, 2504.11393). Signal to noise: the range of the architectures' means divided by the standard deviation "
+    "between seeds (2508.13144). A small ratio means that seeds move scores about as much as architectures do.",
+    holds="whether architectures keep their order at another size",
+    lacks="conditions of another size",
+)
+ORDER: Final = Section("Does the order hold at another size?", name="order", short="Order", show=(ORDER_TABLE,))
 DEPTH: Final = Section(
     "Depth against width",
     name="depth",
