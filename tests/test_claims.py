@@ -39,6 +39,7 @@ from archbench.tasks.kinds.registry import BUILTIN
 pytestmark = pytest.mark.usefixtures("any_rate_counts")
 
 CLEAR = {"seeds": 5, "spread": 0.004, "examples": 2000}
+CAPTIONS = single(PHRASES, dataset="multi30k-de-en")
 
 
 def ruled(root: Path, *tasks: Imagined, further: tuple[Further, ...] = ()) -> dict[str, ClaimVerdict]:
@@ -154,9 +155,9 @@ def test_data_sets_that_disagree_decide_nothing(tmp_path: Path) -> None:
 
 def test_an_equal_pair_is_not_decided_by_more_seeds(tmp_path: Path) -> None:
     truth = {"decoder": 0.7, "encoder": 0.5, "encoder-decoder": 0.7}
-    task = single(PHRASES, truth=truth, **{**CLEAR, "examples": 20_000})
-    ruling = ruled(tmp_path, task)["encoder-decoder-translates"]
-    assert (ruling.verdict, ruling.command) == (UNDECIDED, f"{HOPELESS}: equal within the margin on phrases-en-de")
+    task = single(CAPTIONS, truth=truth, **{**CLEAR, "examples": 20_000})
+    ruling = ruled(tmp_path, task)["two-stacks-for-captions"]
+    assert (ruling.verdict, ruling.command) == (UNDECIDED, f"{HOPELESS}: equal within the margin on multi30k-de-en")
 
 
 @pytest.mark.parametrize("enough", [False, True])
@@ -213,8 +214,8 @@ def test_a_claim_made_at_scale_is_not_judged_below_it(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_was_not_compared_meets_no_precondition(tmp_path: Path) -> None:
-    ruling = ruled(tmp_path, SENTIMENT)["encoder-decoder-translates"]
-    assert (ruling.verdict, ruling.evidence) == (UNMET, "No data set for translation.")
+    ruling = ruled(tmp_path, SENTIMENT)["encoder-decoder-summarizes"]
+    assert (ruling.verdict, ruling.evidence) == (UNMET, "No data set for summarization.")
 
 
 def test_a_claim_across_conditions_takes_both(tmp_path: Path) -> None:
@@ -537,13 +538,11 @@ def test_no_pattern_is_shown_to_a_reader(tmp_path: Path) -> None:
 def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
     tmp_path: Path, target: float, verdict: str
 ) -> None:
-    task = single(PHRASES, truth={"decoder": 0.65, "prefix-decoder": 0.65}, **CLEAR)
+    task = single(CAPTIONS, truth={"decoder": 0.65, "prefix-decoder": 0.65}, **CLEAR)
     other = Further(task, "decoder", "decoder", target, role="compared", condition="target supervision")
     synthetic.write_store(tmp_path, [task], further=(other,))
-    card = tmp_path / "data" / "phrases-en-de.json"
-    synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
     ruling = {ruling.claim.name: ruling for ruling in claim_verdicts(Report(tables.collect(tmp_path)))}[
-        "causal-source-hurts"
+        "causal-source-hurts-captions"
     ]
     assert ruling.verdict == verdict, ruling.evidence
     assert "decoder with target supervision" in ruling.evidence
@@ -552,13 +551,13 @@ def test_a_prefix_mask_is_held_against_a_decoder_with_the_same_loss(
 def test_where_all_train_on_the_target_alone_the_first_condition_has_the_decoder_to_compare_with(
     tmp_path: Path,
 ) -> None:
-    task = single(PHRASES, truth={"decoder": 0.8, "prefix-decoder": 0.5}, **CLEAR)
+    task = single(CAPTIONS, truth={"decoder": 0.8, "prefix-decoder": 0.5}, **CLEAR)
     for run in synthetic.write_store(tmp_path, [task]):
         synthetic.change_record(tmp_path, run, supervision="target")
-    card = tmp_path / "data" / "phrases-en-de.json"
+    card = tmp_path / "data" / "multi30k-de-en.json"
     synthetic.write_json(card, json.loads(card.read_text()) | {"origin": "letters of travellers"})
     verdicts = {ruling.claim.name: ruling for ruling in claim_verdicts(Report(tables.collect(tmp_path)))}
-    assert verdicts["causal-source-hurts"].verdict == OPPOSITE
+    assert verdicts["causal-source-hurts-captions"].verdict == OPPOSITE
     assert verdicts["source-loss-hurts"].evidence == "Not compared: decoder with target supervision vs. decoder."
 
 
