@@ -105,11 +105,12 @@ def test_no_published_preset_repeats_trials_since_its_runs_were_made_without_thi
     assert not any(tuning.longer for tuning in tuned)
 
 
-def test_the_rules_of_public_are_those_on_its_page() -> None:
+@pytest.mark.parametrize(("name", "page"), [("public", "public-v1.md"), ("public-v2", "public-v2.md")])
+def test_the_rules_of_a_reference_are_those_on_its_page(name: str, page: str) -> None:
     """The page states the digest of the preset, so that neither changes without the other."""
-    page = (Path(__file__).parents[1] / "docs" / "public-v1.md").read_text(encoding="utf-8")
-    settings = json.dumps(spec.preset("public").digestable(), sort_keys=True)
-    assert f"`{hashlib.sha256(settings.encode()).hexdigest()}`" in page
+    text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
+    settings = json.dumps(spec.preset(name).digestable(), sort_keys=True)
+    assert f"`{hashlib.sha256(settings.encode()).hexdigest()}`" in text
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
