@@ -59,7 +59,7 @@ FAULTS: dict[str, tuple[Callable[[Tables], Tables], str]] = {
     ),
     "two scores": (
         lambda f: {**f, "scores": pd.concat([f["scores"], f["scores"].head(1)])},
-        "scores.parquet: row 86, columns run, split, metric: the same as row 1",
+        "scores.parquet: row 86, columns run, split, metric, slice: the same as row 1",
     ),
     "no column": (without("scores", "metric"), "scores.parquet: column metric: missing"),
     "no column of seeds": (without("runs", "seed"), "runs.parquet: row 1 (and 19 more), column seed: is empty"),

@@ -55,6 +55,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "lower": "number",
         "upper": "number",
         "n": "integer",
+        "slice": "text",
     },
     "decodings": {
         "run": "text",

@@ -49,7 +49,7 @@ TRAINED: Final = ("done", "diverged")
 SPLITS: Final = ("train", "validation", "test")
 ALLOWED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {  # beside an empty cell
     ("runs", "status"): (*TRAINED, "failed", "unfinished"),
-    ("scores", "split"): SPLITS,
+    ("scores", "split"): (*SPLITS, "slice"),
     ("curves", "split"): SPLITS,
     ("references", "split"): SPLITS,
     ("entries", "role"): ("compared", "trial", "share", "control", "pretraining"),
@@ -58,7 +58,7 @@ ALLOWED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {  # beside an empty
 LIMITS: Final = {("metrics", "decimals"): (0, 10), ("runs", "seed"): (0, 2**53), ("predictions", "example"): (0, 2**53)}
 KEYS: Final = {  # columns by which the rows of a table are told apart
     "runs": ["run"],
-    "scores": ["run", "split", "metric"],
+    "scores": ["run", "split", "metric", "slice"],
     "decodings": ["run", "decoding", "metric"],
     "curves": ["run", "step", "split", "metric"],
     "predictions": ["run", "example"],

@@ -33,6 +33,7 @@ from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, 
 from archbench.runs.updates import optimizer
 from archbench.runs.updates.ranks import ALONE, Ranks, launch
 from archbench.tasks.base import files, sealed
+from archbench.tasks.base.dataset import SPLITS
 from archbench.tasks.base.values import Prepared, Score
 from archbench.tasks.kinds import registry, task
 from archbench.tasks.metrics import metrics
@@ -136,6 +137,7 @@ def _predictions(
     if not plan.trial:
         test = predictor.predict(prepared.test)
         made["test"] = predictor.with_rounds(predictor.with_shuffled(test))
+        made |= {name: predictor.predict(examples) for name, examples in prepared.slices.items()}
     return made
 
 
@@ -143,7 +145,7 @@ def _score_and_write(
     plan: Plan, prepared: Prepared, predictions: Mapping[str, Predictions], folder: Path
 ) -> dict[str, Any]:
     """Scores the predictions for each split; returns what this adds to the run's row."""
-    splits = {"test": prepared.test} if "test" in predictions else {}
+    splits = {"test": prepared.test, **prepared.slices} if "test" in predictions else {}
     if "validation" in predictions:
         splits["validation"] = validation(prepared, len(predictions["validation"].nats))
     made = {split: scored(prepared, examples, predictions[split]) for split, examples in splits.items()}
@@ -252,9 +254,13 @@ def _write_signatures(scores: Iterable[Score], folder: Path) -> None:
 
 
 def _write_scores(plan: Plan, splits: Mapping[str, Scored], folder: Path) -> None:
-    named = [(split, score) for split, scored in splits.items() for score in scored.scores]
-    rows = [{"run": plan.run, "split": split, **_score_row(score)} for split, score in named]
+    named = [(name, score) for name, scored in splits.items() for score in scored.scores]
+    rows = [{"run": plan.run, **_split_or_slice(name), **_score_row(score)} for name, score in named]
     sealed.write_json(folder / "scores.json", rows)
+
+
+def _split_or_slice(name: str) -> dict[str, str]:
+    return {"split": name} if name in SPLITS else {"split": "slice", "slice": name}
 
 
 def _score_row(score: Score) -> dict[str, Any]:

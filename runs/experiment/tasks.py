@@ -25,6 +25,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import every_column
 from archbench.tasks.builtin_data import builtin
+from archbench.tasks.builtin_data.skills.skill import PREFIX
 from archbench.tasks.data.sources import is_accepted
 from archbench.tasks.kinds import registry
 from archbench.tasks.metrics import registry as metrics
@@ -128,9 +129,11 @@ def _name(entry: TaskEntry, place: str) -> str:
 
 
 def default_name(data: object) -> str:
-    """The name of built-in data, a corpus or a file; empty for a table of splits."""
+    """The name of built-in data, a skill, a corpus or a file; empty for a table of splits."""
     if not isinstance(data, str):
         return ""
+    if data.startswith(PREFIX):
+        return data.removeprefix(PREFIX).partition(",")[0]
     return data.partition(":")[0] if registry.kinds_served_by(data) else PurePath(data.partition("@")[0]).stem
 
 
@@ -184,10 +187,11 @@ def _lengths(entry: TaskEntry, kind: TaskKind, place: str) -> tuple[int | None, 
         return _window(entry, kind, place)
     if entry.context is not None:
         raise InputError(f"{place}.context: only generation has a context; set source_length and target_length")
-    source = kind.source_length if entry.source_length is None else entry.source_length
+    usual_source, usual_target = registry.limits(kind, entry.data)
+    source = usual_source if entry.source_length is None else entry.source_length
     if source < 1:
         raise InputError(f"{place}.source_length: {source}: expected at least 1 for {kind.name}")
-    target = kind.target_length if entry.target_length is None else entry.target_length
+    target = usual_target if entry.target_length is None else entry.target_length
     if kind.form == "labels" and target != 1:
         raise InputError(f"{place}.target_length: {target}: a label is one token; remove this key")
     if kind.form == "pairs" and target < 2:

@@ -5,11 +5,12 @@ classification  Table   sources are texts, targets their labels
 translation     Table   sources are sentences, targets their translations
 summarization   Table   sources are texts, targets their summaries
 memorization    Table   sources are keys, targets the random strings to memorize
+skill           Table   sources are questions, targets their answers
 pairs           Text    to train on, or empty; the test split is a Table whose targets are the texts of each row in turn
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,8 @@ class Dataset:
     """Three splits, all ``Text`` or all ``Table`` (but of pairs), with their licence, origin and digest.
 
     ``digest`` is the SHA-256 of the content (not of file names or dates); ``notes`` counts dropped and shared rows.
+    ``slices`` are further test sets of pairs by name, such as "length=40". ``vocabulary`` is a text with every token of
+    data whose tokenizer is not trained.
     """
 
     kind: str
@@ -76,6 +79,8 @@ class Dataset:
     origin: str
     digest: str
     notes: dict[str, int] = field(default_factory=dict)
+    slices: Mapping[str, Table] = field(default_factory=dict)
+    vocabulary: str = ""
 
 
 def seen_in_train(train: Table, test: Table) -> int:
@@ -98,10 +103,13 @@ def make_dataset(
     licence: str,
     origin: str,
     notes: dict[str, int] | None = None,
+    slices: Mapping[str, Table] | None = None,
+    vocabulary: str = "",
 ) -> Dataset:
     """A ``Dataset`` whose digest is computed here."""
-    digest = content_digest(train, validation, test)
-    return Dataset(kind, train, validation, test, licence, origin, digest, notes or {})
+    slices = slices or {}
+    digest = content_digest(train, validation, test, *slices.values())
+    return Dataset(kind, train, validation, test, licence, origin, digest, notes or {}, slices, vocabulary)
 
 
 def content_digest(*splits: Text | Table) -> str:

@@ -109,7 +109,7 @@ class Prepared:
 
     ``allowed_tokens`` (v,) is True at the tokens that an answer may use, END included where ``ends`` says that targets
     carry one. ``digest`` identifies examples and tokenizer by content, ``notes`` counts what was cut, excluded or
-    unseen.
+    unseen. ``slices`` are further test sets by name, such as "length=40".
     """
 
     config: TaskConfig
@@ -125,6 +125,7 @@ class Prepared:
     licence: str
     origin: str
     notes: Mapping[str, int]
+    slices: Mapping[str, Examples] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from archbench.tasks.builtin_data import (
     shakespeare,
 )
 from archbench.tasks.builtin_data.languages import LANGUAGES
+from archbench.tasks.builtin_data.skills import skill
 
 JOIN = "+"  # between running texts that are read together
 NAMES = {"de": "German", "es": "Spanish", "fr": "French"}
@@ -34,7 +35,8 @@ class Builtin:
     """A built-in data set: the kinds of task it serves (the usual one first), one line about it, and how it is made.
 
     ``load(kind, cache, say)`` returns the data; ``version`` changes whenever the data would. ``primary`` gives, by
-    kind, the metric that a task with these data is judged by, where that is not the kind's own.
+    kind, the metric that a task with these data is judged by, where that is not the kind's own. ``limits`` are the most
+    tokens of a source and of a target (END counted) that the data have, where they say so.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Builtin:
     version: str
     load: Callable[[str, Path, Say], Dataset]
     primary: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[int, int] | None = None
 
 
 def listing() -> list[Builtin]:
@@ -53,13 +56,13 @@ def listing() -> list[Builtin]:
         f"{plain_text.PREFIX}sentiment+phrases-en-de",
     )
     fetched = [entry for entry in _fetched() if entry.name not in public.UNLISTED]
-    return [*fetched, *map(find, (*phrase_names, random_strings.FAMILY))]
+    return [*fetched, *map(find, (*phrase_names, random_strings.FAMILY, *_skill_names()))]
 
 
 def names() -> list[str]:
     """Every built-in name, for finding the nearest to a misspelt one."""
     made = [*phrases.names(), *hard_phrases.names(), *phrase_pairs.names()]
-    return [*(entry.name for entry in _fetched()), *made, random_strings.FAMILY]
+    return [*(entry.name for entry in _fetched()), *made, random_strings.FAMILY, *_skill_names()]
 
 
 def is_builtin(name: str) -> bool:
@@ -67,13 +70,19 @@ def is_builtin(name: str) -> bool:
     if JOIN in name and not name.startswith(plain_text.PREFIX):
         return all(map(is_builtin, name.split(JOIN)))
     made = re.fullmatch(rf"phrases-[^./]*|{random_strings.FAMILY}(:[^./]*)?", name)
-    return bool(made) or name.startswith(plain_text.PREFIX) or any(entry.name == name for entry in _fetched())
+    return (
+        bool(made)
+        or name.startswith((plain_text.PREFIX, skill.PREFIX))
+        or any(entry.name == name for entry in _fetched())
+    )
 
 
 def find(name: str) -> Builtin:
     """The built-in data set of that name. Raises ``InputError``, which suggests the nearest name."""
     if name.startswith(plain_text.PREFIX):
         return _as_text(name)
+    if name.startswith(skill.PREFIX):
+        return _skill(name)
     if JOIN in name:
         return _joined(name)
     if name.startswith(monolingual.PREFIX):
@@ -254,6 +263,16 @@ def _as_text(name: str) -> Builtin:
         ),
         primary={"translation": "exact_match" if "classification" in parts[0].kinds else "bits_per_byte"},
     )
+
+
+def _skill_names() -> list[str]:
+    return [f"{skill.PREFIX}{name}" for name in skill.skills()]
+
+
+def _skill(name: str) -> Builtin:
+    named = skill.parse(name)
+    version, asks = f"{skill.VERSION}", named.skill.asks
+    return Builtin(name, ("skill",), asks, version, lambda kind, cache, say: named.load(), limits=named.limits)
 
 
 def _strings(name: str) -> Builtin:

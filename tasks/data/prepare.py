@@ -84,11 +84,13 @@ def write(writer: ArrayWriter, raw: Dataset, config: TaskConfig, kind: TaskKind)
     """Encodes the three splits. Raises InputError where a split is empty or leaves no example."""
     splits = {name: getattr(raw, name) for name in SPLITS}
     _check_filled(config, {"test": raw.test} if kind.compares_texts else splits)
-    tokenizer = _tokenizer(config, kind, raw.train)
+    tokenizer = _tokenizer(config, kind, raw)
     notes = dict(raw.notes)
     for name, split in splits.items():
         counts = _write_split(writer, name, split, tokenizer, config, kind)
         notes |= {f"{name}_{count}": value for count, value in counts.items()}
+    for name, table in raw.slices.items():
+        _write_split(writer, name, table, tokenizer, config, kind)
     writer.facts |= {
         "tokenizer": tokenizer.to_json(),
         "digest": raw.digest,
@@ -96,6 +98,7 @@ def write(writer: ArrayWriter, raw: Dataset, config: TaskConfig, kind: TaskKind)
         "origin": raw.origin,
         "pairs": isinstance(raw.train, Table),
         "notes": notes,
+        **({"slices": list(raw.slices)} if raw.slices else {}),
     }
 
 
@@ -170,6 +173,7 @@ def _prepared(
         licence=facts["licence"],
         origin=facts["origin"],
         notes=facts["notes"],
+        slices={name: read_pairs(arrays, name) for name in facts.get("slices", ())},
     )
     return prepared if config.draw_seed is None else drawn(prepared, config)
 
@@ -218,14 +222,15 @@ def _chosen(size: int, count: int, *seed: int) -> NDArray[np.int64]:
     return seeded_order(size, [_SUBSET, size, *seed])[:count]
 
 
-def _tokenizer(config: TaskConfig, kind: TaskKind, train: Text | Table) -> Tokenizer:
+def _tokenizer(config: TaskConfig, kind: TaskKind, raw: Dataset) -> Tokenizer:
+    train = raw.train
     labels = _labels(config, kind, train) if kind.form == "labels" and isinstance(train, Table) else []
     if config.tokenizer == "pretrained":
         return from_library_json(Path(config.pretrained).read_text(encoding="utf-8"), labels)
     labels = labels or [f"<{number}>" for number in range(config.sentinels)]
     if config.shared_tokenizer:
         return load_tokenizer(Path(config.shared_tokenizer).read_text(encoding="utf-8")).relabelled(labels)
-    texts, size = training_texts(kind, train)
+    texts, size = ([raw.vocabulary], len(raw.vocabulary)) if raw.vocabulary else training_texts(kind, train)
     sample = texts if config.tokenizer == "char" else training_sample(texts, size)
     try:
         return train_tokenizer(config.tokenizer, sample, config.vocabulary, labels)

@@ -14,7 +14,7 @@ from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.kind import TaskKind
 from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data import builtin
-from archbench.tasks.kinds import classification, generation, memorization, pairs, summarization, translation
+from archbench.tasks.kinds import classification, generation, memorization, pairs, skill, summarization, translation
 from archbench.tasks.metrics.builtin import TEXTS
 
 ENTRY_POINTS = "archbench.tasks"
@@ -28,6 +28,7 @@ BUILTIN: Mapping[str, TaskKind] = {
         summarization.KIND,
         memorization.KIND,
         pairs.KIND,
+        skill.KIND,
     )
 }
 
@@ -120,6 +121,12 @@ def primary(kind: TaskKind, data: Any) -> tuple[str, ...]:
     known = isinstance(data, str) and builtin.is_builtin(data)
     own = builtin.find(data).primary.get(kind.name) if known else None
     return (own,) if own else kind.primary
+
+
+def limits(kind: TaskKind, data: Any) -> tuple[int, int]:
+    """The usual limits of a task in tokens: those of the data where they have them, else those of its kind."""
+    known = builtin.find(data).limits if isinstance(data, str) and builtin.is_builtin(data) else None
+    return known or (kind.source_length, kind.target_length)
 
 
 def _foreign(kind: Any, origin: str, where: str) -> TaskKind:

@@ -22,6 +22,7 @@ VERBS: Final = {
     "summarization": "Summarize",
     "memorization": "Memorize",
     "pairs": "Compare",
+    "skill": "Answer",
 }
 COSTS: Final = {  # in words, and the ratio up to which costs count as the same: times vary with other programs
     "train_flops": ("training FLOPs", 1.05),

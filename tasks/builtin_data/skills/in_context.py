@@ -1,0 +1,77 @@
+"""In-context learning (2306.15063): find a rule from ``shots`` examples and apply it.
+
+    source  " a3 b0 c5 y2 a3 b6 c1 y4 a6 b0 c1"     items with three attributes and their labels, then an item
+    target  " y4"                                   its label
+
+A rule names the attribute that decides and gives each of its seven values a label of its own: 15,120 rules. Training
+has ``rules`` of them; tests have rules that no training example has. A model that memorizes rules therefore fails,
+and one that learns to infer them succeeds; with few rules the former is easier, so that a threshold is expected. The
+deciding value of the last item always occurs before. Chance: 1 / 7, or 1 / ``shots`` for a model that repeats a label
+of the source. The nearest training example stays at chance.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from itertools import permutations
+
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers
+
+ATTRIBUTES, VALUES = "abc", 7
+HELD_OUT = 1024  # rules of tests
+_ORDER = 0x72756C65
+
+Rule = tuple[int, tuple[int, ...]]  # the attribute that decides, and the label of each value
+
+
+@cache
+def rules() -> Sequence[Rule]:
+    """All rules in an order that never changes."""
+    every = [(place, labels) for place in range(len(ATTRIBUTES)) for labels in permutations(range(VALUES))]
+    random.Random(_ORDER).shuffle(every)
+    return every
+
+
+def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
+    known = range(HELD_OUT, HELD_OUT + int(parameters["rules"])) if trains else range(HELD_OUT)
+    place, labels = rules()[rng.choice(known)]
+    items = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["shots"]) + 1)]
+    items[-1][place] = rng.choice(items[:-1])[place]
+    source = [symbol for item in items for symbol in (*_spelt(item), f"y{labels[item[place]]}")]
+    return source[:-1], source[-1:]
+
+
+def _spelt(item: Sequence[int]) -> list[str]:
+    return [f"{attribute}{value}" for attribute, value in zip(ATTRIBUTES, item, strict=True)]
+
+
+def vocabulary(parameters: Parameters) -> Sequence[str]:
+    return [symbol for letter in (*ATTRIBUTES, "y") for symbol in numbers(VALUES, letter)]
+
+
+def lengths(parameters: Parameters) -> tuple[int, int]:
+    return (len(ATTRIBUTES) + 1) * (int(parameters["shots"]) + 1) - 1, 1
+
+
+def slices(parameters: Parameters) -> dict[str, Parameters]:
+    """Half, all, twice and four times the shots."""
+    shots = int(parameters["shots"])
+    values = dict.fromkeys([max(1, shots // 2), shots, 2 * shots, 4 * shots])
+    return {f"shots={count}": {"shots": count} for count in values}
+
+
+def problem(parameters: Parameters) -> str:
+    most = len(rules()) - HELD_OUT
+    return f"rules={parameters['rules']}: expected at most {most}" if int(parameters["rules"]) > most else ""
+
+
+SKILL = Skill(
+    "in-context",
+    "find a rule from examples and apply it",
+    {"shots": 8, "rules": 4096},
+    draw,
+    vocabulary,
+    lengths,
+    slices,
+    problem,
+)

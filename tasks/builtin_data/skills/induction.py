@@ -1,0 +1,49 @@
+"""Induction (2209.11895): go on as after the earlier place of the last symbol.
+
+    source  " 4 17 9 30 2 11 17"        different symbols, then one of them again
+    target  " 9 30"                     the ``answer`` symbols that came after it
+
+Chance: 1 / (``length`` - ``answer``) for the first symbol. Copying the source, the nearest training example and an
+n-gram model stay at chance, since the order of symbols is new in every example.
+"""
+
+import random
+from collections.abc import Sequence
+
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers
+
+
+def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
+    length, answer = int(parameters["length"]), int(parameters["answer"])
+    symbols = rng.sample(vocabulary(parameters), length)
+    place = rng.randrange(length - answer)
+    return [*symbols, symbols[place]], symbols[place + 1 : place + 1 + answer]
+
+
+def vocabulary(parameters: Parameters) -> Sequence[str]:
+    return numbers(int(parameters["vocabulary"]))
+
+
+def lengths(parameters: Parameters) -> tuple[int, int]:
+    return int(parameters["length"]) + 1, int(parameters["answer"])
+
+
+def problem(parameters: Parameters) -> str:
+    length = int(parameters["length"])
+    if length > int(parameters["vocabulary"]):
+        return f"length={length}: all symbols of a source differ; raise vocabulary={parameters['vocabulary']}"
+    if int(parameters["answer"]) >= length:
+        return f"answer={parameters['answer']}: expected less than length={length}"
+    return ""
+
+
+SKILL = Skill(
+    "induction",
+    "go on as after the earlier place of the last symbol",
+    {"length": 20, "answer": 3, "vocabulary": 128},
+    draw,
+    vocabulary,
+    lengths,
+    longer("length"),
+    problem,
+)

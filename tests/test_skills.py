@@ -1,0 +1,138 @@
+"""Skills: what they ask is what brute force answers, no two splits share an example, and names are read or refused."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from archbench.tasks.base.errors import InputError
+from archbench.tasks.builtin_data.skills.skill import parse, skills
+
+SMALL = "examples=300"
+Answer = Callable[[list[str]], list[str]]
+
+
+def recall(source: list[str]) -> list[str]:
+    known: dict[str, str] = {}
+    symbols = [symbol for symbol in source if symbol != "o"]
+    place = 0
+    while place + 1 < len(symbols) and symbols[place + 1].startswith("v"):
+        known[symbols[place]] = symbols[place + 1]
+        place += 2
+    return [known[key] for key in symbols[place:]]
+
+
+def induction(source: list[str]) -> list[str]:
+    place = source.index(source[-1])
+    return source[place + 1 : place + 4]
+
+
+def addition(source: list[str]) -> list[str]:
+    first, second = "".join(source).split("+")
+    return list(str(int(first) + int(second)).zfill(len(first) + 1))
+
+
+def chains(source: list[str]) -> list[str]:
+    steps = source.count(">")
+    pairs, node = source[: -steps - 1], source[-steps - 1]
+    points = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    for _ in range(steps):
+        node = points[node]
+    return [node]
+
+
+def in_context(source: list[str]) -> list[str]:
+    """The label of the shot that has the same value of the only attribute by which all labels can be told."""
+    items = [source[start : start + 4] for start in range(0, len(source), 4)]
+    answers = set()
+    for place in range(3):
+        labels: dict[str, set[str]] = {}
+        for item in items[:-1]:
+            labels.setdefault(item[place], set()).add(item[3])
+        different = {next(iter(known)) for known in labels.values()}
+        if all(len(known) == 1 for known in labels.values()) and len(different) == len(labels):
+            answers |= labels.get(items[-1][place], set())
+    return sorted(answers)
+
+
+BRUTE: dict[str, Answer] = {
+    "recall": recall,
+    "copy": list,
+    "reverse": lambda source: source[::-1],
+    "induction": induction,
+    "addition": addition,
+    "chains": chains,
+}
+
+
+@pytest.mark.parametrize("name", [*BRUTE, "recall,form=inline", "recall,length=40", "chains,steps=5,nodes=9"])
+def test_brute_force_gives_the_targets(name: str) -> None:
+    data = parse(f"skill:{name},{SMALL}").load()
+    answer = BRUTE[name.partition(",")[0]]
+    for table in (data.train, data.validation, data.test, *data.slices.values()):
+        rows = [(source.split(), target.split()) for source, target in zip(table.sources, table.targets, strict=True)]
+        if "inline" in name:  # as if the last query stood alone, after pairs that all agree
+            assert all(recall(source) == target for source, target in rows)
+            assert all(len(source) == 2 * 8 + 2 * 4 - 1 for source, _ in rows) or table is not data.test
+        else:
+            assert all(answer(source) == target for source, target in rows)
+
+
+def test_a_rule_is_found_from_the_shots_alone() -> None:
+    data = parse(f"skill:in-context,shots=12,{SMALL}").load()
+    found = [in_context(source.split()) for source in data.test.sources]
+    assert all(target.split()[0] in answers for answers, target in zip(found, data.test.targets, strict=True))
+    assert sum(len(answers) == 1 for answers in found) > 0.8 * len(found)
+
+
+def test_tests_have_rules_that_training_never_has() -> None:
+    module = __import__("archbench.tasks.builtin_data.skills.in_context", fromlist=["rules"])
+    held_out = set(module.rules()[: module.HELD_OUT])
+    assert len(set(module.rules())) == 15_120 and not held_out & set(module.rules()[module.HELD_OUT :])
+
+
+def test_written_steps_are_the_digits_and_carries_from_the_ones_on() -> None:
+    data = parse(f"skill:addition,digits=3,steps=yes,{SMALL}").load()
+    for source, target in zip(data.test.sources, data.test.targets, strict=True):
+        steps, _, answer = (part.split() for part in target.partition("="))
+        assert answer == addition(source.split())
+        carry = 0
+        for place in range(3):
+            digits = [int(number.split()[-1 - place]) for number in source.split("+")]
+            carry, digit = divmod(sum(digits) + carry, 10)
+            assert steps[2 * place : 2 * place + 2] == [str(digit), str(carry)]
+
+
+@pytest.mark.parametrize("name", sorted(skills()))
+def test_no_two_splits_share_an_example_and_all_symbols_and_lengths_are_known(name: str) -> None:
+    named = parse(f"skill:{name},{SMALL}")
+    data = named.load()
+    tables = [data.train, data.validation, data.test, *data.slices.values()]
+    rows = [row for table in tables for row in zip(table.sources, table.targets, strict=True)]
+    assert len(set(rows)) == len(rows) and len(data.train) == 300
+    assert {symbol for row in rows for text in row for symbol in text.split()} <= set(data.vocabulary.split())
+    source, target = (max(len(row[part].split()) for row in rows) for part in (0, 1))
+    assert (source, target + 1) == named.limits
+    assert data.digest == parse(named.name).load().digest != parse(f"skill:{name},examples=301").load().digest
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("skill:recal", 'no skill "recal"; did you mean "recall"'),
+        ("skill:recall,pair=3", 'recall has no parameter "pair"; did you mean "pairs"'),
+        ("skill:recall,pairs=0", 'pairs: "0": expected a number from 1 to 999999'),
+        ("skill:recall,pairs=70", "pairs=70: a vocabulary of 128 has 64 keys; raise vocabulary"),
+        ("skill:recall,pairs=8,queries=9", "queries=9: expected at most pairs=8"),
+        ("skill:recall,pairs=16,length=20", "length=20: the pairs and queries have 36 symbols; raise length"),
+        ("skill:recall,form=row", 'form: "row": expected separate or inline'),
+        ("skill:copy,shortest=30", "shortest=30: expected at most length=20"),
+        ("skill:chains,steps=8", "steps=8: the cycle has 8 nodes; raise nodes above it"),
+        ("skill:in-context,rules=20000", "rules=20000: expected at most 14096"),
+        ("skill:addition,digits=1", "100 different examples are left for test, which needs 500"),
+    ],
+)
+def test_a_name_that_asks_for_the_impossible_is_one_line(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        parse(name).load()
+    assert "\n" not in str(caught.value)
