@@ -52,18 +52,18 @@ def config(kind: str, folder: Path, **changes: Any) -> TaskConfig:
         "classification": {"text": "en", "label": "colour"},
         "translation": {"source": "en", "target": "de"},
         "summarization": {"text": "en", "summary": "de"},
-        "memorization": {},
         "pairs": {"better": "en", "worse": "de"},
     }
+    built_in = {"memorization": "random-strings:300", "skill": "skill:copy,length=4,shortest=4"}
     files = {split: f"{split}.{suffix}" for split in SPLITS}
     if kind == "pairs":
         files |= {split: f"{split}.txt" for split in ("train", "validation")}
     base = TaskConfig(
         kind=kind,
         name="tiny",
-        data="random-strings:300" if kind == "memorization" else files,
-        columns=columns[kind],
-        tokenizer="bpe",
+        data=built_in.get(kind, files),
+        columns=columns.get(kind, {}),
+        tokenizer="word" if kind == "skill" else "bpe",
         vocabulary=320,
         source_length=16,
         target_length=1 if kind == "classification" else 24,
@@ -92,8 +92,10 @@ def outputs(task: Prepared, examples: Examples, answers: list[str], answered: in
     )
 
 
-@pytest.mark.parametrize("tokenizer", ["char", "byte", "word", "bpe"])
-@pytest.mark.parametrize("kind", registry.BUILTIN)
+@pytest.mark.parametrize(
+    ("kind", "tokenizer"),
+    [(kind.name, tokenizer) for kind in registry.BUILTIN.values() for tokenizer in kind.tokenizers],
+)
 def test_targets_use_tokens_that_answers_may_use(kind: str, tokenizer: str, folder: Path) -> None:
     task = prepared(kind, folder, tokenizer=tokenizer, source_length=12, target_length=1 if kind[0] == "c" else 40)
     for examples in (task.train, task.validation, task.test):
