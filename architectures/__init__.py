@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archbench.architectures.components.attention import Attention, AttentionContext
-    from archbench.architectures.components.averaging import Average
     from archbench.architectures.components.cache import Cache
     from archbench.architectures.components.embedding import Embedding, Head, Targets, Transform
     from archbench.architectures.components.feedforward import FeedForward, GatedFeedForward, NoFeedForward
@@ -55,11 +54,15 @@ if TYPE_CHECKING:
     from archbench.architectures.objectives.causal import Causal
     from archbench.architectures.objectives.masked import Masked
     from archbench.architectures.objectives.objective import Batch, LossInputs, Objective
+    from archbench.architectures.parts.averaging import Average
+    from archbench.architectures.parts.canon import Canon
+    from archbench.architectures.parts.experts import Experts, switch_balance
+    from archbench.architectures.parts.gated_attention import GatedAttention
+    from archbench.architectures.parts.gated_delta import GatedDelta
     from archbench.tasks.base.decoding import Decoding
 
 _MODULES = {
     "components.attention": ("Attention", "AttentionContext", "attend"),
-    "components.averaging": ("Average",),
     "components.cache": ("Cache",),
     "components.embedding": ("Embedding", "Head", "Targets", "Transform"),
     "components.feedforward": ("FeedForward", "GatedFeedForward", "NoFeedForward", "gelu_tanh"),
@@ -80,6 +83,11 @@ _MODULES = {
     "objectives.generate": ("Decoding",),
     "objectives.masked": ("Masked",),
     "objectives.objective": ("Batch", "LossInputs", "Objective"),
+    "parts.averaging": ("Average",),
+    "parts.canon": ("Canon",),
+    "parts.experts": ("Experts", "switch_balance"),
+    "parts.gated_attention": ("GatedAttention",),
+    "parts.gated_delta": ("GatedDelta",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -96,6 +104,7 @@ __all__ = [
     "Batch",
     "Block",
     "Cache",
+    "Canon",
     "Causal",
     "CrossAttentionCache",
     "DecoderOnly",
@@ -103,10 +112,13 @@ __all__ = [
     "Embedding",
     "EncoderDecoder",
     "EncoderOnly",
+    "Experts",
     "Family",
     "FeedForward",
     "FeedForwardLike",
     "Flops",
+    "GatedAttention",
+    "GatedDelta",
     "GatedFeedForward",
     "Geometry",
     "Head",
@@ -142,6 +154,7 @@ __all__ = [
     "gelu_tanh",
     "linear",
     "select",
+    "switch_balance",
 ]
 
 

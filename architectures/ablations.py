@@ -6,7 +6,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from archbench.architectures import (
@@ -14,12 +14,16 @@ from archbench.architectures import (
     Attention,
     Average,
     Block,
+    Canon,
     DecoderOnly,
     Embedding,
     EncoderDecoder,
     EncoderOnly,
+    Experts,
     Family,
     FeedForward,
+    GatedAttention,
+    GatedDelta,
     GatedFeedForward,
     Head,
     Learned,
@@ -121,6 +125,38 @@ def without_last_norm(depth: int, block: Callable[[], Block], norm: nn.Module) -
     return Stack(depth, block)
 
 
+def relu_squared(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
+def canon(depth: int, block: Callable[[], Block], norm: nn.Module) -> Stack:
+    stack = Stack(depth, block, norm)
+    for layer in stack.blocks:
+        layer.attention = Canon(layer.attention)  # type: ignore[arg-type]
+    return stack
+
+
+def local_and_global(depth: int, block: Callable[[], Block], norm: nn.Module) -> Stack:
+    """Every second layer, the first to begin with, reads the nearest tokens only."""
+    stack = Stack(depth, block, norm)
+    for layer in stack.blocks[::2]:
+        layer.attention.window = NEAREST  # type: ignore[union-attr, assignment]
+    return stack
+
+
+def hybrid(size: Size, limits: Limits) -> Parts:
+    """Three layers with a gated delta rule, then one with attention, and so on."""
+
+    def stack(depth: int, block: Callable[[], Block], norm: nn.Module) -> Stack:
+        made = Stack(depth, block, norm)
+        for number, layer in enumerate(made.blocks):
+            if number % 4 != 3:
+                layer.attention = Canon(GatedDelta(size.dim, size.heads))
+        return made
+
+    return {"Stack": stack}
+
+
 def tied(family: type[Family]) -> Callable[..., Family]:
     """A tied head divides by the square root of the width as in T5 (1910.10683), as the table's values are large."""
 
@@ -132,10 +168,18 @@ def tied(family: type[Family]) -> Callable[..., Family]:
     return build
 
 
+NEAREST = 16  # tokens to each side that a local layer reads
+
 ALIBI = "with a penalty on distance in place of rotary positions (ALiBi, 2108.12409)"
 BIASES = "with a trained bias for each distance, in place of rotary positions (T5, 1910.10683)"
 LEARNED = "with a learned vector for each position, in place of rotary positions (1810.04805)"
 SINUSOIDAL = "with sines and cosines added to its embeddings, in place of rotary positions (1706.03762)"
+CANON = "whose attention reads each token together with the three before it (Canon-A, 2512.17351)"
+EXPERTS = "with four experts in the place of each feed-forward network, of which a token uses one (2101.03961)"
+GATED = "with a gate on what each attention head returns (2505.06708)"
+LOCAL = "in which every second layer reads 16 tokens to each side only (2004.05150)"
+QK_NORM = "with a norm on queries and keys (2309.14322)"
+RELU_SQUARED = "with an ungated feed-forward network of squared ReLUs (2109.08668)"
 TIED = "whose token table is also its output matrix (tied, 1608.05859)"
 
 ABLATIONS = {
@@ -145,16 +189,25 @@ ABLATIONS = {
         "that averages over what each position sees, in place of attention (1805.00631)",
         always(Attention=lambda dim, heads: Average(dim)),
     ),
+    "decoder-canon": Ablation(decoder, CANON, always(Stack=canon)),
     "decoder-eight-heads": Ablation(
         decoder, "with eight attention heads in each layer, at any width (1905.10650)", heads(8)
     ),
+    "decoder-experts": Ablation(decoder, EXPERTS, always(GatedFeedForward=Experts)),
     "decoder-four-heads": Ablation(
         decoder, "with four attention heads in each layer, at any width (1905.10650)", heads(4)
     ),
+    "decoder-gated-attention": Ablation(decoder, GATED, always(Attention=GatedAttention)),
     "decoder-gelu": Ablation(
         decoder,
         "with an ungated GELU feed-forward network (1606.08415)",
         always(GatedFeedForward=partial(FeedForward, activation=gelu_tanh)),
+    ),
+    "decoder-hybrid": Ablation(
+        decoder,
+        "in which three of four layers have a gated delta rule behind a short convolution, in the place of attention "
+        "(2412.06464)",
+        hybrid,
     ),
     "decoder-learned-positions": Ablation(decoder, LEARNED, learned),
     "decoder-linear": Ablation(
@@ -162,6 +215,7 @@ ABLATIONS = {
         "with a linear feed-forward network: two matrices without a nonlinearity",
         always(GatedFeedForward=lambda dim, hidden: FeedForward(dim, hidden, nn.Identity())),
     ),
+    "decoder-local": Ablation(decoder, LOCAL, always(Stack=local_and_global)),
     "decoder-no-feedforward": Ablation(
         decoder,
         "with attention layers only; the parameters of feed-forward networks go into depth (2103.03404)",
@@ -213,11 +267,15 @@ ABLATIONS = {
         "with the norm after each sublayer instead of before it (post-norm, 1706.03762; 2002.04745)",
         always(Block=partial(Block, wiring=PostNorm), Stack=without_last_norm),
     ),
+    "decoder-qk-norm": Ablation(decoder, QK_NORM, always(Attention=partial(Attention, qk_norm=True))),
     "decoder-relative-bias": Ablation(decoder, BIASES, causal_biases),
     "decoder-relu": Ablation(
         decoder,
         "with an ungated ReLU feed-forward network (1706.03762)",
         always(GatedFeedForward=partial(FeedForward, activation=F.relu)),
+    ),
+    "decoder-relu-squared": Ablation(
+        decoder, RELU_SQUARED, always(GatedFeedForward=partial(FeedForward, activation=relu_squared))
     ),
     "decoder-rms-norm": Ablation(decoder, "with RMSNorm in place of LayerNorm (1910.07467)", always(LayerNorm=RMSNorm)),
     "decoder-sinusoidal": Ablation(decoder, SINUSOIDAL, sinusoidal),
@@ -231,11 +289,19 @@ ABLATIONS = {
     "encoder-sinusoidal": Ablation(encoder, SINUSOIDAL, sinusoidal),
     "encoder-tied": Ablation(encoder, TIED, always(EncoderOnly=tied(EncoderOnly))),
     "encoder-decoder-alibi": Ablation(encoder_decoder, ALIBI, alibi),
+    "encoder-decoder-canon": Ablation(encoder_decoder, CANON, always(Stack=canon)),
+    "encoder-decoder-experts": Ablation(encoder_decoder, EXPERTS, always(GatedFeedForward=Experts)),
+    "encoder-decoder-gated-attention": Ablation(encoder_decoder, GATED, always(Attention=GatedAttention)),
     "encoder-decoder-learned-positions": Ablation(encoder_decoder, LEARNED, learned),
+    "encoder-decoder-local": Ablation(encoder_decoder, LOCAL, always(Stack=local_and_global)),
     "encoder-decoder-no-positions": Ablation(
         encoder_decoder, "without positions: only the decoder's causal mask encodes order (2305.19466)", no_positions
     ),
+    "encoder-decoder-qk-norm": Ablation(encoder_decoder, QK_NORM, always(Attention=partial(Attention, qk_norm=True))),
     "encoder-decoder-relative-bias": Ablation(encoder_decoder, BIASES, biases_of_each),
+    "encoder-decoder-relu-squared": Ablation(
+        encoder_decoder, RELU_SQUARED, always(GatedFeedForward=partial(FeedForward, activation=relu_squared))
+    ),
     "encoder-decoder-sinusoidal": Ablation(encoder_decoder, SINUSOIDAL, sinusoidal),
     "encoder-decoder-tied": Ablation(encoder_decoder, TIED, always(EncoderDecoder=tied(EncoderDecoder))),
 }

@@ -13,7 +13,7 @@ from archbench.architectures import FeedForward, GatedFeedForward, contract
 from archbench.architectures.ablations import ABLATIONS, SUBJECTS, Ablation, always
 from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.components.attention import AttentionContext
-from archbench.architectures.components.averaging import Average
+from archbench.architectures.parts.averaging import Average
 from archbench.architectures.components.initial import filled
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.mask import BIDIRECTIONAL, CAUSAL, PREFIX

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from archbench.architectures.components.attention import Attention
-from archbench.architectures.components.averaging import Average
 from archbench.architectures.components.embedding import Tables
 from archbench.architectures.components.stack import FeedForwards
+from archbench.architectures.parts.averaging import Average
+from archbench.architectures.parts.gated_delta import GatedDelta
 
 
 @dataclass(frozen=True)
@@ -92,4 +93,5 @@ def layers(model: nn.Module) -> int:
 
 def heads(model: nn.Module) -> int | None:
     """The (largest) number of attention heads; None if the attention is not archbench's."""
-    return max((part.heads for part in model.modules() if isinstance(part, Attention | Average)), default=None)
+    own = Attention | Average | GatedDelta
+    return max((part.heads for part in model.modules() if isinstance(part, own)), default=None)

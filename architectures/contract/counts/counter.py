@@ -270,6 +270,7 @@ FORMULAS: dict[str, Callable[..., int]] = {  # products that ``flop_registry`` l
     "addbmm": lambda start, left, right: 2 * left.numel() * right.shape[-1],
     "_addmm_activation": lambda start, left, right, *rest: 2 * left.numel() * right.shape[-1],
     "_grouped_mm": lambda left, right, *rest: 2 * left.numel() * right.shape[-1],
+    "linalg_solve_triangular": lambda matrix, right, *rest, **options: matrix.shape[-1] * right.numel(),
     "_linear_pointwise": lambda x, weight, *rest: 2 * x.numel() * weight.shape[0],
     "_cdist_forward": _distances,
     "_cdist_backward": lambda above, x, y, *rest: _distances(x, y),
