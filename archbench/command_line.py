@@ -22,7 +22,8 @@ from archbench.printing import complain_of, conclude, print_report, print_reprod
 from archbench.tasks.base import fixed_environment
 
 MATCH = (
-    "What is held equal. parameters: parameters and training tokens; flops: FLOPs and training tokens (sizes differ); "
+    "What is held equal. parameters: parameters and training tokens; active-parameters: those that a token uses and "
+    "training tokens; flops: FLOPs and training tokens (sizes differ); "
     "flops-by-tokens: FLOPs and parameters (training tokens differ); loss-tokens: parameters and tokens with a loss; "
     "seconds: training time and parameters (needs a budget in seconds)."
 )

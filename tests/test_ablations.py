@@ -13,7 +13,6 @@ from archbench.architectures import FeedForward, GatedFeedForward, contract
 from archbench.architectures.ablations import ABLATIONS, SUBJECTS, Ablation, always
 from archbench.architectures.catalogue import catalogue, digests
 from archbench.architectures.components.attention import AttentionContext
-from archbench.architectures.parts.averaging import Average
 from archbench.architectures.components.initial import filled
 from archbench.architectures.components.key_values import KeyValues
 from archbench.architectures.components.mask import BIDIRECTIONAL, CAUSAL, PREFIX
@@ -24,6 +23,7 @@ from archbench.architectures.families import size
 from archbench.architectures.families.decoder import DecoderOnly
 from archbench.architectures.families.size import Limits, Size
 from archbench.architectures.kernels.table import plain_class
+from archbench.architectures.parts.averaging import Average
 from archbench.architectures.variants import decoder
 from archbench.runs.budgets import budget, compliance
 from archbench.runs.experiment import spec

@@ -3,29 +3,15 @@
 import bisect
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
-from archbench.architectures import (
-    Attention,
-    Block,
-    DecoderOnly,
-    Embedding,
-    GatedFeedForward,
-    Head,
-    LayerNorm,
-    Rotary,
-    Stack,
-    contract,
-)
 from archbench.architectures.catalogue import catalogue
-from archbench.architectures.families.size import Limits, Size, count
+from archbench.architectures.families.size import Limits, Size, count, feedforwards
 from archbench.runs.budgets import budget, measurements
 from archbench.tasks.base.errors import InputError
 
@@ -131,34 +117,6 @@ def test_large_models_have_feed_forward_widths_in_whole_steps(name: str) -> None
     assert size.hidden % 8 == 0
 
 
-class Experts(nn.Module):
-    """The likeliest of four experts for each token, times its share of a softmax (2101.03961)."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.gate = nn.Linear(dim, 4, bias=False)
-        self.experts = nn.ModuleList(GatedFeedForward(dim, hidden) for _ in range(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        share, chosen = self.gate(x).softmax(-1).max(-1)
-        y = torch.zeros_like(x)
-        for number, expert in enumerate(self.experts):
-            y[chosen == number] = expert(x[chosen == number]).to(y.dtype)
-        return y * share[..., None]
-
-    def flops(self, tokens: Any) -> Any:
-        return 8.0 * tokens * self.gate.in_features + self.experts[0].flops(tokens)
-
-
-def mixture(size: Size, limits: Limits) -> DecoderOnly:
-    def block() -> Block:
-        return Block(Attention(size.dim, size.heads), Experts(size.dim, size.hidden), LayerNorm)
-
-    stack = Stack(size.depth, block, LayerNorm(size.dim))
-    embedding, head = Embedding(limits.vocabulary, size.dim), Head(limits.vocabulary, size.dim)
-    return DecoderOnly(embedding, stack, head, positions=Rotary(size.head_dim))
-
-
 @pytest.mark.parametrize("parameters", [60_000, 250_000, 1_000_000, 12_000_000])
 def test_experts_are_as_wide_and_layers_as_many_as_without_experts_at_equal_flops(parameters: int) -> None:
     reference = fitted("decoder", budget.parameters, parameters, parameters)
@@ -166,27 +124,42 @@ def test_experts_are_as_wide_and_layers_as_many_as_without_experts_at_equal_flop
     cost = budget.flops_per_token(LENGTHS, native=True)
     target = cost(budget.blank(decoder.build, reference, LIMITS))
     start, coarse = replace(reference, depth=1, hidden=1), parameters >= budget.COARSE_FROM
-    variant = replace(decoder, name="experts", build=mixture)
+    variant = catalogue.find("decoder-experts")
 
     def answer(depth: int | None) -> Size:
-        return Size(**measurements.answer(variant, "fit", start, LIMITS, LENGTHS, True, target, coarse, depth))
+        asked = (start, LIMITS, LENGTHS, "flops", True, target, coarse, depth)
+        return Size(**measurements.answer(variant, "fit", *asked))
 
     size = answer(None)
     assert size.depth == reference.depth and size.hidden == pytest.approx(reference.hidden, rel=0.05)
-    assert cost(budget.blank(mixture, size, LIMITS)) == pytest.approx(target, rel=0.01)
+    assert cost(budget.blank(variant.build, size, LIMITS)) == pytest.approx(target, rel=0.01)
     assert answer(reference.depth + 1).depth == reference.depth + 1, "a depth that is asked for is taken"
 
 
-def test_the_mixture_of_experts_declares_what_it_does() -> None:
-    contract.check("flops_are_counted")(contract.subject(mixture))
-
-
 @pytest.mark.parametrize("name", [name for name in (*catalogue.names(), *catalogue.ablated()) if ":" not in name])
-def test_every_token_uses_all_feed_forward_weights_of_a_built_in_model(name: str) -> None:
+def test_every_token_uses_all_parameters_of_a_built_in_model_without_experts(name: str) -> None:
     """So sizes fitted to FLOPs weigh the feed-forward width as sizes fitted to parameters do."""
-    build = catalogue.find(name).build
-    small, wide = (budget.blank(build, Size(64, 2, 3, hidden), LIMITS) for hidden in (8, 16))
-    assert budget._used_share(small, wide) == 1.0
+    counts = budget.counts(catalogue.find(name).build, Size(64, 2, 3, 16), LIMITS)
+    assert (counts.active_parameters == counts.parameters) == ("experts" not in name)
+
+
+@pytest.mark.parametrize("name", ["decoder-experts", "encoder-decoder-experts"])
+def test_a_token_uses_all_but_three_of_four_experts(name: str) -> None:
+    model = budget.blank(catalogue.find(name).build, Size(64, 2, 3, 16), LIMITS)
+    experts = [network.experts[0] for network in feedforwards(model)]
+    idle = 3 * sum(p.numel() for expert in experts for p in expert.parameters())
+    assert count(model).idle_parameters == idle > 0
+
+
+def test_active_parameters_are_held_equal_with_layers_as_many_as_without_experts() -> None:
+    reference = fitted("decoder", budget.parameters, 400_000, 400_000)
+    wanted = float(budget.counts(catalogue.find("decoder").build, reference, LIMITS).parameters)
+    start, variant = replace(reference, depth=1, hidden=1), catalogue.find("decoder-experts")
+    asked = (start, LIMITS, LENGTHS, "active_parameters", True, wanted, False, None)
+    size = Size(**measurements.answer(variant, "fit", *asked))
+    counts = budget.counts(variant.build, size, LIMITS)
+    assert size.depth == reference.depth and counts.active_parameters == pytest.approx(wanted, rel=0.01)
+    assert counts.parameters > 2 * counts.active_parameters
 
 
 def test_a_width_that_four_divides_has_two_heads_or_more() -> None:

@@ -131,7 +131,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("budget.seconds", 60, "expected exactly one of tokens, flops and seconds; tokens and seconds are given"),
     ("budget.tokens", -1, "budget.tokens: -1: expected more than 0"),
     ("budget.tokens", 100, "less than one batch; expected at least training.batch_tokens = 512"),
-    ("budget.match", "flop", 'budget.match[0]: "flop": expected "parameters", "flops"'),
+    ("budget.match", "flop", 'budget.match[0]: "flop": expected "parameters", "active-parameters"'),
     ("budget.match", ["flops", "flops"], 'budget.match: "flops" is given twice'),
     ("budget.match", [], "budget.match: is empty"),
     ("budget.match", ["parameters", "seconds"], '"seconds" needs a budget in seconds; set seconds instead of tokens'),

@@ -1,5 +1,6 @@
 """A training step is one module call, which data-parallel and sharded training can wrap."""
 
+import copy
 import os
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from archbench.architectures import switch_balance
 from archbench.architectures.catalogue import catalogue
 from archbench.architectures.components.stack import Block
 from archbench.architectures.families.size import Limits, Size
@@ -48,6 +50,31 @@ def test_the_step_gives_the_sum_of_the_losses_and_what_it_is_divided_by(name: st
     assert tokens == int(pairs.target_lengths.sum())
     expected = mean_loss(step.model, pairs, ALLOWED, torch.Generator().manual_seed(3), native=True)
     torch.testing.assert_close(loss_sum / tokens, expected)
+
+
+def test_what_balances_experts_is_added_in_training_alone() -> None:
+    torch.manual_seed(0)
+    plain = catalogue.find("decoder-experts").build(SIZE, LIMITS)
+    balanced = copy.deepcopy(plain)
+    for block in balanced.stack.blocks:
+        block.feedforward.balance = lambda probabilities, chosen: probabilities[:, 0].mean()
+    results = []
+    for model in (plain, balanced):
+        step = TrainingStep(model, model.objective, ALLOWED)
+        inputs = step.objective.prepare(model, batch(), None, True)
+        results.append([(loss / tokens).item() for loss, tokens in (step(inputs), step.eval()(inputs))])
+        step.train()(inputs)[0].backward()
+    (before, scored), (after, still) = results
+    assert before == scored == still and after > before + 0.1
+    routers = [block.feedforward.router.weight.grad for block in balanced.stack.blocks]
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in routers)
+
+
+def test_the_balance_of_experts_is_least_where_all_are_as_likely() -> None:
+    even, chosen = torch.full((8, 4), 0.25), torch.arange(8) % 4
+    assert float(switch_balance(even, chosen)) == pytest.approx(0.01)
+    one = torch.tensor([0.97, 0.01, 0.01, 0.01]).expand(8, 4)
+    assert float(switch_balance(one, torch.zeros(8, dtype=torch.long))) == pytest.approx(0.01 * 4 * 0.97)
 
 
 def trained(rank: int, port: int, folder: str) -> None:

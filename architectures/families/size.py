@@ -10,6 +10,8 @@ from archbench.architectures.components.stack import FeedForwards
 from archbench.architectures.parts.averaging import Average
 from archbench.architectures.parts.gated_delta import GatedDelta
 
+TOKENS = 1024  # of which the FLOPs of one are the mean: experts may take whole numbers of them
+
 
 @dataclass(frozen=True)
 class Size:
@@ -55,12 +57,18 @@ class Limits:
 class Counts:
     """Unique trainable scalars: ``embedding_parameters`` of the tables and output matrix, ``parameters`` of the rest.
 
-    ``buffers`` are the elements of all buffers, saved or not.
+    ``buffers`` are the elements of all buffers, saved or not. ``idle_parameters``, of ``parameters``, are those that a
+    token does not use: of the experts that it does not choose.
     """
 
     parameters: int
     embedding_parameters: int
     buffers: int = 0
+    idle_parameters: int = 0
+
+    @property
+    def active_parameters(self) -> int:
+        return self.parameters - self.idle_parameters
 
 
 def embedding_parameters(model: nn.Module) -> set[int]:
@@ -77,7 +85,17 @@ def count(model: nn.Module) -> Counts:
         parameters=sum(n for embedding, n in sizes if not embedding),
         embedding_parameters=sum(n for embedding, n in sizes if embedding),
         buffers=buffers,
+        idle_parameters=sum(idle_parameters(network) for network in feedforwards(model)),
     )
+
+
+def idle_parameters(network: nn.Module) -> int:
+    """Elements of a feed-forward network's matrices that a token does not use, from its FLOPs: two for each used."""
+    if not hasattr(network, "flops"):
+        return 0
+    elements = sum(p.numel() for p in network.parameters() if p.requires_grad and p.ndim > 1)
+    flops: float = network.flops(float(TOKENS)) / TOKENS  # type: ignore[operator]
+    return max(0, round(elements - flops / 2.0))
 
 
 def feedforwards(model: nn.Module) -> list[nn.Module]:

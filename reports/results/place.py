@@ -17,6 +17,7 @@ from archbench.runs.experiment.spec import ADAPTED, FINETUNE, PROMPT, SCRATCH, S
 
 MATCHES: Final = {
     "parameters": "equal size and equal training tokens",
+    "active-parameters": "equal numbers of parameters that a token uses, and equal training tokens",
     "flops": "equal training tokens and equal training FLOPs",
     "flops-by-tokens": "equal size and equal training FLOPs",
     "loss-tokens": "equal size and equal tokens with a loss",

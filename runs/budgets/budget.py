@@ -5,7 +5,7 @@ FLOPs are linear in the feed-forward width. Models are built on the meta device,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from archbench.architectures.families.size import Counts, Limits, Size, count, feedforwards, layers
+from archbench.architectures.families.size import Counts, Limits, Size, count, layers
 from archbench.runs.training.batches import EncodedExamples
 from archbench.tasks.base.errors import InputError, is_signalled, one_line
 
@@ -25,7 +25,6 @@ TOLERANCE = 0.01
 COARSE_FROM = 300_000  # parameters from which the feed-forward width goes in steps of COARSE
 COARSE = 8
 DEEPEST = 96
-TOKENS = 1024  # of which the FLOPs of one are the mean: experts may take whole numbers of them
 SAMPLE = 4096  # examples whose lengths stand for the data set's
 OVERHEAD_SECONDS = 2.5  # of a run for reading data, metrics and records; for expected times only
 
@@ -84,6 +83,13 @@ def parameters(model: Any) -> float:
     return float(count(model).parameters)
 
 
+def active_parameters(model: Any) -> float:
+    return float(count(model).active_parameters)
+
+
+COUNTED: Mapping[str, Measure] = {"parameters": parameters, "active_parameters": active_parameters}  # by axis
+
+
 def flops_per_token(lengths: Lengths, native: bool) -> Measure:
     """Measures the model FLOPs of training on a data token, for examples of these source and target lengths."""
     source, target = lengths
@@ -115,19 +121,19 @@ def fit(
     coarse: bool,
     name: str,
     depth: int | None = None,
-    by_flops: bool = False,
+    active: bool = False,
 ) -> Size:
     """The size of width ``start.dim`` whose ``measure`` is within 1% of ``target``.
 
     Without ``depth``, takes the depth at which feed-forward networks are nearest to 8 width² parameters a layer, as in
-    the first transformer. ``by_flops``: FLOPs are measured, so only the parameters that a token uses count, and a
-    mixture of experts is as deep as a dense model. Raises ``InputError`` if no depth meets the target.
+    the first transformer. ``active``: only the parameters that a token uses count there, so that a mixture of
+    experts is as deep as a dense model. Raises ``InputError`` if no depth meets the target.
     """
     step = COARSE if coarse else 1
     best: tuple[float, Size] | None = None
     nearest = math.inf
     for tried in range(1, DEEPEST + 1) if depth is None else (depth,):
-        fitting = _fit_depth(build, replace(start, depth=tried), limits, measure, target, step, name, by_flops)
+        fitting = _fit_depth(build, replace(start, depth=tried), limits, measure, target, step, name, active)
         if fitting is None:
             break
         size, reached, stretch = fitting
@@ -155,7 +161,7 @@ def _fit_depth(
     target: float,
     step: int,
     name: str,
-    by_flops: bool,
+    active: bool,
 ) -> tuple[Size, float, float] | None:
     """Size, its measure, distance from the usual feed-forward width; None if the layers alone exceed ``target``."""
     low, high = replace(size, hidden=step), replace(size, hidden=2 * step)
@@ -168,29 +174,6 @@ def _fit_depth(
         return low, first, 0.0
     hidden = max(1, 1 + round((target - first) / slope)) * step
     reached = first + slope * (hidden / step - 1)
-    per_unit = (parameters(wider) - parameters(model)) / (step * max(1, layers(model)) * size.dim)
-    if by_flops:
-        per_unit *= _used_share(model, wider)
+    counted = active_parameters if active else parameters
+    per_unit = (counted(wider) - counted(model)) / (step * max(1, layers(model)) * size.dim)
     return replace(size, hidden=hidden), reached, abs(math.log(hidden * per_unit / (8.0 * size.dim)))
-
-
-def _used_share(model: Any, wider: Any) -> float:
-    """The share of the further feed-forward weights of ``wider`` that one token uses; 1 if unknown.
-
-    Less than 1 in a mixture of experts.
-    """
-    networks, more = feedforwards(model), feedforwards(wider)
-    if not all(hasattr(network, "flops") for network in (*networks, *more)):
-        return 1.0
-    flops = _flops_of_a_token(more) - _flops_of_a_token(networks)
-    weights = _matrix_elements(more) - _matrix_elements(networks)
-    return min(1.0, flops / (2.0 * weights)) if flops > 0 and weights > 0 else 1.0
-
-
-def _flops_of_a_token(networks: list[Any]) -> float:
-    return sum(float(network.flops(float(TOKENS))) for network in networks) / TOKENS
-
-
-def _matrix_elements(networks: list[Any]) -> int:
-    weights = {id(p): p for network in networks for p in network.parameters() if p.requires_grad and p.ndim > 1}
-    return sum(p.numel() for p in weights.values())

@@ -116,10 +116,11 @@ class FittedSizes:
             return reference
         if match == "flops":
             return self._fit(task, variant, match, self.cost(task.stated_task, first, reference))
-        parameters = self.measurements(first).counts(reference, self.limits(task.stated_task)).parameters
+        axis = HELD[match][0]
+        size: float = getattr(self.measurements(first).counts(reference, self.limits(task.stated_task)), axis)
         if variant.name == first.name and task.budget.parameters is not None:  # in another form
-            parameters = task.budget.parameters
-        return self._fit(task, variant, "parameters", float(parameters))
+            axis, size = "parameters", task.budget.parameters
+        return self._fit(task, variant, axis, float(size))
 
     def _is_reference(self, task: Task, variant: Variant) -> bool:
         return variant.name == self.reference_variant.name and task.unformed is None
@@ -170,8 +171,10 @@ class FittedSizes:
     def targets(self, task: Task, match: str, order: Order) -> dict[str, float]:
         """The reference's values, for the same order of batches, on the axes that the match holds equal."""
         task, (first, reference) = task.stated_task, self.reference(task)
+        counts = self.measurements(first).counts(reference, self.limits(task))
         figures = {
-            "parameters": float(self.measurements(first).counts(reference, self.limits(task)).parameters),
+            "parameters": float(counts.parameters),
+            "active_parameters": float(counts.active_parameters),
             "tokens": float(self.tokens(task, first, match)),
             "seconds": (task.budget.seconds or 0.0) * task.share,
         }
@@ -226,8 +229,8 @@ class FittedSizes:
             heads = task.model.heads or budget.usual_heads(width)
             start = Size(width, heads, 1, 1)
             coarse = wanted >= budget.COARSE_FROM
-            native = task.supervision == "native" if axis == "flops" else None
+            native = task.supervision == "native"
             self._sizes[key] = self.measurements(variant).fit(
-                start, self.limits(task), self.lengths, native, target, coarse, task.model.depth
+                start, self.limits(task), self.lengths, axis, native, target, coarse, task.model.depth
             )
         return self._sizes[key]

@@ -39,17 +39,18 @@ class Measurements:
         start: Size,
         limits: Limits,
         lengths: Lengths,
-        native: bool | None,
+        axis: str,
+        native: bool,
         target: float,
         coarse: bool,
         depth: int | None,
     ) -> Size:
-        """The size within 1% of ``target``: in FLOPs per token under this supervision, or (None) in parameters.
+        """The size within 1% of ``target``, which is in the unit of this axis: FLOPs are those of a token.
 
-        ``coarse``: the feed-forward width changes in steps of ``budget.COARSE``. ``depth`` None: any. Raises
-        ``InputError`` where there is no such size.
+        ``native`` is the supervision that FLOPs depend on. ``coarse``: the feed-forward width changes in steps of
+        ``budget.COARSE``. ``depth`` None: any. Raises ``InputError`` where there is no such size.
         """
-        return Size(**self._ask("fit", start, limits, lengths, native, target, coarse, depth))
+        return Size(**self._ask("fit", start, limits, lengths, axis, native, target, coarse, depth))
 
     def counts(self, size: Size, limits: Limits) -> Counts:
         return Counts(**self._ask("counts", size, limits))
@@ -139,14 +140,15 @@ def _fit(
     start: Size,
     limits: Limits,
     lengths: Lengths,
-    native: bool | None,
+    axis: str,
+    native: bool,
     target: float,
     coarse: bool,
     depth: int | None,
 ) -> dict[str, Any]:
-    by_flops = native is not None
-    measure = budget.flops_per_token(lengths, bool(native)) if by_flops else budget.parameters
-    size = budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth, by_flops)
+    measure = budget.flops_per_token(lengths, native) if axis == "flops" else budget.COUNTED[axis]
+    active = axis != "parameters"
+    size = budget.fit(variant.build, start, limits, measure, target, coarse, variant.name, depth, active)
     return asdict(size)
 
 

@@ -37,13 +37,14 @@ from archbench.runs.experiment.values import (
 )
 from archbench.tasks.base.dataset import SPLITS
 
-Match = Literal["parameters", "flops", "flops-by-tokens", "loss-tokens", "seconds"]
+Match = Literal["parameters", "active-parameters", "flops", "flops-by-tokens", "loss-tokens", "seconds"]
 Supervision = Literal["native", "target"]
 Tokenizer = Literal["char", "byte", "word", "bpe"]
 Data = str | dict[str, str | list[str]]
 MATCHES: tuple[Match, ...] = get_args(Match)
 HELD: dict[str, tuple[str, str]] = {  # the quantities that a match holds equal
     "parameters": ("parameters", "tokens"),
+    "active-parameters": ("active_parameters", "tokens"),
     "flops": ("tokens", "flops"),
     "flops-by-tokens": ("parameters", "flops"),
     "loss-tokens": ("parameters", "loss_tokens"),

@@ -232,6 +232,7 @@ class Plan:
             "supervision": self.supervision,
             "parameters": self.counts.parameters,
             "embedding_parameters": self.counts.embedding_parameters,
+            "active_parameters": self.counts.active_parameters,
             "buffers": self.counts.buffers,
             **{f"target_{axis}": value for axis, value in self.targets.items()},
             "planned_tokens": self.tokens,

@@ -27,7 +27,8 @@ class TrainingStep(nn.Module):
         (loss_sum / tokens).backward()
 
     This is the module that ``torch.compile``, DDP and FSDP wrap. ``allowed_tokens`` (v,) are those that a target may
-    use, ``smoothing`` is that of labels (1512.00567).
+    use, ``smoothing`` is that of labels (1512.00567). A part of the model may set its ``extra_loss`` () in a pass, in
+    nats a token, such as one that balances experts: training adds it.
     """
 
     allowed_tokens: Tensor
@@ -36,10 +37,15 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model, self.objective, self.smoothing = model, objective, smoothing
         self.register_buffer("allowed_tokens", allowed_tokens, persistent=False)
+        self.extra: list[Any] = [module for module in model.modules() if hasattr(module, "extra_loss")]
 
     def forward(self, inputs: LossInputs) -> tuple[Tensor, int]:
         """The sum of the losses in nats (), and the number of target tokens that it is divided by."""
-        return self.objective.loss(self.model, inputs, self.allowed_tokens, self.smoothing), inputs.tokens
+        loss = self.objective.loss(self.model, inputs, self.allowed_tokens, self.smoothing)
+        for part in self.extra:
+            if part.extra_loss is not None:
+                loss, part.extra_loss = loss + inputs.tokens * part.extra_loss, None
+        return loss, inputs.tokens
 
 
 class StepResult(NamedTuple):

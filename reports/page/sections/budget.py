@@ -45,6 +45,7 @@ class Share(NamedTuple):
 
 AXES: Final = {
     "parameters": Axis("parameters", "target_parameters", 0.01, formatting.number),
+    "active_parameters": Axis("active parameters", "target_active_parameters", 0.01, formatting.number),
     "train_tokens": Axis("training tokens", "target_tokens", 0.01, formatting.number),
     "train_loss_tokens": Axis("tokens with loss", "target_loss_tokens", 0.01, formatting.number),
     "train_flops": Axis("training FLOPs", "target_flops", 0.01, formatting.number),
@@ -82,7 +83,7 @@ def columns(groups: Sequence[Group]) -> list[Column[Share]]:
         *(
             Column(GridCell(axis.name, "held equal" if all(key in keys for keys in held) else ""), partial(_axis, key))
             for key, axis in AXES.items()
-            if any(known(group.runs, key) for group in groups)
+            if any(_is_visible(group.runs, key) for group in groups)
         ),
         *(
             Column(GridCell(fact.name, fact.below), partial(_fact, key))
@@ -97,8 +98,9 @@ def _fact(key: str, share: Share) -> str:
 
 
 def _is_visible(runs: pd.DataFrame, column: str) -> bool:
-    """True if a column has numbers; of buffers, which hardly any architecture has, one that is not 0."""
-    return known(runs, column) and (column != "buffers" or bool((runs[column] > 0).any()))
+    """True if a column has numbers; of buffers not only 0; active parameters that are not all."""
+    plain = {"buffers": 0, "active_parameters": runs["parameters"]}  # of most architectures
+    return known(runs, column) and (column not in plain or bool((runs[column] != plain[column]).any()))
 
 
 def rows(report: Report) -> Iterator[dict[str, object]]:
@@ -159,7 +161,7 @@ def _typical(runs: pd.DataFrame, axis: str) -> float:
 def _held(group: Group) -> tuple[str, ...]:
     """The columns that the group's match holds equal."""
     match = next(iter(group.runs["match"].dropna()), "")
-    return tuple(axis if axis == "parameters" else f"train_{axis}" for axis in HELD.get(match, ()))
+    return tuple(axis if axis in AXES else f"train_{axis}" for axis in HELD.get(match, ()))
 
 
 def _missed(report: Report) -> str:
