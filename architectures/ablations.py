@@ -140,7 +140,7 @@ def local_and_global(depth: int, block: Callable[[], Block], norm: nn.Module) ->
     """Every second layer, the first to begin with, reads the nearest tokens only."""
     stack = Stack(depth, block, norm)
     for layer in stack.blocks[::2]:
-        layer.attention.window = NEAREST  # type: ignore[union-attr, assignment]
+        layer.attention.window = NEAREST  # type: ignore[union-attr]
     return stack
 
 

@@ -683,6 +683,19 @@ def test_a_further_axis_renames_no_run(folder: Path, tmp_path: Path) -> None:
     assert ["with loss" in dry_run._table(matrix)[0] for matrix in (before, after)] == [False, True]
 
 
+def test_what_a_token_uses_is_held_equal(folder: Path, tmp_path: Path) -> None:
+    names = ["decoder", "decoder-experts"]
+    budget = {"match": ["parameters", "active-parameters"], "parameters": 20_000, "tokens": 6_000}
+    matrix = planned(folder, tmp_path, architectures=names, budget=budget)
+    rows = {plan.run: plan.row() for plan in matrix.plans}
+    runs = {(entry.match, entry.architecture): rows[entry.run] for entry in matrix.entries}
+    wanted = runs["parameters", "decoder"]["parameters"]
+    experts = runs["active-parameters", "decoder-experts"]
+    assert experts["active_parameters"] == pytest.approx(wanted, rel=0.01) and experts["parameters"] > 1.5 * wanted
+    assert runs["active-parameters", "decoder"]["run"] == runs["parameters", "decoder"]["run"]
+    assert runs["parameters", "decoder-experts"]["parameters"] == pytest.approx(wanted, rel=0.01)
+
+
 def test_a_dry_run_names_the_depths_that_differ_within_a_family() -> None:
     depths = {("decoder", "decoder-only"): 4, ("experts", "decoder-only"): 2, ("llama", "decoder-only"): 4}
     depths |= {("encoder", "encoder-only"): 3, ("t5", "encoder-decoder"): 1}
