@@ -13,11 +13,11 @@ from mutations.patterns import Module
 from mutations.trials import ROOT, VariantVerdict
 
 FILES = {
-    "components": "attention averaging cache embedding feedforward initial key_values mask norm numbers positions "
-    "stack states",
+    "components": "attention cache embedding feedforward initial key_values mask norm numbers positions stack states",
     "families": "decoder encoder encoder_decoder family layout size",
     "kernels": "attend cross_entropy fused rms selection single",
     "objectives": "causal generate masked objective",
+    "parts": "averaging",
 }
 VARIANTS = (
     *("decoder", "encoder", "encoder-decoder", "gpt2", "bert", "t5", "llama", "modernbert", "t5-gated"),
