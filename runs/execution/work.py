@@ -26,7 +26,7 @@ from archbench.runs.scoring import baselines, kept_outputs, task_metrics
 from archbench.runs.scoring.score import Predictions, Predictor, Scored, progress, scored, validation
 from archbench.runs.store import store
 from archbench.runs.store.weights import packed
-from archbench.runs.training import from_plan, weight_transfer
+from archbench.runs.training import from_plan, goal, weight_transfer
 from archbench.runs.training.compiled import compile_blocks
 from archbench.runs.training.step import Trainer
 from archbench.runs.training.train import EXACT_NLL, SAMPLED_NLL, TrainingLoop, TrainingState
@@ -117,6 +117,7 @@ def train(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ra
     stop()  # as above
     columns = {
         **_training_columns(plan, trainer, state),
+        **({goal.COLUMN: state.goal_tokens} if goal.has_goal(prepared) and plan.is_trained and not plan.trial else {}),
         "peak_memory_bytes": machine.peak_memory_bytes(plan.device),
     }
     if ranks.is_main:

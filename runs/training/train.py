@@ -16,7 +16,7 @@ from archbench.architectures.objectives.objective import Batch, estimate, exact_
 from archbench.runs.plans.messages import Interrupted, LogLine, Notify, Progress
 from archbench.runs.plans.plan import Plan
 from archbench.runs.store.weights import packed
-from archbench.runs.training import checkpoint
+from archbench.runs.training import checkpoint, goal
 from archbench.runs.training.batches import Position, fixed
 from archbench.runs.training.prefetch import prefetch
 from archbench.runs.training.step import READ_STEPS, StepResult, Trainer, seed_from
@@ -59,6 +59,7 @@ class TrainingState:
     last_evaluation: int = -1  # evaluations are numbered from 0 to EVALUATIONS; -1: none yet
     losses_since_point: list[float] = field(default_factory=list)  # of the steps after the last point of the curve
     curves: list[dict[str, Any]] = field(default_factory=list)
+    goal_tokens: float = math.inf  # read when the goal was first reached, see `goal`; infinite before
     divergence: str = ""  # its cause; empty as long as there is none
     micro_batches: int = 1
 
@@ -101,6 +102,7 @@ class TrainingLoop:
         self.steps = self.stream.total_steps()
         self.validation = _fixed_subset(prepared.validation, plan, trainer.device.type)
         self.allowed_tokens = torch.tensor(prepared.allowed_tokens, device=trainer.device)
+        self.has_goal, self.prepared = goal.has_goal(prepared) and not plan.trial, prepared
 
     def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""
@@ -236,6 +238,8 @@ class TrainingLoop:
             state.divergence = f"validation loss {value} at step {state.step}; best checkpoint: step {state.best_step}"
         elif value < state.best_validation_loss or self.plan.keeps_last:
             state.best_validation_loss, state.best_step, self.best_weights = value, state.step, self.trainer.weights()
+        if self.has_goal and math.isinf(state.goal_tokens) and goal.is_reached(self.trainer, self.prepared):
+            state.goal_tokens = state.position.tokens
 
     def _snapshot_when_due(self) -> None:
         """Keep the weights at ``snapshots`` evenly spaced steps, the last step among them."""
