@@ -1,5 +1,7 @@
 """How soon a model answers nine questions out of ten: asked during training, of tasks with right and wrong answers."""
 
+from typing import Any
+
 import torch
 
 from archbench.runs.training.batches import collate_sources
@@ -29,7 +31,8 @@ def is_reached(trainer: Trainer, prepared: Prepared) -> bool:
     asked = seeded_order(len(examples), 0)[:QUESTIONS]
     most, wrong = round(len(asked) * (1 - SHARE)), 0
     allowed = torch.tensor(prepared.allowed_tokens, device=trainer.device)
-    with trainer.around.evaluated() as model:
+    with trainer.around.evaluated() as evaluated:
+        model: Any = evaluated
         for rows in (asked[start : start + ROWS] for start in range(0, len(asked), ROWS)):
             source, mask = collate_sources(examples, rows)
             source, mask = source.to(trainer.device), None if mask is None else mask.to(trainer.device)
