@@ -1,13 +1,14 @@
 """Imagined comparisons that together have every figure but that of capacity."""
 
 import functools
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import synthetic
-from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, Further, Imagined, Planted
+from synthetic import PHRASES, SENTIMENT, SHAKESPEARE, SKILL, Further, Imagined, Planted
 
 from archbench.reports.base import tables
 from archbench.reports.report import Report
@@ -145,6 +146,16 @@ def started(start: str, adapt: str, examples: int) -> dict[str, object]:
     return {"start": start, "adapt": adapt, "examples": examples, "pretraining_tokens": cost, "pretraining_flops": cost}
 
 
+def _skills(root: Path) -> None:
+    """A skill that one family has soon and another sometimes, and one that none has; each at other lengths, too."""
+    hard = replace(SKILL, dataset="skill:chains", truth=dict.fromkeys(FAMILIES, 0.3))
+    runs = synthetic.write_store(root, [SKILL, hard])
+    reached = {0: 100_368, 1: 133_824, 2: 117_096, 4: 401_472}
+    for place, run in enumerate(runs):
+        synthetic.change_record(root, run, tokens_to_90=float(reached.get(place, math.inf)))
+    synthetic.write_slices(root, runs, "exact_match", {"length=20": 1, "length=40": 0.5, "length=80": 0.1})
+
+
 STORES: dict[str, Callable[[Path], None]] = {
     "families": _families,
     "gated": _gated,
@@ -156,6 +167,7 @@ STORES: dict[str, Callable[[Path], None]] = {
     "starts": _starts,
     "over-examples": _over_examples,
     "pretrainings": _pretrainings,
+    "skills": _skills,
 }
 FIGURES = {
     "families": (
@@ -171,6 +183,7 @@ FIGURES = {
     "starts": ("pretraining_gains", "pretraining"),
     "over-examples": ("pretraining",),
     "pretrainings": ("pretraining_curves",),
+    "skills": ("slices",),
 }
 """Which figure is drawn from which comparison."""
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ SHAKESPEARE = Imagined(
     {"ngram": 3.43, "lzma": 3.32, "untrained": 6.1}, 120,
 )  # fmt: skip
 TASKS = (PHRASES, SENTIMENT, SHAKESPEARE)
+SKILL = Imagined(
+    "skill:copy", "skill", "exact_match",
+    {"decoder": 0.97, "encoder": 0.62, "encoder-decoder": 0.05}, 3, 0.01, {"copy": 0.02, "nearest": 0.01}, 200,
+)  # fmt: skip
 
 _TEXTS = {
     "translation": [
@@ -62,6 +66,7 @@ _TEXTS = {
         ("not bad at all!", "positive"),
         ("the editors disagree", "neutral"),
     ],
+    "skill": [(" 7 0 19 7", " 7 0 19 7"), (" 3 12 4", " 3 12 4")],
     "generation": [
         ("KING. Stay, speak, speak! I charge thee", ", speak!\nExit Ghost.\nMARCELLUS. 'Tis gone"),
         ("And by opposing end", " them. To die: to sleep;\nNo more"),
@@ -70,7 +75,12 @@ _TEXTS = {
         ("Once more unto the breach", ", dear friends, once more"),
     ],
 }
-_WRONG = {"translation": "zwölf Tage", "classification": "neutral", "generation": " the the king and the lord of the"}
+_WRONG = {
+    "skill": " 7",
+    "translation": "zwölf Tage",
+    "classification": "neutral",
+    "generation": " the the king and the lord of the",
+}
 
 
 @dataclass(frozen=True)
@@ -224,6 +234,18 @@ def write_decodings(root: Path, runs: Sequence[str], metric: str) -> None:
             for row in rows
         ]
         write_json(folder / "decodings.json", ways)
+
+
+def write_slices(root: Path, runs: Sequence[str], metric: str, parts: Mapping[str, float]) -> None:
+    """Write the score of each slice of these runs: its part of the run's score on the test split."""
+    for run in runs:
+        path = root / "runs" / run / "scores.json"
+        rows = json.loads(path.read_text())
+        (whole,) = (row for row in rows if row["metric"] == metric and row["split"] == "test")
+        further = [
+            {**whole, "split": "slice", "slice": name, "value": part * whole["value"]} for name, part in parts.items()
+        ]
+        write_json(path, rows + further)
 
 
 def fail(root: Path, run: str, status: str = "failed", error: str = "RuntimeError: out of memory") -> None:

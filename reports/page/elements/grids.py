@@ -16,11 +16,12 @@ EMPTY: Final = ("", formatting.MISSING)
 
 @dataclass(frozen=True)
 class GridCell:
-    """A cell: its text, a second line, and how to show it (`strong`, `quiet`, `text` for what is not a number)."""
+    """A cell: its text, a second line, how to show it (`strong`, `quiet`, `text` for what is not a number), a link."""
 
     text: str
     below: str = ""
     kind: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

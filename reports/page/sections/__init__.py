@@ -23,6 +23,7 @@ from archbench.reports.report import Report
 
 SECTIONS: Final[tuple[Section, ...]] = (
     first.SECTION,
+    trends.SKILLS,
     trends.CURVES,
     pretraining.SECTION,
     scores.VERDICTS,

@@ -1,4 +1,4 @@
-"""Effects of size, depth and budget, and the cost of inference: sweeps, stored bits, parts of the budget, curves."""
+"""Skills; effects of size, depth and budget; the cost of inference: sweeps, stored bits, parts of the budget."""
 
 import math
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from archbench.reports.page.elements.parts import Figure, Note, Points, Section,
 from archbench.reports.questions import scaling, shares
 from archbench.reports.readings import horizontal, stored_bits
 from archbench.reports.readings.size_order import SizeOrder, size_orders
+from archbench.reports.readings.skills import LEARNED, SkillScore, is_learned, skill_scores
 from archbench.reports.readings.writing import Writing, writings
 from archbench.reports.report import Report
 
@@ -79,6 +80,49 @@ COSTS: Final = {
 }
 
 
+def _skill_columns(report: Report) -> list[Column[str]]:
+    """A column for each skill, of which the rows are the names of architectures."""
+    columns = [Column[str]("architecture", str, text=True)]
+    for scores in skill_scores(report):
+        of = {entry.cell.architecture: entry for entry in scores}
+        columns.append(Column(_skill_head(scores), partial(_skill_cell, of)))
+    return columns
+
+
+def _skill_head(scores: list[SkillScore]) -> GridCell:
+    best = scores[0].comparison.best_simple_baseline
+    below = [f"best baseline {formatting.value(best[1], 2)}"] if best else []
+    return GridCell(scores[0].comparison.group.dataset, "; ".join([*below, *NOT_LEARNED[is_learned(scores)]]), "text")
+
+
+def _skill_cell(of: dict[str, SkillScore], architecture: str) -> GridCell:
+    """The mean score, when nine of ten answers were right, and a shade for the score."""
+    entry = of.get(architecture)
+    if entry is None:
+        return GridCell("")
+    reached, runs = entry.reached, len(entry.tokens)
+    below = f"{LEARNED:.0%} at {formatting.number(entry.median)}" if reached else f"never {LEARNED:.0%}"
+    some = f", {reached} of {runs} seeds" if 0 < reached < runs else ""
+    shade = SHADES if entry.score >= LEARNED else math.floor(entry.score / LEARNED * SHADES)
+    return GridCell(formatting.value(entry.score, 2), f"{below}{some}" if runs else "", f"level{shade}", "#curves")
+
+
+SHADES: Final = 5
+NOT_LEARNED: Final = {True: (), False: ("nobody learns it",)}
+SKILLS_TABLE: Final = Table[str](
+    "skills",
+    "Skills",
+    lambda report: dict.fromkeys(entry.cell.architecture for scores in skill_scores(report) for entry in scores),
+    _skill_columns,
+    about="Share of test examples answered exactly, mean over seeds. Below it: training tokens until nine of ten "
+    "validation answers were right (median over seeds; asked twelve times during training). Deepest shade: at least "
+    "90%; paler shades: less. Nobody learns a skill where no architecture reaches 90%.",
+    holds="which architecture has which skill",
+    lacks="skills (data sets named skill:NAME)",
+    note="Share of test examples answered exactly, means over seeds.",
+    stacked=True,
+)
+SKILLS: Final = Section("Skills", name="skills", show=(SKILLS_TABLE, Figure("slices")))
 COST: Final = Table[Costs](
     "cost",
     "Cost of inference",
