@@ -14,7 +14,7 @@ from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill
 
 
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
-    length, answer = int(parameters["length"]), int(parameters["answer"])
+    length, answer = rng.randint(int(parameters["shortest"]), int(parameters["length"])), int(parameters["answer"])
     symbols = rng.sample(vocabulary(parameters), length)
     place = rng.randrange(length - answer)
     return [*symbols, symbols[place]], symbols[place + 1 : place + 1 + answer]
@@ -40,7 +40,7 @@ def problem(parameters: Parameters) -> str:
 SKILL = Skill(
     "induction",
     "go on as after the earlier place of the last symbol",
-    {"length": 20, "answer": 3, "vocabulary": 128},
+    {"length": 20, "shortest": 20, "answer": 3, "vocabulary": 128},
     draw,
     vocabulary,
     lengths,

@@ -22,7 +22,8 @@ FILLER = "o"
 
 
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
-    pairs, queries, vocabulary = (int(parameters[key]) for key in ("pairs", "queries", "vocabulary"))
+    vocabulary, pairs = int(parameters["vocabulary"]), rng.randint(int(parameters["fewest"]), int(parameters["pairs"]))
+    queries = min(int(parameters["queries"]), pairs)
     keys = rng.sample(numbers(vocabulary // 2, "k"), pairs)
     values = dict(zip(keys, rng.choices(numbers(vocabulary // 2, "v"), k=pairs), strict=True))
     asked = rng.sample(keys, queries)
@@ -49,10 +50,17 @@ def lengths(parameters: Parameters) -> tuple[int, int]:
     return max(int(parameters["length"]), least), 1 if inline else queries
 
 
+def slices(parameters: Parameters) -> dict[str, Parameters]:
+    """Exactly the trained number of pairs, and `LONGER` times that."""
+    return {name: {**changes, "fewest": changes["pairs"]} for name, changes in longer("pairs")(parameters).items()}
+
+
 def problem(parameters: Parameters) -> str:
     pairs, half = int(parameters["pairs"]), int(parameters["vocabulary"]) // 2
     if pairs > half:
         return f"pairs={pairs}: a vocabulary of {parameters['vocabulary']} has {half} keys; raise vocabulary"
+    if int(parameters["fewest"]) > pairs:
+        return f"fewest={parameters['fewest']}: expected at most pairs={pairs}"
     if int(parameters["queries"]) > pairs:
         return f"queries={parameters['queries']}: expected at most pairs={pairs}"
     least = lengths({**parameters, "length": 1})[0]
@@ -64,11 +72,11 @@ def problem(parameters: Parameters) -> str:
 SKILL = Skill(
     "recall",
     "give the values of keys among pairs of keys and values",
-    {"pairs": 8, "queries": 4, "vocabulary": 128, "length": 1, "form": "separate"},
+    {"pairs": 8, "fewest": 8, "queries": 4, "vocabulary": 128, "length": 1, "form": "separate"},
     draw,
     vocabulary,
     lengths,
-    longer("pairs"),
+    slices,
     problem,
     {"form": ("separate", "inline")},
 )
