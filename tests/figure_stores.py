@@ -183,7 +183,6 @@ FIGURES = {
     "starts": ("pretraining_gains", "pretraining"),
     "over-examples": ("pretraining",),
     "pretrainings": ("pretraining_curves",),
-    "skills": ("slices",),
 }
 """Which figure is drawn from which comparison."""
 

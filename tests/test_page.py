@@ -140,7 +140,7 @@ def test_tables_alone_give_the_same_bytes_without_torch(store: Path, tmp_path: P
 
 def test_every_part_of_the_report_is_there(html: str) -> None:
     of_other_reports = {"pretraining", "conditions", "effects", "scaling", "depth", "capacity", "shares", "failures"}
-    of_other_reports |= {"writing", "order"}
+    of_other_reports |= {"writing", "order", "skills"}
     names = [section.name for section in SECTIONS if section.name not in of_other_reports]
     assert re.findall('<section id="([a-z-]+)"', html) == names
     assert "archbench compare imagined.toml --jobs 2" in html and "CC0-1.0" in html

@@ -335,7 +335,7 @@ def test_a_note_says_where_its_format_has_the_differences() -> None:
 @pytest.mark.parametrize("name", printed.TABLES)
 def test_every_table_has_the_same_cells_in_every_format(name: str) -> None:
     of_pretraining = ("pretraining", "after_pretraining", "gain_differences", "saved_labels", "pretraining_cost")
-    stores = {"writing": "orders", "forms": "public", "order": "sizes"}
+    stores = {"skills": "skills", "writing": "orders", "forms": "public", "order": "sizes"}
     store = stores.get(name, "pretraining" if name in of_pretraining else "families")
     source = reference_pages if name == "forms" else figure_stores
     report = source.judged(store)

@@ -65,7 +65,7 @@ BRUTE: dict[str, Answer] = {
 }
 
 
-@pytest.mark.parametrize("name", [*BRUTE, "recall,form=inline", "recall,length=40", "chains,steps=5,nodes=9"])
+@pytest.mark.parametrize("name", [*BRUTE, "recall,form=inline,fewest=8", "recall,length=40", "chains,steps=5,nodes=9"])
 def test_brute_force_gives_the_targets(name: str) -> None:
     data = parse(f"skill:{name},{SMALL}").load()
     answer = BRUTE[name.partition(",")[0]]
@@ -126,6 +126,8 @@ def test_no_two_splits_share_an_example_and_all_symbols_and_lengths_are_known(na
         ("skill:recall,pairs=8,queries=9", "queries=9: expected at most pairs=8"),
         ("skill:recall,pairs=16,length=20", "length=20: the pairs and queries have 36 symbols; raise length"),
         ("skill:recall,form=row", 'form: "row": expected separate or inline'),
+        ("skill:recall,fewest=9", "fewest=9: expected at most pairs=8"),
+        ("skill:induction,shortest=3", "answer=3: expected less than shortest=3"),
         ("skill:copy,shortest=30", "shortest=30: expected at most length=20"),
         ("skill:chains,steps=8", "steps=8: the cycle has 8 nodes; raise nodes above it"),
         ("skill:in-context,rules=20000", "rules=20000: expected at most 14096"),

@@ -22,7 +22,6 @@ from archbench.reports.figures.kinds import (
     pretraining_gains,
     ranks,
     shares,
-    slices,
     summary,
     sweeps,
     tuning,
@@ -101,9 +100,6 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
         "How much more budget does one architecture need to reach another's score?",
         distances.distances,
         "runs on parts of the budget",
-    ),
-    "slices": FigureKind(
-        "What does each architecture score on other lengths than in training?", slices.slices, "scores by slice"
     ),
     "shares": FigureKind("Would more training help?", shares.shares, "runs on parts of the budget"),
     "scaling": FigureKind("Does size help?", sweeps.scaling, "conditions that differ in size"),

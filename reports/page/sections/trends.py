@@ -122,7 +122,7 @@ SKILLS_TABLE: Final = Table[str](
     note="Share of test examples answered exactly, means over seeds.",
     stacked=True,
 )
-SKILLS: Final = Section("Skills", name="skills", show=(SKILLS_TABLE, Figure("slices")))
+SKILLS: Final = Section("Skills", name="skills", show=(SKILLS_TABLE,))
 COST: Final = Table[Costs](
     "cost",
     "Cost of inference",

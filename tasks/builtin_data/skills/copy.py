@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers
 
-DEFAULTS: Parameters = {"length": 20, "shortest": 20, "vocabulary": 26}
+DEFAULTS: Parameters = {"length": 20, "shortest": 1, "vocabulary": 26}
 
 
 def symbols(rng: random.Random, parameters: Parameters) -> list[str]:

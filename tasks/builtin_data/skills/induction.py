@@ -3,14 +3,16 @@
     source  " 4 17 9 30 2 11 17"        different symbols, then one of them again
     target  " 9 30"                     the ``answer`` symbols that came after it
 
-Chance: 1 / (``length`` - ``answer``) for the first symbol. Copying the source, the nearest training example and an
-n-gram model stay at chance, since the order of symbols is new in every example.
+Sources have ``shortest`` to ``length`` symbols and one more. Chance: 1 / (``length`` - ``answer``) for the first
+symbol. Copying the source, the nearest training example and an n-gram model stay at chance, since the order of symbols
+is new in every example.
 """
 
 import random
 from collections.abc import Sequence
 
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers
+from archbench.tasks.builtin_data.skills import copy
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers
 
 
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
@@ -29,21 +31,23 @@ def lengths(parameters: Parameters) -> tuple[int, int]:
 
 
 def problem(parameters: Parameters) -> str:
-    length = int(parameters["length"])
+    length, shortest = int(parameters["length"]), int(parameters["shortest"])
+    if shortest > length:
+        return f"shortest={shortest}: expected at most length={length}"
     if length > int(parameters["vocabulary"]):
         return f"length={length}: all symbols of a source differ; raise vocabulary={parameters['vocabulary']}"
-    if int(parameters["answer"]) >= length:
-        return f"answer={parameters['answer']}: expected less than length={length}"
+    if int(parameters["answer"]) >= shortest:
+        return f"answer={parameters['answer']}: expected less than shortest={shortest}"
     return ""
 
 
 SKILL = Skill(
     "induction",
     "go on as after the earlier place of the last symbol",
-    {"length": 20, "shortest": 20, "answer": 3, "vocabulary": 128},
+    {"length": 20, "shortest": 4, "answer": 3, "vocabulary": 128},
     draw,
     vocabulary,
     lengths,
-    longer("length"),
+    copy.slices,
     problem,
 )

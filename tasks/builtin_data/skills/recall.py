@@ -3,8 +3,9 @@
     source  " k3 v7 k9 v1 k4 v4 k9 k3"      pairs of a key and a value, then keys that are asked for
     target  " v1 v7"                        their values
 
-Up to ``length`` symbols are filled up with "o", at random places between pairs and queries. ``form=inline`` puts the
-values of all queries but the last behind them, as in one sequence of Zoology:
+Examples have ``fewest`` to ``pairs`` pairs. Up to ``length`` symbols are filled up with "o", at random places between
+pairs and queries. ``form=inline`` puts the values of all queries but the last behind them, as in one sequence of
+Zoology:
 
     source  " k3 v7 k9 v1 k4 v4 k9 v1 k3"
     target  " v7"
@@ -72,7 +73,7 @@ def problem(parameters: Parameters) -> str:
 SKILL = Skill(
     "recall",
     "give the values of keys among pairs of keys and values",
-    {"pairs": 8, "fewest": 8, "queries": 4, "vocabulary": 128, "length": 1, "form": "separate"},
+    {"pairs": 8, "fewest": 1, "queries": 4, "vocabulary": 128, "length": 1, "form": "separate"},
     draw,
     vocabulary,
     lengths,
