@@ -1,12 +1,21 @@
 """Skills: what they ask is what brute force answers, no two splits share an example, and names are read or refused."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from archbench.runs.training import goal
 from archbench.tasks.base.errors import InputError
+from archbench.tasks.base.random_order import seeded_order
+from archbench.tasks.base.values import TaskConfig
 from archbench.tasks.builtin_data.skills.skill import parse, skills
+from archbench.tasks.kinds import task
 
 SMALL = "examples=300"
 Answer = Callable[[list[str]], list[str]]
@@ -138,3 +147,40 @@ def test_a_name_that_asks_for_the_impossible_is_one_line(name: str, message: str
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         parse(name).load()
     assert "\n" not in str(caught.value)
+
+
+class Answering:
+    """A trainer whose model answers all questions right but the first ``wrong``; it counts what it was asked."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, prepared: Any, wrong: int) -> None:
+        self.around = self.ranks = self.objective = self
+        self.texts = [prepared.validation.target_text(int(row)) for row in seeded_order(len(prepared.validation), 0)]
+        self.encode, self.wrong, self.asked = prepared.tokenizer.encode, wrong, 0
+
+    @contextmanager
+    def evaluated(self) -> Iterator["Answering"]:
+        yield self
+
+    def gathered(self, value: bool) -> list[bool]:
+        return [value]
+
+    def generate(self, model: Any, source: Tensor, *further: Any) -> list[Tensor]:
+        texts = self.texts[self.asked : self.asked + len(source)]
+        told = ["" if self.asked + place < self.wrong else text for place, text in enumerate(texts)]
+        self.asked += len(source)
+        return [torch.tensor(self.encode(text), dtype=torch.int64) for text in told]
+
+
+@pytest.mark.parametrize(("wrong", "reached", "asked"), [(0, True, 100), (10, True, 100), (11, False, 20)])
+def test_the_goal_is_nine_of_ten_answers_and_a_model_that_misses_it_is_not_asked_on(
+    wrong: int, reached: bool, asked: int, tmp_path: Path
+) -> None:
+    config = TaskConfig(
+        "skill", "copy", f"skill:copy,{SMALL}", {}, tokenizer="word", source_length=81, target_length=81
+    )
+    prepared = task.prepare(config, tmp_path / "cache")
+    trainer: Any = Answering(prepared, wrong)
+    assert goal.has_goal(prepared)
+    assert (goal.is_reached(trainer, prepared), trainer.asked) == (reached, asked)
