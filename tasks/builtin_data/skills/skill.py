@@ -17,7 +17,7 @@ from archbench.tasks.base.errors import InputError
 
 PREFIX = "skill:"
 LICENCE = "generated; CC0-1.0"
-VERSION = 1  # raise when the same names would give other examples
+VERSION = 2  # raise when the same names would give other examples
 TEST, VALIDATION, SLICE = 500, 500, 100  # examples
 LONGER = (1.5, 2, 4)  # times the trained length
 PATIENCE = 50  # draws for each example that is still wanted, before a set counts as exhausted
