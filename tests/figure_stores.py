@@ -147,7 +147,7 @@ def started(start: str, adapt: str, examples: int) -> dict[str, object]:
 
 
 def _skills(root: Path) -> None:
-    """A skill that one family has soon and another sometimes, and one that none has; each at other lengths, too."""
+    """Two skills with slices. Of one, all seeds of a family reach 90% and one of another; of the other, none."""
     hard = replace(SKILL, dataset="skill:chains", truth=dict.fromkeys(FAMILIES, 0.3))
     runs = synthetic.write_store(root, [SKILL, hard])
     reached = {0: 100_368, 1: 133_824, 2: 117_096, 4: 401_472}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from torch import Tensor
 from archbench.runs.training import goal
 from archbench.tasks.base.errors import InputError
 from archbench.tasks.base.random_order import seeded_order
-from archbench.tasks.base.values import TaskConfig
-from archbench.tasks.builtin_data.skills.skill import parse, skills
+from archbench.tasks.base.values import Prepared, TaskConfig
+from archbench.tasks.baselines.baselines import nearest_rows
+from archbench.tasks.builtin_data.skills.skill import TEST, parse, skills
 from archbench.tasks.kinds import task
 
 SMALL = "examples=300"
@@ -149,6 +151,30 @@ def test_a_name_that_asks_for_the_impossible_is_one_line(name: str, message: str
     assert "\n" not in str(caught.value)
 
 
+def prepared_skill(name: str, examples: str, folder: Path) -> Prepared:
+    named = parse(f"skill:{name},{examples}")
+    source, target = named.limits
+    limits: dict[str, Any] = {"source_length": source + 1, "target_length": target}
+    return task.prepare(TaskConfig("skill", "x", named.name, {}, tokenizer="word", **limits), folder / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "chance"),
+    [("induction", 1 / 17), ("recall,queries=1,fewest=8", 1 / 8), ("in-context,shots=8", 14 / 56), ("reverse", 1 / 26)],
+)
+def test_the_nearest_training_example_is_at_chance(name: str, chance: float, tmp_path: Path) -> None:
+    (nearest,) = nearest_rows(prepared_skill(name, "examples=5000", tmp_path), ("exact_match",))
+    assert nearest.value < chance + 3 * (chance * (1 - chance) / TEST) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("trained", "trial", "asked"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_trials_and_untrained_runs_are_not_asked(trained: bool, trial: bool, asked: bool, tmp_path: Path) -> None:
+    plan: Any = SimpleNamespace(is_trained=trained, trial=trial)
+    assert goal.has_goal(plan, prepared_skill("copy", SMALL, tmp_path)) is asked
+
+
 class Answering:
     """A trainer whose model answers all questions right but the first ``wrong``; it counts what it was asked."""
 
@@ -177,10 +203,6 @@ class Answering:
 def test_the_goal_is_nine_of_ten_answers_and_a_model_that_misses_it_is_not_asked_on(
     wrong: int, reached: bool, asked: int, tmp_path: Path
 ) -> None:
-    config = TaskConfig(
-        "skill", "copy", f"skill:copy,{SMALL}", {}, tokenizer="word", source_length=81, target_length=81
-    )
-    prepared = task.prepare(config, tmp_path / "cache")
+    prepared = prepared_skill("copy", SMALL, tmp_path)
     trainer: Any = Answering(prepared, wrong)
-    assert goal.has_goal(prepared)
     assert (goal.is_reached(trainer, prepared), trainer.asked) == (reached, asked)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -18,7 +17,7 @@ LEARNED: Final = 0.9
 
 @dataclass(frozen=True)
 class SkillScore:
-    """The score of an architecture on a skill; ``tokens`` of each run are those until it answered nine of ten."""
+    """The score of an architecture on a skill, and for each run the training tokens until it answered nine of ten."""
 
     comparison: Comparison
     cell: Cell
@@ -33,7 +32,7 @@ class SkillScore:
         """Runs that answered nine of ten."""
         return sum(map(math.isfinite, self.tokens))
 
-    @cached_property
+    @property
     def median(self) -> float:
         """The median of the tokens over the runs that reached it; nan without any."""
         return float(np.median([count for count in self.tokens if math.isfinite(count)])) if self.reached else math.nan

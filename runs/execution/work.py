@@ -117,7 +117,7 @@ def train(plan: Plan, folder: Path, notify: Notify, stop: Callable[[], bool], ra
     stop()  # as above
     columns = {
         **_training_columns(plan, trainer, state),
-        **({goal.COLUMN: state.goal_tokens} if goal.has_goal(prepared) and plan.is_trained and not plan.trial else {}),
+        **({goal.COLUMN: state.goal_tokens} if goal.has_goal(plan, prepared) else {}),
         "peak_memory_bytes": machine.peak_memory_bytes(plan.device),
     }
     if ranks.is_main:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from archbench.runs.plans.plan import Plan
 from archbench.runs.training.batches import collate_sources
 from archbench.runs.training.step import Trainer
 from archbench.tasks.base.random_order import seeded_order
@@ -16,9 +17,9 @@ QUESTIONS, SHARE = 100, 0.9  # of the validation split, the same ones for every 
 ROWS = 20  # answered together
 
 
-def has_goal(prepared: Prepared) -> bool:
-    """True if the task's kind is judged by exact match."""
-    return registry.of(prepared.config).primary[0] == METRIC
+def has_goal(plan: Plan, prepared: Prepared) -> bool:
+    """True if a run is asked: it trains, is no trial, and its task's kind is judged by exact match."""
+    return plan.is_trained and not plan.trial and registry.of(prepared.config).primary[0] == METRIC
 
 
 @torch.no_grad()

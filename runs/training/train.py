@@ -102,7 +102,7 @@ class TrainingLoop:
         self.steps = self.stream.total_steps()
         self.validation = _fixed_subset(prepared.validation, plan, trainer.device.type)
         self.allowed_tokens = torch.tensor(prepared.allowed_tokens, device=trainer.device)
-        self.has_goal, self.prepared = goal.has_goal(prepared) and not plan.trial, prepared
+        self.has_goal, self.prepared = goal.has_goal(plan, prepared), prepared
 
     def run(self) -> TrainingState:
         """Train from the newest checkpoint, or from the start; raises ``Interrupted`` after saving one."""

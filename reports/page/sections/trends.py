@@ -92,7 +92,8 @@ def _skill_columns(report: Report) -> list[Column[str]]:
 def _skill_head(scores: list[SkillScore]) -> GridCell:
     best = scores[0].comparison.best_simple_baseline
     below = [f"best baseline {formatting.value(best[1], 2)}"] if best else []
-    return GridCell(scores[0].comparison.group.dataset, "; ".join([*below, *NOT_LEARNED[is_learned(scores)]]), "text")
+    below += [] if is_learned(scores) else ["nobody learns it"]
+    return GridCell(scores[0].comparison.group.dataset, "; ".join(below), "text")
 
 
 def _skill_cell(of: dict[str, SkillScore], architecture: str) -> GridCell:
@@ -108,15 +109,15 @@ def _skill_cell(of: dict[str, SkillScore], architecture: str) -> GridCell:
 
 
 SHADES: Final = 5
-NOT_LEARNED: Final = {True: (), False: ("nobody learns it",)}
 SKILLS_TABLE: Final = Table[str](
     "skills",
     "Skills",
     lambda report: dict.fromkeys(entry.cell.architecture for scores in skill_scores(report) for entry in scores),
     _skill_columns,
-    about="Share of test examples answered exactly, mean over seeds. Below it: training tokens until nine of ten "
-    "validation answers were right (median over seeds; asked twelve times during training). Deepest shade: at least "
-    "90%; paler shades: less. Nobody learns a skill where no architecture reaches 90%.",
+    about="Share of test examples answered exactly, mean over seeds. Second line: training tokens until 90% of the "
+    "answers to 100 validation questions were right, measured twelve times during training (median over the seeds "
+    "that got there). The darker a cell, the higher the score; darkest: at least 90%. Nobody learns it: no "
+    "architecture scores 90%.",
     holds="which architecture has which skill",
     lacks="skills (data sets named skill:NAME)",
     note="Share of test examples answered exactly, means over seeds.",

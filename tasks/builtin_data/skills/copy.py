@@ -10,7 +10,7 @@ solves it; an n-gram model cannot.
 import random
 from collections.abc import Sequence
 
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers, wrong_range
 
 DEFAULTS: Parameters = {"length": 20, "shortest": 1, "vocabulary": 26}
 
@@ -34,16 +34,9 @@ def lengths(parameters: Parameters) -> tuple[int, int]:
     return int(parameters["length"]), int(parameters["length"])
 
 
-def slices(parameters: Parameters) -> dict[str, Parameters]:
-    """Sources of exactly the trained length and of `LONGER` times that."""
-    every = longer("length")(parameters).items()
-    return {name: {**changes, "shortest": changes["length"]} for name, changes in every}
-
-
 def problem(parameters: Parameters) -> str:
-    if int(parameters["shortest"]) > int(parameters["length"]):
-        return f"shortest={parameters['shortest']}: expected at most length={parameters['length']}"
-    return ""
+    return wrong_range(parameters, "shortest", "length")
 
 
+slices = longer("length", "shortest")
 SKILL = Skill("copy", "copy the source", DEFAULTS, draw, vocabulary, lengths, slices, problem)

@@ -11,8 +11,7 @@ is new in every example.
 import random
 from collections.abc import Sequence
 
-from archbench.tasks.builtin_data.skills import copy
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers, wrong_range
 
 
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
@@ -32,8 +31,8 @@ def lengths(parameters: Parameters) -> tuple[int, int]:
 
 def problem(parameters: Parameters) -> str:
     length, shortest = int(parameters["length"]), int(parameters["shortest"])
-    if shortest > length:
-        return f"shortest={shortest}: expected at most length={length}"
+    if wrong := wrong_range(parameters, "shortest", "length"):
+        return wrong
     if length > int(parameters["vocabulary"]):
         return f"length={length}: all symbols of a source differ; raise vocabulary={parameters['vocabulary']}"
     if int(parameters["answer"]) >= shortest:
@@ -48,6 +47,6 @@ SKILL = Skill(
     draw,
     vocabulary,
     lengths,
-    copy.slices,
+    longer("length", "shortest"),
     problem,
 )

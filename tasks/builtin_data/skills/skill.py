@@ -156,15 +156,25 @@ def _value(name: str, skill: Skill, key: str, text: str) -> Value:
     return int(text)
 
 
-def longer(key: str) -> Callable[[Parameters], Mapping[str, Parameters]]:
-    """Slices at the trained value of a parameter and at `LONGER` times that."""
+def longer(key: str, least: str = "") -> Callable[[Parameters], Mapping[str, Parameters]]:
+    """Slices at the largest trained value of a parameter and at `LONGER` times that.
+
+    Where training draws values from ``least`` to ``key``, all examples of a slice have its value.
+    """
 
     def slices(parameters: Parameters) -> Mapping[str, Parameters]:
         value = int(parameters[key])
         values = dict.fromkeys([value, *(round(value * factor) for factor in LONGER)])
-        return {f"{key}={other}": {key: other} for other in values}
+        return {f"{key}={other}": dict.fromkeys(filter(None, (key, least)), other) for other in values}
 
     return slices
+
+
+def wrong_range(parameters: Parameters, least: str, most: str) -> str:
+    """Why values cannot be drawn from ``least`` to ``most``; "" if they can."""
+    if int(parameters[least]) <= int(parameters[most]):
+        return ""
+    return f"{least}={parameters[least]}: expected at most {most}={parameters[most]}"
 
 
 def numbers(count: int, letter: str = "") -> list[str]:
