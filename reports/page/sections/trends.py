@@ -120,8 +120,8 @@ SKILLS_TABLE: Final = Table[str](
     "architecture scores 90%.",
     holds="which architecture has which skill",
     lacks="skills (data sets named skill:NAME)",
-    note="Share of test examples answered exactly, means over seeds. Below: training tokens until 90% of the answers to "
-    "100 validation questions were right.",
+    note="Share of test examples answered exactly, means over seeds. Below: training tokens until 90% of the answers "
+    "to 100 validation questions were right.",
     stacked=True,
 )
 SKILLS: Final = Section("Skills", name="skills", show=(SKILLS_TABLE,))
