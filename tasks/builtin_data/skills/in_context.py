@@ -1,13 +1,13 @@
 """In-context learning (2306.15063): find a rule from ``shots`` examples and apply it.
 
-    source  " a3 b0 c5 y2 a3 b6 c1 y4 a6 b0 c1"     items with three attributes and their labels, then an item
-    target  " y4"                                   its label
+    source  " a3 b0 y2 a3 b6 y4 a6 b0 y2 a5 b6 a1 b0"     items with two attributes and their labels, then items
+    target  " a5 b6 y4 a1 b0 y2"                          each with its label
 
-A rule names the attribute that decides and gives each of its seven values a label of its own: 15,120 rules. Training
+A rule names the attribute that decides and gives each of its seven values a label of its own: 10,080 rules. Training
 has ``rules`` of them; tests have rules that no training example has. A model that memorizes rules therefore fails,
 and one that learns to infer them succeeds; with few rules the former is easier, so that a threshold is expected. The
-deciding value of the last item always occurs before. Chance: 1 / 7, or (``shots`` + 6) / (7 ``shots``) for a model that
-repeats a random label of the source, which is 0.25 with 8 shots. The nearest training example is no better.
+deciding value of an item that is asked always occurs before. Chance for each: 1 / 7, or (``shots`` + 6) / (7 ``shots``)
+for a model that repeats a random label of the source, which is 0.25 with 8 shots.
 """
 
 import random
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import permutations
 
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers, questions
 
-ATTRIBUTES, VALUES = "abc", 7
+ATTRIBUTES, VALUES = "ab", 7
 HELD_OUT = 1024  # rules of tests
 _ORDER = 0x72756C65
 
@@ -35,10 +35,13 @@ def rules() -> Sequence[Rule]:
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
     known = range(HELD_OUT, HELD_OUT + int(parameters["rules"])) if trains else range(HELD_OUT)
     place, labels = rules()[rng.choice(known)]
-    items = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["shots"]) + 1)]
-    items[-1][place] = rng.choice(items[:-1])[place]
-    source = [symbol for item in items for symbol in (*_spelt(item), f"y{labels[item[place]]}")]
-    return source[:-1], source[-1:]
+    shots = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["shots"]))]
+    items = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["queries"]))]
+    for item in items:
+        item[place] = rng.choice(shots)[place]
+    told, asked = ([(_spelt(item), f"y{labels[item[place]]}") for item in part] for part in (shots, items))
+    source, target = questions(asked)
+    return questions(told)[1] + source, target
 
 
 def _spelt(item: Sequence[int]) -> list[str]:
@@ -50,7 +53,8 @@ def vocabulary(parameters: Parameters) -> Sequence[str]:
 
 
 def lengths(parameters: Parameters) -> tuple[int, int]:
-    return (len(ATTRIBUTES) + 1) * (int(parameters["shots"]) + 1) - 1, 1
+    queries = int(parameters["queries"])
+    return (len(ATTRIBUTES) + 1) * int(parameters["shots"]) + len(ATTRIBUTES) * queries, (len(ATTRIBUTES) + 1) * queries
 
 
 def slices(parameters: Parameters) -> dict[str, Parameters]:
@@ -68,7 +72,7 @@ def problem(parameters: Parameters) -> str:
 SKILL = Skill(
     "in-context",
     "find a rule from examples and apply it",
-    {"shots": 8, "rules": 4096},
+    {"shots": 8, "queries": 4, "rules": 4096},
     draw,
     vocabulary,
     lengths,

@@ -1,7 +1,7 @@
 """Associative recall with several queries (MQAR; Zoology, 2312.04927).
 
     source  " k3 v7 k9 v1 k4 v4 k9 k3"      pairs of a key and a value, then keys that are asked for
-    target  " v1 v7"                        their values
+    target  " k9 v1 k3 v7"                  each with its value
 
 Examples have ``fewest`` to ``pairs`` pairs. Up to ``length`` symbols are filled up with "o", at random places between
 pairs and queries. ``form=inline`` puts the values of all queries but the last behind them, as in one sequence of
@@ -17,7 +17,15 @@ The nearest training example stays at chance with 8 pairs; with fewer it is bett
 import random
 from collections.abc import Sequence
 
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, longer, numbers, wrong_range
+from archbench.tasks.builtin_data.skills.skill import (
+    Example,
+    Parameters,
+    Skill,
+    longer,
+    numbers,
+    questions,
+    wrong_range,
+)
 
 FILLER = "o"
 
@@ -36,7 +44,7 @@ def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
     for place in reversed(places):
         parts.insert(place, [FILLER])
     source = [symbol for part in parts for symbol in part] + [asked[-1]]
-    return source, [values[key] for key in (asked[-1:] if inline else asked)]
+    return source, [values[asked[-1]]] if inline else questions([([key], values[key]) for key in asked])[1]
 
 
 def vocabulary(parameters: Parameters) -> Sequence[str]:
@@ -48,7 +56,7 @@ def lengths(parameters: Parameters) -> tuple[int, int]:
     inline = parameters["form"] == "inline"
     queries = int(parameters["queries"])
     least = 2 * int(parameters["pairs"]) + (2 * queries - 1 if inline else queries)
-    return max(int(parameters["length"]), least), 1 if inline else queries
+    return max(int(parameters["length"]), least), 1 if inline else 2 * queries
 
 
 def problem(parameters: Parameters) -> str:

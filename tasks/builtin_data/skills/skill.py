@@ -17,7 +17,7 @@ from archbench.tasks.base.errors import InputError
 
 PREFIX = "skill:"
 LICENCE = "generated; CC0-1.0"
-VERSION = 2  # raise when the same names would give other examples
+VERSION = 3  # raise when the same names would give other examples
 TEST, VALIDATION, SLICE = 500, 500, 100  # examples
 LONGER = (1.5, 2, 4)  # times the trained length
 PATIENCE = 50  # draws for each example that is still wanted, before a set counts as exhausted
@@ -175,6 +175,15 @@ def wrong_range(parameters: Parameters, least: str, most: str) -> str:
     if int(parameters[least]) <= int(parameters[most]):
         return ""
     return f"{least}={parameters[least]}: expected at most {most}={parameters[most]}"
+
+
+def questions(asked: Sequence[tuple[Sequence[str], str]]) -> tuple[list[str], list[str]]:
+    """Questions and their answers as the end of a source and a target, which repeats each question before its answer.
+
+    Without that, a model must learn at once which question comes next and what its answer is.
+    """
+    source = [symbol for question, _ in asked for symbol in question]
+    return source, [symbol for question, answer in asked for symbol in (*question, answer)]
 
 
 def numbers(count: int, letter: str = "") -> list[str]:
