@@ -44,16 +44,14 @@ def addition(source: list[str]) -> list[str]:
 
 
 def chains(source: list[str]) -> list[str]:
-    told = "".join(f" {symbol}" for symbol in source)
-    pointers = re.match(r"( \d+ > \d+)+(?= \d+ >)", told)
-    assert pointers
-    points = dict(re.findall(r"(\d+) > (\d+)", pointers[0]))
+    *pointers, asked = " ".join(source).split(" | ")
+    points = dict(pointer.split() for pointer in pointers)
     answers = list[str]()
-    for start, steps in re.findall(r"(\d+)((?: >)+)", told[pointers.end() :]):
-        node = start
+    for steps, node in re.findall(r"((?:> )+)(\d+)", asked):
+        answers += [*steps.split(), node]
         for _ in range(steps.count(">")):
             node = points[node]
-        answers += [start, *steps.split(), node]
+        answers.append(node)
     return answers
 
 
@@ -98,7 +96,7 @@ def test_brute_force_gives_the_targets(name: str) -> None:
 
 
 def test_a_rule_is_found_from_the_shots_alone() -> None:
-    data = parse(f"skill:in-context,shots=12,{SMALL}").load()
+    data = parse(f"skill:in-context,shots=12,fewest=12,{SMALL}").load()
     found = [answers for source in data.test.sources for answers in in_context(source.split())]
     labels = [symbol for target in data.test.targets for symbol in target.split() if symbol.startswith("y")]
     assert all(label in answers for answers, label in zip(found, labels, strict=True))
@@ -170,7 +168,12 @@ def prepared_skill(name: str, examples: str, folder: Path) -> Prepared:
 
 @pytest.mark.parametrize(
     ("name", "chance"),
-    [("induction", 1 / 17), ("recall,queries=1,fewest=8", 1 / 8), ("in-context,queries=1", 14 / 56), ("reverse", 1 / 26)],
+    [
+        ("induction", 1 / 17),
+        ("recall,queries=1,fewest=8", 1 / 8),
+        ("in-context,queries=1,fewest=8", 14 / 56),
+        ("reverse", 1 / 26),
+    ],
 )
 def test_the_nearest_training_example_is_at_chance(name: str, chance: float, tmp_path: Path) -> None:
     (nearest,) = nearest_rows(prepared_skill(name, "examples=5000", tmp_path), ("exact_match",))

@@ -1,7 +1,7 @@
 """Chains: follow pointers for k steps (after Depo, 2512.17351).
 
-    source  " 4 > 0 2 > 4 0 > 1 1 > 2 2 > > > 4 >"     where each node points, in random order; questions: k marks
-    target  " 2 > > > 1 4 > 0"                         each with the node k steps further
+    source  " 4 0 | 2 4 | 0 1 | 1 2 | > > > 2 > 4"     where each node points, in random order; k marks and a node
+    target  " > > > 2 1 > 4 0"                         each with the node k steps further
 
 All nodes, ``fewest`` to ``nodes``, lie on one cycle; k is drawn from 1 to ``steps``. Chance: 1 in the number of nodes
 for each question. Each step needs the answer of the one before, so that a model in one pass needs layers for them; no
@@ -21,24 +21,24 @@ from archbench.tasks.builtin_data.skills.skill import (
     wrong_range,
 )
 
-STEP = ">"
+STEP, END = ">", "|"
 
 
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
     size = rng.randint(int(parameters["fewest"]), int(parameters["nodes"]))
-    nodes = rng.sample(vocabulary(parameters)[:-1], size)
-    pointers = [[node, STEP, nodes[(place + 1) % len(nodes)]] for place, node in enumerate(nodes)]
+    nodes = rng.sample(numbers(int(parameters["vocabulary"])), size)
+    pointers = [[node, nodes[(place + 1) % len(nodes)], END] for place, node in enumerate(nodes)]
     rng.shuffle(pointers)
     asked = list[tuple[list[str], str]]()
     for start in rng.sample(range(len(nodes)), min(len(nodes), int(parameters["queries"]))):
         count = rng.randint(int(parameters.get("least", 1)), int(parameters["steps"]))
-        asked.append(([nodes[start], *[STEP] * count], nodes[(start + count) % len(nodes)]))
+        asked.append(([*[STEP] * count, nodes[start]], nodes[(start + count) % len(nodes)]))
     source, target = questions(asked)
     return [symbol for pointer in pointers for symbol in pointer] + source, target
 
 
 def vocabulary(parameters: Parameters) -> Sequence[str]:
-    return [*numbers(int(parameters["vocabulary"])), STEP]
+    return [*numbers(int(parameters["vocabulary"])), STEP, END]
 
 
 def lengths(parameters: Parameters) -> tuple[int, int]:

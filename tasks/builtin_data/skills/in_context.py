@@ -1,4 +1,4 @@
-"""In-context learning (2306.15063): find a rule from ``shots`` examples and apply it.
+"""In-context learning (2306.15063): find a rule from ``fewest`` to ``shots`` examples and apply it.
 
     source  " a3 b0 y2 a3 b6 y4 a6 b0 y2 a5 b6 a1 b0"     items with two attributes and their labels, then items
     target  " a5 b6 y4 a1 b0 y2"                          each with its label
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import permutations
 
-from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers, questions
+from archbench.tasks.builtin_data.skills.skill import Example, Parameters, Skill, numbers, questions, wrong_range
 
 ATTRIBUTES, VALUES = "ab", 7
 HELD_OUT = 1024  # rules of tests
@@ -35,7 +35,8 @@ def rules() -> Sequence[Rule]:
 def draw(rng: random.Random, parameters: Parameters, trains: bool) -> Example:
     known = range(HELD_OUT, HELD_OUT + int(parameters["rules"])) if trains else range(HELD_OUT)
     place, labels = rules()[rng.choice(known)]
-    shots = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["shots"]))]
+    count = rng.randint(int(parameters["fewest"]), int(parameters["shots"]))
+    shots = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(count)]
     items = [[rng.randrange(VALUES) for _ in ATTRIBUTES] for _ in range(int(parameters["queries"]))]
     for item in items:
         item[place] = rng.choice(shots)[place]
@@ -61,10 +62,12 @@ def slices(parameters: Parameters) -> dict[str, Parameters]:
     """Half, all, twice and four times the shots."""
     shots = int(parameters["shots"])
     values = dict.fromkeys([max(1, shots // 2), shots, 2 * shots, 4 * shots])
-    return {f"shots={count}": {"shots": count} for count in values}
+    return {f"shots={count}": {"shots": count, "fewest": count} for count in values}
 
 
 def problem(parameters: Parameters) -> str:
+    if wrong := wrong_range(parameters, "fewest", "shots"):
+        return wrong
     most = len(rules()) - HELD_OUT
     return f"rules={parameters['rules']}: expected at most {most}" if int(parameters["rules"]) > most else ""
 
@@ -72,7 +75,7 @@ def problem(parameters: Parameters) -> str:
 SKILL = Skill(
     "in-context",
     "find a rule from examples and apply it",
-    {"shots": 8, "queries": 4, "rules": 4096},
+    {"shots": 8, "fewest": 1, "queries": 4, "rules": 4096},
     draw,
     vocabulary,
     lengths,
